@@ -1,0 +1,34 @@
+# make probe   set up, then run the whole job on the embedded autoencoder
+# make test    set up, check and test everything (what CI runs); make test-fast leaves the slow tests out
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: install probe lint test test-fast clean
+
+install: $(VENV)/.installed
+
+# Every version is pinned in constraints.txt; torch goes first, so that nothing else chooses it.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+probe: install
+	$(BIN)/probe run configs/quickstart.yaml --out runs/quickstart
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest --durations=10
+
+test-fast: install
+	$(BIN)/python -m pytest -m 'not slow'
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info

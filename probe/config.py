@@ -1,0 +1,234 @@
+"""The whole configuration of a run: defaults here, over them the YAML file, over that the command line."""
+
+import contextlib
+import difflib
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from probe.errors import UserError
+
+Control = Literal["random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle"]
+CONTROLS: tuple[Control, ...] = typing.get_args(Control)
+
+
+M = typing.TypeVar("M", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Unknown keys are mistakes, and a validated configuration never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelConfig(Strict):
+    """Which autoencoder, and in which coordinates its latents are taken.
+
+    source: ``embedded:NAME``, a hub id or local folder (diffusers), ``python:module:function`` or
+    ``python:path/to/file.py:function``.
+    latents: ``raw`` (what the encoder returns) or ``scaled`` ((raw - shift) * scaling factor); N(0, I) is drawn there.
+    clamp: clamp decoded images to the image range before they are encoded again (the paper does not).
+    """
+
+    source: str = "embedded:cifar-kl"
+    subfolder: str | None = None
+    revision: str | None = None
+    latents: Literal["raw", "scaled"] = "raw"
+    clamp: bool = False
+    dtype: Literal["float32", "float64"] = "float32"
+    device: str = "auto"
+
+
+class SeedConfig(Strict):
+    """How many Gaussian starts; start i is a function of (seed, i) alone."""
+
+    count: int = Field(256, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+class SolverConfig(Strict):
+    """The iteration z <- f(z). tolerance is on the squared norm of f(z) - z (paper, Section 4.1)."""
+
+    max_steps: int = Field(500, ge=1)
+    tolerance: float = Field(1e-5, gt=0)
+    batch_size: int = Field(64, ge=1)
+    max_norm: float = Field(1e6, gt=0, description="a row whose latent norm exceeds this has diverged")
+    certificates: int = Field(256, ge=0, description="how many atoms (largest basins first) get a spectral radius")
+
+
+class DictionaryConfig(Strict):
+    """Which end points become atoms. euclidean: relative to the root mean square norm of the end points."""
+
+    cosine: float = Field(0.99, gt=0, lt=1)
+    euclidean: float = Field(0.05, gt=0)
+    outcomes: tuple[Literal["converged", "cycle", "max_steps"], ...] = ("converged", "cycle", "max_steps")
+
+    @field_validator("outcomes")
+    @classmethod
+    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("name at least one outcome")
+        return value
+
+
+def _exact_number(value: Any) -> Any:
+    """Keep 64 (atoms) and 0.05 (fraction) apart, and refuse what only looks like a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a level is a number of atoms (an integer) or a fraction of the dimension (below 1)")
+    if value <= 0 or (isinstance(value, float) and value > 1):
+        raise ValueError("a level is a positive number of atoms or a fraction in (0, 1]")
+    return value
+
+
+Level = Annotated[int | float, BeforeValidator(_exact_number)]
+
+
+class SparseConfig(Strict):
+    """Levels of sparsity: integers are atoms, fractions are of the latent dimension d; 5 % is always added."""
+
+    levels: tuple[Level, ...] = (4, 8, 16, 32, 64, 128, 256)
+    controls: tuple[Control, ...] = CONTROLS
+    dtype: Literal["float32", "float64"] = "float64"
+    batch_size: int = Field(64, ge=1, description="images encoded or decoded at once")
+
+    def atoms(self, d: int) -> list[int]:
+        """The levels as sorted, distinct numbers of atoms in 1..d, with 5 % of d among them."""
+        counts = [round(level * d) if isinstance(level, float) else level for level in self.levels]
+        return sorted({min(max(count, 1), d) for count in counts} | {self.five_percent(d)})
+
+    @staticmethod
+    def five_percent(d: int) -> int:
+        """5 % of the latent dimension, in atoms: the level of the paper's pictures."""
+        return max(round(0.05 * d), 1)
+
+
+class DatasetConfig(Strict):
+    """Where images come from; a data set that bears a preset's name takes from it what is not set here.
+
+    source: ``hub:ID``, ``parquet:PATH`` (may hold wildcards), ``folder:PATH``, ``bundled:NAME``,
+    ``urls:ID-or-parquet`` (a column of image addresses).
+    """
+
+    source: str | None = None
+    config: str | None = None
+    split: str = "test"
+    column: str | None = None
+    revision: str | None = None
+    n: int = Field(500, ge=1, description="test images, drawn with the seed")
+    holdout: int = Field(500, ge=0, description="further images, for the PCA oracle only")
+    seed: int = Field(0, ge=0)
+
+
+class Config(Strict):
+    model: ModelConfig = ModelConfig()
+    resolution: int = Field(32, ge=1)
+    seeds: SeedConfig = SeedConfig()
+    solver: SolverConfig = SolverConfig()
+    dictionary: DictionaryConfig = DictionaryConfig()
+    sparse: SparseConfig = SparseConfig()
+    datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_names(cls, data: Any) -> Any:
+        """``imagenet:`` with nothing behind it means the preset of that name."""
+        if isinstance(data, dict) and isinstance(data.get("datasets"), dict):
+            named = {name: {} if spec is None else spec for name, spec in data["datasets"].items()}
+            return {**data, "datasets": named}
+        return data
+
+    @field_validator("datasets")
+    @classmethod
+    def _file_names(cls, value: dict[str, DatasetConfig]) -> dict[str, DatasetConfig]:
+        for name in value:
+            if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+                raise ValueError(f"data set name {name!r} becomes a file name: use letters, digits, '-', '_' and '.'")
+        return value
+
+
+def load_config(path: str | Path | None, overrides: typing.Iterable[str] = ()) -> Config:
+    """Read a YAML file and apply ``dotted.key=value`` overrides.
+
+    Raises:
+        UserError: the file is absent or no YAML mapping, a key is unknown (the nearest is named), a value is wrong.
+    """
+    data = {} if path is None else read_yaml(path)
+    for override in overrides:
+        _assign(data, override)
+    return parse_config(data)
+
+
+def parse_config(data: dict[str, Any]) -> Config:
+    """Validate a mapping; see ``load_config``."""
+    return validated(Config, data)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file; see ``load_config`` for the errors."""
+    try:
+        data = yaml.safe_load(Path(path).read_text()) or {}
+    except OSError as error:
+        raise UserError(f"config {path}: {error.strerror or error}; give the path of a YAML file.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"config {path} is not YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(data, dict):
+        raise UserError(f"config {path} must be a mapping of keys to values, not a {type(data).__name__}.")
+    return data
+
+
+def validated(model: type[M], data: dict[str, Any]) -> M:
+    """Validate a mapping against a pydantic model; a mistake is a UserError of one sentence."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise UserError(_sentence(error, model)) from None
+
+
+def _assign(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise UserError(f"--set {override!r} must read dotted.key=value, for example --set solver.max_steps=100.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override!r}: the value is not YAML.") from None
+    if isinstance(value, str):  # YAML 1.1 reads 1e-5, which needs no dot elsewhere, as text
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    for part in parts[:-1]:
+        if data.get(part) is None:
+            data[part] = {}
+        data = data[part]
+        if not isinstance(data, dict):
+            raise UserError(f"--set {override!r}: {part!r} holds a value, not keys.")
+    data[parts[-1]] = value
+
+
+def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
+    first, *rest = error.errors()
+    path = [str(part) for part in first["loc"]]
+    more = f" ({len(rest)} more mistakes follow.)" if rest else ""
+    if first["type"] == "extra_forbidden":
+        valid = _keys_beside(model, first["loc"])
+        near = difflib.get_close_matches(path[-1], valid, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(sorted(valid))}."
+        return f"config key {'.'.join(path)!r} is unknown: {hint}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"config key {'.'.join(path)!r}: {message} (got {first['input']!r}).{more}"
+
+
+def _keys_beside(model: Any, loc: tuple[int | str, ...]) -> list[str]:
+    """The names of the fields that stand where the unknown key at ``loc`` was put."""
+    for part in loc[:-1]:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(part)].annotation
+        else:  # dict[str, M]: the key is free, the value is M
+            model = typing.get_args(model)[-1]
+        if typing.get_origin(model) in (typing.Union, types.UnionType):
+            model = next(a for a in typing.get_args(model) if isinstance(a, type) and issubclass(a, BaseModel))
+    return list(model.model_fields)

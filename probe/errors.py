@@ -1,0 +1,8 @@
+"""The two ways in which the tool stops: a mistake that the user can mend, or a failure of the tool."""
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: one sentence that names the thing, what is wrong and what to do.
+
+    The command line prints the sentence and exits with status 2; anything else exits with 1.
+    """

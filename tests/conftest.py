@@ -1,0 +1,50 @@
+"""What all tests share: no network, the folder of real data, and a small autoencoder made on the spot."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before any hub library is imported: no test may touch the network
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """../shared: real images and a real autoencoder, which are not part of the repository."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "data").is_dir():
+        reason = "../shared, with real data for development, is not beside this checkout"
+        if os.environ.get("PROBE_REQUIRE_SHARED"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers AutoencoderKL with random weights, 4x downsampling, as a folder."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny") / "vae"
+    model = AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=4,
+        norm_num_groups=4,
+        scaling_factor=0.5,
+        shift_factor=0.25,
+    )
+    model.save_pretrained(folder)
+    return folder
