@@ -1,0 +1,28 @@
+"""The latent map f(z) = E(D(z)) (paper, Equation 2)."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from probe.autoencoders import Autoencoder
+
+
+class LatentMap:
+    """f(z) = E(D(z)) of an autoencoder, in the coordinates that the autoencoder was loaded with.
+
+    Args:
+        autoencoder: supplies ``encode`` and ``decode``.
+        clamp: clamp D(z) to the image range before it is encoded again (the paper does not).
+    """
+
+    def __init__(self, autoencoder: "Autoencoder", *, clamp: bool = False):
+        self.autoencoder = autoencoder
+        self.clamp = clamp
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Map latents (n, c, h, w) to latents of the same shape; differentiable."""
+        x = self.autoencoder.decode(z)
+        if self.clamp:
+            x = x.clamp(*self.autoencoder.image_range)
+        return self.autoencoder.encode(x)

@@ -1,0 +1,149 @@
+"""The iteration against maps whose behaviour is known."""
+
+import math
+
+import pytest
+import torch
+
+from probe.dynamics import Outcome, iterate
+
+
+def rotation(angle: float) -> torch.Tensor:
+    return torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+
+
+def labels(ends) -> list[str]:
+    return [Outcome(int(code)).label for code in ends.outcome]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rate", [0.0, 0.5, 0.9, -0.7])
+def test_linear_contraction_stops_at_the_first_point_below_tolerance(rate, dtype):
+    z0 = torch.tensor([[3.0, 4.0], [0.3, 0.4]], dtype=dtype)
+    ends = iterate(lambda z: rate * z, z0, tolerance=1e-5, max_steps=500)
+    assert labels(ends) == ["converged"] * 2
+    for row, norm in enumerate((5.0, 0.5)):
+        # ||f(z_t) - z_t||^2 = (1 - rate)^2 rate^(2t) ||z0||^2, and the first t below the tolerance is returned.
+        residuals = [((1 - rate) * abs(rate) ** t * norm) ** 2 for t in range(500)]
+        expected = next(t for t, value in enumerate(residuals) if value < 1e-5)
+        assert ends.steps[row] == expected
+        assert ends.residual[row].item() == pytest.approx(residuals[expected], rel=1e-3, abs=1e-12)
+        assert torch.allclose(ends.end[row], rate**expected * z0[row], rtol=1e-4, atol=1e-10)
+
+
+def test_the_residual_is_that_of_the_returned_point():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(6, 6, generator=generator, dtype=torch.float64) * 0.3
+
+    def f(z):
+        return torch.tanh(z @ weight.T) + 0.1
+
+    for limit in (0, 1, 3, 300):
+        ends = iterate(f, torch.randn(9, 6, generator=generator, dtype=torch.float64), max_steps=limit)
+        again = (f(ends.end) - ends.end).square().sum(1)
+        assert torch.allclose(again, ends.residual, rtol=1e-12, atol=0)
+
+
+def test_step_limit_returns_exactly_that_many_applications():
+    z0 = torch.tensor([[1.0], [2.0]])
+    ends = iterate(lambda z: z + 1, z0, max_steps=7)
+    assert labels(ends) == ["max_steps"] * 2
+    assert ends.end.tolist() == [[8.0], [9.0]]
+    assert ends.steps.tolist() == [7, 7]
+    assert ends.first.tolist() == [[2.0], [3.0]]
+
+
+@pytest.mark.parametrize("period", [2, 3, 7, 20])
+def test_cycles_and_their_periods(period):
+    z0 = torch.tensor([[1.0, 0.0], [3.0, 1.0]], dtype=torch.float64)
+    ends = iterate(lambda z: z @ rotation(2 * math.pi / period).double().T, z0, max_steps=500)
+    assert labels(ends) == ["cycle"] * 2
+    assert ends.period.tolist() == [period] * 2
+
+
+@pytest.mark.parametrize(("r", "period"), [(3.2, 2), (3.5, 4), (3.55, 8)])
+def test_logistic_map_in_its_periodic_regimes(r, period):
+    z0 = torch.rand(20, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ends = iterate(lambda z: r * z * (1 - z), z0, max_steps=1000, tolerance=1e-10)
+    assert labels(ends) == ["cycle"] * 20
+    assert set(ends.period.tolist()) == {period}
+
+
+def test_logistic_map_with_a_stable_point_and_in_chaos():
+    z0 = torch.rand(20, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    stable = iterate(lambda z: 2.8 * z * (1 - z), z0, max_steps=1000, tolerance=1e-12)
+    assert labels(stable) == ["converged"] * 20
+    assert torch.allclose(stable.end, torch.full_like(stable.end, 1 - 1 / 2.8), atol=1e-6)
+    chaos = iterate(lambda z: 3.9 * z * (1 - z), z0, max_steps=1000, tolerance=1e-16)
+    assert set(labels(chaos)) == {"max_steps"}
+
+
+def test_a_slow_alternating_contraction_is_no_cycle():
+    ends = iterate(lambda z: -0.99 * z, torch.tensor([[10.0]]), max_steps=300)
+    assert labels(ends) == ["max_steps"]
+
+
+def test_quasi_periodic_rotation_is_no_cycle():
+    ends = iterate(lambda z: z @ rotation(1.0).T, torch.tensor([[1.0, 0.0]]), max_steps=500)
+    assert labels(ends) == ["max_steps"]
+
+
+def mixture(z: torch.Tensor) -> torch.Tensor:
+    """The first coordinate names the map: 0 contracts, 1 flips its sign, 2 drifts, 3 grows, 4 turns NaN."""
+    kind, value = z[:, :1], z[:, 1:]
+    moved = torch.where(kind == 0, 0.5 * value, value)
+    moved = torch.where(kind == 1, -value, moved)
+    moved = torch.where(kind == 2, value + 1, moved)
+    moved = torch.where(kind == 3, 10 * value, moved)
+    moved = torch.where(kind == 4, torch.where(value > 5, torch.nan, value + 1), moved)
+    return torch.cat([kind, moved], 1)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 10])
+def test_rows_do_not_touch_each_other(batch):
+    kinds = torch.tensor([0, 1, 2, 3, 4, 4, 3, 2, 1, 0]).float()
+    z0 = torch.stack([kinds, torch.linspace(1, 2, 10)], 1)
+    parts = [iterate(mixture, z, max_steps=60, max_norm=1e4) for z in z0.split(batch)]
+    outcome = torch.cat([part.outcome for part in parts]).tolist()
+    by_kind = {0: Outcome.CONVERGED, 1: Outcome.CYCLE, 2: Outcome.MAX_STEPS, 3: Outcome.DIVERGED, 4: Outcome.DIVERGED}
+    assert outcome == [by_kind[int(kind)] for kind in kinds]
+    whole = iterate(mixture, z0, max_steps=60, max_norm=1e4)
+    for name in ("end", "outcome", "steps", "residual", "period", "first"):
+        joined = torch.cat([getattr(part, name) for part in parts])
+        assert torch.equal(joined, getattr(whole, name)), name
+    diverged = whole.outcome == Outcome.DIVERGED
+    assert torch.isfinite(whole.end).all()
+    assert (whole.end[diverged].norm(dim=1) <= 1e4).all()
+    assert torch.isinf(whole.residual[diverged]).all()
+
+
+def test_two_basins():
+    z0 = torch.tensor([[-2.0], [-0.1], [0.1], [2.0]], dtype=torch.float64)
+    ends = iterate(lambda z: torch.tanh(2 * z), z0, tolerance=1e-20)
+    fixed = 0.9575040240772687  # the positive root of z = tanh(2 z)
+    assert torch.allclose(ends.end.squeeze(), torch.tensor([-fixed, -fixed, fixed, fixed], dtype=torch.float64))
+
+
+def test_half_precision_and_changed_shapes_are_refused():
+    with pytest.raises(ValueError, match="float32 or float64"):
+        iterate(lambda z: z, torch.zeros(1, 2, dtype=torch.bfloat16))
+    with pytest.raises(ValueError, match="shapes must be equal"):
+        iterate(lambda z: z[:, :1], torch.zeros(1, 2))
+
+
+def test_on_step_reports_rows_still_running():
+    seen = []
+    iterate(mixture, torch.tensor([[0.0, 1.0], [2.0, 1.0]]), max_steps=30, on_step=lambda *a: seen.append(a))
+    assert seen[0] == (0, 2)
+    assert seen[-1] == (30, 0)
+    assert [running for _, running in seen] == sorted((running for _, running in seen), reverse=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_same_outcomes():
+    z0 = torch.stack([torch.tensor([0, 1, 2, 3, 4.0]), torch.linspace(1, 2, 5)], 1)
+    here = iterate(mixture, z0, max_steps=60, max_norm=1e4)
+    there = iterate(mixture, z0.cuda(), max_steps=60, max_norm=1e4)
+    assert torch.equal(here.outcome, there.outcome.cpu())
+    assert torch.equal(here.steps, there.steps.cpu())
+    assert torch.allclose(here.end, there.end.cpu())
