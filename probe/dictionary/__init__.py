@@ -1,0 +1,15 @@
+"""Atoms: end points merged into a dictionary, and the dictionaries that it is compared with."""
+
+from probe.dictionary.controls import dct, gaussian, pca_oracle, random_orthogonal, unit_rows
+from probe.dictionary.merge import Merge, count_by_euclid, merge_by_cosine
+
+__all__ = [
+    "Merge",
+    "count_by_euclid",
+    "dct",
+    "gaussian",
+    "merge_by_cosine",
+    "pca_oracle",
+    "random_orthogonal",
+    "unit_rows",
+]

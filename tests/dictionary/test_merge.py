@@ -1,0 +1,65 @@
+"""Merging against a brute-force reference, and its promises."""
+
+import pytest
+import torch
+
+from probe.dictionary import count_by_euclid, merge_by_cosine
+
+
+def clusters(seed: int, sizes: list[int], d: int = 24, spread: float = 0.01) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(len(sizes), d, generator=generator)
+    rows = [c + spread * torch.randn(n, d, generator=generator) for c, n in zip(centres, sizes, strict=True)]
+    return torch.cat(rows)
+
+
+def test_separated_clusters_become_atoms_by_basin_size():
+    merge = merge_by_cosine(clusters(0, [3, 10, 6]), 0.99)
+    assert merge.basin.tolist() == [10, 6, 3]
+    assert merge.components == 3
+    assert merge.member.tolist() == [2] * 3 + [0] * 10 + [1] * 6
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.8, 0.95])
+def test_promises_on_overlapping_points(threshold):
+    points = clusters(1, [30, 30, 30], d=6, spread=0.4)
+    merge = merge_by_cosine(points, threshold)
+    unit = torch.nn.functional.normalize(points, dim=1)
+    kept = unit[merge.leader]
+    between = kept @ kept.T - 2 * torch.eye(len(kept))
+    assert between.max() <= threshold + 1e-6  # no two atoms exceed the threshold
+    own = (unit * kept[merge.member]).sum(1)
+    assert own.min() > threshold - 1e-6  # every point is near its leader
+    assert torch.equal(merge.basin, torch.bincount(merge.member))
+    assert merge.components <= len(merge.leader)
+
+
+def test_the_atoms_do_not_depend_on_the_order_of_arrival():
+    points = clusters(2, [5, 9, 4, 7], spread=0.005)
+    shuffle = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))
+    assert merge_by_cosine(points).basin.tolist() == merge_by_cosine(points[shuffle]).basin.tolist()
+
+
+def test_priority_chooses_the_leader_among_equals():
+    points = torch.eye(4)[[0, 0, 0]]
+    assert merge_by_cosine(points, priority=torch.tensor([2, 0, 0])).leader.tolist() == [1]
+
+
+def test_chains_are_cut_by_leaders_and_joined_by_components():
+    angles = torch.linspace(0, 1.5, 40)
+    chain = torch.stack([angles.cos(), angles.sin()], 1)
+    merge = merge_by_cosine(chain, 0.99)
+    assert merge.components == 1
+    assert len(merge.leader) > 3
+
+
+def test_the_origin_has_no_direction():
+    merge = merge_by_cosine(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
+    assert merge.member.tolist() == [-1, 0]
+
+
+def test_euclid_tells_a_ray_apart_where_cosine_cannot():
+    ray = torch.linspace(1, 5, 9)[:, None] * torch.ones(1, 8)
+    assert len(merge_by_cosine(ray).leader) == 1
+    assert count_by_euclid(ray, 0.05) == 9
+    assert count_by_euclid(torch.ones(5, 8), 0.05) == 1
