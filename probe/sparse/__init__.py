@@ -1,0 +1,5 @@
+"""Sparse codes of latents in a dictionary."""
+
+from probe.sparse.omp import SparseCodes, omp
+
+__all__ = ["SparseCodes", "omp"]
