@@ -1,0 +1,56 @@
+"""Where E and D come from."""
+
+from importlib.resources import files
+
+import torch
+
+from probe.autoencoders.base import Autoencoder
+from probe.config import ModelConfig
+from probe.errors import UserError
+
+__all__ = ["Autoencoder", "embedded_names", "load_autoencoder"]
+
+
+def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
+    """Load an autoencoder, ready to be evaluated.
+
+    Args:
+        spec: a source (``embedded:NAME``, hub id, folder, ``python:...``), or the whole ``model`` configuration.
+
+    Raises:
+        UserError: it cannot be found, is not safe to load, or is not an autoencoder; one sentence says which.
+    """
+    if isinstance(spec, str):
+        spec = ModelConfig(source=spec)
+    device, dtype = _device(spec.device), getattr(torch, spec.dtype)
+    kind, _, name = spec.source.partition(":")
+    if kind == "python":
+        from probe.autoencoders.user import load_user
+
+        return load_user(spec, name, device, dtype)
+    from probe.autoencoders.diffusers_vae import load_diffusers
+
+    return load_diffusers(spec, _embedded(name) if kind == "embedded" else spec.source, device, dtype)
+
+
+def embedded_names() -> list[str]:
+    """The autoencoders that come with the package."""
+    home = files("probe") / "autoencoders" / "embedded"
+    return sorted(p.name for p in home.iterdir() if p.is_dir() and (p / "config.json").is_file())
+
+
+def _embedded(name: str) -> str:
+    if name not in embedded_names():
+        raise UserError(f"there is no embedded autoencoder {name!r}; there is {', '.join(embedded_names())}.")
+    return str(files("probe") / "autoencoders" / "embedded" / name)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise UserError(f"model.device {name!r} is not available here; use auto, cpu, cuda or cuda:0.") from None
+    return device

@@ -1,0 +1,103 @@
+"""The object that the rest of the tool works on: an encoder, a decoder, and what is known of them."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from probe.errors import UserError
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """A pretrained autoencoder.
+
+    Attributes:
+        source: where it came from, as the user named it.
+        class_name: its class, for reports.
+        encoder: x (n, 3, H, W) in image_range -> z (n, c, h, w) in raw coordinates; the posterior mode.
+        decoder: z in raw coordinates -> x.
+        modules: the modules that hold the weights.
+        image_range: smallest and largest pixel value.
+        scaling_factor, shift_factor: scaled = (raw - shift_factor) * scaling_factor, as diffusers uses them.
+        latents: ``raw`` or ``scaled``: the coordinates of ``encode`` and ``decode``.
+        downsampling: H / h where it is known beforehand, otherwise None.
+    """
+
+    source: str
+    class_name: str
+    encoder: Callable[[Tensor], Tensor]
+    decoder: Callable[[Tensor], Tensor]
+    modules: tuple[nn.Module, ...]
+    image_range: tuple[float, float] = (-1.0, 1.0)
+    scaling_factor: float = 1.0
+    shift_factor: float = 0.0
+    latents: str = "raw"
+    downsampling: int | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Images (n, 3, H, W) to latents (n, c, h, w), in the coordinates named by ``latents``; differentiable."""
+        z = self.encoder(x)
+        return (z - self.shift_factor) * self.scaling_factor if self.latents == "scaled" else z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latents to images, not clamped; the inverse coordinates of ``encode``; differentiable."""
+        return self.decoder(z / self.scaling_factor + self.shift_factor if self.latents == "scaled" else z)
+
+    @torch.no_grad()
+    def latent_shape(self, resolution: int) -> tuple[int, ...]:
+        """The shape (c, h, w) of the latent of a square image, found by encoding one and decoding it again.
+
+        Raises:
+            UserError: the resolution does not suit the model, or E(D(z)) has not the shape of z.
+        """
+        if self.downsampling and resolution % self.downsampling:
+            raise UserError(
+                f"resolution {resolution} is not divisible by {self.downsampling}, the downsampling of {self.source}; "
+                f"use {max(resolution // self.downsampling, 1) * self.downsampling}, for example."
+            )
+        x = torch.zeros((1, 3, resolution, resolution), dtype=self.dtype, device=self.device)
+        stage, value = "encode", x
+        try:
+            z = value = self.encode(x)
+            stage = "decode"
+            y = self.decode(z)
+            stage, value = "encode the decoded image of", y
+            again = self.encode(y)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UserError(
+                f"{self.source} cannot {stage} a tensor of shape {tuple(value.shape)} (resolution {resolution}): "
+                f"{first}"
+            ) from error
+        if not isinstance(z, Tensor) or y.shape != x.shape or again.shape != z.shape:
+            raise UserError(
+                f"the shapes of {self.source} do not close at resolution {resolution}: encode gives {_shape(z)}, "
+                f"decode of that {_shape(y)}, encode of that {_shape(again)}; f(z) = E(D(z)) needs the first and last "
+                "equal."
+            )
+        return tuple(z.shape[1:])
+
+    def parameters(self) -> int:
+        """How many weights."""
+        return sum(p.numel() for module in self.modules for p in module.parameters())
+
+    def weights_sha256(self) -> str | None:
+        """SHA-256 over names, types, shapes and bytes of all weights and buffers; None where there are none."""
+        states = [(str(i), module.state_dict()) for i, module in enumerate(self.modules)]
+        if not any(state for _, state in states):
+            return None
+        digest = hashlib.sha256()
+        for prefix, state in states:
+            for name, value in sorted(state.items()):
+                digest.update(f"{prefix}.{name} {value.dtype} {tuple(value.shape)}\n".encode())
+                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _shape(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
