@@ -1,0 +1,81 @@
+"""Six data sets that need no network: tiles of the pictures inside scikit-image's wheel, and scikit-learn's digits.
+
+Tiles of one picture never overlap, so a test tile and a held-out tile share no pixel; they may share a picture. Tiles
+are cut from the top left corner, and what is left at the right and bottom is dropped, as is every tile whose grey level
+has a standard deviation below 2 of 255 (the black surround of the retina, mostly).
+"""
+
+from collections.abc import Callable, Generator
+from importlib.metadata import version
+
+import numpy as np
+from PIL import Image
+
+from probe.config import DatasetConfig
+from probe.data.candidates import Candidate, Opened, seeded_order
+from probe.errors import UserError
+
+# name -> (side of a tile, names of functions of skimage.data). Side 32 where 64 would leave too few tiles.
+TILED: dict[str, tuple[int, tuple[str, ...]]] = {
+    "photographs": (64, ("astronaut", "camera", "chelsea", "coffee", "rocket", "stereo_motorcycle")),
+    "histology": (32, ("immunohistochemistry",)),
+    "retina": (64, ("retina",)),
+    "astronomy": (64, ("hubble_deep_field",)),
+    "textures": (64, ("brick", "grass", "gravel")),
+}
+NAMES = (*TILED, "digits")
+FLAT = 2.0
+
+
+def open_bundled(where: str, spec: DatasetConfig, name: str) -> Opened:
+    """The tiles (id: picture, row and column of the tile) or digits (id: row number) of a bundled set.
+
+    Raises:
+        UserError: there is no such set, or the installed scikit-image does not carry its pictures.
+    """
+    if name not in NAMES:
+        raise UserError(f"{where}: there is no bundled set {name!r}; choose one of {', '.join(NAMES)}.")
+    images = _digits() if name == "digits" else _tiles(where, *TILED[name])
+    packages = {package: version(package) for package in ("scikit-image", "scikit-learn", "pillow")}
+    return Opened(_candidates(images, spec.seed), {"available": len(images), "sample": "exact", "packages": packages})
+
+
+def _tiles(where: str, side: int, pictures: tuple[str, ...]) -> dict[str, np.ndarray]:
+    tiles = {}
+    for picture in pictures:
+        pixels = _picture(where, picture)
+        for top in range(0, pixels.shape[0] - side + 1, side):
+            for left in range(0, pixels.shape[1] - side + 1, side):
+                tile = pixels[top : top + side, left : left + side]
+                grey = tile if tile.ndim == 2 else tile.mean(axis=2)
+                if grey.std() >= FLAT:
+                    tiles[f"{picture}/{top}/{left}"] = tile
+    return tiles
+
+
+def _picture(where: str, picture: str) -> np.ndarray:
+    import skimage.data
+
+    load: Callable[[], np.ndarray | tuple[np.ndarray, ...]] = getattr(skimage.data, picture)
+    try:
+        pixels = load()
+    except (OSError, ImportError) as error:  # the wheel of another version may leave a picture to a download
+        raise UserError(
+            f"{where}: the installed scikit-image does not carry the picture {picture!r}; install scikit-image 0.26."
+        ) from error
+    return pixels[0] if isinstance(pixels, tuple) else pixels  # the left one of a stereo pair
+
+
+def _digits() -> dict[str, np.ndarray]:
+    """The 8x8 digits, 0..16, as bytes 0..255 (smooth once they are enlarged)."""
+    from sklearn.datasets import load_digits
+
+    values = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
+    return {str(row): digit for row, digit in enumerate(values)}
+
+
+def _candidates(images: dict[str, np.ndarray], seed: int) -> Generator[Candidate, None, None]:
+    ids = list(images)
+    for index in seeded_order(len(ids), seed):
+        pixels = np.ascontiguousarray(images[ids[index]])
+        yield Candidate(ids[index], lambda pixels=pixels: Image.fromarray(pixels))  # type: ignore[misc]

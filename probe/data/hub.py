@@ -1,0 +1,105 @@
+"""Data sets of the Hugging Face hub, streamed."""
+
+import hashlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from probe.config import DatasetConfig
+from probe.data.candidates import Candidate, Opened
+from probe.data.columns import image_column
+from probe.data.parquet import first_line, read_cell
+from probe.errors import UserError
+
+# Rows held while shuffling a stream. The order is uniform for a split that fits, and otherwise only approximately so:
+# the sample leans to the first rows of the first shards. The report's "sample" says it.
+BUFFER = 5000
+
+
+def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
+    """A seeded sample of a streamed data set; an id is the file name in the data set, else a hash of the image.
+
+    Raises:
+        UserError: the repository, configuration, split or revision is absent, or gated, or out of reach; or the
+            column of images is not clear. Reading the candidates raises it as well where the network fails later.
+    """
+    import datasets
+
+    with explained(where, repo):
+        stream, facts = open_stream(spec, repo)
+        column = image_column(where, columns_of(stream), spec.column)
+        images = stream.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        images = images.shuffle(seed=spec.seed, buffer_size=BUFFER)
+    return Opened(_candidates(where, repo, images, column), facts | {"column": column}, tries=4)
+
+
+def open_stream(spec: DatasetConfig, repo: str) -> tuple[Any, dict[str, Any]]:
+    """The streamed ``datasets.IterableDataset`` of a split, pinned to a commit, and the facts for the report."""
+    import datasets
+    import huggingface_hub
+
+    # Without the commit a report would say "whatever was there on that day".
+    commit = huggingface_hub.HfApi().dataset_info(repo, revision=spec.revision).sha
+    stream = datasets.load_dataset(repo, spec.config, split=spec.split, revision=commit, streaming=True)
+    split = (stream.info.splits or {}).get(spec.split)
+    return stream, {
+        "revision": commit,
+        "available": split.num_examples if split else None,
+        "sample": f"stream shuffled in a buffer of {BUFFER} rows",
+    }
+
+
+def columns_of(stream: Any) -> dict[str, Any]:
+    """Column name -> feature; where the repository declares none, the names of the first row."""
+    return dict(stream.features or dict.fromkeys(next(iter(stream), {})))
+
+
+@contextmanager
+def explained(where: str, repo: str) -> Iterator[None]:
+    """Turn what the hub's libraries raise into one sentence; what is not the hub's or the user's doing passes."""
+    try:
+        yield
+    except Exception as error:
+        sentence = _explanation(error, repo)
+        if sentence is None:
+            raise
+        raise UserError(f"{where}: {sentence}") from error
+
+
+def _explanation(error: Exception, repo: str) -> str | None:
+    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    not_found = isinstance(error, DatasetNotFoundError | RepositoryNotFoundError)
+    if isinstance(error, GatedRepoError) or (not_found and "gated" in str(error)):
+        return (
+            f"hub data set {repo!r} is gated; accept its terms at https://huggingface.co/datasets/{repo}, then log in "
+            "with `hf auth login` (once `huggingface-cli login`) or set HF_TOKEN."
+        )
+    if isinstance(error, HFValidationError):
+        return f"{repo!r} is no id of a hub data set; write hub:OWNER/NAME."
+    if isinstance(error, RevisionNotFoundError):
+        return f"hub data set {repo!r} has no such revision; set revision to a branch, tag or commit that it has."
+    if isinstance(error, DataFilesNotFoundError):
+        return f"hub data set {repo!r} holds no files that can be read as a table or images; choose another."
+    if not_found:
+        return f"hub data set {repo!r} does not exist or is private; check the id, or log in with HF_TOKEN."
+    if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "aiohttp")):
+        return f"hub data set {repo!r} could not be reached ({first_line(error)}); check the network and try again."
+    if isinstance(error, ValueError):  # datasets names the splits or configurations that there are, on several lines
+        return f"hub data set {repo!r}: {' '.join(str(error).split()).rstrip('.')}; set split or config accordingly."
+    return None
+
+
+def _candidates(where: str, repo: str, images: Any, column: str) -> Generator[Candidate, None, None]:
+    with explained(where, repo):
+        for row in images:
+            yield Candidate(_stable_id(row[column]), partial(read_cell, row[column]))
+
+
+def _stable_id(cell: dict[str, Any] | None) -> str:
+    """A shuffled stream does not tell the row's number, so the file name or the content must do."""
+    if cell is None:
+        return "an empty row"
+    return cell["path"] or "sha256:" + hashlib.sha256(cell["bytes"] or b"").hexdigest()[:16]

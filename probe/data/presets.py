@@ -1,0 +1,43 @@
+"""Data sets that are known by name, and how a name and the user's settings become one full specification."""
+
+import difflib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from probe.config import DatasetConfig
+from probe.errors import UserError
+
+
+@cache
+def _presets() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(files("probe.data").joinpath("presets.yaml").read_text(encoding="utf-8"))
+
+
+def preset_names() -> list[str]:
+    """The names that need no ``source``, in the order of presets.yaml."""
+    return list(_presets())
+
+
+def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
+    """The specification with its source: as it is, or with what the user left unset taken from the preset ``name``.
+
+    Idempotent, so a resolved specification can be written to a run's config.yaml and read again. (An unresolved one
+    cannot, once its defaults are written out: they would then count as set by the user.)
+
+    Raises:
+        UserError: there is no source, and no preset of that name.
+    """
+    if spec.source is not None:
+        return spec
+    if name not in _presets():
+        near = difflib.get_close_matches(name, preset_names(), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(
+            f"data set {name!r} has no source and is no preset: {hint}set datasets.{name}.source, "
+            f"or use one of {', '.join(preset_names())}."
+        )
+    mine = {field: getattr(spec, field) for field in spec.model_fields_set if field != "source"}
+    return DatasetConfig.model_validate(_presets()[name] | mine)

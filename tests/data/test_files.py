@@ -1,0 +1,176 @@
+"""Folders and parquet files, and with them what all sources share: order, replacement, refusal."""
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from probe.config import DatasetConfig
+from probe.data import load_images
+from probe.errors import UserError
+
+
+def png(index: int) -> bytes:
+    """A 4x4 picture of one colour that tells its number."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), (index, 255 - index, 7)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_folder(root: Path, count: int, broken: tuple[int, ...] = ()) -> str:
+    for index in range(count):
+        path = root / f"class {index % 2}" / f"{index:03}.PNG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no picture" if index in broken else png(index))
+    (root / "notes.txt").write_text("not an image")
+    return f"folder:{root}"
+
+
+def write_parquet(path: Path, count: int, broken: tuple[int, ...] = (), columns: tuple[str, ...] = ("image",)) -> str:
+    import datasets
+
+    rows = [{"bytes": b"no picture" if i in broken else png(i), "path": None} for i in range(count)]
+    features = {name: datasets.Image(decode=False) for name in columns} | {"label": datasets.Value("int64")}
+    data = dict.fromkeys(columns, rows) | {"label": list(range(count))}
+    datasets.Dataset.from_dict(data, features=datasets.Features(features)).to_parquet(path)
+    return f"parquet:{path}"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture(params=["folder", "parquet"])
+def source(request, tmp_path):
+    """20 pictures, of which 3 and 11 are broken."""
+    if request.param == "folder":
+        return write_folder(tmp_path / "a folder [x]", 20, broken=(3, 11))
+    return write_parquet(tmp_path / "a file [x].parquet", 20, broken=(3, 11))
+
+
+def load(source: str, n: int, holdout: int, seed: int = 0, **more):
+    spec = DatasetConfig(source=source, n=n, holdout=holdout, seed=seed, **more)
+    return load_images("mine", spec, resolution=4)
+
+
+def numbers(images: torch.Tensor) -> list[int]:
+    return images[:, 0, 0, 0].tolist()
+
+
+def number(identity: str) -> int:
+    return int(Path(identity).stem)
+
+
+def test_ids_belong_to_their_images(source):
+    got = load(source, 8, 4)
+    assert got.images.shape == (8, 3, 4, 4)
+    assert got.images.dtype == torch.uint8
+    assert numbers(got.images) == [number(i) for i in got.ids]
+    assert got.source["available"] == 20
+
+
+def test_same_seed_same_sample_and_another_seed_another(source):
+    one, two, other = load(source, 8, 4), load(source, 8, 4), load(source, 8, 4, seed=1)
+    assert one.ids == two.ids
+    assert one.sha256 == two.sha256
+    assert other.ids != one.ids
+    assert other.sha256 != one.sha256
+
+
+def test_holdout_is_disjoint_and_leaves_the_test_images_alone(source):
+    bare, full = load(source, 6, 0), load(source, 6, 12)
+    assert bare.ids == full.ids
+    assert torch.equal(bare.images, full.images)
+    assert bare.heldout.shape == (0, 3, 4, 4)
+    assert sorted(numbers(full.images) + numbers(full.heldout)) == [i for i in range(20) if i not in (3, 11)]
+
+
+def test_fewer_test_images_are_the_first_of_more(source):
+    assert load(source, 4, 0).ids == load(source, 9, 0).ids[:4]
+
+
+def test_unreadable_images_are_counted_and_replaced(source):
+    got = load(source, 18, 0)
+    assert len(got.images) == got.n_planned == 18
+    got = load(source, 19, 5)
+    assert (len(got.images), len(got.heldout), got.n_planned) == (18, 0, 19)
+    assert sorted(number(i) for i in got.unreadable) == [3, 11]
+
+
+def test_a_small_source_serves_the_test_images_first(source):
+    got = load(source, 15, 15)
+    assert (len(got.images), len(got.heldout)) == (15, 3)
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_nothing_left(kind, tmp_path):
+    write = write_folder if kind == "folder" else write_parquet
+    source = write(tmp_path / "bad.parquet", 3, broken=(0, 1, 2))
+    with pytest.raises(UserError, match=r"'mine'.*none of the 3 images tried could be read, for example"):
+        load(source, 2, 2)
+
+
+def test_relative_paths_and_wildcards(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_parquet(Path("part-0.parquet"), 3)
+    write_parquet(Path("part-1.parquet"), 4)
+    got = load("parquet:part-*.parquet", 100, 0)
+    assert sorted(got.ids) == [str(i) for i in range(7)]
+    assert got.source["column"] == "image"
+    write_folder(Path("pictures"), 2)
+    assert sorted(load("folder:pictures", 9, 0).ids) == ["class 0/000.PNG", "class 1/001.PNG"]
+
+
+def test_the_column_is_found_or_asked_for(tmp_path):
+    assert load(write_parquet(tmp_path / "1.parquet", 2, columns=("pic",)), 1, 0).source["column"] == "pic"
+    two = write_parquet(tmp_path / "2.parquet", 2, columns=("left", "right"))
+    with pytest.raises(UserError, match="'left', 'right', 'label'"):
+        load(two, 1, 0)
+    assert load(two, 1, 0, column="right").source["column"] == "right"
+    with pytest.raises(UserError, match="did you mean 'right'"):
+        load(two, 1, 0, column="rihgt")
+    with pytest.raises(UserError, match="holds int64, not images"):
+        load(two, 1, 0, column="label")
+    usual = write_parquet(tmp_path / "3.parquet", 2, columns=("other", "img"))
+    assert load(usual, 1, 0).source["column"] == "img"
+
+
+def test_plain_bytes_files_by_path_and_empty_cells(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"JPG": [png(1), None, png(2)]}), tmp_path / "bytes.parquet")
+    got = load(f"parquet:{tmp_path}/bytes.parquet", 3, 0)
+    assert sorted(numbers(got.images)) == [1, 2]
+    assert got.unreadable == ["1"]
+
+    (tmp_path / "5.png").write_bytes(png(5))
+    cells = [{"bytes": None, "path": str(tmp_path / name)} for name in ("5.png", "gone.png")]
+    parquet.write_table(pa.table({"image": cells}), tmp_path / "paths.parquet")
+    got = load(f"parquet:{tmp_path}/paths.parquet", 2, 0)
+    assert numbers(got.images) == [5]
+    assert got.unreadable == ["1"]
+
+
+def test_bad_places(tmp_path):
+    (tmp_path / "text.parquet").write_text("no parquet")
+    (tmp_path / "empty").mkdir()
+    for source, message in [
+        (f"parquet:{tmp_path}/none-*.parquet", "no file matches"),
+        (f"parquet:{tmp_path}/text.parquet", "cannot be read as parquet"),
+        (f"folder:{tmp_path}/gone", "there is no folder"),
+        (f"folder:{tmp_path}/empty", "holds no image files"),
+        ("ILSVRC/imagenet-1k", "no known kind; write one of hub:ID, parquet:PATH"),
+        ("folder:", "no known kind"),
+    ]:
+        with pytest.raises(UserError, match=message) as caught:
+            load(source, 1, 0)
+        assert "\n" not in str(caught.value)
+
+
+def test_fields_that_mean_nothing_are_refused(tmp_path):
+    with pytest.raises(UserError, match="revision means nothing to a folder:PATH source"):
+        load(write_folder(tmp_path, 1), 1, 0, revision="main")
