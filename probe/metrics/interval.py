@@ -1,0 +1,67 @@
+"""Mean and 95 % bootstrap interval over images.
+
+| symbol | meaning | shape |
+|---|---|---|
+| v | values, one row per image | (n,) or (n, k) |
+| w | how often each image was drawn in a resample, over n | (resamples, n) |
+| w v | the resampled means | (resamples, k) |
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+RESAMPLES = 10_000
+_CELLS = 4_000_000  # numbers of w held at once: 32 MB
+
+
+class Interval(NamedTuple):
+    """Sample mean and the 2.5 % and 97.5 % percentiles of its bootstrap distribution.
+
+    ``low`` and ``high`` are None where there is no interval: one value only, or a value that is not finite (then
+    ``mean`` is NaN).
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def mean_interval(values: ArrayLike, *, seed: int = 0) -> Interval:
+    """Mean of ``values`` (n,) with its 95 % percentile bootstrap interval; a function of (values, seed) alone."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"values have shape (n,), not {array.shape}")
+    return mean_intervals(array[:, None], seed=seed)[0]
+
+
+def mean_intervals(values: ArrayLike, *, seed: int = 0) -> list[Interval]:
+    """``mean_interval`` of every column of ``values`` (n, k), all columns over the same resamples of the rows.
+
+    The same numbers as ``scipy.stats.bootstrap(method="percentile")`` up to the draw, but as one matrix product: a
+    mean is linear in the counts of the resample, and a report takes about a thousand of these intervals.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or len(array) == 0:
+        raise ValueError(f"values have shape (n, k) with n >= 1, not {array.shape}")
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(array).all(axis=0))
+    safe = np.where(finite, array, 0.0)  # a column with NaN or infinity must not touch its neighbours
+    means = safe.mean(axis=0)
+    if len(array) == 1:
+        return [Interval(float(m) if ok else float("nan"), None, None) for m, ok in zip(means, finite, strict=True)]
+    resampled = np.concatenate([weights @ safe for weights in _weights(len(array), seed)])
+    lows, highs = np.percentile(resampled, [2.5, 97.5], axis=0)
+    return [
+        Interval(float(m), float(low), float(high)) if ok else Interval(float("nan"), None, None)
+        for m, low, high, ok in zip(means, lows, highs, finite, strict=True)
+    ]
+
+
+def _weights(n: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Blocks of w: n draws with replacement from n rows are one multinomial draw of counts."""
+    rng = np.random.default_rng(seed)
+    block = max(1, _CELLS // n)
+    for start in range(0, RESAMPLES, block):
+        yield rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start)) / n

@@ -1,0 +1,166 @@
+"""From the results of a run to the dict of report.json."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from probe.dynamics.outcomes import Outcome
+from probe.errors import UserError
+from probe.metrics.interval import RESAMPLES
+from probe.report.datasets import dataset_report
+from probe.report.methods import subject
+from probe.report.read import Results, read_results
+from probe.report.schema import Report
+from probe.report.summary import dictionary_label, summary, warnings
+from probe.report.verdict import RULE
+
+CERTIFICATES = {1: "attractor", 0: "not an attractor", -1: "undecided"}
+
+
+def build_report(run: Path) -> dict[str, Any]:
+    """Compute the report of a run directory; reads, writes nothing.
+
+    Returns:
+        The content of report.json (``probe.report.schema.Report``, key by key), free of NaN and infinity.
+
+    Raises:
+        UserError: a file of the run is missing, truncated, or contradicts another.
+    """
+    return dump(report_of(read_results(run), run))
+
+
+def report_of(results: Results, run: Path) -> Report:
+    """The report of results already read; ``run`` only names the folder in an error."""
+    try:
+        report = _assemble(results)
+    except (KeyError, ValueError) as error:  # a ValidationError is a ValueError
+        key = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error
+        raise UserError(
+            f"{run}: a file of the run has not the agreed content (at {key}): delete it and run the run again."
+        ) from error
+    report.summary, report.warnings = summary(report), warnings(report)
+    return report
+
+
+def dump(report: Report) -> dict[str, Any]:
+    """Plain JSON values under the contract's names."""
+    plain: dict[str, Any] = finite(report.model_dump(mode="json", by_alias=True))
+    return plain
+
+
+def finite(value: Any) -> Any:
+    """The same value with None for every NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def _assemble(results: Results) -> Report:
+    manifest, dictionary = results.manifest, _dictionary(results)
+    name = subject(dictionary["certificates"]["certified"], dictionary["atoms"])
+    return Report.model_validate(
+        finite(
+            {
+                "summary": [],
+                "warnings": [],
+                "model": manifest["model"],
+                "solver": _solver(results, dictionary.pop("certificates")),
+                "dictionary": dictionary,
+                "gallery": _gallery(results),
+                "verdict_rule": RULE,
+                "datasets": {
+                    key: dataset_report(data, manifest["data"][key], results.config.sparse.controls, name)
+                    for key, data in results.datasets.items()
+                },
+                "provenance": _provenance(results),
+            }
+        )
+    )
+
+
+def _solver(results: Results, certificates: dict[str, Any]) -> dict[str, Any]:
+    starts, solver = results.starts, results.config.solver
+    outcome = starts["outcome"]
+    periods, counts = np.unique(starts["period"][outcome == Outcome.CYCLE], return_counts=True)
+    return {
+        "n": len(outcome),
+        "outcomes": {o.label: int((outcome == o).sum()) for o in Outcome},
+        "tolerance": solver.tolerance,
+        "max_steps": solver.max_steps,
+        "steps": _spreads(starts["steps"], outcome),
+        "residual": _spreads(starts["residual"], outcome),
+        "periods": {str(p): int(c) for p, c in zip(periods, counts, strict=True)},
+        "certificates": certificates,
+    }
+
+
+def _dictionary(results: Results) -> dict[str, Any]:
+    atoms, stated = results.dictionary, results.dictionary_summary
+    certificate, m = atoms["certificate"], len(atoms["basin"])
+    counts = {code: int((certificate == code).sum()) for code in CERTIFICATES}
+    used = stated["starts_used"]
+    return {
+        **stated,
+        "label": dictionary_label(counts[1], m),
+        "atoms": m,
+        "largest_basin": float(atoms["basin"].max() / used) if m and used else None,
+        "outcomes": {o.label: int((atoms["outcome"] == o).sum()) for o in Outcome},
+        "certificates": {
+            "checked": int(np.isfinite(atoms["spectral_radius"]).sum()),
+            "certified": counts[1],
+            "not_attractors": counts[0],
+            "undecided": counts[-1],
+            "spectral_radius": spread(atoms["spectral_radius"]),
+        },
+    }
+
+
+def _gallery(results: Results) -> list[dict[str, Any]]:
+    atoms = results.dictionary
+    return [
+        {
+            "atom": i,
+            "leader": int(atoms["leader"][i]),
+            "basin": int(atoms["basin"][i]),
+            "outcome": Outcome(int(atoms["outcome"][i])).label,
+            "steps": int(atoms["steps"][i]),
+            "residual": float(atoms["residual"][i]),
+            "spectral_radius": float(atoms["spectral_radius"][i]),
+            "certificate": CERTIFICATES[int(atoms["certificate"][i])],
+        }
+        for i in range(len(results.gallery))
+    ]
+
+
+def _provenance(results: Results) -> dict[str, Any]:
+    stated = {key: value for key, value in results.manifest.items() if key not in ("schema_version", "model")}
+    return {
+        **stated,
+        "config": results.config.model_dump(mode="json"),
+        "statistics": {"interval": "95 % percentile bootstrap over images", "resamples": RESAMPLES, "seed": 0},
+    }
+
+
+def _spreads(values: NDArray[Any], outcome: NDArray[Any]) -> dict[str, Any]:
+    present = [o for o in Outcome if (outcome == o).any()]
+    return {**spread(values), "by_outcome": {o.label: spread(values[outcome == o]) for o in present}}
+
+
+def spread(values: NDArray[Any]) -> dict[str, Any]:
+    """``schema.Spread`` of values (n,), NaN and infinity counted apart."""
+    good = values[np.isfinite(values)].astype(np.float64)
+    names = ("min", "q25", "median", "q75", "max")
+    order = np.quantile(good, [0, 0.25, 0.5, 0.75, 1]) if len(good) else [None] * 5
+    return {
+        "n": len(values),
+        "non_finite": len(values) - len(good),
+        **{name: None if v is None else float(v) for name, v in zip(names, order, strict=True)},
+    }

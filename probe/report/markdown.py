@@ -1,0 +1,101 @@
+"""report.md: summary, warnings, tables, verdicts and links to the figures."""
+
+from collections.abc import Iterable, Sequence
+
+from probe.dynamics.outcomes import Outcome
+from probe.report.methods import label
+from probe.report.schema import DatasetReport, Report
+from probe.report.tables import BEST, NOTE, five_percent_rows, level_at_five, methods_shown, report_subject
+from probe.report.words import number, percent, with_interval
+
+
+def markdown(report: Report, figures: Iterable[str]) -> str:
+    """The page; ``figures`` are names of PNG files in figures/."""
+    names = set(figures)
+    subject = report_subject(report)
+    parts = [
+        f"# Probe of {_code(report.model.source)}",
+        " ".join(report.summary),
+        f"Dictionary: {report.dictionary.label}.",
+        _warnings(report.warnings),
+        "## How the starts ended",
+        _outcomes(report),
+        _images(names, ("steps", "residual")),
+    ]
+    if report.datasets:
+        parts += ["## At 5 % of the latent dimension", _five_percent(report, subject), NOTE + ".", report.verdict_rule]
+    for name, data in report.datasets.items():
+        parts += [f"## Data set {_text(name)}", f"**{_text(data.verdict)}.**", _methods(data, subject)]
+        parts += [_images(names, (f"{name}_latent_mse", f"{name}_pixel_mse", f"{name}_examples"))]
+    parts += ["## Decoded end points", _images(names, ("gallery",)), "## Provenance", _provenance(report)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    return "## Warnings\n\n" + "\n".join(f"- {_text(warning)}" for warning in warnings) if warnings else ""
+
+
+def _outcomes(report: Report) -> str:
+    total = report.solver.n
+    counts = report.solver.outcomes
+    rows = [[o.label, str(counts[o.label]), percent(counts[o.label], total), o.sentence] for o in Outcome]
+    return _table(["outcome", "starts", "share", "meaning"], rows)
+
+
+def _five_percent(report: Report, subject: str) -> str:
+    head = ["data set", "n", "atoms", *(label(method, subject) for method in methods_shown(report))]
+    rows = []
+    for row in five_percent_rows(report):
+        cells = [f"{cell.mean}{BEST if cell.best_control else ''} {cell.interval}".rstrip() for cell in row.cells]
+        rows.append([row.dataset, str(row.n), str(row.atoms), *cells])
+    return _table(head, rows)
+
+
+def _methods(data: DatasetReport, subject: str) -> str:
+    level = level_at_five(data)
+    if level is None:
+        return ""
+    rows = [
+        [
+            label(method, subject),
+            str(errors.atoms_used),
+            with_interval(errors.latent_mse),
+            with_interval(errors.difference.latent_mse) if errors.difference else "-",
+            with_interval(errors.pixel_mse),
+        ]
+        for method, errors in level.methods.items()
+    ]
+    rows.append(["autoencoder alone", "-", "0", "-", number(data.autoencoder_floor.pixel_mse)])
+    return _table(["method", "atoms used", "latent MSE", "minus random orthogonal", "pixel MSE"], rows)
+
+
+def _provenance(report: Report) -> str:
+    facts = report.provenance
+    rows = [
+        ["command", _code(str(facts.get("command", "-")))],
+        ["model", f"{_code(report.model.class_)}, weights sha256 {_code(report.model.weights_sha256)}"],
+        ["git revision", _code(str(facts.get("git_revision") or "unknown"))],
+        ["device, dtype", _code(f"{facts.get('device', '-')}, {facts.get('dtype', '-')}")],
+        ["started", _code(str(facts.get("started", "-")))],
+    ]
+    return _table(["", ""], rows, escaped=True) + "\n\nAll of it, with the configuration: report.json, `provenance`."
+
+
+def _images(present: set[str], names: Iterable[str]) -> str:
+    return "\n".join(f"![{name}](figures/{name}.png)" for name in names if name in present)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, escaped: bool = False) -> str:
+    lines = [head, ["---"] * len(head), *([cell if escaped else _text(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _text(text: str) -> str:
+    """User text in which nothing is markup: neither HTML nor Markdown that a table or list would trip over."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return "".join(f"\\{c}" if c in "`*_[" else c for c in text)
+
+
+def _code(text: str) -> str:
+    """A code span on one line, in which only backticks and pipes could do harm."""
+    return "`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`"

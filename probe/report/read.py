@@ -1,0 +1,141 @@
+"""What a run directory holds, read and checked; one sentence that names the file where it is not as agreed."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from probe.config import Config, load_config
+from probe.errors import UserError
+
+Arrays = dict[str, NDArray[Any]]
+COLUMNS = ("image", "id", "method", "atoms", "fraction", "atoms_used", "latent_mse", "pixel_mse")
+EXAMPLES = ("original", "autoencoder", "attractors", "random_orthogonal")
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """rows: one per image, method and level (COLUMNS); facts: the file's metadata; examples: (e, 3, H, W) uint8."""
+
+    rows: pd.DataFrame
+    facts: dict[str, Any]
+    examples: Arrays
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a report is made of; starts: outcome, steps, residual, period, each (n,), by index."""
+
+    config: Config
+    manifest: dict[str, Any]
+    starts: Arrays
+    dictionary: Arrays
+    dictionary_summary: dict[str, Any]
+    gallery: NDArray[np.uint8]
+    datasets: dict[str, Reconstructions]
+
+
+def read_results(run: Path) -> Results:
+    """Read a run directory.
+
+    Raises:
+        UserError: a file is missing, truncated, or contradicts another.
+    """
+    if not run.is_dir():
+        raise UserError(f"{run} is no run directory: give the folder that `probe run` wrote.")
+    if not (run / "config.yaml").is_file():
+        raise UserError(f"{run / 'config.yaml'} is missing: {run} is no run directory.")
+    config = load_config(run / "config.yaml")
+    with _reading(run / "manifest.json", "run") as path:
+        manifest = json.loads(path.read_text())
+        missing = {"model", "data", "versions", "command"} - set(manifest)
+        if missing:
+            raise KeyError(f"no {', '.join(sorted(missing))}")
+    dictionary, metadata = _tensors(
+        run / "dictionary.safetensors",
+        "dictionary",
+        ("leader", "basin", "outcome", "steps", "residual", "spectral_radius", "certificate"),
+    )
+    gallery, _ = _tensors(run / "gallery.safetensors", "dictionary", ("images",))
+    with _reading(run / "dictionary.safetensors", "dictionary"):
+        summary = json.loads(metadata["summary"])
+    return Results(
+        config=config,
+        manifest=manifest,
+        starts=_starts(run / "attractors", config.seeds.count),
+        dictionary=dictionary,
+        dictionary_summary=summary,
+        gallery=gallery["images"][: len(dictionary["basin"])],
+        datasets={name: _reconstructions(run, name, manifest) for name in config.datasets},
+    )
+
+
+def _starts(folder: Path, n: int) -> Arrays:
+    """The shards as one, sorted by index; exactly the starts 0..n-1."""
+    names = ("index", "outcome", "steps", "residual", "period")
+    shards = [_tensors(path, "attractors", names)[0] for path in sorted(folder.glob("*.safetensors"))]
+    if not shards:
+        raise UserError(f"{folder} holds no *.safetensors: run `probe attractors {folder.parent}` first.")
+    merged = {name: np.concatenate([shard[name] for shard in shards]) for name in names}
+    index = merged.pop("index")
+    order = np.argsort(index)
+    if not np.array_equal(index[order], np.arange(n)):
+        raise UserError(
+            f"{folder} holds {len(np.unique(index))} of the {n} starts of config.yaml, in {len(index)} rows: "
+            f"run `probe attractors {folder.parent}` again."
+        )
+    return {name: values[order] for name, values in merged.items()}
+
+
+def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstructions:
+    path = run / "reconstructions" / f"{name}.parquet"
+    with _reading(path, "reconstruct"):
+        table = pq.read_table(path)
+        facts = json.loads((table.schema.metadata or {})[b"probe"])
+        rows = table.select(list(COLUMNS)).to_pandas()
+    if name not in manifest["data"]:
+        raise UserError(f"{run / 'manifest.json'} does not list the data set {name!r} under data: run the run again.")
+    planned, found = manifest["data"][name]["n_used"], rows["image"].nunique()
+    if found != planned:
+        raise UserError(f"{path} holds {found} images where manifest.json says {planned}: delete it and run again.")
+    sizes = rows.groupby(["method", "atoms"])["image"].agg(["size", "nunique"])
+    uneven = sizes[(sizes != found).any(axis=1)]
+    if len(uneven):
+        method, atoms = uneven.index[0]
+        raise UserError(f"{path} has not one row per image for {method} at {atoms} atoms: delete it and run again.")
+    examples, _ = _tensors(path.with_suffix(".safetensors"), "reconstruct", ())
+    return Reconstructions(rows, facts, {key: examples[key] for key in EXAMPLES if key in examples})
+
+
+def _tensors(path: Path, stage: str, names: tuple[str, ...]) -> tuple[Arrays, dict[str, str]]:
+    """The named tensors of a safetensors file (all, if none is named) and its metadata."""
+    with _reading(path, stage), safe_open(path, framework="numpy") as file:
+        present = set(file.keys())
+        missing = set(names) - present
+        if missing:
+            raise KeyError(f"no tensor {', '.join(sorted(missing))}")
+        return {name: file.get_tensor(name) for name in names or sorted(present)}, file.metadata() or {}
+
+
+@contextmanager
+def _reading(path: Path, stage: str) -> Iterator[Path]:
+    """Whatever goes wrong inside becomes one sentence that names ``path``."""
+    again = f"`probe {stage} {path.parents[1] if path.parent.name == 'reconstructions' else path.parent}`"
+    if stage == "run":
+        again = "`probe run`"
+    try:
+        if not path.is_file():
+            raise UserError(f"{path} is missing: run {again} first.")
+        yield path
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, pa.ArrowException) as error:
+        what = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"{path} cannot be read ({what[:160]}): delete it and run {again} again.") from None

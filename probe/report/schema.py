@@ -1,0 +1,171 @@
+"""report.json, key by key. What the file holds is what ``Report`` dumps; ``null`` stands where a number does not exist.
+
+| symbol | meaning |
+|---|---|
+| d | latent dimension |
+| n | images of a data set that were used |
+| m | atoms of the dictionary |
+| z, z' | latent E(x) of an image, and its reconstruction from the dictionary, raw model coordinates, (d,) |
+| x, x' | the original image, and D(z') clamped to the valid range, both in [0, 1], (3, H, W) |
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BASELINE = "random_orthogonal"
+
+
+class Open(BaseModel):
+    """Names listed here are relied upon; further keys may come."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
+
+
+class Mean(Open):
+    mean: float | None = Field(description="mean over the n images; null if a value is not finite")
+    ci95: tuple[float, float] | None = Field(
+        description="95 % percentile bootstrap interval of the mean over images; null for one image or where mean is"
+    )
+
+
+class Difference(Open):
+    """This method minus another, paired by image; negative: this method has the smaller error."""
+
+    to: str = Field(description="the other method")
+    latent_mse: Mean
+    pixel_mse: Mean
+
+
+class MethodErrors(Open):
+    atoms_used: int = Field(description="largest number used by an image; below the level for a short dictionary")
+    latent_mse: Mean = Field(description="per image: mean over the d coordinates of (z - z')^2")
+    pixel_mse: Mean = Field(description="per image: mean over pixels and channels of (x - x')^2")
+    difference: Difference | None = Field(
+        description="to random_orthogonal, paired; null for random_orthogonal itself and where it has no rows"
+    )
+
+
+class LevelReport(Open):
+    atoms: int = Field(description="atoms allowed in each image's sparse code")
+    fraction: float = Field(description="atoms / d")
+    methods: dict[str, MethodErrors] = Field(description="a method without rows at this level is absent")
+
+
+class Floor(Open):
+    """What the autoencoder alone does: D(E(x)). Its latent error is 0 by definition."""
+
+    pixel_mse: float | None = Field(description="mean over images of the mean of (x - D(E(x)))^2")
+    ci95: tuple[float, float] | None
+
+
+Result = Literal["beats", "loses", "no difference seen", "no interval"]
+
+
+class Comparison(Open):
+    """The dictionary's end points (method ``attractors``) against one control at 5 % of d, latent MSE."""
+
+    to: str
+    attractors: float | None = Field(description="mean latent MSE of the method attractors")
+    other: float | None = Field(description="mean latent MSE of the control")
+    difference: Mean = Field(description="attractors minus control, paired by image")
+    result: Result = Field(description="by ``verdict_rule``")
+
+
+class DatasetReport(Open):
+    source: dict[str, Any] = Field(description="where the images came from, from the manifest")
+    sha256: str | None = Field(description="of the images used; null if it was not recorded")
+    n_planned: int = Field(description="images asked for")
+    n_used: int = Field(description="images behind every mean")
+    n_heldout: int = Field(description="further images, for the PCA oracle only")
+    unreadable: list[str] = Field(description="ids of images that could not be read")
+    five_percent: int = Field(description="the level, in atoms, that stands for 5 % of d")
+    method_atoms: dict[str, int] = Field(description="size of each method's dictionary")
+    absent: dict[str, str] = Field(description="methods without rows, with the reason")
+    autoencoder_floor: Floor
+    verdict: str = Field(description="one sentence, by ``verdict_rule`` from ``comparisons``")
+    comparisons: list[Comparison] = Field(
+        description="to random_orthogonal, then the strongest of gaussian, one_step, dct; empty without attractors"
+    )
+    levels: list[LevelReport] = Field(description="by rising number of atoms")
+
+
+class ModelFacts(Open):
+    source: str
+    class_: str = Field(alias="class", description="class name of the autoencoder")
+    weights_sha256: str
+    latent_shape: tuple[int, ...] = Field(description="(c, h, w) at the run's resolution")
+    d: int = Field(description="c * h * w")
+
+
+class Spread(Open):
+    """Five order statistics of the finite values; all null if there are none."""
+
+    n: int
+    non_finite: int
+    min: float | None
+    q25: float | None
+    median: float | None
+    q75: float | None
+    max: float | None
+
+
+class Spreads(Spread):
+    by_outcome: dict[str, Spread] = Field(description="outcomes that occurred")
+
+
+class Certificates(Open):
+    checked: int = Field(description="atoms with a spectral radius")
+    certified: int = Field(description="fixed points in full precision with spectral radius below 1: attractors")
+    not_attractors: int
+    undecided: int = Field(description="atoms not checked, or too close to call")
+    spectral_radius: Spread
+
+
+class SolverReport(Open):
+    n: int = Field(description="starts")
+    outcomes: dict[str, int] = Field(description="starts by outcome, all four names present")
+    tolerance: float = Field(description="on residual")
+    max_steps: int
+    steps: Spreads = Field(description="applications of f")
+    residual: Spreads = Field(description="||f(z) - z||^2 of the returned point")
+    periods: dict[str, int] = Field(description="cycles by period; empty if there are none")
+    certificates: Certificates
+
+
+class DictionaryReport(Open):
+    label: str = Field(description="what may honestly be said of the atoms")
+    atoms: int = Field(description="m")
+    rule: str = Field(description="when two end points are one atom")
+    atoms_euclidean: int = Field(description="atoms under the Euclidean rule")
+    starts_used: int
+    largest_basin: float | None = Field(description="share of starts_used in the largest basin; null without atoms")
+    outcomes: dict[str, int] = Field(description="atoms by outcome of their leader")
+
+
+class GalleryAtom(Open):
+    """An atom whose end point is decoded in the gallery, largest basins first."""
+
+    atom: int
+    leader: int = Field(description="index of the start that gave the atom")
+    basin: int = Field(description="starts merged into the atom")
+    outcome: str
+    steps: int
+    residual: float | None
+    spectral_radius: float | None = Field(description="of the Jacobian of f at the end point; null if not computed")
+    certificate: Literal["attractor", "not an attractor", "undecided"]
+
+
+class Report(Open):
+    schema_version: Literal[1] = 1
+    summary: list[str] = Field(description="the run in plain sentences")
+    warnings: list[str] = Field(description="what to know before believing a number; empty if nothing")
+    model: ModelFacts
+    solver: SolverReport
+    dictionary: DictionaryReport
+    gallery: list[GalleryAtom]
+    verdict_rule: str
+    datasets: dict[str, DatasetReport]
+    provenance: dict[str, Any] = Field(
+        description="command, times, versions, git revision, device, dtype, resolved config, and how intervals are made"
+    )

@@ -1,0 +1,103 @@
+"""The run in plain sentences, and what to know before believing its numbers."""
+
+from collections import defaultdict
+
+from probe.report.methods import PHRASES
+from probe.report.schema import Report
+from probe.report.words import count, percent
+
+TRIVIAL = 0.9
+"""A basin with a larger share of the starts makes the field trivial: a warning."""
+
+
+def dictionary_label(certified: int, atoms: int) -> str:
+    """What may honestly be said of the atoms: ``end points (48 of 61 certified attractors)``."""
+    return f"end points ({certified} of {atoms} certified attractors)"
+
+
+def summary(report: Report) -> list[str]:
+    """How the starts ended; what the dictionary is; what was reconstructed."""
+    solver, dictionary, certificates = report.solver, report.dictionary, report.solver.certificates
+    outcomes = [
+        f"{solver.outcomes['converged']} converged",
+        f"{solver.outcomes['cycle']} ended in a cycle",
+        f"{solver.outcomes['max_steps']} reached the limit of {count(solver.max_steps, 'step')}",
+        f"{solver.outcomes['diverged']} diverged",
+    ]
+    sentences = [
+        f"Of {count(solver.n, 'start')}, {', '.join(outcomes[:-1])} and {outcomes[-1]}.",
+        f"{dictionary.starts_used} of them make a dictionary of {count(dictionary.atoms, 'distinct end point')} "
+        f"({dictionary.rule}), of which {certificates.certified} certified as attractors, "
+        f"{certificates.not_attractors} found not to be, {certificates.undecided} undecided.",
+    ]
+    if dictionary.largest_basin is not None:
+        sentences.append(f"The largest basin holds {100 * dictionary.largest_basin:.3g} % of the starts used.")
+    if report.datasets:
+        images = sum(data.n_used for data in report.datasets.values())
+        sentences.append(f"{count(images, 'image')} of {count(len(report.datasets), 'data set')} were reconstructed.")
+    return sentences
+
+
+def warnings(report: Report) -> list[str]:
+    """Sentences, the run's before those of single data sets."""
+    return _field_warnings(report) + _data_warnings(report) + _method_warnings(report)
+
+
+def _field_warnings(report: Report) -> list[str]:
+    found = []
+    solver, dictionary, certificates = report.solver, report.dictionary, report.solver.certificates
+    if certificates.certified * 2 < dictionary.atoms:
+        found.append(
+            f"Only {certificates.certified} of {count(dictionary.atoms, 'atom')} are certified attractors "
+            f"({certificates.not_attractors} are not, {certificates.undecided} undecided): "
+            f"the dictionary is made mostly of other end points."
+        )
+    if dictionary.largest_basin is not None and dictionary.largest_basin > TRIVIAL:
+        found.append(
+            f"The field is trivial: one basin holds {100 * dictionary.largest_basin:.3g} % of the starts used."
+        )
+    if dictionary.atoms == 0:
+        found.append("The dictionary is empty: no start ended in an admitted outcome.")
+    if diverged := solver.outcomes["diverged"]:
+        found.append(
+            f"{diverged} of {count(solver.n, 'start')} ({percent(diverged, solver.n)}) diverged "
+            f"and gave no atom to the dictionary."
+        )
+    return found
+
+
+def _data_warnings(report: Report) -> list[str]:
+    found = []
+    for name, data in report.datasets.items():
+        if data.n_used < data.n_planned:
+            found.append(f"{name}: {data.n_used} of {data.n_planned} planned images were used.")
+        if data.unreadable:
+            shown = ", ".join(data.unreadable[:3]) + (", ..." if len(data.unreadable) > 3 else "")
+            found.append(f"{name}: {count(len(data.unreadable), 'image')} could not be read ({shown}).")
+        if data.n_used == 1:
+            found.append(f"{name}: one image gives no interval and no verdict.")
+        broken = [
+            method
+            for level in data.levels
+            for method, errors in level.methods.items()
+            if errors.latent_mse.mean is None or errors.pixel_mse.mean is None
+        ]
+        if broken:
+            found.append(f"{name}: errors that are not finite, left out: {', '.join(sorted(set(broken)))}.")
+    return found
+
+
+def _method_warnings(report: Report) -> list[str]:
+    """Alike for all data sets as a rule, so data sets are gathered under one sentence."""
+    found = defaultdict(list)
+    atoms = report.dictionary.atoms
+    for name, data in report.datasets.items():
+        if atoms < data.five_percent:
+            found[
+                f"the dictionary has {count(atoms, 'atom')}, fewer than the {data.five_percent} of 5 % of d: "
+                f"its errors level off where other methods still gain."
+            ].append(name)
+        for method, reason in data.absent.items():
+            what = PHRASES.get(method, "the dictionary's end points")
+            found[f"{what} ({method}) is missing: {reason.rstrip('.')}."].append(name)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in found.items()]

@@ -1,0 +1,92 @@
+"""The 5 % table, once for all renderings: data sets down, methods across, latent MSE."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from probe.report.methods import METHODS, label, subject
+from probe.report.schema import DatasetReport, LevelReport, Report
+from probe.report.words import interval, number
+
+BEST = "*"
+NOTE = f"latent MSE at 5 % of d: mean and 95 % interval over images; {BEST} best control (the oracle does not compete)"
+
+
+@dataclass(frozen=True)
+class Cell:
+    method: str
+    mean: str
+    interval: str
+    best_control: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    dataset: str
+    n: int
+    atoms: int
+    cells: list[Cell]
+
+
+def report_subject(report: Report) -> str:
+    """What this report may call the atoms of its dictionary."""
+    return subject(report.solver.certificates.certified, report.dictionary.atoms)
+
+
+def level_at_five(data: DatasetReport) -> LevelReport | None:
+    return next((level for level in data.levels if level.atoms == data.five_percent), None)
+
+
+def best_control(level: LevelReport) -> str | None:
+    """The control, oracle apart, with the smallest mean latent MSE."""
+    means = {
+        name: errors.latent_mse.mean
+        for name, errors in level.methods.items()
+        if name not in ("attractors", "pca_oracle") and errors.latent_mse.mean is not None
+    }
+    return min(means, key=means.__getitem__) if means else None
+
+
+def methods_shown(report: Report) -> list[str]:
+    """Methods that any data set has at 5 %, in the fixed order."""
+    levels = [level_at_five(data) for data in report.datasets.values()]
+    return [name for name in METHODS if any(level and name in level.methods for level in levels)]
+
+
+def five_percent_rows(report: Report) -> list[Row]:
+    """A row per data set with a cell per method of ``methods_shown``."""
+    shown, rows = methods_shown(report), []
+    for name, data in report.datasets.items():
+        level = level_at_five(data)
+        cells = []
+        for method in shown:
+            if level is None or method not in level.methods:
+                cells.append(Cell(method, "-", "", False))
+                continue
+            mean = level.methods[method].latent_mse
+            cells.append(Cell(method, number(mean.mean), interval(mean), method == best_control(level)))
+        rows.append(Row(name, data.n_used, data.five_percent, cells))
+    return rows
+
+
+def five_percent_table(report: dict[str, Any]) -> Table:
+    """The table for a terminal, from the dict of ``build_report`` or a report.json that was read."""
+    parsed = Report.model_validate(report)
+    table = Table(caption=NOTE, caption_justify="left", box=SIMPLE_HEAD, show_lines=False)
+    table.add_column("data set", overflow="fold")
+    table.add_column("n", justify="right")
+    table.add_column("atoms", justify="right")
+    for method in methods_shown(parsed):
+        table.add_column(label(method, report_subject(parsed)), justify="right")
+    for row in five_percent_rows(parsed):
+        # Text, not str: a name in brackets is no markup.
+        cells = [
+            Text(f"{cell.mean}{BEST if cell.best_control else ''}", style="bold" if cell.best_control else "")
+            + Text(f"\n{cell.interval.replace(', ', ',')}", style="dim")
+            for cell in row.cells
+        ]
+        table.add_row(Text(row.dataset), str(row.n), str(row.atoms), *cells)
+    return table

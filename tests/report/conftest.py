@@ -1,0 +1,165 @@
+"""A small run directory with known numbers, and a way to change any of them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from safetensors.numpy import save_file
+
+D, SIDE = 64, 8
+METHODS = ("attractors", "random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle")
+# Mean latent MSE at the first level; each level halves it. Image i adds noise[i], common to all methods.
+MEANS = dict(zip(METHODS, (0.43, 0.61, 0.65, 0.39, 0.41, 0.2), strict=True))
+
+
+@dataclass
+class Run:
+    """What ``write`` puts into a run directory; a test changes a field before."""
+
+    n_images: int = 20
+    planned: int = 20
+    unreadable: list[str] = field(default_factory=list)
+    levels: tuple[int, ...] = (3, 6, 12)
+    means: dict[str, float] = field(default_factory=lambda: dict(MEANS))
+    absent: dict[str, str] = field(default_factory=dict)
+    spread: float = 0.05
+    noise_per_method: float = 0.0
+    source: str = "bundled:photographs"
+    outcome: list[int] = field(default_factory=lambda: [0] * 9 + [1, 2, 3])
+    basin: list[int] = field(default_factory=lambda: [4, 3, 2, 1, 1])
+    certificate: list[int] = field(default_factory=lambda: [1, 1, 1, 0, -1])
+    five_percent: int = 3
+    name: str = "photos"
+    poison: float | None = None
+
+    def frame(self) -> pd.DataFrame:
+        rng = np.random.default_rng(0)
+        noise = rng.uniform(-self.spread, self.spread, self.n_images)
+        rows: list[dict[str, Any]] = []
+        for method, mean in self.means.items():
+            own = rng.uniform(-self.noise_per_method, self.noise_per_method, self.n_images)
+            for k, atoms in enumerate(self.levels):
+                latent = (mean + noise + own) / 2**k
+                rows += [self.row(i, method, atoms, latent[i], latent[i] / 10) for i in range(self.n_images)]
+        rows += [self.row(i, "autoencoder", D, 0.0, 0.006) for i in range(self.n_images)]
+        frame = pd.DataFrame(rows)
+        if self.poison is not None:
+            frame.loc[0, "latent_mse"] = self.poison
+        return frame.sample(frac=1, random_state=1)  # no reader may lean on the order of rows
+
+    def row(self, image: int, method: str, atoms: int, latent: float, pixel: float) -> dict[str, Any]:
+        used = min(atoms, len(self.basin)) if method == "attractors" else atoms
+        return {
+            "image": image, "id": f"image-{image}", "method": method, "atoms": atoms, "fraction": atoms / D,
+            "atoms_used": used, "latent_mse": latent, "pixel_mse": pixel,
+        }  # fmt: skip
+
+    def write(self, run: Path) -> Path:
+        for folder in ("attractors", "reconstructions"):
+            (run / folder).mkdir(parents=True)
+        self._attractors(run)
+        self._dictionary(run)
+        self._reconstructions(run)
+        config = {
+            "model": {"source": "embedded:cifar-kl"},
+            "seeds": {"count": len(self.outcome)},
+            "datasets": {self.name: {"source": self.source, "n": self.planned}},
+        }
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+        (run / "manifest.json").write_text(json.dumps(self.manifest()))
+        return run
+
+    def manifest(self) -> dict[str, Any]:
+        model = {
+            "source": "embedded:cifar-kl", "class": "AutoencoderKL", "weights_sha256": "ab" * 32,
+            "latent_shape": [4, 4, 4], "d": D, "scaling_factor": 0.18215, "image_range": [-1.0, 1.0],
+            "latents": "raw", "clamp": False, "parameters": 234567,
+        }  # fmt: skip
+        data = {
+            "sha256": "cd" * 32, "n_planned": self.planned, "n_used": self.n_images, "n_heldout": 20,
+            "unreadable": self.unreadable, "source": {"source": self.source, "split": "test", "config": None},
+        }  # fmt: skip
+        return {
+            "schema_version": 1, "command": "probe run configs/quickstart.yaml --out 'my runs/first'",
+            "started": "2026-11-23T19:00:00+00:00", "finished": "2026-11-23T19:05:00+00:00",
+            "stage_seconds": {"attractors": 12.5, "dictionary": 1.25, "reconstruct": 80.0},
+            "git_revision": None, "versions": {"torch": "2.13.0", "numpy": "2.4.6"}, "device": "cpu",
+            "dtype": "float32", "world_size": 1, "platform": "Linux", "model": model, "data": {self.name: data},
+        }  # fmt: skip
+
+    def _attractors(self, run: Path) -> None:
+        outcome = np.array(self.outcome, np.uint8)
+        n = len(outcome)
+        order = np.random.default_rng(3).permutation(n)
+        columns = {
+            "index": np.arange(n),
+            "end": np.zeros((n, 4, 4, 4), np.float32),
+            "outcome": outcome,
+            "steps": np.where(outcome == 2, 500, 20 + np.arange(n)).astype(np.int64),
+            "residual": np.where(outcome == 3, np.inf, np.where(outcome == 0, 1e-6, 0.04)).astype(np.float32),
+            "period": np.where(outcome == 1, 2, 0).astype(np.int64),
+        }
+        for shard, part in enumerate(np.array_split(order, 2)):
+            save_file(
+                {key: np.ascontiguousarray(column[part]) for key, column in columns.items()},
+                run / "attractors" / f"shard-{shard}.safetensors",
+            )
+
+    def _dictionary(self, run: Path) -> None:
+        m = len(self.basin)
+        certificate = np.array(self.certificate, np.int8)
+        stated = {
+            "atoms": m, "rule": "cosine > 0.99", "atoms_euclidean": m + 2, "rule_euclidean": "distance < 0.05 rms",
+            "components": m, "outcomes_used": ["converged", "cycle", "max_steps"], "starts_used": sum(self.basin),
+            "certified": int((certificate == 1).sum()), "not_attractors": int((certificate == 0).sum()),
+            "undecided": int((certificate == -1).sum()),
+        }  # fmt: skip
+        tensors = {
+            "atoms": np.eye(m, D, dtype=np.float32),
+            "leader": np.arange(m),
+            "basin": np.array(self.basin, np.int64),
+            "outcome": np.zeros(m, np.uint8),
+            "steps": np.arange(m) + 20,
+            "residual": np.full(m, 1e-6),
+            "spectral_radius": np.where(certificate == -1, np.nan, np.where(certificate == 1, 0.9, 1.3)),
+            "certificate": certificate,
+        }
+        save_file(tensors, run / "dictionary.safetensors", {"summary": json.dumps(stated)})
+        images = np.random.default_rng(4).integers(0, 256, (m, 3, SIDE, SIDE), dtype=np.uint8)
+        save_file({"images": images}, run / "gallery.safetensors")
+
+    def _reconstructions(self, run: Path) -> None:
+        facts = {
+            "method_atoms": dict.fromkeys(self.means, D) | {"attractors": len(self.basin)},
+            "five_percent": self.five_percent, "dtype": "float64", "absent": self.absent,
+        }  # fmt: skip
+        table = pa.Table.from_pandas(self.frame(), preserve_index=False)
+        table = table.replace_schema_metadata({b"probe": json.dumps(facts).encode()})
+        pq.write_table(table, run / "reconstructions" / f"{self.name}.parquet")
+        images = np.random.default_rng(5).integers(0, 256, (4, 3, SIDE, SIDE), dtype=np.uint8)
+        names = ("original", "autoencoder", "attractors", "random_orthogonal")
+        save_file(dict.fromkeys(names, images), run / "reconstructions" / f"{self.name}.safetensors")
+
+
+@pytest.fixture(scope="session")
+def run_class() -> type[Run]:
+    """``Run``, for fixtures that write once for many tests."""
+    return Run
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """``make_run(n_images=1)`` writes a run directory with that change and returns its path."""
+
+    def make(**changes: Any) -> Path:
+        return Run(**changes).write(tmp_path / "run")
+
+    return make

@@ -1,0 +1,121 @@
+"""The numbers of report.json against what was put in."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from probe.metrics.interval import mean_interval
+from probe.report import build_report
+from probe.report.build import finite
+
+Make = Callable[..., Path]
+
+
+def photos(run: Path) -> dict:
+    return build_report(run)["datasets"]["photos"]
+
+
+def test_contract_keys(make_run: Make):
+    report = build_report(make_run())
+    assert report["schema_version"] == 1
+    assert {"model", "solver", "dictionary", "datasets", "provenance", "warnings"} <= set(report)
+    assert {"source", "class", "weights_sha256", "latent_shape", "d"} <= set(report["model"])
+    assert {"n", "outcomes", "steps", "residual", "certificates"} <= set(report["solver"])
+    assert {"atoms", "rule", "atoms_euclidean"} <= set(report["dictionary"])
+    data = report["datasets"]["photos"]
+    assert {"n_planned", "n_used", "autoencoder_floor", "verdict", "levels"} <= set(data)
+    assert data["autoencoder_floor"]["pixel_mse"] == pytest.approx(0.006)
+    level = data["levels"][0]
+    assert (level["atoms"], level["fraction"]) == (3, pytest.approx(3 / 64))
+    assert set(level["methods"]) == {
+        "attractors", "random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle",
+    }  # fmt: skip
+    ours = level["methods"]["attractors"]
+    assert ours["difference"]["to"] == "random_orthogonal"
+    for errors in (ours, ours["difference"]):
+        for metric in ("latent_mse", "pixel_mse"):
+            assert set(errors[metric]) == {"mean", "ci95"}
+    assert level["methods"]["random_orthogonal"]["difference"] is None
+
+
+def test_counts(make_run: Make):
+    solver = build_report(make_run())["solver"]
+    assert solver["n"] == 12
+    assert solver["outcomes"] == {"converged": 9, "cycle": 1, "max_steps": 1, "diverged": 1}
+    assert solver["periods"] == {"2": 1}
+    assert (solver["certificates"]["certified"], solver["certificates"]["undecided"]) == (3, 1)
+    assert solver["steps"]["max"] == 500
+
+
+def test_means_are_the_rows_means(make_run: Make):
+    run = make_run(noise_per_method=0.02)
+    rows = pq.read_table(run / "reconstructions" / "photos.parquet").to_pandas()
+    for level in photos(run)["levels"]:
+        for method, errors in level["methods"].items():
+            chosen = rows[(rows["method"] == method) & (rows["atoms"] == level["atoms"])].sort_values("image")
+            for metric in ("latent_mse", "pixel_mse"):
+                expected = mean_interval(chosen[metric])
+                # The same sums in another order: a few roundings of 2^-53.
+                assert errors[metric]["mean"] == pytest.approx(expected.mean, abs=1e-14)
+                assert errors[metric]["ci95"] == pytest.approx(expected[1:], abs=1e-14)
+
+
+def test_difference_is_paired_by_image_not_by_row(make_run: Make):
+    # Every method shares one noise per image, so the paired difference is a constant and its interval a point; rows
+    # are shuffled in the file, so pairing by row would leave an interval as wide as the noise.
+    difference = photos(make_run(spread=0.3))["levels"][0]["methods"]["attractors"]["difference"]["latent_mse"]
+    assert difference["mean"] == pytest.approx(-0.18, abs=1e-12)
+    assert difference["ci95"] == pytest.approx([-0.18, -0.18], abs=1e-12)
+
+
+def test_diverged_residual_is_null_and_counted(make_run: Make):
+    report = build_report(make_run())
+    residual = report["solver"]["residual"]
+    assert residual["non_finite"] == 1
+    assert residual["by_outcome"]["diverged"]["max"] is None
+    json.dumps(report, allow_nan=False)
+
+
+def test_all_starts_diverged(make_run: Make):
+    report = build_report(make_run(outcome=[3] * 4, basin=[], certificate=[], means={"dct": 0.4}))
+    assert report["solver"]["residual"]["median"] is None
+    assert report["dictionary"]["largest_basin"] is None
+    assert any("dictionary is empty" in warning for warning in report["warnings"])
+
+
+def test_one_image(make_run: Make):
+    data = photos(make_run(n_images=1, planned=1))
+    assert data["levels"][0]["methods"]["attractors"]["latent_mse"]["ci95"] is None
+    assert data["verdict"].startswith("no verdict")
+
+
+def test_missing_method(make_run: Make):
+    reason = "no held-out images"
+    means = {"attractors": 0.4, "random_orthogonal": 0.6}
+    data = photos(make_run(means=means, absent={"pca_oracle": reason}))
+    assert data["absent"]["pca_oracle"] == reason
+    assert data["absent"]["dct"] == "no rows in the results"
+    assert set(data["levels"][0]["methods"]) == set(means)
+
+
+def test_non_finite_error_stays_in_its_column(make_run: Make):
+    report = build_report(make_run(poison=float("inf")))
+    methods = report["datasets"]["photos"]["levels"][0]["methods"]
+    assert methods["attractors"]["latent_mse"] == {"mean": None, "ci95": None}
+    assert methods["random_orthogonal"]["latent_mse"]["ci95"] is not None
+    assert any("not finite" in warning for warning in report["warnings"])
+
+
+def test_finite():
+    assert finite({"a": [float("nan"), 1.0], "b": np.float32("inf")}) == {"a": [None, 1.0], "b": None}
+
+
+def test_pure_reading(make_run: Make):
+    run = make_run()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    build_report(run)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

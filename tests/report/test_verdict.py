@@ -1,0 +1,125 @@
+"""The verdict's rule in each branch, and each warning."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from probe.report import build_report
+from probe.report.schema import Mean
+from probe.report.verdict import result
+
+Make = Callable[..., Path]
+BASE = {"attractors": 0.43, "random_orthogonal": 0.61, "one_step": 0.39, "gaussian": 0.65, "dct": 0.45}
+
+
+def verdict(run: Path) -> str:
+    return build_report(run)["datasets"]["photos"]["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("ci95", "expected"),
+    [
+        ((-0.2, -0.1), "beats"),
+        ((0.1, 0.2), "loses"),
+        ((-0.1, 0.1), "no difference seen"),
+        ((-0.1, 0.0), "no difference seen"),
+        ((0.0, 0.1), "no difference seen"),
+        (None, "no interval"),
+    ],
+)
+def test_rule(ci95: tuple[float, float] | None, expected: str):
+    assert result(Mean(mean=0.0, ci95=ci95)) == expected
+
+
+def test_beats_base_but_not_one_step(make_run: Make):
+    sentence = verdict(make_run(means=BASE, spread=0.0))
+    assert sentence == (
+        "end points beat the random orthogonal basis at 5 % of d (3 atoms): latent MSE 0.430 against 0.610, "
+        "difference -0.180 [-0.180, -0.180], but not one step from noise (0.390; difference 0.0400 [0.0400, 0.0400])"
+    )
+
+
+def test_beats_both(make_run: Make):
+    sentence = verdict(make_run(means=BASE | {"attractors": 0.3}))
+    assert "end points beat the random orthogonal basis" in sentence
+    assert "and also the strongest other control, one step from noise (0.39" in sentence
+
+
+def test_strongest_control_leaves_the_oracle_out(make_run: Make):
+    sentence = verdict(make_run(means=BASE | {"dct": 0.35, "pca_oracle": 0.1}))
+    assert "but not the 2-D DCT (0.35" in sentence
+    assert "PCA" not in sentence
+
+
+def test_loses(make_run: Make):
+    sentence = verdict(make_run(means=BASE | {"attractors": 0.7}))
+    assert sentence.startswith("end points lose to the random orthogonal basis")
+    assert "and they lose to one step from noise" in sentence
+
+
+def test_no_difference(make_run: Make):
+    means = BASE | {"attractors": 0.61, "one_step": 0.61}
+    sentence = verdict(make_run(means=means, noise_per_method=0.05, n_images=30))
+    assert sentence.startswith("no difference seen between end points and the random orthogonal basis")
+    assert "includes 0" in sentence
+
+
+def test_beats_base_with_no_difference_from_control(make_run: Make):
+    means = {"attractors": 0.4, "random_orthogonal": 0.9, "one_step": 0.4}
+    sentence = verdict(make_run(means=means, noise_per_method=0.05, n_images=30))
+    assert "but no difference is seen from one step from noise" in sentence
+
+
+def test_loses_to_base_beats_control(make_run: Make):
+    sentence = verdict(make_run(means={"attractors": 0.5, "random_orthogonal": 0.4, "gaussian": 0.6}))
+    assert "lose to the random orthogonal basis" in sentence
+    assert "and they beat the strongest other control, Gaussian vectors" in sentence
+
+
+def test_no_baseline(make_run: Make):
+    assert verdict(make_run(means={"attractors": 0.4})).startswith("no random orthogonal basis to compare with")
+
+
+def test_no_dictionary(make_run: Make):
+    assert verdict(make_run(means={"random_orthogonal": 0.4})).startswith("no verdict")
+
+
+def test_one_image(make_run: Make):
+    assert "no interval" in verdict(make_run(means=BASE, n_images=1, planned=1))
+
+
+def test_short_dictionary_is_said(make_run: Make):
+    assert verdict(make_run(basin=[6, 5], certificate=[1, 1])).endswith(
+        "no image used more than 2 of the 3 atoms allowed"
+    )
+
+
+def test_only_a_certified_dictionary_is_called_attractors(make_run: Make):
+    report = build_report(make_run(certificate=[1] * 5))
+    assert report["datasets"]["photos"]["verdict"].startswith("attractors beat")
+    assert report["dictionary"]["label"] == "end points (5 of 5 certified attractors)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"certificate": [1, 0, 0, -1, -1]}, "Only 1 of 5 atoms are certified attractors"),
+        ({"basin": [11], "certificate": [1]}, "The field is trivial: one basin holds 100 %"),
+        ({"outcome": [0] * 8 + [3] * 4}, "4 of 12 starts (33.3 %) diverged"),
+        ({"planned": 25}, "photos: 20 of 25 planned images were used."),
+        ({"unreadable": ["a.png", "b.png"]}, "photos: 2 images could not be read (a.png, b.png)."),
+        ({"basin": [6, 5], "certificate": [1, 1]}, "photos: the dictionary has 2 atoms, fewer than the 3 of 5 % of d"),
+        (
+            {"means": BASE, "absent": {"pca_oracle": "no images were held out"}},
+            "photos: the PCA of held-out images (pca_oracle) is missing: no images were held out.",
+        ),
+        ({"n_images": 1, "planned": 1}, "photos: one image gives no interval and no verdict."),
+    ],
+)
+def test_warning(make_run: Make, changes: dict, expected: str):
+    assert [warning for warning in build_report(make_run(**changes))["warnings"] if warning.startswith(expected)]
+
+
+def test_a_sound_run_has_no_warning(make_run: Make):
+    assert build_report(make_run(outcome=[0] * 11))["warnings"] == []
