@@ -1,0 +1,17 @@
+"""Arguments that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, for example configs/quickstart.yaml.")]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a run that `probe run` began.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. --set solver.max_steps=100; repeatable."),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="RUN_DIR", help="Where the run goes; default runs/NAME_OF_CONFIG.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

@@ -1,0 +1,73 @@
+"""The command line as a process: statuses, streams, sentences."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+
+def probe(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "probe.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture
+def config(tiny_vae, tmp_path):
+    file = tmp_path / "small.yaml"
+    settings = {
+        "model": {"source": str(tiny_vae)},
+        "resolution": 16,
+        "seeds": {"count": 6},
+        "solver": {"max_steps": 5},
+        "sparse": {"levels": [2]},
+        "datasets": {"digits": {"n": 4, "holdout": 2}},
+    }
+    file.write_text(yaml.safe_dump(settings))
+    return file
+
+
+def test_run_and_stages(config, tmp_path):
+    out = tmp_path / "run"
+    done = probe("run", str(config), "--out", str(out), "--set", "seeds.count=7", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["solver"]["n"] == 7
+    assert "attractors: 7 starts" in done.stderr
+    table = probe("report", str(out))
+    assert "digits" in table.stdout
+    assert sum(json.loads(probe("attractors", str(out), "--json").stdout).values()) == 7
+    assert json.loads(probe("reconstruct", str(out), "--json").stdout) == {"digits": 4}
+    assert int(json.loads(probe("dictionary", str(out), "--json").stdout)["atoms"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "absent.yaml"], "absent.yaml: No such file"),
+        (["run", "CONFIG", "--set", "solver.max_stps=3"], "did you mean 'max_steps'"),
+        (["run", "CONFIG", "--set", "solver.max_steps=soon"], "valid integer"),
+        (["run", "CONFIG", "--set", "resolution=17"], "not divisible by 4"),
+        (["run", "CONFIG", "--set", "datasets.digits.source=parquet:absent.parquet"], "absent.parquet"),
+        (["run", "CONFIG", "--set", "datasets.digits.source=folder:."], "holds no image files"),
+        (["run", "CONFIG", "--set", "datasets={}"], "names no datasets"),
+        (["run", "CONFIG", "--set", "datasets={digit: {}}"], "digits"),
+        (["run", "CONFIG", "--set", "model.source=nobody/nothing"], "cannot be reached"),
+        (["attractors", "."], "is no run directory"),
+        (["attract", "."], "No such command"),
+        (["run", "CONFIG", "--ouT", "x"], "No such option"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(config, tmp_path, arguments, message):
+    work = tmp_path / "work"
+    work.mkdir()
+    done = probe(*(str(config) if a == "CONFIG" else a for a in arguments), cwd=work)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert message.lower() in done.stderr.lower()
+    assert done.stdout == ""
+
+
+def test_help_needs_no_torch():
+    script = "import sys, probe.cli.main; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

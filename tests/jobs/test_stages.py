@@ -1,0 +1,156 @@
+"""The pipeline in one process: the contract, resuming, and refusals."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from jobs.run_directory import RunDirectory
+from jobs.stages import Stages
+from probe.config import load_config, parse_config
+from probe.dynamics import iterate
+from probe.errors import UserError
+
+
+@pytest.fixture
+def settings(tiny_vae, tmp_path):
+    return {
+        "model": {"source": str(tiny_vae)},
+        "resolution": 16,
+        "seeds": {"count": 10, "seed": 3},
+        "solver": {"max_steps": 20, "batch_size": 4},
+        "sparse": {"levels": [1, 4, 64], "batch_size": 8},
+        "datasets": {"digits": {"n": 6, "holdout": 5}},
+    }
+
+
+@pytest.fixture
+def run(settings, tmp_path):
+    return RunDirectory.create(tmp_path / "a run's folder", parse_config(settings))
+
+
+def test_the_run_directory_holds_what_the_contract_names(run):
+    report = Stages(run).all()
+    for name in (
+        "config.yaml",
+        "manifest.json",
+        "dictionary.safetensors",
+        "reconstructions/digits.parquet",
+        "report/report.json",
+        "report/report.md",
+        "report/report.html",
+    ):
+        assert (run.path / name).is_file(), name
+    assert not list(run.path.rglob("*.tmp"))
+    assert json.loads((run.path / "report" / "report.json").read_text()) == report
+    assert report["solver"]["n"] == 10
+    assert sum(report["solver"]["outcomes"].values()) == 10
+    assert report["model"]["d"] == 64
+    methods = report["datasets"]["digits"]["levels"][0]["methods"]
+    assert set(methods) == {"attractors", "random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle"}
+    rows = pd.read_parquet(run.path / "reconstructions" / "digits.parquet")
+    assert len(rows) == 6 * (1 + 6 * 4)  # the floor, and six methods at 1, 3 (5 %), 4 and 64 atoms
+    full = rows[(rows.method == "dct") & (rows.atoms == 64)]
+    floor = rows[rows.method == "autoencoder"]
+    assert full.latent_mse.max() < 1e-10  # a whole basis reconstructs everything,
+    assert full.pixel_mse.to_numpy() == pytest.approx(floor.pixel_mse.to_numpy(), abs=1e-6)  # down to the floor
+    assert load_config(run.path / "config.yaml") == run.config
+    assert run.manifest["data"]["digits"]["n_used"] == 6
+
+
+def test_end_points_do_not_depend_on_the_batch_size(run, settings, tmp_path):
+    Stages(run).attractors()
+    other = RunDirectory.create(
+        tmp_path / "b", parse_config({**settings, "solver": {"max_steps": 20, "batch_size": 10}})
+    )
+    Stages(other).attractors()
+    one, two = Stages(run).end_points(), Stages(other).end_points()
+    assert torch.equal(one.outcome, two.outcome)
+    assert torch.allclose(one.end, two.end, atol=1e-4)
+
+
+def test_a_stopped_run_goes_on_and_does_nothing_twice(run, monkeypatch):
+    stages = Stages(run)
+    stages.attractors()
+    files = sorted(run.path.glob("attractors/*.safetensors"))
+    assert len(files) == 3
+    before = stages.end_points()
+    files[1].unlink()
+    with pytest.raises(UserError, match=r"not exactly 0\.\.9"):
+        stages.end_points()
+    kept = {file: file.stat().st_mtime_ns for file in files if file.exists()}
+    Stages(run).attractors()
+    assert kept == {file: file.stat().st_mtime_ns for file in kept}
+    assert torch.equal(Stages(run).end_points().end, before.end)
+    Stages(run).all()
+    monkeypatch.setattr("jobs.stages.load_autoencoder", lambda *_: pytest.fail("all is there already"))
+    Stages(run).all()
+
+
+def test_another_run_or_folder_is_refused(run, settings, tmp_path):
+    changed = parse_config({**settings, "seeds": {"count": 10, "seed": 4}})
+    with pytest.raises(UserError, match=r"differs in seeds.seed: 3 there, 4 now"):
+        RunDirectory.create(run.path, changed)
+    assert RunDirectory.create(run.path, parse_config(settings)).config == run.config
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(UserError, match="is no run directory"):
+        RunDirectory.create(tmp_path / "other", changed)
+    with pytest.raises(UserError, match=r"has no config\.yaml"):
+        RunDirectory.open(tmp_path / "other")
+
+
+def test_other_weights_are_refused(run, tiny_vae):
+    from diffusers import AutoencoderKL
+
+    Stages(run).attractors()
+    model = AutoencoderKL.from_pretrained(tiny_vae)
+    backup = (tiny_vae / "diffusion_pytorch_model.safetensors").read_bytes()
+    with torch.no_grad():
+        next(model.parameters()).add_(0.1)
+    try:
+        model.save_pretrained(tiny_vae)
+        with pytest.raises(UserError, match="begun with other weights"):
+            Stages(run).dictionary()
+    finally:
+        (tiny_vae / "diffusion_pytorch_model.safetensors").write_bytes(backup)
+
+
+def test_stages_out_of_order_and_damaged_files_are_named(run):
+    stages = Stages(run)
+    with pytest.raises(UserError, match="probe attractors"):
+        stages.dictionary()
+    with pytest.raises(UserError, match="no dictionary yet"):
+        stages.reconstruct()
+    with pytest.raises(UserError, match="not complete"):
+        stages.report()
+    stages.attractors()
+    file = sorted(run.path.glob("attractors/*.safetensors"))[0]
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=f"{file.name} cannot be read"):
+        stages.end_points()
+
+
+def test_a_dictionary_needs_end_points(settings, tmp_path):
+    only = parse_config({**settings, "dictionary": {"outcomes": ["cycle"]}})
+    stages = Stages(RunDirectory.create(tmp_path / "run", only))
+    stages.attractors()
+    with pytest.raises(UserError, match="no start can enter the dictionary"):
+        stages.dictionary()
+
+
+def test_the_config_in_the_run_is_complete(run):
+    saved = yaml.safe_load((run.path / "config.yaml").read_text())
+    assert saved["dictionary"]["cosine"] == 0.99
+    assert saved["datasets"]["digits"]["source"] == "bundled:digits"  # the preset, written out
+
+
+def test_one_step_is_the_first_application(run):
+    stages = Stages(run)
+    stages.attractors()
+    from probe.dynamics import gaussian_starts
+
+    again = iterate(stages.f, gaussian_starts(3, range(10), (4, 4, 4)), max_steps=1)
+    assert torch.allclose(stages.end_points().first, again.end, atol=1e-5)
