@@ -44,7 +44,7 @@ def load_diffusers(spec: ModelConfig, source: str, device: torch.device, dtype: 
         source=spec.source,
         class_name=name,
         encoder=lambda x: latent(model.encode(x)),
-        decoder=lambda z: model.decode(z).sample,
+        decoder=_quantising_decoder(model) if name == "VQModel" else lambda z: model.decode(z).sample,
         modules=(model,),
         scaling_factor=_number(settings, "scaling_factor", 1.0),
         shift_factor=_number(settings, "shift_factor", 0.0),
@@ -53,6 +53,19 @@ def load_diffusers(spec: ModelConfig, source: str, device: torch.device, dtype: 
         device=device,
         dtype=dtype,
     )
+
+
+def _quantising_decoder(model: Any) -> Callable[[Tensor], Tensor]:
+    """VQModel's decoder with its true derivative: the latent is replaced by code vectors, so that it is 0.
+
+    diffusers lets gradients pass straight through the quantiser, which is good for training and no Jacobian of f.
+    """
+
+    def decode(z: Tensor) -> Tensor:
+        quantised = model.quantize(z)[0].detach() + 0 * z
+        return model.decode(quantised, force_not_quantize=True).sample
+
+    return decode
 
 
 def _number(settings: Any, key: str, default: float) -> float:

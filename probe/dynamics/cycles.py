@@ -15,7 +15,8 @@ class CycleDetector:
     A cycle of period p is found when a row comes back to its anchor ``RETURNS`` times at exactly p, 2p, ... steps.
     The distance must be below the solver's tolerance and below ``RELATIVE`` times the squared step: an alternating
     contraction z -> -0.99 z returns near its past after two steps long before it has converged, but not that near.
-    Periods up to a quarter of the last power of two before the step limit can be found.
+    Four returns must fit between two renewals: with a limit of T steps, periods up to about
+    max(2^(k-1), T - 2^k) / 4 can be found, 2^k the last power of two before T (61 for T = 500).
     """
 
     def __init__(self, z: Tensor, tolerance: float):

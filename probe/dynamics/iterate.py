@@ -60,6 +60,7 @@ def iterate(
     max_steps: int = 500,
     tolerance: float = 1e-5,
     max_norm: float = 1e6,
+    check_every: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> EndPoints:
     """Iterate f from every row of z0 until that row converges, cycles, diverges or has made max_steps steps.
@@ -73,7 +74,9 @@ def iterate(
         max_steps: the most applications of f to a start (one more evaluation gives the last residual).
         tolerance: on the squared norm of f(z) - z (paper, Section 4.1: 1e-5).
         max_norm: a row whose norm passes this has diverged.
-        on_step: called after each step with (step, rows still running).
+        check_every: steps between looks at which rows have finished; a look makes the host wait for the device, so the
+            default is 1 on a CPU and 16 elsewhere. The result does not depend on it.
+        on_step: called after each look with (step, rows still running).
 
     Raises:
         ValueError: z0 is of lower precision than float32, or f changes the shape.
@@ -89,8 +92,7 @@ def iterate(
         period=torch.zeros(len(z0), dtype=torch.long, device=z0.device),
     )
     z, rows, cycles = z0.clone(), torch.arange(len(z0), device=z0.device), CycleDetector(z0, tolerance)
-    # Looking whether a row has finished makes the host wait for the device; on a GPU that pays only now and then.
-    check_every = 1 if z0.device.type == "cpu" else 16
+    check_every = check_every or (1 if z0.device.type == "cpu" else 16)
     running = torch.ones(len(z0), dtype=torch.bool, device=z0.device)
     with full_float32():
         for step in range(max_steps + 1):
@@ -123,6 +125,8 @@ def apply(f: Map, z: Tensor) -> tuple[Tensor, Tensor]:
     y = f(z)
     if y.shape != z.shape:
         raise ValueError(f"f maps latents of shape {tuple(z.shape)} to {tuple(y.shape)}; the shapes must be equal")
+    if y.dtype != z.dtype:  # rounding to a coarser type would make fixed points of its own
+        raise ValueError(f"f maps {z.dtype} latents to {y.dtype}; the types must be equal")
     return y, (y - z).flatten(1).square().sum(1)
 
 
@@ -130,10 +134,10 @@ def _judge(y: Tensor, residual: Tensor, cycling: Tensor, tolerance: float, max_n
     """The outcome of each row by its residual and its next point, RUNNING where undecided; uint8 (n,)."""
     norm = torch.linalg.vector_norm(y.flatten(1), dim=1)
     outcome = torch.full_like(residual, RUNNING, dtype=torch.uint8)
-    outcome[cycling] = int(Outcome.CYCLE)
-    outcome[residual < tolerance] = int(Outcome.CONVERGED)
-    outcome[~(norm <= max_norm)] = int(Outcome.DIVERGED)  # NaN compares false, and so counts as diverged
-    return outcome
+    outcome.masked_fill_(cycling, int(Outcome.CYCLE))
+    outcome.masked_fill_(residual < tolerance, int(Outcome.CONVERGED))
+    # NaN compares false, and so counts as diverged.
+    return outcome.masked_fill_(~(norm <= max_norm), int(Outcome.DIVERGED))
 
 
 def _record(

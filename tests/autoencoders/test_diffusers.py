@@ -11,6 +11,7 @@ from diffusers import AsymmetricAutoencoderKL, AutoencoderKL, AutoencoderTiny, V
 
 from probe import LatentMap, load_autoencoder
 from probe.config import ModelConfig
+from probe.dynamics import spectral_radius
 from probe.errors import UserError
 
 SMALL = {"block_out_channels": (8, 8), "norm_num_groups": 4, "latent_channels": 3}
@@ -59,6 +60,15 @@ def test_each_class_loads_and_closes(name, tmp_path):
         assert torch.allclose(model.decode(expected), original.decode(expected).sample, atol=1e-6)
         z = LatentMap(model)(expected)
     assert z.shape == expected.shape
+
+
+def test_the_derivative_through_a_quantiser_is_the_true_one(tmp_path):
+    torch.manual_seed(0)
+    MAKERS["VQModel"]().save_pretrained(tmp_path / "vq")
+    f = LatentMap(load_autoencoder(str(tmp_path / "vq")))
+    z = torch.randn(1, 3, 4, 4)
+    assert torch.allclose(f(z), f(z + 1e-5), atol=1e-5)  # piecewise constant, so
+    assert spectral_radius(f, z) == 0
 
 
 def test_scaled_coordinates_are_those_of_diffusers(tiny_vae):

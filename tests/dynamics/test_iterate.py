@@ -131,6 +131,33 @@ def test_half_precision_and_changed_shapes_are_refused():
         iterate(lambda z: z[:, :1], torch.zeros(1, 2))
 
 
+def test_a_coarser_type_is_refused():
+    with pytest.raises(ValueError, match="types must be equal"):
+        iterate(lambda z: (0.999 * z).bfloat16(), torch.ones(1, 2))
+
+
+@pytest.mark.parametrize("check_every", [2, 7, 16, 1000])
+def test_how_often_it_looks_does_not_matter(check_every):
+    z0 = torch.stack([torch.tensor([0, 1, 2, 3, 4.0]), torch.linspace(1, 2, 5)], 1)
+    one, other = (iterate(mixture, z0, max_steps=60, max_norm=1e4, check_every=every) for every in (1, check_every))
+    for name in ("end", "outcome", "steps", "residual", "period"):
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+
+
+def test_no_tf32_within_the_loop():
+    before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    assert before[1]  # what would do harm: convolutions in TF32 by default
+    seen = []
+
+    def f(z):
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        return z
+
+    iterate(f, torch.ones(1, 2))
+    assert seen == [(False, False)]
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+
+
 def test_on_step_reports_rows_still_running():
     seen = []
     iterate(mixture, torch.tensor([[0.0, 1.0], [2.0, 1.0]]), max_steps=30, on_step=lambda *a: seen.append(a))
