@@ -34,12 +34,13 @@ class Bar:
         )
         self.task = self.rich.add_task(title, total=total, note="")
 
-    def update(self, done: float, note: str = "") -> None:
-        """``done`` units of the total are finished; fractions count towards the rate."""
+    def update(self, done: float, note: str = "", total: int | None = None) -> None:
+        """``done`` units of the total are finished (fractions count); the total may turn out later."""
+        self.total = self.total if total is None else total
         seconds = time.monotonic() - self.began
         rate = done / seconds if seconds > 0 else 0.0
         text = f"{rate:.2f} {self.unit}/s{', ' + note if note else ''}"
-        self.rich.update(self.task, completed=int(done), note=text)
+        self.rich.update(self.task, completed=int(done), total=self.total, note=text)
         if not self.live and time.monotonic() - self.last >= LINE_EVERY:
             self.last = time.monotonic()
             left = (self.total - done) / rate if rate else float("inf")
@@ -52,7 +53,7 @@ def bar(title: str, unit: str, total: int) -> Iterator[Bar]:
     shown = Bar(title, unit, total)
     with shown.rich:
         yield shown
-    log(f"{title}: {total} {unit} in {time.monotonic() - shown.began:.1f} s")
+    log(f"{title}: {shown.total} {unit} in {time.monotonic() - shown.began:.1f} s")
 
 
 def log(line: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import probe
 
-PACKAGES = [
+PACKAGES = (
     "latent-probe",
     "torch",
     "diffusers",
@@ -26,7 +26,7 @@ PACKAGES = [
     "scikit-learn",
     "pillow",
     "safetensors",
-]
+)
 
 
 def now() -> str:
@@ -38,7 +38,6 @@ def describe_process() -> dict[str, Any]:
     """Command, versions, git revision and platform of this process."""
     command = shlex.join(["probe", *sys.argv[1:]]) if Path(sys.argv[0]).stem in {"probe", "main"} else None
     return {
-        "schema_version": 1,
         "command": command or shlex.join(sys.argv),
         "git_revision": git_revision(),
         "versions": {"python": platform.python_version(), **_versions()},

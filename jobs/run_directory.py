@@ -2,9 +2,10 @@
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -16,6 +17,9 @@ from probe.files import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,14 @@ class RunDirectory:
     def manifest(self) -> dict[str, Any]:
         """What is known of how the run was made; empty before the first stage."""
         file = self.path / "manifest.json"
-        return json.loads(file.read_text()) if file.exists() else {}
+        if not file.exists():
+            if (self.path / "attractors").exists():
+                raise UserError(f"{self.path} has results but no manifest.json to say what made them; begin anew.")
+            return {}
+        try:
+            return json.loads(file.read_text())
+        except ValueError:
+            raise UserError(f"{file} is damaged, so what made the results is unknown; begin anew.") from None
 
     def update_manifest(self, **entries: Any) -> None:
         """Set entries of the manifest; a mapping is merged into the mapping that is there."""
@@ -84,9 +95,9 @@ class RunDirectory:
             manifest[key] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
         write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
 
-    def has(self, name: str) -> bool:
-        """Whether a result is there (and so complete)."""
-        return (self.path / name).is_file()
+    def has(self, *names: str) -> bool:
+        """Whether results are all there (and so complete)."""
+        return all((self.path / name).is_file() for name in names)
 
     def save_tensors(self, name: str, tensors: "dict[str, Tensor]", summary: dict[str, Any] | None = None) -> None:
         """Write a safetensors file, with a JSON summary in its metadata."""
@@ -102,15 +113,21 @@ class RunDirectory:
         Raises:
             UserError: the file is damaged.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        return self._open(name, lambda file: {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
 
+    def load_summary(self, name: str) -> dict[str, Any]:
+        """Read the JSON summary in a safetensors file's metadata; errors as ``load_tensors``."""
+        return self._open(name, lambda file: json.loads(file.metadata()["summary"]))
+
+    def _open(self, name: str, read: Callable[[Any], T]) -> T:
+        from safetensors import SafetensorError, safe_open
+
+        file = self.path / name
         try:
-            return load_file(self.path / name)
+            with safe_open(file, "pt") as content:
+                return read(content)
         except (SafetensorError, OSError) as error:
-            raise UserError(
-                f"{self.path / name} cannot be read ({error}); remove it and run the command again."
-            ) from None
+            raise UserError(f"{file} cannot be read ({error}); remove it and run the command again.") from None
 
     def save_table(self, name: str, rows: "pd.DataFrame", about: dict[str, Any]) -> None:
         """Write a parquet file, with ``about`` as JSON under the schema's key ``probe``."""

@@ -1,6 +1,5 @@
 """The stages of a run: attractors, dictionary, reconstruct, report. Each does what is missing, and nothing twice."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from probe.studies.attractors import batches, build_dictionary, solve
 from probe.studies.reconstruction import reconstruct as reconstruct_images
 from probe.studies.reconstruction import to_pixels
 
+DICTIONARY = ("dictionary.safetensors", "gallery.safetensors")
 GALLERY = 64
 """Atoms whose decoded end points are kept as pictures, largest basins first."""
 
@@ -36,7 +36,7 @@ class Stages:
 
         The images come first: a mistyped path or a gated repository should not be found after hours of iteration.
         """
-        images = {name: self.images(name) for name in self.config.datasets if not self.run.has(_table(name))}
+        images = {name: self.images(name) for name in self.config.datasets if not self.run.has(*_tables(name))}
         self.attractors()
         self.dictionary()
         self.reconstruct(images)
@@ -47,32 +47,32 @@ class Stages:
         """The autoencoder, checked against the one that made what is already there."""
         model = load_autoencoder(self.config.model)
         shape = model.latent_shape(self.config.resolution)
-        digest = model.weights_sha256()
-        before = self.run.manifest.get("model", {}).get("weights_sha256", digest)
-        if before != digest:
-            raise UserError(
-                f"{self.run.path} was begun with other weights ({str(before)[:12]}) than {model.source} has now "
-                f"({str(digest)[:12]}); choose another folder with --out."
-            )
         about = {
             "source": model.source,
             "class": model.class_name,
-            "weights_sha256": digest,
+            "weights_sha256": model.weights_sha256(),
+            "code_sha256": model.code_sha256,
             "latent_shape": list(shape),
             "d": int(torch.Size(shape).numel()),
             "scaling_factor": model.scaling_factor,
+            "shift_factor": model.shift_factor,
             "image_range": list(model.image_range),
             "latents": model.latents,
             "clamp": self.config.model.clamp,
             "parameters": model.parameters(),
         }
+        there = self.run.manifest.get("model", about)
+        changed = [f"{key}: {there.get(key)} there, {new} now" for key, new in about.items() if there.get(key) != new]
+        if changed:
+            raise UserError(
+                f"{self.run.path} was begun with another model, which differs in {'; '.join(changed)}; choose another "
+                "folder with --out."
+            )
         device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else str(model.device)
-        process = describe_process()
-        if self.run.manifest:  # a run that goes on keeps the time and the command of its beginning
-            process.pop("command")
-        else:
-            process["started"] = now()
-        self.run.update_manifest(**process, model=about, device=device, dtype=self.config.model.dtype)
+        process = {**describe_process(), "started": now(), "device": device, "dtype": self.config.model.dtype}
+        sessions = [*self.run.manifest.get("sessions", []), process]
+        # The process that began the run stands at the top; all stand in `sessions`.
+        self.run.update_manifest(schema_version=1, **sessions[0], model=about, sessions=sessions, data={})
         return model
 
     @property
@@ -136,18 +136,17 @@ class Stages:
 
     def dictionary(self) -> None:
         """Merge and certify the end points, and decode the largest basins."""
-        if self.run.has("gallery.safetensors"):  # written last
+        if self.run.has(*DICTIONARY):
             return
         ends, model = self.end_points(), self.model
-        wanted = min(self.config.solver.certificates, int((ends.outcome == 0).sum()))
-        with self._timed("dictionary"), bar("dictionary", "end points certified (at most)", wanted) as progress:
+        with self._timed("dictionary"), bar("dictionary", "end points examined", 0) as progress:
             made = build_dictionary(
                 self.f,
                 ends,
                 solver=self.config.solver,
                 dictionary=self.config.dictionary,
                 device=model.device,
-                on_point=lambda done, total: progress.update(done, f"of {total} distinct"),
+                on_point=lambda done, total: progress.update(done, total=total),
             )
             tensors = {name: value for name, value in vars(made).items() if name not in ("summary", "ends")}
             self.run.save_tensors("dictionary.safetensors", tensors, made.summary)
@@ -157,10 +156,7 @@ class Stages:
 
     def dictionary_summary(self) -> dict[str, Any]:
         """The counts of the dictionary stage."""
-        from safetensors import safe_open
-
-        with safe_open(self.run.path / "dictionary.safetensors", "pt") as file:
-            return json.loads(file.metadata()["summary"])
+        return self.run.load_summary("dictionary.safetensors")
 
     def images(self, name: str) -> ImageSet:
         """The images of a data set, at the model's resolution."""
@@ -175,10 +171,10 @@ class Stages:
             loaded: images that are in memory already, by data set; released one by one.
         """
         loaded = {} if loaded is None else loaded
-        todo = [name for name in self.config.datasets if not self.run.has(_table(name))]
+        todo = [name for name in self.config.datasets if not self.run.has(*_tables(name))]
         if not todo:
             return
-        if not self.run.has("gallery.safetensors"):
+        if not self.run.has(*DICTIONARY):
             raise UserError(f"{self.run.path} has no dictionary yet; run `probe dictionary {self.run.path}` first.")
         atoms, first = self.run.load_tensors("dictionary.safetensors")["atoms"], self.end_points().first
         model = self.model
@@ -207,15 +203,16 @@ class Stages:
                     "dtype": self.config.sparse.dtype,
                 }
                 self.run.update_manifest(data={name: _describe(images)})
-                self.run.save_tensors(f"reconstructions/{name}.safetensors", found.examples)
-                self.run.save_table(_table(name), found.rows, about)
+                table, examples = _tables(name)
+                self.run.save_tensors(examples, found.examples)
+                self.run.save_table(table, found.rows, about)
 
     def report(self) -> dict[str, Any]:
         """Write report/ from the results; the report."""
         from probe.report import write_report
 
-        missing = [name for name in self.config.datasets if not self.run.has(_table(name))]
-        if missing or not self.run.has("gallery.safetensors"):
+        missing = [name for name in self.config.datasets if not self.run.has(*_tables(name))]
+        if missing or not self.run.has(*DICTIONARY):
             raise UserError(
                 f"{self.run.path} is not complete ({', '.join(missing) or 'no dictionary'} missing); "
                 "the stages before are `probe attractors`, `probe dictionary` and `probe reconstruct`."
@@ -228,18 +225,21 @@ class Stages:
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
+        """Add the time within to the stage's, also where it is stopped."""
         began = time.monotonic()
-        yield
-        before = self.run.manifest.get("stage_seconds", {}).get(stage, 0.0)
-        self.run.update_manifest(stage_seconds={stage: round(before + time.monotonic() - began, 2)})
+        try:
+            yield
+        finally:
+            before = self.run.manifest.get("stage_seconds", {}).get(stage, 0.0)
+            self.run.update_manifest(stage_seconds={stage: round(before + time.monotonic() - began, 2)})
 
 
 def _shard(indices: range) -> str:
     return f"attractors/{indices.start:08d}-{indices.stop - 1:08d}.safetensors"
 
 
-def _table(name: str) -> str:
-    return f"reconstructions/{name}.parquet"
+def _tables(name: str) -> tuple[str, str]:
+    return f"reconstructions/{name}.parquet", f"reconstructions/{name}.safetensors"
 
 
 def _describe(images: ImageSet) -> dict[str, Any]:

@@ -52,5 +52,7 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError):
-        raise UserError(f"model.device {name!r} is not available here; use auto, cpu, cuda or cuda:0.") from None
+        device = torch.device("meta")
+    if device.type == "meta":
+        raise UserError(f"model.device {name!r} is not available here; use auto, cpu, cuda or cuda:0.")
     return device

@@ -24,6 +24,7 @@ class Autoencoder:
         scaling_factor, shift_factor: scaled = (raw - shift_factor) * scaling_factor, as diffusers uses them.
         latents: ``raw`` or ``scaled``: the coordinates of ``encode`` and ``decode``.
         downsampling: H / h where it is known beforehand, otherwise None.
+        code_sha256: of the file that a user's own function is in; None for other sources.
     """
 
     source: str
@@ -36,6 +37,7 @@ class Autoencoder:
     shift_factor: float = 0.0
     latents: str = "raw"
     downsampling: int | None = None
+    code_sha256: str | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
 
@@ -61,26 +63,32 @@ class Autoencoder:
                 f"use {max(resolution // self.downsampling, 1) * self.downsampling}, for example."
             )
         x = torch.zeros((1, 3, resolution, resolution), dtype=self.dtype, device=self.device)
-        stage, value = "encode", x
-        try:
-            z = value = self.encode(x)
-            stage = "decode"
-            y = self.decode(z)
-            stage, value = "encode the decoded image of", y
-            again = self.encode(y)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        z = self._checked("encode", self.encode, x)
+        y = self._checked("decode", self.decode, z)
+        again = self._checked("encode", self.encode, y)
+        if not z.dtype == y.dtype == self.dtype:
             raise UserError(
-                f"{self.source} cannot {stage} a tensor of shape {tuple(value.shape)} (resolution {resolution}): "
-                f"{first}"
-            ) from error
-        if not isinstance(z, Tensor) or y.shape != x.shape or again.shape != z.shape:
+                f"{self.source} turns {self.dtype} images into {z.dtype} latents and {y.dtype} images; it must keep "
+                "the type, since fixed points of a coarser type are rounding."
+            )
+        if y.shape != x.shape or again.shape != z.shape:
             raise UserError(
-                f"the shapes of {self.source} do not close at resolution {resolution}: encode gives {_shape(z)}, "
-                f"decode of that {_shape(y)}, encode of that {_shape(again)}; f(z) = E(D(z)) needs the first and last "
-                "equal."
+                f"the shapes of {self.source} do not close at resolution {resolution}: encode gives {tuple(z.shape)}, "
+                f"decode of that {tuple(y.shape)}, encode of that {tuple(again.shape)}; f(z) = E(D(z)) needs the first "
+                "and last equal."
             )
         return tuple(z.shape[1:])
+
+    def _checked(self, verb: str, function: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
+        """Call a user's code: whatever it raises or returns becomes one sentence."""
+        try:
+            result = function(value)
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"{self.source} cannot {verb} a tensor of shape {tuple(value.shape)}: {reason}") from error
+        if not isinstance(result, Tensor):
+            raise UserError(f"{self.source}: {verb} must return a tensor, not a {type(result).__name__}.")
+        return result
 
     def parameters(self) -> int:
         """How many weights."""
@@ -97,7 +105,3 @@ class Autoencoder:
                 digest.update(f"{prefix}.{name} {value.dtype} {tuple(value.shape)}\n".encode())
                 digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
-
-
-def _shape(value: object) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__

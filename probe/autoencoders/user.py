@@ -1,7 +1,10 @@
 """A user's own autoencoder: ``python:package.module:function`` or ``python:path/to/file.py:function``."""
 
+import hashlib
 import importlib
 import importlib.util
+import inspect
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +29,8 @@ def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch
     Raises:
         UserError: the function cannot be found or called, or its result lacks encode or decode.
     """
-    model = _call(_function(target), spec.source)
+    function = _function(target)
+    model = _call(function, spec.source)
     for name in ("encode", "decode"):
         if not callable(getattr(model, name, None)):
             raise UserError(f"{spec.source} returned a {type(model).__name__} without {name}(); it needs both methods.")
@@ -34,21 +38,47 @@ def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch
     found = (model,) if isinstance(model, nn.Module) else tuple(m for m in members if isinstance(m, nn.Module))
     for module in found:
         module.to(device, dtype).eval().requires_grad_(False)
-    low, high = getattr(model, "image_range", (-1.0, 1.0))
+    low, high = _numbers(model, "image_range", (-1.0, 1.0), spec.source)
+    (scale,) = _numbers(model, "scaling_factor", (1.0,), spec.source)
+    (shift,) = _numbers(model, "shift_factor", (0.0,), spec.source)
+    (factor,) = _numbers(model, "downsampling", (0.0,), spec.source)
     return Autoencoder(
         source=spec.source,
         class_name=type(model).__name__,
         encoder=model.encode,
         decoder=model.decode,
         modules=found,
-        image_range=(float(low), float(high)),
-        scaling_factor=float(getattr(model, "scaling_factor", 1.0)),
-        shift_factor=float(getattr(model, "shift_factor", 0.0)),
+        image_range=(low, high),
+        scaling_factor=scale,
+        shift_factor=shift,
         latents=spec.latents,
-        downsampling=getattr(model, "downsampling", None),
+        downsampling=int(factor) or None,
+        code_sha256=_code_sha256(function),
         device=device,
         dtype=dtype,
     )
+
+
+def _numbers(model: Any, name: str, default: tuple[float, ...], source: str) -> tuple[float, ...]:
+    """An attribute of as many numbers as the default has."""
+    value = getattr(model, name, default)
+    try:
+        numbers = tuple(float(v) for v in (value if isinstance(value, tuple | list) else (value,)))
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != len(default):
+        kind = "a number" if len(default) == 1 else f"{len(default)} numbers, such as {default}"
+        raise UserError(f"{source}: {name} must be {kind}, not {value!r}.")
+    return numbers
+
+
+def _code_sha256(function: Callable[[], Any]) -> str | None:
+    """Of the source file: a run must not go on with another map under the same weights."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(function))
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
+    except (TypeError, OSError):
+        return None
 
 
 def _function(target: str) -> Callable[[], Any]:
@@ -78,6 +108,8 @@ def _file(path: Path) -> ModuleType:
 
 
 def _module(name: str) -> ModuleType:
+    if os.getcwd() not in sys.path:  # as with `python -m`; an installed command does not look there by itself
+        sys.path.insert(0, os.getcwd())
     try:
         return importlib.import_module(name)
     except Exception as error:

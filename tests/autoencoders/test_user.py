@@ -36,6 +36,17 @@ def load():
 def fail():
     raise OSError("no weights here")
 
+class Output(Halve):
+    def encode(self, x):
+        return {"latent": x}
+
+class Coarse(Halve):
+    def encode(self, x):
+        return self.pool(x).bfloat16()
+
+class BadRange(Halve):
+    image_range = 2.0
+
 def nothing():
     return object()
 """
@@ -70,6 +81,7 @@ def test_by_module_and_by_file(module, form):
         ("python:absent.py:load", "no such file"),
         ("python:load", "must read"),
         ("python:my_autoencoder:fail", "raised OSError: no weights here"),
+        ("python:my_autoencoder:BadRange", "image_range must be 2 numbers"),
         ("python:my_autoencoder:nothing", r"object without encode\(\)"),
     ],
 )
@@ -81,6 +93,10 @@ def test_mistakes_are_one_sentence(module, source, message):
 def test_shapes_that_do_not_close_are_named(module):
     with pytest.raises(UserError, match=r"do not close at resolution 8.*\(1, 3, 4, 4\).*\(1, 3, 16, 16\)"):
         load_autoencoder("python:my_autoencoder:NotClosed").latent_shape(8)
+    with pytest.raises(UserError, match="encode must return a tensor, not a dict"):
+        load_autoencoder("python:my_autoencoder:Output").latent_shape(8)
+    with pytest.raises(UserError, match="must keep the type"):
+        load_autoencoder("python:my_autoencoder:Coarse").latent_shape(8)
     with pytest.raises(UserError, match=r"cannot encode a tensor of shape \(1, 3, 8, 8\)"):
         load_autoencoder("python:my_autoencoder:Strict").latent_shape(8)
 

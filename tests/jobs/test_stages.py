@@ -112,7 +112,7 @@ def test_other_weights_are_refused(run, tiny_vae):
         next(model.parameters()).add_(0.1)
     try:
         model.save_pretrained(tiny_vae)
-        with pytest.raises(UserError, match="begun with other weights"):
+        with pytest.raises(UserError, match="another model, which differs in weights_sha256"):
             Stages(run).dictionary()
     finally:
         (tiny_vae / "diffusion_pytorch_model.safetensors").write_bytes(backup)
@@ -131,6 +131,41 @@ def test_stages_out_of_order_and_damaged_files_are_named(run):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(UserError, match=f"{file.name} cannot be read"):
         stages.end_points()
+
+
+def test_a_removed_file_is_made_again_by_the_same_command(run):
+    Stages(run).all()
+    for name in ("dictionary.safetensors", "gallery.safetensors", "reconstructions/digits.safetensors"):
+        before = (run.path / name).read_bytes()
+        (run.path / name).unlink()
+        Stages(run).all()
+        assert (run.path / name).read_bytes() == before
+    assert len(run.manifest["sessions"]) == 4
+
+
+def test_a_lost_or_damaged_manifest_is_not_guessed(run):
+    Stages(run).attractors()
+    (run.path / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        Stages(run).dictionary()
+    (run.path / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"no manifest\.json"):
+        Stages(run).dictionary()
+
+
+def test_changed_code_of_a_users_model_is_refused(settings, tmp_path):
+    file = tmp_path / "own.py"
+    source = (
+        "import torch\nclass A:\n    encode = staticmethod(torch.nn.AvgPool2d(4))\n"
+        "    decode = staticmethod(torch.nn.Upsample(scale_factor=4))\ndef load(): return A()\n"
+    )
+    file.write_text(source)
+    config = parse_config({**settings, "model": {"source": f"python:{file}:load"}})
+    run = RunDirectory.create(tmp_path / "run", config)
+    Stages(run).attractors()
+    file.write_text(source + "A.decode = staticmethod(lambda z: 0.5 * torch.nn.Upsample(scale_factor=4)(z))\n")
+    with pytest.raises(UserError, match="differs in code_sha256"):
+        Stages(run).dictionary()
 
 
 def test_a_dictionary_needs_end_points(settings, tmp_path):
