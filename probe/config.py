@@ -1,7 +1,8 @@
 """The whole configuration of a run: defaults here, over them the YAML file, over that the command line."""
 
-import contextlib
 import difflib
+import math
+import re
 import types
 import typing
 from pathlib import Path
@@ -22,7 +23,7 @@ M = typing.TypeVar("M", bound=BaseModel)
 class Strict(BaseModel):
     """Unknown keys are mistakes, and a validated configuration never changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class ModelConfig(Strict):
@@ -79,7 +80,7 @@ def _exact_number(value: Any) -> Any:
     """Keep 64 (atoms) and 0.05 (fraction) apart, and refuse what only looks like a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("a level is a number of atoms (an integer) or a fraction of the dimension (below 1)")
-    if value <= 0 or (isinstance(value, float) and value > 1):
+    if not math.isfinite(value) or value <= 0 or (isinstance(value, float) and value > 1):
         raise ValueError("a level is a positive number of atoms or a fraction in (0, 1]")
     return value
 
@@ -156,10 +157,7 @@ def load_config(path: str | Path | None, overrides: typing.Iterable[str] = ()) -
     Raises:
         UserError: the file is absent or no YAML mapping, a key is unknown (the nearest is named), a value is wrong.
     """
-    data = {} if path is None else read_yaml(path)
-    for override in overrides:
-        _assign(data, override)
-    return parse_config(data)
+    return parse_config(read_yaml(path, overrides))
 
 
 def parse_config(data: dict[str, Any]) -> Config:
@@ -167,17 +165,38 @@ def parse_config(data: dict[str, Any]) -> Config:
     return validated(Config, data)
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file; see ``load_config`` for the errors."""
+def read_yaml(path: str | Path | None, overrides: typing.Iterable[str] = ()) -> dict[str, Any]:
+    """The mapping in a YAML file, with ``dotted.key=value`` overrides; see ``load_config`` for the errors."""
+    data: Any = {}
     try:
-        data = yaml.safe_load(Path(path).read_text()) or {}
+        if path is not None:
+            data = yaml.load(Path(path).read_text(), _Loader) or {}
     except OSError as error:
         raise UserError(f"config {path}: {error.strerror or error}; give the path of a YAML file.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"config {path} is not YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(data, dict):
         raise UserError(f"config {path} must be a mapping of keys to values, not a {type(data).__name__}.")
+    for override in overrides:
+        _assign(data, override)
     return data
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML, except that a key given twice is a mistake, and 1e-5 is a number (YAML 1.1 wants a dot in it)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        for name in names:
+            if names.count(name) > 1 and name != "<<":
+                raise yaml.YAMLError(f"key {name!r} stands twice in one place")
+        return super().construct_mapping(node, deep)
+
+
+# A sign in the exponent tells 1e-5 from a git revision such as 12e4567.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+][0-9]+$"), list("-+0123456789")
+)
 
 
 def validated(model: type[M], data: dict[str, Any]) -> M:
@@ -194,12 +213,9 @@ def _assign(data: dict[str, Any], override: str) -> None:
     if not equals or not all(parts):
         raise UserError(f"--set {override!r} must read dotted.key=value, for example --set solver.max_steps=100.")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)
     except yaml.YAMLError:
         raise UserError(f"--set {override!r}: the value is not YAML.") from None
-    if isinstance(value, str):  # YAML 1.1 reads 1e-5, which needs no dot elsewhere, as text
-        with contextlib.suppress(ValueError):
-            value = float(value)
     for part in parts[:-1]:
         if data.get(part) is None:
             data[part] = {}

@@ -41,6 +41,8 @@ def test_levels_are_atoms_or_fractions_and_five_percent_is_always_there():
         ("dictionary.outcomes=[]", "at least one"),
         ("model.latents=normalised", "'raw' or 'scaled'"),
         ("datasets={'../x': {}}", "becomes a file name"),
+        ("sparse.levels=[.nan]", "a level is"),
+        ("solver.tolerance=.inf", "finite"),
         ("nonsense", "must read dotted.key=value"),
         ("seeds.count.x=1", "valid integer"),
     ],
@@ -51,7 +53,11 @@ def test_mistakes_name_the_key(override, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])
+def test_a_revision_that_looks_like_a_number_is_text():
+    assert load_config(None, ["model.revision=12e4567"]).model.revision == "12e4567"
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words", "solver: {max_steps: 7}\nsolver: {tolerance: 0.1}"])
 def test_what_is_no_mapping_is_refused(tmp_path, text):
     file = tmp_path / "c.yaml"
     file.write_text(text)
