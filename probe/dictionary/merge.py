@@ -36,8 +36,8 @@ def merge_by_cosine(points: Tensor, cosine: float = 0.99, priority: Tensor | Non
     """Merge end points (n, d) whose cosine exceeds the threshold (paper, Section 4.1).
 
     Greedy leader: the point with most neighbours becomes an atom and takes those of its neighbours that are free. No
-    two atoms exceed the threshold. Ties go to the lower priority number, then to the lower row, so that the result is
-    a function of the points and not of their arrival. A point at the origin has no direction and is left out.
+    two atoms exceed the threshold. Points of a lower priority number lead first, whatever their neighbours; ties go to
+    the lower row. A point at the origin has no direction and is left out.
     """
     norms = torch.linalg.vector_norm(points.double(), dim=1)
     directed = (norms > 0).nonzero().squeeze(1)
@@ -87,7 +87,7 @@ def _greedy(limits: np.ndarray, neighbours: np.ndarray, priority: np.ndarray | N
     """Leaders (rows) and, for each row, the position of its leader."""
     count = np.diff(limits)
     rows = np.arange(len(count))
-    order = np.lexsort((rows, rows * 0 if priority is None else priority, -count))
+    order = np.lexsort((rows, -count, rows * 0 if priority is None else priority))
     leaders: list[int] = []
     member = np.full(len(count), -1)
     for row in order:

@@ -81,7 +81,7 @@ def omp(
     if _orthonormal(gram):
         return _largest(atoms, rows, wanted)
     n_atoms, depth = len(atoms), min(wanted[-1], *atoms.shape)
-    a_signal = (depth + 8) * n_atoms * atoms.element_size()
+    a_signal = ((depth + 8) * n_atoms + 2 * depth**2) * atoms.element_size()  # P, c, s and scores; the factor twice
     chunk = int(min(max(memory // a_signal, 1), 64, max(len(rows), 1)))
     buffer = torch.empty((chunk, depth, n_atoms), dtype=dtype, device=atoms.device)
     parts = [_pursue(atoms, gram, x, wanted, buffer[: len(x)]) for x in rows.split(chunk)]
@@ -135,7 +135,7 @@ def _pursue(atoms: Tensor, gram: Tensor, x: Tensor, levels: tuple[int, ...], pro
     row = torch.arange(n, device=x.device)
     epsilon = torch.finfo(x.dtype).eps
     correlation = x @ atoms.T
-    schur = torch.ones((n, n_atoms), dtype=x.dtype, device=x.device)
+    schur = gram.diagonal().repeat(n, 1)  # 1 up to the rounding of the atoms' norms, which duplicates share
     taken = torch.zeros((n, n_atoms), dtype=torch.bool, device=x.device)
     support = torch.full((n, depth), -1, dtype=torch.long, device=x.device)
     factor = torch.eye(depth, dtype=x.dtype, device=x.device).repeat(n, 1, 1)  # A_S = factor Q, lower triangular

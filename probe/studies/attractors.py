@@ -8,7 +8,7 @@ from torch import Tensor
 
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
 from probe.dictionary import count_by_euclid, merge_by_cosine, unit_rows
-from probe.dynamics import EndPoints, Outcome, certify, gaussian_starts, iterate
+from probe.dynamics import EndPoints, LatentMap, Outcome, certify, gaussian_starts, iterate
 from probe.dynamics.iterate import Map
 from probe.errors import UserError
 
@@ -90,8 +90,8 @@ def build_dictionary(
             f"no start can enter the dictionary: dictionary.outcomes is {list(dictionary.outcomes)}, and the starts "
             f"ended as {counts}; allow another outcome or raise solver.max_steps."
         )
-    # Among equals a converged start leads its basin: outcome codes ascend from converged.
-    merge = merge_by_cosine(points, dictionary.cosine, priority=ends.outcome[rows])
+    # A basin in which any start converged is led by such a start: the certificate is about that point.
+    merge = merge_by_cosine(points, dictionary.cosine, priority=(ends.outcome[rows] != Outcome.CONVERGED).long())
     leader = rows[merge.leader]
     residual, radius = ends.residual[leader].clone(), torch.full((len(leader),), torch.nan, dtype=torch.float64)
     certificate = torch.full((len(leader),), UNDECIDED, dtype=torch.int8)
@@ -136,8 +136,8 @@ def find_attractors(
     seeds: SeedConfig | None = None,
     solver: SolverConfig | None = None,
     dictionary: DictionaryConfig | None = None,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
     on_step: OnStep | None = None,
 ) -> tuple[EndPoints, Dictionary]:
     """Iterate f from Gaussian starts, merge the end points and certify them.
@@ -146,7 +146,7 @@ def find_attractors(
         f: maps latents (n, *latent_shape) to the same shape: a ``LatentMap`` or any function.
         latent_shape: without the batch.
         seeds, solver, dictionary: as in a configuration; defaults where absent.
-        device, dtype: where f computes.
+        device, dtype: where f computes; by default those of a ``LatentMap``'s autoencoder, else the CPU and float32.
         on_step: called with (step of the running batch, rows still running).
 
     Returns:
@@ -154,6 +154,9 @@ def find_attractors(
         are attractors.
     """
     seeds, solver = seeds or SeedConfig(), solver or SolverConfig()
+    if isinstance(f, LatentMap):
+        device, dtype = device or f.autoencoder.device, dtype or f.autoencoder.dtype
+    device, dtype = device or "cpu", dtype or torch.float32
     parts = [
         solve(f, latent_shape, batch, seed=seeds.seed, solver=solver, device=device, dtype=dtype, on_step=on_step)
         for batch in batches(seeds.count, solver.batch_size)

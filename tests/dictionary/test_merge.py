@@ -40,9 +40,13 @@ def test_the_atoms_do_not_depend_on_the_order_of_arrival():
     assert merge_by_cosine(points).basin.tolist() == merge_by_cosine(points[shuffle]).basin.tolist()
 
 
-def test_priority_chooses_the_leader_among_equals():
+def test_a_point_of_lower_priority_number_leads_its_basin():
     points = torch.eye(4)[[0, 0, 0]]
     assert merge_by_cosine(points, priority=torch.tensor([2, 0, 0])).leader.tolist() == [1]
+    angles = torch.tensor([0.0, 0.1, -0.1])  # the first is near both others, these only near the first
+    fan = torch.stack([angles.cos(), angles.sin()], 1)
+    assert merge_by_cosine(fan).leader.tolist() == [0]
+    assert merge_by_cosine(fan, priority=torch.tensor([1, 0, 1])).leader.tolist() == [1, 2]
 
 
 def test_chains_are_cut_by_leaders_and_joined_by_components():

@@ -116,6 +116,12 @@ def test_zero_signals_duplicates_and_levels_beyond_the_dictionary():
     assert torch.equal(codes.squared_error[:, 1], codes.squared_error[:, 2])
 
 
+def test_atoms_normalised_in_float32_keep_the_guards():
+    atoms = torch.nn.functional.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(0)))
+    codes = omp(torch.cat([atoms, atoms]), gaussian(20, 8, 1).float(), levels=[2, 8])
+    assert codes.used(8).tolist() == [5] * 20
+
+
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
 def test_the_scale_of_a_signal_does_not_matter(scale):
     atoms, signals = dictionary("correlated", 50, 30, 0), gaussian(5, 30, 1)
