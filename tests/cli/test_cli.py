@@ -50,7 +50,6 @@ def test_run_and_stages(config, tmp_path):
         (["run", "CONFIG", "--set", "resolution=17"], "not divisible by 4"),
         (["run", "CONFIG", "--set", "datasets.digits.source=parquet:absent.parquet"], "absent.parquet"),
         (["run", "CONFIG", "--set", "datasets.digits.source=folder:."], "holds no image files"),
-        (["run", "CONFIG", "--set", "datasets={}"], "names no datasets"),
         (["run", "CONFIG", "--set", "datasets={digit: {}}"], "digits"),
         (["run", "CONFIG", "--set", "model.source=nobody/nothing"], "cannot be reached"),
         (["attractors", "."], "is no run directory"),
@@ -66,6 +65,15 @@ def test_a_mistake_is_one_sentence_and_status_2(config, tmp_path, arguments, mes
     assert "Traceback" not in done.stderr
     assert message.lower() in done.stderr.lower()
     assert done.stdout == ""
+
+
+def test_a_probe_needs_no_data_sets(config, tmp_path):
+    file = tmp_path / "bare.yaml"
+    settings = yaml.safe_load(config.read_text())
+    file.write_text(yaml.safe_dump({**settings, "datasets": {}}))
+    done = probe("run", str(file), "--out", str(tmp_path / "bare"))
+    assert done.returncode == 0, done.stderr
+    assert "Of 6 starts" in done.stdout
 
 
 def test_help_needs_no_torch():
