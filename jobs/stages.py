@@ -1,5 +1,6 @@
 """The stages of a run: attractors, dictionary, reconstruct, report. Each does what is missing, and nothing twice."""
 
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -178,12 +179,14 @@ class Stages:
             raise UserError(f"{self.run.path} has no dictionary yet; run `probe dictionary {self.run.path}` first.")
         atoms, first = self.run.load_tensors("dictionary.safetensors")["atoms"], self.end_points().first
         model = self.model
-        with self._timed("reconstruct"), bar("reconstruct", "data sets", len(todo)) as progress:
-            for done, name in enumerate(todo):
+        methods = 1 + len(self.config.sparse.controls)
+        begun = itertools.count()
+        with self._timed("reconstruct"), bar("reconstruct", "dictionaries", len(todo) * methods) as progress:
+            for name in todo:
                 images = loaded.pop(name, None) or self.images(name)
 
-                def on_method(method: str, done: int = done, name: str = name) -> None:
-                    progress.update(done, f"{name}: {method}")
+                def on_method(method: str, name: str = name) -> None:
+                    progress.update(next(begun), f"{name}: {method}")
 
                 found = reconstruct_images(
                     model,
