@@ -8,7 +8,8 @@ RULE = (
     "At 5 % of d, by latent MSE: the dictionary beats a control if the 95 % bootstrap interval over images of the "
     "paired difference (dictionary minus control) lies below 0, loses to it if the interval lies above 0, and no "
     "difference is seen if it includes 0. It is held first against the random orthogonal basis, then against the "
-    "strongest (smallest mean) of Gaussian vectors, one step from noise and the DCT. The PCA oracle does not take "
+    "strongest (smallest mean) of Gaussian vectors, one step from noise and the DCT; against the random orthogonal "
+    "basis also by pixel MSE, since latent coordinates do not weigh alike in an image. The PCA oracle does not take "
     "part. Intervals are for one draw of the starts and of the random bases, and not corrected for the number of "
     "data sets. The dictionary's atoms are called attractors only if every one is certified."
 )
@@ -42,6 +43,7 @@ def verdict(subject: str, level: LevelReport | None, comparisons: list[Compariso
     sentence = _against_base(subject, at, base, level)
     for challenger in by_name.values():
         sentence += _against_challenger(base.result if base else None, challenger)
+    sentence += _in_pixels(level)
     used = level.methods["attractors"].atoms_used
     if used < level.atoms:
         sentence += f"; no image used more than {used} of the {level.atoms} atoms allowed"
@@ -79,3 +81,19 @@ def _against_challenger(base: Result | None, other: Comparison) -> str:
         case "no difference seen":
             return f", {'but' if base == 'beats' else 'and'} no difference is seen from {name} {numbers}"
     return f"; the strongest other control is {name} {numbers}"
+
+
+def _in_pixels(level: LevelReport) -> str:
+    """The same comparison with the random orthogonal basis, by pixel MSE."""
+    own, base = level.methods["attractors"], level.methods.get(BASELINE)
+    if base is None or own.difference is None:
+        return ""
+    numbers = f"({number(own.pixel_mse.mean)} against {number(base.pixel_mse.mean)})"
+    match result(own.difference.pixel_mse):
+        case "beats":
+            return f"; in pixel MSE they beat that basis {numbers}"
+        case "loses":
+            return f"; in pixel MSE they lose to that basis {numbers}"
+        case "no difference seen":
+            return f"; in pixel MSE no difference from that basis is seen {numbers}"
+    return f"; in pixel MSE there is no interval {numbers}"
