@@ -119,6 +119,10 @@ def _histogram(
         present = [o for o in Outcome if (outcome == o).any()]
         if present:
             bins = np.histogram_bin_edges(values, bins=30, range=None if high is None else (0, max(high, 1)))
+            if line is not None:  # an edge on the line, so that no bar lies on both sides of it
+                width = bins[1] - bins[0]
+                ends = np.floor((bins[0] - line) / width), np.ceil((bins[-1] - line) / width)
+                bins = line + width * np.arange(ends[0], ends[1] + 1)
             axes.hist(
                 [values[outcome == o] for o in present], bins=[float(edge) for edge in bins], stacked=True,
                 color=[OUTCOME_COLOURS[o.label] for o in present], label=[o.label for o in present],
