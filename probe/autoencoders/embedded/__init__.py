@@ -1,0 +1,1 @@
+"""The autoencoder that comes with the package, and how it was trained."""
