@@ -148,6 +148,8 @@ def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") 
         old, new = there.get(key), here.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             found += _differences(old, new, f"{prefix}{key}.")
+        elif isinstance(old, dict) or isinstance(new, dict):
+            found.append(f"{prefix}{key}: only {'there' if isinstance(old, dict) else 'now'}")
         elif old != new:
             found.append(f"{prefix}{key}: {old!r} there, {new!r} now")
     return found
