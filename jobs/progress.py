@@ -1,26 +1,97 @@
-"""Progress on stderr: a bar with rate and remaining time on a terminal, a line a stage elsewhere."""
+"""Progress of a stage over all ranks: a bar on a terminal, a line now and then elsewhere, and progress.json."""
 
+import json
+import logging
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from jobs.provenance import now
+from jobs.stopping import Ended
+from jobs.world import World
+from probe.files import write_atomically
+
+FILE = "progress.json"
 LINE_EVERY = 30.0
 """Seconds between lines where stderr is a file."""
+FILE_EVERY = 5.0
+"""Seconds between updates of progress.json, which `probe status` reads."""
+GRACE = 20.0
+"""Seconds that a rank has to end once another has; then it is ended, whatever it hangs in."""
+
+log = logging.getLogger("probe")
 
 
-class Bar:
-    """One stage's progress in units of its own."""
+class Meter:
+    """What this rank has done of a stage, in units of its own."""
 
-    def __init__(self, title: str, unit: str, total: int):
-        self.title, self.unit, self.total = title, unit, total
-        self.began = self.last = time.monotonic()
+    def __init__(self) -> None:
+        self.done = 0.0
         self.note = ""
+        self._finished = 0.0
+
+    def update(self, part: float, note: str = "") -> None:
+        """``part`` units of the shard in work are done; fractions count."""
+        self.done, self.note = self._finished + part, note
+
+    def finish(self, units: float) -> None:
+        """The shard in work, of so many units, is done."""
+        self._finished += units
+        self.done = self._finished
+
+
+@contextmanager
+def progress(
+    folder: Path, world: World, stage: int, title: str, unit: str, total: float, before: float
+) -> Iterator[Meter]:
+    """Show a stage's progress while the block runs, and end the block where another rank has ended.
+
+    Args:
+        stage: a number that all ranks give this stage.
+        total, before: units of the whole stage, and of these the ones that were there already.
+    """
+    meter, began, over = Meter(), time.monotonic(), threading.Event()
+    pulse = threading.Thread(
+        target=_Pulse(folder, world, stage, title, unit, total, before, meter, over).run, daemon=True, name="pulse"
+    )
+    pulse.start()
+    try:
+        yield meter
+    finally:
+        over.set()
+        pulse.join()
+    if world.rank == 0 and total > before:
+        log.info(f"{title}: {total - before:g} {unit} in {time.monotonic() - began:.1f} s")
+
+
+@dataclass
+class _Pulse:
+    """Once a second: tell the other ranks, listen to them, and let rank 0 show what all have done."""
+
+    folder: Path
+    world: World
+    stage: int
+    title: str
+    unit: str
+    total: float
+    before: float
+    meter: Meter
+    over: threading.Event
+
+    def __post_init__(self) -> None:
+        self.began = self.shown = time.monotonic()
+        self.written = 0.0
         console = Console(stderr=True)
-        self.live = console.is_terminal
+        self.live = console.is_terminal and self.world.rank == 0
         self.rich = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -32,30 +103,59 @@ class Bar:
             console=console,
             disable=not self.live,
         )
-        self.task = self.rich.add_task(title, total=total, note="")
+        self.task = self.rich.add_task(self.title, total=self.total, note="")
 
-    def update(self, done: float, note: str = "", total: int | None = None) -> None:
-        """``done`` units of the total are finished (fractions count); the total may turn out later."""
-        self.total = self.total if total is None else total
+    def run(self) -> None:
+        with self.rich:
+            while True:
+                last = self.over.wait(0.2 if self.live else 1.0)
+                try:
+                    self.beat()
+                except (Ended, RuntimeError) as end:
+                    if last:
+                        return
+                    log.warning(f"{end}")
+                    os.kill(os.getpid(), signal.SIGUSR1)  # wakes the main thread, which asks the world what happened
+                    if not self.over.wait(GRACE):
+                        sys.stderr.flush()
+                        os._exit(1)
+                    return
+                if last:
+                    return
+
+    def beat(self) -> None:
+        world, done = self.world, self.meter.done
+        if world.size > 1:
+            world.watch()
+            world.tell(self.stage, done)
+            if world.rank:
+                return
+            done = sum(world.heard(self.stage))
         seconds = time.monotonic() - self.began
         rate = done / seconds if seconds > 0 else 0.0
-        text = f"{rate:.2f} {self.unit}/s{', ' + note if note else ''}"
-        self.rich.update(self.task, completed=int(done), total=self.total, note=text)
-        if not self.live and time.monotonic() - self.last >= LINE_EVERY:
-            self.last = time.monotonic()
-            left = (self.total - done) / rate if rate else float("inf")
-            log(f"{self.title}: {int(done)}/{self.total} {self.unit}, {text}, {left:.0f} s left")
+        left = (self.total - self.before - done) / rate if rate else None
+        self.show(self.before + done, rate, left)
 
-
-@contextmanager
-def bar(title: str, unit: str, total: int) -> Iterator[Bar]:
-    """A progress bar that ends with a line saying what was done in what time."""
-    shown = Bar(title, unit, total)
-    with shown.rich:
-        yield shown
-    log(f"{title}: {shown.total} {unit} in {time.monotonic() - shown.began:.1f} s")
-
-
-def log(line: str) -> None:
-    """A line on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    def show(self, done: float, rate: float, left: float | None) -> None:
+        many = f"{self.world}, " if self.world.size > 1 else ""
+        text = f"{rate:.2f} {self.unit}/s, {many}{self.meter.note}".rstrip(", ")
+        self.rich.update(self.task, completed=int(done), note=text)
+        moment = time.monotonic()
+        if not self.live and moment - self.shown >= LINE_EVERY:
+            self.shown = moment
+            time_left = "" if left is None else f", {left:.0f} s left"
+            log.info(f"{self.title}: {int(done)}/{self.total:g} {self.unit}, {text}{time_left}")
+        if moment - self.written >= FILE_EVERY or self.over.is_set():
+            self.written = moment
+            content = {
+                "stage": self.title,
+                "unit": self.unit,
+                "done": round(done, 2),
+                "total": self.total,
+                "rate": rate,
+                "seconds_left": left,
+                "ranks": self.world.size,
+                "updated": now(),
+            }
+            with suppress(OSError):  # a full disk is told where results are written
+                write_atomically(self.folder / FILE, json.dumps(content))

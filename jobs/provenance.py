@@ -42,7 +42,6 @@ def describe_process() -> dict[str, Any]:
         "git_revision": git_revision(),
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.platform(),
-        "world_size": 1,
     }
 
 

@@ -1,14 +1,18 @@
 """The run directory: one run's configuration, manifest and results; every file whole or absent."""
 
-import io
+import hashlib
 import json
-from collections.abc import Callable
+import logging
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from jobs.checked import Damaged, check_table, read_tensors, write_table, write_tensors
 from probe.config import Config, load_config
 from probe.data import resolve
 from probe.errors import UserError
@@ -18,8 +22,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+log = logging.getLogger("probe")
 
-T = TypeVar("T")
+WORK = "work"
+"""Intermediate results, removed once what is made of them is there."""
+RESULTS = ("attractors", "dictionary.safetensors", "reconstructions")
 
 
 @dataclass(frozen=True)
@@ -38,22 +45,27 @@ class RunDirectory:
     def create(path: Path, config: Config) -> "RunDirectory":
         """Claim a new or empty folder, or go on with one that holds the same configuration.
 
+        A folder in which another configuration was begun, but has no results, is taken as new: the command before
+        had a mistake in it.
+
         Raises:
             UserError: the folder holds another run (what differs is named), or something else.
         """
-        named = {name: resolve(name, spec) for name, spec in config.datasets.items()}  # presets written out
-        config = config.model_copy(update={"datasets": named})
+        config = resolved(config)
         file = path / "config.yaml"
         if file.exists():
             there = RunDirectory.open(path)
             differences = _differences(there.config.model_dump(mode="json"), config.model_dump(mode="json"))
-            if differences:
+            if not differences:
+                return there
+            if any((path / name).exists() for name in RESULTS):
                 raise UserError(
                     f"{path} holds another run, which differs in {'; '.join(differences)}; choose another folder with "
                     "--out, or remove this one."
                 )
-            return there
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            (path / "manifest.json").unlink(missing_ok=True)
+            shutil.rmtree(path / WORK, ignore_errors=True)
+        elif path.exists() and not is_free(path):
             raise UserError(f"{path} exists and is no run directory; choose another folder with --out.")
         try:
             write_atomically(file, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
@@ -95,54 +107,75 @@ class RunDirectory:
             manifest[key] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
         write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
 
-    def has(self, *names: str) -> bool:
-        """Whether results are all there (and so complete)."""
-        return all((self.path / name).is_file() for name in names)
+    @cached_property
+    def fingerprint(self) -> str:
+        """What all results of the run have in common: configuration, weights, code; SHA-256, 16 digits of it.
 
-    def save_tensors(self, name: str, tensors: "dict[str, Tensor]", summary: dict[str, Any] | None = None) -> None:
-        """Write a safetensors file, with a JSON summary in its metadata."""
-        from safetensors.torch import save
+        To be asked for once the model is known to the manifest.
+        """
+        model = self.manifest["model"]
+        same = [self.config.model_dump(mode="json"), *(model[k] for k in ("weights_sha256", "code_sha256"))]
+        return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
 
-        metadata = None if summary is None else {"summary": json.dumps(summary)}
-        whole = {key: value.contiguous() for key, value in tensors.items()}
-        write_atomically(self.path / name, save(whole, metadata))
+    def save(self, name: str, tensors: "Mapping[str, Tensor]", **about: Any) -> str:
+        """Write a safetensors file of this run; its SHA-256."""
+        return write_tensors(self.path / name, tensors, {**self._whose(name), **about})
 
-    def load_tensors(self, name: str) -> "dict[str, Tensor]":
-        """Read a safetensors file.
+    def load(self, name: str, *names: str) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+        """Read a safetensors file, whole and checked, or (unchecked) only the tensors named.
 
         Raises:
-            UserError: the file is damaged.
+            UserError: it is missing or damaged.
         """
-        return self._open(name, lambda file: {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-
-    def load_summary(self, name: str) -> dict[str, Any]:
-        """Read the JSON summary in a safetensors file's metadata; errors as ``load_tensors``."""
-        return self._open(name, lambda file: json.loads(file.metadata()["summary"]))
-
-    def _open(self, name: str, read: Callable[[Any], T]) -> T:
-        from safetensors import SafetensorError, safe_open
-
-        file = self.path / name
         try:
-            with safe_open(file, "pt") as content:
-                return read(content)
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{file} cannot be read ({error}); remove it and run the command again.") from None
+            return read_tensors(self.path / name, names or None, self._whose(name))
+        except FileNotFoundError:
+            raise UserError(f"{self.path / name} is missing; run the stage before, or `probe run`, again.") from None
+        except Damaged as error:
+            raise UserError(f"{self.path / name} is damaged: {error}; run the command again.") from None
 
-    def save_table(self, name: str, rows: "pd.DataFrame", about: dict[str, Any]) -> None:
-        """Write a parquet file, with ``about`` as JSON under the schema's key ``probe``."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+    def save_table(self, name: str, rows: "pd.DataFrame", **about: Any) -> None:
+        """Write a parquet file of this run."""
+        write_table(self.path / name, rows, {**self._whose(name), **about})
 
-        table = pa.Table.from_pandas(rows, preserve_index=False)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"probe": json.dumps(about).encode()})
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer)
-        write_atomically(self.path / name, buffer.getvalue())
+    def checked(self, name: str, **expected: Any) -> dict[str, Any] | None:
+        """What a result file says about itself; None where it is not there.
+
+        The file is read through. If it is damaged, or of another run, it is named in a warning and removed, so that
+        it will be made again.
+
+        Args:
+            expected: further entries that the file must have, such as the checksum of what it was made from.
+        """
+        file, expected = self.path / name, {**self._whose(name), **expected}
+        try:
+            return check_table(file, expected) if file.suffix == ".parquet" else read_tensors(file, None, expected)[1]
+        except FileNotFoundError:
+            return None
+        except Damaged as error:
+            log.warning(f"{file} is computed again: {error}")
+            file.unlink()
+            return None
+
+    def _whose(self, name: str) -> dict[str, Any]:
+        return {"run": self.fingerprint, "file": name}
+
+
+def resolved(config: Config) -> Config:
+    """The configuration with the presets of its data sets written out."""
+    named = {name: resolve(name, spec) for name, spec in config.datasets.items()}
+    return config.model_copy(update={"datasets": named})
+
+
+def is_free(path: Path) -> bool:
+    """Whether a run may be begun here: the folder is absent, or empty but for hidden files."""
+    if not path.exists():
+        return True
+    return path.is_dir() and all(child.name.startswith(".") for child in path.iterdir())
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
-    """Keys whose values differ, as "key: there -> here"."""
+    """Keys whose values differ, as "key: a there, b now"."""
     found: list[str] = []
     for key in sorted({*there, *here}):
         old, new = there.get(key), here.get(key)

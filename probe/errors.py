@@ -4,5 +4,9 @@
 class UserError(Exception):
     """A mistake that the user can mend: one sentence that names the thing, what is wrong and what to do.
 
-    The command line prints the sentence and exits with status 2; anything else exits with 1.
+    The command line prints the sentence and exits with status 2.
     """
+
+
+class Failure(Exception):
+    """Something outside of the user's command went wrong (a full disk, a lost process): one sentence, status 1."""

@@ -1,7 +1,13 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what they hold."""
 
+import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -25,3 +31,16 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         os.fsync(folder)  # the rename itself lives in the folder
     finally:
         os.close(folder)
+
+
+def tensors_sha256(named: "Iterable[tuple[str, Tensor]]", *more: str) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors in the order given, and over further texts."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in named:
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    for text in more:
+        digest.update(text.encode())
+    return digest.hexdigest()

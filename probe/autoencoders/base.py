@@ -1,6 +1,5 @@
 """The object that the rest of the tool works on: an encoder, a decoder, and what is known of them."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
+from probe.files import tensors_sha256
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,22 @@ class Autoencoder:
                 f"{self.source} turns {self.dtype} images into {z.dtype} latents and {y.dtype} images; it must keep "
                 "the type, since fixed points of a coarser type are rounding."
             )
-        if y.shape != x.shape or again.shape != z.shape:
+        if y.shape != x.shape:
+            raise UserError(
+                f"{self.source} decodes the latent {tuple(z.shape)} of an image {tuple(x.shape)} to an image "
+                f"{tuple(y.shape)}; a reconstruction needs the same size: try another resolution."
+            )
+        if again.shape != z.shape:
             raise UserError(
                 f"the shapes of {self.source} do not close at resolution {resolution}: encode gives {tuple(z.shape)}, "
-                f"decode of that {tuple(y.shape)}, encode of that {tuple(again.shape)}; f(z) = E(D(z)) needs the first "
-                "and last equal."
+                f"and encode(decode(z)) {tuple(again.shape)}; f(z) = E(D(z)) needs them equal."
+            )
+        once_more = self.encode(self.decode(z))
+        # Not equal to the bit: some CUDA kernels add up in any order.
+        if not torch.allclose(again, once_more, rtol=1e-2, atol=1e-2 * float(again.abs().mean()), equal_nan=True):
+            raise UserError(
+                f"{self.source} maps one latent to two different ones; encode and decode must be deterministic (the "
+                "mode of a posterior, not a sample; dropout off), or f has no fixed points."
             )
         return tuple(z.shape[1:])
 
@@ -95,13 +106,11 @@ class Autoencoder:
         return sum(p.numel() for module in self.modules for p in module.parameters())
 
     def weights_sha256(self) -> str | None:
-        """SHA-256 over names, types, shapes and bytes of all weights and buffers; None where there are none."""
+        """SHA-256 over names, types, shapes and bytes of all weights and buffers in memory; None where there are none.
+
+        Not that of the file: the same weights hash alike whether they came from one file, shards or another format.
+        """
         states = [(str(i), module.state_dict()) for i, module in enumerate(self.modules)]
         if not any(state for _, state in states):
             return None
-        digest = hashlib.sha256()
-        for prefix, state in states:
-            for name, value in sorted(state.items()):
-                digest.update(f"{prefix}.{name} {value.dtype} {tuple(value.shape)}\n".encode())
-                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return tensors_sha256((f"{i}.{name}", value) for i, state in states for name, value in sorted(state.items()))

@@ -1,14 +1,14 @@
-"""``probe``: the entry point. A user's mistake is one sentence and status 2; a failure is status 1."""
+"""``probe``: the entry point. Exit statuses: jobs/worker.py."""
 
 import sys
 
 import typer
 
+from jobs.worker import guarded
 from probe import __version__
 from probe.cli import run as run_command
-from probe.cli import stages
+from probe.cli import stages, status, submit
 from probe.cli.train_embedded import train_embedded
-from probe.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,10 +18,14 @@ app = typer.Typer(
     help="Probe pretrained autoencoders through the attractors of f(z) = E(D(z)).",
 )
 app.command()(run_command.run)
+app.command()(stages.images)
 app.command()(stages.attractors)
 app.command()(stages.dictionary)
 app.command()(stages.reconstruct)
 app.command()(stages.report)
+app.command()(submit.submit)
+app.command()(status.status)
+app.command()(submit.cancel)
 app.command("train-embedded")(train_embedded)
 
 
@@ -34,12 +38,7 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; the exit status. Typer ends the process itself where an option or command is wrong."""
-    try:
-        app(arguments)
-    except UserError as error:
-        print(f"probe: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return guarded(lambda: app(arguments))
 
 
 if __name__ == "__main__":

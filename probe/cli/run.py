@@ -16,11 +16,11 @@ def run(config: ConfigFile, overrides: Overrides = None, out: Out = None, as_jso
 
     settings = load_config(config, overrides or ())
 
-    from jobs.run_directory import RunDirectory
-    from jobs.stages import Stages
+    from jobs.worker import work
 
-    report = Stages(RunDirectory.create(out or Path("runs") / config.stem, settings)).all()
-    show(report, as_json)
+    report, world = work(out or Path("runs") / config.stem, lambda stages: stages.all(), settings)
+    if world.rank == 0:
+        show(report, as_json)
 
 
 def show(report: dict, as_json: bool) -> None:

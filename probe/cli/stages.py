@@ -8,48 +8,69 @@ from probe.cli.options import Json, RunDir
 from probe.cli.run import show
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jobs.stages import Stages
+
+
+def images(run_dir: RunDir, as_json: Json = False) -> None:
+    """Draw the images of every data set, for compute nodes that cannot reach the hub; prints how many per data set."""
+
+    def do(stages: "Stages") -> dict[str, int]:
+        stages.images()
+        return _images(stages)
+
+    _work(run_dir, do, as_json)
 
 
 def attractors(run_dir: RunDir, as_json: Json = False) -> None:
     """Iterate every start that is still missing; prints the starts by outcome."""
-    stages = _stages(run_dir)
-    stages.attractors()
-    _print(stages.end_points().counts(), as_json)
+
+    def do(stages: "Stages") -> dict[str, int]:
+        stages.attractors()
+        return stages.end_points().counts()
+
+    _work(run_dir, do, as_json)
 
 
 def dictionary(run_dir: RunDir, as_json: Json = False) -> None:
     """Merge the end points into atoms and certify them; prints the counts."""
-    stages = _stages(run_dir)
-    stages.dictionary()
-    _print(stages.dictionary_summary(), as_json)
+
+    def do(stages: "Stages") -> dict[str, object]:
+        stages.dictionary()
+        return stages.dictionary_summary()
+
+    _work(run_dir, do, as_json)
 
 
 def reconstruct(run_dir: RunDir, as_json: Json = False) -> None:
     """Solve the sparse reconstructions that are still missing; prints the images used per data set."""
-    stages = _stages(run_dir)
-    stages.reconstruct()
-    _print({name: entry["n_used"] for name, entry in stages.run.manifest.get("data", {}).items()}, as_json)
+
+    def do(stages: "Stages") -> dict[str, int]:
+        stages.reconstruct()
+        return _images(stages)
+
+    _work(run_dir, do, as_json)
 
 
 def report(run_dir: RunDir, as_json: Json = False) -> None:
     """Write the report again from the results; prints the 5 % table."""
-    show(_stages(run_dir).report(), as_json)
+    from jobs.worker import work
+
+    made, world = work(run_dir, lambda stages: stages.report())
+    if world.rank == 0:
+        show(made, as_json)
 
 
-def _stages(path: "Path") -> "Stages":
-    from jobs.run_directory import RunDirectory
-
-    run = RunDirectory.open(path)
-
-    from jobs.stages import Stages
-
-    return Stages(run)
+def _images(stages: "Stages") -> dict[str, int]:
+    return {name: entry["n_used"] for name, entry in stages.run.manifest.get("data", {}).items()}
 
 
-def _print(values: Mapping[str, object], as_json: bool) -> None:
+def _work(run_dir: RunDir, do, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+    from jobs.worker import work
+
+    values: Mapping[str, object]
+    values, world = work(run_dir, do)
+    if world.rank:
+        return
     if as_json:
         print(json.dumps(values, indent=1))
     else:

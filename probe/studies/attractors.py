@@ -8,7 +8,7 @@ from torch import Tensor
 
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
 from probe.dictionary import count_by_euclid, merge_by_cosine, unit_rows
-from probe.dynamics import EndPoints, LatentMap, Outcome, certify, gaussian_starts, iterate
+from probe.dynamics import Certificate, EndPoints, LatentMap, Outcome, certify, gaussian_starts, iterate
 from probe.dynamics.iterate import Map
 from probe.errors import UserError
 
@@ -62,21 +62,28 @@ def solve(
     return EndPoints(**{name: value.cpu() for name, value in vars(ends).items()})
 
 
-def build_dictionary(
-    f: Map,
-    ends: EndPoints,
-    *,
-    solver: SolverConfig,
-    dictionary: DictionaryConfig,
-    device: torch.device | str = "cpu",
-    on_point: Callable[[int, int], None] | None = None,
-) -> Dictionary:
-    """Merge the end points of the chosen outcomes and certify the atoms, largest basins first.
+@dataclass(frozen=True)
+class Merged:
+    """Distinct end points before they are certified, largest basin first; tensors have m rows.
+
+    Attributes:
+        leader: indices of the starts that lead.
+        basin: starts merged into each.
+        certify: rows (of these m) that are to be certified.
+        summary: counts and rules.
+    """
+
+    leader: Tensor
+    basin: Tensor
+    certify: Tensor
+    summary: dict[str, object]
+
+
+def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: DictionaryConfig) -> Merged:
+    """Merge the end points of the chosen outcomes; the converged of the largest basins are to be certified.
 
     Args:
-        f: the latent map, for the certificates.
         ends: one row per start, in the order of the starts.
-        on_point: called with (certified so far, to certify).
 
     Raises:
         UserError: no start has one of the chosen outcomes.
@@ -93,17 +100,7 @@ def build_dictionary(
     # A basin in which any start converged is led by such a start: the certificate is about that point.
     merge = merge_by_cosine(points, dictionary.cosine, priority=(ends.outcome[rows] != Outcome.CONVERGED).long())
     leader = rows[merge.leader]
-    residual, radius = ends.residual[leader].clone(), torch.full((len(leader),), torch.nan, dtype=torch.float64)
-    certificate = torch.full((len(leader),), UNDECIDED, dtype=torch.int8)
-    certificate[ends.outcome[leader] != Outcome.CONVERGED] = NO
-    todo = (certificate == UNDECIDED).nonzero().squeeze(1)[: solver.certificates]
-    for done, row in enumerate(todo.tolist()):
-        found = certify(f, ends.end[leader[row]].unsqueeze(0).to(device), tolerance=solver.tolerance)
-        residual[row], radius[row] = found.residual, found.spectral_radius
-        certificate[row] = UNDECIDED if found.attractor is None else int(found.attractor)
-        if on_point is not None:
-            on_point(done + 1, len(todo))
-    summary = {
+    summary: dict[str, object] = {
         "atoms": len(leader),
         "rule": f"cosine > {dictionary.cosine:g}",
         "atoms_euclidean": count_by_euclid(points, dictionary.euclidean),
@@ -111,6 +108,22 @@ def build_dictionary(
         "components": merge.components,
         "outcomes_used": list(dictionary.outcomes),
         "starts_used": len(rows),
+    }
+    converged = (ends.outcome[leader] == Outcome.CONVERGED).nonzero().squeeze(1)
+    return Merged(leader, merge.basin, converged[: solver.certificates], summary)
+
+
+def assemble_dictionary(ends: EndPoints, merged: Merged, certificates: Sequence[Certificate]) -> Dictionary:
+    """The dictionary from the merged end points and the certificates of ``merged.certify``, in that order."""
+    leader = merged.leader
+    residual, radius = ends.residual[leader].clone(), torch.full((len(leader),), torch.nan, dtype=torch.float64)
+    certificate = torch.full((len(leader),), UNDECIDED, dtype=torch.int8)
+    certificate[ends.outcome[leader] != Outcome.CONVERGED] = NO
+    for row, found in zip(merged.certify.tolist(), certificates, strict=True):
+        residual[row], radius[row] = found.residual, found.spectral_radius
+        certificate[row] = UNDECIDED if found.attractor is None else int(found.attractor)
+    summary = {
+        **merged.summary,
         "certified": int((certificate == YES).sum()),
         "not_attractors": int((certificate == NO).sum()),
         "undecided": int((certificate == UNDECIDED).sum()),
@@ -119,7 +132,7 @@ def build_dictionary(
         atoms=unit_rows(ends.end[leader]).float(),
         ends=ends.end[leader],
         leader=leader,
-        basin=merge.basin,
+        basin=merged.basin,
         outcome=ends.outcome[leader],
         steps=ends.steps[leader],
         residual=residual,
@@ -127,6 +140,29 @@ def build_dictionary(
         certificate=certificate,
         summary=summary,
     )
+
+
+def build_dictionary(
+    f: Map,
+    ends: EndPoints,
+    *,
+    solver: SolverConfig,
+    dictionary: DictionaryConfig,
+    device: torch.device | str = "cpu",
+) -> Dictionary:
+    """Merge the end points of the chosen outcomes and certify the atoms, largest basins first.
+
+    Args:
+        f: the latent map, for the certificates.
+        ends: one row per start, in the order of the starts.
+
+    Raises:
+        UserError: no start has one of the chosen outcomes.
+    """
+    merged = merge_end_points(ends, solver=solver, dictionary=dictionary)
+    points = ends.end[merged.leader[merged.certify]]
+    certificates = [certify(f, z.unsqueeze(0).to(device), tolerance=solver.tolerance) for z in points]
+    return assemble_dictionary(ends, merged, certificates)
 
 
 def find_attractors(

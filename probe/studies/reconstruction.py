@@ -1,6 +1,6 @@
 """Data-free weight probing, second half: sparse reconstructions of images in each dictionary (paper, Section 4.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,39 +16,81 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLES = 8
-"""Images whose reconstructions at 5 % are kept as pictures."""
+"""Images whose reconstructions at 5 % are kept as pictures, at most."""
 
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Errors of one data set.
+    """Errors of n images (all of a data set, or a range of them) in M dictionaries at L levels.
 
     Attributes:
-        rows: one per image, method and level: image, id, method, atoms, fraction, atoms_used, latent_mse (mean over
-            the d coordinates), pixel_mse (mean over pixels and channels, images in [0, 1], the decoded image clamped,
-            against the original image). Method ``autoencoder`` is decode(encode(x)), the floor of pixel_mse.
+        methods, levels: names of the dictionaries, and numbers of atoms.
+        d: latent dimension.
+        floor: (n,) pixel MSE of decode(encode(x)), the floor of pixel_mse.
+        used: (M, L, n) atoms in the code.
+        latent_mse: (M, L, n), a mean over the d coordinates.
+        pixel_mse: (M, L, n), a mean over pixels and channels of images in [0, 1], the decoded image clamped, against
+            the original image.
         examples: uint8 (e, 3, H, W) by name: original, autoencoder, and methods at 5 % of d.
-        method_atoms: size of each dictionary.
-        absent: controls that could not be made, with the reason.
-        five_percent: 5 % of d, in atoms.
     """
 
-    rows: "pd.DataFrame"
+    methods: tuple[str, ...]
+    levels: tuple[int, ...]
+    d: int
+    floor: Tensor
+    used: Tensor
+    latent_mse: Tensor
+    pixel_mse: Tensor
     examples: dict[str, Tensor]
-    method_atoms: dict[str, int]
-    absent: dict[str, str]
-    five_percent: int
+
+    @staticmethod
+    def concatenate(parts: "list[Reconstructions]") -> "Reconstructions":
+        """The images of several ranges behind each other; the first ``EXAMPLES`` of them stay as pictures."""
+        one = parts[0]
+        tensors = {
+            name: torch.cat([getattr(part, name) for part in parts], dim=-1)
+            for name in ("floor", "used", "latent_mse", "pixel_mse")
+        }
+        examples = {name: torch.cat([part.examples[name] for part in parts])[:EXAMPLES] for name in one.examples}
+        return Reconstructions(one.methods, one.levels, one.d, **tensors, examples=examples)
+
+    def rows(self, ids: list[str]) -> "pd.DataFrame":
+        """One row per image, method and level: image, id, method, atoms, fraction, atoms_used, latent_mse, pixel_mse.
+
+        Method ``autoencoder`` is decode(encode(x)).
+        """
+        import pandas as pd
+
+        n = len(ids)
+
+        def frame(method: str, level: int, used: Tensor, latent_mse: Tensor, pixel_mse: Tensor) -> "pd.DataFrame":
+            return pd.DataFrame(
+                {
+                    "image": range(n),
+                    "id": ids,
+                    "method": method,
+                    "atoms": level,
+                    "fraction": level / self.d,
+                    "atoms_used": used.numpy(),
+                    "latent_mse": latent_mse.numpy(),
+                    "pixel_mse": pixel_mse.numpy(),
+                }
+            )
+
+        zero = torch.zeros(n, dtype=torch.float64)
+        frames = [frame("autoencoder", self.d, torch.full((n,), self.d), zero, self.floor)]
+        for m, method in enumerate(self.methods):
+            for k, level in enumerate(self.levels):
+                frames.append(frame(method, level, self.used[m, k], self.latent_mse[m, k], self.pixel_mse[m, k]))
+        return pd.concat(frames, ignore_index=True)
 
 
-def dictionaries(
-    atoms: Tensor, first: Tensor, heldout: Tensor, sparse: SparseConfig, seed: int
-) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The end points and their controls, each with unit rows in float64, and the controls that could not be made.
+def dictionaries(atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int) -> dict[str, Tensor]:
+    """The end points and their controls, as far as these depend on no images: unit rows in float64, by name.
 
     Args:
         atoms: end points (m, d).
         first: f(z0) of every start (N, c, h, w).
-        heldout: latents of images outside the test images (k, c, h, w); k may be 0.
         seed: of the random bases.
     """
     d = atoms.shape[1]
@@ -57,18 +99,23 @@ def dictionaries(
         "gaussian": lambda: gaussian(len(first), d, seed + 1),
         "one_step": lambda: unit_rows(first),
         "dct": lambda: dct(first.shape[1:]),
-        "pca_oracle": lambda: pca_oracle(heldout) if len(heldout) else heldout.new_empty((0, d)),
     }
+    made = {name: makers[name]() for name in sparse.controls if name in makers}
+    return {"attractors": unit_rows(atoms)} | {name: basis for name, basis in made.items() if len(basis)}
+
+
+def with_oracle(bases: Mapping[str, Tensor], heldout: Tensor, sparse: SparseConfig) -> dict[str, Tensor]:
+    """The dictionaries and, where it is wanted and possible, the PCA of held-out latents (k, c, h, w) of the same data
+    set; k may be 0."""
+    oracle = pca_oracle(heldout) if "pca_oracle" in sparse.controls and len(heldout) else ()
+    return {**bases, "pca_oracle": oracle} if isinstance(oracle, Tensor) and len(oracle) else dict(bases)
+
+
+def absent_controls(bases: Iterable[str], sparse: SparseConfig) -> dict[str, str]:
+    """The controls that were asked for and could not be made, each with the reason."""
     why = {"pca_oracle": "no image was left to hold out", "one_step": "f(z0) is not finite for any start"}
-    found = {"attractors": unit_rows(atoms)}
-    absent: dict[str, str] = {}
-    for name in sparse.controls:
-        made = makers[name]()
-        if len(made):
-            found[name] = made
-        else:
-            absent[name] = why.get(name, "it has no atoms")
-    return found, absent
+    made = set(bases)
+    return {name: why.get(name, "it has no atoms") for name in sparse.controls if name not in made}
 
 
 @torch.no_grad()
@@ -91,50 +138,47 @@ def to_pixels(model: Autoencoder, x: Tensor) -> Tensor:
 
 def reconstruct(
     model: Autoencoder,
-    atoms: Tensor,
-    first: Tensor,
+    bases: Mapping[str, Tensor],
     images: Tensor,
-    heldout: Tensor,
-    ids: list[str],
     sparse: SparseConfig,
     *,
-    seed: int,
-    on_method: Callable[[str], None] | None = None,
+    on_method: Callable[[int], None] | None = None,
 ) -> Reconstructions:
-    """Reconstruct every image in every dictionary at every level, by OMP on its latent.
+    """Reconstruct every image in every dictionary at every level, by OMP on its latent; the result is on the CPU.
 
     Args:
         model: encodes and decodes.
-        atoms: end points (m, d); first: f(z0) (N, c, h, w), for the one-step control.
-        images, heldout: uint8 (n, 3, H, W) and (k, 3, H, W).
-        ids: one per image.
-        on_method: called with the method that is about to be solved.
+        bases: dictionaries by name, unit rows (m, d); see ``dictionaries`` and ``with_oracle``.
+        images: uint8 (n, 3, H, W).
+        on_method: called with the number of dictionaries that are done.
     """
-    import pandas as pd
-
     latents = encode_images(model, images, sparse.batch_size)
     shape, d = latents.shape[1:], latents[0].numel()
-    held = encode_images(model, heldout, sparse.batch_size) if len(heldout) else latents[:0]
-    found, absent = dictionaries(atoms, first, held.cpu(), sparse, seed)
-    levels = sparse.atoms(d)
-    five = sparse.five_percent(d)
+    levels, five = sparse.atoms(d), sparse.five_percent(d)
     signals, dtype = latents.flatten(1), getattr(torch, sparse.dtype)
     floor, shown = _decode(model, latents, images, sparse.batch_size)
-    frames = [_rows(ids, "autoencoder", d, d, torch.full((len(ids),), d), torch.zeros(len(ids)), floor)]
     examples = {"original": images[:EXAMPLES], "autoencoder": shown}
-    for method, dictionary in found.items():
-        if on_method is not None:
-            on_method(method)
-        dictionary = dictionary.to(model.device, dtype)
-        codes = omp(dictionary, signals, levels, dtype=dtype)
-        for position, level in enumerate(levels):
-            z = codes.reconstruct(dictionary, level).to(model.dtype).view(-1, *shape)
+    used: list[Tensor] = []
+    latent_mse: list[Tensor] = []
+    pixel_mse: list[Tensor] = []
+    for done, (method, basis) in enumerate(bases.items()):
+        basis = basis.to(model.device, dtype)
+        codes = omp(basis, signals, levels, dtype=dtype)
+        latent_mse.append((codes.squared_error.T / d).double())
+        used.append(torch.stack([codes.used(level) for level in levels]))
+        pixels: list[Tensor] = []
+        for level in levels:
+            z = codes.reconstruct(basis, level).to(model.dtype).view(-1, *shape)
             pixel, shown = _decode(model, z, images, sparse.batch_size)
-            frames.append(_rows(ids, method, level, d, codes.used(level), codes.squared_error[:, position] / d, pixel))
+            pixels.append(pixel)
             if level == five:
                 examples[method] = shown
-    sizes = {method: len(dictionary) for method, dictionary in found.items()}
-    return Reconstructions(pd.concat(frames, ignore_index=True), examples, sizes, absent, five)
+        pixel_mse.append(torch.stack(pixels))
+        if on_method is not None:
+            on_method(done + 1)
+    stacked = {"used": used, "latent_mse": latent_mse, "pixel_mse": pixel_mse}
+    whole = {name: torch.stack(parts).cpu() for name, parts in stacked.items()}
+    return Reconstructions(tuple(bases), tuple(levels), d, floor.cpu(), **whole, examples=examples)
 
 
 @torch.no_grad()
@@ -150,22 +194,3 @@ def _decode(model: Autoencoder, latents: Tensor, images: Tensor, batch_size: int
         if sum(len(part) for part in shown) < EXAMPLES:
             shown.append(to_pixels(model, decoded[:EXAMPLES]))
     return torch.cat(errors), torch.cat(shown)[:EXAMPLES]
-
-
-def _rows(
-    ids: list[str], method: str, level: int, d: int, used: Tensor, latent_mse: Tensor, pixel_mse: Tensor
-) -> "pd.DataFrame":
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "image": range(len(ids)),
-            "id": ids,
-            "method": method,
-            "atoms": level,
-            "fraction": level / d,
-            "atoms_used": used.cpu().numpy(),
-            "latent_mse": latent_mse.double().cpu().numpy(),
-            "pixel_mse": pixel_mse.double().cpu().numpy(),
-        }
-    )

@@ -91,7 +91,7 @@ def test_mistakes_are_one_sentence(module, source, message):
 
 
 def test_shapes_that_do_not_close_are_named(module):
-    with pytest.raises(UserError, match=r"do not close at resolution 8.*\(1, 3, 4, 4\).*\(1, 3, 16, 16\)"):
+    with pytest.raises(UserError, match=r"decodes the latent \(1, 3, 4, 4\).*to an image \(1, 3, 16, 16\)"):
         load_autoencoder("python:my_autoencoder:NotClosed").latent_shape(8)
     with pytest.raises(UserError, match="encode must return a tensor, not a dict"):
         load_autoencoder("python:my_autoencoder:Output").latent_shape(8)

@@ -1,12 +1,17 @@
 """The pipeline in one process: the contract, resuming, and refusals."""
 
 import json
+import shutil
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from PIL import Image
 
+from jobs.checked import read_tensors
 from jobs.run_directory import RunDirectory
 from jobs.stages import Stages
 from probe.config import load_config, parse_config
@@ -78,18 +83,20 @@ def test_a_stopped_run_goes_on_and_does_nothing_twice(run, monkeypatch):
     assert len(files) == 3
     before = stages.end_points()
     files[1].unlink()
-    with pytest.raises(UserError, match=r"not exactly 0\.\.9"):
+    with pytest.raises(UserError, match=rf"{files[1].name} is missing"):
         stages.end_points()
     kept = {file: file.stat().st_mtime_ns for file in files if file.exists()}
     Stages(run).attractors()
     assert kept == {file: file.stat().st_mtime_ns for file in kept}
     assert torch.equal(Stages(run).end_points().end, before.end)
     Stages(run).all()
-    monkeypatch.setattr("jobs.stages.load_autoencoder", lambda *_: pytest.fail("all is there already"))
+    for place in ("attractors.solve", "dictionary.certify", "reconstruct.reconstruct_images"):
+        monkeypatch.setattr(f"jobs.stages.{place}", lambda *_, **__: pytest.fail("all is there already"))
     Stages(run).all()
 
 
 def test_another_run_or_folder_is_refused(run, settings, tmp_path):
+    Stages(run).attractors()
     changed = parse_config({**settings, "seeds": {"count": 10, "seed": 4}})
     with pytest.raises(UserError, match=r"differs in seeds.seed: 3 there, 4 now"):
         RunDirectory.create(run.path, changed)
@@ -102,10 +109,12 @@ def test_another_run_or_folder_is_refused(run, settings, tmp_path):
         RunDirectory.open(tmp_path / "other")
 
 
-def test_other_weights_are_refused(run, tiny_vae):
+def test_other_weights_are_refused(run, settings, tiny_vae, tmp_path):
     from diffusers import AutoencoderKL
 
     Stages(run).attractors()
+    finished = RunDirectory.create(tmp_path / "finished", parse_config(settings))
+    Stages(finished).all()
     model = AutoencoderKL.from_pretrained(tiny_vae)
     backup = (tiny_vae / "diffusion_pytorch_model.safetensors").read_bytes()
     with torch.no_grad():
@@ -114,6 +123,8 @@ def test_other_weights_are_refused(run, tiny_vae):
         model.save_pretrained(tiny_vae)
         with pytest.raises(UserError, match="another model, which differs in weights_sha256"):
             Stages(run).dictionary()
+        with pytest.raises(UserError, match="another model, which differs in weights_sha256"):
+            Stages(finished).all()  # nothing is left to do there, and still
     finally:
         (tiny_vae / "diffusion_pytorch_model.safetensors").write_bytes(backup)
 
@@ -129,17 +140,100 @@ def test_stages_out_of_order_and_damaged_files_are_named(run):
     stages.attractors()
     file = sorted(run.path.glob("attractors/*.safetensors"))[0]
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(UserError, match=f"{file.name} cannot be read"):
+    with pytest.raises(UserError, match=f"{file.name} is damaged"):
         stages.end_points()
+
+
+def flip(file, place):
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(data)
+
+
+def forge(file):
+    table = pq.read_table(file)
+    rows = table.to_pandas()
+    rows.loc[5, "latent_mse"] += 1e-9
+    pq.write_table(
+        pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(table.schema.metadata), file
+    )
+
+
+def test_damaged_and_foreign_files_are_named_and_computed_again(run, settings, tmp_path, caplog):
+    whole = Stages(run).all()
+    other = RunDirectory.create(tmp_path / "other", parse_config({**settings, "seeds": {"count": 10, "seed": 4}}))
+    Stages(other).attractors()
+    shards = sorted(run.path.glob("attractors/*.safetensors"))
+    before = [read_tensors(file)[1]["sha256"] for file in shards]
+    shards[0].write_bytes(shards[0].read_bytes()[:-1])  # truncated
+    flip(shards[1], -5)  # one bit of a tensor
+    shutil.copy(other.path / "attractors" / shards[2].name, shards[2])  # of another run
+    forge(run.path / "reconstructions" / "digits.parquet")
+    flip(run.path / "gallery.safetensors", -5)
+    caplog.set_level("WARNING")
+    again = Stages(run).all()
+    told = [record.getMessage() for record in caplog.records if "computed again" in record.getMessage()]
+    assert [any(file.name in line for line in told) for file in shards] == [True] * 3
+    assert "belongs to another run" in next(line for line in told if shards[2].name in line)
+    assert "checksum" in next(line for line in told if shards[1].name in line)
+    assert any("digits.parquet" in line for line in told)
+    assert any("gallery.safetensors" in line for line in told)
+    assert before == [read_tensors(file)[1]["sha256"] for file in shards]
+    assert again["datasets"] == whole["datasets"]
+
+
+def test_a_shard_under_another_shards_name_is_foreign(run):
+    Stages(run).attractors()
+    one, two, _ = sorted(run.path.glob("attractors/*.safetensors"))
+    shutil.copy(one, two)
+    with pytest.raises(UserError, match=f"{two.name} is damaged: it belongs to another file"):
+        Stages(run).end_points()
+    (run.path / "attractors" / "00000099-00000102.safetensors").write_bytes(one.read_bytes())
+    with pytest.raises(UserError, match="is no shard of this run"):
+        Stages(run).attractors()
+
+
+def test_changed_images_are_refused(settings, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(4):
+        Image.new("RGB", (16, 16), (i, 0, 0)).save(folder / f"{i}.png")
+    mine = {"mine": {"source": f"folder:{folder}", "n": 3, "holdout": 1}}
+    run = RunDirectory.create(tmp_path / "run", parse_config({**settings, "datasets": mine}))
+    Stages(run).all()
+    assert not (run.path / "work").exists()
+    Stages(run).all()
+    Image.new("RGB", (16, 16), (9, 9, 9)).save(folder / "2.png")
+    with pytest.raises(UserError, match="data set 'mine' has changed"):
+        Stages(run).all()
+
+
+def test_images_of_the_hub_are_read_once(run, monkeypatch):
+    monkeypatch.setattr("jobs.stages.images.REMOTE", ("bundled:",))
+    Stages(run).images()
+    monkeypatch.setattr("jobs.stages.images.load_images", lambda *_, **__: pytest.fail("they are there"))
+    Stages(run).all()
+    Stages(run).all()
+    assert run.manifest["data"]["digits"]["n_used"] == 6
+
+
+def test_a_mistake_leaves_the_folder_to_the_corrected_command(settings, tmp_path):
+    wrong = parse_config({**settings, "datasets": {"digits": {"source": "bundled:digit", "n": 6}}})
+    with pytest.raises(UserError, match="digit"):
+        Stages(RunDirectory.create(tmp_path / "run", wrong)).all()
+    right = RunDirectory.create(tmp_path / "run", parse_config(settings))
+    Stages(right).attractors()
+    with pytest.raises(UserError, match="holds another run"):
+        RunDirectory.create(tmp_path / "run", wrong)
 
 
 def test_a_removed_file_is_made_again_by_the_same_command(run):
     Stages(run).all()
     for name in ("dictionary.safetensors", "gallery.safetensors", "reconstructions/digits.safetensors"):
-        before = (run.path / name).read_bytes()
+        before = read_tensors(run.path / name)[1]["sha256"]
         (run.path / name).unlink()
         Stages(run).all()
-        assert (run.path / name).read_bytes() == before
+        assert read_tensors(run.path / name)[1]["sha256"] == before
     assert len(run.manifest["sessions"]) == 4
 
 
@@ -187,5 +281,5 @@ def test_one_step_is_the_first_application(run):
     stages.attractors()
     from probe.dynamics import gaussian_starts
 
-    again = iterate(stages.f, gaussian_starts(3, range(10), (4, 4, 4)), max_steps=1)
+    again = iterate(stages.job.f, gaussian_starts(3, range(10), (4, 4, 4)), max_steps=1)
     assert torch.allclose(stages.end_points().first, again.end, atol=1e-5)

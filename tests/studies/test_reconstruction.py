@@ -7,7 +7,7 @@ from sklearn.linear_model import orthogonal_mp
 
 from probe import load_autoencoder
 from probe.config import SparseConfig
-from probe.studies.reconstruction import dictionaries, reconstruct
+from probe.studies.reconstruction import Reconstructions, absent_controls, dictionaries, reconstruct, with_oracle
 
 
 @pytest.fixture
@@ -20,38 +20,40 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
     generator = torch.Generator().manual_seed(1)
     first = torch.randn(30, 4, 4, 4, generator=generator)
     atoms = torch.nn.functional.normalize(torch.randn(20, 64, generator=generator))
-    found = reconstruct(
-        model, atoms, first, images, images[:0], list("abcde"), SparseConfig(levels=(7,), batch_size=2), seed=0
-    )
-    assert found.method_atoms == {
-        "attractors": 20,
-        "random_orthogonal": 64,
-        "gaussian": 30,
-        "one_step": 30,
-        "dct": 64,
-    }
-    assert found.absent == {"pca_oracle": "no image was left to hold out"}
+    sparse = SparseConfig(levels=(7,), batch_size=2)
+    bases = with_oracle(dictionaries(atoms, first, sparse, seed=0), first[:0], sparse)
+    sizes = {name: len(basis) for name, basis in bases.items()}
+    assert sizes == {"attractors": 20, "random_orthogonal": 64, "gaussian": 30, "one_step": 30, "dct": 64}
+    assert absent_controls(bases, sparse) == {"pca_oracle": "no image was left to hold out"}
+    found = reconstruct(model, bases, images, sparse)
+    table = found.rows(list("abcde"))
     x = images.double().numpy() / 255
     with torch.no_grad():
         z = model.encode(torch.from_numpy(x).float() * 2 - 1).flatten(1).double()
         for name, dictionary in {"attractors": atoms, "one_step": first.flatten(1)}.items():
             unit = torch.nn.functional.normalize(dictionary.double()).T.numpy()
             code = orthogonal_mp(unit, z.T.numpy(), n_nonzero_coefs=7)
-            sparse = (unit @ code).T
+            combined = (unit @ code).T
             decoded = (
-                model.decode(torch.from_numpy(sparse).float().view(5, 4, 4, 4)).clamp(-1, 1).double().numpy() / 2 + 0.5
+                model.decode(torch.from_numpy(combined).float().view(5, 4, 4, 4)).clamp(-1, 1).double().numpy() / 2
+                + 0.5
             )
-            rows = found.rows[(found.rows.method == name) & (found.rows.atoms == 7)]
-            assert rows.latent_mse.to_numpy() == pytest.approx(np.square(sparse - z.numpy()).mean(1), rel=1e-5)
+            rows = table[(table.method == name) & (table.atoms == 7)]
+            assert rows.latent_mse.to_numpy() == pytest.approx(np.square(combined - z.numpy()).mean(1), rel=1e-5)
             assert rows.pixel_mse.to_numpy() == pytest.approx(np.square(decoded - x).mean((1, 2, 3)), rel=1e-4)
             assert rows.id.tolist() == list("abcde")
-    assert found.five_percent == 3
+    assert found.levels == (3, 7)  # 5 % of 64 is always there
     assert found.examples["attractors"].shape == (5, 3, 16, 16)
+    halves = [reconstruct(model, bases, part, sparse) for part in (images[:3], images[3:])]
+    again = Reconstructions.concatenate(halves).rows(list("abcde"))
+    assert again.drop(columns=["latent_mse", "pixel_mse"]).equals(table.drop(columns=["latent_mse", "pixel_mse"]))
+    assert np.allclose(again.latent_mse, table.latent_mse, rtol=1e-4, atol=1e-12)
+    assert np.allclose(again.pixel_mse, table.pixel_mse, rtol=1e-4)
 
 
 def test_diverged_starts_do_not_enter_the_one_step_control():
     first = torch.randn(4, 1, 2, 2)
     first[1] = torch.nan
-    made, _ = dictionaries(torch.eye(4), first, first[:0], SparseConfig(), seed=0)
+    made = dictionaries(torch.eye(4), first, SparseConfig(), seed=0)
     assert len(made["one_step"]) == 3
     assert len(made["gaussian"]) == 4

@@ -1,0 +1,116 @@
+"""Result files that say whose they are and whether they are whole: length, checksum, and the run that made them."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probe.files import tensors_sha256, write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+
+class Damaged(Exception):
+    """A result file is not what it should be; the text says why, without the file's name."""
+
+
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[str, Any]) -> str:
+    """Write a safetensors file, whole or not at all.
+
+    Each entry of ``about`` becomes JSON in the file's metadata, beside the SHA-256 of the content, which is returned.
+    """
+    from safetensors.torch import save
+
+    whole = {name: value.contiguous() for name, value in tensors.items()}
+    metadata = {key: json.dumps(value) for key, value in about.items()}
+    digest = _digest(whole, metadata)
+    write_atomically(path, save(whole, {**metadata, "sha256": json.dumps(digest)}))
+    return digest
+
+
+def read_tensors(
+    path: Path, names: tuple[str, ...] | None = None, expected: Mapping[str, Any] | None = None
+) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    """Read a file of ``write_tensors``: its tensors and its metadata, ``sha256`` included.
+
+    Args:
+        names: read only these tensors, which leaves the content unchecked.
+        expected: entries that the metadata must have.
+
+    Raises:
+        Damaged: it is truncated, its content does not fit its checksum, or an expected entry is another.
+        FileNotFoundError: there is no such file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            about = {key: json.loads(value) for key, value in metadata.items()}
+            _compare(about, expected)
+            tensors = {key: file.get_tensor(key) for key in (sorted(file.keys()) if names is None else names)}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise Damaged(" ".join(str(error).split())) from None
+    digest = about.get("sha256")
+    if names is None and _digest(tensors, {key: metadata[key] for key in metadata if key != "sha256"}) != digest:
+        raise Damaged("its content does not fit its checksum")
+    return tensors, about
+
+
+def write_table(path: Path, rows: "pd.DataFrame", about: Mapping[str, Any]) -> None:
+    """Write a parquet file, whole or not at all, with ``about`` and the SHA-256 of the content as JSON under the
+    schema's key ``probe``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    told = json.dumps({**about, "sha256": _table_digest(rows, about)})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"probe": told.encode()})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def check_table(path: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a file of ``write_table`` through; what it says about itself. Errors as ``read_tensors``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        table = pq.read_table(path)
+        about = json.loads((table.schema.metadata or {})[b"probe"])
+        digest = _table_digest(table.to_pandas(), {key: about[key] for key in about if key != "sha256"})
+    except KeyError:
+        raise Damaged("it was not written by this tool") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise Damaged(" ".join(str(error).split())) from None
+    _compare(about, expected)
+    if digest != about.get("sha256"):
+        raise Damaged("its content does not fit its checksum")
+    return about
+
+
+def _compare(about: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
+    for key, value in (expected or {}).items():
+        if about.get(key) != value:
+            raise Damaged(f"it belongs to another {key}")
+
+
+def _digest(tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> str:
+    return tensors_sha256(sorted(tensors.items()), json.dumps(metadata, sort_keys=True))
+
+
+def _table_digest(rows: "pd.DataFrame", about: Mapping[str, Any]) -> str:
+    import pandas as pd
+
+    digest = hashlib.sha256(json.dumps([list(rows.columns), dict(about)], sort_keys=True).encode())
+    digest.update(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,104 @@
+"""What a cluster wants to be told: one YAML file, checked like a configuration."""
+
+import sys
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from probe.config import Strict, read_yaml, validated
+
+SCRIPTED_STAGES = ("images", "attractors", "dictionary", "reconstruct", "report")
+
+
+class Resources(Strict):
+    """What one stage's job asks for; ``None`` and 0 leave the choice to the cluster."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    time: str | None = Field(None, description="time limit, as sbatch takes it")
+    nodes: int = Field(1, ge=1)
+    tasks_per_node: int = Field(1, ge=1, description="ranks on a node: one per GPU")
+    cpus_per_task: int = Field(1, ge=1)
+    gpus_per_task: int = Field(0, ge=0)
+    memory: str | None = Field(None, description="per node, as sbatch --mem takes it")
+    options: tuple[str, ...] = Field((), description="further options of sbatch")
+    modules: tuple[str, ...] = Field((), description="for `module load`")
+    setup: tuple[str, ...] = Field((), description="lines of bash before the work")
+    environment: dict[str, str] = Field(default_factory=dict)
+    python: str = Field(sys.executable, description="the interpreter; by default the one that submits")
+    signal_seconds: int = Field(120, ge=0, description="warning before the time limit; 0: none")
+    requeues: int = Field(20, ge=0, description="how often a job may go back into the queue")
+
+    @field_validator("options")
+    @classmethod
+    def _dashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for option in value:
+            if not option.startswith("-") or "\n" in option:
+                raise ValueError(f"{option!r} is no option of sbatch; write it as --name=value")
+        return value
+
+    @field_validator("environment")
+    @classmethod
+    def _names(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not name.isidentifier():
+                raise ValueError(f"{name!r} is no name of an environment variable")
+        return value
+
+    def sbatch_options(self) -> list[str]:
+        """The options of sbatch that these resources amount to."""
+        asked = {
+            "--partition": self.partition,
+            "--account": self.account,
+            "--qos": self.qos,
+            "--time": self.time,
+            "--nodes": self.nodes,
+            "--ntasks-per-node": self.tasks_per_node,
+            "--cpus-per-task": self.cpus_per_task,
+            "--gpus-per-task": self.gpus_per_task or None,
+            "--mem": self.memory,
+            "--signal": f"B:USR1@{self.signal_seconds}" if self.signal_seconds else None,
+        }
+        return [
+            *(f"{name}={value}" for name, value in asked.items() if value is not None),
+            "--requeue",
+            "--open-mode=append",
+            *self.options,
+        ]
+
+
+class ClusterProfile(Resources):
+    """A cluster: resources of all stages, and what differs for some."""
+
+    stages: dict[str, dict[str, object]] = Field(default_factory=dict)
+    template: str = Field("stage.sbatch.j2", description="beside the profile")
+
+    @field_validator("stages")
+    @classmethod
+    def _known(cls, value: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+        for name in value:
+            if name not in SCRIPTED_STAGES:
+                raise ValueError(f"there is no stage {name!r}; stages are {', '.join(SCRIPTED_STAGES)}")
+        return value
+
+    def of(self, stage: str) -> Resources:
+        """The resources of one stage.
+
+        Raises:
+            UserError: a key of the stage is unknown or wrong.
+        """
+        common = self.model_dump(exclude={"stages", "template"})
+        return validated(Resources, {**common, **self.stages.get(stage, {})})
+
+
+def load_profile(path: Path) -> ClusterProfile:
+    """Read a cluster profile.
+
+    Raises:
+        UserError: it cannot be read, or a key is unknown or wrong, for the cluster or for one of its stages.
+    """
+    profile = validated(ClusterProfile, read_yaml(path))
+    for stage in SCRIPTED_STAGES:
+        profile.of(stage)
+    return profile

@@ -1,0 +1,63 @@
+"""Slurm's commands, as far as they are used: sbatch, squeue, scancel."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from probe.errors import Failure, UserError
+
+PATIENCE = 60.0
+
+
+def submit(script: str, options: Sequence[str]) -> str:
+    """Submit a script; its job id.
+
+    Raises:
+        UserError: Slurm is not here, or refuses it; with Slurm's own words.
+    """
+    if shutil.which("sbatch") is None:
+        raise UserError(
+            "sbatch is not on this machine; submit on a login node of the cluster, or see the scripts with --dry-run."
+        )
+    done = _run(["sbatch", "--parsable", *options, script])
+    if done.returncode:
+        raise UserError(f"sbatch refused the job: {_sentence(done.stderr)}")
+    return done.stdout.strip().partition(";")[0]
+
+
+def states(jobs: Sequence[str]) -> dict[str, tuple[str, str]] | None:
+    """State and reason of the jobs that the queue still knows, by id; None where there is no squeue or no answer."""
+    if not jobs or shutil.which("squeue") is None:
+        return None
+    # --me and a filter here: squeue -j fails as a whole where it has forgotten one of the jobs.
+    done = _run(["squeue", "-h", "-t", "all", "-o", "%i|%T|%r"])
+    if done.returncode:
+        return None
+    rows = [line.split("|", 2) for line in done.stdout.splitlines()]
+    return {job: (state, reason) for job, state, reason in rows if job in jobs}
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """Cancel jobs; one that has ended already is no error.
+
+    Raises:
+        Failure: Slurm does not answer.
+    """
+    if not jobs:
+        return
+    done = _run(["scancel", *jobs])
+    if done.returncode and "Invalid job id" not in done.stderr:
+        raise Failure(f"scancel failed: {_sentence(done.stderr)}")
+
+
+def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{command[0]} did not answer within {PATIENCE:.0f} s; try again later.") from None
+    except OSError as error:
+        raise Failure(f"{command[0]} cannot be run: {error.strerror}.") from None
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.replace("sbatch: error:", "").split()) or "it gave no reason"

@@ -1,0 +1,111 @@
+"""From a run and a cluster profile to jobs in the queue: a script per stage, each after the one before."""
+
+import json
+import logging
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+
+from jobs.provenance import now
+from jobs.run_directory import RunDirectory
+from jobs.slurm import scheduler
+from jobs.slurm.profile import SCRIPTED_STAGES, ClusterProfile
+from probe.errors import UserError
+from probe.files import write_atomically
+
+JOBS = "slurm/jobs.json"
+OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
+log = logging.getLogger("probe")
+
+
+def render(run: RunDirectory, profile: ClusterProfile, folder: Path) -> dict[str, str]:
+    """The sbatch script of every stage.
+
+    Args:
+        folder: where the profile's template is.
+
+    Raises:
+        UserError: the template is missing or wrong.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["quote"] = shlex.quote
+    environment.filters["comment"] = lambda value: str(value).replace("\n", " ")
+    path = str(run.path.resolve())
+    try:
+        template = environment.get_template(profile.template)
+        scripts = {}
+        for stage in SCRIPTED_STAGES:
+            wanted = profile.of(stage)
+            content = {**wanted.model_dump(exclude={"options"}), "options": wanted.sbatch_options()}
+            scripts[stage] = template.render(stage=stage, run_dir=path, **content)
+    except TemplateError as error:
+        raise UserError(
+            f"template {folder / profile.template}: {error.message or type(error).__name__}; the template lies beside "
+            "the cluster profile."
+        ) from None
+    return scripts
+
+
+def submit(run: RunDirectory, profile: ClusterProfile, folder: Path) -> dict[str, str]:
+    """Write the scripts into the run directory and submit them, each to begin when the one before has succeeded.
+
+    Returns:
+        Job ids by stage.
+
+    Raises:
+        UserError: jobs of this run are still in the queue, or Slurm refuses one (then none stays in the queue).
+    """
+    waiting = unfinished(run.path)
+    if waiting:
+        raise UserError(
+            f"{run.path} has jobs in the queue ({', '.join(waiting)}); wait for them, or run `probe cancel {run.path}`."
+        )
+    scripts = render(run, profile, folder)
+    jobs: dict[str, str] = {}
+    (run.path / "logs").mkdir(exist_ok=True)
+    for number, (stage, script) in enumerate(scripts.items()):
+        file = run.path / "slurm" / f"{number}-{stage}.sbatch"
+        write_atomically(file, script)
+        after = [f"--dependency=afterok:{list(jobs.values())[-1]}", "--kill-on-invalid-dep=yes"] if jobs else []
+        output = str((run.path / "logs").resolve()).replace("%", "%%") + f"/slurm-%j-{stage}.log"
+        options = [f"--job-name=probe-{stage}", f"--output={output}", f"--chdir={os.getcwd()}", *after]
+        try:
+            jobs[stage] = scheduler.submit(str(file), options)
+        except BaseException:
+            scheduler.cancel(list(jobs.values()))
+            raise
+    write_atomically(run.path / JOBS, json.dumps({"jobs": jobs, "submitted": now()}))
+    return jobs
+
+
+def cancel(path: Path) -> list[str]:
+    """Cancel the jobs of a run; the ids of those that were still in the queue.
+
+    Raises:
+        UserError: the run was not submitted from here.
+    """
+    if not (path / JOBS).is_file():
+        raise UserError(f"{path} has no jobs: it was not submitted with `probe submit`.")
+    there = unfinished(path)
+    scheduler.cancel(there)
+    return there
+
+
+def unfinished(path: Path) -> list[str]:
+    """The jobs of a run that are waiting or running."""
+    jobs = list(submitted(path).get("jobs", {}).values())
+    known = scheduler.states(jobs) or {}
+    return [job for job in jobs if job in known and known[job][0] not in OVER]
+
+
+def submitted(path: Path) -> dict[str, Any]:
+    """What was submitted last: job ids by stage, and when; empty if nothing was."""
+    try:
+        return json.loads((path / JOBS).read_text())
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,83 @@
+"""Stage ``attractors``: every start iterated to its end; a shard is a range of starts, iterated as one batch."""
+
+import hashlib
+
+import torch
+
+from jobs.job import Job
+from probe.dynamics import EndPoints
+from probe.errors import UserError
+from probe.studies.attractors import batches, solve
+
+
+def find_end_points(job: Job) -> None:
+    """Iterate every start that has no whole shard."""
+    seeds, solver = job.config.seeds, job.config.solver
+    f, shape, model = job.f, job.latent_shape, job.model
+    job.on_rank_0(lambda: _refuse_strangers(job))
+    todo = job.missing(shards(job), lambda indices: job.run.checked(shard_file(indices)))
+    before = seeds.count - sum(map(len, todo))
+    if not todo:
+        return
+    with job.timed("attractors"):
+        for indices, meter in job.share_out("attractors", "starts", todo, size=len, before=before):
+
+            def on_step(step: int, running: int, size: int = len(indices)) -> None:
+                share = running * step / (solver.max_steps + 1)
+                meter.update(size - running + share, f"step {step}, {running} running")  # noqa: B023
+
+            ends = solve(
+                f,
+                shape,
+                indices,
+                seed=seeds.seed,
+                solver=solver,
+                device=model.device,
+                dtype=model.dtype,
+                on_step=on_step,
+            )
+            job.run.save(shard_file(indices), {"index": torch.tensor(indices), **vars(ends)}, rank=job.world.rank)
+
+
+def load_end_points(job: Job) -> EndPoints:
+    """All starts in order.
+
+    Raises:
+        UserError: a shard is missing or damaged, or the indices are not exactly 0..count-1.
+    """
+    count = job.config.seeds.count
+    parts = [job.run.load(shard_file(indices))[0] for indices in shards(job)]
+    index = torch.cat([part.pop("index") for part in parts])
+    if not torch.equal(index, torch.arange(count)):
+        raise UserError(f"{job.run.path}/attractors holds {len(index)} starts that are not exactly 0..{count - 1}.")
+    return EndPoints.concatenate([EndPoints(**part) for part in parts])
+
+
+def load_first_steps(job: Job) -> torch.Tensor:
+    """f(z0) of every start (N, c, h, w)."""
+    return torch.cat([job.run.load(shard_file(indices), "first")[0]["first"] for indices in shards(job)])
+
+
+def end_points_sha256(job: Job) -> str | None:
+    """What identifies the end points; None where some are missing. Damaged ones are removed."""
+    found = [job.run.checked(shard_file(indices)) for indices in shards(job)]
+    digests = [about["sha256"] for about in found if about is not None]
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if len(digests) == len(found) else None
+
+
+def shards(job: Job) -> list[range]:
+    """The ranges of starts."""
+    return batches(job.config.seeds.count, job.config.solver.batch_size)
+
+
+def shard_file(indices: range) -> str:
+    """Where a range of starts is kept."""
+    return f"attractors/{indices.start:08d}-{indices.stop - 1:08d}.safetensors"
+
+
+def _refuse_strangers(job: Job) -> None:
+    """Files beside the shards would be read by whoever reads the folder, as the report does."""
+    known = {job.run.path / shard_file(indices) for indices in shards(job)}
+    strangers = sorted({*job.run.path.glob("attractors/*.safetensors")} - known)
+    if strangers:
+        raise UserError(f"{strangers[0]} is no shard of this run; move it out of the folder.")

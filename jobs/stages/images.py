@@ -1,0 +1,64 @@
+"""Stage ``images``: the test images of every data set, drawn once and kept until the reconstructions are there."""
+
+from typing import Any
+
+from jobs.job import Job
+from jobs.run_directory import WORK
+from jobs.stages.tables import has_table
+from probe.data import ImageSet, load_images
+from probe.errors import UserError
+
+REMOTE = ("hub:", "urls:")
+"""Sources that take long to read again, and can change or vanish between two reads."""
+
+
+def draw(job: Job) -> None:
+    """Draw what is missing. Sources on this machine are read again and compared, so that a changed one is refused."""
+    _ = job.model  # a resolution that does not suit the model is found before anything is downloaded
+    todo = job.missing(list(job.config.datasets), lambda name: _is_settled(job, name))
+    known = job.on_rank_0(lambda: job.run.manifest["data"])
+    for name, meter in job.share_out("images", "data sets", todo, size=lambda name: 1, before=0):
+        meter.note = name
+        images = load_images(name, job.config.datasets[name], resolution=job.config.resolution)
+        about = _describe(images)
+        there = known.get(name, about)
+        if there["sha256"] != about["sha256"]:
+            changed = [key for key in ("n_used", "n_heldout", "unreadable", "source") if there[key] != about[key]]
+            raise UserError(
+                f"data set {name!r} has changed since {job.run.path} was begun: its images have sha256 "
+                f"{there['sha256'][:12]}... there and {about['sha256'][:12]}... now"
+                f"{', and another ' + ', '.join(changed) if changed else ''}; choose another folder with --out."
+            )
+        tensors = {"images": images.images, "heldout": images.heldout}
+        job.run.save(image_file(name), tensors, ids=images.ids, data=about)
+    if job.world.rank == 0:
+        known = job.run.manifest["data"]
+        new = [name for name in job.config.datasets if name in todo or name not in known]
+        drawn = {name: job.run.load(image_file(name), "images")[1]["data"] for name in new}
+        job.run.update_manifest(data=drawn)
+        for name in todo:
+            if has_table(job, name):  # they were drawn for the comparison only
+                (job.run.path / image_file(name)).unlink()
+    job.world.meet()
+
+
+def image_file(name: str) -> str:
+    """Where a data set's images are kept."""
+    return f"{WORK}/images/{name}.safetensors"
+
+
+def _is_settled(job: Job, name: str) -> bool:
+    source = job.config.datasets[name].source or ""
+    there = job.run.checked(image_file(name)) is not None or has_table(job, name)
+    return there and source.startswith(REMOTE)
+
+
+def _describe(images: ImageSet) -> dict[str, Any]:
+    return {
+        "sha256": images.sha256,
+        "n_planned": images.n_planned,
+        "n_used": len(images.images),
+        "n_heldout": len(images.heldout),
+        "unreadable": images.unreadable,
+        "source": images.source,
+    }

@@ -1,0 +1,147 @@
+"""Stage ``reconstruct``: sparse codes of every image in every dictionary; a shard is a range of a data set's images."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from torch import Tensor
+
+from jobs.job import Job
+from jobs.run_directory import WORK
+from jobs.stages.attractors import end_points_sha256, load_first_steps
+from jobs.stages.dictionary import FILE as DICTIONARY
+from jobs.stages.dictionary import dictionary_sha256
+from jobs.stages.images import draw, image_file
+from jobs.stages.tables import has_table, table_files
+from probe.errors import UserError
+from probe.studies.attractors import batches
+from probe.studies.reconstruction import Reconstructions, absent_controls, dictionaries, encode_images, with_oracle
+from probe.studies.reconstruction import reconstruct as reconstruct_images
+
+ERRORS = ("floor", "used", "latent_mse", "pixel_mse")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A range of the images of a data set."""
+
+    name: str
+    images: range
+
+    @property
+    def file(self) -> str:
+        """Where its errors are kept until the data set is finished."""
+        span = f"{self.images.start:08d}-{self.images.stop - 1:08d}"
+        return f"{WORK}/reconstructions/{self.name}/{span}.safetensors"
+
+
+def reconstruct(job: Job) -> None:
+    """Solve what is missing; two files for each data set.
+
+    Raises:
+        UserError: there is no dictionary, or an image's data set has changed.
+    """
+    _ = job.model
+    dictionary = job.on_rank_0(lambda: _dictionary(job))
+    names = job.on_rank_0(lambda: [n for n in job.config.datasets if not has_table(job, n, dictionary)])
+    if not names:
+        return
+    if job.on_rank_0(lambda: any(job.run.checked(image_file(name)) is None for name in names)):
+        draw(job)
+    data = job.on_rank_0(lambda: {name: job.run.manifest["data"][name] for name in names})
+    parts = [Part(name, span) for name in names for span in batches(data[name]["n_used"], job.config.sparse.batch_size)]
+    made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"]} for n in names}
+    todo = job.missing(parts, lambda part: job.run.checked(part.file, **made_from[part.name]))
+    before = sum(len(part.images) for part in parts) - sum(len(part.images) for part in todo)
+    bases = _bases(job)
+    with job.timed("reconstruct"):
+        for part, meter in job.share_out("reconstruct", "images", todo, size=lambda p: len(p.images), before=before):
+            held, images = bases(part.name)
+
+            def on_method(done: int, part: Part = part, many: int = len(held)) -> None:
+                meter.update(len(part.images) * done / many, part.name)  # noqa: B023
+
+            meter.note = part.name
+            span = slice(part.images.start, part.images.stop)
+            found = reconstruct_images(job.model, held, images[span], job.config.sparse, on_method=on_method)
+            sizes = {name: len(basis) for name, basis in held.items()}
+            _save(job, part, found, sizes, made_from[part.name])
+        if job.world.rank == 0:
+            for name in names:
+                mine = [part for part in parts if part.name == name]
+                _finish(job, name, mine, made_from[name])
+        job.world.meet()
+
+
+def _dictionary(job: Job) -> str:
+    ends = end_points_sha256(job)
+    found = None if ends is None else dictionary_sha256(job, ends)
+    if found is None:
+        raise UserError(f"{job.run.path} has no dictionary yet; run `probe dictionary {job.run.path}` first.")
+    return found
+
+
+def _bases(job: Job) -> Callable[[str], tuple[dict[str, Tensor], Tensor]]:
+    """A function that gives the dictionaries and the test images of a data set; what can be is made only once."""
+    sparse = job.config.sparse
+    common: dict[str, Tensor] = {}
+
+    @lru_cache(maxsize=1)
+    def of(name: str) -> tuple[dict[str, Tensor], Tensor]:
+        if not common:
+            atoms, first = job.run.load(DICTIONARY, "atoms")[0]["atoms"], load_first_steps(job)
+            common.update(dictionaries(atoms, first, sparse, job.config.seeds.seed))
+        tensors, _ = job.run.load(image_file(name))
+        heldout = tensors["heldout"]
+        latents = encode_images(job.model, heldout, sparse.batch_size).cpu() if len(heldout) else heldout.float()
+        return with_oracle(common, latents, sparse), tensors["images"]
+
+    return of
+
+
+def _save(job: Job, part: Part, found: Reconstructions, sizes: dict[str, int], made_from: dict[str, str]) -> None:
+    errors = {name: getattr(found, name) for name in ERRORS}
+    pictures = {f"example/{name}": value for name, value in found.examples.items()}
+    job.run.save(
+        part.file,
+        errors | pictures,
+        **made_from,
+        methods=found.methods,
+        levels=found.levels,
+        d=found.d,
+        method_atoms=sizes,
+        rank=job.world.rank,
+    )
+
+
+def _finish(job: Job, name: str, parts: list[Part], made_from: dict[str, str]) -> None:
+    """The table and the pictures of a data set from its parts, which are removed."""
+    loaded = [job.run.load(part.file) for part in parts]
+    about, sparse = loaded[0][1], job.config.sparse
+    whole = Reconstructions.concatenate(
+        [
+            Reconstructions(
+                methods=tuple(about["methods"]),
+                levels=tuple(about["levels"]),
+                d=about["d"],
+                **{key: tensors[key] for key in ERRORS},
+                examples={key.removeprefix("example/"): tensors[key] for key in tensors if key.startswith("example/")},
+            )
+            for tensors, _ in loaded
+        ]
+    )
+    ids = job.run.load(image_file(name), "images")[1]["ids"]
+    table, pictures = table_files(name)
+    job.run.save(pictures, whole.examples, **made_from)
+    job.run.save_table(
+        table,
+        whole.rows(ids),
+        **made_from,
+        method_atoms=about["method_atoms"],
+        absent=absent_controls(whole.methods, sparse),
+        five_percent=sparse.five_percent(whole.d),
+        dtype=sparse.dtype,
+    )
+    shutil.rmtree((job.run.path / parts[0].file).parent)
+    (job.run.path / image_file(name)).unlink()

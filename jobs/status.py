@@ -1,0 +1,142 @@
+"""How far a run is, read from its files alone; and what Slurm says of its jobs, where there is Slurm."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jobs.lock import OWNER
+from jobs.run_directory import WORK, RunDirectory
+from probe.config import Config
+
+FRESH = 60.0
+"""Seconds after which progress.json is no longer news."""
+
+
+@dataclass
+class StageStatus:
+    """A stage: shards that are there, and the number of shards; None where that is not known yet."""
+
+    name: str
+    done: int
+    planned: int | None
+    state: str = "waiting"
+    job: str | None = None
+    slurm: str | None = None
+
+
+@dataclass
+class Status:
+    """Of a run.
+
+    Attributes:
+        run_dir: its folder.
+        state: ``complete``, ``running``, ``queued``, ``stopped`` or ``new``.
+        stages: in order.
+        progress: the last words of rank 0: stage, done, total, unit, rate (per second), seconds_left, ranks, updated;
+            None where it never spoke.
+        owner: the process that holds the run: host, pid, since.
+        last_error: time, rank, status, message; None after a good end.
+    """
+
+    run_dir: str
+    state: str
+    stages: list[StageStatus]
+    progress: dict[str, Any] | None = None
+    owner: dict[str, Any] | None = None
+    last_error: dict[str, Any] | None = None
+    slurm: str = field(default="")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def read_status(path: Path) -> Status:
+    """The status of a run.
+
+    Raises:
+        UserError: it is no run directory.
+    """
+    from jobs.slurm import scheduler
+    from jobs.slurm.submit import OVER, submitted
+
+    run = RunDirectory.open(path)
+    stages = _stages(run)
+    jobs: dict[str, str] = submitted(path).get("jobs", {})
+    states = scheduler.states(list(jobs.values()))
+    for stage in stages:
+        stage.job = jobs.get(stage.name)
+        if stage.job and states is not None:
+            state, reason = states.get(stage.job, ("", ""))
+            stage.slurm = f"{state} ({reason})" if reason not in ("", "None") else state or "gone from the queue"
+    progress, owner = _read(path / "progress.json"), _read(path / OWNER)
+    heard = _age(progress.get("updated")) if progress else None
+    live = owner is not None and heard is not None and heard < FRESH
+    queued = any(job in (states or {}) and (states or {})[job][0] not in OVER for job in jobs.values())
+    complete = all(stage.planned == stage.done for stage in stages)
+    for stage in stages:
+        stage.state = "complete" if stage.planned == stage.done else "waiting"
+    working = next((stage for stage in stages if stage.state != "complete"), None)
+    if working and live:
+        working.state = "running"
+    began = any(stage.done for stage in stages) or progress is not None
+    state = "complete" if complete else "running" if live else "queued" if queued else "stopped" if began else "new"
+    note = "" if not jobs else "no squeue here" if states is None else ""
+    return Status(str(path), state, stages, progress, owner if live else None, _read(path / "error.json"), note)
+
+
+def _stages(run: RunDirectory) -> list[StageStatus]:
+    from jobs.slurm.profile import SCRIPTED_STAGES
+
+    counts = dict(zip(SCRIPTED_STAGES, (_images, _attractors, _dictionary, _reconstruct, _report), strict=True))
+    return [StageStatus(name, *count(run, run.config)) for name, count in counts.items()]
+
+
+def _tables(run: RunDirectory) -> list[str]:
+    return [n for n in run.config.datasets if (run.path / "reconstructions" / f"{n}.parquet").is_file()]
+
+
+def _images(run: RunDirectory, config: Config) -> tuple[int, int]:
+    drawn = {file.stem for file in (run.path / WORK / "images").glob("*.safetensors")} | set(_tables(run))
+    return len(drawn & set(config.datasets)), len(config.datasets)
+
+
+def _attractors(run: RunDirectory, config: Config) -> tuple[int, int]:
+    planned = -(-config.seeds.count // config.solver.batch_size)
+    return len(list(run.path.glob("attractors/[0-9]*.safetensors"))), planned
+
+
+def _dictionary(run: RunDirectory, config: Config) -> tuple[int, int | None]:
+    """Shards of certificates, and the dictionary itself as one more."""
+    if (run.path / "dictionary.safetensors").is_file():
+        return 1, 1
+    return len(list(run.path.glob(f"{WORK}/certificates/*.safetensors"))), None
+
+
+def _reconstruct(run: RunDirectory, config: Config) -> tuple[int, int]:
+    """Shards of images; a finished table counts as all of its shards."""
+    per_set = {name: -(-spec.n // config.sparse.batch_size) for name, spec in config.datasets.items()}
+    finished = set(_tables(run))
+    shards = run.path / WORK / "reconstructions"
+    done = [n if name in finished else len(list(shards.glob(f"{name}/*.safetensors"))) for name, n in per_set.items()]
+    return sum(done), sum(per_set.values())
+
+
+def _report(run: RunDirectory, config: Config) -> tuple[int, int]:
+    return int((run.path / "report" / "report.json").is_file()), 1
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _age(moment: Any) -> float | None:
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    except (TypeError, ValueError):
+        return None

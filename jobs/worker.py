@@ -1,0 +1,176 @@
+"""One rank of a run: ``accelerate launch -m jobs.worker RUN_DIR``; ``probe run`` is the same with one rank.
+
+Exit status: 0 done; 2 a mistake that the user can mend; 1 a failure; 75 stopped by SIGTERM or SIGUSR1 (the same command
+goes on); 130 interrupted. Another rank's end is this rank's, with the same status.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from jobs.lock import exclusive
+from jobs.logs import to_file, to_stderr
+from jobs.provenance import now
+from jobs.stopping import STATUS, Ended, Stopped, stop_on_signals
+from probe.errors import Failure, UserError
+from probe.files import write_atomically
+
+if TYPE_CHECKING:
+    from jobs.run_directory import RunDirectory
+    from jobs.stages import Stages
+    from jobs.world import World
+    from probe.config import Config
+
+T = TypeVar("T")
+ERROR_FILE = "error.json"
+INTERRUPTED = 130
+log = logging.getLogger("probe")
+
+
+def work(
+    path: Path, do: "Callable[[Stages], T]", config: "Config | None" = None, world_size: int | None = None
+) -> "tuple[T, World]":
+    """Join the other ranks, hold the run directory, and do something with its stages, on all ranks alike.
+
+    Args:
+        path: the run directory.
+        do: calls stages.
+        config: begins the run, or must be that of the run which is there; None: the run must have begun.
+        world_size: the number of ranks that there must be; by default what the launcher says.
+
+    Raises:
+        UserError, Failure: as the command line reports them, with status 2 and 1.
+        Stopped, Ended: status 75, or that of the rank that ended first.
+    """
+    with stop_on_signals():
+        from jobs.run_directory import RunDirectory, is_free
+        from jobs.stages import Stages
+        from jobs.world import World
+
+        settings = config or RunDirectory.open(path).config
+        world = World.gather(cpu=settings.model.device == "cpu", expected=world_size)
+        with to_stderr(world.rank), _ending_together(world, path):
+            if world.rank == 0 and not (path / "config.yaml").exists() and not is_free(path):
+                raise UserError(f"{path} exists and is no run directory; choose another folder with --out.")
+            with exclusive(path) if world.rank == 0 else nullcontext(), _keeping_errors(path, world):
+                run = _open(path, settings, world)
+                with to_file(path, world.rank):
+                    log.debug(f"begins: {world}, {' '.join(sys.argv)}")
+                    done = do(Stages(run, world))
+        return done, world
+
+
+def _open(path: Path, config: "Config", world: "World") -> "RunDirectory":
+    """The run directory, made by rank 0; the others take the configuration as rank 0 knows it."""
+    from jobs.run_directory import RunDirectory
+    from probe.config import parse_config
+
+    made = RunDirectory.create(path, config) if world.rank == 0 else None
+    settings = world.agree(made.config.model_dump(mode="json") if made else None)
+    return made or RunDirectory(path, parse_config(settings))
+
+
+@contextmanager
+def _ending_together(world: "World", path: Path) -> Iterator[None]:
+    """Whatever ends this rank ends the others; a signal that came because of another rank's end becomes ``Ended``."""
+    try:
+        yield
+        world.end(0, "done")
+    except Stopped as stop:
+        world.watch()  # raises Ended where this rank was woken because of another
+        world.end(STATUS, str(stop))
+        raise
+    except Ended as end:
+        world.end(end.status, str(end))
+        raise
+    except BaseException as error:
+        world.end(*status_and_sentence(error))
+        raise
+
+
+@contextmanager
+def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
+    """Leave what went wrong in the run directory, for `probe status`; a full disk becomes a sentence."""
+    try:
+        yield
+        if world.rank == 0:
+            (path / ERROR_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        sentence = f"{path} cannot be written: {error.strerror or error}; mend that, and the same command goes on."
+        _keep(path, world, Failure(sentence))
+        raise Failure(sentence) from error
+    except (Stopped, Ended):
+        raise
+    except BaseException as error:
+        _keep(path, world, error)
+        raise
+
+
+def _keep(path: Path, world: "World", error: BaseException) -> None:
+    status, sentence = status_and_sentence(error)
+    log.error(f"ends with status {status}: {sentence}")
+    content = {"time": now(), "rank": world.rank, "status": status, "message": sentence}
+    with suppress(OSError):
+        write_atomically(path / ERROR_FILE, json.dumps(content))
+
+
+def status_and_sentence(error: BaseException) -> tuple[int, str]:
+    """The exit status that an exception stands for, and what to say."""
+    match error:
+        case UserError():
+            return 2, str(error)
+        case Stopped():
+            return STATUS, str(error)
+        case Ended():
+            return error.status, str(error)
+        case KeyboardInterrupt():
+            return INTERRUPTED, "interrupted; the same command goes on"
+        case Failure():
+            return 1, str(error)
+    return 1, f"{type(error).__name__}: {error}"
+
+
+def guarded(command: Callable[[], object]) -> int:
+    """Run a command; its exit status. What went wrong is one sentence on stderr, and a traceback if it is a bug."""
+    try:
+        command()
+    except (Exception, KeyboardInterrupt, Stopped, Ended) as error:
+        status, sentence = status_and_sentence(error)
+        if not isinstance(error, UserError | Failure | KeyboardInterrupt | Stopped | Ended):
+            traceback.print_exc()
+        print(f"probe: {sentence}", file=sys.stderr, flush=True)
+        return status
+    return 0
+
+
+def main(
+    target: Annotated[Path, typer.Argument(metavar="RUN_DIR|CONFIG", help="A run that was begun, or a configuration.")],
+    out: Annotated[Path | None, typer.Option(help="For a CONFIG; default runs/NAME_OF_CONFIG.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+    stage: Annotated[str, typer.Option(help="all, images, attractors, dictionary, reconstruct or report.")] = "all",
+    world_size: Annotated[int | None, typer.Option(help="Fail unless there are so many ranks.")] = None,
+) -> None:
+    """Work on a run as one of the ranks that a launcher started."""
+    from jobs.stages import STAGES
+    from probe.config import load_config
+
+    if stage not in ("all", *STAGES):
+        raise UserError(f"--stage {stage!r} is unknown; use all, {', '.join(STAGES)}.")
+    if target.is_dir() and (out or overrides):
+        raise UserError(f"{target} is a run directory, whose configuration stands; --out and --set go with a CONFIG.")
+    config = None if target.is_dir() else load_config(target, overrides or ())
+    path = target if target.is_dir() else out or Path("runs") / target.stem
+    work(path, lambda stages: getattr(stages, stage)() and None, config, world_size)
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(main)
+    sys.exit(guarded(app))

@@ -1,0 +1,208 @@
+"""The processes (ranks) that work on one run: who they are, who does what, and how they end together.
+
+Ranks talk through the key-value store that brought them together (torch.distributed); no collective operation is used
+in the course of the work, so no rank waits inside a library, and a rank that ended is noticed within seconds. A single
+process is a world of one, on a store in its own memory: the same code.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from torch.distributed import HashStore, Store
+
+from jobs.stopping import Ended
+from probe.errors import Failure, UserError
+
+T = TypeVar("T")
+GATHERING = 300.0
+"""Seconds that ranks wait for each other at the start."""
+POLL = 0.05
+LAST_WORDS = 10.0
+"""Seconds that rank 0, which may host the store, waits at a bad end for the others to hear of it."""
+
+
+class World:
+    """All ranks of a run.
+
+    Attributes:
+        rank, size: this process, and how many there are.
+        ranks: what each said of itself at the start, by rank: host, device.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None):
+        self.rank, self.size = rank, size
+        self.store: Store = HashStore() if store is None else store
+        self.ranks: list[dict[str, str]] = [{"host": socket.gethostname()}]
+        self._count = 0
+
+    def __str__(self) -> str:
+        return "1 rank" if self.size == 1 else f"{self.size} ranks"
+
+    @staticmethod
+    def gather(cpu: bool, expected: int | None = None) -> "World":
+        """Join the ranks that a launcher started: accelerate, torchrun, srun, or RANK and WORLD_SIZE set by hand.
+
+        Args:
+            cpu: work on the CPU (gloo) even where there is a GPU (nccl).
+            expected: the number of ranks that there must be.
+
+        Raises:
+            Failure: there are not as many ranks as the launcher promised, or they did not find each other.
+        """
+        _take_over_slurm()
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        _keep_promises(size, expected)
+        if size == 1:
+            return World()
+        return _gather(cpu or not torch.cuda.is_available())
+
+    def agree(self, value: T | None = None) -> T:
+        """The value of rank 0 (JSON), on every rank."""
+        key = self._next("agree")
+        if self.rank == 0:
+            self.store.set(key, json.dumps(value))
+            return value  # type: ignore[return-value]
+        while not self.store.check([key]):
+            self.watch()
+            time.sleep(POLL)
+        return json.loads(self.store.get(key))
+
+    def claims(self, items: Sequence[T]) -> Iterator[T]:
+        """Items for this rank: each goes to one rank, the next to whoever is free."""
+        key = self._next("claims")
+        while (i := self.store.add(key, 1) - 1) < len(items):
+            yield items[i]
+
+    def meet(self) -> None:
+        """Wait until every rank is here.
+
+        Raises:
+            Ended: another rank ended instead.
+        """
+        key = self._next("meet")
+        self.store.add(key, 1)
+        while self.store.add(key, 0) < self.size:
+            self.watch()
+            time.sleep(POLL)
+
+    def tell(self, stage: int, done: float) -> None:
+        """Publish how much this rank has done of a stage."""
+        self.store.set(f"done/{stage}/{self.rank}", repr(done))
+
+    def heard(self, stage: int) -> list[float]:
+        """How much each rank has done of a stage."""
+        keys = [f"done/{stage}/{rank}" for rank in range(self.size)]
+        return [float(self.store.get(key)) if self.store.check([key]) else 0.0 for key in keys]
+
+    def watch(self) -> None:
+        """Raise ``Ended`` if another rank has ended, or can no longer be heard."""
+        if self.size == 1:
+            return
+        try:
+            if not self.store.check(["ended"]):
+                return
+            last = json.loads(self.store.get("ended"))
+        except RuntimeError:
+            raise Ended(1, "the connection to rank 0 is lost: its process is gone") from None
+        raise Ended(last["status"], f"rank {last['rank']} on {last['host']}: {last['message']}")
+
+    def end(self, status: int, message: str) -> None:
+        """Tell the others that this rank ends with this status, and why; at a good end wait for the last."""
+        if self.size == 1:
+            return
+        try:
+            if status:
+                last = {"rank": self.rank, "host": socket.gethostname(), "status": status, "message": message}
+                if not self.store.check(["ended"]):
+                    self.store.set("ended", json.dumps(last))
+            self.store.add("gone", 1)
+            until = time.monotonic() + (LAST_WORDS if status else GATHERING)
+            while self.rank == 0 and self.store.add("gone", 0) < self.size and time.monotonic() < until:
+                time.sleep(POLL)
+        except RuntimeError:
+            return  # the store is gone, and so everybody knows
+        finally:
+            from accelerate import PartialState
+
+            if not status:  # at a bad end nccl might wait for the dead
+                PartialState().destroy_process_group()
+
+    def _next(self, name: str) -> str:
+        """A key for one use; ranks do the same things in the same order, so that theirs are the same."""
+        self._count += 1
+        return f"{self._count}/{name}"
+
+
+def _gather(cpu: bool) -> World:
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+    from torch.distributed.rendezvous import rendezvous
+
+    local = int(os.environ.setdefault("LOCAL_RANK", "0"))
+    if cpu and "OMP_NUM_THREADS" not in os.environ:  # else every rank would use every core
+        cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or len(os.sched_getaffinity(0))
+        beside = 1 if "SLURM_CPUS_PER_TASK" in os.environ else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        os.environ["OMP_NUM_THREADS"] = str(max(cores // beside, 1))
+        torch.set_num_threads(max(cores // beside, 1))
+    where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=GATHERING)))
+        state = PartialState(cpu=cpu, store=store, rank=rank, world_size=size)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise Failure(
+            f"rank {os.environ.get('RANK')} of {os.environ.get('WORLD_SIZE')} on {socket.gethostname()} did not find "
+            f"the others at {where} (MASTER_ADDR:MASTER_PORT): {reason}"
+        ) from error
+    world = World(rank, size, store)
+    device = torch.cuda.get_device_name(state.device) if state.device.type == "cuda" else f"cpu ({local})"
+    said = gather_object([{"rank": rank, "host": socket.gethostname(), "device": device, "backend": state.backend}])
+    if [one["rank"] for one in said] != list(range(size)):
+        raise Failure(f"{size} ranks were promised, and {[one['rank'] for one in said]} answered.")
+    world.ranks = [{key: one[key] for key in ("host", "device", "backend")} for one in said]
+    return world
+
+
+def _take_over_slurm() -> None:
+    """srun tells a task its rank in its own words; say it in those of torch, unless a launcher did already."""
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks == 1 or "RANK" in os.environ:
+        return
+    if "MASTER_ADDR" not in os.environ:
+        nodes = os.environ["SLURM_STEP_NODELIST"]
+        names = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
+        os.environ["MASTER_ADDR"] = names.stdout.split()[0]
+    job, step = int(os.environ["SLURM_JOB_ID"]), int(os.environ.get("SLURM_STEP_ID", "0"))
+    per_node = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1").partition("(")[0].partition(",")[0]
+    os.environ.setdefault("MASTER_PORT", str(20000 + (job * 7 + step) % 20000))
+    os.environ["RANK"] = os.environ["SLURM_PROCID"]
+    os.environ["WORLD_SIZE"] = str(tasks)
+    os.environ["LOCAL_RANK"] = os.environ["SLURM_LOCALID"]
+    os.environ["LOCAL_WORLD_SIZE"] = per_node
+
+
+def _keep_promises(size: int, expected: int | None) -> None:
+    """Fail where fewer ranks are in this world than were started: `accelerate launch --cpu` on two nodes makes two
+    worlds of one, and each would report success."""
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if expected is not None and expected != size:
+        raise Failure(f"{expected} ranks were promised with --world-size, but this world has {size}.")
+    if size % tasks:
+        raise Failure(
+            f"srun started {tasks} tasks, but this world has {size}: the launcher made worlds of its own. Start "
+            "`python -m jobs.worker` with srun directly, as `probe submit` does."
+        )
+    if size == 1 and "ACCELERATE_USE_CPU" in os.environ and os.environ.get("MASTER_ADDR") and "RANK" not in os.environ:
+        raise Failure(
+            "accelerate was asked for several ranks and started this one alone, as it does on CPUs; use "
+            "`accelerate launch --multi_gpu` (it serves CPUs, too), torchrun, or srun."
+        )
+    if size > 1 and not os.environ.get("MASTER_ADDR"):
+        raise UserError(f"WORLD_SIZE is {size}, but MASTER_ADDR is not set; use accelerate launch, torchrun or srun.")

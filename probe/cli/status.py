@@ -1,0 +1,81 @@
+"""``probe status RUN_DIR``: how far a run is."""
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from probe.cli.options import Json, RunDir
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from jobs.status import Status
+
+
+def status(
+    run_dir: RunDir,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every 2 seconds until the run is complete.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show stages, shards done of planned, rate, remaining time, Slurm's states and the last error."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from jobs.status import read_status
+
+    now = read_status(run_dir)
+    if as_json:
+        print(json.dumps(now.as_dict(), indent=1))
+        return
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    if not watch:
+        console.print(_page(now))
+        return
+    with Live(_page(now), console=console, auto_refresh=False) as live:
+        while now.state != "complete":
+            time.sleep(2)
+            now = read_status(run_dir)
+            live.update(_page(now), refresh=True)
+
+
+def _page(now: "Status") -> "Group":
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    slurm = any(stage.job for stage in now.stages)
+    for name in ("stage", "state", "shards", *(("job", "Slurm") if slurm else ())):
+        table.add_column(name, justify="right" if name == "shards" else "left")
+    for stage in now.stages:
+        shards = f"{stage.done} of {'?' if stage.planned is None else stage.planned}"
+        table.add_row(
+            stage.name,
+            stage.state,
+            shards,
+            *((stage.job or "", stage.slurm or now.slurm or "") if slurm else ()),
+        )
+    lines = [f"{now.run_dir}: {now.state}"]
+    if now.owner:
+        lines.append(f"held by process {now.owner['pid']} on {now.owner['host']}, since {now.owner['since']}")
+    last = now.progress
+    if last and now.state != "complete":
+        left = "" if last["seconds_left"] is None else f", {_span(last['seconds_left'])} left"
+        lines.append(
+            f"{last['stage']}: {last['done']:g} of {last['total']:g} {last['unit']}, {last['rate']:.3g} a second"
+            f"{left}, {last['ranks']} rank{'s' if last['ranks'] > 1 else ''} (as of {last['updated']})"
+        )
+    error = now.last_error
+    if error:
+        lines.append(f"last error ({error['time']}, rank {error['rank']}): {error['message']}")
+    return Group(Text(lines[0], style="bold"), table, *map(Text, lines[1:]))
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
