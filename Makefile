@@ -1,10 +1,11 @@
 # make probe   set up, then run the whole job on the embedded autoencoder
 # make test    set up, check and test everything (what CI runs); make test-fast leaves the slow tests out
+# make debian  Debian packages for the tests on a real Slurm cluster (as root); without them these tests are skipped
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install probe lint test test-fast clean
+.PHONY: install debian probe lint test test-fast clean
 
 install: $(VENV)/.installed
 
@@ -18,6 +19,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 probe: install
 	$(BIN)/probe run configs/quickstart.yaml --out runs/quickstart
+
+debian:
+	apt-get -qq update
+	DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends slurm-wlm munge iproute2 shellcheck
 
 lint: install
 	$(BIN)/ruff check .

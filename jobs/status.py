@@ -1,7 +1,7 @@
 """How far a run is, read from its files alone; and what Slurm says of its jobs, where there is Slurm."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from jobs.lock import OWNER
 from jobs.run_directory import WORK, RunDirectory
 from probe.config import Config
+from probe.errors import Failure
 
 FRESH = 60.0
 """Seconds after which progress.json is no longer news."""
@@ -38,6 +39,7 @@ class Status:
             None where it never spoke.
         owner: the process that holds the run: host, pid, since.
         last_error: time, rank, status, message; None after a good end.
+        slurm: why Slurm's states are not known; empty where they are, or where nothing was submitted.
     """
 
     run_dir: str
@@ -46,7 +48,7 @@ class Status:
     progress: dict[str, Any] | None = None
     owner: dict[str, Any] | None = None
     last_error: dict[str, Any] | None = None
-    slurm: str = field(default="")
+    slurm: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -65,7 +67,10 @@ def read_status(path: Path) -> Status:
     run = RunDirectory.open(path)
     stages = _stages(run)
     jobs: dict[str, str] = submitted(path).get("jobs", {})
-    states = scheduler.states(list(jobs.values()))
+    try:
+        states, note = scheduler.states(jobs), "no squeue here"
+    except Failure as failure:
+        states, note = None, str(failure)
     for stage in stages:
         stage.job = jobs.get(stage.name)
         if stage.job and states is not None:
@@ -83,8 +88,8 @@ def read_status(path: Path) -> Status:
         working.state = "running"
     began = any(stage.done for stage in stages) or progress is not None
     state = "complete" if complete else "running" if live else "queued" if queued else "stopped" if began else "new"
-    note = "" if not jobs else "no squeue here" if states is None else ""
-    return Status(str(path), state, stages, progress, owner if live else None, _read(path / "error.json"), note)
+    slurm = note if jobs and states is None else ""
+    return Status(str(path), state, stages, progress, owner if live else None, _read(path / "error.json"), slurm)
 
 
 def _stages(run: RunDirectory) -> list[StageStatus]:

@@ -81,15 +81,12 @@ def _open(path: Path, config: "Config", world: "World") -> "RunDirectory":
 def _ending_together(world: "World", path: Path) -> Iterator[None]:
     """Whatever ends this rank ends the others; a signal that came because of another rank's end becomes ``Ended``."""
     try:
-        yield
+        try:
+            yield
+        except Stopped:
+            world.watch()  # raises Ended where this rank was woken because of another
+            raise
         world.end(0, "done")
-    except Stopped as stop:
-        world.watch()  # raises Ended where this rank was woken because of another
-        world.end(STATUS, str(stop))
-        raise
-    except Ended as end:
-        world.end(end.status, str(end))
-        raise
     except BaseException as error:
         world.end(*status_and_sentence(error))
         raise

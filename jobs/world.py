@@ -9,8 +9,10 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 
@@ -26,6 +28,9 @@ GATHERING = 300.0
 POLL = 0.05
 LAST_WORDS = 10.0
 """Seconds that rank 0, which may host the store, waits at a bad end for the others to hear of it."""
+BEAT, SILENCE = 5.0, 12
+"""Every rank beats, once in so many seconds; rank 0 takes one that missed so many beats of rank 0's own for dead. Where
+all are suspended together, rank 0 does not beat either."""
 
 
 class World:
@@ -41,6 +46,9 @@ class World:
         self.store: Store = HashStore() if store is None else store
         self.ranks: list[dict[str, str]] = [{"host": socket.gethostname()}]
         self._count = 0
+        self._dead: str | None = None
+        if size > 1:
+            threading.Thread(target=self._beat, daemon=True, name="beat").start()
 
     def __str__(self) -> str:
         return "1 rank" if self.size == 1 else f"{self.size} ranks"
@@ -106,6 +114,8 @@ class World:
         if self.size == 1:
             return
         try:
+            if self._dead:
+                raise Ended(1, self._dead)
             if not self.store.check(["ended"]):
                 return
             last = json.loads(self.store.get("ended"))
@@ -133,6 +143,25 @@ class World:
 
             if not status:  # at a bad end nccl might wait for the dead
                 PartialState().destroy_process_group()
+
+    def _beat(self) -> None:
+        """Say again and again that this rank lives; rank 0 listens to the others. The end of the store is the end."""
+        others = [f"alive/{rank}" for rank in range(1, self.size)]
+        last, missed, beats = [b"0"] * len(others), [0] * len(others), 0
+        with suppress(RuntimeError):
+            while self._dead is None:
+                beats += 1
+                self.store.set(f"alive/{self.rank}", str(beats))
+                time.sleep(BEAT)
+                if self.rank:
+                    continue
+                heard = [self.store.get(key) if self.store.check([key]) else b"0" for key in others]
+                missed = [count + 1 if old == new else 0 for count, old, new in zip(missed, last, heard, strict=True)]
+                last = heard
+                if max(missed) >= SILENCE:
+                    rank = 1 + missed.index(max(missed))
+                    seconds = BEAT * SILENCE
+                    self._dead = f"rank {rank} has not been heard of for {seconds:.0f} s; see logs/rank-{rank:04d}.log"
 
     def _next(self, name: str) -> str:
         """A key for one use; ranks do the same things in the same order, so that theirs are the same."""

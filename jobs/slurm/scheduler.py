@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from probe.errors import Failure, UserError
 
@@ -25,16 +25,31 @@ def submit(script: str, options: Sequence[str]) -> str:
     return done.stdout.strip().partition(";")[0]
 
 
-def states(jobs: Sequence[str]) -> dict[str, tuple[str, str]] | None:
-    """State and reason of the jobs that the queue still knows, by id; None where there is no squeue or no answer."""
-    if not jobs or shutil.which("squeue") is None:
+def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
+    """State and reason of the jobs that the queue still knows, by id; None where there is no Slurm.
+
+    Args:
+        jobs: ids by stage.
+
+    Raises:
+        Failure: Slurm does not answer.
+    """
+    if shutil.which("squeue") is None:
         return None
-    # --me and a filter here: squeue -j fails as a whole where it has forgotten one of the jobs.
-    done = _run(["squeue", "-h", "-t", "all", "-o", "%i|%T|%r"])
+    if not jobs:
+        return {}
+    # By name, and a filter here: squeue -j fails as a whole where it has forgotten one of the jobs.
+    names = ",".join(map(job_name, jobs))
+    done = _run(["squeue", "-h", "-t", "all", f"--name={names}", "-o", "%i|%T|%r"])
     if done.returncode:
-        return None
+        raise Failure(f"squeue failed: {_sentence(done.stderr)}")
     rows = [line.split("|", 2) for line in done.stdout.splitlines()]
-    return {job: (state, reason) for job, state, reason in rows if job in jobs}
+    return {job: (state, reason) for job, state, reason in rows if job in jobs.values()}
+
+
+def job_name(stage: str) -> str:
+    """What a stage's job is called in the queue."""
+    return f"probe-{stage}"
 
 
 def cancel(jobs: Sequence[str]) -> None:
@@ -60,4 +75,6 @@ def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
 
 
 def _sentence(text: str) -> str:
-    return " ".join(text.replace("sbatch: error:", "").split()) or "it gave no reason"
+    for name in ("sbatch", "squeue", "scancel"):
+        text = text.replace(f"{name}: error:", "")
+    return " ".join(text.split()) or "it gave no reason"

@@ -34,7 +34,6 @@ def render(run: RunDirectory, profile: ClusterProfile, folder: Path) -> dict[str
         loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
     environment.filters["quote"] = shlex.quote
-    environment.filters["comment"] = lambda value: str(value).replace("\n", " ")
     path = str(run.path.resolve())
     try:
         template = environment.get_template(profile.template)
@@ -73,7 +72,7 @@ def submit(run: RunDirectory, profile: ClusterProfile, folder: Path) -> dict[str
         write_atomically(file, script)
         after = [f"--dependency=afterok:{list(jobs.values())[-1]}", "--kill-on-invalid-dep=yes"] if jobs else []
         output = str((run.path / "logs").resolve()).replace("%", "%%") + f"/slurm-%j-{stage}.log"
-        options = [f"--job-name=probe-{stage}", f"--output={output}", f"--chdir={os.getcwd()}", *after]
+        options = [f"--job-name={scheduler.job_name(stage)}", f"--output={output}", f"--chdir={os.getcwd()}", *after]
         try:
             jobs[stage] = scheduler.submit(str(file), options)
         except BaseException:
@@ -97,10 +96,14 @@ def cancel(path: Path) -> list[str]:
 
 
 def unfinished(path: Path) -> list[str]:
-    """The jobs of a run that are waiting or running."""
-    jobs = list(submitted(path).get("jobs", {}).values())
+    """The jobs of a run that are waiting or running; none where there is no Slurm.
+
+    Raises:
+        Failure: Slurm does not answer, and so it is not known.
+    """
+    jobs = submitted(path).get("jobs", {})
     known = scheduler.states(jobs) or {}
-    return [job for job in jobs if job in known and known[job][0] not in OVER]
+    return [job for job in jobs.values() if job in known and known[job][0] not in OVER]
 
 
 def submitted(path: Path) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def _provenance(report: Report) -> list[tuple[str, str]]:
     facts, model = report.provenance, report.model
     rows: dict[str, Any] = {
         "model": f"{model.class_} from {model.source}",
-        "weights sha256": model.weights_sha256,
+        "weights sha256": model.weights_sha256 or "none",
         "latent": f"{' x '.join(map(str, model.latent_shape))} (d = {model.d})",
         **{key.replace("_", " "): value for key, value in (model.model_extra or {}).items()},
         **{key.replace("_", " "): facts[key] for key in facts if key not in ("config", "data", "command")},

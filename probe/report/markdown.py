@@ -73,7 +73,7 @@ def _provenance(report: Report) -> str:
     facts = report.provenance
     rows = [
         ["command", _code(str(facts.get("command", "-")))],
-        ["model", f"{_code(report.model.class_)}, weights sha256 {_code(report.model.weights_sha256)}"],
+        ["model", f"{_code(report.model.class_)}, weights sha256 {_code(report.model.weights_sha256 or 'none')}"],
         ["git revision", _code(str(facts.get("git_revision") or "unknown"))],
         ["device, dtype", _code(f"{facts.get('device', '-')}, {facts.get('dtype', '-')}")],
         ["started", _code(str(facts.get("started", "-")))],

@@ -93,7 +93,10 @@ class DatasetReport(Open):
 class ModelFacts(Open):
     source: str
     class_: str = Field(alias="class", description="class name of the autoencoder")
-    weights_sha256: str
+    weights_sha256: str | None = Field(
+        description="over names, types, shapes and bytes of all weights in memory, which is not the hash of their file;"
+        " null where a user's model holds none"
+    )
     latent_shape: tuple[int, ...] = Field(description="(c, h, w) at the run's resolution")
     d: int = Field(description="c * h * w")
 

@@ -56,8 +56,9 @@ def test_each_class_loads_and_closes(name, tmp_path):
     with torch.no_grad():
         encoded = original.encode(x)
         expected = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-        assert torch.allclose(model.encode(x), expected, atol=1e-6)
-        assert torch.allclose(model.decode(expected), original.decode(expected).sample, atol=1e-6)
+        # Another memory layout than the original's, and so another order of summation.
+        assert torch.allclose(model.encode(x), expected, atol=1e-5)
+        assert torch.allclose(model.decode(expected), original.decode(expected).sample, atol=1e-5)
         z = LatentMap(model)(expected)
     assert z.shape == expected.shape
 

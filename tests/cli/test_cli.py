@@ -76,6 +76,35 @@ def test_a_probe_needs_no_data_sets(config, tmp_path):
     assert "Of 6 starts" in done.stdout
 
 
+def test_status_watch_and_cancel(config, tmp_path):
+    out = tmp_path / "run"
+    assert probe("run", str(config), "--out", str(out)).returncode == 0
+    now = json.loads(probe("status", str(out), "--json").stdout)
+    assert (now["state"], {stage["state"] for stage in now["stages"]}) == ("complete", {"complete"})
+    watched = probe("status", str(out), "--watch")
+    assert watched.returncode == 0
+    assert all(stage in watched.stdout for stage in ("images", "attractors", "dictionary", "reconstruct", "report"))
+    done = probe("cancel", str(out))
+    assert (done.returncode, "was not submitted" in done.stderr) == (2, True)
+
+
+def test_a_dry_run_prints_the_scripts_and_leaves_nothing(config, tmp_path, root):
+    out = tmp_path / "run"
+    arguments = [
+        "submit",
+        str(config),
+        "--cluster",
+        str(root / "slurm" / "example.yaml"),
+        "--out",
+        str(out),
+        "--dry-run",
+    ]
+    scripts = json.loads(probe(*arguments, "--json").stdout)
+    assert list(scripts) == ["images", "attractors", "dictionary", "reconstruct", "report"]
+    assert probe(*arguments).stdout == "".join(script + "\n" for script in scripts.values())
+    assert not out.exists()
+
+
 def test_help_needs_no_torch():
     script = "import sys, probe.cli.main; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

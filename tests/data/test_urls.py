@@ -30,8 +30,8 @@ class Handler(BaseHTTPRequestHandler):
         kind, _, index = self.path[1:].partition("/")
         if kind == "late":
             time.sleep(0.02 * (9 - int(index)))
-        if kind == "silent":
-            time.sleep(0.6)
+        if kind == "silent":  # longer than the patience of those who ask
+            time.sleep(3)
         if kind in ("404", "500"):
             return self.send_error(int(kind))
         self.send_response(200)
@@ -57,10 +57,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(urls, "SILENCE_SECONDS", 0.3)
+
+
+@pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(urls, "SILENCE_SECONDS", 0.3)
-    monkeypatch.setattr(urls, "CONNECT_SECONDS", 1.0)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -102,6 +105,7 @@ BAD = ("404/x", "500/x", "silent/x", "html/x", "large/x", "drip/x")
 
 def test_every_failure_is_counted_and_replaced(server, tmp_path, monkeypatch):
     monkeypatch.setattr(urls, "MAX_BYTES", 150_000)
+    monkeypatch.setattr(urls, "SILENCE_SECONDS", 2.0)  # long enough for the good ones on a busy machine
     bad = [f"{server}/{path}" for path in BAD]
     bad += ["http://127.0.0.1:1/refused", "ftp://127.0.0.1/x", "not an address", "http://[bad", "file:///etc/passwd"]
     good = [f"{server}/ok/{i}" for i in range(5)]
@@ -113,7 +117,7 @@ def test_every_failure_is_counted_and_replaced(server, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("path", "message"), [("silent/x", "timed out"), ("large/x", "more than"), ("404/x", "404")])
-def test_why(server, monkeypatch, path, message):
+def test_why(server, impatient, monkeypatch, path, message):
     monkeypatch.setattr(urls, "MAX_BYTES", 150_000)
     with pytest.raises(urls.UnreadableImage, match=message):
         urls.download(f"{server}/{path}")

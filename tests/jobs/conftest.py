@@ -1,0 +1,171 @@
+"""A map with eight known attractors, in a file of its own, and real processes that work on it."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from jobs.checked import read_tensors
+from jobs.run_directory import RunDirectory
+from jobs.stages import Stages
+
+MAP = '''
+"""f(z) = tanh(2 m(z)) with m the mean of each channel: attractors are the eight constant latents of signs
+(+-t, +-t, +-t) with t = tanh(2 t) = 0.9575, and the sign of a start's means says in which one it ends."""
+import os, time
+import torch
+
+EVALUATIONS = 0
+
+class Own:
+    image_range = (-1.0, 1.0)
+
+    def decode(self, z):
+        global EVALUATIONS
+        EVALUATIONS += 1
+        time.sleep(float(os.environ.get("OWN_SLEEP", 0)))
+        if os.environ.get("OWN_FAILS") == os.environ.get("RANK", "0") and EVALUATIONS > 12:
+            raise RuntimeError("the map fell off the bus")
+        means = z.mean((2, 3), keepdim=True).expand_as(z)
+        return torch.nn.functional.interpolate(torch.tanh(2 * means), scale_factor=4)
+
+    def encode(self, x):
+        return torch.nn.functional.avg_pool2d(x, 4)
+
+def load():
+    return Own()
+'''
+ATTRACTOR = 0.957504
+SENTENCE_SECONDS = 20.0
+"""How long a rank may take to end once it was told to, on a busy machine."""
+
+
+def configure(folder: Path) -> Path:
+    """The configuration file of a run on the map, in a folder."""
+    (folder / "own.py").write_text(MAP)
+    settings = {
+        "model": {"source": f"python:{folder}/own.py:load", "device": "cpu"},
+        "resolution": 16,
+        "seeds": {"count": 40, "seed": 1},
+        "solver": {"max_steps": 60, "batch_size": 4},
+        "sparse": {"levels": [1, 4], "batch_size": 4},
+        "datasets": {"digits": {"n": 12, "holdout": 4}, "textures": {"n": 10, "holdout": 4}},
+    }
+    file = folder / "own.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    return file
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """The configuration file of a run on the map."""
+    return configure(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def run_of_one(tmp_path_factory) -> Path:
+    """A run on the map that one process made undisturbed."""
+    folder = tmp_path_factory.mktemp("one")
+    command = [sys.executable, "-m", "jobs.worker", str(configure(folder)), "--out", str(folder / "run")]
+    subprocess.run(command, env={**CLEAN, "OMP_NUM_THREADS": "1"}, check=True)
+    return folder / "run"
+
+
+class Ranks:
+    """Processes that a test started, by rank; each has a file for what it says."""
+
+    def __init__(self, processes: list[subprocess.Popen], folder: Path):
+        self.processes, self.folder = processes, folder
+
+    def wait(self, seconds: float = 120) -> list[int]:
+        """The exit statuses."""
+        until = time.monotonic() + seconds
+        return [process.wait(max(until - time.monotonic(), 0.1)) for process in self.processes]
+
+    def said(self, rank: int = 0) -> str:
+        """stderr and stdout of a rank."""
+        return (self.folder / f"{rank}.txt").read_text()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """start(arguments, ranks=n): workers as a launcher would start them; whatever is left at the end is killed."""
+    begun = []
+
+    def begin(*arguments, ranks=1, only=None, module="jobs.worker", **more) -> Ranks:
+        folder = tmp_path / f"said-{len(begun)}"
+        folder.mkdir()
+        shared = {**CLEAN, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **more}
+        if ranks > 1:
+            shared |= {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        processes = []
+        for rank in range(ranks) if only is None else only:
+            env = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else shared
+            with (folder / f"{rank}.txt").open("w") as out:
+                command = [sys.executable, "-m", module, *map(str, arguments)]
+                processes.append(subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT))
+        begun.append(Ranks(processes, folder))
+        return begun[-1]
+
+    yield begin
+    for ranks in begun:
+        for process in ranks.processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "RANK", "WORLD_SIZE", "MASTER_", "LOCAL_"))}
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def until(condition, seconds=60.0):
+    """Wait for a condition to hold."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def shard_files(path: Path) -> list[Path]:
+    """The shards of the attractors stage that are there."""
+    return sorted(path.glob("attractors/*.safetensors"))
+
+
+def assert_same_run(one: Path, two: Path) -> None:
+    """The same starts, end points, atoms and errors within float tolerance, and nothing lost or doubled."""
+    runs = [RunDirectory.open(path) for path in (one, two)]
+    a, b = (Stages(run).end_points() for run in runs)
+    assert torch.equal(a.outcome, b.outcome)
+    assert torch.equal(a.steps, b.steps)
+    assert torch.allclose(a.end, b.end, atol=1e-5)
+    for run in runs:
+        index = torch.cat([read_tensors(file)[0]["index"] for file in shard_files(run.path)])
+        assert index.tolist() == list(range(run.config.seeds.count))
+        assert not (run.path / "work").exists()
+    (x, _), (y, _) = (read_tensors(path / "dictionary.safetensors") for path in (one, two))
+    assert x.keys() == y.keys()
+    for name in x:
+        assert torch.allclose(x[name].double(), y[name].double(), atol=1e-4, equal_nan=True), name
+    for name in runs[0].config.datasets:
+        p, q = (pd.read_parquet(path / "reconstructions" / f"{name}.parquet") for path in (one, two))
+        pd.testing.assert_frame_equal(p, q, check_exact=False, rtol=1e-4, atol=1e-7)
+    p, q = (json.loads((path / "report" / "report.json").read_text()) for path in (one, two))
+    assert p["solver"]["outcomes"] == q["solver"]["outcomes"]
+    assert [d["verdict"] for d in p["datasets"].values()] == [d["verdict"] for d in q["datasets"].values()]

@@ -1,0 +1,198 @@
+"""A real Slurm cluster of two nodes, each with a network of its own: what a scheduler does to a run."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import CLEAN, assert_same_run, shard_files, until
+
+pytestmark = pytest.mark.slow
+MINUTES = 60.0
+
+
+class Cluster:
+    """The cluster, from its login node."""
+
+    def __init__(self, folder: Path):
+        self.env = {**CLEAN, "SLURM_CONF": f"{folder}/slurm.conf"}
+
+    def __call__(self, *command, quiet: bool = False) -> str:
+        """stdout of a command that must succeed."""
+        done = subprocess.run(list(map(str, command)), env=self.env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        if not quiet:
+            print("$", *command, "\n" + done.stdout + done.stderr)
+        return done.stdout
+
+    def probe(self, *arguments) -> str:
+        """stdout of a probe command."""
+        return self(sys.executable, "-m", "probe.cli.main", *arguments)
+
+    def state(self, job: str) -> str:
+        """What the queue says of a job, and how often it began anew."""
+        return self("squeue", "-h", "-t", "all", "-j", job, "-o", "%T", quiet=True)[:-1]
+
+    def restarts(self, job: str) -> int:
+        """How often a job began anew."""
+        facts = self("scontrol", "show", "job", job, quiet=True)
+        return int(facts.split("Restarts=")[1].split()[0])
+
+    def stop(self) -> None:
+        """No job is left to the next test."""
+        self("scancel", "-u", "root")
+        until(lambda: not self("squeue", "-h", quiet=True))
+
+
+@pytest.fixture(scope="session")
+def slurmd(root):
+    lacking = [tool for tool in ("slurmctld", "slurmd", "munged", "ip") if not shutil.which(tool, path=PATH)]
+    if lacking or os.geteuid():
+        reason = f"{', '.join(lacking) or 'root'} is needed for a Slurm cluster on this machine; see `make debian`"
+        pytest.fail(reason) if os.environ.get("PROBE_REQUIRE_SLURM") else pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="probe-slurm-"))  # munge wants a path that everybody may walk
+    script = root / "tests" / "jobs" / "cluster.sh"
+    try:
+        with (folder / "start").open("w") as out:  # daemons inherit it, so that a pipe would never end
+            started = subprocess.run([script, "start", folder], stdout=out, stderr=subprocess.STDOUT, timeout=60)
+        assert started.returncode == 0, (folder / "start").read_text()
+        yield Cluster(folder)
+    finally:
+        subprocess.run([script, "stop", folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+
+@pytest.fixture
+def cluster(slurmd):
+    yield slurmd
+    slurmd.stop()
+
+
+@pytest.fixture
+def profile(root, tmp_path):
+    """profile(**changes): the file of a profile for this cluster."""
+
+    def write(**changes) -> Path:
+        content = {
+            "nodes": 2,
+            "tasks_per_node": 1,
+            "gpus_per_task": 1,
+            "memory": "3G",
+            "environment": {"OMP_NUM_THREADS": "1"},
+            "stages": {"images": {"nodes": 1}, "report": {"nodes": 1}},
+            **changes,
+        }
+        (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(content))
+        shutil.copy(root / "slurm" / "stage.sbatch.j2", tmp_path)
+        return tmp_path / "cluster.yaml"
+
+    return write
+
+
+def workers_on(node: str) -> list[int]:
+    """Process ids of the workers on a node."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
+        except OSError:  # it ended
+            continue
+        if b"jobs.worker" in command and f"SLURMD_NODENAME={node}".encode() in environment and b"srun" not in command:
+            found.append(int(entry.name))
+    return [pid for pid in found if b"python" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]]
+
+
+def test_a_quickstart_that_is_preempted_requeued_killed_cancelled_and_resumed(root, cluster, profile, tmp_path):
+    out = tmp_path / 'it\'s a "run" 50%'
+    job = [root / "configs" / "quickstart.yaml", "--set", "seeds.count=240", "--set", "solver.certificates=16"]
+    job += ["--set", "solver.batch_size=4"]
+    with (tmp_path / "one.txt").open("w") as said:
+        command = [sys.executable, "-m", "probe.cli.main", "run", *job, "--out", tmp_path / "one"]
+        one = subprocess.Popen(list(map(str, command)), env={**CLEAN, "OMP_NUM_THREADS": "1"}, stdout=said, stderr=said)
+    assert one.wait(8 * MINUTES) == 0, (tmp_path / "one.txt").read_text()
+
+    submit = ["submit", *job, "--cluster", profile(), "--out", out, "--json"]
+    jobs = json.loads(cluster.probe(*submit))
+    work = jobs["attractors"]
+
+    def more(than: int) -> None:
+        """Wait for new shards, made by a running job."""
+        until(lambda: len(shard_files(out)) > than and cluster.state(work) == "RUNNING", 2 * MINUTES)
+
+    more(1)
+    cluster("scancel", "--batch", "-s", "USR1", work)  # pre-empted
+    until(lambda: cluster.restarts(work) == 1)
+    more(len(shard_files(out)))
+    cluster("scontrol", "requeue", work)  # by an administrator
+    until(lambda: cluster.restarts(work) == 2)
+    more(len(shard_files(out)))
+    for pid in workers_on("node2"):  # the kernel runs out of memory, say
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: cluster.restarts(work) == 3)
+    more(len(shard_files(out)))
+    cluster.probe("cancel", out)
+    until(lambda: cluster.state(work) == "CANCELLED")
+    kept = {file: file.stat().st_mtime_ns for file in shard_files(out)}
+    assert 4 < len(kept) < 60
+    assert json.loads(cluster.probe("status", out, "--json"))["state"] == "stopped"
+
+    jobs = json.loads(cluster.probe(*submit))
+    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", 5 * MINUTES)
+    assert kept == {file: file.stat().st_mtime_ns for file in kept}
+    assert_same_run(tmp_path / "one", out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    hosts = [{rank["host"] for rank in session["ranks"]} for session in manifest["sessions"]]
+    assert {"node1", "node2"} in hosts
+    status = json.loads(cluster.probe("status", out, "--json"))
+    assert (status["state"], {stage["slurm"] for stage in status["stages"]}) == ("complete", {"COMPLETED"})
+
+
+def test_the_time_limit_is_no_end(run_of_one, own, cluster, profile, tmp_path):
+    """40 starts in 10 shards of some 20 steps, half a second each, on two ranks: 50 s, of which a minute leaves 15."""
+    short = profile(
+        time="00:01:00",
+        signal_seconds=45,
+        gpus_per_task=0,
+        environment={"OMP_NUM_THREADS": "1", "OWN_SLEEP": "0.5"},
+        stages={name: {"environment": {}, "nodes": 1} for name in ("dictionary", "reconstruct", "report", "images")},
+    )
+    jobs = json.loads(cluster.probe("submit", own, "--cluster", short, "--out", tmp_path / "out", "--json"))
+    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", 8 * MINUTES)
+    assert cluster.restarts(jobs["attractors"]) >= 1
+    assert_same_run(run_of_one, tmp_path / "out")
+
+
+def test_a_stage_that_fails_takes_the_later_ones_out_of_the_queue(own, cluster, profile, tmp_path):
+    broken = profile(environment={"OWN_FAILS": "1", "OMP_NUM_THREADS": "1"})
+    jobs = json.loads(cluster.probe("submit", own, "--cluster", broken, "--out", tmp_path / "out", "--json"))
+    until(lambda: cluster.state(jobs["report"]) == "CANCELLED")
+    assert cluster.state(jobs["attractors"]) == "FAILED"
+    status = json.loads(cluster.probe("status", tmp_path / "out", "--json"))
+    assert "the map fell off the bus" in status["last_error"]["message"]
+    assert status["state"] == "stopped"
+    mended = profile()
+    jobs = json.loads(cluster.probe("submit", own, "--cluster", mended, "--out", tmp_path / "out", "--json"))
+    until(lambda: cluster.state(jobs["report"]) == "COMPLETED")
+
+
+def test_a_partition_that_is_not_there(own, cluster, profile, tmp_path):
+    command = ["submit", own, "--cluster", profile(partition="gpuu"), "--out", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-m", "probe.cli.main", *map(str, command)],
+        env=cluster.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "invalid partition specified: gpuu" in done.stderr
