@@ -78,12 +78,20 @@ class Job:
             todo: the parts, the same on all ranks.
             size: units in a part; before: units that were there already.
         """
-        self._stages += 1
-        total = before + sum(map(size, todo))
-        with progress(self.run.path, self.world, self._stages, title, unit, total, before) as meter:
-            for part in self.world.claims(todo):
+        total = sum(map(size, todo))
+        with self.claiming(title, unit, todo, total=total, before=before) as (claims, meter):
+            for part in claims:
                 yield part, meter
                 meter.finish(size(part))
+
+    @contextmanager
+    def claiming(
+        self, title: str, unit: str, todo: Sequence[T], *, total: int, before: int
+    ) -> Iterator[tuple[Iterator[T], Meter]]:
+        """The same, for work that has several parts in hand: the parts as this rank claims them, and the meter."""
+        self._stages += 1
+        with progress(self.run.path, self.world, self._stages, title, unit, before + total, before) as meter:
+            yield self.world.claims(todo), meter
             self.world.meet()
 
     @contextmanager

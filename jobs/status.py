@@ -109,7 +109,7 @@ def _images(run: RunDirectory, config: Config) -> tuple[int, int]:
 
 
 def _attractors(run: RunDirectory, config: Config) -> tuple[int, int]:
-    planned = -(-config.seeds.count // config.solver.batch_size)
+    planned = -(-config.seeds.count // config.seeds.shard_size)
     return len(list(run.path.glob("attractors/[0-9]*.safetensors"))), planned
 
 

@@ -13,7 +13,7 @@ def test_command_line_over_yaml_over_defaults(tmp_path):
     config = load_config(file, ["solver.max_steps=9", "dictionary.cosine=0.95", "datasets.digits.n=3"])
     assert config.solver.max_steps == 9
     assert config.solver.tolerance == 1e-3
-    assert config.solver.batch_size == 64
+    assert config.solver.batch_size == "auto"
     assert config.dictionary.cosine == 0.95
     assert config.datasets["digits"].n == 3
 

@@ -1,4 +1,4 @@
-"""Stage ``attractors``: every start iterated to its end; a shard is a range of starts, iterated as one batch."""
+"""Stage ``attractors``: every start iterated to its end; a shard is a range of starts."""
 
 import hashlib
 
@@ -16,26 +16,20 @@ def find_end_points(job: Job) -> None:
     f, shape, model = job.f, job.latent_shape, job.model
     job.on_rank_0(lambda: _refuse_strangers(job))
     todo = job.missing(shards(job), lambda indices: job.run.checked(shard_file(indices)))
-    before = seeds.count - sum(map(len, todo))
+    total = sum(map(len, todo))
     if not todo:
         return
-    with job.timed("attractors"):
-        for indices, meter in job.share_out("attractors", "starts", todo, size=len, before=before):
+    with (
+        job.timed("attractors"),
+        job.claiming("attractors", "starts", todo, total=total, before=seeds.count - total) as (claims, meter),
+    ):
 
-            def on_step(step: int, running: int, size: int = len(indices)) -> None:
-                share = running * step / (solver.max_steps + 1)
-                meter.update(size - running + share, f"step {step}, {running} running")  # noqa: B023
+        def on_step(ended: int, running: int, part: float) -> None:
+            meter.update(ended + part, f"{running} running")
 
-            ends = solve(
-                f,
-                shape,
-                indices,
-                seed=seeds.seed,
-                solver=solver,
-                device=model.device,
-                dtype=model.dtype,
-                on_step=on_step,
-            )
+        for indices, ends in solve(
+            f, shape, claims, seed=seeds.seed, solver=solver, device=model.device, dtype=model.dtype, on_step=on_step
+        ):
             job.run.save(shard_file(indices), {"index": torch.tensor(indices), **vars(ends)}, rank=job.world.rank)
 
 
@@ -67,7 +61,7 @@ def end_points_sha256(job: Job) -> str | None:
 
 def shards(job: Job) -> list[range]:
     """The ranges of starts."""
-    return batches(job.config.seeds.count, job.config.solver.batch_size)
+    return batches(job.config.seeds.count, job.config.seeds.shard_size)
 
 
 def shard_file(indices: range) -> str:

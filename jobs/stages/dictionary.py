@@ -1,23 +1,39 @@
-"""Stage ``dictionary``: end points merged into atoms on one rank, and certified on all."""
+"""Stage ``dictionary``: end points merged into atoms on one rank; certified, and their starts examined, on all."""
 
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from jobs.job import Job
 from jobs.run_directory import WORK
 from jobs.stages.attractors import end_points_sha256, load_end_points
-from probe.dynamics import Certificate, EndPoints, certify
+from probe.dynamics import Certificates, EndPoints, lyapunov_exponents
 from probe.errors import UserError
-from probe.studies.attractors import Merged, assemble_dictionary, batches, merge_end_points
+from probe.studies.attractors import batches
+from probe.studies.dictionary import (
+    TOGETHER,
+    Merged,
+    assemble_dictionary,
+    certify_points,
+    iterate_plainly,
+    merge_end_points,
+    radius_anywhere,
+)
 from probe.studies.reconstruction import to_pixels
 
 FILE, GALLERY_FILE, MERGED_FILE = "dictionary.safetensors", "gallery.safetensors", f"{WORK}/merged.safetensors"
+WANDERING_FILE, WANDERING = (
+    "wandering.safetensors",
+    ("index", "exponent", "error", "spectral_radius", "radius_error"),
+)
 GALLERY = 64
 """Atoms whose decoded end points are kept as pictures, largest basins first."""
-TOGETHER = 8
-"""Certificates in a shard: seconds of work."""
+Tensors = dict[str, Tensor]
+Part = tuple[str, range]
+"""A kind of work, and rows of the points that it is to be done for."""
 
 
 def build(job: Job) -> None:
@@ -31,33 +47,60 @@ def build(job: Job) -> None:
     if job.on_rank_0(lambda: dictionary_sha256(job, ends_sha256) is not None):
         return
     with job.timed("dictionary"):
-        points = job.on_rank_0(lambda: _merge(job, ends_sha256))
-        spans = batches(points, TOGETHER)
-        todo = job.missing(spans, lambda span: job.run.checked(_file(span), ends=ends_sha256))
-        z = job.run.load(MERGED_FILE, "points")[0]["points"] if todo else torch.empty(0)
-        before = points - sum(map(len, todo))
-        for span, meter in job.share_out("certificates", "end points", todo, size=len, before=before):
-            found = []
-            for row in span:
-                point = z[row].unsqueeze(0).to(job.model.device)
-                found.append(certify(job.f, point, tolerance=job.config.solver.tolerance))
-                meter.update(len(found))
-            job.run.save(_file(span), _to_tensors(found), ends=ends_sha256, rank=job.world.rank)
+        counts = job.on_rank_0(lambda: _merge(job, ends_sha256))
+        parts = [(kind, span) for kind in WORKS for span in batches(counts[kind], TOGETHER)]
+        todo = job.missing(parts, lambda part: job.run.checked(_file(part), ends=ends_sha256))
+        points = job.run.load(MERGED_FILE)[0] if todo else {}
+        before = sum(counts.values()) - sum(len(span) for _, span in todo)
+        shared = job.share_out("certificates", "points", todo, size=lambda part: len(part[1]), before=before)
+        for part, _meter in shared:
+            kind, span = part
+            rows = {name: points[f"{kind}_{name}"][span.start : span.stop] for name in ("points", "starts")}
+            found = WORKS[kind](job, rows["points"].to(job.model.device), rows["starts"])
+            job.run.save(_file(part), found, ends=ends_sha256, rank=job.world.rank)
         if job.world.rank == 0:
-            _assemble(job, spans, ends_sha256)
+            _assemble(job, parts, ends_sha256)
         job.world.meet()
 
 
 def dictionary_sha256(job: Job, ends_sha256: str) -> str | None:
     """The checksum of a dictionary made from these end points; None where there is none, or no gallery."""
     about = job.run.checked(FILE, ends=ends_sha256)
-    gallery = about and job.run.checked(GALLERY_FILE, dictionary=about["sha256"])
-    return about["sha256"] if about and gallery else None
+    for file in (GALLERY_FILE, WANDERING_FILE):
+        if not (about and job.run.checked(file, dictionary=about["sha256"])):
+            return None
+    return about["sha256"] if about else None
 
 
 def load_summary(job: Job) -> dict[str, Any]:
     """The counts of the dictionary stage."""
     return job.run.load(FILE, "atoms")[1]["summary"]
+
+
+def _certificates(job: Job, points: Tensor, starts: Tensor) -> Tensors:
+    return vars(certify_points(job.f, points, solver=job.config.solver))
+
+
+def _checks(job: Job, points: Tensor, starts: Tensor) -> Tensors:
+    config = job.config
+    steps, same = iterate_plainly(
+        job.f, starts, points, seeds=config.seeds, solver=config.solver, cosine=config.dictionary.cosine
+    )
+    return {"steps": steps, "same": same}
+
+
+def _exponents(job: Job, points: Tensor, starts: Tensor) -> Tensors:
+    found = lyapunov_exponents(job.f, points)
+    radius = radius_anywhere(job.f, points, solver=job.config.solver)
+    about = {"spectral_radius": radius.value, "radius_error": radius.error}
+    return {"index": starts, "exponent": found.value, "error": found.error, **about}
+
+
+WORKS: dict[str, Callable[[Job, Tensor, Tensor], Tensors]] = {
+    "certificates": _certificates,
+    "checks": _checks,
+    "exponents": _exponents,
+}
 
 
 def _end_points(job: Job) -> str:
@@ -67,27 +110,47 @@ def _end_points(job: Job) -> str:
     return found
 
 
-def _merge(job: Job, ends_sha256: str) -> int:
-    """Merge, if that was not done; the number of points to be certified."""
+def _merge(job: Job, ends_sha256: str) -> dict[str, int]:
+    """Merge, if that was not done; the number of points for each kind of work."""
     about = job.run.checked(MERGED_FILE, ends=ends_sha256)
     if about:
-        return about["points"]
+        return about["counts"]
     ends = load_end_points(job)
     merged = merge_end_points(ends, solver=job.config.solver, dictionary=job.config.dictionary)
-    points = ends.end[merged.leader[merged.certify]]
-    tensors = {"leader": merged.leader, "basin": merged.basin, "certify": merged.certify, "points": points}
-    job.run.save(MERGED_FILE, tensors, ends=ends_sha256, points=len(points), summary=merged.summary)
-    return len(points)
+    wanted = {
+        "certificates": merged.leader[merged.certify],
+        "checks": merged.leader[merged.check],
+        "exponents": merged.wandering,
+    }
+    tensors = {name: value for name, value in vars(merged).items() if name != "summary"}
+    for kind, starts in wanted.items():
+        tensors |= {f"{kind}_starts": starts.clone(), f"{kind}_points": ends.end[starts]}
+    counts = {kind: len(starts) for kind, starts in wanted.items()}
+    job.run.save(MERGED_FILE, tensors, ends=ends_sha256, counts=counts, summary=merged.summary)
+    return counts
 
 
-def _assemble(job: Job, spans: list[range], ends_sha256: str) -> None:
+def _assemble(job: Job, parts: list[Part], ends_sha256: str) -> None:
     ends: EndPoints = load_end_points(job)
     tensors, about = job.run.load(MERGED_FILE)
-    merged = Merged(tensors["leader"], tensors["basin"], tensors["certify"], about["summary"])
-    certificates = [one for span in spans for one in _from_tensors(job.run.load(_file(span))[0])]
-    made = assemble_dictionary(ends, merged, certificates)
+    names = ("leader", "basin", "settled", "certify", "check", "wandering")
+    merged = Merged(**{name: tensors[name] for name in names}, summary=about["summary"])
+    found = {kind: [job.run.load(_file(part))[0] for part in parts if part[0] == kind] for kind in WORKS}
+    certificates = [Certificates(**one) for one in found["certificates"]]
+    empty = Certificates.unknown(torch.empty(0))
+    checks = _joined(found["checks"], ("steps", "same"), torch.long)
+    made = assemble_dictionary(
+        ends,
+        merged,
+        Certificates.concatenate([empty, *certificates]),
+        (checks["steps"], checks["same"]),
+        seeds=job.config.seeds,
+        solver=job.config.solver,
+    )
     content = {name: value for name, value in vars(made).items() if name not in ("summary", "ends")}
     digest = job.run.save(FILE, content, summary=made.summary, ends=ends_sha256)
+    wandering = _joined(found["exponents"], WANDERING, torch.float64)
+    job.run.save(WANDERING_FILE, wandering, dictionary=digest)
     model = job.model
     with torch.no_grad():
         decoded = [to_pixels(model, model.decode(z[None].to(model.device))) for z in made.ends[:GALLERY]]
@@ -96,21 +159,10 @@ def _assemble(job: Job, spans: list[range], ends_sha256: str) -> None:
     shutil.rmtree(job.run.path / WORK / "certificates", ignore_errors=True)
 
 
-def _file(span: range) -> str:
-    return f"{WORK}/certificates/{span.start:08d}-{span.stop - 1:08d}.safetensors"
+def _joined(found: list[Tensors], names: tuple[str, ...], dtype: torch.dtype) -> Tensors:
+    return {name: torch.cat([torch.empty(0, dtype=dtype), *(one[name].to(dtype) for one in found)]) for name in names}
 
 
-UNKNOWN = -1
-
-
-def _to_tensors(found: list[Certificate]) -> dict[str, torch.Tensor]:
-    return {
-        "residual": torch.tensor([one.residual for one in found], dtype=torch.float64),
-        "spectral_radius": torch.tensor([one.spectral_radius for one in found], dtype=torch.float64),
-        "attractor": torch.tensor([UNKNOWN if one.attractor is None else int(one.attractor) for one in found]),
-    }
-
-
-def _from_tensors(tensors: dict[str, torch.Tensor]) -> list[Certificate]:
-    rows = zip(*(tensors[key].tolist() for key in ("residual", "spectral_radius", "attractor")), strict=True)
-    return [Certificate(residual, radius, None if yes == UNKNOWN else bool(yes)) for residual, radius, yes in rows]
+def _file(part: Part) -> str:
+    kind, span = part
+    return f"{WORK}/certificates/{kind}-{span.start:08d}-{span.stop - 1:08d}.safetensors"

@@ -27,10 +27,15 @@ def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
     if kind == "python":
         from probe.autoencoders.user import load_user
 
-        return load_user(spec, name, device, dtype)
-    from probe.autoencoders.diffusers_vae import load_diffusers
+        model = load_user(spec, name, device, dtype)
+    else:
+        from probe.autoencoders.diffusers_vae import load_diffusers
 
-    return load_diffusers(spec, _embedded(name) if kind == "embedded" else spec.source, device, dtype)
+        model = load_diffusers(spec, _embedded(name) if kind == "embedded" else spec.source, device, dtype)
+    if spec.channels_last:
+        for module in model.modules:
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def embedded_names() -> list[str]:

@@ -1,18 +1,28 @@
 """What f does: the latent map, the iteration, its outcomes, and what its Jacobian says."""
 
-from probe.dynamics.certificate import Certificate, certify, spectral_radius
-from probe.dynamics.iterate import EndPoints, iterate
+from probe.dynamics.certificate import Certificates, certify
+from probe.dynamics.iterate import EndPoints, Iteration, apply, iterate
+from probe.dynamics.jacobian import Jacobian
 from probe.dynamics.latent_map import LatentMap
 from probe.dynamics.outcomes import Outcome
+from probe.dynamics.spectra import Estimate, spectral_norm, spectral_radius
 from probe.dynamics.starts import gaussian_starts
+from probe.dynamics.wandering import Exponents, lyapunov_exponents
 
 __all__ = [
-    "Certificate",
+    "Certificates",
     "EndPoints",
+    "Estimate",
+    "Exponents",
+    "Iteration",
+    "Jacobian",
     "LatentMap",
     "Outcome",
+    "apply",
     "certify",
     "gaussian_starts",
     "iterate",
+    "lyapunov_exponents",
+    "spectral_norm",
     "spectral_radius",
 ]

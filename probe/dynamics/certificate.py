@@ -1,115 +1,111 @@
-"""Is a fixed point an attractor? The spectral radius of the Jacobian J_f there (paper, Section 3)."""
+"""Is a fixed point an attractor? Residual, spectral radius and norm of J_f there (paper, Section 3)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from probe.dynamics.iterate import Map, apply
+from probe.dynamics.iterate import apply
+from probe.dynamics.jacobian import Jacobian
+from probe.dynamics.memory import Fitting
 from probe.dynamics.precision import full_float32
+from probe.dynamics.spectra import Estimate, spectral_norm, spectral_radius
+from probe.errors import Failure
 
-MARGIN = 1e-3
-"""A spectral radius within this of 1 decides nothing: float32 products are not good to more."""
-NEAR = 0.05
-"""A spectral radius within this of 1 is computed again with a sharper tolerance."""
-DENSE = 32
-"""Up to this dimension the whole Jacobian is cheaper than Arnoldi's start-up, and exact."""
+YES, NO, UNDECIDED = 1, 0, -1
+ROUNDING = 16
+"""Units of rounding, relative to the norm of the point, by which ||f(z) - z|| may differ from batch to batch."""
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """What was found at one point.
+@dataclass
+class Certificates:
+    """What was found at n points; tensors (n,), float64 where nothing else is said, on the CPU.
 
     Attributes:
         residual: ||f(z) - z||^2, recomputed at this very point.
-        spectral_radius: largest modulus of an eigenvalue of J_f(z); NaN where Arnoldi did not settle.
-        attractor: residual below tolerance and spectral radius below 1; None where that is undecided.
+        spectral_radius, radius_error: largest modulus of an eigenvalue of J_f(z), and its estimated error; NaN where
+            the point is not fixed (the residual is above the tolerance by more than rounding), or J_f is not to be had.
+        spectral_norm, norm_error: largest singular value of J_f(z) likewise: below 1, f contracts every small step.
+        products: products with J_f that this took (int64).
+        differentiable: J_f agrees with finite differences of f (bool); where it does not, J_f is not to be had.
+        attractor: int8. ``YES``: the residual is below the tolerance, and the radius below 1 by more than its error.
+            ``NO``: one of them is not, by more than its error. ``UNDECIDED``: neither was shown.
     """
 
-    residual: float
-    spectral_radius: float
-    attractor: bool | None
+    residual: Tensor
+    spectral_radius: Tensor
+    radius_error: Tensor
+    spectral_norm: Tensor
+    norm_error: Tensor
+    products: Tensor
+    differentiable: Tensor
+    attractor: Tensor
+
+    @staticmethod
+    def concatenate(parts: "list[Certificates]") -> "Certificates":
+        """Put the rows of several behind each other."""
+        return Certificates(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(Certificates)))
+
+    @staticmethod
+    def unknown(residual: Tensor) -> "Certificates":
+        """Of points whose residual alone is known."""
+        residual = residual.double().cpu()
+        nan = torch.full_like(residual, torch.nan)
+        zero = torch.zeros(len(residual), dtype=torch.long)
+        return Certificates(
+            residual=residual,
+            spectral_radius=nan,
+            radius_error=nan.clone(),
+            spectral_norm=nan.clone(),
+            norm_error=nan.clone(),
+            products=zero,
+            differentiable=torch.zeros(len(residual), dtype=torch.bool),
+            attractor=torch.full((len(residual),), UNDECIDED, dtype=torch.int8),
+        )
 
 
-def certify(f: Map, z: Tensor, *, tolerance: float = 1e-5) -> Certificate:
-    """Certify one point z of shape (1, ...): recompute its residual and find its spectral radius.
+def certify(
+    f: Callable[[Tensor], Tensor], z: Tensor, *, tolerance: float = 1e-5, budget: int = 300, norm: bool = True
+) -> Certificates:
+    """Certify points z (n, ...), in their own type with TF32 off.
 
     A point that is not fixed is no attractor whatever its Jacobian, so the Jacobian is looked at only where it is.
+
+    Args:
+        tolerance: on ||f(z) - z||^2.
+        budget: products with J_f for the radius of a point.
+        norm: also estimate the spectral norm, which needs reverse mode as well.
     """
+    if not len(z):
+        return Certificates.unknown(torch.empty(0))
     with torch.no_grad(), full_float32():
-        residual = float(apply(f, z)[1])
-    if not residual < tolerance:
-        return Certificate(residual, float("nan"), False)
-    radius = spectral_radius(f, z)
-    if np.isnan(radius) or abs(radius - 1) < MARGIN:
-        return Certificate(residual, radius, None)
-    return Certificate(residual, radius, radius < 1)
-
-
-def spectral_radius(f: Map, z: Tensor, *, products: int = 1000) -> float:
-    """Largest modulus of an eigenvalue of J_f at z, shape (1, ...); NaN if not settled within the budget.
-
-    Matrix-free: implicitly restarted Arnoldi (ARPACK) on vector-Jacobian products. J and its transpose share their
-    eigenvalues, and reverse mode works for every module that can be trained. ARPACK bounds a residual, which is not the
-    error of the eigenvalue where J is far from normal; so a radius near 1 is computed again, much more sharply.
-
-    NaN also where f cannot be differentiated (``torch.no_grad`` inside) or its derivative is not finite.
-    """
-    with full_float32(), torch.enable_grad():
-        product = _vector_jacobian_product(f, z)
-        if product is None:
-            return float("nan")
-        d = z.numel()
-        if d <= DENSE:
-            jacobian = np.stack([product(row) for row in np.eye(d)])
-            finite = np.isfinite(jacobian).all()
-            return float(np.abs(np.linalg.eigvals(jacobian)).max()) if finite else float("nan")
-        radius = _arnoldi(product, d, vectors=20, tolerance=1e-3, products=products)
-        if abs(radius - 1) < NEAR:
-            radius = _arnoldi(product, d, vectors=60, tolerance=1e-9, products=products)
-        return radius
-
-
-def _arnoldi(
-    product: Callable[[np.ndarray], np.ndarray], d: int, *, vectors: int, tolerance: float, products: int
-) -> float:
-    from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
-
-    start = np.random.default_rng(0).standard_normal(d)  # ARPACK draws one from a global state otherwise
-    first = product(start)
-    if not np.isfinite(first).all():
-        return float("nan")
-    if not first.any():
-        return 0.0  # a constant map, as seen by almost every vector
-    vectors = min(d - 1, vectors)
+        residual = Fitting(lambda part: apply(f, part)[1])(z)
+    found = Certificates.unknown(residual)
+    rounding = ROUNDING * torch.finfo(z.dtype).eps * z.flatten(1).norm(dim=1).double().cpu()
+    near = found.residual.sqrt() - rounding < tolerance**0.5  # not where NaN
+    found.attractor[~near] = NO
+    fixed = near.nonzero().squeeze(1)
+    if not len(fixed):
+        return found
+    jacobian = Jacobian(f, z[fixed.to(z.device)])
     try:
-        values = eigs(
-            LinearOperator((d, d), matvec=product, dtype=np.float64),
-            k=2,  # the leading pair: one eigenvalue of a complex pair converges with its partner or not at all
-            which="LM",
-            v0=start,
-            ncv=vectors,
-            tol=tolerance,
-            maxiter=max(products // vectors, 1),
-            return_eigenvectors=False,
-        )
-    except ArpackError:  # no convergence within the budget, or nothing to work on
-        return float("nan")
-    return float(np.abs(values).max())
+        found.differentiable[fixed] = jacobian.agrees().cpu()
+    except torch.OutOfMemoryError as error:
+        raise Failure(f"not even one Jacobian product fits into memory: {str(error).splitlines()[0]}") from error
+    rows = fixed[found.differentiable[fixed]]
+    if len(rows):
+        jacobian = jacobian.at(z[rows.to(z.device)])
+        _note(found, rows, spectral_radius(jacobian, budget=budget), "spectral_radius", "radius_error")
+        if norm:
+            _note(found, rows, spectral_norm(jacobian), "spectral_norm", "norm_error")
+        radius, margin = found.spectral_radius[rows], found.radius_error[rows]
+        contracts = (radius + margin < 1) & (found.residual[rows] < tolerance)
+        decided = torch.where(contracts, YES, torch.where(radius - margin > 1, NO, UNDECIDED))
+        found.attractor[rows] = decided.to(torch.int8)  # NaN compares false: undecided
+    return found
 
 
-def _vector_jacobian_product(f: Map, z: Tensor) -> Callable[[np.ndarray], np.ndarray] | None:
-    """v -> v^T J_f(z) for NumPy vectors (d,); the forward pass is made once. None where f keeps no graph."""
-    point = z.detach().clone().requires_grad_()
-    image = f(point)
-    if not image.requires_grad:
-        return None
-
-    def product(v: np.ndarray) -> np.ndarray:
-        cotangent = torch.from_numpy(np.ascontiguousarray(v)).to(image).view_as(image)
-        (gradient,) = torch.autograd.grad(image, point, cotangent, retain_graph=True)
-        return gradient.flatten().double().cpu().numpy()
-
-    return product
+def _note(found: Certificates, rows: Tensor, estimate: Estimate, value: str, error: str) -> None:
+    getattr(found, value)[rows], getattr(found, error)[rows] = estimate.value, estimate.error
+    found.products[rows] += estimate.products

@@ -1,7 +1,26 @@
-"""Detection of periodic orbits with one stored point a row."""
+"""Detection of periodic orbits with one stored point a row.
+
+Brent's scheme, a row at a time: keep an anchor, renewed at steps 1, 2, 4, ..., and watch for returns to it. A cycle of
+period p is found when a row comes back to its anchor ``RETURNS`` times at exactly p, 2p, ... steps. The distance must
+be below the solver's tolerance and below ``RELATIVE`` times the squared step: an alternating contraction z -> -0.99 z
+returns near its past after two steps long before it has converged, but not that near. Four returns must fit between
+two renewals: with a limit of T steps, periods up to about max(2^(k-1), T - 2^k) / 4 can be found, 2^k the last power of
+two before T (61 for T = 500).
+
+`z` and `steps` of the state are the iteration's.
+
+| state | meaning | shape |
+|---|---|---|
+| anchor | the point to come back to | (n, ...) |
+| anchor_step | its step | (n,) |
+| period | of the cycle that is suspected; 0: none | (n,) |
+| returns | how often it came back in time | (n,) |
+"""
 
 import torch
 from torch import Tensor
+
+from probe.dynamics.flow import State, per_row
 
 RETURNS = 4
 """Returns to the anchor, one period apart, that make a cycle."""
@@ -9,42 +28,30 @@ RELATIVE = 1e-6
 """A return is a squared distance below this share of the squared step: a slow spiral also comes near its past."""
 
 
-class CycleDetector:
-    """Brent's scheme, a row at a time: keep an anchor, renewed at steps 1, 2, 4, ..., and watch for returns to it.
+def fresh(z: Tensor, steps: Tensor) -> State:
+    """The state of rows that begin at z, after so many steps (n,)."""
+    zero = torch.zeros_like(steps)
+    return {"anchor": z.clone(), "anchor_step": steps.clone(), "period": zero, "returns": zero.clone()}
 
-    A cycle of period p is found when a row comes back to its anchor ``RETURNS`` times at exactly p, 2p, ... steps.
-    The distance must be below the solver's tolerance and below ``RELATIVE`` times the squared step: an alternating
-    contraction z -> -0.99 z returns near its past after two steps long before it has converged, but not that near.
-    Four returns must fit between two renewals: with a limit of T steps, periods up to about
-    max(2^(k-1), T - 2^k) / 4 can be found, 2^k the last power of two before T (61 for T = 500).
+
+def update(state: State, residual: Tensor, tolerance: float, active: Tensor) -> Tensor:
+    """Take the points z of the state and their squared residuals (n,); true (n,) where a cycle is established.
+
+    Rows that are not active (n,) stay as they are.
     """
-
-    def __init__(self, z: Tensor, tolerance: float):
-        self.tolerance = tolerance
-        self.anchor = z.clone()
-        self.anchor_step = 0
-        self.period = torch.zeros(len(z), dtype=torch.long, device=z.device)
-        self.returns = torch.zeros_like(self.period)
-
-    def update(self, z: Tensor, step: int, residual: Tensor) -> Tensor:
-        """Take the points at ``step`` and their squared residuals (n,); true (n,) where a cycle is established."""
-        age = step - self.anchor_step
-        if age > 0:
-            distance = (z - self.anchor).flatten(1).square().sum(1)
-            near = distance < (RELATIVE * residual).clamp(max=self.tolerance)
-            first = near & (self.returns == 0)
-            due = (self.returns > 0) & ((self.returns + 1) * self.period == age)
-            self.period = torch.where(first, age, self.period)
-            # A return at the wrong time, or none when one is due, starts the count again.
-            kept = torch.where(near & due, self.returns + 1, self.returns)
-            kept = torch.where((near & ~due) | (due & ~near), torch.zeros_like(kept), kept)
-            self.returns = torch.where(first, torch.ones_like(kept), kept)
-        established = self.returns >= RETURNS
-        if step & (step - 1) == 0:  # 0, 1, 2, 4, 8, ...
-            self.anchor, self.anchor_step = z.clone(), step
-            self.returns = torch.where(established, self.returns, torch.zeros_like(self.returns))
-        return established
-
-    def keep(self, rows: Tensor) -> None:
-        """Forget all rows but these (indices)."""
-        self.anchor, self.period, self.returns = self.anchor[rows], self.period[rows], self.returns[rows]
+    z, step = state["z"], state["steps"]
+    age = step - state["anchor_step"]
+    distance = (z - state["anchor"]).flatten(1).square().sum(1)
+    near = active & (age > 0) & (distance < (RELATIVE * residual).clamp(max=tolerance))
+    period, returns = state["period"], state["returns"]
+    first = near & (returns == 0)
+    due = active & (returns > 0) & ((returns + 1) * period == age)
+    state["period"] = torch.where(first, age, period)
+    # A return at the wrong time, or none when one is due, starts the count again.
+    returns = torch.where(near & due, returns + 1, returns.masked_fill(near ^ due, 0)).masked_fill(first, 1)
+    established = returns >= RETURNS
+    renewed = active & ((step & (step - 1)) == 0)  # 0, 1, 2, 4, 8, ...
+    state["anchor"] = torch.where(per_row(renewed, z), z, state["anchor"])
+    state["anchor_step"] = torch.where(renewed, step, state["anchor_step"])
+    state["returns"] = returns.masked_fill(renewed & ~established, 0)
+    return established

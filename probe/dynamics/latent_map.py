@@ -1,7 +1,10 @@
 """The latent map f(z) = E(D(z)) (paper, Equation 2)."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -26,3 +29,18 @@ class LatentMap:
         if self.clamp:
             x = x.clamp(*self.autoencoder.image_range)
         return self.autoencoder.encode(x)
+
+
+@contextmanager
+def in_type(f: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Iterator[None]:
+    """Within, a latent map computes in this type (its weights lose nothing if that is the finer one); any other
+    function is left alone."""
+    modules = f.autoencoder.modules if isinstance(f, LatentMap) else ()
+    before = f.autoencoder.dtype if isinstance(f, LatentMap) else dtype
+    try:
+        for module in modules:
+            module.to(dtype)
+        yield
+    finally:
+        for module in modules:
+            module.to(before)

@@ -25,3 +25,24 @@ def full_float32() -> Iterator[None]:
             yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = matmul
+
+
+@contextmanager
+def reduced(precision: str, device: str) -> Iterator[None]:
+    """Within, arithmetic is coarser and faster: ``tf32`` (CUDA only; full precision elsewhere) or ``bfloat16``."""
+    if precision == "bfloat16":
+        with torch.autocast(device, torch.bfloat16):
+            yield
+        return
+    matmul = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        with torch.backends.cudnn.flags(
+            enabled=torch.backends.cudnn.enabled,
+            benchmark=torch.backends.cudnn.benchmark,
+            deterministic=torch.backends.cudnn.deterministic,
+            allow_tf32=True,
+        ):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matmul

@@ -96,9 +96,27 @@ def _solver(results: Results, certificates: dict[str, Any]) -> dict[str, Any]:
         "tolerance": solver.tolerance,
         "max_steps": solver.max_steps,
         "steps": _spreads(starts["steps"], outcome),
+        "evaluations": spread(starts["evaluations"]),
         "residual": _spreads(starts["residual"], outcome),
         "periods": {str(p): int(c) for p, c in zip(periods, counts, strict=True)},
         "certificates": certificates,
+        "wandering": _wandering(results.wandering, int((outcome == Outcome.MAX_STEPS).sum())),
+    }
+
+
+def _wandering(found: dict[str, NDArray[Any]], n: int) -> dict[str, Any]:
+    known = np.isfinite(found["exponent"])
+    exponent, error = found["exponent"][known], found["error"][known]
+    examined = len(exponent)
+    sensitive = int((exponent > 2 * error).sum())
+    return {
+        "n": n,
+        "examined": examined,
+        "exponent": float(exponent.mean()) if examined else None,
+        "error": float(exponent.std(ddof=1) / examined**0.5) if examined > 1 else None,
+        "sensitive": sensitive,
+        "slow": examined - sensitive,
+        "spectral_radius": spread(found["spectral_radius"]),
     }
 
 
@@ -118,7 +136,11 @@ def _dictionary(results: Results) -> dict[str, Any]:
             "certified": counts[1],
             "not_attractors": counts[0],
             "undecided": counts[-1],
-            "spectral_radius": spread(atoms["spectral_radius"]),
+            "starts": int(atoms["settled"][certificate == 1].sum()),
+            **{name: spread(atoms[name]) for name in ("spectral_radius", "radius_error", "spectral_norm")},
+            "products": spread(atoms["products"][atoms["products"] > 0]),
+            "plain_checked": int((atoms["plain_same"] >= 0).sum()),
+            "plain_same": int((atoms["plain_same"] == 1).sum()),
         },
     }
 
@@ -133,7 +155,11 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
             "outcome": Outcome(int(atoms["outcome"][i])).label,
             "steps": int(atoms["steps"][i]),
             "residual": float(atoms["residual"][i]),
-            "spectral_radius": float(atoms["spectral_radius"][i]),
+            **{
+                name: float(atoms[name][i])
+                for name in ("spectral_radius", "radius_error", "spectral_norm", "predicted_steps")
+            },
+            "plain_steps": int(atoms["plain_steps"][i]) if atoms["plain_steps"][i] >= 0 else None,
             "certificate": CERTIFICATES[int(atoms["certificate"][i])],
         }
         for i in range(len(results.gallery))

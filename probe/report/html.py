@@ -18,7 +18,17 @@ from probe.report import words
 from probe.report.methods import COLOURS, EXPLANATIONS, OUTCOME_COLOURS, label
 from probe.report.read import Results
 from probe.report.schema import Report
-from probe.report.tables import BEST, best_control, five_percent_rows, level_at_five, methods_shown, report_subject
+from probe.report.tables import (
+    BEST,
+    CERTIFICATE_HEAD,
+    CERTIFICATE_NOTE,
+    best_control,
+    certificate_rows,
+    five_percent_rows,
+    level_at_five,
+    methods_shown,
+    report_subject,
+)
 
 
 def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
@@ -43,6 +53,9 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
         label=lambda method: label(method, subject),
         best=BEST,
         best_control=best_control,
+        certificate_head=CERTIFICATE_HEAD,
+        certificate_note=CERTIFICATE_NOTE,
+        certificate_rows=certificate_rows(report),
         level_at_five=level_at_five,
         words=words,
         outcomes=list(Outcome),

@@ -5,7 +5,17 @@ from collections.abc import Iterable, Sequence
 from probe.dynamics.outcomes import Outcome
 from probe.report.methods import label
 from probe.report.schema import DatasetReport, Report
-from probe.report.tables import BEST, NOTE, five_percent_rows, level_at_five, methods_shown, report_subject
+from probe.report.tables import (
+    BEST,
+    CERTIFICATE_HEAD,
+    CERTIFICATE_NOTE,
+    NOTE,
+    certificate_rows,
+    five_percent_rows,
+    level_at_five,
+    methods_shown,
+    report_subject,
+)
 from probe.report.words import number, percent, with_interval
 
 
@@ -21,6 +31,7 @@ def markdown(report: Report, figures: Iterable[str]) -> str:
         "## How the starts ended",
         _outcomes(report),
         _images(names, ("steps", "residual")),
+        _certificates(report),
     ]
     if report.datasets:
         parts += ["## At 5 % of the latent dimension", _five_percent(report, subject), NOTE + ".", report.verdict_rule]
@@ -40,6 +51,14 @@ def _outcomes(report: Report) -> str:
     counts = report.solver.outcomes
     rows = [[o.label, str(counts[o.label]), percent(counts[o.label], total), o.sentence] for o in Outcome]
     return _table(["outcome", "starts", "share", "meaning"], rows)
+
+
+def _certificates(report: Report) -> str:
+    rows = certificate_rows(report)
+    if not rows:
+        return ""
+    table = _table(CERTIFICATE_HEAD, rows)
+    return f"## Certificates of the largest basins\n\n{table}\n\n{CERTIFICATE_NOTE}"
 
 
 def _five_percent(report: Report, subject: str) -> str:

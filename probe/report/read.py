@@ -19,6 +19,11 @@ from probe.errors import UserError
 
 Arrays = dict[str, NDArray[Any]]
 COLUMNS = ("image", "id", "method", "atoms", "fraction", "atoms_used", "latent_mse", "pixel_mse")
+DICTIONARY = (
+    *("leader", "basin", "settled", "outcome", "steps", "residual", "spectral_radius", "radius_error"),
+    *("spectral_norm", "norm_error", "products", "certificate", "predicted_steps", "plain_steps", "plain_same"),
+)
+WANDERING = ("index", "exponent", "error", "spectral_radius", "radius_error")
 EXAMPLES = ("original", "autoencoder", "attractors", "random_orthogonal")
 
 
@@ -33,13 +38,15 @@ class Reconstructions:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a report is made of; starts: outcome, steps, residual, period, each (n,), by index."""
+    """Everything that a report is made of; starts: outcome, steps, evaluations, residual, period, each (n,), by index;
+    wandering: ``WANDERING`` of starts that did not settle."""
 
     config: Config
     manifest: dict[str, Any]
     starts: Arrays
     dictionary: Arrays
     dictionary_summary: dict[str, Any]
+    wandering: Arrays
     gallery: NDArray[np.uint8]
     datasets: dict[str, Reconstructions]
 
@@ -63,8 +70,9 @@ def read_results(run: Path) -> Results:
     dictionary, metadata = _tensors(
         run / "dictionary.safetensors",
         "dictionary",
-        ("leader", "basin", "outcome", "steps", "residual", "spectral_radius", "certificate"),
+        DICTIONARY,
     )
+    wandering, _ = _tensors(run / "wandering.safetensors", "dictionary", WANDERING)
     gallery, _ = _tensors(run / "gallery.safetensors", "dictionary", ("images",))
     with _reading(run / "dictionary.safetensors", "dictionary"):
         summary = json.loads(metadata["summary"])
@@ -74,6 +82,7 @@ def read_results(run: Path) -> Results:
         starts=_starts(run / "attractors", config.seeds.count),
         dictionary=dictionary,
         dictionary_summary=summary,
+        wandering=wandering,
         gallery=gallery["images"][: len(dictionary["basin"])],
         datasets={name: _reconstructions(run, name, manifest) for name in config.datasets},
     )
@@ -81,7 +90,7 @@ def read_results(run: Path) -> Results:
 
 def _starts(folder: Path, n: int) -> Arrays:
     """The shards as one, sorted by index; exactly the starts 0..n-1."""
-    names = ("index", "outcome", "steps", "residual", "period")
+    names = ("index", "outcome", "steps", "evaluations", "residual", "period")
     shards = [_tensors(path, "attractors", names)[0] for path in sorted(folder.glob("*.safetensors"))]
     if not shards:
         raise UserError(f"{folder} holds no *.safetensors: run `probe attractors {folder.parent}` first.")

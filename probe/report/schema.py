@@ -119,10 +119,31 @@ class Spreads(Spread):
 
 class Certificates(Open):
     checked: int = Field(description="atoms with a spectral radius")
-    certified: int = Field(description="fixed points in full precision with spectral radius below 1: attractors")
+    certified: int = Field(
+        description="attractors: residual below the tolerance in full precision, spectral radius below 1 by more than"
+        " its estimated error"
+    )
     not_attractors: int
     undecided: int = Field(description="atoms not checked, or too close to call")
+    starts: int = Field(description="starts that converged in a certified attractor's basin")
     spectral_radius: Spread
+    radius_error: Spread = Field(description="estimated absolute errors of the radii")
+    spectral_norm: Spread = Field(description="largest singular value of J_f: below 1, f contracts every small step")
+    products: Spread = Field(description="Jacobian products spent on an atom")
+    plain_checked: int = Field(description="certified atoms whose start was iterated again, plainly in full precision")
+    plain_same: int = Field(description="of these, those that ended in the same atom")
+
+
+class Wandering(Open):
+    """Starts that reached the step limit. Exponents are largest finite-time Lyapunov exponents, per step."""
+
+    n: int = Field(description="starts at the step limit")
+    examined: int = Field(description="of these, those with an exponent")
+    exponent: float | None = Field(description="mean over starts; null without any")
+    error: float | None = Field(description="standard error of that mean; null with fewer than two")
+    sensitive: int = Field(description="exponent above 0 by two of its standard errors: neighbours separate")
+    slow: int = Field(description="the others: exponent about zero or negative")
+    spectral_radius: Spread = Field(description="of the Jacobian of f at the end points examined, which are not fixed")
 
 
 class SolverReport(Open):
@@ -130,10 +151,12 @@ class SolverReport(Open):
     outcomes: dict[str, int] = Field(description="starts by outcome, all four names present")
     tolerance: float = Field(description="on residual")
     max_steps: int
-    steps: Spreads = Field(description="applications of f")
+    steps: Spreads = Field(description="to the returned point: applications of f, and confirmed extrapolations")
+    evaluations: Spread = Field(description="of f for a start, failed extrapolations and the last residual included")
     residual: Spreads = Field(description="||f(z) - z||^2 of the returned point")
     periods: dict[str, int] = Field(description="cycles by period; empty if there are none")
     certificates: Certificates
+    wandering: Wandering
 
 
 class DictionaryReport(Open):
@@ -156,6 +179,10 @@ class GalleryAtom(Open):
     steps: int
     residual: float | None
     spectral_radius: float | None = Field(description="of the Jacobian of f at the end point; null if not computed")
+    radius_error: float | None = Field(description="its estimated absolute error")
+    spectral_norm: float | None = Field(description="of the Jacobian of f at the end point; null if not computed")
+    predicted_steps: float | None = Field(description="from the start to the tolerance by Proposition A.9")
+    plain_steps: int | None = Field(description="that the start takes plainly; null if not known")
     certificate: Literal["attractor", "not an attractor", "undecided"]
 
 

@@ -4,10 +4,12 @@ from collections import defaultdict
 
 from probe.report.methods import PHRASES
 from probe.report.schema import Report
-from probe.report.words import count, percent
+from probe.report.words import count, listed, percent
 
 TRIVIAL = 0.9
 """A basin with a larger share of the starts makes the field trivial: a warning."""
+HANDFUL = 5
+"""So does a median of so many steps to convergence or fewer."""
 
 
 def dictionary_label(certified: int, atoms: int) -> str:
@@ -17,25 +19,61 @@ def dictionary_label(certified: int, atoms: int) -> str:
 
 def summary(report: Report) -> list[str]:
     """How the starts ended; what the dictionary is; what was reconstructed."""
-    solver, dictionary, certificates = report.solver, report.dictionary, report.solver.certificates
-    outcomes = [
-        f"{solver.outcomes['converged']} converged",
-        f"{solver.outcomes['cycle']} ended in a cycle",
-        f"{solver.outcomes['max_steps']} reached the limit of {count(solver.max_steps, 'step')}",
-        f"{solver.outcomes['diverged']} diverged",
-    ]
+    dictionary, certificates = report.dictionary, report.solver.certificates
     sentences = [
-        f"Of {count(solver.n, 'start')}, {', '.join(outcomes[:-1])} and {outcomes[-1]}.",
+        f"Of {count(report.solver.n, 'start')}, {listed(_endings(report))}.",
         f"{dictionary.starts_used} of them make a dictionary of {count(dictionary.atoms, 'distinct end point')} "
         f"({dictionary.rule}), of which {certificates.certified} certified as attractors, "
         f"{certificates.not_attractors} found not to be, {certificates.undecided} undecided.",
     ]
     if dictionary.largest_basin is not None:
         sentences.append(f"The largest basin holds {100 * dictionary.largest_basin:.3g} % of the starts used.")
+    if certificates.plain_checked:
+        sentences.append(
+            f"Iterated again plainly and in full precision, {certificates.plain_same} of "
+            f"{count(certificates.plain_checked, 'start')} ended in the same attractor."
+        )
     if report.datasets:
         images = sum(data.n_used for data in report.datasets.values())
         sentences.append(f"{count(images, 'image')} of {count(len(report.datasets), 'data set')} were reconstructed.")
     return sentences
+
+
+def _endings(report: Report) -> list[str]:
+    """Where the starts went, every one of them once."""
+    solver, certificates = report.solver, report.solver.certificates
+    fixed = solver.outcomes["converged"] - certificates.starts
+    periods = ", ".join(solver.periods)
+    found = [f"{certificates.starts} reached {count(certificates.certified, 'certified attractor')}"]
+    if not certificates.starts:
+        found = ["none reached a certified attractor"]
+    if fixed:
+        found.append(f"{fixed} reached other fixed points, uncertified or none that attracts")
+    if cycles := solver.outcomes["cycle"]:
+        found.append(f"{cycles} ended in a cycle (period {periods})")
+    if wandering := solver.wandering.n:
+        found.append(f"{wandering} wandered until the limit of {count(solver.max_steps, 'step')}{_exponent(report)}")
+    if diverged := solver.outcomes["diverged"]:
+        found.append(f"{diverged} diverged")
+    return found
+
+
+def _exponent(report: Report) -> str:
+    """`` (Lyapunov exponent 0.02 +- 0.01 over 32 of them: 30 sensitive, 2 slow)``."""
+    wandering = report.solver.wandering
+    if wandering.exponent is None:
+        return ""
+    error = "" if wandering.error is None else f" +- {wandering.error:.2g}"
+    return (
+        f" (Lyapunov exponent {wandering.exponent:.2g}{error} over {wandering.examined} of them: "
+        f"{wandering.sensitive} sensitive to where they began, {wandering.slow} merely slow{_radius(report)})"
+    )
+
+
+def _radius(report: Report) -> str:
+    """``; median spectral radius where they were left 1.4``."""
+    median = report.solver.wandering.spectral_radius.median
+    return "" if median is None else f"; median spectral radius where they were left {median:.3g}"
 
 
 def warnings(report: Report) -> list[str]:
@@ -52,10 +90,18 @@ def _field_warnings(report: Report) -> list[str]:
             f"({certificates.not_attractors} are not, {certificates.undecided} undecided): "
             f"the dictionary is made mostly of other end points."
         )
+    if certificates.plain_same < certificates.plain_checked:
+        found.append(
+            f"{certificates.plain_checked - certificates.plain_same} of {count(certificates.plain_checked, 'start')} "
+            f"ended elsewhere when iterated plainly: set solver.accelerate=false and solver.far_precision=float32."
+        )
     if dictionary.largest_basin is not None and dictionary.largest_basin > TRIVIAL:
         found.append(
             f"The field is trivial: one basin holds {100 * dictionary.largest_basin:.3g} % of the starts used."
         )
+    steps = solver.steps.by_outcome.get("converged")
+    if steps and steps.median is not None and steps.median <= HANDFUL:
+        found.append(f"The field is trivial: half of the starts that converged took {steps.median:g} steps or fewer.")
     if dictionary.atoms == 0:
         found.append("The dictionary is empty: no start ended in an admitted outcome.")
     if diverged := solver.outcomes["diverged"]:

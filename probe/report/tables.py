@@ -15,6 +15,17 @@ BEST = "*"
 NOTE = f"latent MSE at 5 % of d: mean and 95 % interval over images; {BEST} best control (the oracle does not compete)"
 
 
+CERTIFICATE_HEAD = ("starts", "certificate", "residual", "spectral radius", "norm", "steps predicted", "plain", "taken")
+CERTIFICATE_NOTE = (
+    "Residual: ||f(z) - z||^2 recomputed at the very point. Spectral radius and norm of the Jacobian of f there; an"
+    " attractor has a radius below 1, and f contracts every small step where the norm is below 1, too. Steps predicted"
+    " by log(eps / ||z0 - z*||) / log(radius) (Proposition A.9) for the start that leads the basin, taken plainly, and"
+    " taken by this run."
+)
+SHOWN = 12
+"""Atoms in the table of certificates."""
+
+
 @dataclass(frozen=True)
 class Cell:
     method: str
@@ -90,3 +101,21 @@ def five_percent_table(report: dict[str, Any]) -> Table:
         ]
         table.add_row(Text(row.dataset), str(row.n), str(row.atoms), *cells)
     return table
+
+
+def certificate_rows(report: Report) -> list[list[str]]:
+    """A row of text per atom with a spectral radius, largest basins first, under ``CERTIFICATE_HEAD``."""
+    return [
+        [
+            str(atom.basin),
+            atom.certificate,
+            number(atom.residual),
+            f"{atom.spectral_radius:.3f} +- {atom.radius_error or 0:.1g}",
+            number(atom.spectral_norm),
+            "-" if atom.predicted_steps is None else f"{atom.predicted_steps:.0f}",
+            "-" if atom.plain_steps is None else str(atom.plain_steps),
+            str(atom.steps),
+        ]
+        for atom in report.gallery
+        if atom.spectral_radius is not None
+    ][:SHOWN]

@@ -43,3 +43,8 @@ def percent(part: int, whole: int) -> str:
 def count(n: int, singular: str) -> str:
     """``1 atom``, ``2 atoms``."""
     return f"{n} {singular}" if n == 1 else f"{n} {singular}s"
+
+
+def listed(parts: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -20,7 +20,7 @@ def config(tiny_vae, tmp_path):
         "model": {"source": str(tiny_vae)},
         "resolution": 16,
         "seeds": {"count": 6},
-        "solver": {"max_steps": 5},
+        "solver": {"max_steps": 5, "exponents": 0},
         "sparse": {"levels": [2]},
         "datasets": {"digits": {"n": 4, "holdout": 2}},
     }

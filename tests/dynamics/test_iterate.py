@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from probe.dynamics import Outcome, iterate
+from probe.dynamics.iterate import Iteration, iterate_batches
 
 
 def rotation(angle: float) -> torch.Tensor:
@@ -136,11 +137,11 @@ def test_a_coarser_type_is_refused():
         iterate(lambda z: (0.999 * z).bfloat16(), torch.ones(1, 2))
 
 
-@pytest.mark.parametrize("check_every", [2, 7, 16, 1000])
-def test_how_often_it_looks_does_not_matter(check_every):
+@pytest.mark.parametrize("lag", [1, 2, 7, 1000])
+def test_when_the_flags_are_looked_at_does_not_matter(lag):
     z0 = torch.stack([torch.tensor([0, 1, 2, 3, 4.0]), torch.linspace(1, 2, 5)], 1)
-    one, other = (iterate(mixture, z0, max_steps=60, max_norm=1e4, check_every=every) for every in (1, check_every))
-    for name in ("end", "outcome", "steps", "residual", "period"):
+    one, other = (iterate(mixture, z0, max_steps=60, max_norm=1e4, batch_size=2, lag=value) for value in (0, lag))
+    for name in ("end", "outcome", "steps", "residual", "period", "evaluations"):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 
@@ -158,12 +159,53 @@ def test_no_tf32_within_the_loop():
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
 
-def test_on_step_reports_rows_still_running():
-    seen = []
-    iterate(mixture, torch.tensor([[0.0, 1.0], [2.0, 1.0]]), max_steps=30, on_step=lambda *a: seen.append(a))
-    assert seen[0] == (0, 2)
-    assert seen[-1] == (30, 0)
-    assert [running for _, running in seen] == sorted((running for _, running in seen), reverse=True)
+def test_a_place_is_never_empty_while_starts_wait():
+    """Steps of f with a batch of 4: the sum of all evaluations over 4, and a tail."""
+    rows = []
+
+    def f(z):
+        rows.append(len(z))
+        return 0.5 * z
+
+    z0 = (2.0 ** torch.arange(40))[torch.randperm(40, generator=torch.Generator().manual_seed(0))].view(-1, 1)
+    ends = iterate(f, z0, batch_size=4, max_norm=1e13)
+    assert set(ends.outcome.tolist()) == {Outcome.CONVERGED}
+    assert sum(rows) == int(ends.evaluations.sum())
+    assert rows == sorted(rows, reverse=True)
+    assert rows[: len(rows) - 45] == [4] * (len(rows) - 45)
+
+
+def test_a_compiled_map_sees_few_shapes():
+    shapes = set()
+
+    def f(z):
+        shapes.add(len(z))
+        return 0.5 * z
+
+    z0 = (2.0 ** torch.arange(40)).view(-1, 1)
+    steady = iterate(f, z0, batch_size=8, max_norm=1e13, steady=True)
+    assert shapes <= {8, 4, 2, 1}
+    plain = iterate(lambda z: 0.5 * z, z0, batch_size=8, max_norm=1e13)
+    assert torch.equal(steady.end, plain.end)
+    assert torch.equal(steady.steps, plain.steps)
+
+
+def test_batches_come_as_they_are_done_and_are_taken_when_there_is_room():
+    taken, seen = [], []
+
+    def batches():
+        for name, length in (("slow", 3.0), ("a", 1.0), ("b", 1.0), ("c", 1.0)):
+            taken.append(name)
+            yield name, torch.full((4, 1), length * 1e6 if name == "slow" else length)
+
+    how = Iteration(batch_size=6)
+    for name, ends in iterate_batches(lambda z: 0.5 * z, batches(), how, lambda *told: seen.append(told)):
+        if name == "a":
+            assert taken == ["slow", "a", "b"]
+        assert len(ends.end) == 4
+    assert seen[-1][0] + seen[-1][1] == 16
+    parts = [ended + part for ended, _, part in seen]
+    assert parts == sorted(parts)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

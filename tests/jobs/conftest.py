@@ -56,7 +56,7 @@ def configure(folder: Path) -> Path:
     settings = {
         "model": {"source": f"python:{folder}/own.py:load", "device": "cpu"},
         "resolution": 16,
-        "seeds": {"count": 40, "seed": 1},
+        "seeds": {"count": 40, "seed": 1, "shard_size": 4},
         "solver": {"max_steps": 60, "batch_size": 4},
         "sparse": {"levels": [1, 4], "batch_size": 4},
         "datasets": {"digits": {"n": 12, "holdout": 4}, "textures": {"n": 10, "holdout": 4}},

@@ -115,7 +115,7 @@ def workers_on(node: str) -> list[int]:
 def test_a_quickstart_that_is_preempted_requeued_killed_cancelled_and_resumed(root, cluster, profile, tmp_path):
     out = tmp_path / 'it\'s a "run" 50%'
     job = [root / "configs" / "quickstart.yaml", "--set", "seeds.count=240", "--set", "solver.certificates=16"]
-    job += ["--set", "solver.batch_size=4"]
+    job += ["--set", "solver.batch_size=4", "--set", "seeds.shard_size=4"]
     with (tmp_path / "one.txt").open("w") as said:
         command = [sys.executable, "-m", "probe.cli.main", "run", *job, "--out", tmp_path / "one"]
         one = subprocess.Popen(list(map(str, command)), env={**CLEAN, "OMP_NUM_THREADS": "1"}, stdout=said, stderr=said)

@@ -24,8 +24,8 @@ def settings(tiny_vae, tmp_path):
     return {
         "model": {"source": str(tiny_vae)},
         "resolution": 16,
-        "seeds": {"count": 10, "seed": 3},
-        "solver": {"max_steps": 20, "batch_size": 4},
+        "seeds": {"count": 10, "seed": 3, "shard_size": 4},
+        "solver": {"max_steps": 20, "batch_size": 4, "accelerate": False, "exponents": 0},
         "sparse": {"levels": [1, 4, 64], "batch_size": 8},
         "datasets": {"digits": {"n": 6, "holdout": 5}},
     }
@@ -68,7 +68,7 @@ def test_the_run_directory_holds_what_the_contract_names(run):
 def test_end_points_do_not_depend_on_the_batch_size(run, settings, tmp_path):
     Stages(run).attractors()
     other = RunDirectory.create(
-        tmp_path / "b", parse_config({**settings, "solver": {"max_steps": 20, "batch_size": 10}})
+        tmp_path / "b", parse_config({**settings, "solver": {**settings["solver"], "batch_size": 10}})
     )
     Stages(other).attractors()
     one, two = Stages(run).end_points(), Stages(other).end_points()
@@ -90,14 +90,14 @@ def test_a_stopped_run_goes_on_and_does_nothing_twice(run, monkeypatch):
     assert kept == {file: file.stat().st_mtime_ns for file in kept}
     assert torch.equal(Stages(run).end_points().end, before.end)
     Stages(run).all()
-    for place in ("attractors.solve", "dictionary.certify", "reconstruct.reconstruct_images"):
+    for place in ("attractors.solve", "dictionary.certify_points", "reconstruct.reconstruct_images"):
         monkeypatch.setattr(f"jobs.stages.{place}", lambda *_, **__: pytest.fail("all is there already"))
     Stages(run).all()
 
 
 def test_another_run_or_folder_is_refused(run, settings, tmp_path):
     Stages(run).attractors()
-    changed = parse_config({**settings, "seeds": {"count": 10, "seed": 4}})
+    changed = parse_config({**settings, "seeds": {**settings["seeds"], "seed": 4}})
     with pytest.raises(UserError, match=r"differs in seeds.seed: 3 there, 4 now"):
         RunDirectory.create(run.path, changed)
     assert RunDirectory.create(run.path, parse_config(settings)).config == run.config
@@ -161,7 +161,9 @@ def forge(file):
 
 def test_damaged_and_foreign_files_are_named_and_computed_again(run, settings, tmp_path, caplog):
     whole = Stages(run).all()
-    other = RunDirectory.create(tmp_path / "other", parse_config({**settings, "seeds": {"count": 10, "seed": 4}}))
+    other = RunDirectory.create(
+        tmp_path / "other", parse_config({**settings, "seeds": {**settings["seeds"], "seed": 4}})
+    )
     Stages(other).attractors()
     shards = sorted(run.path.glob("attractors/*.safetensors"))
     before = [read_tensors(file)[1]["sha256"] for file in shards]
@@ -283,3 +285,38 @@ def test_one_step_is_the_first_application(run):
 
     again = iterate(stages.job.f, gaussian_starts(3, range(10), (4, 4, 4)), max_steps=1)
     assert torch.allclose(stages.end_points().first, again.end, atol=1e-5)
+
+
+WANDERING = '''
+import torch
+
+class Logistic:
+    """z <- 3.9 z (1 - z) of |z| folded into [0, 1]: chaos, with a Lyapunov exponent of about 0.5."""
+    def decode(self, z):
+        z = (z.abs() % 1)
+        return torch.nn.functional.interpolate(3.9 * z * (1 - z), scale_factor=4)
+
+    def encode(self, x):
+        return torch.nn.functional.avg_pool2d(x, 4)
+
+def load():
+    return Logistic()
+'''
+
+
+def test_starts_that_wander_get_exponents_and_the_report_says_so(tmp_path):
+    (tmp_path / "logistic.py").write_text(WANDERING)
+    settings = {
+        "model": {"source": f"python:{tmp_path}/logistic.py:load", "device": "cpu"},
+        "resolution": 8,
+        "seeds": {"count": 12},
+        "solver": {"max_steps": 60, "exponents": 5},
+    }
+    report = Stages(RunDirectory.create(tmp_path / "run", parse_config(settings))).all()
+    found = report["solver"]["wandering"]
+    assert (found["n"], found["examined"], found["sensitive"]) == (12, 5, 5)
+    assert 0.3 < found["exponent"] < 0.8  # the largest of twelve coordinates' finite-time exponents, about 0.5
+    # The slope 3.9 (1 - 2 z) of a mean of sixteen equal pixels, at the largest of twelve coordinates.
+    assert 1 < found["spectral_radius"]["median"] <= 3.9
+    assert "12 wandered until the limit of 60 steps (Lyapunov exponent 0." in report["summary"][0]
+    assert any("Only 0 of 12 atoms are certified attractors" in warning for warning in report["warnings"])

@@ -141,7 +141,11 @@ def load():
 def test_ranks_are_balanced_when_starts_take_very_different_numbers_of_steps(own, tmp_path, start):
     (tmp_path / "own.py").write_text(SKEWED)
     settings = yaml.safe_load(own.read_text())
-    settings |= {"seeds": {"count": 60, "seed": 3}, "solver": {"max_steps": 400, "batch_size": 1}, "datasets": {}}
+    settings |= {
+        "seeds": {"count": 60, "seed": 3, "shard_size": 1},
+        "solver": {"max_steps": 400, "batch_size": 1},
+        "datasets": {},
+    }
     own.write_text(yaml.safe_dump(settings))
     out = tmp_path / "out"
     start(own, "--out", out, "--stage", "attractors", ranks=3).wait()

@@ -39,6 +39,7 @@ class Run:
     five_percent: int = 3
     name: str = "photos"
     poison: float | None = None
+    plain_same: int = 1
 
     def frame(self) -> pd.DataFrame:
         rng = np.random.default_rng(0)
@@ -104,6 +105,7 @@ class Run:
             "end": np.zeros((n, 4, 4, 4), np.float32),
             "outcome": outcome,
             "steps": np.where(outcome == 2, 500, 20 + np.arange(n)).astype(np.int64),
+            "evaluations": np.where(outcome == 2, 501, 22 + np.arange(n)).astype(np.int64),
             "residual": np.where(outcome == 3, np.inf, np.where(outcome == 0, 1e-6, 0.04)).astype(np.float32),
             "period": np.where(outcome == 1, 2, 0).astype(np.int64),
         }
@@ -131,7 +133,23 @@ class Run:
             "residual": np.full(m, 1e-6),
             "spectral_radius": np.where(certificate == -1, np.nan, np.where(certificate == 1, 0.9, 1.3)),
             "certificate": certificate,
+            "settled": np.minimum(np.array(self.basin), 2),
+            "radius_error": np.where(certificate == -1, np.nan, 0.01),
+            "spectral_norm": np.where(certificate == -1, np.nan, 1.4),
+            "norm_error": np.where(certificate == -1, np.nan, 0.02),
+            "products": np.where(certificate == -1, 0, 60),
+            "predicted_steps": np.where(certificate == 1, 77.7, np.nan),
+            "plain_steps": np.where(certificate == 1, 70, -1),
+            "plain_same": np.array([self.plain_same, *[-1] * (m - 1)][:m]),
         }
+        wandering = {
+            "index": np.flatnonzero(np.array(self.outcome) == 2),
+            "exponent": np.full(self.outcome.count(2), 0.02),
+            "error": np.full(self.outcome.count(2), 0.005),
+            "spectral_radius": np.full(self.outcome.count(2), 1.3),
+            "radius_error": np.full(self.outcome.count(2), 0.01),
+        }
+        save_file(wandering, run / "wandering.safetensors")
         save_file(tensors, run / "dictionary.safetensors", {"summary": json.dumps(stated)})
         images = np.random.default_rng(4).integers(0, 256, (m, 3, SIDE, SIDE), dtype=np.uint8)
         save_file({"images": images}, run / "gallery.safetensors")

@@ -28,15 +28,14 @@ def test_eight_attractors():
 
 
 def test_a_saddle_is_not_an_attractor():
-    # Starts on the axis z_1 = 0 run to a point that repels in z_1: fixed, and no attractor.
+    # The second coordinate drops to 0 from everywhere, and is driven away from there: fixed, and no attractor.
     def f(z: torch.Tensor) -> torch.Tensor:
-        return torch.stack([torch.tanh(2 * z[:, 0]) * 0 + 1, torch.zeros_like(z[:, 1]) + 2 * z[:, 1] * 0], 1) + (
-            torch.stack([torch.zeros_like(z[:, 0]), 1.5 * (z[:, 1] - z[:, 1].detach())], 1)
-        )
+        first, second = torch.ones_like(z[:, 0]) + 0 * z[:, 0], 1.5 * z[:, 1]
+        return torch.stack([first, torch.where(second.abs() < 1e-2, second, 0 * second)], 1)
 
     _, dictionary = find_attractors(f, (2,), seeds=SeedConfig(count=8))
     assert dictionary.certificate.tolist() == [0]
-    assert dictionary.spectral_radius.item() > 1.4
+    assert abs(dictionary.spectral_radius.item() - 1.5) <= dictionary.radius_error.item() + 1e-9
 
 
 def test_points_that_did_not_converge_are_not_attractors():
@@ -52,3 +51,24 @@ def test_only_so_many_certificates_as_asked_for():
         double_wells, (3,), seeds=SeedConfig(count=100), solver=SolverConfig(certificates=3)
     )
     assert dictionary.certificate.tolist() == [1] * 3 + [-1] * 5
+
+
+def test_predicted_against_plain_steps():
+    """A linear map: Proposition A.9 is exact, and the accelerated run is checked by a plain one."""
+    basis = torch.linalg.qr(torch.randn(30, 30, generator=torch.Generator().manual_seed(0)))[0]
+    matrix = basis @ torch.diag(torch.linspace(0.2, 0.95, 30)) @ basis.T
+    fixed = torch.randn(30, generator=torch.Generator().manual_seed(1))
+
+    def f(z: torch.Tensor) -> torch.Tensor:
+        return fixed + (z - fixed) @ matrix.T
+
+    ends, found = find_attractors(f, (30,), seeds=SeedConfig(count=20), solver=SolverConfig(plain_checks=1))
+    assert found.certificate.tolist() == [1]
+    assert ends.steps[found.leader.item()] < found.plain_steps.item()
+    assert found.plain_same.tolist() == [1]
+    # Only the part of the start along the slowest direction goes that slowly.
+    assert 0 <= found.predicted_steps.item() - found.plain_steps.item() < 60
+    plainly = SolverConfig(accelerate=False, far_precision="float32")
+    _, plain = find_attractors(f, (30,), seeds=SeedConfig(count=20), solver=plainly)
+    assert plain.plain_steps.tolist() == plain.steps.tolist() == found.plain_steps.tolist()
+    assert plain.plain_same.tolist() == [-1]

@@ -1,0 +1,141 @@
+"""Tail acceleration: extrapolation where a row is in its linear regime, verified by plain steps.
+
+Where f is as good as linear, the residuals r_i = f(z_i) - z_i of plain steps span a Krylov space, and the combination
+sum_i g_i f(z_i), sum_i g_i = 1, with the smallest ||sum_i g_i r_i|| is the best guess at the fixed point (reduced rank
+extrapolation; Anderson mixing with restarts is the same). A guess is made only where
+
+- the residual has fallen to ``START`` of the first, and falls at a steady rate below 1;
+- the same residuals, taken as a linear recurrence, have no mode that grows: near a saddle the plain iteration turns
+  away in the end, and an extrapolation would fall into it;
+- the combination promises at most ``GAIN`` of the residual;
+- the guess is not further than ``REACH`` times what plain steps at that rate would still go.
+
+It is kept only where f itself, evaluated there, confirms it; otherwise the row goes back to where it was, and the next
+guess waits twice as long. A row that was extrapolated converges only after ``CALM`` plain steps with falling residuals.
+
+| state | meaning | shape |
+|---|---|---|
+| points, residuals | f(z_i) and r_i of the last plain steps, newest first | (n, DEPTH + 1, d) |
+| depth | how many of these there are | (n,) |
+| rate | residual over the one before | (n,) |
+| before | the residual before, squared | (n,) |
+| trial | z is a guess | (n,) |
+| back, bar | where to go if it fails; the squared residual that it must stay below | (n, ...), (n,) |
+| pause, rest | steps that the next guess waits after a failure; and still has to wait | (n,) |
+| calm | plain steps with falling residuals since the last guess; large where there was none | (n,) |
+"""
+
+import torch
+from torch import Tensor
+
+from probe.dynamics.flow import State, per_row
+
+DEPTH = 4
+START = 0.02
+GAIN = 0.3
+REACH = 2.0
+STEADY = 0.05
+"""Largest change of the rate from step to step."""
+CALM = 2
+UNTOUCHED = 1 << 20
+LONGEST_PAUSE = 64
+
+
+def fresh(z: Tensor) -> State:
+    """The state of rows that begin at z."""
+    n, d = len(z), z[0].numel()
+    zero = torch.zeros(n, dtype=torch.long, device=z.device)
+    history = torch.zeros((n, DEPTH + 1, d), dtype=z.dtype, device=z.device)
+    return {
+        "points": history,
+        "residuals": history.clone(),
+        "depth": zero,
+        "rate": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
+        "before": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
+        "trial": torch.zeros(n, dtype=torch.bool, device=z.device),
+        "back": z.clone(),
+        "bar": torch.zeros(n, dtype=z.dtype, device=z.device),
+        "pause": torch.full_like(zero, DEPTH),
+        "rest": zero.clone(),
+        "calm": torch.full_like(zero, UNTOUCHED),
+    }
+
+
+def judge(state: State, residual: Tensor) -> Tensor:
+    """Compare guesses with their bars; true (n,) where a guess failed. To be called first in a step."""
+    trial = state["trial"]
+    failed = trial & ~(residual < state["bar"])  # NaN fails
+    kept = trial & ~failed
+    depth, eps = state["depth"], torch.finfo(residual.dtype).eps
+    state["depth"] = depth.masked_fill(trial, 0)
+    state["rest"] = torch.where(failed, state["pause"], (state["rest"] - 1).clamp(min=0))
+    state["pause"] = torch.where(failed, (2 * state["pause"]).clamp(max=LONGEST_PAUSE), state["pause"])
+    # Where the residual is rounding, it need not fall.
+    rounding = residual < (16 * eps) ** 2 * state["z"].flatten(1).square().sum(1)
+    rising = ~trial & (residual > state["before"]) & ~rounding & (state["calm"] < UNTOUCHED)
+    state["calm"] = (state["calm"] + 1).masked_fill(kept | rising, 0)
+    return failed
+
+
+def propose(state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
+    """The next point of each row (n, ...): y = f(z), a guess, or the way back from one that failed."""
+    z = state["z"]
+    r = (y - z).flatten(1)
+    push = ~failed
+    for name, newest in (("points", y.flatten(1)), ("residuals", r)):
+        shifted = torch.cat([newest[:, None], state[name][:, :-1]], 1)
+        state[name] = torch.where(push[:, None, None], shifted, state[name])
+    plain = push & ~state["trial"]
+    state["depth"] = state["depth"] + push
+    rate = torch.where(plain, (residual / state["before"]).sqrt(), torch.inf)
+    even = (rate < 1) & ((rate - state["rate"]).abs() < STEADY)
+    state["rate"], state["before"] = rate, torch.where(failed, torch.inf, residual)
+    ready = even & (state["depth"] > DEPTH) & (state["rest"] == 0) & (residual >= tolerance)
+    ready &= residual < START**2 * state["residual0"]
+    guess, promise = _extrapolate(state)
+    left = residual.sqrt() * rate / (1 - rate)
+    ready &= _modes_decay(state)
+    ready &= (promise < GAIN**2 * residual) & ((guess - y.flatten(1)).norm(dim=1) < REACH * left)
+    state["trial"] = ready
+    state["bar"] = torch.minimum(2 * rate.new_tensor(GAIN), rate) ** 2 * residual
+    state["back"] = torch.where(per_row(failed, z), state["back"], y)
+    following = torch.where(per_row(failed, z), state["back"], y)
+    return torch.where(per_row(ready, z), guess.view_as(z), following)
+
+
+def _extrapolate(state: State) -> tuple[Tensor, Tensor]:
+    """The guess (n, d), and the squared residual that it promises (n,)."""
+    points, residuals = state["points"], state["residuals"]
+    difference = residuals[:, 1:] - residuals[:, :1]
+    weights = -_coefficients(difference, residuals[:, 0], 1e-10)
+    weights = weights.to(points)
+    guess = points[:, 0] + (weights * (points[:, 1:] - points[:, :1])).sum(1)
+    promise = (residuals[:, 0] + (weights * difference).sum(1)).square().sum(1)
+    return guess, promise
+
+
+def _modes_decay(state: State) -> Tensor:
+    """Whether r_t = c_1 r_{t-1} + ... + c_m r_{t-m}, fitted to the residuals, has all roots in the unit circle (n,).
+
+    Least squares of small norm keep the roots that belong to no mode inside (Kumaresan 1983). Whether all are inside is
+    told without computing them: by the Schur-Cohn recursion, all of whose reflection coefficients must be below 1.
+    """
+    residuals = state["residuals"]
+    c = _coefficients(residuals[:, 1:], residuals[:, 0], 1e-14)[:, :, 0]
+    a = torch.cat([torch.ones_like(c[:, :1]), -c], 1)
+    inside = torch.ones(len(a), dtype=torch.bool, device=a.device)
+    for degree in range(DEPTH, 0, -1):
+        k = a[:, degree : degree + 1]
+        inside &= k[:, 0].abs() < 1  # NaN is not inside
+        a = (a - k * a.flip(1))[:, :degree] / (1 - k * k)
+    return inside
+
+
+def _coefficients(rows: Tensor, target: Tensor, ridge: float) -> Tensor:
+    """c (n, m, 1) of the smallest ||target - sum_i c_i rows_i||, with a ridge relative to the rows (n, m, d)."""
+    basis = rows.double()
+    gram = basis @ basis.mT
+    diagonal = gram.diagonal(dim1=1, dim2=2)
+    diagonal.add_((ridge * diagonal.mean(1) + torch.finfo(torch.float64).tiny)[:, None])
+    # solve_ex, since solve makes the host wait for the device to look for singular matrices.
+    return torch.linalg.solve_ex(gram, basis @ target.double()[:, :, None])[0]

@@ -1,0 +1,137 @@
+"""A batch of constant size through which starts flow: a row that has ended leaves, a waiting one takes its place."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+"""What is known of n rows, by name; n is the first dimension of every tensor."""
+
+
+@dataclass
+class Group:
+    """Some rows: the numbers of their starts, and their state."""
+
+    starts: list[int]
+    state: State
+
+    def take(self, rows: list[int]) -> "Group":
+        """These rows alone."""
+        device = next(iter(self.state.values())).device
+        index = torch.tensor(rows, dtype=torch.long)
+        index = index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index
+        return Group([self.starts[row] for row in rows], {k: v.index_select(0, index) for k, v in self.state.items()})
+
+    @staticmethod
+    def join(groups: "list[Group]") -> "Group":
+        """The rows of several groups behind each other."""
+        if len(groups) == 1:
+            return groups[0]
+        names = groups[0].state
+        return Group(
+            [start for group in groups for start in group.starts],
+            {name: torch.cat([group.state[name] for group in groups]) for name in names},
+        )
+
+
+def flow(
+    waiting: Iterator[Group],
+    size: int,
+    advance: Callable[[State], None],
+    *,
+    lag: int = 0,
+    steady: bool = False,
+    on_step: Callable[[list[int]], None] | None = None,
+) -> Iterator[Group]:
+    """Advance ``size`` rows at a time until each has ended; yields them as they end.
+
+    Args:
+        waiting: groups of rows, taken when there is room.
+        advance: one step of all rows of a state, in place; ``ended`` (n,) says which need no further one.
+        lag: look at ``ended`` as it was so many steps ago, so that the host need not wait for the device. Rows that
+            have ended in the meantime are advanced a few times for nothing; ``advance`` must leave them as they are.
+        steady: keep the number of rows, or halve it, where nothing is waiting any more (for compiled maps); otherwise
+            it shrinks to those that are still running.
+        on_step: called after each step with the starts that are in the batch.
+    """
+    queue, flags = _Queue(waiting), _Flags(lag)
+    batch = queue.take(size)
+    gone: set[int] = set()
+    while batch is not None:
+        advance(batch.state)
+        ended = (flags.look(batch.state["ended"], batch.starts) & set(batch.starts)) - gone
+        if on_step is not None:
+            on_step(batch.starts)
+        if not ended:
+            continue
+        yield batch.take([row for row, start in enumerate(batch.starts) if start in ended])
+        gone |= ended
+        left = [row for row, start in enumerate(batch.starts) if start not in gone]
+        more = queue.take(size - len(left))
+        if steady and len(left) and len(left) + (len(more.starts) if more else 0) < size:
+            padding = [row for row, start in enumerate(batch.starts) if start in gone]
+            left += padding[: _rounded(len(left), size) - len(left)]
+        else:
+            gone.clear()
+        parts = [batch.take(left)] if left else []
+        batch = Group.join(parts + ([more] if more else [])) if parts or more else None
+
+
+def _rounded(rows: int, size: int) -> int:
+    """The smallest of size, size / 2, size / 4, ... that holds so many rows."""
+    while size // 2 >= rows:
+        size //= 2
+    return size
+
+
+class _Queue:
+    """Groups cut to measure."""
+
+    def __init__(self, groups: Iterator[Group]):
+        self.groups, self.rest = groups, deque[Group]()
+
+    def take(self, count: int) -> Group | None:
+        """Up to so many rows; None where nothing is left."""
+        parts: list[Group] = []
+        while count > 0:
+            group = self.rest.popleft() if self.rest else next(self.groups, None)
+            if group is None:
+                break
+            if len(group.starts) > count:
+                self.rest.append(group.take(list(range(count, len(group.starts)))))
+                group = group.take(list(range(count)))
+            parts.append(group)
+            count -= len(group.starts)
+        return Group.join(parts) if parts else None
+
+
+class _Flags:
+    """Flags of a device, read some steps later: by then they have been copied, and the host need not wait."""
+
+    def __init__(self, lag: int):
+        self.lag, self.pending = lag, deque[tuple[Tensor, list[int], torch.cuda.Event | None]]()
+
+    def look(self, flags: Tensor, starts: list[int]) -> set[int]:
+        """Take the flags of this step; the starts that were flagged ``lag`` steps ago."""
+        copy, event = flags, None
+        if flags.device.type == "cuda":
+            copy = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True).copy_(flags, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+        elif self.lag:
+            copy = flags.clone()
+        self.pending.append((copy, starts, event))
+        if len(self.pending) <= self.lag:
+            return set()
+        copy, starts, event = self.pending.popleft()
+        if event is not None:
+            event.synchronize()
+        return {start for start, flag in zip(starts, copy.tolist(), strict=True) if flag}
+
+
+def per_row(flags: Tensor, z: Tensor) -> Tensor:
+    """Flags (n,) in a shape that goes with z (n, ...)."""
+    return flags.view(-1, *[1] * (z.ndim - 1))

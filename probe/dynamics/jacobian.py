@@ -1,0 +1,111 @@
+"""Products with the Jacobian J_f at many points at once; f takes each row by itself, so one pass serves all rows."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from probe.dynamics.memory import Fitting
+from probe.dynamics.precision import full_float32
+
+AGREEMENT = 0.1
+"""Largest relative difference between a product and finite differences."""
+SCALES = (1e-2, 1e-3, 1e-4)
+"""Lengths of finite differences, relative to the norm of the point: one of them must agree."""
+
+
+class Jacobian:
+    """J_f at n points.
+
+    Products are taken in forward mode; where an operation of f has none, in reverse mode twice, which costs a little
+    more (group norm after attention, as in Stable Diffusion's autoencoder, is such a case).
+
+    Args:
+        f: maps (n, ...) to the same shape, each row by itself.
+        z: the points (n, ...).
+    """
+
+    def __init__(self, f: Callable[[Tensor], Tensor], z: Tensor):
+        self.f, self.z = f, z
+        self._forward = Fitting(lambda z, v: torch.func.jvp(f, (z,), (v,)))
+        self._backward = Fitting(lambda z, u: torch.func.vjp(f, z)[1](u)[0])
+        self._value = Fitting(f)
+
+    def times(self, v: Tensor) -> Tensor:
+        """J v for v of the shape of z."""
+        return self.step(v)[1]
+
+    def step(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """f(z) and J v."""
+        with _exact():
+            try:
+                return self._forward(self.z, v.to(self.z))
+            except torch.OutOfMemoryError:
+                raise
+            except (NotImplementedError, RuntimeError):
+                if self._forward.function is self._twice_backward:
+                    raise
+                self._forward.function = self._twice_backward
+            return self._forward(self.z, v.to(self.z))
+
+    def transposed_times(self, u: Tensor) -> Tensor:
+        """J^T u for u of the shape of z."""
+        with _exact():
+            return self._backward(self.z, u.to(self.z))
+
+    def take(self, rows: Tensor) -> "Jacobian":
+        """J at some of the points (indices)."""
+        return self.at(self.z[rows])
+
+    def at(self, z: Tensor) -> "Jacobian":
+        """J of the same f at other points; what was learned of memory and of modes stays."""
+        other = copy.copy(self)
+        other.z = z
+        return other
+
+    @torch.no_grad()
+    def agrees(self) -> Tensor:
+        """Whether J v is what finite differences of f say, for one random v (n,).
+
+        It is not where ``torch.no_grad`` or ``detach`` inside f hides a dependence, a quantiser lets gradients pass, or
+        f has no derivative.
+        """
+        v = directions(self.z)
+        try:
+            product = self.times(v).flatten(1).double()
+        except torch.OutOfMemoryError:
+            raise
+        except (NotImplementedError, RuntimeError):
+            return torch.zeros(len(v), dtype=torch.bool, device=v.device)
+        length = self.z.flatten(1).norm(dim=1).clamp(min=1e-3)
+        agreed = torch.zeros(len(v), dtype=torch.bool, device=v.device)
+        for scale in SCALES:
+            h = (scale * length).view(-1, *[1] * (v.ndim - 1))
+            with full_float32():
+                there, back = self._value(self.z + h * v), self._value(self.z - h * v)
+            slope = ((there - back).double() / (2 * h)).flatten(1)
+            rounding = 10 * torch.finfo(v.dtype).eps * there.flatten(1).norm(dim=1).double() / h.flatten()
+            size = torch.maximum(product.norm(dim=1), slope.norm(dim=1))
+            agreed |= (product - slope).norm(dim=1) <= AGREEMENT * size + rounding
+        return agreed
+
+    def _twice_backward(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """J v as the derivative of u -> J^T u, which is linear, in the direction v."""
+        y, back, *_ = torch.func.vjp(self.f, z)
+        return y, torch.func.vjp(lambda u: back(u)[0], torch.zeros_like(y))[1](v)[0]
+
+
+def directions(z: Tensor) -> Tensor:
+    """A random unit vector, the same for each row of z (n, ...): no result depends on what is computed together."""
+    v = torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return (v / v.norm()).to(z).expand_as(z).contiguous()
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Fused attention has no forward derivative; its plain form has."""
+    with full_float32(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+        yield

@@ -1,0 +1,57 @@
+"""Starts that do not settle: sensitive to where they begin, or merely slow? The largest Lyapunov exponent tells."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from probe.dynamics.jacobian import Jacobian, directions
+
+TRANSIENT = 20
+"""Steps in which the direction aligns itself before growth is counted."""
+BLOCKS = 8
+"""Parts of the trajectory whose means give the standard error."""
+
+
+@dataclass
+class Exponents:
+    """Of n trajectories; float64 on the CPU.
+
+    Attributes:
+        value: largest finite-time Lyapunov exponent, per step: the mean of log ||J v|| along the trajectory. Positive:
+            neighbouring trajectories separate; about zero or negative: the trajectory is slow. NaN where it left the
+            finite, or f has no derivative.
+        error: standard error over parts of the trajectory.
+        end: where the trajectory arrived (n, ...), in the type of the points.
+    """
+
+    value: Tensor
+    error: Tensor
+    end: Tensor
+
+
+@torch.no_grad()
+def lyapunov_exponents(f: Callable[[Tensor], Tensor], z: Tensor, *, steps: int = 80) -> Exponents:
+    """The largest finite-time Lyapunov exponent of trajectories that go on from z (n, ...), in units of 1 / step.
+
+    A tangent vector is carried along by Jacobian-vector products and kept at length 1 (Benettin et al. 1980); growth is
+    counted after ``TRANSIENT`` steps, for ``steps`` more.
+    """
+    v, growth, jacobian = directions(z), [], Jacobian(f, z)
+    usable = jacobian.agrees()
+    if not bool(usable.any()):
+        nan = torch.full((len(z),), torch.nan, dtype=torch.float64)
+        return Exponents(nan, nan.clone(), z)
+    for step in range(TRANSIENT + steps):
+        z, w = jacobian.at(z).step(v)
+        length = torch.linalg.vector_norm(w.flatten(1).double(), dim=1)
+        if step >= TRANSIENT:
+            growth.append(length.log())
+        v = w / length.to(w).view(-1, *[1] * (z.ndim - 1))
+    logs = torch.stack(growth, 1)
+    means = torch.stack([part.mean(1) for part in logs.chunk(BLOCKS, 1)], 1)
+    error = means.std(1) / means.shape[1] ** 0.5
+    finite = usable & torch.isfinite(logs).all(1)
+    nan = torch.full_like(error, torch.nan)
+    return Exponents(torch.where(finite, logs.mean(1), nan).cpu(), torch.where(finite, error, nan).cpu(), z)

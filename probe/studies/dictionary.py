@@ -1,0 +1,269 @@
+"""Data-free weight probing: from end points to a dictionary whose atoms carry certificates (paper, Sections 3, 4.1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from probe.config import DictionaryConfig, SeedConfig, SolverConfig
+from probe.dictionary import count_by_euclid, merge_by_cosine, unit_rows
+from probe.dynamics import (
+    Certificates,
+    EndPoints,
+    Estimate,
+    Jacobian,
+    Outcome,
+    certify,
+    gaussian_starts,
+    iterate,
+    spectral_radius,
+)
+from probe.dynamics.certificate import NO, UNDECIDED, YES
+from probe.dynamics.iterate import Map
+from probe.dynamics.latent_map import in_type
+from probe.errors import UserError
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """Distinct end points, largest basin first. Tensors have m rows, on the CPU.
+
+    Attributes:
+        atoms: unit-norm end points (m, d), float32.
+        ends: the end points themselves (m, *latent shape).
+        leader: the index of the start that ended there.
+        basin: starts merged into the atom, that one included.
+        settled: those of them that converged.
+        outcome, steps, residual: of that start; the residual recomputed where there is a certificate.
+        spectral_radius, radius_error, spectral_norm, norm_error, products: as in ``Certificates``; NaN and 0 where
+            there is none.
+        certificate: 1 attractor (residual below tolerance, spectral radius below 1), 0 no attractor, -1 undecided.
+        predicted_steps: log(eps / ||z0 - z*||) / log(rho), the steps from the leader's start z0 to the tolerance if f
+            were linear with this spectral radius everywhere (Proposition A.9); eps = sqrt(tolerance) / (1 - rho), the
+            distance at which the residual reaches it. NaN without a certificate.
+        plain_steps: applications of f that this start takes, all plain and in full precision; -1 if not known.
+        plain_same: 1 if it ends in the same atom then, 0 if not, -1 if that was not tried.
+        summary: counts and rules, for the report.
+    """
+
+    atoms: Tensor
+    ends: Tensor
+    leader: Tensor
+    basin: Tensor
+    settled: Tensor
+    outcome: Tensor
+    steps: Tensor
+    residual: Tensor
+    spectral_radius: Tensor
+    radius_error: Tensor
+    spectral_norm: Tensor
+    norm_error: Tensor
+    products: Tensor
+    certificate: Tensor
+    predicted_steps: Tensor
+    plain_steps: Tensor
+    plain_same: Tensor
+    summary: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Distinct end points before they are certified, largest basin first; tensors have m rows.
+
+    Attributes:
+        leader: indices of the starts that lead.
+        basin, settled: starts merged into each, and those of them that converged.
+        certify: rows (of these m) that are to be certified.
+        check: of these rows those whose start is to be iterated plainly.
+        wandering: indices of starts that did not settle, and are to get a Lyapunov exponent.
+        summary: counts and rules.
+    """
+
+    leader: Tensor
+    basin: Tensor
+    settled: Tensor
+    certify: Tensor
+    check: Tensor
+    wandering: Tensor
+    summary: dict[str, object]
+
+
+def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: DictionaryConfig) -> Merged:
+    """Merge the end points of the chosen outcomes; the converged of the largest basins are to be certified.
+
+    Args:
+        ends: one row per start, in the order of the starts.
+
+    Raises:
+        UserError: no start has one of the chosen outcomes.
+    """
+    chosen = sum((ends.outcome == Outcome[name.upper()] for name in dictionary.outcomes), torch.zeros(1)) > 0
+    rows = chosen.nonzero().squeeze(1)
+    points = ends.end[rows].flatten(1)
+    if not len(rows) or not bool(points.any()):
+        counts = ", ".join(f"{count} {name}" for name, count in ends.counts().items())
+        raise UserError(
+            f"no start can enter the dictionary: dictionary.outcomes is {list(dictionary.outcomes)}, and the starts "
+            f"ended as {counts}; allow another outcome or raise solver.max_steps."
+        )
+    # A basin in which any start converged is led by such a start: the certificate is about that point.
+    merge = merge_by_cosine(points, dictionary.cosine, priority=(ends.outcome[rows] != Outcome.CONVERGED).long())
+    leader = rows[merge.leader]
+    summary: dict[str, object] = {
+        "atoms": len(leader),
+        "rule": f"cosine > {dictionary.cosine:g}",
+        "atoms_euclidean": count_by_euclid(points, dictionary.euclidean),
+        "rule_euclidean": f"distance < {dictionary.euclidean:g} of the root mean square norm",
+        "components": merge.components,
+        "outcomes_used": list(dictionary.outcomes),
+        "starts_used": len(rows),
+    }
+    converged = (ends.outcome[leader] == Outcome.CONVERGED).nonzero().squeeze(1)[: solver.certificates]
+    wandering = (ends.outcome == Outcome.MAX_STEPS).nonzero().squeeze(1)[: solver.exponents]
+    # Where every step was plain there is nothing to check.
+    check = converged[: solver.plain_checks]
+    if not solver.accelerate and solver.far_precision == "float32":
+        check = check[:0]
+    settled = merge.member[(ends.outcome[rows] == Outcome.CONVERGED) & (merge.member >= 0)]
+    settled = torch.bincount(settled, minlength=len(leader))
+    return Merged(leader, merge.basin, settled, converged, check, wandering, summary)
+
+
+def iterate_plainly(
+    f: Map, leaders: Tensor, atoms: Tensor, *, seeds: SeedConfig, solver: SolverConfig, cosine: float
+) -> tuple[Tensor, Tensor]:
+    """Iterate starts again without acceleration, in full precision.
+
+    Args:
+        leaders: indices of the starts (k,).
+        atoms: where they ended (k, *latent shape), on the device and in the type of the iteration.
+
+    Returns:
+        ``plain_steps`` and ``plain_same`` (k,), as in ``Dictionary``.
+    """
+    if not len(leaders):
+        return torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long)
+    z0 = gaussian_starts(seeds.seed, leaders.tolist(), atoms.shape[1:]).to(atoms)
+    ends = iterate(f, z0, max_steps=solver.max_steps, tolerance=solver.tolerance, max_norm=solver.max_norm)
+    near = torch.nn.functional.cosine_similarity(ends.end.flatten(1), atoms.flatten(1)) > cosine
+    converged = ends.outcome == Outcome.CONVERGED
+    return torch.where(converged, ends.steps, UNKNOWN).cpu(), (near & converged).long().cpu()
+
+
+def assemble_dictionary(
+    ends: EndPoints,
+    merged: Merged,
+    certificates: Certificates,
+    plain: tuple[Tensor, Tensor],
+    *,
+    seeds: SeedConfig,
+    solver: SolverConfig,
+) -> Dictionary:
+    """The dictionary from the merged end points, the certificates of ``merged.certify`` in that order, and what
+    ``iterate_plainly`` found for ``merged.check``."""
+    leader, rows = merged.leader, merged.certify
+    found = Certificates.unknown(ends.residual[leader])
+    found.attractor[ends.outcome[leader] != Outcome.CONVERGED] = NO
+    for name, value in vars(found).items():
+        value[rows] = getattr(certificates, name)
+    steps, same = torch.full((2, len(leader)), UNKNOWN, dtype=torch.long)
+    if solver.far_precision == "float32":
+        plain_already = (ends.outcome[leader] == Outcome.CONVERGED) & (ends.guesses[leader] == 0)
+        steps = torch.where(plain_already, ends.steps[leader], UNKNOWN)
+    steps[merged.check], same[merged.check] = plain
+    summary = {
+        **merged.summary,
+        "certified": int((found.attractor == YES).sum()),
+        "not_attractors": int((found.attractor == NO).sum()),
+        "undecided": int((found.attractor == UNDECIDED).sum()),
+    }
+    return Dictionary(
+        atoms=unit_rows(ends.end[leader]).float(),
+        ends=ends.end[leader],
+        leader=leader,
+        basin=merged.basin,
+        settled=merged.settled,
+        outcome=ends.outcome[leader],
+        steps=ends.steps[leader],
+        residual=found.residual,
+        spectral_radius=found.spectral_radius,
+        radius_error=found.radius_error,
+        spectral_norm=found.spectral_norm,
+        norm_error=found.norm_error,
+        products=found.products,
+        certificate=found.attractor,
+        predicted_steps=_predicted_steps(ends.end[leader], leader, found.spectral_radius, seeds, solver),
+        plain_steps=steps,
+        plain_same=same,
+        summary=summary,
+    )
+
+
+def _predicted_steps(points: Tensor, leader: Tensor, radius: Tensor, seeds: SeedConfig, solver: SolverConfig) -> Tensor:
+    """Proposition A.9 for each atom (m,); NaN where the radius is unknown or does not contract."""
+    predicted = torch.full((len(leader),), torch.nan, dtype=torch.float64)
+    rows = ((radius > 0) & (radius < 1)).nonzero().squeeze(1)
+    if len(rows):
+        z0 = gaussian_starts(seeds.seed, leader[rows].tolist(), points.shape[1:])
+        distance = (points[rows] - z0).double().flatten(1).norm(dim=1)
+        rho = radius[rows]
+        eps = solver.tolerance**0.5 / (1 - rho)
+        predicted[rows] = ((eps / distance).log() / rho.log()).clamp(min=0)
+    return predicted
+
+
+def build_dictionary(
+    f: Map,
+    ends: EndPoints,
+    *,
+    seeds: SeedConfig,
+    solver: SolverConfig,
+    dictionary: DictionaryConfig,
+    device: torch.device | str = "cpu",
+) -> Dictionary:
+    """Merge the end points of the chosen outcomes and certify the atoms, largest basins first.
+
+    Args:
+        f: the latent map, for the certificates.
+        ends: one row per start, in the order of the starts; ``seeds`` says which they are.
+
+    Raises:
+        UserError: no start has one of the chosen outcomes.
+    """
+    merged = merge_end_points(ends, solver=solver, dictionary=dictionary)
+    certificates = certify_points(f, ends.end[merged.leader[merged.certify]].to(device), solver=solver)
+    leaders = merged.leader[merged.check]
+    plain = iterate_plainly(
+        f, leaders, ends.end[leaders].to(device), seeds=seeds, solver=solver, cosine=dictionary.cosine
+    )
+    return assemble_dictionary(ends, merged, certificates, plain, seeds=seeds, solver=solver)
+
+
+def radius_anywhere(f: Map, points: Tensor, *, solver: SolverConfig) -> Estimate:
+    """Spectral radii at points that need not be fixed (k, *latent shape): how f expands where a start was left.
+
+    NaN where f has no derivative; an end point that is not fixed is no attractor whatever its radius.
+    """
+    jacobian, found = Jacobian(f, points), Estimate.unknown(len(points))
+    rows = jacobian.agrees().nonzero().squeeze(1)
+    if len(rows):
+        some = spectral_radius(jacobian.take(rows), budget=solver.products)
+        for name, value in vars(some).items():
+            getattr(found, name)[rows.cpu()] = value
+    return found
+
+
+TOGETHER = 16
+"""Points that are certified together."""
+
+
+def certify_points(f: Map, points: Tensor, *, solver: SolverConfig) -> Certificates:
+    """Certificates of points (k, *latent shape), in their own type or in ``solver.certificate_dtype``."""
+    dtype = torch.float64 if solver.certificate_dtype == "float64" else points.dtype
+    with in_type(f, dtype):
+        parts: Sequence[Tensor] = points.to(dtype).split(TOGETHER)
+        found = [certify(f, part, tolerance=solver.tolerance, budget=solver.products) for part in parts]
+    return Certificates.concatenate(found)
