@@ -6,8 +6,8 @@ import typer
 
 from jobs.worker import guarded
 from probe import __version__
+from probe.cli import bench, stages, status, submit
 from probe.cli import run as run_command
-from probe.cli import stages, status, submit
 from probe.cli.train_embedded import train_embedded
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(stages.report)
 app.command()(submit.submit)
 app.command()(status.status)
 app.command()(submit.cancel)
+app.add_typer(bench.app, name="bench")
 app.command("train-embedded")(train_embedded)
 
 

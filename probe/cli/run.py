@@ -3,8 +3,12 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probe.cli.options import ConfigFile, Json, Out, Overrides
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def run(config: ConfigFile, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
@@ -31,10 +35,13 @@ def show(report: dict, as_json: bool) -> None:
     if not report["datasets"]:
         print("\n".join(report["summary"]))
         return
-    from rich.console import Console
-
     from probe.report import five_percent_table
 
-    # Where stdout is a file, rich would fold the table at 80 columns.
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(five_percent_table(report))
+    console().print(five_percent_table(report))
+
+
+def console() -> "Console":
+    """stdout; where it is a file, rich would fold tables at 80 columns."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160)

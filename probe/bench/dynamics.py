@@ -1,0 +1,203 @@
+"""How fast certified attractors are found: ours against a plain loop and against torchdeq, from the same starts.
+
+| contender | what it does |
+|---|---|
+| plain loop | z <- f(z) for all rows at once until the slowest has stopped, as the paper and its replications do |
+| torchdeq fixed_point_iter | the same in a library for deep equilibrium models, which keeps each row's best point |
+| torchdeq anderson | its Anderson acceleration, with its defaults |
+| probe | ``solve``, with the configuration's settings |
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from probe.config import Config
+from probe.dictionary import merge_by_cosine
+from probe.dynamics import EndPoints, LatentMap, apply, certify, gaussian_starts
+from probe.dynamics.certificate import YES
+from probe.dynamics.precision import full_float32
+from probe.studies.attractors import batches, iteration, solve
+
+Solver = Callable[["Counted", Tensor], Tensor]
+
+
+class Counted:
+    """A map that counts the rows that it is given."""
+
+    def __init__(self, f: Callable[[Tensor], Tensor]):
+        self.f, self.rows = f, 0
+
+    def __call__(self, z: Tensor) -> Tensor:
+        self.rows += len(z)
+        return self.f(z)
+
+
+@dataclass
+class Measured:
+    """One contender.
+
+    Attributes:
+        tool: its name.
+        seconds: to find the end points of all starts, the median over the repeats; certificates are not in it.
+        evaluations: rows through f, per start.
+        fixed: starts whose end point has a squared residual below the tolerance, computed again in full precision.
+        certified: of these, starts that ended in a certified attractor.
+        per_second: certified starts a second.
+        ratio: per_second over that of the plain loop, the median over the repeats; where nothing is certified, plain
+            seconds over seconds (the same starts in less time).
+        flops_share: of the peak that a matrix product reaches on this GPU in the same arithmetic; None on a CPU.
+    """
+
+    tool: str
+    seconds: float
+    evaluations: float
+    fixed: int
+    certified: int
+    per_second: float
+    ratio: float
+    flops_share: float | None = None
+
+
+def compare(
+    f: LatentMap, config: Config, latent_shape: tuple[int, ...], *, rows: int | None = None, repeats: int = 3
+) -> Iterator[Measured]:
+    """Measure all contenders in turn, ``repeats`` times, after one that is not counted; yields one row each at the end.
+
+    Args:
+        config: starts, solver and dictionary settings.
+        rows: how many rows the plain loop and torchdeq take at once; by default as many as ours.
+    """
+    device, dtype = f.autoencoder.device, f.autoencoder.dtype
+    z0 = gaussian_starts(config.seeds.seed, range(config.seeds.count), latent_shape).to(device, dtype)
+    rows = rows or iteration(config.solver, latent_shape, device).batch_size
+    contenders = _contenders(config, latent_shape, rows)
+    counted = Counted(f)
+    seconds: dict[str, list[float]] = {tool: [] for tool in contenders}
+    ends: dict[str, Tensor] = {}
+    evaluations: dict[str, float] = {}
+    f(z0[:rows])
+    for repeat in range(repeats):
+        names = list(contenders)
+        for tool in names if repeat % 2 == 0 else reversed(names):  # whoever comes later may find a warmer machine
+            counted.rows = 0
+            with torch.no_grad():
+                began = _now(device)
+                ends[tool] = contenders[tool](counted, z0)
+                seconds[tool].append(_now(device) - began)
+            evaluations[tool] = counted.rows / len(z0)
+    found = {tool: _certified(f, z, config) for tool, z in ends.items()}
+    flops, peak = (_flops(f, z0[:1]), _peak(config, device)) if device.type == "cuda" else (0.0, 0.0)
+    plain = next(iter(contenders))
+    for tool in contenders:
+        fixed, certified = found[tool]
+        paired = [a / b for a, b in zip(seconds[plain], seconds[tool], strict=True)]
+        yield Measured(
+            tool=tool,
+            seconds=statistics.median(seconds[tool]),
+            evaluations=evaluations[tool],
+            fixed=fixed,
+            certified=certified,
+            per_second=certified / statistics.median(seconds[tool]),
+            ratio=statistics.median(paired) * (certified / found[plain][1] if found[plain][1] else 1.0),
+            flops_share=flops * evaluations[tool] * len(z0) / statistics.median(seconds[tool]) / peak if peak else None,
+        )
+
+
+def _contenders(config: Config, latent_shape: tuple[int, ...], rows: int) -> dict[str, Solver]:
+    found: dict[str, Solver] = {"plain loop": lambda f, z0: torch.cat([_plain(f, z, config) for z in z0.split(rows)])}
+    try:
+        from torchdeq.solver.anderson import anderson_solver
+        from torchdeq.solver.fp_iter import fixed_point_iter
+    except ImportError:
+        pass
+    else:
+        for name, solver in (("fixed_point_iter", fixed_point_iter), ("anderson", anderson_solver)):
+            found[f"torchdeq {name}"] = _torchdeq(solver, config, rows)
+
+    def ours(f: Counted, z0: Tensor) -> Tensor:
+        seeds = config.seeds
+        parts = batches(seeds.count, seeds.shard_size)
+        solved = dict(
+            solve(
+                f,
+                latent_shape,
+                parts,
+                seed=seeds.seed,
+                solver=config.solver,
+                device=z0.device,
+                dtype=z0.dtype,
+            )
+        )
+        return EndPoints.concatenate([solved[part] for part in parts]).end.to(z0)
+
+    return {**found, "probe": ours}
+
+
+def _plain(f: Callable[[Tensor], Tensor], z: Tensor, config: Config) -> Tensor:
+    for _ in range(config.solver.max_steps):
+        y = f(z)
+        if bool(((y - z).flatten(1).square().sum(1) < config.solver.tolerance).all()):
+            return z
+        z = y
+    return z
+
+
+def _torchdeq(solver: Callable[..., tuple[Tensor, object, object]], config: Config, rows: int) -> Solver:
+    limits = {"max_iter": config.solver.max_steps, "tol": config.solver.tolerance**0.5, "stop_mode": "abs"}
+    return lambda f, z0: torch.cat([solver(f, z, **limits)[0] for z in z0.split(rows)])
+
+
+def _certified(f: LatentMap, ends: Tensor, config: Config) -> tuple[int, int]:
+    """Starts that ended at a fixed point, and those that ended at one of a certified attractor's."""
+    tolerance = config.solver.tolerance
+    with torch.no_grad(), full_float32():
+        residual = torch.cat([apply(f, z)[1] for z in ends.split(64)])
+    fixed = (residual < tolerance).nonzero().squeeze(1)
+    if not len(fixed):
+        return 0, 0
+    merge = merge_by_cosine(ends[fixed].flatten(1).float().cpu(), config.dictionary.cosine)
+    leaders = ends[fixed[merge.leader.to(ends.device)]]
+    yes = torch.cat(
+        [
+            certify(f, z, tolerance=tolerance, budget=config.solver.products, norm=False).attractor == YES
+            for z in leaders.split(16)
+        ]
+    )
+    return len(fixed), int(merge.basin[yes].sum())
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _flops(f: LatentMap, z: Tensor) -> float:
+    """Floating-point operations of f for one row; a multiply-add counts as two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        f(z)
+    return float(counter.get_total_flops())
+
+
+def _peak(config: Config, device: torch.device) -> float:
+    """Operations a second of a large matrix product on this GPU, in the arithmetic of the first part of the way."""
+    from contextlib import nullcontext
+
+    from probe.dynamics.precision import reduced
+
+    far = iteration(config.solver, (1,), device).far_precision
+    a = torch.randn(8192, 8192, device=device)
+    with reduced(far, "cuda") if far != "float32" else nullcontext(), torch.no_grad():
+        for _ in range(3):
+            a @ a
+        began = _now(device)
+        for _ in range(10):
+            a @ a
+        return 10 * 2 * 8192**3 / (_now(device) - began)
