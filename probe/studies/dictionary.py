@@ -124,9 +124,8 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
     converged = (ends.outcome[leader] == Outcome.CONVERGED).nonzero().squeeze(1)[: solver.certificates]
     wandering = (ends.outcome == Outcome.MAX_STEPS).nonzero().squeeze(1)[: solver.exponents]
     # Where every step was plain there is nothing to check.
-    check = converged[: solver.plain_checks]
-    if not solver.accelerate and solver.far_precision == "float32":
-        check = check[:0]
+    plain = not solver.accelerate and solver.far_precision == "float32"
+    check = converged[: 0 if plain else solver.plain_checks].clone()  # files hold no views
     settled = merge.member[(ends.outcome[rows] == Outcome.CONVERGED) & (merge.member >= 0)]
     settled = torch.bincount(settled, minlength=len(leader))
     return Merged(leader, merge.basin, settled, converged, check, wandering, summary)
