@@ -51,7 +51,7 @@ class SeedConfig(Strict):
 
     count: int = Field(256, ge=1)
     seed: int = Field(0, ge=0)
-    shard_size: int = Field(64, ge=1, description="starts in a file, which is what a stopped run loses at most")
+    shard_size: int = Field(32, ge=1, description="starts in a file; a stopped run loses the files that were begun")
 
 
 class SolverConfig(Strict):
@@ -74,7 +74,7 @@ class SolverConfig(Strict):
     exponents: int = Field(
         32, ge=0, description="how many starts that do not settle are examined: Lyapunov exponent, spectral radius"
     )
-    plain_checks: int = Field(16, ge=0, description="certified atoms whose start is iterated again, plainly")
+    plain_checks: int = Field(16, ge=0, description="starts that are iterated again, plainly, to see where they end")
 
 
 class DictionaryConfig(Strict):

@@ -27,9 +27,18 @@ def find_end_points(job: Job) -> None:
         def on_step(ended: int, running: int, part: float) -> None:
             meter.update(ended + part, f"{running} running")
 
-        for indices, ends in solve(
-            f, shape, claims, seed=seeds.seed, solver=solver, device=model.device, dtype=model.dtype, on_step=on_step
-        ):
+        solved = solve(
+            f,
+            shape,
+            claims,
+            seed=seeds.seed,
+            solver=solver,
+            device=model.device,
+            dtype=model.dtype,
+            most_rows=-(-total // job.world.size),  # else the first rank would take all of a small run
+            on_step=on_step,
+        )
+        for indices, ends in solved:
             job.run.save(shard_file(indices), {"index": torch.tensor(indices), **vars(ends)}, rank=job.world.rank)
 
 

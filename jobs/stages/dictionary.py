@@ -119,14 +119,15 @@ def _merge(job: Job, ends_sha256: str) -> dict[str, int]:
     merged = merge_end_points(ends, solver=job.config.solver, dictionary=job.config.dictionary)
     wanted = {
         "certificates": merged.leader[merged.certify],
-        "checks": merged.leader[merged.check],
+        "checks": merged.check,
         "exponents": merged.wandering,
     }
-    tensors = {name: value for name, value in vars(merged).items() if name != "summary"}
+    tensors = {name: value for name, value in vars(merged).items() if isinstance(value, Tensor)}
     for kind, starts in wanted.items():
         tensors |= {f"{kind}_starts": starts.clone(), f"{kind}_points": ends.end[starts]}
     counts = {kind: len(starts) for kind, starts in wanted.items()}
-    job.run.save(MERGED_FILE, tensors, ends=ends_sha256, counts=counts, summary=merged.summary)
+    about = {"counts": counts, "summary": merged.summary, "sampled": merged.sampled}
+    job.run.save(MERGED_FILE, tensors, ends=ends_sha256, **about)
     return counts
 
 
@@ -134,7 +135,7 @@ def _assemble(job: Job, parts: list[Part], ends_sha256: str) -> None:
     ends: EndPoints = load_end_points(job)
     tensors, about = job.run.load(MERGED_FILE)
     names = ("leader", "basin", "settled", "certify", "check", "wandering")
-    merged = Merged(**{name: tensors[name] for name in names}, summary=about["summary"])
+    merged = Merged(**{name: tensors[name] for name in names}, summary=about["summary"], sampled=about["sampled"])
     found = {kind: [job.run.load(_file(part))[0] for part in parts if part[0] == kind] for kind in WORKS}
     certificates = [Certificates(**one) for one in found["certificates"]]
     empty = Certificates.unknown(torch.empty(0))

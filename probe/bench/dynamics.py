@@ -20,6 +20,7 @@ from probe.config import Config
 from probe.dictionary import merge_by_cosine
 from probe.dynamics import EndPoints, LatentMap, apply, certify, gaussian_starts
 from probe.dynamics.certificate import YES
+from probe.dynamics.memory import Fitting
 from probe.dynamics.precision import full_float32
 from probe.studies.attractors import batches, iteration, solve
 
@@ -66,7 +67,10 @@ class Measured:
 def compare(
     f: LatentMap, config: Config, latent_shape: tuple[int, ...], *, rows: int | None = None, repeats: int = 3
 ) -> Iterator[Measured]:
-    """Measure all contenders in turn, ``repeats`` times, after one that is not counted; yields one row each at the end.
+    """Measure all contenders in turn, ``repeats`` times, after a step that is not counted; one row each at the end.
+
+    All compute in full float32, since in TF32, PyTorch's default for convolutions, a plain loop need not get below the
+    tolerance at all; only ours may use less where its settings say so, and goes back for the last part.
 
     Args:
         config: starts, solver and dictionary settings.
@@ -80,12 +84,15 @@ def compare(
     seconds: dict[str, list[float]] = {tool: [] for tool in contenders}
     ends: dict[str, Tensor] = {}
     evaluations: dict[str, float] = {}
-    f(z0[:rows])
+    with torch.no_grad():
+        f(z0[:rows])
+    if config.solver.compile:
+        contenders["probe"](counted, z0)
     for repeat in range(repeats):
         names = list(contenders)
         for tool in names if repeat % 2 == 0 else reversed(names):  # whoever comes later may find a warmer machine
             counted.rows = 0
-            with torch.no_grad():
+            with torch.no_grad(), full_float32():
                 began = _now(device)
                 ends[tool] = contenders[tool](counted, z0)
                 seconds[tool].append(_now(device) - began)
@@ -109,7 +116,9 @@ def compare(
 
 
 def _contenders(config: Config, latent_shape: tuple[int, ...], rows: int) -> dict[str, Solver]:
-    found: dict[str, Solver] = {"plain loop": lambda f, z0: torch.cat([_plain(f, z, config) for z in z0.split(rows)])}
+    found: dict[str, Solver] = {
+        "plain loop": lambda f, z0: torch.cat([_plain(Fitting(f), z, config) for z in z0.split(rows)])
+    }
     try:
         from torchdeq.solver.anderson import anderson_solver
         from torchdeq.solver.fp_iter import fixed_point_iter
@@ -124,7 +133,7 @@ def _contenders(config: Config, latent_shape: tuple[int, ...], rows: int) -> dic
         parts = batches(seeds.count, seeds.shard_size)
         solved = dict(
             solve(
-                f,
+                f.f if config.solver.compile else f,  # a count inside would have to be compiled anew each time
                 latent_shape,
                 parts,
                 seed=seeds.seed,
@@ -133,7 +142,9 @@ def _contenders(config: Config, latent_shape: tuple[int, ...], rows: int) -> dic
                 dtype=z0.dtype,
             )
         )
-        return EndPoints.concatenate([solved[part] for part in parts]).end.to(z0)
+        ends = EndPoints.concatenate([solved[part] for part in parts])
+        f.rows = f.rows or int(ends.evaluations.sum())
+        return ends.end.to(z0)
 
     return {**found, "probe": ours}
 
@@ -149,7 +160,7 @@ def _plain(f: Callable[[Tensor], Tensor], z: Tensor, config: Config) -> Tensor:
 
 def _torchdeq(solver: Callable[..., tuple[Tensor, object, object]], config: Config, rows: int) -> Solver:
     limits = {"max_iter": config.solver.max_steps, "tol": config.solver.tolerance**0.5, "stop_mode": "abs"}
-    return lambda f, z0: torch.cat([solver(f, z, **limits)[0] for z in z0.split(rows)])
+    return lambda f, z0: torch.cat([solver(Fitting(f), z, **limits)[0] for z in z0.split(rows)])
 
 
 def _certified(f: LatentMap, ends: Tensor, config: Config) -> tuple[int, int]:

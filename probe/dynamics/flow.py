@@ -71,9 +71,10 @@ def flow(
         gone |= ended
         left = [row for row, start in enumerate(batch.starts) if start not in gone]
         more = queue.take(size - len(left))
-        if steady and len(left) and len(left) + (len(more.starts) if more else 0) < size:
+        rows = len(left) + (len(more.starts) if more else 0)
+        if steady and left and rows < size:
             padding = [row for row, start in enumerate(batch.starts) if start in gone]
-            left += padding[: _rounded(len(left), size) - len(left)]
+            left += padding[: _rounded(rows, size) - rows]
         else:
             gone.clear()
         parts = [batch.take(left)] if left else []

@@ -66,7 +66,8 @@ class Iteration:
     """How to iterate.
 
     Attributes:
-        max_steps: the most steps of a start (one more evaluation gives the last residual).
+        max_steps: the most steps of a start (one more evaluation gives the last residual; where an extrapolation has
+            come below the tolerance just then, the plain steps that confirm it are still taken).
         tolerance: on the squared norm of f(z) - z (paper, Section 4.1: 1e-5).
         max_norm: a row whose norm passes this has diverged.
         batch_size: rows that are iterated together.
@@ -125,26 +126,25 @@ def iterate_batches(
     ends = _Ends()
     source = ends.watch(batches, how)
     meter = _Meter(how.max_steps, on_step) if on_step else None
-    with torch.no_grad():
-        low = how.far_precision != "float32"
-        groups = _far(f, source, how) if low else source
-        for group in flow(
-            (_near_state(group, how) for group in groups),
-            how.batch_size,
-            lambda state: _near_step(f, state, how),
-            lag=_lag(how),
-            steady=how.steady,
-            on_step=meter,
-        ):
-            if meter:
-                meter.ended += len(group.starts)
-            yield from ends.put(group)
+    groups = source if how.far_precision == "float32" else _far(f, source, how)
+    for group in flow(
+        (_near_state(group, how) for group in groups),
+        how.batch_size,
+        lambda state: _near_step(f, state, how),
+        lag=_lag(how),
+        steady=how.steady,
+        on_step=meter,
+    ):
+        if meter:
+            meter.ended += len(group.starts)
+        yield from ends.put(group)
 
 
 def _lag(how: Iteration) -> int:
     return (LAG if torch.cuda.is_available() else 0) if how.lag is None else how.lag
 
 
+@torch.no_grad()
 def apply(f: Map, z: Tensor) -> tuple[Tensor, Tensor]:
     """One step: f(z) and the squared residual ||f(z) - z||^2 of z, shape (n,)."""
     y = f(z)
@@ -181,6 +181,7 @@ def _near_state(group: Group, how: Iteration) -> Group:
     return Group(group.starts, state)
 
 
+@torch.no_grad()
 def _near_step(f: Map, state: State, how: Iteration) -> None:
     """One evaluation of f for every row; rows that have ended stay as they are."""
     z, steps, running = state["z"], state["steps"], ~state["ended"]
@@ -193,7 +194,8 @@ def _near_step(f: Map, state: State, how: Iteration) -> None:
     cycling = cycles.update(state, residual, how.tolerance, running & ~failed)
     calm = state["calm"] >= acceleration.CALM if how.accelerate else torch.ones_like(running)
     outcome = _judge(y, residual, cycling, calm, how)
-    outcome = torch.where((outcome == RUNNING) & (steps >= how.max_steps), int(Outcome.MAX_STEPS), outcome)
+    limit = how.max_steps + acceleration.CALM * (residual < how.tolerance)
+    outcome = torch.where((outcome == RUNNING) & (steps >= limit), int(Outcome.MAX_STEPS), outcome)
     ends = running & ~failed & (outcome != RUNNING)
     diverged = outcome == int(Outcome.DIVERGED)
     state["outcome"] = torch.where(ends, outcome, state["outcome"])
@@ -242,6 +244,7 @@ def _far(f: Map, source: Iterator[Group], how: Iteration) -> Iterator[Group]:
         }
         return Group(group.starts, state)
 
+    @torch.no_grad()
     def step(state: State) -> None:
         z, running = state["z"], ~state["ended"]
         with reduced(how.far_precision, z.device.type):

@@ -92,11 +92,17 @@ def _extend(jacobian: Jacobian, basis: Tensor, h: Tensor, kept: list[int]) -> No
             w = w - torch.einsum("nid,ni->nd", basis[:, : j + 1], coefficients)
             h[:, : j + 1, j] += lacks * coefficients
         beta = torch.linalg.vector_norm(w, dim=1)
-        # An invariant subspace: what is left is rounding, and the vectors that follow are zero.
-        beta = torch.where(beta > 1e-12 * size, beta, 0.0)
+        # An invariant subspace: what is left is rounding of the product, and the vectors that follow are zero. Taken for
+        # a direction, it would not be orthogonal to the others, and the values would grow without bound.
+        beta = torch.where(beta > _rounding(jacobian.z.dtype) * size, beta, 0.0)
         h[:, j + 1, j] += lacks[:, 0] * beta
         following = torch.where(beta[:, None] > 0, w / beta[:, None], 0.0)
         basis[:, j + 1] = torch.where(lacks > 0, following, basis[:, j + 1])
+
+
+def _rounding(dtype: torch.dtype) -> float:
+    """Relative error of a product."""
+    return max(16 * torch.finfo(dtype).eps, 1e-12)
 
 
 @dataclass
@@ -124,7 +130,7 @@ def _restart(h: np.ndarray, dtype: torch.dtype) -> _Restart:
     top = int(np.abs(values).argmax())
     value = float(np.abs(values[top]))
     cosine = abs(np.vdot(left[:, top], right[:, top]))
-    rounding = 4 * torch.finfo(dtype).eps * np.linalg.norm(square, 2)
+    rounding = _rounding(dtype) * np.linalg.norm(square, 2)
     error = float((beta * abs(right[-1, top]) + rounding) / max(cosine, 1e-300))
     if error <= PRECISE * abs(value - 1) or error <= SHARPEST * value or beta == 0:
         return _Restart(value, error)
@@ -171,21 +177,23 @@ def spectral_norm(jacobian: Jacobian, *, budget: int = 60, precise: float = 1e-2
     The error is that of the residual, which bounds the distance to a singular value; that it is the largest follows
     from a random start only. ``budget`` counts products with J and with J^T.
     """
-    shape = jacobian.z.shape
+    tiny = torch.finfo(torch.float64).tiny
     v = directions(jacobian.z).flatten(1).double()
-    found = Estimate.unknown(len(v))
+    found, rows = Estimate.unknown(len(v)), torch.arange(len(v))
     for _ in range(budget // 2):
-        u = jacobian.times(v.view(shape))
+        u = jacobian.times(v.view(jacobian.z.shape))
         w = jacobian.transposed_times(u).flatten(1).double()
         square = u.flatten(1).double().square().sum(1)
         residual = torch.linalg.vector_norm(w - square[:, None] * v, dim=1)
         value = square.sqrt()
-        error = residual / (2 * value).clamp(min=torch.finfo(torch.float64).tiny)
-        found = Estimate(value.cpu(), error.cpu(), found.products + 2)
-        v = w / torch.linalg.vector_norm(w, dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-        if bool((found.error <= precise * found.value).all()) or not bool(torch.isfinite(found.value).any()):
+        error = residual / (2 * value).clamp(min=tiny)
+        finite = torch.isfinite(value) & torch.isfinite(error)
+        found.value[rows] = torch.where(finite, value, torch.nan).cpu()
+        found.error[rows] = torch.where(finite, error, torch.nan).cpu()
+        found.products[rows] += 2
+        left = (finite & (error > precise * value)).nonzero().squeeze(1)
+        if not len(left):
             break
-    finite = torch.isfinite(found.value)
-    return Estimate(
-        torch.where(finite, found.value, torch.nan), torch.where(finite, found.error, torch.nan), found.products
-    )
+        v = w[left] / torch.linalg.vector_norm(w[left], dim=1, keepdim=True).clamp(min=tiny)
+        rows, jacobian = rows[left.cpu()], jacobian.take(left)
+    return found

@@ -18,6 +18,8 @@ from probe.report.schema import Report
 from probe.report.summary import dictionary_label, summary, warnings
 from probe.report.verdict import RULE
 
+NEUTRAL = 1e-3
+"""A Lyapunov exponent nearer to 0 than this is that of a neutral trajectory, however small its standard error."""
 CERTIFICATES = {1: "attractor", 0: "not an attractor", -1: "undecided"}
 
 
@@ -108,14 +110,16 @@ def _wandering(found: dict[str, NDArray[Any]], n: int) -> dict[str, Any]:
     known = np.isfinite(found["exponent"])
     exponent, error = found["exponent"][known], found["error"][known]
     examined = len(exponent)
-    sensitive = int((exponent > 2 * error).sum())
+    margin = np.maximum(2 * error, NEUTRAL)
+    sensitive, slow = int((exponent > margin).sum()), int((exponent < -margin).sum())
     return {
         "n": n,
         "examined": examined,
         "exponent": float(exponent.mean()) if examined else None,
         "error": float(exponent.std(ddof=1) / examined**0.5) if examined > 1 else None,
         "sensitive": sensitive,
-        "slow": examined - sensitive,
+        "neutral": examined - sensitive - slow,
+        "slow": slow,
         "spectral_radius": spread(found["spectral_radius"]),
     }
 
@@ -139,8 +143,7 @@ def _dictionary(results: Results) -> dict[str, Any]:
             "starts": int(atoms["settled"][certificate == 1].sum()),
             **{name: spread(atoms[name]) for name in ("spectral_radius", "radius_error", "spectral_norm")},
             "products": spread(atoms["products"][atoms["products"] > 0]),
-            "plain_checked": int((atoms["plain_same"] >= 0).sum()),
-            "plain_same": int((atoms["plain_same"] == 1).sum()),
+            **{f"plain_{name}": stated[f"plain_{name}"] for name in ("checked", "same", "elsewhere")},
         },
     }
 

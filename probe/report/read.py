@@ -21,7 +21,7 @@ Arrays = dict[str, NDArray[Any]]
 COLUMNS = ("image", "id", "method", "atoms", "fraction", "atoms_used", "latent_mse", "pixel_mse")
 DICTIONARY = (
     *("leader", "basin", "settled", "outcome", "steps", "residual", "spectral_radius", "radius_error"),
-    *("spectral_norm", "norm_error", "products", "certificate", "predicted_steps", "plain_steps", "plain_same"),
+    *("spectral_norm", "norm_error", "products", "certificate", "predicted_steps", "plain_steps"),
 )
 WANDERING = ("index", "exponent", "error", "spectral_radius", "radius_error")
 EXAMPLES = ("original", "autoencoder", "attractors", "random_orthogonal")

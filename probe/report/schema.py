@@ -130,8 +130,12 @@ class Certificates(Open):
     radius_error: Spread = Field(description="estimated absolute errors of the radii")
     spectral_norm: Spread = Field(description="largest singular value of J_f: below 1, f contracts every small step")
     products: Spread = Field(description="Jacobian products spent on an atom")
-    plain_checked: int = Field(description="certified atoms whose start was iterated again, plainly in full precision")
-    plain_same: int = Field(description="of these, those that ended in the same atom")
+    plain_checked: int = Field(
+        description="converged starts, drawn at random among those with an extrapolation or a part in lower precision,"
+        " that were iterated again, plainly in full precision"
+    )
+    plain_same: int = Field(description="of these, those that converged to the same end point (by the merging rule)")
+    plain_elsewhere: int = Field(description="those that converged to another; the rest reached the step limit")
 
 
 class Wandering(Open):
@@ -141,8 +145,11 @@ class Wandering(Open):
     examined: int = Field(description="of these, those with an exponent")
     exponent: float | None = Field(description="mean over starts; null without any")
     error: float | None = Field(description="standard error of that mean; null with fewer than two")
-    sensitive: int = Field(description="exponent above 0 by two of its standard errors: neighbours separate")
-    slow: int = Field(description="the others: exponent about zero or negative")
+    sensitive: int = Field(
+        description="exponent above 0 by two of its standard errors, and by 0.001: neighbours separate"
+    )
+    neutral: int = Field(description="exponent about 0: a long cycle, a quasi-periodic orbit, or a very slow one")
+    slow: int = Field(description="exponent below 0 likewise: it would settle, given more steps")
     spectral_radius: Spread = Field(description="of the Jacobian of f at the end points examined, which are not fixed")
 
 

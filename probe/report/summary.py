@@ -31,7 +31,7 @@ def summary(report: Report) -> list[str]:
     if certificates.plain_checked:
         sentences.append(
             f"Iterated again plainly and in full precision, {certificates.plain_same} of "
-            f"{count(certificates.plain_checked, 'start')} ended in the same attractor."
+            f"{count(certificates.plain_checked, 'start')} drawn at random ended in the same point."
         )
     if report.datasets:
         images = sum(data.n_used for data in report.datasets.values())
@@ -66,7 +66,8 @@ def _exponent(report: Report) -> str:
     error = "" if wandering.error is None else f" +- {wandering.error:.2g}"
     return (
         f" (Lyapunov exponent {wandering.exponent:.2g}{error} over {wandering.examined} of them: "
-        f"{wandering.sensitive} sensitive to where they began, {wandering.slow} merely slow{_radius(report)})"
+        f"{wandering.sensitive} sensitive to where they began, {wandering.neutral} neutral, "
+        f"{wandering.slow} merely slow{_radius(report)})"
     )
 
 
@@ -90,9 +91,9 @@ def _field_warnings(report: Report) -> list[str]:
             f"({certificates.not_attractors} are not, {certificates.undecided} undecided): "
             f"the dictionary is made mostly of other end points."
         )
-    if certificates.plain_same < certificates.plain_checked:
+    if certificates.plain_elsewhere:
         found.append(
-            f"{certificates.plain_checked - certificates.plain_same} of {count(certificates.plain_checked, 'start')} "
+            f"{certificates.plain_elsewhere} of {count(certificates.plain_checked, 'start')} "
             f"ended elsewhere when iterated plainly: set solver.accelerate=false and solver.far_precision=float32."
         )
     if dictionary.largest_basin is not None and dictionary.largest_basin > TRIVIAL:

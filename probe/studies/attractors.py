@@ -1,6 +1,7 @@
 """Data-free weight probing, first half: from Gaussian noise to end points (paper, Section 4.1)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -28,12 +29,14 @@ def solve(
     solver: SolverConfig,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    most_rows: int | None = None,
     on_step: OnStep | None = None,
 ) -> Iterator[tuple[range, EndPoints]]:
     """Iterate f from the starts of several ranges of indices, as one stream; yields each range when it is done.
 
     Args:
         parts: taken one by one, when there is room in the batch.
+        most_rows: take no more rows together, so that parts are left to others.
         on_step: called after each step with (starts that have ended, rows running, their part of the way in starts).
 
     Returns:
@@ -42,7 +45,9 @@ def solve(
     device = torch.device(device)
     fitting = Fitting(torch.compile(f, dynamic=False) if solver.compile else f)
     starts = ((part, _to(device, gaussian_starts(seed, part, latent_shape).to(dtype))) for part in parts)
-    for part, ends in iterate_batches(fitting, starts, iteration(solver, latent_shape, device), on_step):
+    how = iteration(solver, latent_shape, device)
+    how = replace(how, batch_size=min(how.batch_size, most_rows or how.batch_size))
+    for part, ends in iterate_batches(fitting, starts, how, on_step):
         yield part, EndPoints(**{name: value.cpu() for name, value in vars(ends).items()})  # type: ignore[misc]
 
 

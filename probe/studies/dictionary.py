@@ -25,6 +25,8 @@ from probe.dynamics.latent_map import in_type
 from probe.errors import UserError
 
 UNKNOWN = -1
+LEADERS = 12
+"""Atoms, largest basins first, whose start is iterated plainly for the comparison with the predicted steps."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,6 @@ class Dictionary:
             were linear with this spectral radius everywhere (Proposition A.9); eps = sqrt(tolerance) / (1 - rho), the
             distance at which the residual reaches it. NaN without a certificate.
         plain_steps: applications of f that this start takes, all plain and in full precision; -1 if not known.
-        plain_same: 1 if it ends in the same atom then, 0 if not, -1 if that was not tried.
         summary: counts and rules, for the report.
     """
 
@@ -65,7 +66,6 @@ class Dictionary:
     certificate: Tensor
     predicted_steps: Tensor
     plain_steps: Tensor
-    plain_same: Tensor
     summary: dict[str, object]
 
 
@@ -77,7 +77,7 @@ class Merged:
         leader: indices of the starts that lead.
         basin, settled: starts merged into each, and those of them that converged.
         certify: rows (of these m) that are to be certified.
-        check: of these rows those whose start is to be iterated plainly.
+        check: indices of starts that are to be iterated plainly: ``sampled`` drawn at random, then leaders.
         wandering: indices of starts that did not settle, and are to get a Lyapunov exponent.
         summary: counts and rules.
     """
@@ -87,6 +87,7 @@ class Merged:
     settled: Tensor
     certify: Tensor
     check: Tensor
+    sampled: int
     wandering: Tensor
     summary: dict[str, object]
 
@@ -123,33 +124,43 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
     }
     converged = (ends.outcome[leader] == Outcome.CONVERGED).nonzero().squeeze(1)[: solver.certificates]
     wandering = (ends.outcome == Outcome.MAX_STEPS).nonzero().squeeze(1)[: solver.exponents]
-    # Where every step was plain there is nothing to check.
-    plain = not solver.accelerate and solver.far_precision == "float32"
-    check = converged[: 0 if plain else solver.plain_checks].clone()  # files hold no views
+    sample = _sample(ends, solver)
+    check = torch.cat([sample, leader[converged[:LEADERS]]]) if len(sample) else sample
     settled = merge.member[(ends.outcome[rows] == Outcome.CONVERGED) & (merge.member >= 0)]
     settled = torch.bincount(settled, minlength=len(leader))
-    return Merged(leader, merge.basin, settled, converged, check, wandering, summary)
+    return Merged(leader, merge.basin, settled, converged, check, len(sample), wandering, summary)
+
+
+def _sample(ends: EndPoints, solver: SolverConfig) -> Tensor:
+    """Converged starts whose way was not all plain, drawn at random: those at the rim of a basin among them."""
+    told = ends.outcome == Outcome.CONVERGED
+    if solver.far_precision == "float32":
+        told = told & (ends.guesses > 0)
+    rows = told.nonzero().squeeze(1)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+    return rows[order[: solver.plain_checks]]
 
 
 def iterate_plainly(
-    f: Map, leaders: Tensor, atoms: Tensor, *, seeds: SeedConfig, solver: SolverConfig, cosine: float
+    f: Map, starts: Tensor, points: Tensor, *, seeds: SeedConfig, solver: SolverConfig, cosine: float
 ) -> tuple[Tensor, Tensor]:
     """Iterate starts again without acceleration, in full precision.
 
     Args:
-        leaders: indices of the starts (k,).
-        atoms: where they ended (k, *latent shape), on the device and in the type of the iteration.
+        starts: their indices (k,).
+        points: where they ended (k, *latent shape), on the device and in the type of the iteration.
 
     Returns:
-        ``plain_steps`` and ``plain_same`` (k,), as in ``Dictionary``.
+        Steps (k,), -1 where a start did not converge; and 1 where it ended in the same point by the merging rule, 0
+        where it converged to another, -1 where it did not converge (k,).
     """
-    if not len(leaders):
+    if not len(starts):
         return torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long)
-    z0 = gaussian_starts(seeds.seed, leaders.tolist(), atoms.shape[1:]).to(atoms)
+    z0 = gaussian_starts(seeds.seed, starts.tolist(), points.shape[1:]).to(points)
     ends = iterate(f, z0, max_steps=solver.max_steps, tolerance=solver.tolerance, max_norm=solver.max_norm)
-    near = torch.nn.functional.cosine_similarity(ends.end.flatten(1), atoms.flatten(1)) > cosine
+    near = torch.nn.functional.cosine_similarity(ends.end.flatten(1), points.flatten(1)) > cosine
     converged = ends.outcome == Outcome.CONVERGED
-    return torch.where(converged, ends.steps, UNKNOWN).cpu(), (near & converged).long().cpu()
+    return tuple(torch.where(converged, value.long(), UNKNOWN).cpu() for value in (ends.steps, near))  # type: ignore
 
 
 def assemble_dictionary(
@@ -168,13 +179,17 @@ def assemble_dictionary(
     found.attractor[ends.outcome[leader] != Outcome.CONVERGED] = NO
     for name, value in vars(found).items():
         value[rows] = getattr(certificates, name)
-    steps, same = torch.full((2, len(leader)), UNKNOWN, dtype=torch.long)
+    known = torch.full((len(ends.steps),), UNKNOWN, dtype=torch.long)
     if solver.far_precision == "float32":
-        plain_already = (ends.outcome[leader] == Outcome.CONVERGED) & (ends.guesses[leader] == 0)
-        steps = torch.where(plain_already, ends.steps[leader], UNKNOWN)
-    steps[merged.check], same[merged.check] = plain
+        already = (ends.outcome == Outcome.CONVERGED) & (ends.guesses == 0)
+        known = torch.where(already, ends.steps, UNKNOWN)
+    known[merged.check] = plain[0]
+    same = plain[1][: merged.sampled]
     summary = {
         **merged.summary,
+        "plain_checked": merged.sampled,
+        "plain_same": int((same == 1).sum()),
+        "plain_elsewhere": int((same == 0).sum()),
         "certified": int((found.attractor == YES).sum()),
         "not_attractors": int((found.attractor == NO).sum()),
         "undecided": int((found.attractor == UNDECIDED).sum()),
@@ -195,8 +210,7 @@ def assemble_dictionary(
         products=found.products,
         certificate=found.attractor,
         predicted_steps=_predicted_steps(ends.end[leader], leader, found.spectral_radius, seeds, solver),
-        plain_steps=steps,
-        plain_same=same,
+        plain_steps=known[leader],
         summary=summary,
     )
 
@@ -234,10 +248,8 @@ def build_dictionary(
     """
     merged = merge_end_points(ends, solver=solver, dictionary=dictionary)
     certificates = certify_points(f, ends.end[merged.leader[merged.certify]].to(device), solver=solver)
-    leaders = merged.leader[merged.check]
-    plain = iterate_plainly(
-        f, leaders, ends.end[leaders].to(device), seeds=seeds, solver=solver, cosine=dictionary.cosine
-    )
+    check = merged.check
+    plain = iterate_plainly(f, check, ends.end[check].to(device), seeds=seeds, solver=solver, cosine=dictionary.cosine)
     return assemble_dictionary(ends, merged, certificates, plain, seeds=seeds, solver=solver)
 
 

@@ -50,8 +50,11 @@ def test_points_of_a_batch_have_spectra_of_their_own():
         assert radius.value[row].item() == pytest.approx(exact, rel=5e-2)
         assert abs(radius.value[row].item() - exact) <= radius.error[row].item() + 1e-12
         assert norm.value[row].item() == pytest.approx(torch.linalg.matrix_norm(dense, 2).item(), rel=1e-3)
-        alone = spectral_radius(Jacobian(f, z[row : row + 1]), budget=3000)
-        assert alone.value.item() == pytest.approx(radius.value[row].item(), rel=1e-9)
+        alone = Jacobian(f, z[row : row + 1])
+        assert spectral_radius(alone, budget=3000).value.item() == pytest.approx(radius.value[row].item(), rel=1e-9)
+        norm_alone = spectral_norm(alone, budget=400, precise=1e-4)
+        assert norm_alone.value.item() == pytest.approx(norm.value[row].item(), rel=1e-9)
+        assert norm_alone.products.item() == norm.products[row].item()
 
 
 def test_complex_pair_and_the_unit_circle():
@@ -63,6 +66,20 @@ def test_complex_pair_and_the_unit_circle():
     certificate = certify(linear(orthogonal), torch.zeros(1, 100, dtype=torch.float64))
     assert certificate.attractor.item() == UNDECIDED
     assert certificate.spectral_radius.item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_few_distinct_eigenvalues(rank, dtype):
+    """The Krylov space is invariant after a few products; in float32 rounding must not be taken for a direction."""
+    d, generator = 64, torch.Generator().manual_seed(3)
+    basis = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64))[0].to(dtype)
+    values = torch.full((d,), 0.01, dtype=dtype)
+    values[:rank] = torch.tensor([0.9, -0.7, 0.5], dtype=dtype)[:rank]
+    point = torch.randn(1, d, generator=generator, dtype=torch.float64).to(dtype)
+    found = spectral_radius(Jacobian(lambda z: point + ((z - point) @ basis * values) @ basis.T, point))
+    assert abs(found.value.item() - values.abs().max().item()) <= found.error.item() + 1e-12
+    assert found.error.item() < 1e-4
 
 
 def test_an_identity_and_a_nilpotent_map():
@@ -106,6 +123,30 @@ def test_what_has_no_derivative_is_undecided_and_no_crash():
     assert hidden.spectral_radius.item() == pytest.approx(0.5)
     constant = certify(lambda z: 0 * z, origin)
     assert constant.attractor.item() == YES
+
+
+@pytest.mark.parametrize("d", [64, 4096])
+@pytest.mark.parametrize("shown", [0.0, 0.1])
+def test_a_hidden_dependence_far_from_the_origin_is_noticed(d, shown):
+    """In float32 a small product drowns in the rounding of differences: that shows nothing, and certifies nothing."""
+    point = torch.randn(1, d, generator=torch.Generator().manual_seed(3))
+    hidden = certify(lambda z: point + shown * (z - point) + (1.2 - shown) * (z - point).detach(), point)
+    assert hidden.attractor.item() == UNDECIDED
+    honest = certify(lambda z: point + 0.5 * (z - point), point)
+    assert honest.attractor.item() == YES
+    weak = certify(lambda z: point + 0.01 * (z - point), point)
+    assert weak.attractor.item() == YES
+
+
+def test_weights_that_require_gradients_do_no_harm():
+    torch.manual_seed(0)
+    linear_map = torch.nn.Linear(32, 32)
+    with torch.no_grad():
+        linear_map.weight *= 0.5
+    ends = iterate(linear_map, torch.randn(5, 32), max_steps=300, tolerance=1e-10)
+    found = certify(linear_map, ends.end, tolerance=1e-9)
+    assert found.attractor.tolist() == [YES] * 5
+    assert torch.is_grad_enabled()
 
 
 def test_a_point_that_is_not_fixed_is_no_attractor():

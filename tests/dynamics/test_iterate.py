@@ -190,6 +190,28 @@ def test_a_compiled_map_sees_few_shapes():
     assert torch.equal(steady.steps, plain.steps)
 
 
+@pytest.mark.parametrize("count", [3, 31, 40, 74])
+def test_a_compiled_map_never_sees_more_rows_than_fit(count):
+    seen = set()
+
+    def f(z):
+        seen.add(len(z))
+        return 0.5 * z
+
+    generator = torch.Generator().manual_seed(count)
+    parts = [(i, (2.0 ** torch.randint(0, 40, (size, 1), generator=generator))) for i, size in enumerate((count, 43))]
+    how = Iteration(batch_size=64, max_norm=1e13, steady=True)
+    assert {name for name, _ in iterate_batches(f, parts, how)} == {0, 1}
+    assert max(seen) <= 64
+    assert len(seen) <= 8
+
+
+def test_gradients_are_on_between_batches():
+    for _, ends in iterate_batches(lambda z: 0.5 * z, [(0, torch.ones(2, 1)), (1, torch.ones(2, 1))], Iteration()):
+        assert torch.is_grad_enabled()
+        assert not ends.end.requires_grad
+
+
 def test_batches_come_as_they_are_done_and_are_taken_when_there_is_room():
     taken, seen = [], []
 

@@ -320,3 +320,20 @@ def test_starts_that_wander_get_exponents_and_the_report_says_so(tmp_path):
     assert 1 < found["spectral_radius"]["median"] <= 3.9
     assert "12 wandered until the limit of 60 steps (Lyapunov exponent 0." in report["summary"][0]
     assert any("Only 0 of 12 atoms are certified attractors" in warning for warning in report["warnings"])
+
+
+ROTATION = WANDERING.replace("z = (z.abs() % 1)", "first, rest = z[:, :1], z[:, 1:2]").replace(
+    "3.9 * z * (1 - z)", "torch.cat([0.6 * first - 0.8 * rest, 0.8 * first + 0.6 * rest, 0 * z[:, 2:]], 1)"
+)
+
+
+def test_a_quasi_periodic_orbit_is_neither_sensitive_nor_slow(tmp_path):
+    (tmp_path / "rotation.py").write_text(ROTATION)
+    settings = {
+        "model": {"source": f"python:{tmp_path}/rotation.py:load", "device": "cpu"},
+        "resolution": 8,
+        "seeds": {"count": 6},
+        "solver": {"max_steps": 60},
+    }
+    found = Stages(RunDirectory.create(tmp_path / "run", parse_config(settings))).all()["solver"]["wandering"]
+    assert [found[name] for name in ("n", "sensitive", "neutral", "slow")] == [6, 0, 6, 0]

@@ -94,8 +94,15 @@ def test_a_rank_that_is_killed_takes_the_others_with_it(own, tmp_path, start, ki
     assert start(tmp_path / "out", ranks=2).wait() == [0, 0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(
+    ("number", "rank"),
+    [
+        (signal.SIGTERM, 0),
+        (signal.SIGUSR1, 1),
+        pytest.param(signal.SIGTERM, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, 0, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_stops_all_ranks_and_the_run_goes_on(run_of_one, own, tmp_path, start, number, rank):
     ranks = start(own, "--out", tmp_path / "out", ranks=2, OWN_SLEEP="0.05")
     until(lambda: len(shard_files(tmp_path / "out")) > 1)

@@ -39,7 +39,7 @@ class Run:
     five_percent: int = 3
     name: str = "photos"
     poison: float | None = None
-    plain_same: int = 1
+    elsewhere: int = 0
 
     def frame(self) -> pd.DataFrame:
         rng = np.random.default_rng(0)
@@ -123,6 +123,7 @@ class Run:
             "components": m, "outcomes_used": ["converged", "cycle", "max_steps"], "starts_used": sum(self.basin),
             "certified": int((certificate == 1).sum()), "not_attractors": int((certificate == 0).sum()),
             "undecided": int((certificate == -1).sum()),
+            "plain_checked": 4, "plain_same": 4 - self.elsewhere, "plain_elsewhere": self.elsewhere,
         }  # fmt: skip
         tensors = {
             "atoms": np.eye(m, D, dtype=np.float32),
@@ -140,7 +141,6 @@ class Run:
             "products": np.where(certificate == -1, 0, 60),
             "predicted_steps": np.where(certificate == 1, 77.7, np.nan),
             "plain_steps": np.where(certificate == 1, 70, -1),
-            "plain_same": np.array([self.plain_same, *[-1] * (m - 1)][:m]),
         }
         wandering = {
             "index": np.flatnonzero(np.array(self.outcome) == 2),

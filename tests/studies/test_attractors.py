@@ -65,10 +65,10 @@ def test_predicted_against_plain_steps():
     ends, found = find_attractors(f, (30,), seeds=SeedConfig(count=20), solver=SolverConfig(plain_checks=1))
     assert found.certificate.tolist() == [1]
     assert ends.steps[found.leader.item()] < found.plain_steps.item()
-    assert found.plain_same.tolist() == [1]
+    assert [found.summary[f"plain_{name}"] for name in ("checked", "same", "elsewhere")] == [1, 1, 0]
     # Only the part of the start along the slowest direction goes that slowly.
     assert 0 <= found.predicted_steps.item() - found.plain_steps.item() < 60
     plainly = SolverConfig(accelerate=False, far_precision="float32")
     _, plain = find_attractors(f, (30,), seeds=SeedConfig(count=20), solver=plainly)
     assert plain.plain_steps.tolist() == plain.steps.tolist() == found.plain_steps.tolist()
-    assert plain.plain_same.tolist() == [-1]
+    assert plain.summary["plain_checked"] == 0
