@@ -92,8 +92,8 @@ def _extend(jacobian: Jacobian, basis: Tensor, h: Tensor, kept: list[int]) -> No
             w = w - torch.einsum("nid,ni->nd", basis[:, : j + 1], coefficients)
             h[:, : j + 1, j] += lacks * coefficients
         beta = torch.linalg.vector_norm(w, dim=1)
-        # An invariant subspace: what is left is rounding of the product, and the vectors that follow are zero. Taken for
-        # a direction, it would not be orthogonal to the others, and the values would grow without bound.
+        # An invariant subspace: what is left is rounding of the product, and the vectors that follow are zero. Taken
+        # for a direction, it would not be orthogonal to the others, and the values would grow without bound.
         beta = torch.where(beta > _rounding(jacobian.z.dtype) * size, beta, 0.0)
         h[:, j + 1, j] += lacks[:, 0] * beta
         following = torch.where(beta[:, None] > 0, w / beta[:, None], 0.0)
