@@ -19,6 +19,8 @@ RESULTS = 2**26
 class Approximate:
     """An index of 4 sqrt(n) cells, of which 16 are searched, or 64 or 256 until the recall is ``ENOUGH``."""
 
+    exact = False
+
     def __init__(self, points: Points, radius2: float):
         import faiss
 
@@ -61,7 +63,7 @@ class Approximate:
     def _found(self, rows: Rows) -> tuple[Rows, Rows]:
         """Positions in ``rows``, rising, and the neighbours found."""
         limits, _, found = self.index.range_search(self.points.rows[torch.from_numpy(rows)].numpy(), self.radius2)
-        return np.repeat(np.arange(len(rows)), np.diff(limits.astype(np.int64))), found.astype(np.int64)
+        return np.repeat(np.arange(len(rows)), np.diff(limits).astype(np.int64)), found.astype(np.int64)
 
     def _blocks(self, rows: Rows) -> Iterator[Rows]:
         size = min(max(RESULTS // len(self.points), 1), 1024)

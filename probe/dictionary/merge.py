@@ -6,9 +6,9 @@
 | m | atoms that are left | m <= n |
 
 Greedy leader: the point with most neighbours becomes an atom and takes those of its neighbours that are free, so that
-no two atoms are neighbours. Ties go to the point whose coordinates come first as bytes. Points are sorted by these
-bytes before anything else is done, so that the result is the same for the same points in any order of arrival; only
-among identical points is the leader the first that arrived.
+no two atoms are neighbours. Ties go to the point of the lower start, which rounding cannot change; where no starts
+are given, to the point whose coordinates come first as bytes, and among identical points to the first that arrived.
+Points are sorted so before anything else is done: the result is the same for the same points in any order of arrival.
 """
 
 from dataclasses import dataclass
@@ -34,6 +34,7 @@ class Merge:
         basin: end points merged into each leader, itself included (m,).
         components: atoms that would be left if chains of near points were merged whole (connected components).
         recall: share of the neighbours that were found, from a sample; 1 where the search was exact.
+        exact: whether it was.
     """
 
     leader: Tensor
@@ -41,16 +42,19 @@ class Merge:
     basin: Tensor
     components: int
     recall: float = 1.0
+    exact: bool = True
 
 
-def merge_by_cosine(points: Tensor, cosine: float = 0.99, priority: Tensor | None = None) -> Merge:
+def merge_by_cosine(
+    points: Tensor, cosine: float = 0.99, priority: Tensor | None = None, starts: Tensor | None = None
+) -> Merge:
     """Merge end points (n, d) whose cosine exceeds the threshold (paper, Section 4.1).
 
     No two atoms exceed the threshold, where the search is exact. Points of a lower priority number (n,) lead first,
-    whatever their neighbours. A point at the origin has no direction and is left out, as is one that is not finite.
+    whatever their neighbours; ties go to the lower of ``starts`` (n,). A point at the origin has no direction and is left out, as is one that is not finite.
     """
     points, norms = _on_cpu(points)
-    rows = _by_bytes(points, torch.isfinite(norms) & (norms > 0))
+    rows = _sorted(points, starts, torch.isfinite(norms) & (norms > 0))
     unit = torch.empty(len(rows), points.shape[1])
     for part in _split(rows, points.shape[1]):
         unit[part] = (points[rows[part]].double() / norms[rows[part], None]).float()
@@ -58,14 +62,14 @@ def merge_by_cosine(points: Tensor, cosine: float = 0.99, priority: Tensor | Non
     return _merge(unit, 2 - 2 * cosine, rows, priority, len(points))
 
 
-def merge_by_euclid(points: Tensor, relative: float = 0.05) -> Merge:
+def merge_by_euclid(points: Tensor, relative: float = 0.05, starts: Tensor | None = None) -> Merge:
     """Merge end points (n, d) within ``relative`` times their root mean square norm.
 
     Cosine cannot tell points on one ray apart; where this leaves many more atoms, the cosine has merged too much. A
-    point that is not finite is left out.
+    point that is not finite is left out. ``starts`` as in ``merge_by_cosine``.
     """
     points, norms = _on_cpu(points)
-    rows = _by_bytes(points, torch.isfinite(norms))
+    rows = _sorted(points, starts, torch.isfinite(norms))
     mean = norms[rows].square().mean().item() if len(rows) else 0.0
     # All at the origin are one atom, however small the radius.
     return _merge(points[rows].float(), relative**2 * mean or 1.0, rows, None, len(points))
@@ -90,11 +94,14 @@ def _split(rows: Tensor, d: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, len(rows), size)]
 
 
-def _by_bytes(points: Tensor, chosen: Tensor) -> Tensor:
-    """The chosen rows in the order of their coordinates as bytes; of identical rows the lower first."""
-    array = np.ascontiguousarray(points.numpy())
-    whole = array.view(np.dtype((np.void, array.itemsize * array.shape[1])))[:, 0]
-    order = torch.from_numpy(np.argsort(whole, kind="stable"))
+def _sorted(points: Tensor, starts: Tensor | None, chosen: Tensor) -> Tensor:
+    """The chosen rows by start, or by their coordinates as bytes; of equal rows the lower first."""
+    if starts is not None:
+        order = torch.argsort(starts.cpu(), stable=True)
+    else:
+        array = points.numpy()
+        whole = array.view(np.dtype((np.void, array.itemsize * array.shape[1])))[:, 0]
+        order = torch.from_numpy(np.argsort(whole, kind="stable"))
     return order[chosen[order]]
 
 
@@ -111,7 +118,7 @@ def _merge(sorted_points: Tensor, radius2: float, rows: Tensor, priority: Tensor
     place[order] = np.arange(len(order))
     member = torch.full((n,), -1)
     member[rows] = torch.from_numpy(place[np.searchsorted(leader, owner)])
-    return Merge(rows[leader[order]], member, torch.from_numpy(basin[order]), components, found.recall)
+    return Merge(rows[leader[order]], member, torch.from_numpy(basin[order]), components, found.recall, found.exact)
 
 
 def _greedy(near: Near, priority: NDArray[np.int64] | None) -> tuple[Rows, int]:

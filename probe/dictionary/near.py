@@ -18,6 +18,7 @@ BLOCK = 512
 class Near(Protocol):
     """Neighbours among n points; recall: the share of them that is found, 1 where the search is exact."""
 
+    exact: bool
     recall: float
 
     def degrees(self) -> tuple[Rows, int]:
@@ -40,7 +41,7 @@ def near(points: Points, radius2: float) -> Near:
 class Exact:
     """Every pair of close groups compared, a tile at a time."""
 
-    recall = 1.0
+    exact, recall = True, 1.0
 
     def __init__(self, points: Points, radius2: float, cover: Cover):
         self.points, self.radius2, self.cover = points, radius2, cover

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
-from probe.dictionary import count_by_euclid, merge_by_cosine, unit_rows
+from probe.dictionary import Merge, merge_by_cosine, merge_by_euclid, unit_rows
 from probe.dynamics import (
     Certificates,
     EndPoints,
@@ -110,13 +110,19 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
             f"ended as {counts}; allow another outcome or raise solver.max_steps."
         )
     # A basin in which any start converged is led by such a start: the certificate is about that point.
-    merge = merge_by_cosine(points, dictionary.cosine, priority=(ends.outcome[rows] != Outcome.CONVERGED).long())
+    priority = (ends.outcome[rows] != Outcome.CONVERGED).long()
+    merge = merge_by_cosine(points, dictionary.cosine, priority, starts=rows)
+    apart = merge_by_euclid(points, dictionary.euclidean, starts=rows)
     leader = rows[merge.leader]
     summary: dict[str, object] = {
         "atoms": len(leader),
         "rule": f"cosine > {dictionary.cosine:g}",
-        "atoms_euclidean": count_by_euclid(points, dictionary.euclidean),
+        "index": _index(merge),
+        "recall": merge.recall,
+        "atoms_euclidean": len(apart.leader),
         "rule_euclidean": f"distance < {dictionary.euclidean:g} of the root mean square norm",
+        "index_euclidean": _index(apart),
+        "recall_euclidean": apart.recall,
         "components": merge.components,
         "outcomes_used": list(dictionary.outcomes),
         "starts_used": len(rows),
@@ -130,6 +136,10 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
     settled = merge.member[(ends.outcome[rows] == Outcome.CONVERGED) & (merge.member >= 0)]
     settled = torch.bincount(settled, minlength=len(leader))
     return Merged(leader, merge.basin, settled, converged, check, wandering, summary)
+
+
+def _index(merge: Merge) -> str:
+    return "exact" if merge.exact else "approximate"
 
 
 def iterate_plainly(

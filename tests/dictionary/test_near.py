@@ -76,17 +76,28 @@ def test_groups_are_used_where_they_pay():
 
 
 @pytest.mark.parametrize("spread", [1e-4, 0.06], ids=["tight", "wide"])
-def test_the_same_points_are_chosen_in_any_order_of_arrival(way: str, spread: float):
+@pytest.mark.parametrize("known", [False, True], ids=["by bytes", "by start"])
+def test_the_same_points_are_chosen_in_any_order_of_arrival(way: str, spread: float, known: bool):
     x = clusters(4, 500, 9, 12, spread)
-    priority = torch.arange(500) % 2
-    first = merge_by_cosine(x, priority=priority)
+    priority, starts = torch.arange(500) % 2, torch.arange(500)
+    first = merge_by_cosine(x, priority=priority, starts=starts if known else None)
     for seed in range(3):
         shuffle = torch.randperm(500, generator=torch.Generator().manual_seed(seed))
-        again = merge_by_cosine(x[shuffle], priority=priority[shuffle])
+        again = merge_by_cosine(x[shuffle], priority=priority[shuffle], starts=shuffle if known else None)
         assert torch.equal(shuffle[again.leader], first.leader)
         assert torch.equal(again.basin, first.basin)
         assert torch.equal(again.member, first.member[shuffle])
         assert again.components == first.components
+        distances = [merge_by_euclid(rows, 0.05).basin.tolist() for rows in (x, x[shuffle])]
+        assert distances[0] == distances[1]
+
+
+def test_ties_go_to_the_lower_start(way: str):
+    x = clusters(9, 60, 3, 12, 1e-4)
+    starts = torch.arange(60).flip(0) + 100
+    leader = merge_by_cosine(x, starts=starts).leader
+    member = merge_by_cosine(x, starts=starts).member
+    assert starts[leader].tolist() == [starts[member == k].min().item() for k in range(3)]
 
 
 @pytest.mark.parametrize("count", [5, 700])
