@@ -51,7 +51,8 @@ def merge_by_cosine(
     """Merge end points (n, d) whose cosine exceeds the threshold (paper, Section 4.1).
 
     No two atoms exceed the threshold, where the search is exact. Points of a lower priority number (n,) lead first,
-    whatever their neighbours; ties go to the lower of ``starts`` (n,). A point at the origin has no direction and is left out, as is one that is not finite.
+    whatever their neighbours; ties go to the lower of ``starts`` (n,). A point at the origin has no direction and is
+    left out, as is one that is not finite.
     """
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms) & (norms > 0))

@@ -100,8 +100,7 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
     Raises:
         UserError: no start has one of the chosen outcomes.
     """
-    chosen = sum((ends.outcome == Outcome[name.upper()] for name in dictionary.outcomes), torch.zeros(1)) > 0
-    rows = chosen.nonzero().squeeze(1)
+    rows = admitted(ends, dictionary)
     points = ends.end[rows].flatten(1)
     if not len(rows) or not bool(points.any()):
         counts = ", ".join(f"{count} {name}" for name, count in ends.counts().items())
@@ -136,6 +135,12 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
     settled = merge.member[(ends.outcome[rows] == Outcome.CONVERGED) & (merge.member >= 0)]
     settled = torch.bincount(settled, minlength=len(leader))
     return Merged(leader, merge.basin, settled, converged, check, wandering, summary)
+
+
+def admitted(ends: EndPoints, dictionary: DictionaryConfig) -> Tensor:
+    """Rows of the end points of the chosen outcomes."""
+    chosen = sum((ends.outcome == Outcome[name.upper()] for name in dictionary.outcomes), torch.zeros(1)) > 0
+    return chosen.nonzero().squeeze(1)
 
 
 def _index(merge: Merge) -> str:
