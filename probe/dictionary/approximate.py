@@ -48,7 +48,7 @@ class Approximate:
             new = rows[i] < j  # each pair once, as the lower row finds it
             i, j = rows[i[new]], j[new]
             count += np.bincount(i, minlength=n) + np.bincount(j, minlength=n)
-            label = join(label, i, j)
+            label = join(label, label[i], label[j])
         return count, len(np.unique(label))
 
     def of(self, rows: Rows, free: NDArray[np.bool_]) -> tuple[Rows, Rows]:
@@ -78,7 +78,7 @@ class Approximate:
         rows = np.unique(np.linspace(0, n - 1, min(SAMPLE, n)).astype(np.int64))
         for some in self._blocks(rows):
             exact = [self.points.within(some, part, self.radius2) for part in self.points.parts(np.arange(n))]
-            there += sum(int(hit.sum()) for hit in exact) - len(some)
+            there += sum(len(i) for i, _ in exact) - len(some)
             i, j = self._found(some)
             found += int((some[i] != j).sum())
         return min(found / there, 1.0) if there else 1.0

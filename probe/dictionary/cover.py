@@ -82,7 +82,7 @@ def _pivots(points: Points, radius2: float, most: int) -> tuple[Rows | None, Row
             covered = squared[:, 0] < radius2
             owner[mine[covered]] = pivots[nearest[covered, 0]]
         left = mine[owner[mine] < 0]
-        at, to = points.pairs_within(left, left, radius2)
+        at, to = points.within(left, left, radius2)
         claim(left, np.searchsorted(at, np.arange(len(left) + 1)), left[to], owner)
         fresh = left[owner[left] == left]
         pivots = np.concatenate([pivots, fresh])
@@ -107,8 +107,8 @@ def _close(
     """For each pivot of a the positions of the pivots b whose groups may hold neighbours of its group."""
     parts, at = [], 0
     for part in points.parts(b):
-        squared, error = points.tile(a, part)
-        nearest = (squared - error).clamp(min=0).sqrt().cpu().numpy()
+        lower, norms, _ = points.lower(a, part)
+        nearest = (lower + norms * (1 - points.slack)).clamp(min=0).sqrt().cpu().numpy()
         parts.append(nearest < (radius_a[:, None] + radius_b[at : at + len(part)] + r) * (1 + 1e-6))
         at += len(part)
     return [row.nonzero()[0] for row in np.concatenate(parts, axis=1)]

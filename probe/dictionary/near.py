@@ -3,9 +3,8 @@
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from scipy.sparse import coo_matrix, csr_matrix
 
 from probe.dictionary.cover import SMALL, Cover, cover, no_cover
 from probe.dictionary.points import Points, Rows, join
@@ -13,6 +12,8 @@ from probe.dictionary.points import Points, Rows, join
 LIMIT = 100_000
 """Points that an exact index holds; with more, and with more groups than this, the index is approximate."""
 BLOCK = 512
+KEPT = 2**23
+"""Pairs of neighbours that are kept, about 50 bytes each while they are sorted; more are found again when needed."""
 
 
 class Near(Protocol):
@@ -49,42 +50,59 @@ class Exact:
         size = np.bincount(cover.group, minlength=len(cover.pivot))
         self.start = np.cumsum([0, *size])
         self.size = size
+        self.lists: csr_matrix | None = None
 
     def degrees(self) -> tuple[Rows, int]:
         group, n = self.cover.group, len(self.order)
         tight = self.cover.tight[group]
         count = np.where(tight, self.size[group], 1)
         label = np.where(tight, self.cover.pivot[group], np.arange(n))
+        kept, total = [(np.empty(0, np.int64), np.empty(0, np.int64))], 0
         for start in range(0, n, BLOCK):
             mine = self.order[start : start + BLOCK]
             others = self._candidates(mine, known=False)
             for part in self.points.parts(others[others > start]):
                 rows = self.order[part]
-                hit = self._new(mine, start, part).logical_and_(self.points.within(mine, rows, self.radius2))
-                count[mine] += hit.sum(1).cpu().numpy()
-                count[rows] += hit.sum(0).cpu().numpy()
-                a, b = (torch.from_numpy(label[one]).to(hit.device) for one in (mine, rows))
-                i, j = (hit & (a[:, None] != b)).nonzero(as_tuple=True)
-                label = join(label, mine[i.cpu().numpy()], rows[j.cpu().numpy()])
+                at, to = self.points.within(mine, rows, self.radius2)
+                if part[0] < start + BLOCK or tight[mine].any():  # else all pairs are new, as nearly always
+                    # The lower position finds a pair, and none within a tight group.
+                    new = (start + at < part[to]) & ~(tight[mine][at] & (group[mine][at] == group[rows][to]))
+                    at, to = at[new], to[new]
+                count[mine] += np.bincount(at, minlength=len(mine))
+                count[rows] += np.bincount(to, minlength=len(rows))
+                label = join(label, label[mine][at], label[rows][to])
+                total += len(at)
+                if total <= KEPT:
+                    kept.append((mine[at], rows[to]))
+                else:
+                    kept.clear()
+        if kept:
+            i, j = (np.concatenate(one) for one in zip(*kept, strict=True))
+            half = coo_matrix((np.ones(len(i), np.int8), (i, j)), shape=(n, n)).tocsr()
+            self.lists = half + half.T
         return count, len(np.unique(label))
 
-    def _new(self, mine: Rows, start: int, part: Rows) -> Tensor:
-        """Which pairs of a tile are to be counted: by the lower position, and not within a tight group (k, l)."""
-        group = self.cover.group
-        a, b = np.arange(start, start + len(mine)), group[self.order[part]]
-        own = np.where(self.cover.tight[group[mine]], group[mine], -1)
-        at, to, ours, theirs = (torch.from_numpy(one).to(self.points.device) for one in (a, part, own, b))
-        return (at[:, None] < to) & (ours[:, None] != theirs)
-
     def of(self, rows: Rows, free: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+        if self.lists is not None:
+            return self._listed(self.lists, rows, free)
         others = self.order[self._candidates(rows, known=True)]
         found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
         for part in self.points.parts(others[free[others]]):
-            at, to = self.points.pairs_within(rows, part, self.radius2)
+            at, to = self.points.within(rows, part, self.radius2)
             found.append((at, part[to]))
         at, to = (np.concatenate(one) for one in zip(*found, strict=True))
         order = np.argsort(at, kind="stable")
         return np.searchsorted(at[order], np.arange(len(rows) + 1)), to[order]
+
+    def _listed(self, lists: csr_matrix, rows: Rows, free: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+        """The same from the lists that were kept, in which tight groups are not."""
+        found = []
+        for row in rows:
+            near, group = lists.indices[lists.indptr[row] : lists.indptr[row + 1]], self.cover.group[row]
+            if self.cover.tight[group]:
+                near = np.concatenate([near, self.order[self.start[group] : self.start[group + 1]]])
+            found.append(near[free[near]])
+        return np.cumsum([0, *map(len, found)]), np.concatenate(found)
 
     def _candidates(self, rows: Rows, *, known: bool) -> Rows:
         """Positions, rising, of what may be near any of the rows; without what is ``known`` of tight groups."""

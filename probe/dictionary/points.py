@@ -44,33 +44,36 @@ class Points:
     @property
     def at_once(self) -> int:
         """Rows that are copied at once."""
-        return min(max(ELEMENTS // max(self.rows.shape[1], 1), 64), 2**14)
+        return min(max(ELEMENTS // max(self.rows.shape[1], 1), 64), 2**13)
 
     def parts(self, b: Rows) -> Iterator[Rows]:
         """Rows in parts that a tile can take."""
         return (b[start : start + self.at_once] for start in range(0, len(b), self.at_once))
 
-    def tile(self, a: Rows, b: Rows) -> tuple[Tensor, Tensor]:
-        """Squared distances (k, l), and what bounds their errors (k, l)."""
-        x, y = (self.rows[torch.from_numpy(rows)].to(self.device) for rows in (a, b))
-        norms = [self.squared[torch.from_numpy(rows)].float().to(self.device) for rows in (a, b)]
-        norms_ab = norms[0][:, None] + norms[1]
-        with full_float32():
-            return torch.addmm(norms_ab, x, y.T, alpha=-2), norms_ab * self.slack
+    def lower(self, a: Rows, b: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        """Lower bounds of the squared distances (k, l) less the first of the norms (k, 1) and (l,) that follow.
 
-    def within(self, a: Rows, b: Rows, radius2: float) -> Tensor:
-        """Which pairs are nearer than the radius: bool (k, l), on ``device``."""
-        squared, error = self.tile(a, b)
-        hit = squared + error < radius2
-        i, j = ((squared - error < radius2) & ~hit).nonzero(as_tuple=True)
+        The bounds are 2 ``slack`` times the sum of these norms, which are squared, below upper bounds.
+        """
+        x, y = (self.rows[torch.from_numpy(rows)].to(self.device) for rows in (a, b))
+        p, q = (self.squared[torch.from_numpy(rows)].float().to(self.device) for rows in (a, b))
+        with full_float32():
+            return torch.addmm(q * (1 - self.slack), x, y.T, alpha=-2), p[:, None], q
+
+    def within(self, a: Rows, b: Rows, radius2: float) -> tuple[Rows, Rows]:
+        """Positions in a and in b of the pairs nearer than the radius, by rising position in a."""
+        lower, p, q = self.lower(a, b)
+        edge = radius2 - p * (1 - self.slack)
+        hit = lower < edge
+        # The largest norms of the tile find all close calls in one comparison; each then has its own error.
+        reach = 2 * self.slack * (p.max() + q.max()) if hit.any() else 0.0
+        i, j = (hit & (lower >= edge - reach)).nonzero(as_tuple=True) if reach else (edge[:0, 0].long(),) * 2
+        close = lower[i, j] >= edge[i, 0] - 2 * self.slack * (p[i, 0] + q[j])
+        i, j = i[close], j[close]
         if len(i):
             exactly = self._exactly(a[i.cpu().numpy()], b[j.cpu().numpy()])
             hit[i, j] = torch.from_numpy(exactly < radius2).to(self.device)
-        return hit
-
-    def pairs_within(self, a: Rows, b: Rows, radius2: float) -> tuple[Rows, Rows]:
-        """Positions in a and in b of these pairs, by rising position in a."""
-        i, j = self.within(a, b, radius2).nonzero(as_tuple=True)
+        i, j = hit.nonzero(as_tuple=True)
         return i.cpu().numpy(), j.cpu().numpy()
 
     def distance(self, a: Rows, b: Rows) -> NDArray[np.float64]:
@@ -107,10 +110,9 @@ def claim(rows: Rows, limits: Rows, near: Rows, owner: Rows) -> None:
 
 
 def join(label: Rows, a: Rows, b: Rows) -> Rows:
-    """Labels (n,) after the points a[i] and b[i] were joined, for every i: one label for each connected component."""
-    new = label[a] != label[b]
+    """Labels (n,), each below n, after the labels a[i] and b[i] were made one, for every i."""
+    new = a != b
     if not new.any():
         return label
-    edges = (label[a[new]], label[b[new]])
-    graph = coo_matrix((np.ones(len(edges[0]), np.int8), edges), shape=(len(label), len(label)))
+    graph = coo_matrix((np.ones(int(new.sum()), np.int8), (a[new], b[new])), shape=(len(label), len(label)))
     return connected_components(graph, directed=False)[1].astype(np.int64)[label]
