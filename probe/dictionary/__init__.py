@@ -1,7 +1,7 @@
 """Atoms: end points merged into a dictionary, and the dictionaries that it is compared with."""
 
 from probe.dictionary.controls import dct, gaussian, pca_oracle, random_orthogonal, unit_rows
-from probe.dictionary.merge import Merge, count_by_euclid, merge_by_cosine
+from probe.dictionary.merge import Merge, count_by_euclid, merge_by_cosine, merge_by_euclid
 
 __all__ = [
     "Merge",
@@ -9,6 +9,7 @@ __all__ = [
     "dct",
     "gaussian",
     "merge_by_cosine",
+    "merge_by_euclid",
     "pca_oracle",
     "random_orthogonal",
     "unit_rows",

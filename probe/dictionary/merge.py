@@ -1,18 +1,27 @@
-"""Merging end points into atoms with FAISS.
+"""Merging end points into atoms.
 
 | symbol | meaning | shape |
 |---|---|---|
 | n, d | end points, latent dimension | |
 | m | atoms that are left | m <= n |
+
+Greedy leader: the point with most neighbours becomes an atom and takes those of its neighbours that are free, so that
+no two atoms are neighbours. Ties go to the point of the lower start, which rounding cannot change; where no starts
+are given, to the point whose coordinates come first as bytes, and among identical points to the first that arrived.
+Points are sorted so before anything else is done: the result is the same for the same points in any order of arrival.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
+from numpy.typing import NDArray
 from torch import Tensor
+
+from probe.dictionary.near import Near, near
+from probe.dictionary.points import ELEMENTS, Points, Rows, claim
+
+BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -21,85 +30,105 @@ class Merge:
 
     Attributes:
         leader: rows of the end points that are kept (m,), largest basin first.
-        member: for each end point the position of its leader (n,); -1 for an end point at the origin.
+        member: for each end point the position of its leader (n,); -1 for an end point that takes no part.
         basin: end points merged into each leader, itself included (m,).
         components: atoms that would be left if chains of near points were merged whole (connected components).
+        recall: share of the neighbours that were found, from a sample; 1 where the search was exact.
+        exact: whether it was.
     """
 
     leader: Tensor
     member: Tensor
     basin: Tensor
     components: int
+    recall: float = 1.0
+    exact: bool = True
 
 
-def merge_by_cosine(points: Tensor, cosine: float = 0.99, priority: Tensor | None = None) -> Merge:
+def merge_by_cosine(
+    points: Tensor, cosine: float = 0.99, priority: Tensor | None = None, starts: Tensor | None = None
+) -> Merge:
     """Merge end points (n, d) whose cosine exceeds the threshold (paper, Section 4.1).
 
-    Greedy leader: the point with most neighbours becomes an atom and takes those of its neighbours that are free. No
-    two atoms exceed the threshold. Points of a lower priority number lead first, whatever their neighbours; ties go to
-    the lower row. A point at the origin has no direction and is left out.
+    No two atoms exceed the threshold, where the search is exact. Points of a lower priority number (n,) lead first,
+    whatever their neighbours; ties go to the lower of ``starts`` (n,). A point at the origin has no direction and is
+    left out, as is one that is not finite.
     """
-    norms = torch.linalg.vector_norm(points.double(), dim=1)
-    directed = (norms > 0).nonzero().squeeze(1)
-    unit = (points[directed].double() / norms[directed, None]).float().cpu().numpy()
-    limits, neighbours = _range_search(unit, cosine, euclidean=False)
-    ranks = None if priority is None else priority[directed].cpu().numpy()
-    leader, member = _greedy(limits, neighbours, ranks)
-    basin = np.bincount(member, minlength=len(leader))
-    order = np.lexsort((leader, -basin))
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    whole = torch.full((len(points),), -1, dtype=torch.long)
-    whole[directed.cpu()] = torch.from_numpy(place[member])
-    return Merge(
-        leader=directed.cpu()[torch.from_numpy(leader[order])],
-        member=whole,
-        basin=torch.from_numpy(basin[order]),
-        components=_components(limits, neighbours),
-    )
+    points, norms = _on_cpu(points)
+    rows = _sorted(points, starts, torch.isfinite(norms) & (norms > 0))
+    unit = torch.empty(len(rows), points.shape[1])
+    for part in _split(rows, points.shape[1]):
+        unit[part] = (points[rows[part]].double() / norms[rows[part], None]).float()
+    # Of unit vectors: |u - v|^2 = 2 - 2 cos.
+    return _merge(unit, 2 - 2 * cosine, rows, priority, len(points))
+
+
+def merge_by_euclid(points: Tensor, relative: float = 0.05, starts: Tensor | None = None) -> Merge:
+    """Merge end points (n, d) within ``relative`` times their root mean square norm.
+
+    Cosine cannot tell points on one ray apart; where this leaves many more atoms, the cosine has merged too much. A
+    point that is not finite is left out. ``starts`` as in ``merge_by_cosine``.
+    """
+    points, norms = _on_cpu(points)
+    rows = _sorted(points, starts, torch.isfinite(norms))
+    mean = norms[rows].square().mean().item() if len(rows) else 0.0
+    # All at the origin are one atom, however small the radius.
+    return _merge(points[rows].float(), relative**2 * mean or 1.0, rows, None, len(points))
 
 
 def count_by_euclid(points: Tensor, relative: float = 0.05) -> int:
-    """Atoms that are left when end points (n, d) merge within ``relative`` times their root mean square norm.
-
-    Cosine cannot tell points on one ray apart; where this count is much higher, the cosine has merged too much.
-    """
-    array = points.float().cpu().numpy()
-    radius = relative * float(np.sqrt(np.square(array, dtype=np.float64).sum(1).mean()))
-    if radius == 0:
-        return 1
-    limits, neighbours = _range_search(array, radius**2, euclidean=True)
-    return len(_greedy(limits, neighbours, None)[0])
+    """Atoms that ``merge_by_euclid`` leaves."""
+    return len(merge_by_euclid(points, relative).leader)
 
 
-def _range_search(points: np.ndarray, threshold: float, *, euclidean: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbours of row i are neighbours[limits[i]:limits[i+1]]; exact."""
-    import faiss
-
-    points = np.ascontiguousarray(points, dtype=np.float32)
-    index = faiss.IndexFlatL2(points.shape[1]) if euclidean else faiss.IndexFlatIP(points.shape[1])
-    index.add(points)
-    limits, _, neighbours = index.range_search(points, threshold)
-    return limits.astype(np.int64), neighbours.astype(np.int64)
+def _on_cpu(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Points (n, d) in float32 or float64, and their norms (n,) in float64."""
+    points = points.detach().flatten(1).cpu()
+    points = (points if points.dtype == torch.float64 else points.float()).contiguous()
+    parts = [torch.empty(0, dtype=torch.float64)]
+    parts += [torch.linalg.vector_norm(points[part].double(), dim=1) for part in _split(points, points.shape[1])]
+    return points, torch.cat(parts)
 
 
-def _greedy(limits: np.ndarray, neighbours: np.ndarray, priority: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Leaders (rows) and, for each row, the position of its leader."""
-    count = np.diff(limits)
+def _split(rows: Tensor, d: int) -> list[slice]:
+    size = max(ELEMENTS // max(d, 1), 1)
+    return [slice(start, start + size) for start in range(0, len(rows), size)]
+
+
+def _sorted(points: Tensor, starts: Tensor | None, chosen: Tensor) -> Tensor:
+    """The chosen rows by start, or by their coordinates as bytes; of equal rows the lower first."""
+    if starts is not None:
+        order = torch.argsort(starts.cpu(), stable=True)
+    else:
+        array = points.numpy()
+        whole = array.view(np.dtype((np.void, array.itemsize * array.shape[1])))[:, 0]
+        order = torch.from_numpy(np.argsort(whole, kind="stable"))
+    return order[chosen[order]]
+
+
+def _merge(sorted_points: Tensor, radius2: float, rows: Tensor, priority: Tensor | None, n: int) -> Merge:
+    """Merge points that were sorted; ``rows`` says which of the n points they are."""
+    if not len(rows):
+        empty = torch.empty(0, dtype=torch.long)
+        return Merge(empty, torch.full((n,), -1), empty, 0)
+    found = near(Points(sorted_points), radius2)
+    owner, components = _greedy(found, None if priority is None else priority.cpu()[rows].numpy())
+    leader, basin = np.unique(owner, return_counts=True)
+    order = np.argsort(-basin, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    member = torch.full((n,), -1)
+    member[rows] = torch.from_numpy(place[np.searchsorted(leader, owner)])
+    return Merge(rows[leader[order]], member, torch.from_numpy(basin[order]), components, found.recall, found.exact)
+
+
+def _greedy(near: Near, priority: NDArray[np.int64] | None) -> tuple[Rows, int]:
+    """For each point its leader (n,), and the number of connected components."""
+    count, components = near.degrees()
     rows = np.arange(len(count))
-    order = np.lexsort((rows, -count, rows * 0 if priority is None else priority))
-    leaders: list[int] = []
-    member = np.full(len(count), -1)
-    for row in order:
-        if member[row] < 0:
-            near = neighbours[limits[row] : limits[row + 1]]
-            member[near[member[near] < 0]] = len(leaders)
-            member[row] = len(leaders)  # rounding can put a row's cosine with itself below a threshold near 1
-            leaders.append(int(row))
-    return np.asarray(leaders, dtype=np.int64), member
-
-
-def _components(limits: np.ndarray, neighbours: np.ndarray) -> int:
-    n = len(limits) - 1
-    graph = csr_matrix((np.ones(len(neighbours), dtype=np.int8), neighbours, limits), shape=(n, n))
-    return int(connected_components(graph, directed=False)[0])
+    owner = np.where(count == 1, rows, -1)
+    todo = np.lexsort((rows, -count, rows * 0 if priority is None else priority))
+    while len(todo := todo[owner[todo] < 0]):
+        leading = todo[:BLOCK]  # those that come first among the free: what leads them can only be among themselves
+        claim(leading, *near.of(leading, owner < 0), owner)
+    return owner, components

@@ -170,7 +170,12 @@ class DictionaryReport(Open):
     label: str = Field(description="what may honestly be said of the atoms")
     atoms: int = Field(description="m")
     rule: str = Field(description="when two end points are one atom")
+    components: int = Field(description="atoms if chains of near end points were merged whole")
+    index: Literal["exact", "approximate"] = Field(description="how end points were compared under the rule")
+    recall: float = Field(description="share of near pairs that were found, from a sample; 1 where index is exact")
     atoms_euclidean: int = Field(description="atoms under the Euclidean rule")
+    index_euclidean: Literal["exact", "approximate"] = Field(description="as index, under the Euclidean rule")
+    recall_euclidean: float = Field(description="as recall, under the Euclidean rule")
     starts_used: int
     largest_basin: float | None = Field(description="share of starts_used in the largest basin; null without atoms")
     outcomes: dict[str, int] = Field(description="atoms by outcome of their leader")

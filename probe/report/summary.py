@@ -10,6 +10,8 @@ TRIVIAL = 0.9
 """A basin with a larger share of the starts makes the field trivial: a warning."""
 HANDFUL = 5
 """So does a median of so many steps to convergence or fewer."""
+RECALL = 0.99
+"""An approximate index that finds a smaller share of the near pairs is worth a warning."""
 
 
 def dictionary_label(certified: int, atoms: int) -> str:
@@ -105,6 +107,12 @@ def _field_warnings(report: Report) -> list[str]:
         found.append(f"The field is trivial: half of the starts that converged took {steps.median:g} steps or fewer.")
     if dictionary.atoms == 0:
         found.append("The dictionary is empty: no start ended in an admitted outcome.")
+    for recall, rule in ((dictionary.recall, "cosine"), (dictionary.recall_euclidean, "distance")):
+        if recall < RECALL:
+            found.append(
+                f"End points were compared by an approximate index that found {100 * recall:.3g} % of the near pairs: "
+                f"some atoms under the rule of {rule} are near others, and their number is too large."
+            )
     if diverged := solver.outcomes["diverged"]:
         found.append(
             f"{diverged} of {count(solver.n, 'start')} ({percent(diverged, solver.n)}) diverged "

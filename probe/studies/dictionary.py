@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
-from probe.dictionary import count_by_euclid, merge_by_cosine, unit_rows
+from probe.dictionary import Merge, merge_by_cosine, merge_by_euclid, unit_rows
 from probe.dynamics import (
     Certificates,
     EndPoints,
@@ -101,8 +101,7 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
     Raises:
         UserError: no start has one of the chosen outcomes.
     """
-    chosen = sum((ends.outcome == Outcome[name.upper()] for name in dictionary.outcomes), torch.zeros(1)) > 0
-    rows = chosen.nonzero().squeeze(1)
+    rows = admitted(ends, dictionary)
     points = ends.end[rows].flatten(1)
     if not len(rows) or not bool(points.any()):
         counts = ", ".join(f"{count} {name}" for name, count in ends.counts().items())
@@ -111,13 +110,19 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
             f"ended as {counts}; allow another outcome or raise solver.max_steps."
         )
     # A basin in which any start converged is led by such a start: the certificate is about that point.
-    merge = merge_by_cosine(points, dictionary.cosine, priority=(ends.outcome[rows] != Outcome.CONVERGED).long())
+    priority = (ends.outcome[rows] != Outcome.CONVERGED).long()
+    merge = merge_by_cosine(points, dictionary.cosine, priority, starts=rows)
+    apart = merge_by_euclid(points, dictionary.euclidean, starts=rows)
     leader = rows[merge.leader]
     summary: dict[str, object] = {
         "atoms": len(leader),
         "rule": f"cosine > {dictionary.cosine:g}",
-        "atoms_euclidean": count_by_euclid(points, dictionary.euclidean),
+        "index": _index(merge),
+        "recall": merge.recall,
+        "atoms_euclidean": len(apart.leader),
         "rule_euclidean": f"distance < {dictionary.euclidean:g} of the root mean square norm",
+        "index_euclidean": _index(apart),
+        "recall_euclidean": apart.recall,
         "components": merge.components,
         "outcomes_used": list(dictionary.outcomes),
         "starts_used": len(rows),
@@ -139,6 +144,16 @@ def _sample(ends: EndPoints, solver: SolverConfig) -> Tensor:
     rows = told.nonzero().squeeze(1)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
     return rows[order[: solver.plain_checks]]
+
+
+def admitted(ends: EndPoints, dictionary: DictionaryConfig) -> Tensor:
+    """Rows of the end points of the chosen outcomes."""
+    chosen = sum((ends.outcome == Outcome[name.upper()] for name in dictionary.outcomes), torch.zeros(1)) > 0
+    return chosen.nonzero().squeeze(1)
+
+
+def _index(merge: Merge) -> str:
+    return "exact" if merge.exact else "approximate"
 
 
 def iterate_plainly(

@@ -40,6 +40,7 @@ class Run:
     name: str = "photos"
     poison: float | None = None
     elsewhere: int = 0
+    recall: float = 1.0
 
     def frame(self) -> pd.DataFrame:
         rng = np.random.default_rng(0)
@@ -120,7 +121,9 @@ class Run:
         certificate = np.array(self.certificate, np.int8)
         stated = {
             "atoms": m, "rule": "cosine > 0.99", "atoms_euclidean": m + 2, "rule_euclidean": "distance < 0.05 rms",
-            "components": m, "outcomes_used": ["converged", "cycle", "max_steps"], "starts_used": sum(self.basin),
+            "components": m, "index": "exact" if self.recall == 1 else "approximate", "recall": self.recall,
+            "index_euclidean": "exact", "recall_euclidean": 1.0,
+            "outcomes_used": ["converged", "cycle", "max_steps"], "starts_used": sum(self.basin),
             "certified": int((certificate == 1).sum()), "not_attractors": int((certificate == 0).sum()),
             "undecided": int((certificate == -1).sum()),
             "plain_checked": 4, "plain_same": 4 - self.elsewhere, "plain_elsewhere": self.elsewhere,

@@ -87,6 +87,19 @@ def test_all_starts_diverged(make_run: Make):
     assert any("dictionary is empty" in warning for warning in report["warnings"])
 
 
+def test_an_exact_search_is_no_warning(make_run: Make):
+    good = build_report(make_run())
+    assert (good["dictionary"]["index"], good["dictionary"]["recall"]) == ("exact", 1.0)
+    assert not any("approximate" in warning for warning in good["warnings"])
+
+
+@pytest.mark.parametrize(("recall", "warned"), [(0.995, False), (0.973, True)])
+def test_a_poor_recall_is_a_warning(make_run: Make, recall: float, warned: bool):
+    report = build_report(make_run(recall=recall))
+    assert (report["dictionary"]["index"], report["dictionary"]["recall"]) == ("approximate", recall)
+    assert any("found 97.3 % of the near pairs" in warning for warning in report["warnings"]) == warned
+
+
 def test_one_image(make_run: Make):
     data = photos(make_run(n_images=1, planned=1))
     assert data["levels"][0]["methods"]["attractors"]["latent_mse"]["ci95"] is None

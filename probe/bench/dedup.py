@@ -1,0 +1,157 @@
+"""How fast end points merge into atoms: ours against what else would be used, on the same points.
+
+| contender | what it does |
+|---|---|
+| probe | ``merge_by_cosine``: greedy leaders and connected components |
+| FAISS range_search | all neighbour lists from an exact index; greedy leaders and connected components from them |
+| scikit-learn DBSCAN | cosine, min_samples = 1, brute force in blocks: connected components |
+| torch N x N | the whole matrix of cosines, then greedy leaders |
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probe.dictionary import merge_by_cosine
+from probe.dictionary.points import claim
+
+Counts = tuple[int | None, int | None]
+"""Greedy leaders and connected components; None for what a contender does not count."""
+Contender = Callable[[Tensor, float], Counts]
+WARM_UP = 256
+
+
+@dataclass
+class Measured:
+    """One contender.
+
+    Attributes:
+        tool: its name.
+        seconds: the median over the repeats; None where it was not run.
+        atoms: greedy leaders; None for a contender that chains.
+        components: connected components; None for a contender that does not chain.
+        ratio: its seconds over ours, the median over the repeats.
+        note: why it was not run.
+    """
+
+    tool: str
+    seconds: float | None = None
+    atoms: int | None = None
+    components: int | None = None
+    ratio: float | None = None
+    note: str = ""
+
+
+def clusters(n: int, d: int, count: int, seed: int = 0, spread: float = 0.05) -> tuple[Tensor, int]:
+    """Points (n, d) about random directions, and how many of these have a point.
+
+    A point lies about ``spread`` from its centre, which has norm 1, so that the cosine of two points of a cluster is
+    about 1 - spread^2 = 0.9975.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.nn.functional.normalize(torch.randn(count, d, generator=generator), dim=1)
+    which = torch.randint(count, (n,), generator=generator)
+    points = torch.randn(n, d, generator=generator).mul_(spread / d**0.5)
+    for rows, part in zip(which.split(4096), points.split(4096), strict=True):
+        part += centres[rows]
+    return points, len(which.unique())
+
+
+def compare(points: Tensor, cosine: float = 0.99, *, repeats: int = 3, memory: int | None = None) -> list[Measured]:
+    """Measure all contenders in turn, ``repeats`` times, after a small part of the points that is not counted.
+
+    Args:
+        points: (n, d), without origins.
+        memory: bytes that a contender may take beside the points; by default 0.7 of what is free.
+    """
+    memory = memory or int(0.7 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    reasons = dict(_too_large(points, cosine, memory))
+    running = {tool: contender for tool, contender in CONTENDERS.items() if tool not in reasons}
+    seconds: dict[str, list[float]] = {tool: [] for tool in running}
+    counts: dict[str, Counts] = {}
+    for contender in running.values():
+        contender(points[:WARM_UP], cosine)
+    for repeat in range(repeats):
+        for tool in running if repeat % 2 == 0 else reversed(running):  # whoever comes later may find a warmer machine
+            began = time.perf_counter()
+            counts[tool] = running[tool](points, cosine)
+            seconds[tool].append(time.perf_counter() - began)
+    found = []
+    for tool in CONTENDERS:
+        if tool in reasons:
+            found.append(Measured(tool, note=reasons[tool]))
+            continue
+        paired = [a / b for a, b in zip(seconds[tool], seconds["probe"], strict=True)]
+        found.append(Measured(tool, statistics.median(seconds[tool]), *counts[tool], statistics.median(paired)))
+    return found
+
+
+def _too_large(points: Tensor, cosine: float, memory: int) -> Iterator[tuple[str, str]]:
+    """Contenders that would not fit into memory, with the reason."""
+    n, gib = len(points), 2**30
+    matrix = 5 * n**2  # float32 cosines and the mask
+    if matrix > memory:
+        yield "torch N x N", f"needs {matrix / gib:.1f} GiB"
+    basins = merge_by_cosine(points, cosine).basin
+    # Points of a basin are near its leader, and mostly each other; 12 bytes each, and a copy while they are gathered.
+    lists = 24 * int(basins.square().sum())
+    if lists > memory:
+        for tool in ("FAISS range_search", "scikit-learn DBSCAN"):
+            yield tool, f"needs about {lists / gib:.1f} GiB"
+
+
+def _ours(points: Tensor, cosine: float) -> Counts:
+    merge = merge_by_cosine(points, cosine)
+    return len(merge.leader), merge.components
+
+
+def _faiss(points: Tensor, cosine: float) -> Counts:
+    import faiss
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    unit = torch.nn.functional.normalize(points, dim=1).numpy()
+    index = faiss.IndexFlatIP(unit.shape[1])
+    index.add(unit)
+    limits, _, near = index.range_search(unit, cosine)
+    limits = limits.astype(np.int64)
+    graph = csr_matrix((np.ones(len(near), np.int8), near, limits), shape=(len(unit), len(unit)))
+    owner = np.full(len(unit), -1)
+    order = np.argsort(-np.diff(limits), kind="stable")
+    for row in order:
+        claim(np.array([row]), limits[row : row + 2] - limits[row], near[limits[row] : limits[row + 1]], owner)
+    return len(np.unique(owner)), int(connected_components(graph, directed=False)[0])
+
+
+def _scikit_learn(points: Tensor, cosine: float) -> Counts:
+    from sklearn.cluster import DBSCAN
+
+    found = DBSCAN(eps=1 - cosine, min_samples=1, metric="cosine", algorithm="brute").fit(points.numpy())
+    return None, int(found.labels_.max()) + 1
+
+
+def _torch(points: Tensor, cosine: float) -> Counts:
+    unit = torch.nn.functional.normalize(points, dim=1)
+    near = unit @ unit.T > cosine
+    free = torch.ones(len(unit), dtype=torch.bool)
+    atoms = 0
+    for row in torch.argsort(near.sum(1), descending=True, stable=True).tolist():
+        if free[row]:
+            free &= ~near[row]
+            free[row] = False
+            atoms += 1
+    return atoms, None
+
+
+CONTENDERS: dict[str, Contender] = {
+    "probe": _ours,
+    "FAISS range_search": _faiss,
+    "scikit-learn DBSCAN": _scikit_learn,
+    "torch N x N": _torch,
+}

@@ -1,0 +1,114 @@
+"""Points in groups around pivots, so that only groups that can hold neighbours are compared.
+
+Every point is nearer than r to its pivot. By the triangle inequality two groups of radii s and t hold no neighbours if
+their pivots are s + t + r or more apart, and a group of radius below r / 2 holds nothing but neighbours. End points
+lie in few tight groups as a rule: n m comparisons for m groups, instead of n^2 / 2, with the same result.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from probe.dictionary.points import Points, Rows, claim, gpus
+
+BLOCK = 1024
+SMALL = 4096
+"""So few points are compared with each other at once."""
+SHARE = 4
+"""One pivot for fewer points than this: groups would not pay."""
+CLOSE = 2**25
+"""Pairs of close groups that are kept, 8 bytes each; with more, groups would not pay either."""
+
+
+@dataclass(frozen=True)
+class Cover:
+    """m groups.
+
+    Attributes:
+        group: of each point (n,).
+        pivot: a row for each group (m,).
+        tight: groups in which all are neighbours (m,).
+        limits, close: the groups that may hold neighbours of group g, itself among them, are
+            close[limits[g]:limits[g+1]].
+    """
+
+    group: Rows
+    pivot: Rows
+    tight: NDArray[np.bool_]
+    limits: Rows
+    close: Rows
+
+
+def no_cover(n: int) -> Cover:
+    """All points in one group, about which nothing is known."""
+    return Cover(np.zeros(n, np.int64), np.zeros(1, np.int64), np.zeros(1, bool), np.array([0, 1]), np.array([0]))
+
+
+def cover(points: Points, radius2: float, most: int) -> Cover | None:
+    """Groups of points within the radius of a pivot; None where they would not pay.
+
+    Args:
+        most: pivots that the index may hold.
+    """
+    owner, pivot = _pivots(points, radius2, min(most, len(points) // SHARE))
+    if owner is None:
+        return None
+    group = np.searchsorted(pivot, owner)
+    radius = np.zeros(len(pivot))
+    np.maximum.at(radius, group, points.distance(np.arange(len(points)), owner))
+    found, total = [], 0
+    for start in range(0, len(pivot), BLOCK):
+        mine = slice(start, start + BLOCK)
+        lists = _close(points, pivot[mine], pivot, radius[mine], radius, radius2**0.5)
+        found += lists
+        total += sum(map(len, lists))
+        if total > CLOSE:
+            return None
+    limits = np.cumsum([0, *map(len, found)])
+    return Cover(group, pivot, 2 * radius < radius2**0.5, limits, np.concatenate(found))
+
+
+def _pivots(points: Points, radius2: float, most: int) -> tuple[Rows | None, Rows]:
+    """The pivot that each point is near to (n,), None if there would be more than ``most``; and all pivots, rising."""
+    owner, pivots = np.full(len(points), -1), np.empty(0, np.int64)
+    index = flat_index(points.rows.shape[1])
+    for start in range(0, len(points), BLOCK):
+        mine = np.arange(start, min(start + BLOCK, len(points)))
+        if len(pivots):
+            squared, nearest = index.search(points.rows[start : start + BLOCK].numpy(), 1)
+            covered = squared[:, 0] < radius2
+            owner[mine[covered]] = pivots[nearest[covered, 0]]
+        left = mine[owner[mine] < 0]
+        at, to = points.within(left, left, radius2)
+        claim(left, np.searchsorted(at, np.arange(len(left) + 1)), left[to], owner)
+        fresh = left[owner[left] == left]
+        pivots = np.concatenate([pivots, fresh])
+        if len(pivots) > most:
+            return None, pivots
+        if len(fresh):
+            index.add(points.rows[torch.from_numpy(fresh)].numpy())
+    return owner, pivots
+
+
+def flat_index(d: int) -> Any:
+    """An empty exact FAISS index of squared distances, on all GPUs that FAISS can use."""
+    import faiss
+
+    index = faiss.IndexFlatL2(d)
+    return faiss.index_cpu_to_all_gpus(index) if gpus() else index
+
+
+def _close(
+    points: Points, a: Rows, b: Rows, radius_a: NDArray[np.float64], radius_b: NDArray[np.float64], r: float
+) -> list[Rows]:
+    """For each pivot of a the positions of the pivots b whose groups may hold neighbours of its group."""
+    parts, at = [], 0
+    for part in points.parts(b):
+        lower, norms, _ = points.lower(a, part)
+        nearest = (lower + norms * (1 - points.slack)).clamp(min=0).sqrt().cpu().numpy()
+        parts.append(nearest < (radius_a[:, None] + radius_b[at : at + len(part)] + r) * (1 + 1e-6))
+        at += len(part)
+    return [row.nonzero()[0] for row in np.concatenate(parts, axis=1)]

@@ -1,0 +1,115 @@
+"""Neighbours of points within a radius, exact or from an approximate index; never all lists, nor n x n, at once."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, csr_matrix
+
+from probe.dictionary.cover import SMALL, Cover, cover, no_cover
+from probe.dictionary.points import Points, Rows, join
+
+LIMIT = 100_000
+"""Points that an exact index holds; with more, and with more groups than this, the index is approximate."""
+BLOCK = 512
+KEPT = 2**23
+"""Pairs of neighbours that are kept, about 50 bytes each while they are sorted; more are found again when needed."""
+
+
+class Near(Protocol):
+    """Neighbours among n points; recall: the share of them that is found, 1 where the search is exact."""
+
+    exact: bool
+    recall: float
+
+    def degrees(self) -> tuple[Rows, int]:
+        """Neighbours of each point, itself included (n,), and the number of connected components."""
+
+    def of(self, rows: Rows, free: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+        """Neighbours of rows[k] that are free: near[limits[k]:limits[k+1]]."""
+
+
+def near(points: Points, radius2: float) -> Near:
+    """Exact if there are up to LIMIT points, or up to LIMIT groups of them; approximate beyond."""
+    from probe.dictionary.approximate import Approximate
+
+    groups = cover(points, radius2, LIMIT) if len(points) > SMALL else None
+    if groups is None and len(points) > LIMIT:
+        return Approximate(points, radius2)
+    return Exact(points, radius2, groups or no_cover(len(points)))
+
+
+class Exact:
+    """Every pair of close groups compared, a tile at a time."""
+
+    exact, recall = True, 1.0
+
+    def __init__(self, points: Points, radius2: float, cover: Cover):
+        self.points, self.radius2, self.cover = points, radius2, cover
+        self.order = np.argsort(cover.group, kind="stable")  # rows by group; below, a position is one in this
+        size = np.bincount(cover.group, minlength=len(cover.pivot))
+        self.start = np.cumsum([0, *size])
+        self.size = size
+        self.lists: csr_matrix | None = None
+
+    def degrees(self) -> tuple[Rows, int]:
+        group, n = self.cover.group, len(self.order)
+        tight = self.cover.tight[group]
+        count = np.where(tight, self.size[group], 1)
+        label = np.where(tight, self.cover.pivot[group], np.arange(n))
+        kept, total = [(np.empty(0, np.int64), np.empty(0, np.int64))], 0
+        for start in range(0, n, BLOCK):
+            mine = self.order[start : start + BLOCK]
+            others = self._candidates(mine, known=False)
+            for part in self.points.parts(others[others > start]):
+                rows = self.order[part]
+                at, to = self.points.within(mine, rows, self.radius2)
+                if part[0] < start + BLOCK or tight[mine].any():  # else all pairs are new, as nearly always
+                    # The lower position finds a pair, and none within a tight group.
+                    new = (start + at < part[to]) & ~(tight[mine][at] & (group[mine][at] == group[rows][to]))
+                    at, to = at[new], to[new]
+                count[mine] += np.bincount(at, minlength=len(mine))
+                count[rows] += np.bincount(to, minlength=len(rows))
+                label = join(label, label[mine][at], label[rows][to])
+                total += len(at)
+                if total <= KEPT:
+                    kept.append((mine[at], rows[to]))
+                else:
+                    kept.clear()
+        if kept:
+            i, j = (np.concatenate(one) for one in zip(*kept, strict=True))
+            half = coo_matrix((np.ones(len(i), np.int8), (i, j)), shape=(n, n)).tocsr()
+            self.lists = half + half.T
+        return count, len(np.unique(label))
+
+    def of(self, rows: Rows, free: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+        if self.lists is not None:
+            return self._listed(self.lists, rows, free)
+        others = self.order[self._candidates(rows, known=True)]
+        found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+        for part in self.points.parts(others[free[others]]):
+            at, to = self.points.within(rows, part, self.radius2)
+            found.append((at, part[to]))
+        at, to = (np.concatenate(one) for one in zip(*found, strict=True))
+        order = np.argsort(at, kind="stable")
+        return np.searchsorted(at[order], np.arange(len(rows) + 1)), to[order]
+
+    def _listed(self, lists: csr_matrix, rows: Rows, free: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+        """The same from the lists that were kept, in which tight groups are not."""
+        found = []
+        for row in rows:
+            near, group = lists.indices[lists.indptr[row] : lists.indptr[row + 1]], self.cover.group[row]
+            if self.cover.tight[group]:
+                near = np.concatenate([near, self.order[self.start[group] : self.start[group + 1]]])
+            found.append(near[free[near]])
+        return np.cumsum([0, *map(len, found)]), np.concatenate(found)
+
+    def _candidates(self, rows: Rows, *, known: bool) -> Rows:
+        """Positions, rising, of what may be near any of the rows; without what is ``known`` of tight groups."""
+        cover, found = self.cover, [np.empty(0, np.int64)]
+        for g in np.unique(cover.group[rows]):
+            close = cover.close[cover.limits[g] : cover.limits[g + 1]]
+            found.append(close if known or not cover.tight[g] else close[close != g])
+        groups = np.unique(np.concatenate(found))
+        spans = [np.arange(self.start[g], self.start[g + 1]) for g in groups]
+        return np.concatenate([np.empty(0, np.int64), *spans])

@@ -1,0 +1,118 @@
+"""Squared distances between rows of one set of points, a tile at a time; an answer near the threshold is recomputed.
+
+| symbol | meaning | shape |
+|---|---|---|
+| n, d | points, dimension | |
+| a, b | rows of the points that a tile compares | (k,), (l,) |
+| r^2 | squared radius within which two points are near | |
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from probe.dynamics.precision import full_float32
+
+Rows = NDArray[np.int64]
+ELEMENTS = 2**24
+"""Coordinates that are copied at once: 64 MiB in float32, 128 MiB in float64."""
+
+
+class Points:
+    """Points (n, d), float32, on the CPU.
+
+    A tile is ||x||^2 + ||y||^2 - 2 x.y in float32. Its error grows with the norms and, as a random walk, with sqrt(d):
+    ``slack`` times ||x||^2 + ||y||^2 bounds it with room to spare (at d = 4096 by a factor of about 17). What lies so
+    near the threshold is decided by differences in float64, so that neither the place of a row in its tile nor the
+    matrix product of this machine decides.
+    """
+
+    def __init__(self, rows: Tensor):
+        self.rows = rows
+        self.squared = torch.cat([part.double().square().sum(1) for part in rows.split(self.at_once)])
+        self.slack = torch.finfo(torch.float32).eps * (4 + rows.shape[1] ** 0.5 / 2)
+        self.device = torch.device("cuda" if gpus() and torch.cuda.is_available() else "cpu")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def at_once(self) -> int:
+        """Rows that are copied at once."""
+        return min(max(ELEMENTS // max(self.rows.shape[1], 1), 64), 2**13)
+
+    def parts(self, b: Rows) -> Iterator[Rows]:
+        """Rows in parts that a tile can take."""
+        return (b[start : start + self.at_once] for start in range(0, len(b), self.at_once))
+
+    def lower(self, a: Rows, b: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        """Lower bounds of the squared distances (k, l) less the first of the norms (k, 1) and (l,) that follow.
+
+        The bounds are 2 ``slack`` times the sum of these norms, which are squared, below upper bounds.
+        """
+        x, y = (self.rows[torch.from_numpy(rows)].to(self.device) for rows in (a, b))
+        p, q = (self.squared[torch.from_numpy(rows)].float().to(self.device) for rows in (a, b))
+        with full_float32():
+            return torch.addmm(q * (1 - self.slack), x, y.T, alpha=-2), p[:, None], q
+
+    def within(self, a: Rows, b: Rows, radius2: float) -> tuple[Rows, Rows]:
+        """Positions in a and in b of the pairs nearer than the radius, by rising position in a."""
+        lower, p, q = self.lower(a, b)
+        edge = radius2 - p * (1 - self.slack)
+        hit = lower < edge
+        # The largest norms of the tile find all close calls in one comparison; each then has its own error.
+        reach = 2 * self.slack * (p.max() + q.max()) if hit.any() else 0.0
+        i, j = (hit & (lower >= edge - reach)).nonzero(as_tuple=True) if reach else (edge[:0, 0].long(),) * 2
+        close = lower[i, j] >= edge[i, 0] - 2 * self.slack * (p[i, 0] + q[j])
+        i, j = i[close], j[close]
+        if len(i):
+            exactly = self._exactly(a[i.cpu().numpy()], b[j.cpu().numpy()])
+            hit[i, j] = torch.from_numpy(exactly < radius2).to(self.device)
+        i, j = hit.nonzero(as_tuple=True)
+        return i.cpu().numpy(), j.cpu().numpy()
+
+    def distance(self, a: Rows, b: Rows) -> NDArray[np.float64]:
+        """Distances of the pairs (a[i], b[i]), float64 (k,)."""
+        return np.sqrt(self._exactly(a, b))
+
+    def _exactly(self, a: Rows, b: Rows) -> NDArray[np.float64]:
+        found = [np.empty(0)]
+        for x, y in zip(self.parts(a), self.parts(b), strict=True):
+            difference = self.rows[torch.from_numpy(x)].double() - self.rows[torch.from_numpy(y)]
+            found.append(difference.square().sum(1).numpy())
+        return np.concatenate(found)
+
+
+def gpus() -> int:
+    """GPUs that FAISS can use: none in a CPU build."""
+    import faiss
+
+    return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
+
+
+def claim(rows: Rows, limits: Rows, near: Rows, owner: Rows) -> None:
+    """Greedy leaders, in place: each of ``rows`` in turn that has no owner takes itself and its neighbours without one.
+
+    Args:
+        limits, near: neighbours of rows[k] are near[limits[k]:limits[k+1]].
+        owner: for every point the row that owns it (n,); -1 for none.
+    """
+    for k, row in enumerate(rows):
+        if owner[row] < 0:
+            mine = near[limits[k] : limits[k + 1]]
+            owner[mine[owner[mine] < 0]] = row
+            owner[row] = row
+
+
+def join(label: Rows, a: Rows, b: Rows) -> Rows:
+    """Labels (n,), each below n, after the labels a[i] and b[i] were made one, for every i."""
+    new = a != b
+    if not new.any():
+        return label
+    graph = coo_matrix((np.ones(int(new.sum()), np.int8), (a[new], b[new])), shape=(len(label), len(label)))
+    return connected_components(graph, directed=False)[1].astype(np.int64)[label]

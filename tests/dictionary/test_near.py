@@ -1,0 +1,189 @@
+"""Every way of finding neighbours gives the merge of the definition, in any order of arrival and in bounded memory."""
+
+import numpy as np
+import pytest
+import torch
+
+from probe.dictionary import approximate, cover, merge, merge_by_cosine, merge_by_euclid, near, points
+
+
+def clusters(seed: int, n: int, count: int, d: int, spread: float) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.nn.functional.normalize(torch.randn(count, d, generator=generator), dim=1)
+    which = torch.randint(count, (n,), generator=generator)
+    return centres[which] + spread / d**0.5 * torch.randn(n, d, generator=generator)
+
+
+def by_definition(rows: torch.Tensor, radius2: float, priority: np.ndarray | None = None) -> list[tuple[int, int]]:
+    """Leaders and basins from the n x n matrix in float64, largest first; ties by the rows' bytes."""
+    place = np.array([i for i, _ in sorted(enumerate(rows.numpy()), key=lambda item: item[1].tobytes())])
+    x = rows.double()
+    close = ((x[:, None] - x).square().sum(2) < radius2).numpy()
+    rank = np.argsort(place)
+    order = np.lexsort((rank, -close.sum(1), rank * 0 if priority is None else priority))
+    owner = np.full(len(x), -1)
+    for row in order:
+        if owner[row] < 0:
+            owner[close[row] & (owner < 0)] = row
+    basins = {int(leader): int((owner == leader).sum()) for leader in np.unique(owner)}
+    return sorted(basins.items(), key=lambda item: (-item[1], rank[item[0]]))
+
+
+def outcome(found: merge.Merge) -> list[tuple[int, int]]:
+    return list(zip(found.leader.tolist(), found.basin.tolist(), strict=True))
+
+
+@pytest.fixture(params=["brute", "groups", "small blocks", "nothing kept"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Points compared with all others; in groups; in blocks smaller than a group; without lists from the first pass."""
+    if request.param != "brute":
+        monkeypatch.setattr(cover, "SMALL", 0)
+        monkeypatch.setattr(near, "SMALL", 0)
+    if request.param == "small blocks":
+        for module, size in ((cover, 37), (near, 19), (merge, 5)):
+            monkeypatch.setattr(module, "BLOCK", size)
+        monkeypatch.setattr(points, "ELEMENTS", 1)
+    if request.param == "nothing kept":
+        monkeypatch.setattr(near, "KEPT", 0)
+    return request.param
+
+
+@pytest.mark.parametrize(
+    "spread", [1e-4, 0.03, 0.06, 0.1, 0.3], ids=["tight", "within", "wide", "overlapping", "apart"]
+)
+@pytest.mark.parametrize("ranked", [False, True])
+def test_the_merge_is_the_one_of_the_definition(way: str, spread: float, ranked: bool):
+    x = clusters(0, 400, 12, 16, spread)
+    x[17] = x[201]  # a duplicate
+    x = torch.nn.functional.normalize(x, dim=1)
+    priority = torch.arange(400) % 3 if ranked else None
+    found = merge_by_cosine(x, 0.99, priority)
+    assert outcome(found) == by_definition(x, 0.02, None if priority is None else priority.numpy())
+    assert torch.equal(found.basin, torch.bincount(found.member))
+
+
+def test_distances_too(way: str):
+    x = clusters(1, 300, 10, 6, 0.05) * torch.linspace(1, 30, 300)[:, None]
+    radius2 = 0.05**2 * x.double().square().sum(1).mean().item()
+    assert outcome(merge_by_euclid(x, 0.05)) == by_definition(x, radius2)
+
+
+def test_groups_are_used_where_they_pay():
+    x = torch.nn.functional.normalize(clusters(2, 6000, 20, 32, 0.03), dim=1)
+    groups = near.near(points.Points(x), 0.02)
+    assert isinstance(groups, near.Exact)
+    assert len(groups.cover.pivot) == 20
+    apart = torch.nn.functional.normalize(clusters(3, 6000, 6000, 32, 0.0), dim=1)
+    assert len(near.near(points.Points(apart), 0.02).cover.pivot) == 1
+
+
+@pytest.mark.parametrize("spread", [1e-4, 0.06], ids=["tight", "wide"])
+@pytest.mark.parametrize("known", [False, True], ids=["by bytes", "by start"])
+def test_the_same_points_are_chosen_in_any_order_of_arrival(way: str, spread: float, known: bool):
+    x = clusters(4, 500, 9, 12, spread)
+    priority, starts = torch.arange(500) % 2, torch.arange(500)
+    first = merge_by_cosine(x, priority=priority, starts=starts if known else None)
+    for seed in range(3):
+        shuffle = torch.randperm(500, generator=torch.Generator().manual_seed(seed))
+        again = merge_by_cosine(x[shuffle], priority=priority[shuffle], starts=shuffle if known else None)
+        assert torch.equal(shuffle[again.leader], first.leader)
+        assert torch.equal(again.basin, first.basin)
+        assert torch.equal(again.member, first.member[shuffle])
+        assert again.components == first.components
+        distances = [merge_by_euclid(rows, 0.05).basin.tolist() for rows in (x, x[shuffle])]
+        assert distances[0] == distances[1]
+
+
+def test_ties_go_to_the_lower_start(way: str):
+    x = clusters(9, 60, 3, 12, 1e-4)
+    starts = torch.arange(60).flip(0) + 100
+    leader = merge_by_cosine(x, starts=starts).leader
+    member = merge_by_cosine(x, starts=starts).member
+    assert starts[leader].tolist() == [starts[member == k].min().item() for k in range(3)]
+
+
+@pytest.mark.parametrize("count", [5, 700])
+def test_duplicates_go_to_the_first_of_them(way: str, count: int):
+    x = torch.randn(1, 10, generator=torch.Generator().manual_seed(0)).repeat(count, 1)
+    for threshold in (0.99, 1 - 1e-9):
+        found = merge_by_cosine(x, threshold)
+        assert (outcome(found), found.components) == ([(0, count)], 1)
+    assert outcome(merge_by_euclid(x, 1e-9)) == [(0, count)]
+
+
+def test_a_chain_is_one_component(way: str):
+    angles = torch.linspace(0, 1.5, 400)
+    found = merge_by_cosine(torch.stack([angles.cos(), angles.sin()], 1), 0.9999)
+    assert found.components == 1
+    assert len(found.leader) > 50
+
+
+def test_what_has_no_direction_takes_no_part(way: str):
+    x = torch.tensor([[0.0, 0.0], [1.0, 0.0], [torch.nan, 1.0], [2.0, 0.0], [torch.inf, 0.0]])
+    assert merge_by_cosine(x).member.tolist() == [-1, 0, -1, 0, -1]
+    assert merge_by_euclid(x).basin.tolist() == [1, 1, 1]
+    assert merge_by_euclid(x).member[[2, 4]].tolist() == [-1, -1]
+    nothing = merge_by_cosine(torch.zeros(3, 2))
+    assert (nothing.member.tolist(), len(nothing.leader), nothing.components) == ([-1] * 3, 0, 0)
+    assert merge_by_euclid(torch.zeros(3, 2)).basin.tolist() == [3]
+    assert len(merge_by_cosine(torch.empty(0, 2)).leader) == 0
+
+
+@pytest.mark.parametrize("spread", [1e-4, 0.06], ids=["tight", "wide"])
+def test_one_basin_does_not_need_a_list_for_every_point(monkeypatch: pytest.MonkeyPatch, spread: float):
+    """All points are neighbours of nearly all: n^2 = 1.4e8 pairs, of which a tile holds few."""
+    sizes = []
+    within = points.Points.within
+
+    def counted(self: points.Points, a: np.ndarray, b: np.ndarray, radius2: float):
+        found = within(self, a, b, radius2)
+        sizes.append(len(a) * len(b))
+        return found
+
+    monkeypatch.setattr(points.Points, "within", counted)
+    found = merge_by_cosine(clusters(5, 12_000, 1, 8, spread), 0.99)
+    assert found.components == 1
+    assert found.basin[0] > 11_000
+    assert max(sizes) <= 1024 * 2**14
+    if spread < 1e-3:  # a tight group is counted, not compared
+        assert sum(sizes) < 1024**2 + 128 * 12_000 + 1
+
+
+def test_close_calls_do_not_depend_on_the_tile():
+    """A pair on the threshold, far from the origin: float32 tiles could say either; differences decide."""
+    x = torch.tensor([[1000.0, 0.0], [1000.0, 1.0], [1000.0, 2.0]])
+    found = points.Points(x)
+    rows = np.arange(3)
+    assert [len(found.within(rows, rows, radius2)[0]) for radius2 in (0.999, 1.0, 1.001)] == [3, 3, 7]
+
+
+def test_beyond_the_limit_an_approximate_index_says_its_recall(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(near, "LIMIT", 1000)
+    x = clusters(6, 5000, 2000, 24, 0.03)
+    found = merge_by_cosine(x)
+    monkeypatch.setattr(near, "LIMIT", 100_000)
+    exact = merge_by_cosine(x)
+    assert exact.recall == 1
+    assert approximate.ENOUGH <= found.recall <= 1
+    assert abs(len(found.leader) - len(exact.leader)) <= 0.01 * len(exact.leader)
+    assert torch.equal(found.basin, torch.bincount(found.member))
+
+
+def test_a_poor_index_says_so(monkeypatch: pytest.MonkeyPatch):
+    """Half of what is found is withheld: the recall is a half, from the sample as from all."""
+    x = points.Points(torch.nn.functional.normalize(clusters(7, 3000, 30, 16, 0.04), dim=1))
+    search = approximate.Approximate._found
+
+    def half(self: approximate.Approximate, rows: np.ndarray):
+        i, j = search(self, rows)
+        kept = (rows[i] == j) | ((rows[i] + j) % 2 == 0)
+        return i[kept], j[kept]
+
+    monkeypatch.setattr(approximate.Approximate, "_found", half)
+    assert approximate.Approximate(x, 0.02).recall == pytest.approx(0.5, abs=0.05)
+
+
+def test_few_groups_are_exact_whatever_the_number_of_points(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(near, "LIMIT", 1000)
+    found = merge_by_cosine(clusters(8, 6000, 50, 24, 0.02))
+    assert (len(found.leader), found.recall) == (50, 1.0)
