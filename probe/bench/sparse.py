@@ -8,8 +8,9 @@
 | probe | ``omp`` with a ``Dictionary`` |
 | probe ols | the same with the selection of SPAMS |
 
-A time is that of a further signal: that of a call with n signals less that of a call with one, over n - 1. So Gram
-matrices, compilation and loading are not in it, for any of them.
+A time is that of a further signal: that of a call with n signals less that of a call with few, over the difference. So
+Gram matrices, compilation and loading are not in it, for any of them. Few is one, and 11 for SPAMS, which makes its
+Gram matrix from 11 signals on.
 """
 
 import statistics
@@ -26,6 +27,7 @@ from probe.sparse import Dictionary, omp
 
 Solver = Callable[[Tensor], Tensor]
 REFERENCE = "scikit-learn orthogonal_mp_gram"
+SPAMS_FEW = 11
 
 
 @dataclass
@@ -78,9 +80,11 @@ def compare(
     """
     from threadpoolctl import threadpool_limits
 
+    dictionary = Dictionary(dictionary, torch.float64).unit  # the others expect unit atoms
     d = dictionary.shape[1]
     fields = 4 * round((d / 4) ** 0.5) ** 2 == d
-    x = smooth_fields(signals, d, decay=1.0, seed=1) if fields else torch.randn(signals, d, dtype=torch.float64)
+    n = max(signals, SPAMS_FEW + 5)
+    x = smooth_fields(n, d, decay=1.0, seed=1) if fields else torch.randn(n, d, dtype=torch.float64)
     seconds: dict[tuple[str, str], list[float]] = {}
     codes: dict[tuple[str, str], Tensor] = {}
     size: dict[str, int] = {}
@@ -91,31 +95,30 @@ def compare(
             warnings.simplefilter("ignore")  # scikit-learn says where it stops early
             for dtype in (torch.float32, torch.float64):
                 unit = Dictionary(dictionary, dtype)
-                for tool, (solve, many) in _contenders(unit, atoms, signals, threads).items():
+                for tool, (solve, few, many) in _contenders(unit, atoms, signals, threads).items():
                     key, size[tool] = (tool, str(dtype).removeprefix("torch.")), many
                     rows = x[:many].to(dtype)
-                    solve(rows[:1])
+                    solve(rows[:few])
                     for _ in range(repeats):
-                        one, _ = _timed(solve, rows[:1])
-                        all_of_them, codes[key] = _timed(solve, rows)
-                        seconds.setdefault(key, []).append(max(all_of_them - one, 1e-9) / (many - 1))
+                        base, _ = _timed(solve, rows[:few])
+                        whole, codes[key] = _timed(solve, rows)
+                        seconds.setdefault(key, []).append(max(whole - base, 1e-9) / (many - few))
     finally:
         torch.set_num_threads(before)
-    unit64 = Dictionary(dictionary, torch.float64).unit
 
     def error(code: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(x[: len(code)] - code.double() @ unit64, dim=1)
+        return torch.linalg.vector_norm(x[: len(code)] - code.double() @ dictionary, dim=1)
 
     exact = error(codes[REFERENCE, "float64"])
-    for (tool, dtype), times in seconds.items():
-        code = codes[tool, dtype][: len(exact)]
+    for (tool, name), times in seconds.items():
+        code = codes[tool, name][: len(exact)]
         yield Measured(
             tool=tool,
-            dtype=dtype,
+            dtype=name,
             threads=threads,
             signals=size[tool],
             ms_per_signal=1e3 * statistics.median(times),
-            ratio=statistics.median(seconds[REFERENCE, dtype]) / statistics.median(times),
+            ratio=statistics.median(seconds[REFERENCE, name]) / statistics.median(times),
             error_ratio=float((error(code) / exact[: len(code)]).mean()),
         )
 
@@ -126,8 +129,8 @@ def _timed(solve: Solver, x: Tensor) -> tuple[float, Tensor]:
     return time.perf_counter() - began, code
 
 
-def _contenders(unit: Dictionary, atoms: int, signals: int, threads: int) -> dict[str, tuple[Solver, int]]:
-    """Solvers that map signals (n, d) to dense codes (n, N), and how many signals each is given."""
+def _contenders(unit: Dictionary, atoms: int, signals: int, threads: int) -> dict[str, tuple[Solver, int, int]]:
+    """Solvers that map signals (n, d) to dense codes (n, N), and how few and how many signals each is timed on."""
     from sklearn.linear_model import orthogonal_mp, orthogonal_mp_gram
 
     a, gram = unit.unit.numpy(), unit.gram.numpy()
@@ -148,9 +151,9 @@ def _contenders(unit: Dictionary, atoms: int, signals: int, threads: int) -> dic
 
         return solve
 
-    found: dict[str, tuple[Solver, int]] = {
-        REFERENCE: (with_gram, min(signals, 4)),
-        "scikit-learn orthogonal_mp": (without, 2),
+    found: dict[str, tuple[Solver, int, int]] = {
+        REFERENCE: (with_gram, 1, min(signals, 4)),
+        "scikit-learn orthogonal_mp": (without, 1, 2),
     }
     try:
         import spams
@@ -163,5 +166,5 @@ def _contenders(unit: Dictionary, atoms: int, signals: int, threads: int) -> dic
             code = spams.omp(np.asfortranarray(x.numpy().T), fortran, L=atoms, numThreads=threads)
             return torch.from_numpy(code.toarray().T)
 
-        found["spams omp"] = (spams_omp, signals)
-    return {**found, "probe": (ours("omp"), signals), "probe ols": (ours("ols"), signals)}
+        found["spams omp"] = (spams_omp, SPAMS_FEW, max(signals, SPAMS_FEW + 5))
+    return {**found, "probe": (ours("omp"), 1, signals), "probe ols": (ours("ols"), 1, signals)}

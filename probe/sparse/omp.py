@@ -20,7 +20,7 @@ formulations differ in where A q comes from:
 | ``compiled`` | G and P (v0 of Zhu et al., "Batch orthogonal matching pursuit", 2020), in numba | CPU |
 | ``batched`` | the same in torch | small problems, GPU up to ``LONG`` atoms, or where numba is not installed |
 | ``cholesky`` | G and the inverse Cholesky factor of the chosen atoms | GPU beyond ``LONG`` atoms |
-| ``projection`` | the projection on the span, without a path | levels of the rank and more |
+| ``projection`` | the projection on the span, without a path | levels of min(N, d) and more |
 """
 
 from collections.abc import Sequence
@@ -65,8 +65,8 @@ def omp(
     Atoms and signals may have any scale: an atom is chosen by its correlation as if it had unit norm, an atom of zeros
     never, and weights are those of the atoms as given. A signal stops early, and keeps its code at all further levels,
     once its residual is at rounding level, or no atom outside the span of its support is left. Ties go to the lowest
-    index. Levels of the rank of the dictionary and more are served by one projection on its span, in float64, and the
-    greedy path goes only to the deepest level below; such a level has as many atoms as the rank.
+    index. Levels of min(N, d) and more are served by one projection on the span of the dictionary, in float64, with as
+    many atoms as its rank, and the greedy path goes only to the deepest level below.
 
     Args:
         dictionary: atoms as rows (N, d), or a ``Dictionary``, which keeps the Gram matrix for further calls.
@@ -132,10 +132,7 @@ def _solve(ready: Dictionary, x: Tensor, levels: tuple[int, ...], method: Method
     """Codes of scaled signals in the unit atoms."""
     if ready.orthonormal:
         return largest(ready.unit, x, levels)
-    full = min(ready.unit.shape)
-    if levels[-1] >= full:
-        full = len(ready.span[0])
-    greedy = tuple(level for level in levels if level < full)
+    greedy = tuple(level for level in levels if level < min(ready.unit.shape))
     beyond = levels[len(greedy) :]
     codes = None
     if greedy:

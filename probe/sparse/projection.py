@@ -28,9 +28,9 @@ def basis(unit: Tensor) -> tuple[Tensor, Tensor]:
 def project(dictionary: Dictionary, x: Tensor, greedy: SparseCodes | None, levels: tuple[int, ...]) -> SparseCodes:
     """Codes at the levels of the greedy path, and then at ``levels``, which are all served by the whole span.
 
-    A signal that the greedy path has reconstructed up to rounding keeps that code. Otherwise its support goes on, after
-    the atoms that the path has chosen, with those of ``basis`` that are not among them; chosen atoms outside the basis
-    weigh nothing.
+    A signal that the greedy path has reconstructed up to rounding, or as well as the span can, keeps that code.
+    Otherwise its support goes on, after the atoms that the path has chosen, with those of ``basis`` that are not among
+    them; chosen atoms outside the basis weigh nothing.
     """
     chosen, factor = dictionary.span
     n = len(x)
@@ -43,9 +43,9 @@ def project(dictionary: Dictionary, x: Tensor, greedy: SparseCodes | None, level
     if greedy is None:
         keep = ~x.any(1)
     else:
-        rounding = (64 * torch.finfo(x.dtype).eps) ** 2 * x.square().sum(1)
+        epsilon = 64 * torch.finfo(x.dtype).eps
         last = greedy.squared_error[:, -1]
-        keep = (last <= rounding) | (last <= error)
+        keep = (last <= epsilon**2 * x.square().sum(1)) | (last <= error * (1 + epsilon))
         error = torch.where(keep, last, error)
     # The basis atoms that the path has not chosen, in the order of the basis, then -1.
     taken = torch.zeros((n, len(dictionary) + 1), dtype=torch.bool, device=x.device)
