@@ -163,7 +163,8 @@ def _contenders(unit: Dictionary, atoms: int, signals: int, threads: int) -> dic
         fortran = np.asfortranarray(a.T)
 
         def spams_omp(x: Tensor) -> Tensor:
-            code = spams.omp(np.asfortranarray(x.numpy().T), fortran, L=atoms, numThreads=threads)
+            # Its default eps depends on the scale: small signals then get no atom at all.
+            code = spams.omp(np.asfortranarray(x.numpy().T), fortran, L=atoms, eps=0.0, numThreads=threads)
             return torch.from_numpy(code.toarray().T)
 
         found["spams omp"] = (spams_omp, SPAMS_FEW, max(signals, SPAMS_FEW + 5))
