@@ -109,7 +109,10 @@ class SparseConfig(Strict):
 
     levels: tuple[Level, ...] = (4, 8, 16, 32, 64, 128, 256)
     controls: tuple[Control, ...] = CONTROLS
-    dtype: Literal["float32", "float64"] = "float64"
+    dtype: Literal["auto", "float32", "float64"] = Field(
+        "float64",
+        description="of the pursuit; auto: float32 where its greedy paths hold, see probe.sparse.working_dtype",
+    )
     batch_size: int = Field(64, ge=1, description="images encoded or decoded at once")
 
     def atoms(self, d: int) -> list[int]:

@@ -15,8 +15,17 @@ from jobs.stages.dictionary import dictionary_sha256
 from jobs.stages.images import draw, image_file
 from jobs.stages.tables import has_table, table_files
 from probe.errors import UserError
+from probe.sparse import Dictionary
 from probe.studies.attractors import batches
-from probe.studies.reconstruction import Reconstructions, absent_controls, dictionaries, encode_images, with_oracle
+from probe.studies.reconstruction import (
+    Reconstructions,
+    absent_controls,
+    dictionaries,
+    encode_images,
+    prepare,
+    pursuit_dtype,
+    with_oracle,
+)
 from probe.studies.reconstruction import reconstruct as reconstruct_images
 
 ERRORS = ("floor", "used", "latent_mse", "pixel_mse")
@@ -82,20 +91,26 @@ def _dictionary(job: Job) -> str:
     return found
 
 
-def _bases(job: Job) -> Callable[[str], tuple[dict[str, Tensor], Tensor]]:
+def _bases(job: Job) -> Callable[[str], tuple[dict[str, Dictionary], Tensor]]:
     """A function that gives the dictionaries and the test images of a data set; what can be is made only once."""
     sparse = job.config.sparse
     common: dict[str, Tensor] = {}
+    ready: dict[str, Dictionary] = {}  # with their Gram matrices, for all parts and data sets
 
     @lru_cache(maxsize=1)
-    def of(name: str) -> tuple[dict[str, Tensor], Tensor]:
+    def of(name: str) -> tuple[dict[str, Dictionary], Tensor]:
         if not common:
             atoms, first = job.run.load(DICTIONARY, "atoms")[0]["atoms"], load_first_steps(job)
             common.update(dictionaries(atoms, first, sparse, job.config.seeds.seed))
         tensors, _ = job.run.load(image_file(name))
         heldout = tensors["heldout"]
         latents = encode_images(job.model, heldout, sparse.batch_size).cpu() if len(heldout) else heldout.float()
-        return with_oracle(common, latents, sparse), tensors["images"]
+        held = prepare(with_oracle(common, latents, sparse), sparse, job.model.device)
+        for key in common:
+            if key in ready and ready[key].dtype == held[key].dtype:
+                held[key] = ready[key]
+        ready.update({key: held[key] for key in common})
+        return held, tensors["images"]
 
     return of
 
@@ -141,7 +156,7 @@ def _finish(job: Job, name: str, parts: list[Part], made_from: dict[str, str]) -
         method_atoms=about["method_atoms"],
         absent=absent_controls(whole.methods, sparse),
         five_percent=sparse.five_percent(whole.d),
-        dtype=sparse.dtype,
+        dtype=pursuit_dtype(sparse, whole.d, about["method_atoms"].values()),
     )
     shutil.rmtree((job.run.path / parts[0].file).parent)
     (job.run.path / image_file(name)).unlink()

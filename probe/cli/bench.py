@@ -1,4 +1,4 @@
-"""``probe bench dynamics|dedup``: speed against the tools that a user would otherwise take."""
+"""``probe bench dynamics|sparse|dedup``: speed against the tools that a user would otherwise take."""
 
 import json
 from dataclasses import asdict
@@ -64,6 +64,52 @@ def dynamics(
             f"{row.ratio:.2f}",
         ]
         table.add_row(*cells, *([f"{100 * row.flops_share:.0f} %"] if row.flops_share is not None else []))
+    console().print(table)
+
+
+@app.command()
+def sparse(
+    run_dir: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN_DIR]", help="Use the dictionary of this run; without it smooth random fields."),
+    ] = None,
+    atoms: Annotated[int | None, typer.Option(min=1, help="Atoms a code; by default 5 % of d.")] = None,
+    d: Annotated[int, typer.Option("--d", min=16, help="Length of the random fields, 4 times a square.")] = 4096,
+    n_atoms: Annotated[int | None, typer.Option(min=1, help="How many random fields; by default as many as d.")] = None,
+    signals: Annotated[int, typer.Option(min=2, help="Signals of ours and SPAMS; scikit-learn gets fewer.")] = 32,
+    repeats: Repeats = 3,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of every contender.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Milliseconds a sparse code: scikit-learn, SPAMS (if installed) and ours, on one dictionary."""
+    from jobs.provenance import describe_process
+    from probe.bench.sparse import compare, smooth_fields
+
+    if run_dir is not None:
+        from jobs.run_directory import RunDirectory
+        from jobs.stages.dictionary import FILE
+
+        dictionary = RunDirectory.open(run_dir).load(FILE, "atoms")[0]["atoms"]
+    else:
+        dictionary = smooth_fields(n_atoms or d, d, decay=6.0, seed=0)
+    d = dictionary.shape[1]
+    atoms = atoms or max(round(0.05 * d), 1)
+    found = list(compare(dictionary, atoms=atoms, signals=signals, repeats=repeats, threads=threads))
+    if as_json:
+        about = {"n_atoms": len(dictionary), "d": d, "atoms": atoms, "signals": signals, "repeats": repeats}
+        print(json.dumps({**about, **describe_process(), "rows": [asdict(row) for row in found]}, indent=1))
+        return
+    from rich.table import Table
+
+    from probe.cli.run import console
+
+    source = run_dir or "smooth random fields"
+    title = f"{source}: {len(dictionary)} atoms, d = {d}, codes of {atoms} atoms, {threads} threads"
+    table = Table(title=title, title_justify="left")
+    for name in ["", "dtype", "ms a signal", "ratio", "error, relative to float64"]:
+        table.add_column(name, justify="left" if name in ("", "dtype") else "right")
+    for row in found:
+        table.add_row(row.tool, row.dtype, f"{row.ms_per_signal:.2f}", f"{row.ratio:.2f}", f"{row.error_ratio:.6f}")
     console().print(table)
 
 

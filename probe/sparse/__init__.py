@@ -1,5 +1,8 @@
 """Sparse codes of latents in a dictionary."""
 
-from probe.sparse.omp import SparseCodes, omp
+from probe.sparse.codes import SparseCodes
+from probe.sparse.dictionary import Dictionary
+from probe.sparse.limits import working_dtype
+from probe.sparse.omp import omp
 
-__all__ = ["SparseCodes", "omp"]
+__all__ = ["Dictionary", "SparseCodes", "omp", "working_dtype"]

@@ -10,181 +10,141 @@
 | c | correlations of the residual with the atoms, A r | (n, N) |
 | s | Schur diagonal: squared norm of what is left of each atom, 1 - sum_k P^2 | (n, N) |
 
-One step a signal (v0 of Zhu et al., "Batch orthogonal matching pursuit", 2020): choose j = argmax |c|; the new
-direction is q = (a_j - Q^T Q a_j) / sqrt(s_j); A q comes from G and P; then c <- c - (q.r) A q and s <- s - (A q)^2.
+One step a signal: choose j = argmax |c| (OMP) or argmax |c| / sqrt(s) (OLS, the largest drop of the error; also called
+ORMP); the new direction is q = (a_j - Q^T Q a_j) / sqrt(s_j); then c <- c - (q.r) A q and s <- s - (A q)^2. The
+formulations differ in where A q comes from:
+
+| module | A q from | used |
+|---|---|---|
+| ``orthonormal`` | closed form: the largest coefficients | orthonormal dictionaries |
+| ``compiled`` | G and P (v0 of Zhu et al., "Batch orthogonal matching pursuit", 2020), in numba | CPU |
+| ``batched`` | the same in torch | small problems, GPU up to ``LONG`` atoms, or where numba is not installed |
+| ``cholesky`` | G and the inverse Cholesky factor of the chosen atoms | GPU beyond ``LONG`` atoms |
+| ``projection`` | the projection on the span, without a path | levels of min(N, d) and more |
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-SCHUR_FLOOR = {torch.float32: 2e-5, torch.float64: 1e-10}
-"""Atoms with less than this squared norm left lie in the span of the chosen ones, up to rounding."""
+from probe.sparse import batched, cholesky, compiled
+from probe.sparse.codes import SparseCodes, concatenate
+from probe.sparse.dictionary import Dictionary, power_of_two
+from probe.sparse.limits import working_dtype
+from probe.sparse.orthonormal import largest
+from probe.sparse.projection import project
+
+Method = Literal["omp", "ols"]
+LONG = 370
+"""Atoms from which the inverse Cholesky factor is faster than v0 on a GPU (measured at N = 4096)."""
+SMALL = 1 << 16
+"""Entries of one signal's P below which compiled code does not pay for its loading."""
 
 
-@dataclass(frozen=True)
-class SparseCodes:
-    """Sparse codes at nested levels.
-
-    Attributes:
-        levels: numbers of atoms, ascending (L,).
-        support: chosen atoms in order of choice (n, K), K = last level; -1 where a signal stopped earlier.
-        coefficients: at each level (n, k): weights of the first k atoms of the support; 0 where there is none.
-        squared_error: ||x - x_hat||^2, recomputed from the reconstruction at each level (n, L).
-    """
-
-    levels: tuple[int, ...]
-    support: Tensor
-    coefficients: tuple[Tensor, ...]
-    squared_error: Tensor
-
-    def used(self, level: int) -> Tensor:
-        """Atoms with a weight at a level (n,)."""
-        return (self.support[:, :level] >= 0).sum(1)
-
-    def reconstruct(self, dictionary: Tensor, level: int) -> Tensor:
-        """x_hat = sum_j coefficient_j a_j at a level, (n, d)."""
-        k = min(level, self.support.shape[1])
-        return _combine(dictionary, self.support[:, :k], self.coefficients[self.levels.index(level)][:, :k])
+class Engine(Protocol):
+    def __call__(
+        self, unit: Tensor, gram: Tensor, x: Tensor, levels: tuple[int, ...], *, ols: bool, memory: int
+    ) -> SparseCodes: ...
 
 
 @torch.no_grad()
 def omp(
-    dictionary: Tensor,
+    dictionary: Tensor | Dictionary,
     signals: Tensor,
     levels: Sequence[int],
     *,
-    dtype: torch.dtype = torch.float64,
+    method: Method = "omp",
+    dtype: torch.dtype | None = None,
     memory: int = 1 << 30,
 ) -> SparseCodes:
-    """Orthogonal Matching Pursuit.
+    """Orthogonal Matching Pursuit, or Orthogonal Least Squares.
 
-    A signal stops early, and keeps its code at all further levels, once its residual is at rounding level, or no atom
-    outside the span of its support is left. Ties go to the lowest index.
+    Atoms and signals may have any scale: an atom is chosen by its correlation as if it had unit norm, an atom of zeros
+    never, and weights are those of the atoms as given. A signal stops early, and keeps its code at all further levels,
+    once its residual is at rounding level, or no atom outside the span of its support is left. Ties go to the lowest
+    index. Levels of min(N, d) and more are served by one projection on the span of the dictionary, in float64, with as
+    many atoms as its rank, and the greedy path goes only to the deepest level below.
 
     Args:
-        dictionary: unit-norm atoms as rows (N, d).
-        signals: signals as rows (n, d).
-        levels: numbers of atoms, each >= 1; those beyond min(N, d) are served by min(N, d) atoms.
-        dtype: float64, or float32 for speed (which holds to about N/2 atoms).
-        memory: bytes that a chunk of signals may take for its work arrays.
+        dictionary: atoms as rows (N, d), or a ``Dictionary``, which keeps the Gram matrix for further calls.
+        signals: signals as rows (n, d), on the same device.
+        levels: numbers of atoms, each >= 1.
+        method: selection; "omp" by the correlation with the residual, "ols" by the drop of the error.
+        dtype: of the arithmetic; by default that of a ``Dictionary``, float64 where atoms or signals are float64, and
+            otherwise what ``working_dtype`` says.
+        memory: bytes that the work arrays may take; one signal at a time is the least.
 
     Raises:
-        ValueError: shapes do not fit, an atom is not of unit norm, a value is not finite, or a level is below 1.
+        ValueError: shapes do not fit, a value is not finite, a level is below 1, or the method or dtype is unknown.
     """
     wanted = tuple(sorted(set(levels)))
-    atoms, rows = dictionary.to(dtype), signals.to(dtype)
-    _check(atoms, rows, wanted)
-    gram = atoms @ atoms.T
-    if _orthonormal(gram):
-        return _largest(atoms, rows, wanted)
-    n_atoms, depth = len(atoms), min(wanted[-1], *atoms.shape)
-    a_signal = ((depth + 8) * n_atoms + 2 * depth**2) * atoms.element_size()  # P, c, s and scores; the factor twice
-    chunk = int(min(max(memory // a_signal, 1), 64, max(len(rows), 1)))
-    buffer = torch.empty((chunk, depth, n_atoms), dtype=dtype, device=atoms.device)
-    parts = [_pursue(atoms, gram, x, wanted, buffer[: len(x)]) for x in rows.split(chunk)]
-    return SparseCodes(
-        wanted,
-        torch.cat([part.support for part in parts]),
-        tuple(torch.cat([part.coefficients[i] for part in parts]) for i in range(len(wanted))),
-        torch.cat([part.squared_error for part in parts]),
+    _check(dictionary, signals, wanted, method)
+    ready = _ready(dictionary, signals, wanted, method, dtype)
+    scaled, exponent = power_of_two(signals)
+    parts = [_solve(ready, x.to(ready.dtype), wanted, method, memory) for x in scaled.split(256)]
+    found = concatenate(parts)
+    weights = [torch.ldexp(code, exponent[:, None]) for code in found.coefficients]
+    width = [code.shape[1] for code in weights]
+    norms = ready.norm[found.support.clamp(min=0)]
+    return replace(
+        found,
+        coefficients=tuple(code / norms[:, :k] for code, k in zip(weights, width, strict=True)),
+        squared_error=torch.ldexp(torch.ldexp(found.squared_error, exponent[:, None]), exponent[:, None]),
     )
 
 
-def _check(atoms: Tensor, signals: Tensor, levels: tuple[int, ...]) -> None:
+def _check(dictionary: Tensor | Dictionary, signals: Tensor, levels: tuple[int, ...], method: str) -> None:
+    atoms = dictionary.unit if isinstance(dictionary, Dictionary) else dictionary
     if atoms.ndim != 2 or signals.ndim != 2 or atoms.shape[1] != signals.shape[1]:
         raise ValueError(
             f"dictionary {tuple(atoms.shape)} and signals {tuple(signals.shape)} must be (N, d) and (n, d)"
         )
-    if not len(atoms):
-        raise ValueError("the dictionary has no atoms")
     if not levels or levels[0] < 1:
         raise ValueError(f"levels must be numbers of atoms, at least 1: {levels}")
-    if not (torch.isfinite(atoms).all() and torch.isfinite(signals).all()):
-        raise ValueError("the dictionary or the signals hold values that are not finite")
-    worst = (torch.linalg.vector_norm(atoms, dim=1) - 1).abs().max()
-    if worst > 1e-4:
-        raise ValueError(
-            f"atoms must have unit norm; one is off by {float(worst):.2g} (see probe.dictionary.unit_rows)"
-        )
+    if method not in ("omp", "ols"):
+        raise ValueError(f"unknown method {method!r}; methods: omp, ols")
+    if not torch.isfinite(signals).all():
+        raise ValueError("the signals hold values that are not finite")
 
 
-def _orthonormal(gram: Tensor) -> bool:
-    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    return bool((gram - identity).abs().max() < 100 * torch.finfo(gram.dtype).eps)
+def _ready(
+    dictionary: Tensor | Dictionary,
+    signals: Tensor,
+    levels: tuple[int, ...],
+    method: Method,
+    dtype: torch.dtype | None,
+) -> Dictionary:
+    if isinstance(dictionary, Dictionary):
+        if dtype not in (None, dictionary.dtype):
+            raise ValueError(f"the dictionary was made ready in {dictionary.dtype}, not in {dtype}")
+        return dictionary
+    if dtype is None:
+        double = torch.float64 in (dictionary.dtype, signals.dtype)
+        n_atoms, d = dictionary.shape
+        dtype = torch.float64 if double else working_dtype(n_atoms, d, levels, ols=method == "ols")
+    return Dictionary(dictionary, dtype)
 
 
-def _largest(atoms: Tensor, x: Tensor, levels: tuple[int, ...]) -> SparseCodes:
-    """The closed form for orthonormal atoms: the path takes the coefficients by size."""
-    size = (x @ atoms.T).abs()
-    order = size.sort(dim=1, descending=True, stable=True)  # stable: ties go to the lowest index
-    depth = min(levels[-1], len(atoms))
-    floor = 8 * torch.finfo(x.dtype).eps * torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    support = torch.where(order.values > floor, order.indices, -1)[:, :depth]
-    weights = torch.where(support >= 0, (x @ atoms.T).gather(1, support.clamp(min=0)), 0)
-    codes = [weights[:, :level] for level in levels]
-    errors = [(x - _combine(atoms, support[:, : code.shape[1]], code)).square().sum(1) for code in codes]
-    return SparseCodes(levels, support, tuple(codes), torch.stack(errors, 1))
+def _solve(ready: Dictionary, x: Tensor, levels: tuple[int, ...], method: Method, memory: int) -> SparseCodes:
+    """Codes of scaled signals in the unit atoms."""
+    if ready.orthonormal:
+        return largest(ready.unit, x, levels)
+    greedy = tuple(level for level in levels if level < min(ready.unit.shape))
+    beyond = levels[len(greedy) :]
+    codes = None
+    if greedy:
+        pursue = engine(ready, greedy[-1])
+        codes = pursue(ready.unit, ready.gram, x, greedy, ols=method == "ols", memory=memory)
+    return project(ready, x, codes, beyond) if beyond or codes is None else codes
 
 
-def _pursue(atoms: Tensor, gram: Tensor, x: Tensor, levels: tuple[int, ...], projected: Tensor) -> SparseCodes:
-    """The greedy path of one chunk; ``projected`` is room for P (n, depth, N)."""
-    n, depth, n_atoms = projected.shape
-    row = torch.arange(n, device=x.device)
-    epsilon = torch.finfo(x.dtype).eps
-    correlation = x @ atoms.T
-    schur = gram.diagonal().repeat(n, 1)  # 1 up to the rounding of the atoms' norms, which duplicates share
-    taken = torch.zeros((n, n_atoms), dtype=torch.bool, device=x.device)
-    support = torch.full((n, depth), -1, dtype=torch.long, device=x.device)
-    factor = torch.eye(depth, dtype=x.dtype, device=x.device).repeat(n, 1, 1)  # A_S = factor Q, lower triangular
-    weight = torch.zeros((n, depth), dtype=x.dtype, device=x.device)  # q . x
-    energy = x.square().sum(1)
-    left = energy.clone()
-    live = energy > 0
-    codes, errors = [], []
-    for k in range(depth):
-        barred = taken | (schur < SCHUR_FLOOR[x.dtype])
-        score = correlation.abs().masked_fill(barred, -1)
-        best = score.max(1, keepdim=True).values
-        j = (score >= best * (1 - 16 * epsilon)).to(torch.uint8).argmax(1)  # the lowest index among equals
-        # Below this, what is left of the signal is the rounding of the arithmetic, and so is the choice.
-        live = live & (best.squeeze(1) > 8 * epsilon * energy.sqrt()) & (left > (8 * epsilon) ** 2 * energy)
-        scale = schur[row, j].clamp(min=SCHUR_FLOOR[x.dtype]).sqrt()
-        on_chosen = projected[row, :k, j]  # Q a_j, (n, k)
-        image = gram[j]
-        if k:
-            image = image - torch.bmm(on_chosen.unsqueeze(1), projected[:, :k]).squeeze(1)
-        image = torch.where(live[:, None], image / scale[:, None], 0)
-        step = torch.where(live, correlation[row, j] / scale, 0)
-        projected[:, k] = image
-        factor[:, k, :k] = torch.where(live[:, None], on_chosen, 0)
-        factor[:, k, k] = torch.where(live, scale, 1)
-        weight[:, k] = step
-        support[:, k] = torch.where(live, j, -1)
-        taken[row, j] |= live
-        correlation = correlation - step[:, None] * image
-        schur = schur - image.square()
-        left = left - step.square()
-        if k + 1 in levels or k + 1 == depth:
-            code = torch.linalg.solve_triangular(
-                factor[:, : k + 1, : k + 1].mT, weight[:, : k + 1, None], upper=True
-            ).squeeze(2)
-            residual = x - _combine(atoms, support[:, : k + 1], code)
-            left = residual.square().sum(1)
-            correlation = residual @ atoms.T  # afresh, so that rounding does not add up along the path
-            if k + 1 in levels:
-                codes.append(code)
-                errors.append(left)
-    beyond = len(levels) - len(codes)  # levels that the dictionary cannot fill: the fullest code serves them
-    codes += [code] * beyond
-    errors += [left] * beyond
-    return SparseCodes(levels, support, tuple(codes), torch.stack(errors, 1))
-
-
-def _combine(atoms: Tensor, support: Tensor, code: Tensor) -> Tensor:
-    """sum_j code_j a_j, (n, d), through the dense code: one GEMM instead of a gather of (n, k, d)."""
-    dense = code.new_zeros((len(code), len(atoms)))
-    dense.scatter_add_(1, support.clamp(min=0), torch.where(support >= 0, code, 0))
-    return dense @ atoms
+def engine(dictionary: Dictionary, depth: int) -> Engine:
+    """The formulation for a greedy path of ``depth`` atoms, by size and device; never by the number of signals."""
+    if dictionary.unit.device.type != "cpu":
+        return cholesky.pursue if depth > LONG else batched.pursue
+    if depth * len(dictionary) < SMALL or not compiled.available():
+        return batched.pursue
+    return compiled.pursue

@@ -10,7 +10,7 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.config import SparseConfig
 from probe.dictionary import dct, gaussian, pca_oracle, random_orthogonal, unit_rows
-from probe.sparse import omp
+from probe.sparse import Dictionary, omp, working_dtype
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +118,22 @@ def absent_controls(bases: Iterable[str], sparse: SparseConfig) -> dict[str, str
     return {name: why.get(name, "it has no atoms") for name in sparse.controls if name not in made}
 
 
+def pursuit_dtype(sparse: SparseConfig, d: int, sizes: Iterable[int]) -> str:
+    """The dtype that all dictionaries of ``sizes`` atoms are compared in: the configured one, or for ``auto`` float64
+    if one of them needs it, and else float32."""
+    if sparse.dtype != "auto":
+        return sparse.dtype
+    needed = {working_dtype(size, d, sparse.atoms(d)) for size in sizes}
+    return "float64" if torch.float64 in needed else "float32"
+
+
+def prepare(bases: Mapping[str, Tensor], sparse: SparseConfig, device: torch.device) -> dict[str, Dictionary]:
+    """The dictionaries made ready for ``reconstruct``, to be used for more than one batch of images."""
+    d = next(iter(bases.values())).shape[1]
+    dtype = getattr(torch, pursuit_dtype(sparse, d, [len(basis) for basis in bases.values()]))
+    return {name: Dictionary(basis.to(device), dtype) for name, basis in bases.items()}
+
+
 @torch.no_grad()
 def encode_images(model: Autoencoder, images: Tensor, batch_size: int) -> Tensor:
     """Latents (n, c, h, w) of uint8 images (n, 3, H, W)."""
@@ -138,7 +154,7 @@ def to_pixels(model: Autoencoder, x: Tensor) -> Tensor:
 
 def reconstruct(
     model: Autoencoder,
-    bases: Mapping[str, Tensor],
+    bases: Mapping[str, Tensor | Dictionary],
     images: Tensor,
     sparse: SparseConfig,
     *,
@@ -148,27 +164,30 @@ def reconstruct(
 
     Args:
         model: encodes and decodes.
-        bases: dictionaries by name, unit rows (m, d); see ``dictionaries`` and ``with_oracle``.
+        bases: dictionaries by name, unit rows (m, d); see ``dictionaries`` and ``with_oracle``. Those that ``prepare``
+            has made ready keep what they have computed for further calls.
         images: uint8 (n, 3, H, W).
         on_method: called with the number of dictionaries that are done.
     """
     latents = encode_images(model, images, sparse.batch_size)
     shape, d = latents.shape[1:], latents[0].numel()
     levels, five = sparse.atoms(d), sparse.five_percent(d)
-    signals, dtype = latents.flatten(1), getattr(torch, sparse.dtype)
+    signals = latents.flatten(1)
+    dtype = getattr(torch, pursuit_dtype(sparse, d, [len(basis) for basis in bases.values()]))
     floor, shown = _decode(model, latents, images, sparse.batch_size)
     examples = {"original": images[:EXAMPLES], "autoencoder": shown}
     used: list[Tensor] = []
     latent_mse: list[Tensor] = []
     pixel_mse: list[Tensor] = []
     for done, (method, basis) in enumerate(bases.items()):
-        basis = basis.to(model.device, dtype)
-        codes = omp(basis, signals, levels, dtype=dtype)
+        if not isinstance(basis, Dictionary):
+            basis = Dictionary(basis.to(model.device), dtype)
+        codes = omp(basis, signals, levels)
         latent_mse.append((codes.squared_error.T / d).double())
         used.append(torch.stack([codes.used(level) for level in levels]))
         pixels: list[Tensor] = []
         for level in levels:
-            z = codes.reconstruct(basis, level).to(model.dtype).view(-1, *shape)
+            z = codes.reconstruct(basis.atoms, level).to(model.dtype).view(-1, *shape)
             pixel, shown = _decode(model, z, images, sparse.batch_size)
             pixels.append(pixel)
             if level == five:

@@ -146,10 +146,48 @@ def test_what_does_not_fit_is_refused():
     atoms = dictionary("random", 5, 8, 0)
     for wrong, signals, levels, message in [
         (atoms, gaussian(2, 7, 0), [1], "must be"),
-        (2 * atoms, gaussian(2, 8, 0), [1], "unit norm"),
+        (atoms, torch.full((1, 8), torch.inf), [1], "finite"),
         (atoms, torch.full((1, 8), torch.nan), [1], "finite"),
         (atoms, gaussian(2, 8, 0), [0], "at least 1"),
         (atoms[:0], gaussian(2, 8, 0), [1], "no atoms"),
     ]:
         with pytest.raises(ValueError, match=message):
             omp(wrong, signals, levels)
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(2, 30), d=st.integers(2, 30), data=st.data())
+def test_atoms_and_signals_of_any_scale(n, d, data):
+    """Scales change no choice; weights are those of the atoms as given; atoms of zeros are never chosen."""
+    seed = data.draw(st.integers(0, 10_000))
+    k = data.draw(st.integers(1, max(min(n, d) // 2, 1)))
+    atoms, signals = dictionary("random", n, d, seed), gaussian(3, d, seed + 1)
+    zero = data.draw(st.booleans())
+    if zero:
+        atoms[n - 1] = 0
+    exponents = torch.randint(-140, 140, (n, 1), generator=torch.Generator().manual_seed(seed))
+    larger = data.draw(st.sampled_from([2.0**-300, 2.0**-30, 1.0, 2.0**300]))
+    plain, scaled = omp(atoms, signals, [k]), omp(torch.ldexp(atoms, exponents), larger * signals, [k])
+    assert torch.equal(plain.support, scaled.support)
+    assert torch.allclose(scaled.reconstruct(torch.ldexp(atoms, exponents), k) / larger, plain.reconstruct(atoms, k))
+    if zero:
+        assert (plain.support != n - 1).all()
+
+
+def test_float32_signals_far_from_one():
+    atoms, signals = dictionary("random", 400, 300, 0).float(), gaussian(3, 300, 1).float()
+    plain = omp(atoms, signals, [100])
+    for scale in (2.0**-110, 2.0**100):
+        assert torch.equal(omp(atoms, scale * signals, [100]).support, plain.support)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["random", "correlated", "duplicated"])
+def test_larger_problems_are_scikit_learns(kind):
+    atoms = dictionary(kind, 700, 400, seed=3)  # large enough for the compiled code
+    check(atoms, gaussian(8, 400, seed=1), 120)
+
+
+def test_methods_and_dtypes_that_do_not_exist_are_refused():
+    with pytest.raises(ValueError, match="methods: omp, ols"):
+        omp(dictionary("random", 5, 8, 0), gaussian(2, 8, 0), [1], method="lasso")

@@ -57,3 +57,15 @@ def test_diverged_starts_do_not_enter_the_one_step_control():
     made = dictionaries(torch.eye(4), first, SparseConfig(), seed=0)
     assert len(made["one_step"]) == 3
     assert len(made["gaussian"]) == 4
+
+
+def test_auto_compares_all_dictionaries_in_the_dtype_that_the_most_demanding_needs():
+    from probe.studies.reconstruction import prepare, pursuit_dtype
+
+    auto = SparseConfig(dtype="auto", levels=(40,))
+    assert pursuit_dtype(SparseConfig(), 100, [100]) == "float64"
+    assert pursuit_dtype(SparseConfig(dtype="float32", levels=(90,)), 100, [100]) == "float32"
+    assert pursuit_dtype(auto, 100, [100, 200]) == "float32"
+    assert pursuit_dtype(auto, 100, [100, 60]) == "float64"
+    ready = prepare({"a": torch.eye(100), "b": torch.eye(100)[:60]}, auto, torch.device("cpu"))
+    assert {basis.dtype for basis in ready.values()} == {torch.float64}

@@ -1,0 +1,171 @@
+"""How fast sparse codes are found: ours against scikit-learn and SPAMS, in one dictionary, each in both dtypes.
+
+| contender | what it does |
+|---|---|
+| scikit-learn orthogonal_mp_gram | OMP of one signal after the other on a given Gram matrix, which it copies |
+| scikit-learn orthogonal_mp | the same without a Gram matrix |
+| spams omp | ORMP/OLS selection in C++; makes the Gram matrix in every call |
+| probe | ``omp`` with a ``Dictionary`` |
+| probe ols | the same with the selection of SPAMS |
+
+A time is that of a further signal: that of a call with n signals less that of a call with few, over the difference. So
+Gram matrices, compilation and loading are not in it, for any of them. Few is one, and 11 for SPAMS, which makes its
+Gram matrix from 11 signals on.
+"""
+
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probe.sparse import Dictionary, omp
+
+Solver = Callable[[Tensor], Tensor]
+REFERENCE = "scikit-learn orthogonal_mp_gram"
+SPAMS_FEW = 11
+
+
+@dataclass
+class Measured:
+    """One contender.
+
+    Attributes:
+        tool, dtype, threads: its name, its arithmetic, and how many threads it may use.
+        signals: how many signals the time is measured on.
+        ms_per_signal: milliseconds a further signal, the median over the repeats.
+        ratio: ms_per_signal of scikit-learn's orthogonal_mp_gram in the same dtype over this one.
+        error_ratio: ||x - x_hat|| over that of orthogonal_mp_gram in float64, the mean over the signals that it solved.
+    """
+
+    tool: str
+    dtype: str
+    threads: int
+    signals: int
+    ms_per_signal: float
+    ratio: float
+    error_ratio: float
+
+
+def smooth_fields(n: int, d: int, *, decay: float, seed: int) -> Tensor:
+    """Random fields of 4 channels on a square as unit rows (n, d), with amplitudes (f^2 + 1/side^2)^(-decay / 2).
+
+    Raises:
+        ValueError: d is not 4 times a square.
+    """
+    side = round((d / 4) ** 0.5)
+    if 4 * side**2 != d:
+        raise ValueError(f"d must be 4 times a square, such as 1024 or 4096, not {d}")
+    noise = torch.randn(n, 4, side, side, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    f = torch.fft.fftfreq(side, dtype=torch.float64)
+    amplitude = (f[:, None] ** 2 + f[None] ** 2 + side**-2) ** (-decay / 2)
+    fields = torch.fft.ifft2(torch.fft.fft2(noise) * amplitude).real.flatten(1)
+    return torch.nn.functional.normalize(fields, dim=1)
+
+
+def compare(
+    dictionary: Tensor, *, atoms: int, signals: int = 32, repeats: int = 3, threads: int = 1
+) -> Iterator[Measured]:
+    """Measure all contenders in turn, ``repeats`` times; yields one row each at the end.
+
+    Args:
+        dictionary: atoms as rows (N, d) on the CPU.
+        atoms: atoms a code.
+        signals: for ours and SPAMS; orthogonal_mp_gram gets 4 of them, orthogonal_mp two. They are rougher fields than
+            the atoms where d allows, and otherwise noise.
+    """
+    from threadpoolctl import threadpool_limits
+
+    dictionary = Dictionary(dictionary, torch.float64).unit  # the others expect unit atoms
+    d = dictionary.shape[1]
+    fields = 4 * round((d / 4) ** 0.5) ** 2 == d
+    n = max(signals, SPAMS_FEW + 5)
+    x = smooth_fields(n, d, decay=1.0, seed=1) if fields else torch.randn(n, d, dtype=torch.float64)
+    seconds: dict[tuple[str, str], list[float]] = {}
+    codes: dict[tuple[str, str], Tensor] = {}
+    size: dict[str, int] = {}
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn says where it stops early
+            for dtype in (torch.float32, torch.float64):
+                unit = Dictionary(dictionary, dtype)
+                for tool, (solve, few, many) in _contenders(unit, atoms, signals, threads).items():
+                    key, size[tool] = (tool, str(dtype).removeprefix("torch.")), many
+                    rows = x[:many].to(dtype)
+                    solve(rows[:few])
+                    for _ in range(repeats):
+                        base, _ = _timed(solve, rows[:few])
+                        whole, codes[key] = _timed(solve, rows)
+                        seconds.setdefault(key, []).append(max(whole - base, 1e-9) / (many - few))
+    finally:
+        torch.set_num_threads(before)
+
+    def error(code: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(x[: len(code)] - code.double() @ dictionary, dim=1)
+
+    exact = error(codes[REFERENCE, "float64"])
+    for (tool, name), times in seconds.items():
+        code = codes[tool, name][: len(exact)]
+        yield Measured(
+            tool=tool,
+            dtype=name,
+            threads=threads,
+            signals=size[tool],
+            ms_per_signal=1e3 * statistics.median(times),
+            ratio=statistics.median(seconds[REFERENCE, name]) / statistics.median(times),
+            error_ratio=float((error(code) / exact[: len(code)]).mean()),
+        )
+
+
+def _timed(solve: Solver, x: Tensor) -> tuple[float, Tensor]:
+    began = time.perf_counter()
+    code = solve(x)
+    return time.perf_counter() - began, code
+
+
+def _contenders(unit: Dictionary, atoms: int, signals: int, threads: int) -> dict[str, tuple[Solver, int, int]]:
+    """Solvers that map signals (n, d) to dense codes (n, N), and how few and how many signals each is timed on."""
+    from sklearn.linear_model import orthogonal_mp, orthogonal_mp_gram
+
+    a, gram = unit.unit.numpy(), unit.gram.numpy()
+
+    def with_gram(x: Tensor) -> Tensor:
+        code = orthogonal_mp_gram(gram, a @ x.numpy().T, n_nonzero_coefs=atoms)
+        return torch.from_numpy(code.reshape(len(a), -1).T)
+
+    def without(x: Tensor) -> Tensor:
+        code = orthogonal_mp(a.T, x.numpy().T, n_nonzero_coefs=atoms, precompute=False)
+        return torch.from_numpy(code.reshape(len(a), -1).T)
+
+    def ours(method: str) -> Solver:
+        def solve(x: Tensor) -> Tensor:
+            codes = omp(unit, x, [atoms], method=method)  # type: ignore[arg-type]
+            support, code = codes.sparse(atoms)
+            return code.new_zeros((len(x), len(a))).scatter_add_(1, support.clamp(min=0), code)
+
+        return solve
+
+    found: dict[str, tuple[Solver, int, int]] = {
+        REFERENCE: (with_gram, 1, min(signals, 4)),
+        "scikit-learn orthogonal_mp": (without, 1, 2),
+    }
+    try:
+        import spams
+    except ImportError:
+        pass
+    else:
+        fortran = np.asfortranarray(a.T)
+
+        def spams_omp(x: Tensor) -> Tensor:
+            # Its default eps depends on the scale: small signals then get no atom at all.
+            code = spams.omp(np.asfortranarray(x.numpy().T), fortran, L=atoms, eps=0.0, numThreads=threads)
+            return torch.from_numpy(code.toarray().T)
+
+        found["spams omp"] = (spams_omp, SPAMS_FEW, max(signals, SPAMS_FEW + 5))
+    return {**found, "probe": (ours("omp"), 1, signals), "probe ols": (ours("ols"), 1, signals)}

@@ -1,0 +1,65 @@
+"""The inverse Cholesky factor in torch, for GPUs and long paths: it keeps k^2 numbers a signal where v0 keeps k N.
+
+With A_S = L Q (L lower triangular, Q orthonormal), F = L^-1 gives the directions, Q = F A_S. Its new row is
+f = [-(F^T v), 1] / sqrt(s_j) with v = F G_Sj = Q a_j; so A q = G U f, where U scatters f to the chosen atoms: one GEMM
+(n, N) x (N, N) a step, which all signals share. F grows in panels of rows, so that it takes no room before its time,
+and half of the square in the end.
+"""
+
+import torch
+from torch import Tensor
+
+from probe.sparse.codes import SparseCodes, concatenate
+from probe.sparse.path import Path
+
+PANEL = 256
+"""Rows of F that are allocated at once."""
+
+
+def pursue(
+    unit: Tensor, gram: Tensor, x: Tensor, levels: tuple[int, ...], *, ols: bool, memory: int, panel: int = PANEL
+) -> SparseCodes:
+    """The greedy path of all signals; arguments as of ``probe.sparse.compiled.pursue``, on any device."""
+    depth = levels[-1]
+    a_signal = (6 * len(unit) + (depth + panel) * depth // 2 + panel**2) * x.element_size()
+    chunk = int(min(max(memory // a_signal, 1), 1024, max(len(x), 1)))
+    return concatenate([_pursue(unit, gram, part, levels, ols, panel) for part in x.split(chunk)])
+
+
+def _pursue(unit: Tensor, gram: Tensor, x: Tensor, levels: tuple[int, ...], ols: bool, panel: int) -> SparseCodes:
+    n, depth = len(x), levels[-1]
+    path = Path(unit, x, levels, ols)
+    dense = torch.empty_like(path.image)
+    inverse: list[Tensor] = []  # panel p: rows p * panel ..., columns 0 ... (p + 1) * panel
+    for k in range(depth):
+        if k % panel == 0:
+            inverse.append(x.new_zeros((n, panel, k + panel)))
+        j, scale = path.choose()
+        chosen = path.support[:, :k].clamp(min=0)  # rows of F are zero where a signal has stopped
+        f = -_transposed(inverse, _times(inverse, gram[chosen, j[:, None]], k), k) / scale[:, None]
+        row = torch.cat([f, 1 / scale[:, None]], 1) * path.live[:, None]
+        inverse[-1][:, k % panel, : k + 1] = row
+        dense.zero_().scatter_add_(1, torch.cat([chosen, j[:, None]], 1), row)
+        torch.matmul(dense, gram, out=path.image)
+        path.advance(k, j, scale)
+        if k + 1 in levels:
+            path.record(_transposed(inverse, path.weight[:, : k + 1], k + 1))
+    return path.result()
+
+
+def _times(inverse: list[Tensor], g: Tensor, k: int) -> Tensor:
+    """F g for the k rows so far, (n, k)."""
+    parts = [torch.bmm(rows[:, :, :k], g[:, : rows.shape[2], None]).squeeze(2) for rows in inverse]
+    return torch.cat(parts, 1)[:, :k]
+
+
+def _transposed(inverse: list[Tensor], v: Tensor, k: int) -> Tensor:
+    """F^T v for the k rows so far, (n, k)."""
+    total = v.new_zeros((len(v), k))
+    first = 0
+    for rows in inverse:
+        part = v[:, first : first + rows.shape[1]]
+        width = min(rows.shape[2], k)
+        total[:, :width] += torch.bmm(part.unsqueeze(1), rows[:, : part.shape[1], :width]).squeeze(1)
+        first += part.shape[1]
+    return total

@@ -1,0 +1,58 @@
+"""Sparse codes at nested levels."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SparseCodes:
+    """Sparse codes at nested levels.
+
+    Attributes:
+        levels: numbers of atoms, ascending (L,).
+        support: chosen atoms in order of choice (n, K); -1 where there is none (a signal stopped earlier). K is the
+            deepest level, or more where a level is served by the projection on the span (see ``omp``).
+        coefficients: at each level (n, k), k <= K: weights of the first k atoms of the support; 0 where there is none.
+        squared_error: ||x - x_hat||^2, recomputed from the reconstruction at each level (n, L).
+    """
+
+    levels: tuple[int, ...]
+    support: Tensor
+    coefficients: tuple[Tensor, ...]
+    squared_error: Tensor
+
+    def used(self, level: int) -> Tensor:
+        """Atoms with a weight at a level (n,)."""
+        return (self._code(level) != 0).sum(1)
+
+    def sparse(self, level: int) -> tuple[Tensor, Tensor]:
+        """The code at a level as (indices, values), each (n, k): index -1 and value 0 where there is none."""
+        code = self._code(level)
+        return torch.where(code != 0, self.support[:, : code.shape[1]], -1), code
+
+    def reconstruct(self, dictionary: Tensor, level: int) -> Tensor:
+        """x_hat = sum_j coefficient_j a_j at a level, (n, d), with the atoms (N, d) that the code was found in."""
+        return combine(dictionary, *self.sparse(level))
+
+    def _code(self, level: int) -> Tensor:
+        return self.coefficients[self.levels.index(level)]
+
+
+def concatenate(parts: list[SparseCodes]) -> SparseCodes:
+    """The signals of several chunks, with the same levels, behind each other."""
+    levels = parts[0].levels
+    return SparseCodes(
+        levels,
+        torch.cat([part.support for part in parts]),
+        tuple(torch.cat([part.coefficients[i] for part in parts]) for i in range(len(levels))),
+        torch.cat([part.squared_error for part in parts]),
+    )
+
+
+def combine(atoms: Tensor, support: Tensor, code: Tensor) -> Tensor:
+    """sum_j code_j a_j, (n, d), through the dense code: one GEMM instead of a gather of (n, k, d)."""
+    dense = code.new_zeros((len(code), len(atoms)))
+    dense.scatter_add_(1, support.clamp(min=0), torch.where(support >= 0, code, 0))
+    return dense @ atoms

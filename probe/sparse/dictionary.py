@@ -1,0 +1,86 @@
+"""A dictionary made ready for pursuits: unit atoms, their Gram matrix, and whether they are orthonormal."""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+class Dictionary:
+    """A dictionary, with what every pursuit in it needs; hand it to ``omp`` in place of the atoms to make that once.
+
+    The Gram matrix takes N^2 d multiply-adds, which for a few signals is most of the work, and N^2 numbers of memory
+    as long as the object lives. It is made when first needed; orthonormal dictionaries do without.
+
+    Attributes:
+        atoms: as given, in ``dtype`` (N, d); of any norm, zero included.
+        unit: the atoms divided by their norms (N, d); a zero atom stays zero, and is never chosen.
+        norm: the norms (N,); 1 for a zero atom.
+
+    Raises:
+        ValueError: the atoms are not a matrix with at least one row, or hold values that are not finite.
+    """
+
+    def __init__(self, atoms: Tensor, dtype: torch.dtype):
+        if atoms.ndim != 2 or not len(atoms):
+            raise ValueError(
+                f"a dictionary is a matrix (N, d) of atoms as rows, not {tuple(atoms.shape)}"
+                if atoms.ndim != 2
+                else "the dictionary has no atoms"
+            )
+        if not torch.isfinite(atoms).all():
+            raise ValueError("the dictionary holds values that are not finite")
+        exact, self.exponent = power_of_two(atoms)
+        norm = torch.linalg.vector_norm(exact, dim=1)
+        norm = torch.where(norm > 0, norm, 1)
+        self.atoms = atoms.to(dtype)
+        self.unit = (exact / norm[:, None]).to(dtype)
+        self.norm = torch.ldexp(norm, self.exponent).to(dtype)
+
+    def __len__(self) -> int:
+        return len(self.atoms)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.unit.dtype
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """Gram matrix of the unit atoms (N, N)."""
+        return self.unit @ self.unit.T
+
+    @cached_property
+    def orthonormal(self) -> bool:
+        """Whether the unit atoms are orthonormal up to rounding: A A^T u = u for random signs u.
+
+        One pair of atoms off by e changes two entries of A A^T u by e, whatever the signs, so 8 vectors find it unless
+        several cancel in all of them.
+        """
+        n, d = self.unit.shape
+        if n > d:
+            return False
+        signs = torch.randint(0, 2, (n, 8), generator=torch.Generator().manual_seed(0))
+        u = (2 * signs - 1).to(self.unit)
+        worst = (self.unit @ (self.unit.T @ u) - u).abs().max()
+        # Rounding of the atoms and of the products adds up to about sqrt(N) eps.
+        return float(worst) < 16 * n**0.5 * torch.finfo(self.dtype).eps
+
+    @cached_property
+    def span(self) -> tuple[Tensor, Tensor]:
+        """See ``probe.sparse.projection.basis``."""
+        from probe.sparse.projection import basis
+
+        return basis(self.unit)
+
+
+def power_of_two(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows in float64 with their largest entry in [0.5, 1), and the exponents (n,) of what they were divided by.
+
+    A power of two divides exactly, so that neither squares nor float32 overflow, and scales change no choice.
+    """
+    exact = rows.double()
+    exponent = (
+        torch.frexp(exact.abs().amax(1)).exponent if rows.shape[1] else rows.new_zeros(len(rows), dtype=torch.int)
+    )
+    half = torch.div(exponent, 2, rounding_mode="floor")  # in two steps: 2^-1074 has no finite inverse
+    return torch.ldexp(torch.ldexp(exact, -half[:, None]), (half - exponent)[:, None]), exponent

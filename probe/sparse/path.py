@@ -1,0 +1,95 @@
+"""What the two torch formulations of the greedy path share: the state of a chunk of signals, and one choice.
+
+All arrays of the size of the dictionary are made once; a step writes into them, and asks the device for nothing.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from probe.sparse.codes import SparseCodes, combine
+from probe.sparse.limits import floor
+
+
+@dataclass
+class Path:
+    """The state of n signals on the way to ``levels[-1]`` atoms; letters as in ``probe.sparse.omp``.
+
+    Attributes:
+        unit, x, levels, ols: unit atoms (N, d), signals (n, d), levels, and whether to select by OLS.
+        correlation, schur: c and s (n, N); s is -1 for the chosen atoms, which bars them.
+        image: room for A q (n, N).
+        support, weight: chosen atoms, -1 once a signal has stopped, and q . x (n, depth).
+        energy, left, live: ||x||^2, ||r||^2 and whether the signal goes on (n,).
+    """
+
+    unit: Tensor
+    x: Tensor
+    levels: tuple[int, ...]
+    ols: bool
+    correlation: Tensor = field(init=False)
+    schur: Tensor = field(init=False)
+    codes: list[Tensor] = field(init=False, default_factory=list)
+    errors: list[Tensor] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        n, n_atoms, depth = len(self.x), len(self.unit), self.levels[-1]
+        self.floor, self.epsilon = floor(self.x.dtype, self.ols), torch.finfo(self.x.dtype).eps
+        self.row = torch.arange(n, device=self.x.device)
+        self.correlation = self.x @ self.unit.T
+        self.schur = self.unit.square().sum(1).repeat(n, 1)
+        self.image, self.score = torch.empty_like(self.schur), torch.empty_like(self.schur)
+        self.mask = torch.empty((n, n_atoms), dtype=torch.bool, device=self.x.device)
+        self.equal = self.mask.view(torch.uint8)  # argmax takes no bool
+        self.support = torch.full((n, depth), -1, dtype=torch.long, device=self.x.device)
+        self.weight = self.x.new_zeros((n, depth))
+        self.energy = self.x.square().sum(1)
+        self.left = self.energy.clone()
+        self.live = self.energy > 0
+
+    def choose(self) -> tuple[Tensor, Tensor]:
+        """The next atom of each signal (n,), ties to the lowest index, and sqrt(s) of it; updates ``live``."""
+        torch.abs(self.correlation, out=self.score)
+        if self.ols:
+            torch.clamp(self.schur, min=self.floor, out=self.image)
+            self.score.div_(self.image.sqrt_())
+        torch.lt(self.schur, self.floor, out=self.mask)
+        self.score.masked_fill_(self.mask, -1)
+        best = self.score.amax(1, keepdim=True)
+        torch.ge(self.score, best * (1 - 16 * self.epsilon), out=self.mask)
+        j = self.equal.argmax(1)
+        # Below this, what is left of the signal is the rounding of the arithmetic, and so is the choice.
+        self.live &= best.squeeze(1) > 8 * self.epsilon * self.energy.sqrt()
+        self.live &= self.left > (8 * self.epsilon) ** 2 * self.energy
+        return j, self.schur[self.row, j].clamp(min=self.floor).sqrt()
+
+    def advance(self, k: int, j: Tensor, scale: Tensor) -> None:
+        """Step k with ``image`` = A q, which is zeroed where a signal has stopped."""
+        self.image.mul_(self.live[:, None])
+        step = torch.where(self.live, self.correlation[self.row, j] / scale, 0)
+        self.weight[:, k] = step
+        self.support[:, k] = torch.where(self.live, j, -1)
+        self.correlation.addcmul_(step[:, None], self.image, value=-1)
+        self.schur.addcmul_(self.image, self.image, value=-1)
+        self.schur[self.row, j] = torch.where(self.live, -1, self.schur[self.row, j])
+        self.left = self.left - step.square()  # not in place: ``errors`` holds it
+
+    def record(self, code: Tensor) -> None:
+        """The code of the first k atoms at a level; residual and correlations afresh, so that rounding does not add up
+        along the path. A code that is worse than that of the level before, by rounding, gives way to it."""
+        k = code.shape[1]
+        residual = self.x - combine(self.unit, self.support[:, :k], code)
+        error = residual.square().sum(1)
+        before = self.codes[-1] if self.codes else code[:, :0]
+        least = self.errors[-1] if self.errors else self.energy
+        worse = error > least
+        self.live &= ~worse
+        self.left = torch.where(worse, least, error)
+        self.codes.append(torch.where(worse[:, None], torch.nn.functional.pad(before, (0, k - before.shape[1])), code))
+        self.errors.append(self.left)
+        if k < self.levels[-1]:
+            torch.matmul(residual, self.unit.T, out=self.correlation)
+
+    def result(self) -> SparseCodes:
+        return SparseCodes(self.levels, self.support, tuple(self.codes), torch.stack(self.errors, 1))

@@ -1,0 +1,77 @@
+"""Levels that take the whole span of the dictionary: one projection instead of a greedy path that long."""
+
+import torch
+from torch import Tensor
+
+from probe.sparse.codes import SparseCodes
+from probe.sparse.dictionary import Dictionary
+from probe.sparse.limits import SCHUR_FLOOR
+
+
+def basis(unit: Tensor) -> tuple[Tensor, Tensor]:
+    """Atoms that span the dictionary, by a pivoted Cholesky factorisation of the Gram matrix in float64 (LAPACK pstrf).
+
+    It takes the atom that is farthest from the span of those before, until what is left of every atom is below the
+    float64 floor of the Schur diagonal.
+
+    Returns:
+        Indices in order of choice (r,), r the rank of the dictionary, and the lower factor of their Gram matrix (r, r).
+    """
+    from scipy.linalg.lapack import dpstrf
+
+    exact = unit.double()
+    factor, pivots, rank, _ = dpstrf((exact @ exact.T).cpu().numpy(), tol=SCHUR_FLOOR[torch.float64], lower=1)
+    chosen = torch.from_numpy(pivots[:rank].astype("int64") - 1)
+    return chosen.to(unit.device), torch.from_numpy(factor[:rank, :rank]).tril().to(unit.device)
+
+
+def project(dictionary: Dictionary, x: Tensor, greedy: SparseCodes | None, levels: tuple[int, ...]) -> SparseCodes:
+    """Codes at the levels of the greedy path, and then at ``levels``, which are all served by the whole span.
+
+    A signal that the greedy path has reconstructed up to rounding, or as well as the span can, keeps that code.
+    Otherwise its support goes on, after the atoms that the path has chosen, with those of ``basis`` that are not among
+    them; chosen atoms outside the basis weigh nothing.
+    """
+    chosen, factor = dictionary.span
+    n = len(x)
+    empty = SparseCodes((), torch.empty((n, 0), dtype=torch.long, device=x.device), (), x.new_empty((n, 0)))
+    before = empty if greedy is None else greedy
+    weights = _solve(dictionary.unit[chosen].double(), factor, x.double())
+    dense = x.new_zeros((n, len(dictionary)))
+    dense[:, chosen] = weights.to(x.dtype)
+    error = (x - dense @ dictionary.unit).square().sum(1)
+    if greedy is None:
+        keep = ~x.any(1)
+    else:
+        epsilon = 64 * torch.finfo(x.dtype).eps
+        last = greedy.squared_error[:, -1]
+        keep = (last <= epsilon**2 * x.square().sum(1)) | (last <= error * (1 + epsilon))
+        error = torch.where(keep, last, error)
+    # The basis atoms that the path has not chosen, in the order of the basis, then -1.
+    taken = torch.zeros((n, len(dictionary) + 1), dtype=torch.bool, device=x.device)
+    taken.scatter_(1, before.support.where(before.support >= 0, len(dictionary)), True)
+    taken = taken[:, chosen] | keep[:, None]
+    order = taken.to(torch.uint8).argsort(dim=1, stable=True)
+    rest = torch.where(taken.gather(1, order), -1, chosen[order])
+    if n:
+        rest = rest[:, : int((~taken).sum(1).max())]
+    support = torch.cat([before.support, rest], 1)
+    code = torch.where(support >= 0, dense.gather(1, support.clamp(min=0)), 0)
+    if greedy is not None:
+        kept = torch.nn.functional.pad(greedy.coefficients[-1], (0, rest.shape[1]))
+        code = torch.where(keep[:, None], kept, code)
+    return SparseCodes(
+        before.levels + levels,
+        support,
+        before.coefficients + (code,) * len(levels),
+        torch.cat([before.squared_error, error[:, None].expand(-1, len(levels))], 1),
+    )
+
+
+def _solve(atoms: Tensor, factor: Tensor, x: Tensor) -> Tensor:
+    """Least-squares weights (n, r): normal equations, refined twice with the residual (the factor's square is as
+    ill-conditioned as the floor allows, about 1e10; each refinement gains what one solve has)."""
+    weights = torch.cholesky_solve(atoms @ x.T, factor)
+    for _ in range(2):
+        weights += torch.cholesky_solve(atoms @ (x - weights.T @ atoms).T, factor)
+    return weights.T

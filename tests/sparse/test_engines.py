@@ -1,0 +1,85 @@
+"""Every formulation of the greedy path takes the same path."""
+
+import pytest
+import torch
+
+from probe.sparse import Dictionary, batched, cholesky, compiled, omp, working_dtype
+from probe.sparse.omp import LONG, engine
+
+KINDS = ["random", "correlated", "duplicated", "rank deficient"]
+OTHERS = {
+    "cholesky": lambda *a, **k: cholesky.pursue(*a, **k, panel=7),  # paths of several panels
+    "compiled": compiled.pursue,
+}
+
+
+@pytest.mark.parametrize("ols", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", list(OTHERS))
+def test_formulations_agree_with_batched_v0(name, kind, ols, atoms_of, gaussian):
+    ready, x = Dictionary(atoms_of(kind, 90, 60, 0), torch.float64), gaussian(12, 60, 1)
+    x[3] = 0
+    x[4] = 3 * ready.unit[5] - ready.unit[20]
+    levels = (1, 4, 19) if kind == "rank deficient" else (1, 4, 30)  # of rank 20
+    given = (ready.unit, ready.gram, x, levels)
+    theirs, mine = (f(*given, ols=ols, memory=1 << 20) for f in (batched.pursue, OTHERS[name]))
+    assert torch.equal(mine.support, theirs.support)
+    for a, b in zip(mine.coefficients, theirs.coefficients, strict=True):
+        assert torch.allclose(a, b, atol=1e-9)
+    assert torch.allclose(mine.squared_error, theirs.squared_error, rtol=1e-9, atol=1e-20)
+
+
+@pytest.mark.parametrize("name", ["batched", *OTHERS])
+@pytest.mark.parametrize("kind", KINDS)
+def test_float32_stays_finite_and_monotone_beyond_the_rank(name, kind, atoms_of, gaussian):
+    """Depths that float32 does not hold to: the result may be less good, never NaN, nor worse than a level before."""
+    pursue = {"batched": batched.pursue, **OTHERS}[name]
+    ready, x = Dictionary(atoms_of(kind, 60, 60, 0), torch.float32), gaussian(6, 60, 1).float()
+    for ols in (False, True):
+        codes = pursue(ready.unit, ready.gram, x, (5, 15, 25, 40, 60), ols=ols, memory=1 << 20)
+        assert all(bool(torch.isfinite(code).all()) for code in codes.coefficients)
+        assert (codes.squared_error.diff(dim=1) <= 0).all()
+        for position, level in enumerate(codes.levels):  # the error is that of the code
+            error = (x - codes.reconstruct(ready.unit, level)).square().sum(1)
+            assert torch.allclose(error, codes.squared_error[:, position], rtol=1e-3, atol=1e-4)
+        for row in codes.support.tolist():
+            chosen = [atom for atom in row if atom >= 0]
+            assert len(set(chosen)) == len(chosen)
+
+
+def test_threads_and_memory_do_not_matter(atoms_of, gaussian):
+    ready, x = Dictionary(atoms_of("correlated", 700, 90, 0), torch.float64), gaussian(9, 90, 1)  # two tiles
+    given = (ready.unit, ready.gram, x, (3, 40))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = compiled.pursue(*given, ols=False, memory=1)
+        torch.set_num_threads(4)
+        shared = compiled.pursue(*given, ols=False, memory=1 << 30)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(alone.support, shared.support)
+    assert torch.equal(alone.squared_error, shared.squared_error)
+    assert torch.equal(alone.support, batched.pursue(*given, ols=False, memory=1).support)
+
+
+def test_the_formulation_follows_size_device_and_what_is_installed(monkeypatch):
+    small, large = (Dictionary(torch.randn(n, 8), torch.float32) for n in (50, 3000))
+    assert engine(small, 8) is batched.pursue
+    assert engine(large, 100) is compiled.pursue
+    monkeypatch.setattr(compiled, "available", lambda: False)
+    assert engine(large, 100) is batched.pursue
+    large.unit = large.unit.to("meta")
+    assert engine(large, LONG) is batched.pursue
+    assert engine(large, LONG + 1) is cholesky.pursue
+
+
+def test_float64_is_taken_where_float32_does_not_hold(gaussian):
+    assert working_dtype(100, 80, [40]) == torch.float32
+    assert working_dtype(100, 80, [41]) == torch.float64
+    assert working_dtype(100, 80, [40, 80]) == torch.float32  # the whole span needs no greedy path
+    assert working_dtype(100, 80, [4], ols=True) == torch.float64
+    atoms, signals = gaussian(20, 30, 0).float(), gaussian(3, 30, 1).float()
+    assert omp(atoms, signals, [5]).squared_error.dtype == torch.float32
+    assert omp(atoms, signals, [15]).squared_error.dtype == torch.float64
+    assert omp(atoms.double(), signals, [5]).squared_error.dtype == torch.float64
