@@ -116,6 +116,10 @@ def test_a_quickstart_that_is_preempted_requeued_killed_cancelled_and_resumed(ro
     out = tmp_path / 'it\'s a "run" 50%'
     job = [root / "configs" / "quickstart.yaml", "--set", "seeds.count=240", "--set", "solver.certificates=16"]
     job += ["--set", "solver.batch_size=4", "--set", "seeds.shard_size=4"]
+    # Which starts are iterated together differs between the runs, and with it the last bit. Plain steps shrink that
+    # where a start settles; an extrapolation, or a start that never settles, does not.
+    job += ["--set", "solver.accelerate=false", "--set", "dictionary.outcomes=[converged]"]
+    job += ["--set", "solver.exponents=4"]
     with (tmp_path / "one.txt").open("w") as said:
         command = [sys.executable, "-m", "probe.cli.main", "run", *job, "--out", tmp_path / "one"]
         one = subprocess.Popen(list(map(str, command)), env={**CLEAN, "OMP_NUM_THREADS": "1"}, stdout=said, stderr=said)
