@@ -7,8 +7,11 @@
 set -eu
 DIR=$2
 PATH=$PATH:/usr/sbin:/sbin
-PORT=16830
-NET=10.79.3
+# Its own names, ports and addresses: a cluster that was killed before it could be stopped is in nobody's way.
+ID=$(($(cksum <<<"$DIR" | cut -d ' ' -f 1) % 250))
+PORT=$((16000 + 4 * ID))
+NET=10.79.$ID
+SPACE=probe$ID
 NODES=(node1 node2)
 export SLURM_CONF=$DIR/slurm.conf
 
@@ -59,17 +62,17 @@ CONF
 }
 
 connect() {
-  ip link add probe-br type bridge
-  ip addr add "$NET.254/24" dev probe-br
-  ip link set probe-br up
+  ip link add "$SPACE" type bridge
+  ip addr add "$NET.254/24" dev "$SPACE"
+  ip link set "$SPACE" up
   for i in "${!NODES[@]}"; do
     local node=${NODES[$i]}
-    ip netns add "probe-$node"
-    ip link add "probe-v$i" type veth peer name eth0 netns "probe-$node"
-    ip link set "probe-v$i" master probe-br up
-    ip -n "probe-$node" link set lo up
-    ip -n "probe-$node" addr add "$NET.$((i + 1))/24" dev eth0
-    ip -n "probe-$node" link set eth0 up
+    ip netns add "$SPACE-$node"
+    ip link add "$SPACE-v$i" type veth peer name eth0 netns "$SPACE-$node"
+    ip link set "$SPACE-v$i" master "$SPACE" up
+    ip -n "$SPACE-$node" link set lo up
+    ip -n "$SPACE-$node" addr add "$NET.$((i + 1))/24" dev eth0
+    ip -n "$SPACE-$node" link set eth0 up
   done
 }
 
@@ -81,7 +84,7 @@ start() {
   slurmctld
   for node in "${NODES[@]}"; do
     # shellcheck disable=SC2016 # the inner shell expands
-    ip netns exec "probe-$node" unshare --uts --mount sh -c \
+    ip netns exec "$SPACE-$node" unshare --uts --mount sh -c \
       'hostname "$1"; mount --bind "$2" /etc/hosts; mount --bind /dev/null /etc/resolv.conf; exec slurmd -N "$1"' \
       - "$node" "$DIR/hosts"
   done
@@ -104,10 +107,10 @@ stop() {
     if [ -s "$DIR/$name.pid" ]; then kill "$(cat "$DIR/$name.pid")" 2>/dev/null || true; fi
   done
   for i in "${!NODES[@]}"; do
-    ip link del "probe-v$i" 2>/dev/null || true
-    ip netns del "probe-${NODES[$i]}" 2>/dev/null || true
+    ip link del "$SPACE-v$i" 2>/dev/null || true
+    ip netns del "$SPACE-${NODES[$i]}" 2>/dev/null || true
   done
-  ip link del probe-br 2>/dev/null || true
+  ip link del "$SPACE" 2>/dev/null || true
 }
 
 "$1"

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -104,8 +105,7 @@ def start(tmp_path):
     begun = []
 
     def begin(*arguments, ranks=1, only=None, module="jobs.worker", **more) -> Ranks:
-        folder = tmp_path / f"said-{len(begun)}"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="said-", dir=tmp_path))  # begun by any thread of a test
         shared = {**CLEAN, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **more}
         if ranks > 1:
             shared |= {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}

@@ -4,6 +4,8 @@ import os
 import random
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -14,29 +16,39 @@ KILLS = 30
 
 @pytest.mark.slow
 def test_thirty_kills_at_random_instants_lose_and_double_nothing(run_of_one, own, tmp_path, start, capsys):
-    """Runs are begun until 30 processes were killed; each is resumed until it is done, and then as if nothing was.
+    """Runs are begun, two at a time, until 30 processes were killed; each is resumed until it is done, and then as if
+    nothing was."""
 
-    The instants are drawn over the time that a whole run takes, so that a busy machine sees the same kills."""
-    began = time.monotonic()
-    assert start(own, "--out", tmp_path / "whole", OWN_SLEEP="0.02").wait(600) == [0]
-    whole = time.monotonic() - began  # on this machine, now: most of it is imports
-    chance, kills, runs, lives = random.Random(0), 0, 0, []
-    while kills < KILLS:
-        out, killed = tmp_path / f"run-{runs}", 0
-        while True:
-            process = start(own, "--out", out, OWN_SLEEP="0.02").processes[0]
-            try:
-                assert process.wait(chance.uniform(0.2, 1.2) * whole) == 0
-                break
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                killed += 1
-                lives.append(len(shard_files(out)))
-        assert_same_run(run_of_one, out)
-        kills, runs = kills + killed, runs + 1
+    def begin(out: Path) -> subprocess.Popen:
+        return start(own, "--out", out, OWN_SLEEP="0.02").processes[0]
+
+    with ThreadPoolExecutor(2) as pool:
+        # The instants are drawn over the time that a whole run takes here, now: most of it is imports.
+        began = time.monotonic()
+        whole = [begin(tmp_path / f"whole-{lane}") for lane in range(2)]
+        assert [process.wait(600) for process in whole] == [0, 0]
+        seconds = time.monotonic() - began
+
+        def lane(number: int) -> list[int]:
+            chance, lives, runs = random.Random(number), [], 0
+            while len(lives) < KILLS // 2:
+                out, runs = tmp_path / f"run-{number}-{runs}", runs + 1
+                while True:
+                    process = begin(out)
+                    try:
+                        assert process.wait(chance.uniform(0.2, 1.2) * seconds) == 0
+                        break
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+                        process.wait()
+                        lives.append(len(shard_files(out)))
+                assert_same_run(run_of_one, out)
+            return lives
+
+        lives = [at for found in pool.map(lane, range(2)) for at in found]
+    runs = len(list(tmp_path.glob("run-*")))
     with capsys.disabled():
-        print(f"\n{kills} kills in {runs} runs, shards there at each: {lives}; all runs equal the undisturbed one")
+        print(f"\n{len(lives)} kills in {runs} runs, shards there at each: {lives}; all runs equal the undisturbed one")
 
 
 @pytest.fixture
