@@ -33,7 +33,6 @@ from torch import Tensor
 from probe.sparse import batched, cholesky, compiled
 from probe.sparse.codes import SparseCodes, concatenate
 from probe.sparse.dictionary import Dictionary, power_of_two
-from probe.sparse.limits import working_dtype
 from probe.sparse.orthonormal import largest
 from probe.sparse.projection import project
 
@@ -73,8 +72,8 @@ def omp(
         signals: signals as rows (n, d), on the same device.
         levels: numbers of atoms, each >= 1.
         method: selection; "omp" by the correlation with the residual, "ols" by the drop of the error.
-        dtype: of the arithmetic; by default that of a ``Dictionary``, float64 where atoms or signals are float64, and
-            otherwise what ``working_dtype`` says.
+        dtype: of the arithmetic; by default that of a ``Dictionary``, otherwise float64. In float32 a path ends early
+            on coherent dictionaries.
         memory: bytes that the work arrays may take; one signal at a time is the least.
 
     Raises:
@@ -82,7 +81,7 @@ def omp(
     """
     wanted = tuple(sorted(set(levels)))
     _check(dictionary, signals, wanted, method)
-    ready = _ready(dictionary, signals, wanted, method, dtype)
+    ready = _ready(dictionary, dtype)
     scaled, exponent = power_of_two(signals)
     parts = [_solve(ready, x.to(ready.dtype), wanted, method, memory) for x in scaled.split(256)]
     found = concatenate(parts)
@@ -110,22 +109,12 @@ def _check(dictionary: Tensor | Dictionary, signals: Tensor, levels: tuple[int, 
         raise ValueError("the signals hold values that are not finite")
 
 
-def _ready(
-    dictionary: Tensor | Dictionary,
-    signals: Tensor,
-    levels: tuple[int, ...],
-    method: Method,
-    dtype: torch.dtype | None,
-) -> Dictionary:
+def _ready(dictionary: Tensor | Dictionary, dtype: torch.dtype | None) -> Dictionary:
     if isinstance(dictionary, Dictionary):
         if dtype not in (None, dictionary.dtype):
             raise ValueError(f"the dictionary was made ready in {dictionary.dtype}, not in {dtype}")
         return dictionary
-    if dtype is None:
-        double = torch.float64 in (dictionary.dtype, signals.dtype)
-        n_atoms, d = dictionary.shape
-        dtype = torch.float64 if double else working_dtype(n_atoms, d, levels, ols=method == "ols")
-    return Dictionary(dictionary, dtype)
+    return Dictionary(dictionary, torch.float64 if dtype is None else dtype)
 
 
 def _solve(ready: Dictionary, x: Tensor, levels: tuple[int, ...], method: Method, memory: int) -> SparseCodes:

@@ -74,12 +74,12 @@ def test_the_formulation_follows_size_device_and_what_is_installed(monkeypatch):
     assert engine(large, LONG + 1) is cholesky.pursue
 
 
-def test_float64_is_taken_where_float32_does_not_hold(gaussian):
+def test_float32_is_for_short_paths_and_on_request(gaussian):
     assert working_dtype(100, 80, [40]) == torch.float32
     assert working_dtype(100, 80, [41]) == torch.float64
     assert working_dtype(100, 80, [40, 80]) == torch.float32  # the whole span needs no greedy path
     assert working_dtype(100, 80, [4], ols=True) == torch.float64
     atoms, signals = gaussian(20, 30, 0).float(), gaussian(3, 30, 1).float()
-    assert omp(atoms, signals, [5]).squared_error.dtype == torch.float32
-    assert omp(atoms, signals, [15]).squared_error.dtype == torch.float64
-    assert omp(atoms.double(), signals, [5]).squared_error.dtype == torch.float64
+    assert omp(atoms, signals, [5]).squared_error.dtype == torch.float64
+    assert omp(atoms, signals, [5], dtype=torch.float32).squared_error.dtype == torch.float32
+    assert omp(Dictionary(atoms, torch.float32), signals, [5]).squared_error.dtype == torch.float32

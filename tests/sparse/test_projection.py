@@ -36,7 +36,7 @@ def test_only_the_whole_span(atoms_of, gaussian):
     assert [part.shape for part in codes.sparse(50)] == [(3, 12), (3, 12)]
     none = omp(torch.zeros(4, 20), x.float(), [1, 4])
     assert none.used(4).tolist() == [0, 0, 0]
-    assert torch.allclose(none.squared_error[:, 0], x.float().square().sum(1))
+    assert torch.allclose(none.squared_error[:, 0], x.float().double().square().sum(1))
 
 
 def test_the_basis_is_independent_and_spans(atoms_of):
