@@ -24,6 +24,10 @@ def _pursue(
     path = Path(unit, x, levels, ols)
     factor = torch.eye(depth, dtype=x.dtype, device=x.device).repeat(n, 1, 1)  # A_S = factor Q, lower triangular
     rows = torch.empty_like(path.image)
+
+    def code(k: int) -> Tensor:
+        return torch.linalg.solve_triangular(factor[:, :k, :k].mT, path.weight[:, :k, None], upper=True).squeeze(2)
+
     for k in range(depth):
         j, scale = path.choose()
         on_chosen = projected[path.row, :k, j]  # Q a_j, (n, k)
@@ -38,7 +42,5 @@ def _pursue(
         factor[:, k, k] = torch.where(path.live, scale, 1)
         path.advance(k, j, scale)
         projected[:, k] = path.image
-        if k + 1 in levels:
-            part = factor[:, : k + 1, : k + 1].mT
-            path.record(torch.linalg.solve_triangular(part, path.weight[:, : k + 1, None], upper=True).squeeze(2))
+        path.checkpoint(k + 1, code)
     return path.result()

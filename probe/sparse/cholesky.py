@@ -4,6 +4,9 @@ With A_S = L Q (L lower triangular, Q orthonormal), F = L^-1 gives the direction
 f = [-(F^T v), 1] / sqrt(s_j) with v = F G_Sj = Q a_j; so A q = G U f, where U scatters f to the chosen atoms: one GEMM
 (n, N) x (N, N) a step, which all signals share. F grows in panels of rows, so that it takes no room before its time,
 and half of the square in the end.
+
+Only for float64: an atom near the span of those chosen makes a row of F as long as 1 / sqrt(s), and A q is then a sum of
+terms as large, where those of v0 are at most 1. In float32 paths ended early that v0 finished.
 """
 
 import torch
@@ -42,8 +45,7 @@ def _pursue(unit: Tensor, gram: Tensor, x: Tensor, levels: tuple[int, ...], ols:
         dense.zero_().scatter_add_(1, torch.cat([chosen, j[:, None]], 1), row)
         torch.matmul(dense, gram, out=path.image)
         path.advance(k, j, scale)
-        if k + 1 in levels:
-            path.record(_transposed(inverse, path.weight[:, : k + 1], k + 1))
+        path.checkpoint(k + 1, lambda k: _transposed(inverse, path.weight[:, :k], k))
     return path.result()
 
 

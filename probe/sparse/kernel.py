@@ -7,6 +7,8 @@ sequential, four rows at a time, and what is summed up stays in the first-level 
 import numpy as np
 from numba import njit
 
+from probe.sparse.limits import DOUBT
+
 FLAGS = {"contract", "reassoc", "nsz"}
 """Fused multiply-adds and sums in vector order. Not "nnan" and "ninf": comparisons keep their meaning for NaN."""
 
@@ -40,11 +42,11 @@ def pursue(
     for i in range(n_atoms):
         left_of[i] = gram[i, i]
     energy = _energy(x)
-    left = least = energy
+    left = known = least = energy  # ||r||^2 by subtraction; from a residual; at the last level
     k, level = 0, 0
     while level < len(levels):
         if k == levels[level]:
-            left = _checkpoint(atoms, x, factor, weight, support, k, codes[level], residual)
+            left = known = _checkpoint(atoms, x, factor, weight, support, k, codes[level], residual)
             if left > least:  # worse than the level before, by rounding
                 break
             errors[level] = least = left
@@ -52,6 +54,9 @@ def pursue(
             if level < len(levels):  # afresh, so that rounding does not add up along the path
                 _refresh(gram, start, support, k, codes[level - 1], correlation)
             continue
+        if left < DOUBT * k * epsilon * known:
+            left = known = _checkpoint(atoms, x, factor, weight, support, k, codes[level], residual)
+            _refresh(gram, start, support, k, codes[level], correlation)
         j, best = _choose(flat, left_of, correlation, schur, ols, floor, epsilon, lanes, n_atoms)
         # Below this, what is left of the signal is the rounding of the arithmetic, and so is the choice.
         if not (best > 8 * epsilon * np.sqrt(energy) and left > (8 * epsilon) ** 2 * energy):

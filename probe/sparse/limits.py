@@ -9,6 +9,11 @@ SCHUR_FLOOR = {torch.float32: 2e-5, torch.float64: 1e-10}
 OLS_FLOOR = {torch.float32: 1e-3, torch.float64: 1e-10}
 """The same where atoms are chosen by |c| / sqrt(s), which seeks out small s: float32 then needs more distance."""
 
+DOUBT = 64
+"""After k steps, ||r||^2 by subtraction is off by up to about k epsilon ||x||^2. Once it is below this many times that,
+residual and correlations are computed afresh, and ||x||^2 here becomes the ||r||^2 of that residual: so no path stops
+for want of digits, whichever levels were asked for."""
+
 
 def floor(dtype: torch.dtype, ols: bool) -> float:
     """The least squared norm left of an atom that may be chosen."""

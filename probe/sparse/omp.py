@@ -18,8 +18,8 @@ formulations differ in where A q comes from:
 |---|---|---|
 | ``orthonormal`` | closed form: the largest coefficients | orthonormal dictionaries |
 | ``compiled`` | G and P (v0 of Zhu et al., "Batch orthogonal matching pursuit", 2020), in numba | CPU |
-| ``batched`` | the same in torch | small problems, GPU up to ``LONG`` atoms, or where numba is not installed |
-| ``cholesky`` | G and the inverse Cholesky factor of the chosen atoms | GPU beyond ``LONG`` atoms |
+| ``batched`` | the same in torch | small problems, GPU up to ``LONG`` atoms or in float32, or where numba is missing |
+| ``cholesky`` | G and the inverse Cholesky factor of the chosen atoms | GPU beyond ``LONG`` atoms, in float64 |
 | ``projection`` | the projection on the span, without a path | levels of min(N, d) and more |
 """
 
@@ -131,9 +131,9 @@ def _solve(ready: Dictionary, x: Tensor, levels: tuple[int, ...], method: Method
 
 
 def engine(dictionary: Dictionary, depth: int) -> Engine:
-    """The formulation for a greedy path of ``depth`` atoms, by size and device; never by the number of signals."""
+    """The formulation of a path of ``depth`` atoms, by size, device and dtype; never by the number of signals."""
     if dictionary.unit.device.type != "cpu":
-        return cholesky.pursue if depth > LONG else batched.pursue
+        return cholesky.pursue if depth > LONG and dictionary.dtype == torch.float64 else batched.pursue
     if depth * len(dictionary) < SMALL or not compiled.available():
         return batched.pursue
     return compiled.pursue

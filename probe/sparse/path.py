@@ -1,15 +1,21 @@
 """What the two torch formulations of the greedy path share: the state of a chunk of signals, and one choice.
 
-All arrays of the size of the dictionary are made once; a step writes into them, and asks the device for nothing.
+All arrays of the size of the dictionary are made once; a step writes into them. Every ``EVERY`` steps it asks the device
+for one bit: whether the energy of a residual is in doubt.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from probe.sparse.codes import SparseCodes, combine
-from probe.sparse.limits import floor
+from probe.sparse.limits import DOUBT, floor
+
+EVERY = 64
+"""Steps on a GPU between questions to it, each of which waits for it; a signal that is exactly sparse may take so many
+atoms of no weight. A CPU is asked at every step."""
 
 
 @dataclass
@@ -22,6 +28,7 @@ class Path:
         image: room for A q (n, N).
         support, weight: chosen atoms, -1 once a signal has stopped, and q . x (n, depth).
         energy, left, live: ||x||^2, ||r||^2 and whether the signal goes on (n,).
+        known: ||r||^2 when it was last computed from a residual; ``left`` goes on from it by subtraction (n,).
     """
 
     unit: Tensor
@@ -45,7 +52,7 @@ class Path:
         self.support = torch.full((n, depth), -1, dtype=torch.long, device=self.x.device)
         self.weight = self.x.new_zeros((n, depth))
         self.energy = self.x.square().sum(1)
-        self.left = self.energy.clone()
+        self.left = self.known = self.energy
         self.live = self.energy > 0
 
     def choose(self) -> tuple[Tensor, Tensor]:
@@ -61,7 +68,6 @@ class Path:
         j = self.equal.argmax(1)
         # Below this, what is left of the signal is the rounding of the arithmetic, and so is the choice.
         self.live &= best.squeeze(1) > 8 * self.epsilon * self.energy.sqrt()
-        self.live &= self.left > (8 * self.epsilon) ** 2 * self.energy
         return j, self.schur[self.row, j].clamp(min=self.floor).sqrt()
 
     def advance(self, k: int, j: Tensor, scale: Tensor) -> None:
@@ -75,12 +81,31 @@ class Path:
         self.schur[self.row, j] = torch.where(self.live, -1, self.schur[self.row, j])
         self.left = self.left - step.square()  # not in place: ``errors`` holds it
 
-    def record(self, code: Tensor) -> None:
-        """The code of the first k atoms at a level; residual and correlations afresh, so that rounding does not add up
-        along the path. A code that is worse than that of the level before, by rounding, gives way to it."""
-        k = code.shape[1]
-        residual = self.x - combine(self.unit, self.support[:, :k], code)
+    def checkpoint(self, k: int, code: Callable[[int], Tensor]) -> None:
+        """After k atoms, with their code: residual and correlations afresh at a level, so that rounding does not add up
+        along the path, and for signals whose ``left`` is in doubt."""
+        if k not in self.levels and k % (1 if self.x.device.type == "cpu" else EVERY):
+            return
+        doubt = self.live & (self.left < DOUBT * k * self.epsilon * self.known)
+        if k not in self.levels and not doubt.any():
+            return
+        weights = code(k)
+        residual = self.x - combine(self.unit, self.support[:, :k], weights)
         error = residual.square().sum(1)
+        if k in self.levels:
+            self._record(weights, error)
+            doubt = torch.ones_like(doubt)
+        else:
+            self.left = torch.where(doubt, error, self.left)
+        self.live &= self.left > (8 * self.epsilon) ** 2 * self.energy
+        self.known = torch.where(doubt, self.left, self.known)
+        if k < self.levels[-1]:
+            fresh = torch.matmul(residual, self.unit.T, out=self.score)
+            torch.where(doubt[:, None], fresh, self.correlation, out=self.correlation)
+
+    def _record(self, code: Tensor, error: Tensor) -> None:
+        """The code at a level, unless it is worse than that of the level before, by rounding."""
+        k = code.shape[1]
         before = self.codes[-1] if self.codes else code[:, :0]
         least = self.errors[-1] if self.errors else self.energy
         worse = error > least
@@ -88,8 +113,6 @@ class Path:
         self.left = torch.where(worse, least, error)
         self.codes.append(torch.where(worse[:, None], torch.nn.functional.pad(before, (0, k - before.shape[1])), code))
         self.errors.append(self.left)
-        if k < self.levels[-1]:
-            torch.matmul(residual, self.unit.T, out=self.correlation)
 
     def result(self) -> SparseCodes:
         return SparseCodes(self.levels, self.support, tuple(self.codes), torch.stack(self.errors, 1))

@@ -11,6 +11,7 @@ OTHERS = {
     "cholesky": lambda *a, **k: cholesky.pursue(*a, **k, panel=7),  # paths of several panels
     "compiled": compiled.pursue,
 }
+ENGINES = {"batched": batched.pursue, **OTHERS}
 
 
 @pytest.mark.parametrize("ols", [False, True])
@@ -29,11 +30,11 @@ def test_formulations_agree_with_batched_v0(name, kind, ols, atoms_of, gaussian)
     assert torch.allclose(mine.squared_error, theirs.squared_error, rtol=1e-9, atol=1e-20)
 
 
-@pytest.mark.parametrize("name", ["batched", *OTHERS])
+@pytest.mark.parametrize("name", ["batched", "compiled"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_float32_stays_finite_and_monotone_beyond_the_rank(name, kind, atoms_of, gaussian):
     """Depths that float32 does not hold to: the result may be less good, never NaN, nor worse than a level before."""
-    pursue = {"batched": batched.pursue, **OTHERS}[name]
+    pursue = ENGINES[name]
     ready, x = Dictionary(atoms_of(kind, 60, 60, 0), torch.float32), gaussian(6, 60, 1).float()
     for ols in (False, True):
         codes = pursue(ready.unit, ready.gram, x, (5, 15, 25, 40, 60), ols=ols, memory=1 << 20)
@@ -45,6 +46,29 @@ def test_float32_stays_finite_and_monotone_beyond_the_rank(name, kind, atoms_of,
         for row in codes.support.tolist():
             chosen = [atom for atom in row if atom >= 0]
             assert len(set(chosen)) == len(chosen)
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_a_faint_remainder_is_pursued_whatever_the_levels(name, atoms_of, gaussian):
+    """Six strong atoms, and what is left when they are gone: 1e-9 of the signal, so 1e-18 of its energy."""
+    ready = Dictionary(atoms_of("random", 90, 60, 0), torch.float64)
+    x = gaussian(8, 6, 2) @ ready.unit[::16] + 1e-9 * gaussian(8, 60, 1)
+    exact = ENGINES[name](ready.unit, ready.gram, x, tuple(range(1, 41)), ols=False, memory=1 << 20)
+    assert (exact.support >= 0).all()
+    assert (exact.squared_error[:, -1].sqrt() < 1e-9 * 60**0.5).all()
+    for levels in [(40,), (9, 40), (25, 30, 40)]:
+        codes = ENGINES[name](ready.unit, ready.gram, x, levels, ols=False, memory=1 << 20)
+        assert torch.equal(codes.support, exact.support)
+        assert torch.allclose(codes.squared_error[:, -1], exact.squared_error[:, -1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_a_signal_that_is_done_stops_at_rounding(name, atoms_of, gaussian):
+    ready = Dictionary(atoms_of("random", 90, 60, 0), torch.float64)
+    x = gaussian(8, 6, 2) @ ready.unit[::16]
+    codes = ENGINES[name](ready.unit, ready.gram, x, (40,), ols=False, memory=1 << 20)
+    assert (codes.squared_error <= 1e-29 * x.square().sum(1, keepdim=True)).all()
+    assert (codes.used(40) < 40).all()
 
 
 def test_threads_and_memory_do_not_matter(atoms_of, gaussian):
@@ -70,6 +94,8 @@ def test_the_formulation_follows_size_device_and_what_is_installed(monkeypatch):
     monkeypatch.setattr(compiled, "available", lambda: False)
     assert engine(large, 100) is batched.pursue
     large.unit = large.unit.to("meta")
+    assert engine(large, LONG + 1) is batched.pursue  # float32
+    large.unit = large.unit.double()
     assert engine(large, LONG) is batched.pursue
     assert engine(large, LONG + 1) is cholesky.pursue
 
