@@ -112,8 +112,13 @@ class RunDirectory:
         """What all results of the run have in common: configuration, weights, code; SHA-256, 16 digits of it.
 
         To be asked for once the model is known to the manifest.
+
+        Raises:
+            UserError: it is not, since no stage has run.
         """
-        model = self.manifest["model"]
+        model = self.manifest.get("model")
+        if model is None:
+            raise UserError(f"{self.path} has no results yet; run `probe run {self.path}` first.")
         same = [self.config.model_dump(mode="json"), *(model[k] for k in ("weights_sha256", "code_sha256"))]
         return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
 

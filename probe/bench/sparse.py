@@ -10,7 +10,7 @@
 
 A time is that of a further signal: that of a call with n signals less that of a call with few, over the difference. So
 Gram matrices, compilation and loading are not in it, for any of them. Few is one, and 11 for SPAMS, which makes its
-Gram matrix from 11 signals on.
+Gram matrix from 11 signals on. Where signals are shared out to threads, few and n are multiples of the threads.
 """
 
 import statistics
@@ -77,14 +77,23 @@ def compare(
         atoms: atoms a code.
         signals: for ours and SPAMS; orthogonal_mp_gram gets 4 of them, orthogonal_mp two. They are rougher fields than
             the atoms where d allows, and otherwise noise.
+
+    Raises:
+        ValueError: ``atoms`` is not below N and d, where there is nothing to choose.
     """
     from threadpoolctl import threadpool_limits
 
+    if not 1 <= atoms < min(dictionary.shape):
+        raise ValueError(f"codes of {atoms} atoms are no choice in a dictionary of {tuple(dictionary.shape)}")
     dictionary = Dictionary(dictionary, torch.float64).unit  # the others expect unit atoms
     d = dictionary.shape[1]
     fields = 4 * round((d / 4) ** 0.5) ** 2 == d
-    n = max(signals, SPAMS_FEW + 5)
-    x = smooth_fields(n, d, decay=1.0, seed=1) if fields else torch.randn(n, d, dtype=torch.float64)
+    n = _whole(SPAMS_FEW, threads) + _whole(signals, threads)
+    x = (
+        smooth_fields(n, d, decay=1.0, seed=1)
+        if fields
+        else torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    )
     seconds: dict[tuple[str, str], list[float]] = {}
     codes: dict[tuple[str, str], Tensor] = {}
     size: dict[str, int] = {}
@@ -151,6 +160,7 @@ def _contenders(unit: Dictionary, atoms: int, signals: int, threads: int) -> dic
 
         return solve
 
+    more = _whole(signals, threads)
     found: dict[str, tuple[Solver, int, int]] = {
         REFERENCE: (with_gram, 1, min(signals, 4)),
         "scikit-learn orthogonal_mp": (without, 1, 2),
@@ -167,5 +177,15 @@ def _contenders(unit: Dictionary, atoms: int, signals: int, threads: int) -> dic
             code = spams.omp(np.asfortranarray(x.numpy().T), fortran, L=atoms, eps=0.0, numThreads=threads)
             return torch.from_numpy(code.toarray().T)
 
-        found["spams omp"] = (spams_omp, SPAMS_FEW, max(signals, SPAMS_FEW + 5))
-    return {**found, "probe": (ours("omp"), 1, signals), "probe ols": (ours("ols"), 1, signals)}
+        few = _whole(SPAMS_FEW, threads)
+        found["spams omp"] = (spams_omp, few, few + more)
+    return {
+        **found,
+        "probe": (ours("omp"), threads, threads + more),
+        "probe ols": (ours("ols"), threads, threads + more),
+    }
+
+
+def _whole(signals: int, threads: int) -> int:
+    """The next multiple of the threads, so that all of them have as much to do."""
+    return -(-signals // threads) * threads

@@ -84,6 +84,7 @@ def sparse(
     """Milliseconds a sparse code: scikit-learn, SPAMS (if installed) and ours, on one dictionary."""
     from jobs.provenance import describe_process
     from probe.bench.sparse import compare, smooth_fields
+    from probe.errors import UserError
 
     if run_dir is not None:
         from jobs.run_directory import RunDirectory
@@ -91,9 +92,15 @@ def sparse(
 
         dictionary = RunDirectory.open(run_dir).load(FILE, "atoms")[0]["atoms"]
     else:
+        if d != 4 * round((d / 4) ** 0.5) ** 2:
+            raise UserError(f"--d {d}: random fields have 4 channels on a square; take 1024 or 4096, for example.")
         dictionary = smooth_fields(n_atoms or d, d, decay=6.0, seed=0)
-    d = dictionary.shape[1]
-    atoms = atoms or max(round(0.05 * d), 1)
+    d, least = dictionary.shape[1], min(dictionary.shape)
+    atoms = atoms or max(min(round(0.05 * d), (least + 1) // 2), 1)
+    if atoms >= least:
+        raise UserError(
+            f"codes of {atoms} atoms are no choice among {len(dictionary)} of {d} dimensions; --atoms less."
+        )
     found = list(compare(dictionary, atoms=atoms, signals=signals, repeats=repeats, threads=threads))
     if as_json:
         about = {"n_atoms": len(dictionary), "d": d, "atoms": atoms, "signals": signals, "repeats": repeats}

@@ -11,6 +11,7 @@ are given, to the point whose coordinates come first as bytes, and among identic
 Points are sorted so before anything else is done: the result is the same for the same points in any order of arrival.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,9 +72,15 @@ def merge_by_euclid(points: Tensor, relative: float = 0.05, starts: Tensor | Non
     """
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms))
-    mean = norms[rows].square().mean().item() if len(rows) else 0.0
-    # All at the origin are one atom, however small the radius.
-    return _merge(points[rows].float(), relative**2 * mean or 1.0, rows, None, len(points))
+    largest = norms[rows].max().item() if len(rows) else 0.0
+    # All at the origin are one atom, however small the radius. Elsewhere a power of two, which divides exactly, keeps
+    # the squares in the range of float32.
+    scale = 2.0 ** min(math.frexp(largest)[1], 1023)
+    unit = torch.empty(len(rows), points.shape[1])
+    for part in _split(rows, points.shape[1]):
+        unit[part] = (points[rows[part]].double() / scale).float()
+    mean = (norms[rows] / scale).square().mean().item() if largest else 0.0
+    return _merge(unit, relative**2 * mean or 1.0, rows, None, len(points))
 
 
 def count_by_euclid(points: Tensor, relative: float = 0.05) -> int:

@@ -5,8 +5,8 @@ f = [-(F^T v), 1] / sqrt(s_j) with v = F G_Sj = Q a_j; so A q = G U f, where U s
 (n, N) x (N, N) a step, which all signals share. F grows in panels of rows, so that it takes no room before its time,
 and half of the square in the end.
 
-Only for float64: an atom near the span of those chosen makes a row of F as long as 1 / sqrt(s), and A q is then a sum of
-terms as large, where those of v0 are at most 1. In float32 paths ended early that v0 finished.
+Only for float64: an atom near the span of those chosen makes a row of F as long as 1 / sqrt(s), and A q is then a sum
+of terms as large, where those of v0 are at most 1. In float32 paths ended early that v0 finished.
 """
 
 import torch

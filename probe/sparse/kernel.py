@@ -13,7 +13,22 @@ FLAGS = {"contract", "reassoc", "nsz"}
 """Fused multiply-adds and sums in vector order. Not "nnan" and "ninf": comparisons keep their meaning for NaN."""
 
 
-@njit(nogil=True, cache=True, fastmath=FLAGS)
+def _compiled(**options):
+    """njit that keeps its code for the next process, where there is a folder that it may write to."""
+
+    def decorate(function):
+        try:
+            return njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # "cannot cache function"
+            return njit(nogil=True, **options)(function)
+
+    return decorate
+
+
+fast, exact = _compiled(fastmath=FLAGS), _compiled()
+
+
+@fast
 def pursue(
     atoms,  # unit atoms (N, d)
     gram,  # (N, N)
@@ -82,7 +97,7 @@ def pursue(
             errors[further] = min(left, least)
 
 
-@njit(nogil=True, cache=True, fastmath=FLAGS)
+@fast
 def _choose(flat, left_of, correlation, schur, ols, floor, epsilon, lanes, n_atoms):
     """The atom of the best score, the lowest index among equals, and the score; -1 where no atom is left."""
     tiles, width = correlation.shape
@@ -111,7 +126,7 @@ def _choose(flat, left_of, correlation, schur, ols, floor, epsilon, lanes, n_ato
     return 0, -one
 
 
-@njit(nogil=True, cache=True, fastmath=FLAGS)
+@fast
 def _add(row, projected, chosen, k, inverse, step, image, correlation, schur):
     """One more row of P, (row - chosen P) * inverse, and what it takes off c and s."""
     tiles, width = image.shape
@@ -138,7 +153,7 @@ def _add(row, projected, chosen, k, inverse, step, image, correlation, schur):
             s[i] -= value * value
 
 
-@njit(nogil=True, cache=True, fastmath=FLAGS)
+@fast
 def _checkpoint(atoms, x, factor, weight, support, k, code, residual):
     """The code of the first k atoms (factor^T code = weight), and the squared norm of what it leaves of x."""
     code[:k] = weight[:k]
@@ -153,7 +168,7 @@ def _checkpoint(atoms, x, factor, weight, support, k, code, residual):
     return _energy(residual)
 
 
-@njit(nogil=True, cache=True, fastmath=FLAGS)
+@fast
 def _refresh(gram, start, support, k, code, correlation):
     _spread(start, correlation)
     flat = correlation.reshape(-1)[: len(gram)]
@@ -161,20 +176,20 @@ def _refresh(gram, start, support, k, code, correlation):
         _subtract(flat, code[m], gram[support[m]])
 
 
-@njit(nogil=True, cache=True, fastmath=FLAGS)
+@fast
 def _subtract(into, value, row):
     for i in range(len(into)):
         into[i] -= value * row[i]
 
 
-@njit(nogil=True, cache=True)
+@exact
 def _spread(row, tiles):
     flat = tiles.reshape(-1)
     for i in range(len(row)):
         flat[i] = row[i]
 
 
-@njit(nogil=True, cache=True)
+@exact
 def _gather(projected, k, j, into):
     """into[:k] = P[:k, j]."""
     width = projected.shape[2]
@@ -183,7 +198,7 @@ def _gather(projected, k, j, into):
         into[m] = column[m]
 
 
-@njit(nogil=True, cache=True, fastmath=FLAGS)
+@fast
 def _energy(x):
     total = x[0] * 0
     for i in range(len(x)):

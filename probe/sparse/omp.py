@@ -81,6 +81,8 @@ def omp(
     """
     wanted = tuple(sorted(set(levels)))
     _check(dictionary, signals, wanted, method)
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"pursuits are in float32 or float64, not in {dtype}")
     ready = _ready(dictionary, dtype)
     scaled, exponent = power_of_two(signals)
     parts = [_solve(ready, x.to(ready.dtype), wanted, method, memory) for x in scaled.split(256)]
@@ -101,8 +103,8 @@ def _check(dictionary: Tensor | Dictionary, signals: Tensor, levels: tuple[int, 
         raise ValueError(
             f"dictionary {tuple(atoms.shape)} and signals {tuple(signals.shape)} must be (N, d) and (n, d)"
         )
-    if not levels or levels[0] < 1:
-        raise ValueError(f"levels must be numbers of atoms, at least 1: {levels}")
+    if not levels or not all(isinstance(level, int) and level >= 1 for level in levels):
+        raise ValueError(f"levels must be whole numbers of atoms, at least 1: {levels}")
     if method not in ("omp", "ols"):
         raise ValueError(f"unknown method {method!r}; methods: omp, ols")
     if not torch.isfinite(signals).all():

@@ -1,7 +1,7 @@
 """What the two torch formulations of the greedy path share: the state of a chunk of signals, and one choice.
 
-All arrays of the size of the dictionary are made once; a step writes into them. Every ``EVERY`` steps it asks the device
-for one bit: whether the energy of a residual is in doubt.
+All arrays of the size of the dictionary are made once; a step writes into them. Every ``EVERY`` steps it asks the
+device for one bit: whether the energy of a residual is in doubt.
 """
 
 from collections.abc import Callable

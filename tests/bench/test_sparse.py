@@ -37,3 +37,37 @@ def test_the_command_prints_a_row_a_tool_and_dtype(capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["atoms"] == 3
     assert {"probe", "probe ols"} <= {row["tool"] for row in found["rows"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--d", "101"], "4 channels"),
+        (["--d", "64", "--n-atoms", "40", "--atoms", "40"], "no choice"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(options, said, capsys):
+    assert main(["bench", "sparse", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_few_atoms_get_short_codes(capsys):
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "bench",
+                "sparse",
+                "--d",
+                "64",
+                "--n-atoms",
+                "3",
+                "--signals",
+                "2",
+                "--repeats",
+                "1",
+                "--threads",
+                "2",
+                "--json",
+            ]
+        )
+    assert json.loads(capsys.readouterr().out)["atoms"] == 2

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from probe.dictionary import count_by_euclid, merge_by_cosine
+from probe.dictionary import count_by_euclid, merge_by_cosine, merge_by_euclid
 
 
 def clusters(seed: int, sizes: list[int], d: int = 24, spread: float = 0.01) -> torch.Tensor:
@@ -67,3 +67,11 @@ def test_euclid_tells_a_ray_apart_where_cosine_cannot():
     assert len(merge_by_cosine(ray).leader) == 1
     assert count_by_euclid(ray, 0.05) == 9
     assert count_by_euclid(torch.ones(5, 8), 0.05) == 1
+
+
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**100])
+def test_euclid_knows_no_scale(scale):
+    points = torch.cat([torch.tensor([[1.0, 0.0]]) * (1 + 0.2 * k) for k in range(5)] * 2)
+    near, far = merge_by_euclid(points), merge_by_euclid(points * scale)
+    assert len(far.leader) == 5
+    assert torch.equal(far.member, near.member)

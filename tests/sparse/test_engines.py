@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from probe.sparse import Dictionary, batched, cholesky, compiled, omp, working_dtype
+from probe.sparse import Dictionary, batched, cholesky, compiled, kernel, omp, working_dtype
 from probe.sparse.omp import LONG, engine
 
 KINDS = ["random", "correlated", "duplicated", "rank deficient"]
@@ -109,3 +109,13 @@ def test_float32_is_for_short_paths_and_on_request(gaussian):
     assert omp(atoms, signals, [5]).squared_error.dtype == torch.float64
     assert omp(atoms, signals, [5], dtype=torch.float32).squared_error.dtype == torch.float32
     assert omp(Dictionary(atoms, torch.float32), signals, [5]).squared_error.dtype == torch.float32
+
+
+def test_without_a_folder_to_keep_it_in_the_kernel_is_compiled_anew(monkeypatch):
+    def no_folder(**options):
+        if options.pop("cache", False):
+            raise RuntimeError("cannot cache function 'f': no locator available")
+        return lambda function: (function, options)
+
+    monkeypatch.setattr(kernel, "njit", no_folder)
+    assert kernel._compiled(fastmath=True)(abs) == (abs, {"nogil": True, "fastmath": True})

@@ -149,6 +149,7 @@ def test_what_does_not_fit_is_refused():
         (atoms, torch.full((1, 8), torch.inf), [1], "finite"),
         (atoms, torch.full((1, 8), torch.nan), [1], "finite"),
         (atoms, gaussian(2, 8, 0), [0], "at least 1"),
+        (atoms, gaussian(2, 8, 0), [3.0], "whole numbers"),
         (atoms[:0], gaussian(2, 8, 0), [1], "no atoms"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -191,3 +192,5 @@ def test_larger_problems_are_scikit_learns(kind):
 def test_methods_and_dtypes_that_do_not_exist_are_refused():
     with pytest.raises(ValueError, match="methods: omp, ols"):
         omp(dictionary("random", 5, 8, 0), gaussian(2, 8, 0), [1], method="lasso")
+    with pytest.raises(ValueError, match="float32 or float64"):
+        omp(dictionary("random", 5, 8, 0), gaussian(2, 8, 0), [1], dtype=torch.float16)
