@@ -19,7 +19,7 @@ MEASURED = {"random_orthogonal": 0.609, "attractors": 0.434, "one_step": 0.390, 
 def test_errors_at_five_percent_and_no_convergence(shared, root, monkeypatch):
     monkeypatch.chdir(root)
     model = load_autoencoder("python:tests/models/taef2.py:load")
-    solver = SolverConfig(max_steps=60)
+    solver = SolverConfig(max_steps=30)  # half as long takes half the time; the error is 0.435 after 20, 0.441 after 30
     f = LatentMap(model)
     parts = batches(512, 128)
     solved = dict(solve(f, (32, 4, 4), parts, seed=0, solver=solver))
