@@ -57,7 +57,7 @@ def _page(now: "Status") -> "Group":
             stage.name,
             stage.state,
             shards,
-            *((stage.job or "", stage.slurm or now.slurm or "") if slurm else ()),
+            *((stage.job or "", stage.slurm or "") if slurm else ()),
         )
     lines = [f"{now.run_dir}: {now.state}"]
     if now.owner:
@@ -69,6 +69,8 @@ def _page(now: "Status") -> "Group":
             f"{last['stage']}: {last['done']:g} of {last['total']:g} {last['unit']}, {last['rate']:.3g} a second"
             f"{left}, {last['ranks']} rank{'s' if last['ranks'] > 1 else ''} (as of {last['updated']})"
         )
+    if now.slurm:
+        lines.append(f"Slurm: {now.slurm}")
     error = now.last_error
     if error:
         lines.append(f"last error ({error['time']}, rank {error['rank']}): {error['message']}")
