@@ -11,10 +11,10 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch.distributed import HashStore, Store
@@ -23,6 +23,7 @@ from jobs.stopping import Ended
 from probe.errors import Failure, UserError
 
 T = TypeVar("T")
+P = ParamSpec("P")
 GATHERING = 300.0
 """Seconds that ranks wait for each other at the start."""
 POLL = 0.05
@@ -31,6 +32,14 @@ LAST_WORDS = 10.0
 BEAT, SILENCE = 5.0, 12
 """Every rank beats, once in so many seconds; rank 0 takes one that missed so many beats of rank 0's own for dead. Where
 all are suspended together, rank 0 does not beat either."""
+
+
+class Line:
+    """The key-value store that the ranks share. Rank 0 hosts it: whoever finds it gone raises ``Ended``."""
+
+    def __init__(self, store: Store):
+        self.add, self.set = _or_end(store.add), _or_end(store.set)
+        self.get, self.check = _or_end(store.get), _or_end(store.check)
 
 
 class World:
@@ -43,7 +52,7 @@ class World:
 
     def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None):
         self.rank, self.size = rank, size
-        self.store: Store = HashStore() if store is None else store
+        self.store = Line(HashStore() if store is None else store)
         self.ranks: list[dict[str, str]] = [{"host": socket.gethostname()}]
         self._count = 0
         self._dead: str | None = None
@@ -113,14 +122,11 @@ class World:
         """Raise ``Ended`` if another rank has ended, or can no longer be heard."""
         if self.size == 1:
             return
-        try:
-            if self._dead:
-                raise Ended(1, self._dead)
-            if not self.store.check(["ended"]):
-                return
-            last = json.loads(self.store.get("ended"))
-        except RuntimeError:
-            raise Ended(1, "the connection to rank 0 is lost: its process is gone") from None
+        if self._dead:
+            raise Ended(1, self._dead)
+        if not self.store.check(["ended"]):
+            return
+        last = json.loads(self.store.get("ended"))
         raise Ended(last["status"], f"rank {last['rank']} on {last['host']}: {last['message']}")
 
     def end(self, status: int, message: str) -> None:
@@ -136,7 +142,7 @@ class World:
             until = time.monotonic() + (LAST_WORDS if status else GATHERING)
             while self.rank == 0 and self.store.add("gone", 0) < self.size and time.monotonic() < until:
                 time.sleep(POLL)
-        except RuntimeError:
+        except Ended:
             return  # the store is gone, and so everybody knows
         finally:
             from accelerate import PartialState
@@ -148,7 +154,7 @@ class World:
         """Say again and again that this rank lives; rank 0 listens to the others. The end of the store is the end."""
         others = [f"alive/{rank}" for rank in range(1, self.size)]
         last, missed, beats = [b"0"] * len(others), [0] * len(others), 0
-        with suppress(RuntimeError):
+        with suppress(Ended):
             while self._dead is None:
                 beats += 1
                 self.store.set(f"alive/{self.rank}", str(beats))
@@ -167,6 +173,16 @@ class World:
         """A key for one use; ranks do the same things in the same order, so that theirs are the same."""
         self._count += 1
         return f"{self._count}/{name}"
+
+
+def _or_end(call: Callable[P, T]) -> Callable[P, T]:
+    def ask(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except RuntimeError:
+            raise Ended(1, "the connection to rank 0 is lost: its process is gone") from None
+
+    return ask
 
 
 def _gather(cpu: bool) -> World:
