@@ -128,7 +128,7 @@ def test_bad_folders_are_one_sentence(tiny_vae, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder, message in [
-        (unknown, "UNet2DModel; supported classes are AutoencoderKL"),
+        (unknown, "UNet2DModel, which is no autoencoder"),
         (pickled, "pickle form only"),
         (truncated, "safetensors|do not load"),
         (empty, "there is no .*config.json"),
