@@ -15,6 +15,21 @@ RANGES: dict[str, tuple[float, float]] = {"AutoencoderRAE": (0.0, 1.0)}
 UNDEFINED = {"MMAudioVAE": "its encode takes a waveform, and its decode gives a spectrogram"}
 """Classes for which f is undefined, and no signature says so: why."""
 
+TILED = ("AutoencoderKLAllegro",)
+"""Classes that can encode in tiles only."""
+FRAMES_FIRST = ("AutoencoderKLAllegro",)
+"""Classes that take (n, channels, frames, H, W) and give back (n, frames, channels, H, W)."""
+ROW_BY_ROW = ("AutoencoderKLAllegro", "AutoencoderKLHunyuanVideo15")
+"""Classes whose tiles or attention masks fit one row only (diffusers 0.42)."""
+
+
+def prepare(model: Any) -> None:
+    """Switch on what a class cannot do without."""
+    if type(model).__name__ in TILED:
+        model.enable_tiling()
+    if type(model).__name__ in ROW_BY_ROW:
+        model.enable_slicing()
+
 
 def why_undefined(cls: type) -> str | None:
     """Why there is no latent map f(z) = E(D(z)) for a class, from its methods; None where there is one."""
@@ -34,12 +49,14 @@ def why_undefined(cls: type) -> str | None:
 
 
 def kind_of(model: nn.Module) -> Kind:
-    """A sample rate makes it audio, else the first convolution tells images (2-D) from videos (3-D)."""
+    """A sample rate makes it audio, a 3-D convolution in the encoder video, else it is for images."""
     settings: Any = model.config
     if any(key in settings for key in ("sampling_rate", "sample_rate")):
         return "audio"
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
-    return "video" if isinstance(first, nn.Conv3d) else "image"
+    encoder: Any = getattr(model, "encoder", None) or model
+    # By name as well: some convolutions over time are built from 2-D ones.
+    over_time = any(isinstance(m, nn.Conv3d) or "Conv3d" in type(m).__name__ for m in encoder.modules())
+    return "video" if over_time else "image"
 
 
 def channels_of(model: nn.Module, kind: Kind) -> int:
@@ -63,8 +80,13 @@ def encoder_of(model: Any, quantised: bool = False) -> Function:
 
     if model.config.get("normalize_volume"):  # by the loudest sample of a whole batch: rows must not know of each other
         return lambda x: torch.cat([latent_in(model.encode(row, **options)) for row in x.split(1)])
+    # VidTok's own forward repeats the first frame before it encodes; without, a decoded video is shorter.
+    causal = type(model).__name__ == "AutoencoderVidTok" and model.config["is_causal"]
+    ahead = model.temporal_compression_ratio - 1 if causal else 0
 
     def encode(x: Tensor) -> Tensor:
+        if ahead:
+            x = torch.cat([x[:, :, :1].expand(-1, -1, ahead, -1, -1), x], dim=2)
         z = latent_in(model.encode(x, **options))
         # No gradient straight through the quantiser: its true derivative is 0.
         return model.quantize(z)[0].detach() + 0 * z if quantised else z
@@ -106,7 +128,8 @@ def decoder_of(model: Any, quantised: bool = False) -> Function:
     def decode(z: Tensor) -> Tensor:
         output = model.decode(z, **options)
         output = output[0] if isinstance(output, tuple) else output
-        return output if isinstance(output, Tensor) else output.sample
+        x = output if isinstance(output, Tensor) else output.sample
+        return x.transpose(1, 2) if type(model).__name__ in FRAMES_FIRST else x
 
     return decode
 
