@@ -29,8 +29,9 @@ class Strict(BaseModel):
 class ModelConfig(Strict):
     """Which autoencoder, and in which coordinates its latents are taken.
 
-    source: ``embedded:NAME``, a hub id or local folder (diffusers), ``python:module:function`` or
+    source: ``embedded:NAME``, a hub id, local folder or .safetensors file (diffusers), ``python:module:function`` or
     ``python:path/to/file.py:function``.
+    config: for a source that is one .safetensors file, the folder or hub id with its config.json (default: beside it).
     variant: of the weight files, such as ``fp16`` for diffusion_pytorch_model.fp16.safetensors.
     latents: ``raw`` (what the encoder returns) or ``scaled`` (shifted, scaled as in diffusers); N(0, I) is drawn there.
     frames, samples: length of the input of a video and of an audio model (of a spectrogram: its columns).
@@ -44,6 +45,7 @@ class ModelConfig(Strict):
     subfolder: str | None = None
     revision: str | None = None
     variant: str | None = None
+    config: str | None = None
     latents: Literal["raw", "scaled"] = "raw"
     frames: int = Field(9, ge=1)
     samples: int = Field(16384, ge=1)

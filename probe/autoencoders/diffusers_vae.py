@@ -13,11 +13,13 @@ from probe.autoencoders.adapter import (
     encoder_of,
     has_quantiser,
     kind_of,
+    prepare,
     statistics,
     why_undefined,
 )
 from probe.autoencoders.base import Autoencoder
 from probe.autoencoders.convolutional import ConvAutoencoder
+from probe.autoencoders.single_file import PICKLES, config_source, is_single_file, load_single_file
 from probe.config import ModelConfig
 from probe.errors import UserError
 
@@ -28,16 +30,52 @@ def load_diffusers(spec: ModelConfig, source: str, device: torch.device, dtype: 
     Raises:
         UserError: absent or gated repository, a class that is not supported, or weights only in pickle form.
     """
-    config = _read_config(spec, source)
-    cls = _class(config, _where(spec, source))
-    model = _from_pretrained(cls, spec, source, dtype)
+    if is_single_file(source):
+        about = config_source(spec, source)
+        # Without a configuration diffusers guesses one from the names of the weights, of this class.
+        spec = _located(spec, about) if about else spec
+        config = _read_config(spec, about) if about else {"_class_name": "AutoencoderKL"}
+        model = load_single_file(_class(config, f"model {source}"), spec, source, about, dtype)
+    else:
+        spec = _located(spec, source)
+        config = _read_config(spec, source)
+        model = _from_pretrained(_class(config, _where(spec, source)), spec, source, dtype)
     return adapted(model, spec, device, dtype)
+
+
+def _located(spec: ModelConfig, source: str) -> ModelConfig:
+    """A pipeline keeps its autoencoder in the subfolder vae; no other is guessed."""
+    if spec.subfolder is not None:
+        return spec
+    inside = spec.model_copy(update={"subfolder": "vae"})
+    if _is_local(source):
+        root = Path(source).expanduser()
+        return inside if not (root / "config.json").exists() and (root / "vae" / "config.json").is_file() else spec
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+
+    try:
+        hf_hub_download(source, "config.json", revision=spec.revision)
+    except EntryNotFoundError:  # offline: not in the cache
+        try:
+            hf_hub_download(source, "config.json", subfolder="vae", revision=spec.revision)
+            return inside
+        except (EntryNotFoundError, HfHubHTTPError, OSError):
+            return spec
+    except (HfHubHTTPError, HFValidationError, OSError):
+        return spec  # what is wrong is said when it is read
+    return spec
+
+
+def _is_local(source: str) -> bool:
+    return Path(source).expanduser().exists() or source.startswith((".", "/", "~"))
 
 
 def adapted(model: Any, spec: ModelConfig, device: torch.device, dtype: torch.dtype) -> Autoencoder:
     """A model of diffusers, or of ours in its format, as an ``Autoencoder``."""
     model.eval().requires_grad_(False).to(device)
     settings, name, kind = model.config, type(model).__name__, kind_of(model)
+    prepare(model)
     quantised = has_quantiser(model) and spec.quantisation == "quantised"
     ours = isinstance(model, ConvAutoencoder)
     return Autoencoder(
@@ -110,7 +148,7 @@ def _where(spec: ModelConfig, source: str) -> str:
 
 def _read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
     """config.json, read before diffusers builds anything from it."""
-    if Path(source).exists() or source.startswith((".", "/", "~")):
+    if _is_local(source):
         path = Path(source).expanduser() / (spec.subfolder or "") / "config.json"
         if not path.is_file():
             inside = sorted(p.parent.name for p in Path(source).expanduser().glob("*/config.json"))
@@ -195,4 +233,4 @@ def _from_pretrained(cls: Any, spec: ModelConfig, source: str, dtype: torch.dtyp
 
 def _has_pickle(spec: ModelConfig, source: str) -> bool:
     folder = Path(source).expanduser() / (spec.subfolder or "")
-    return any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.ckpt"))
+    return any(file.suffix in PICKLES for file in folder.glob("*"))
