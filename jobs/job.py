@@ -17,6 +17,8 @@ from probe.dynamics import LatentMap
 from probe.errors import UserError
 
 T = TypeVar("T")
+OPTIONAL = ("latents_mean", "latents_std", "quantisation", "length")
+"""What is known of some models only, and stands in the manifest of those."""
 
 
 class Job:
@@ -106,6 +108,8 @@ class Job:
                 self.run.update_manifest(stage_seconds={stage: round(before + time.monotonic() - began, 2)})
 
     def _describe(self, model: Autoencoder) -> dict[str, Any]:
+        if self.config.datasets:
+            model.must_take_images()
         shape = model.latent_shape(self.config.resolution)
         return {
             "source": model.source,
@@ -120,6 +124,7 @@ class Job:
             "latents": model.latents,
             "clamp": self.config.model.clamp,
             "parameters": model.parameters(),
+            **{name: value for name in OPTIONAL if (value := _plain(getattr(model, name))) is not None},
         }
 
     def _begin_session(self, model: Autoencoder, about: dict[str, Any]) -> None:
@@ -135,3 +140,7 @@ class Job:
         sessions = [*self.run.manifest.get("sessions", []), process]
         # The process that began the run stands at the top; all stand in `sessions`.
         self.run.update_manifest(schema_version=1, **sessions[0], model=about, sessions=sessions, data={})
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

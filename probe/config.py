@@ -29,9 +29,14 @@ class Strict(BaseModel):
 class ModelConfig(Strict):
     """Which autoencoder, and in which coordinates its latents are taken.
 
-    source: ``embedded:NAME``, a hub id or local folder (diffusers), ``python:module:function`` or
+    source: ``embedded:NAME``, a hub id, local folder or .safetensors file (diffusers), ``python:module:function`` or
     ``python:path/to/file.py:function``.
-    latents: ``raw`` (what the encoder returns) or ``scaled`` ((raw - shift) * scaling factor); N(0, I) is drawn there.
+    config: for a source that is one .safetensors file, the folder or hub id with its config.json (default: beside it).
+    variant: of the weight files, such as ``fp16`` for diffusion_pytorch_model.fp16.safetensors.
+    latents: ``raw`` (what the encoder returns) or ``scaled`` (shifted, scaled as in diffusers); N(0, I) is drawn there.
+    frames, samples: length of the input of a video and of an audio model (of a spectrogram: its columns).
+    quantisation: for models with a code book, z is ``continuous`` (before it; D quantises: f = E(D(Q(z)))) or
+    ``quantised`` (code vectors; E quantises: f = Q(E(D(z)))).
     clamp: clamp decoded images to the image range before they are encoded again (the paper does not).
     channels_last: keep weights in that memory format, which can be faster (10 % on TAEF2 on a CPU) or slower.
     """
@@ -39,7 +44,12 @@ class ModelConfig(Strict):
     source: str = "embedded:cifar-kl"
     subfolder: str | None = None
     revision: str | None = None
+    variant: str | None = None
+    config: str | None = None
     latents: Literal["raw", "scaled"] = "raw"
+    frames: int = Field(9, ge=1)
+    samples: int = Field(16384, ge=1)
+    quantisation: Literal["continuous", "quantised"] = "continuous"
     clamp: bool = False
     dtype: Literal["float32", "float64"] = "float32"
     device: str = "auto"

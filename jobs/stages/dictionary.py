@@ -22,7 +22,6 @@ from probe.studies.dictionary import (
     merge_end_points,
     radius_anywhere,
 )
-from probe.studies.reconstruction import to_pixels
 
 FILE, GALLERY_FILE, MERGED_FILE = "dictionary.safetensors", "gallery.safetensors", f"{WORK}/merged.safetensors"
 WANDERING_FILE, WANDERING = (
@@ -154,7 +153,7 @@ def _assemble(job: Job, parts: list[Part], ends_sha256: str) -> None:
     job.run.save(WANDERING_FILE, wandering, dictionary=digest)
     model = job.model
     with torch.no_grad():
-        decoded = [to_pixels(model, model.decode(z[None].to(model.device))) for z in made.ends[:GALLERY]]
+        decoded = [model.to_pixels(model.decode(z[None].to(model.device))) for z in made.ends[:GALLERY]]
     job.run.save(GALLERY_FILE, {"images": torch.cat(decoded)}, dictionary=digest)
     (job.run.path / MERGED_FILE).unlink()
     shutil.rmtree(job.run.path / WORK / "certificates", ignore_errors=True)

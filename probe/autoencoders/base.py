@@ -1,5 +1,6 @@
 """The object that the rest of the tool works on: an encoder, a decoder, and what is known of them."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,13 +18,18 @@ class Autoencoder:
     Attributes:
         source: where it came from, as the user named it.
         class_name: its class, for reports.
-        encoder: x (n, 3, H, W) in image_range -> z (n, c, h, w) in raw coordinates; the posterior mode.
+        encoder: x (n, channels, ...) in image_range -> z (n, ...) in raw coordinates; the posterior mode.
         decoder: z in raw coordinates -> x.
         modules: the modules that hold the weights.
         image_range: smallest and largest pixel value.
-        scaling_factor, shift_factor: scaled = (raw - shift_factor) * scaling_factor, as diffusers uses them.
+        scaling_factor, shift_factor, latents_mean, latents_std: as diffusers uses them, the latter two per channel:
+            scaled = (raw - shift_factor - latents_mean) * scaling_factor / latents_std.
         latents: ``raw`` or ``scaled``: the coordinates of ``encode`` and ``decode``.
         downsampling: H / h where it is known beforehand, otherwise None.
+        kind: ``image`` (n, channels, H, W), ``video`` (n, channels, length, H, W) or ``audio`` (n, channels, length).
+        channels: of an input. side: of an image, where the model takes one only. length: frames or samples.
+        quantisation: for models with a code book, ``continuous`` (D quantises z) or ``quantised`` (E does); else None.
+        bins: of a spectrogram, for audio models that take those, (n, channels, length, bins).
         code_sha256: of the file that a user's own function is in; None for other sources.
     """
 
@@ -36,33 +42,113 @@ class Autoencoder:
     scaling_factor: float = 1.0
     shift_factor: float = 0.0
     latents: str = "raw"
+    latents_mean: tuple[float, ...] | None = None
+    latents_std: tuple[float, ...] | None = None
     downsampling: int | None = None
+    kind: str = "image"
+    channels: int = 3
+    side: int | None = None
+    length: int | None = None
+    quantisation: str | None = None
+    bins: int | None = None
     code_sha256: str | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
 
     def encode(self, x: Tensor) -> Tensor:
-        """Images (n, 3, H, W) to latents (n, c, h, w), in the coordinates named by ``latents``; differentiable."""
+        """Inputs to latents, in the coordinates named by ``latents``; differentiable."""
         z = self.encoder(x)
-        return (z - self.shift_factor) * self.scaling_factor if self.latents == "scaled" else z
+        if self.latents != "scaled":
+            return z
+        z = (z - self.shift_factor) * self.scaling_factor
+        if self.latents_mean is not None:
+            z = z - self._per_channel(self.latents_mean, z) * self.scaling_factor
+        return z if self.latents_std is None else z / self._per_channel(self.latents_std, z)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Latents to images, not clamped; the inverse coordinates of ``encode``; differentiable."""
-        return self.decoder(z / self.scaling_factor + self.shift_factor if self.latents == "scaled" else z)
+        """Latents to inputs, not clamped; the inverse coordinates of ``encode``; differentiable."""
+        if self.latents != "scaled":
+            return self.decoder(z)
+        if self.latents_std is not None:
+            z = z * self._per_channel(self.latents_std, z)
+        z = z / self.scaling_factor + self.shift_factor
+        return self.decoder(z if self.latents_mean is None else z + self._per_channel(self.latents_mean, z))
+
+    def _per_channel(self, values: tuple[float, ...], z: Tensor) -> Tensor:
+        if z.ndim < 2 or len(values) not in (1, z.shape[1]):
+            raise UserError(
+                f"{self.source} has latents_mean or latents_std of {len(values)} channels and latents of shape "
+                f"{tuple(z.shape[1:])}; use model.latents: raw."
+            )
+        return torch.tensor(values, dtype=z.dtype, device=z.device).view(1, -1, *(1,) * (z.ndim - 2))
+
+    def sample_shape(self, resolution: int) -> tuple[int, ...]:
+        """The shape of one input: (channels, R, R), (channels, frames, R, R) or (channels, samples).
+
+        Raises:
+            UserError: the model takes another resolution only.
+        """
+        if self.kind == "audio":
+            return (self.channels, self.length or 1, *([self.bins] if self.bins else []))
+        if self.side not in (None, resolution):
+            raise UserError(
+                f"{self.source} takes images of side {self.side} only, not {resolution}; set resolution={self.side}."
+            )
+        size = (resolution, resolution)
+        return (self.channels, self.length or 1, *size) if self.kind == "video" else (self.channels, *size)
+
+    def from_pixels(self, images: Tensor) -> Tensor:
+        """uint8 images (n, 3, R, R) as inputs, in the model's range, type and place; a video is a still image.
+
+        Raises:
+            UserError: the model does not take colour images.
+        """
+        self.must_take_images()
+        low, high = self.image_range
+        x = images.to(self.device, self.dtype) / 255 * (high - low) + low
+        return x[:, :, None].expand(-1, -1, self.length or 1, -1, -1) if self.kind == "video" else x
+
+    def must_take_images(self) -> None:
+        """Refuse to be used with image data sets where the model has no colour images.
+
+        Raises:
+            UserError: it is an audio model, or has another number of channels.
+        """
+        if self.kind == "audio":
+            raise UserError(f"{self.source} is an audio model, which takes no images; set datasets={{}}.")
+        if self.channels != 3:
+            raise UserError(
+                f"{self.source} takes images of {self.channels} channel{'s' * (self.channels != 1)}, and data sets "
+                "have 3; take a model of 3 channels, or set datasets={}."
+            )
+
+    def to_pixels(self, x: Tensor) -> Tensor:
+        """Inputs as uint8 pictures (n, 3, H, W) on the CPU, clamped: of a video the first frame, of channels other
+        than 3 the first in grey, of audio its values in grey, line by line in a square."""
+        low, high = self.image_range
+        picture = x[:, :, 0] if self.kind == "video" else x
+        if self.kind == "audio":
+            first = x[:, 0].flatten(1)
+            side = math.isqrt(first.shape[1])
+            picture = first[:, : side**2].reshape(-1, 1, side, side)
+        if picture.shape[1] != 3:
+            picture = picture[:, :1].expand(-1, 3, -1, -1)
+        return ((picture.clamp(low, high) - low) / (high - low) * 255).round().to(torch.uint8).cpu()
 
     @torch.no_grad()
     def latent_shape(self, resolution: int) -> tuple[int, ...]:
-        """The shape (c, h, w) of the latent of a square image, found by encoding one and decoding it again.
+        """The shape of the latent of one input, (c, h, w) for images, found by encoding one and decoding it again.
 
         Raises:
             UserError: the resolution does not suit the model, or E(D(z)) has not the shape of z.
         """
+        shape = self.sample_shape(resolution)
         if self.downsampling and resolution % self.downsampling:
             raise UserError(
                 f"resolution {resolution} is not divisible by {self.downsampling}, the downsampling of {self.source}; "
                 f"use {max(resolution // self.downsampling, 1) * self.downsampling}, for example."
             )
-        x = torch.zeros((1, 3, resolution, resolution), dtype=self.dtype, device=self.device)
+        x = torch.zeros((1, *shape), dtype=self.dtype, device=self.device)
         z = self._checked("encode", self.encode, x)
         y = self._checked("decode", self.decode, z)
         again = self._checked("encode", self.encode, y)
@@ -73,8 +159,8 @@ class Autoencoder:
             )
         if y.shape != x.shape:
             raise UserError(
-                f"{self.source} decodes the latent {tuple(z.shape)} of an image {tuple(x.shape)} to an image "
-                f"{tuple(y.shape)}; a reconstruction needs the same size: try another resolution."
+                f"{self.source} decodes the latent {tuple(z.shape)} of an {self._input} {tuple(x.shape)} to an "
+                f"{self._input} {tuple(y.shape)}; a reconstruction needs the same size: try {self._other_size(y)}."
             )
         if again.shape != z.shape:
             raise UserError(
@@ -89,6 +175,18 @@ class Autoencoder:
                 "mode of a posterior, not a sample; dropout off), or f has no fixed points."
             )
         return tuple(z.shape[1:])
+
+    @property
+    def _input(self) -> str:
+        return "image" if self.kind == "image" else f"input ({self.kind})"
+
+    def _other_size(self, decoded: Tensor) -> str:
+        """The setting under which the shapes are likely to close."""
+        if self.kind == "audio":
+            return f"model.samples={decoded.shape[2]}" if decoded.ndim >= 3 else "other model.samples"
+        if self.kind == "video" and decoded.ndim == 5 and decoded.shape[2] != self.length:
+            return f"model.frames={decoded.shape[2]}"
+        return "another resolution"
 
     def _checked(self, verb: str, function: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
         """Call a user's code: whatever it raises or returns becomes one sentence."""

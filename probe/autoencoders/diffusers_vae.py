@@ -1,25 +1,27 @@
 """Autoencoders of diffusers, from the hub or a local folder."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from probe.autoencoders.adapter import (
+    RANGES,
+    channels_of,
+    decoder_of,
+    encoder_of,
+    has_quantiser,
+    kind_of,
+    prepare,
+    statistics,
+    why_undefined,
+)
 from probe.autoencoders.base import Autoencoder
+from probe.autoencoders.convolutional import ConvAutoencoder
+from probe.autoencoders.single_file import PICKLES, config_source, is_single_file, load_single_file
 from probe.config import ModelConfig
 from probe.errors import UserError
-
-# How each class gives its latent: the posterior mode, or the plain latent (before quantisation, for VQModel, whose
-# decoder quantises).
-ENCODERS: dict[str, Callable[[Any], Tensor]] = {
-    "AutoencoderKL": lambda output: output.latent_dist.mode(),
-    "AsymmetricAutoencoderKL": lambda output: output.latent_dist.mode(),
-    "AutoencoderTiny": lambda output: output.latents,
-    "VQModel": lambda output: output.latents,
-}
 
 
 def load_diffusers(spec: ModelConfig, source: str, device: torch.device, dtype: torch.dtype) -> Autoencoder:
@@ -28,44 +30,100 @@ def load_diffusers(spec: ModelConfig, source: str, device: torch.device, dtype: 
     Raises:
         UserError: absent or gated repository, a class that is not supported, or weights only in pickle form.
     """
-    config = _read_config(spec, source)
-    name = config.get("_class_name")
-    if name not in ENCODERS:
-        raise UserError(
-            f"{_where(spec, source)} holds a {name or 'model without _class_name'}; supported classes are "
-            f"{', '.join(ENCODERS)}. If this is a pipeline, set model.subfolder (usually vae)."
-        )
-    import diffusers
+    if is_single_file(source):
+        about = config_source(spec, source)
+        # Without a configuration diffusers guesses one from the names of the weights, of this class.
+        spec = _located(spec, about) if about else spec
+        config = _read_config(spec, about) if about else {"_class_name": "AutoencoderKL"}
+        model = load_single_file(_class(config, f"model {source}"), spec, source, about, dtype)
+    else:
+        spec = _located(spec, source)
+        config = _read_config(spec, source)
+        model = _from_pretrained(_class(config, _where(spec, source)), spec, source, dtype)
+    return adapted(model, spec, device, dtype)
 
-    model = _from_pretrained(getattr(diffusers, name), spec, source, dtype).eval().requires_grad_(False).to(device)
-    settings = model.config
-    latent = ENCODERS[name]
+
+def _located(spec: ModelConfig, source: str) -> ModelConfig:
+    """A pipeline keeps its autoencoder in the subfolder vae; no other is guessed."""
+    if spec.subfolder is not None:
+        return spec
+    inside = spec.model_copy(update={"subfolder": "vae"})
+    if _is_local(source):
+        root = Path(source).expanduser()
+        return inside if not (root / "config.json").exists() and (root / "vae" / "config.json").is_file() else spec
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+
+    try:
+        hf_hub_download(source, "config.json", revision=spec.revision)
+    except EntryNotFoundError:  # offline: not in the cache
+        try:
+            hf_hub_download(source, "config.json", subfolder="vae", revision=spec.revision)
+            return inside
+        except (EntryNotFoundError, HfHubHTTPError, OSError):
+            return spec
+    except (HfHubHTTPError, HFValidationError, OSError):
+        return spec  # what is wrong is said when it is read
+    return spec
+
+
+def _is_local(source: str) -> bool:
+    return Path(source).expanduser().exists() or source.startswith((".", "/", "~"))
+
+
+def adapted(model: Any, spec: ModelConfig, device: torch.device, dtype: torch.dtype) -> Autoencoder:
+    """A model of diffusers, or of ours in its format, as an ``Autoencoder``."""
+    model.eval().requires_grad_(False).to(device)
+    settings, name, kind = model.config, type(model).__name__, kind_of(model)
+    prepare(model)
+    quantised = has_quantiser(model) and spec.quantisation == "quantised"
+    ours = isinstance(model, ConvAutoencoder)
     return Autoencoder(
         source=spec.source,
         class_name=name,
-        encoder=lambda x: latent(model.encode(x)),
-        decoder=_quantising_decoder(model) if name == "VQModel" else lambda z: model.decode(z).sample,
+        encoder=encoder_of(model, quantised),
+        decoder=decoder_of(model, quantised),
         modules=(model,),
+        image_range=model.image_range if ours else RANGES.get(name, (-1.0, 1.0)),
         scaling_factor=_number(settings, "scaling_factor", 1.0),
         shift_factor=_number(settings, "shift_factor", 0.0),
+        latents_mean=statistics(settings, "latents_mean"),
+        latents_std=statistics(settings, "latents_std"),
         latents=spec.latents,
         downsampling=_downsampling(name, settings),
+        kind=kind,
+        channels=channels_of(model, kind),
+        side=int(settings["sample_size"]) if ours else None,
+        length={"video": spec.frames, "audio": spec.samples}.get(kind),
+        quantisation=spec.quantisation if has_quantiser(model) else None,
+        bins=int(settings["mel_bins"]) if kind == "audio" and settings.get("mel_bins") else None,
         device=device,
         dtype=dtype,
     )
 
 
-def _quantising_decoder(model: Any) -> Callable[[Tensor], Tensor]:
-    """VQModel's decoder with its true derivative: the latent is replaced by code vectors, so that it is 0.
+def autoencoder_classes() -> dict[str, type]:
+    """The classes that the installed diffusers counts among its autoencoders, and ours, by name."""
+    from diffusers import ModelMixin
+    from diffusers.models import autoencoders
 
-    diffusers lets gradients pass straight through the quantiser, which is good for training and no Jacobian of f.
-    """
+    found = {name: getattr(autoencoders, name) for name in dir(autoencoders)}
+    classes = {name: cls for name, cls in found.items() if isinstance(cls, type) and issubclass(cls, ModelMixin)}
+    return {**classes, ConvAutoencoder.__name__: ConvAutoencoder}
 
-    def decode(z: Tensor) -> Tensor:
-        quantised = model.quantize(z)[0].detach() + 0 * z
-        return model.decode(quantised, force_not_quantize=True).sample
 
-    return decode
+def _class(config: dict[str, Any], where: str) -> type:
+    name = str(config.get("_class_name") or "model without _class_name")
+    classes = autoencoder_classes()
+    if name not in classes:
+        raise UserError(
+            f"{where} holds a {name}, which is no autoencoder of the installed diffusers; `probe models` lists those. "
+            "If this is a pipeline, set model.subfolder (usually vae)."
+        )
+    reason = why_undefined(classes[name])
+    if reason:
+        raise UserError(f"{where} holds a {name}, for which f(z) = E(D(z)) is undefined: {reason}; see `probe models`.")
+    return classes[name]
 
 
 def _number(settings: Any, key: str, default: float) -> float:
@@ -73,11 +131,15 @@ def _number(settings: Any, key: str, default: float) -> float:
     return default if value is None else float(value)
 
 
-def _downsampling(name: str, settings: Any) -> int:
-    blocks = settings["encoder_block_out_channels" if name == "AutoencoderTiny" else "block_out_channels"]
-    if name == "AsymmetricAutoencoderKL":
-        blocks = settings["down_block_out_channels"]
-    return int(2 ** (len(blocks) - 1))
+def _downsampling(name: str, settings: Any) -> int | None:
+    """H / h of the classes whose blocks say so; the shapes of the others are tried out."""
+    keys = {
+        "AutoencoderKL": "block_out_channels",
+        "VQModel": "block_out_channels",
+        "AutoencoderTiny": "encoder_block_out_channels",
+        "AsymmetricAutoencoderKL": "down_block_out_channels",
+    }
+    return 2 ** (len(settings[keys[name]]) - 1) if name in keys else None
 
 
 def _where(spec: ModelConfig, source: str) -> str:
@@ -86,7 +148,7 @@ def _where(spec: ModelConfig, source: str) -> str:
 
 def _read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
     """config.json, read before diffusers builds anything from it."""
-    if Path(source).exists() or source.startswith((".", "/", "~")):
+    if _is_local(source):
         path = Path(source).expanduser() / (spec.subfolder or "") / "config.json"
         if not path.is_file():
             inside = sorted(p.parent.name for p in Path(source).expanduser().glob("*/config.json"))
@@ -149,6 +211,7 @@ def _from_pretrained(cls: Any, spec: ModelConfig, source: str, dtype: torch.dtyp
             str(Path(source).expanduser()) if Path(source).expanduser().exists() else source,
             subfolder=spec.subfolder,
             revision=spec.revision,
+            variant=spec.variant,
             use_safetensors=True,
             torch_dtype=dtype,
         )
@@ -170,4 +233,4 @@ def _from_pretrained(cls: Any, spec: ModelConfig, source: str, dtype: torch.dtyp
 
 def _has_pickle(spec: ModelConfig, source: str) -> bool:
     folder = Path(source).expanduser() / (spec.subfolder or "")
-    return any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.ckpt"))
+    return any(file.suffix in PICKLES for file in folder.glob("*"))

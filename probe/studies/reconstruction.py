@@ -137,19 +137,7 @@ def prepare(bases: Mapping[str, Tensor], sparse: SparseConfig, device: torch.dev
 @torch.no_grad()
 def encode_images(model: Autoencoder, images: Tensor, batch_size: int) -> Tensor:
     """Latents (n, c, h, w) of uint8 images (n, 3, H, W)."""
-    return torch.cat([model.encode(to_model(model, batch)) for batch in images.split(batch_size)])
-
-
-def to_model(model: Autoencoder, images: Tensor) -> Tensor:
-    """uint8 images to the model's range, dtype and device."""
-    low, high = model.image_range
-    return images.to(model.device, model.dtype) / 255 * (high - low) + low
-
-
-def to_pixels(model: Autoencoder, x: Tensor) -> Tensor:
-    """Images in the model's range, clamped, to uint8 on the CPU."""
-    low, high = model.image_range
-    return ((x.clamp(low, high) - low) / (high - low) * 255).round().to(torch.uint8).cpu()
+    return torch.cat([model.encode(model.from_pixels(batch)) for batch in images.split(batch_size)])
 
 
 def reconstruct(
@@ -208,8 +196,8 @@ def _decode(model: Autoencoder, latents: Tensor, images: Tensor, batch_size: int
     shown: list[Tensor] = []
     for z, target in zip(latents.split(batch_size), images.split(batch_size), strict=True):
         decoded = model.decode(z)
-        difference = (decoded.clamp(low, high) - to_model(model, target)) / (high - low)
+        difference = (decoded.clamp(low, high) - model.from_pixels(target)) / (high - low)
         errors.append(difference.double().square().flatten(1).mean(1))
         if sum(len(part) for part in shown) < EXAMPLES:
-            shown.append(to_pixels(model, decoded[:EXAMPLES]))
+            shown.append(model.to_pixels(decoded[:EXAMPLES]))
     return torch.cat(errors), torch.cat(shown)[:EXAMPLES]

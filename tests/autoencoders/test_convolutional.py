@@ -5,7 +5,9 @@ import itertools
 import pytest
 import torch
 
+from probe import LatentMap, load_autoencoder
 from probe.autoencoders.convolutional import ConvAutoencoder
+from probe.errors import UserError
 
 
 @pytest.mark.parametrize(("channels", "side", "d", "k"), [(1, 32, 8, 2), (3, 32, 16, 128), (3, 64, 4, 512)])
@@ -35,3 +37,23 @@ def test_what_does_not_fit_is_refused():
         ConvAutoencoder(1, 28)
     with pytest.raises(ValueError, match="latent_dim 257 is more than the 256 features"):
         ConvAutoencoder(1, 32, 8, 257)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_it_is_loaded_like_any_other(tmp_path, channels):
+    original = ConvAutoencoder(channels, 32, 4, 7)
+    original.save_pretrained(tmp_path)
+    model = load_autoencoder(str(tmp_path))
+    assert (model.class_name, model.image_range, model.latent_shape(32)) == ("ConvAutoencoder", (0.0, 1.0), (7,))
+    z = torch.randn(2, 7)
+    assert torch.allclose(LatentMap(model)(z), original.encode(original.decode(z)), atol=1e-6)
+    with pytest.raises(UserError, match="side 32 only, not 48; set resolution=32"):
+        model.latent_shape(48)
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    if channels == 1:
+        with pytest.raises(UserError, match=r"images of 1 channel, and data sets have 3"):
+            model.from_pixels(pixels)
+        assert model.to_pixels(original.decode(z)).shape == (2, 3, 32, 32)
+    else:
+        assert torch.allclose(model.from_pixels(pixels) * 255, pixels.float(), atol=1e-4)
+        assert torch.equal(model.to_pixels(model.from_pixels(pixels)), pixels)

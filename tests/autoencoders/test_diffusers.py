@@ -102,10 +102,64 @@ def test_weight_hash_follows_the_weights(tiny_vae, tmp_path):
     assert load_autoencoder(str(tmp_path / "other")).weights_sha256() != first
 
 
-def test_subfolder_of_a_pipeline(tiny_vae):
-    assert load_autoencoder(ModelConfig(source=str(tiny_vae.parent), subfolder="vae")).class_name == "AutoencoderKL"
-    with pytest.raises(UserError, match=r"set model\.subfolder to one of vae"):
-        load_autoencoder(str(tiny_vae.parent))
+def test_subfolder_of_a_pipeline(tiny_vae, tmp_path):
+    for subfolder in ("vae", None):
+        spec = ModelConfig(source=str(tiny_vae.parent), subfolder=subfolder)
+        assert load_autoencoder(spec).class_name == "AutoencoderKL"
+    shutil.copytree(tiny_vae, tmp_path / "other")
+    with pytest.raises(UserError, match=r"set model\.subfolder to one of other"):
+        load_autoencoder(str(tmp_path))
+
+
+def test_subfolder_of_a_pipeline_on_the_hub(tiny_vae, monkeypatch):
+    """Stands in for the hub: what it is asked for is taken from a folder."""
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def download(_repository, file, *, subfolder=None, revision=None):
+        assert revision == "v1"
+        path = tiny_vae.parent / (subfolder or "") / file
+        if not path.exists():
+            raise LocalEntryNotFoundError("not here")
+        return str(path)
+
+    def from_pretrained(source, **options):
+        assert (source, options["revision"], options["variant"]) == ("somebody/pipeline", "v1", "fp16")
+        return original(tiny_vae.parent, subfolder=options["subfolder"])
+
+    original = AutoencoderKL.from_pretrained
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(AutoencoderKL, "from_pretrained", from_pretrained)
+    spec = ModelConfig(source="somebody/pipeline", revision="v1", variant="fp16")
+    assert load_autoencoder(spec).class_name == "AutoencoderKL"
+
+
+def test_a_variant_and_shards_are_read(tiny_vae, tmp_path):
+    expected = load_autoencoder(str(tiny_vae)).weights_sha256()
+    model = AutoencoderKL.from_pretrained(tiny_vae)
+    model.save_pretrained(tmp_path / "variant", variant="fp16")
+    assert (tmp_path / "variant" / "diffusion_pytorch_model.fp16.safetensors").exists()
+    assert load_autoencoder(ModelConfig(source=str(tmp_path / "variant"), variant="fp16")).weights_sha256() == expected
+    model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
+    assert load_autoencoder(str(tmp_path / "shards")).weights_sha256() == expected
+
+
+def test_one_file_is_enough_with_a_configuration(tiny_vae, tmp_path):
+    expected = load_autoencoder(str(tiny_vae)).weights_sha256()
+    beside = tiny_vae / "diffusion_pytorch_model.safetensors"
+    assert load_autoencoder(str(beside)).weights_sha256() == expected
+    alone = tmp_path / "weights.safetensors"
+    shutil.copy(beside, alone)
+    for config in (tiny_vae, tiny_vae.parent):  # the folder, or the pipeline around it
+        assert load_autoencoder(ModelConfig(source=str(alone), config=str(config))).weights_sha256() == expected
+    with pytest.raises(UserError, match=r"set model\.config"):
+        load_autoencoder(str(alone))
+    with pytest.raises(UserError, match="no such file"):
+        load_autoencoder(str(tmp_path / "absent.safetensors"))
+    for suffix in (".ckpt", ".bin", ".pt"):
+        with pytest.raises(UserError, match="pickle form"):
+            load_autoencoder(str(tmp_path / f"weights{suffix}"))
 
 
 def copy_with(tiny_vae: Path, tmp_path: Path, **changes: object) -> Path:
@@ -128,7 +182,7 @@ def test_bad_folders_are_one_sentence(tiny_vae, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder, message in [
-        (unknown, "UNet2DModel; supported classes are AutoencoderKL"),
+        (unknown, "UNet2DModel, which is no autoencoder"),
         (pickled, "pickle form only"),
         (truncated, "safetensors|do not load"),
         (empty, "there is no .*config.json"),
@@ -171,3 +225,69 @@ def test_device_and_embedded_names_are_checked():
         load_autoencoder(ModelConfig(device="cuda:99"))
     with pytest.raises(UserError, match="there is cifar-kl"):
         load_autoencoder("embedded:nothing")
+
+
+def test_per_channel_statistics_scale_as_pipelines_do(tmp_path):
+    mean, std = (0.5, -1.0, 2.0), (0.5, 2.0, 3.0)
+    AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latents_mean=mean,
+        latents_std=std,
+        scaling_factor=0.5,
+        **SMALL,
+    ).save_pretrained(tmp_path)
+    raw, scaled = (load_autoencoder(ModelConfig(source=str(tmp_path), latents=kind)) for kind in ("raw", "scaled"))
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        z = raw.encode(x)
+        # StableDiffusionXLPipeline: latents * std / scaling_factor + mean before decoding.
+        expected = (z - torch.tensor(mean).view(1, 3, 1, 1)) * 0.5 / torch.tensor(std).view(1, 3, 1, 1)
+        assert torch.allclose(scaled.encode(x), expected, atol=1e-5)
+        assert torch.allclose(scaled.decode(expected), raw.decode(z), atol=1e-4)
+
+
+def test_the_two_maps_of_a_code_book(tmp_path):
+    torch.manual_seed(0)
+    original = MAKERS["VQModel"]().eval()
+    original.save_pretrained(tmp_path)
+    z = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        continuous, quantised = (
+            LatentMap(load_autoencoder(ModelConfig(source=str(tmp_path), quantisation=name)))(z)
+            for name in ("continuous", "quantised")
+        )
+        plain = original.encode(original.decode(z).sample).latents
+        assert torch.allclose(continuous, plain, atol=1e-5)
+        decoded = original.decode(z, force_not_quantize=True).sample
+        assert torch.allclose(quantised, original.quantize(original.encode(decoded).latents)[0], atol=1e-5)
+
+
+def test_a_video_model_takes_still_images_and_an_audio_model_none(tmp_path):
+    import yaml
+
+    from probe.autoencoders import compatibility
+    from probe.autoencoders.diffusers_vae import autoencoder_classes
+
+    small = yaml.safe_load(Path(compatibility.__file__).with_name("small.yaml").read_text())
+    models = {}
+    for name, lengths in (("AutoencoderKLWan", {"frames": 5}), ("AutoencoderOobleck", {"samples": 512})):
+        autoencoder_classes()[name](**small[name]["config"]).save_pretrained(tmp_path / name)
+        models[name] = load_autoencoder(ModelConfig(source=str(tmp_path / name), **lengths))
+    video, audio = models.values()
+    pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    x = video.from_pixels(pixels)
+    assert x.shape == (2, 3, 5, 16, 16)
+    assert torch.equal(x[:, :, 0], x[:, :, 4])
+    assert torch.equal(video.to_pixels(x), pixels)
+    assert video.encode(x).shape[1:] == video.latent_shape(16) == (4, 2, 2, 2)
+    with pytest.raises(UserError, match="audio model, which takes no images"):
+        audio.from_pixels(pixels)
+    assert audio.latent_shape(16) == (4, 64)
+    assert audio.to_pixels(torch.zeros(2, 2, 512)).shape == (2, 3, 22, 22)
+
+
+def test_a_class_without_a_map_says_why(tiny_vae, tmp_path):
+    folder = copy_with(tiny_vae, tmp_path, _class_name="MMAudioVocoder")
+    with pytest.raises(UserError, match="undefined: it has no encode and no decode"):
+        load_autoencoder(str(folder))

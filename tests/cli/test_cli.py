@@ -105,6 +105,15 @@ def test_a_dry_run_prints_the_scripts_and_leaves_nothing(config, tmp_path, root)
     assert not out.exists()
 
 
+def test_doctor_says_what_a_model_is(tiny_vae):
+    done = probe("doctor", "--model", str(tiny_vae), "--set", "resolution=16", "--json")
+    found = json.loads(done.stdout)
+    assert (found["class"], found["latent_shape"], found["d"]) == ("AutoencoderKL", [4, 4, 4], 64)
+    assert found["flops_per_step"] > 0
+    bad = probe("doctor", "--model", str(tiny_vae), "--set", "resolution=17")
+    assert (bad.returncode, bad.stdout, "not divisible by 4" in bad.stderr) == (2, "", True)
+
+
 def test_help_needs_no_torch():
     script = "import sys, probe.cli.main; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,111 @@
+"""Which classes of autoencoders have a latent map here: each one built small, saved, loaded and iterated."""
+
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+
+from probe.autoencoders import load_autoencoder
+from probe.autoencoders.adapter import why_undefined
+from probe.autoencoders.diffusers_vae import autoencoder_classes
+from probe.config import ModelConfig
+from probe.dynamics import LatentMap
+from probe.errors import UserError
+
+NEEDS = {"AutoencoderRAE": "transformers"}
+STEPS = 5
+"""Applications of f whose results must be finite."""
+
+
+@dataclass(frozen=True)
+class Compatibility:
+    """A class. status: ``works``; ``undefined`` (f cannot be); ``untested`` (no small configuration); ``fails``.
+
+    latent: the shape of a latent in the test, and input that of its input; empty where nothing was built.
+    """
+
+    name: str
+    status: Literal["works", "undefined", "untested", "fails"]
+    kind: str = ""
+    input: tuple[int, ...] = ()
+    latent: tuple[int, ...] = ()
+    reason: str = ""
+
+
+def compatibility() -> Iterator[Compatibility]:
+    """Every autoencoder class of the installed diffusers, and ours, in order of names."""
+    small = yaml.safe_load((files("probe") / "autoencoders" / "small.yaml").read_text())
+    for name, cls in sorted(autoencoder_classes().items()):
+        reason = why_undefined(cls)
+        if reason:
+            yield Compatibility(name, "undefined", reason=reason)
+        elif name in NEEDS and find_spec(NEEDS[name]) is None:
+            yield Compatibility(name, "untested", reason=f"needs the package {NEEDS[name]}, which is not installed")
+        elif name not in small:
+            yield Compatibility(name, "untested", reason="its methods follow the conventions; no small one to try")
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                yield _tried(cls, Path(folder), **small[name])
+
+
+def _tried(cls: Any, folder: Path, config: dict[str, Any], resolution: int = 32, **lengths: int) -> Compatibility:
+    """Save one of random weights, load it as a user would, apply f a few times."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+        warnings.simplefilter("ignore")  # of sizes that no one would train
+        try:
+            torch.manual_seed(0)
+            cls(**config).save_pretrained(folder)
+            maps = []
+            for quantisation in ("continuous", "quantised"):
+                spec = ModelConfig(source=str(folder), device="cpu", quantisation=quantisation, **lengths)
+                model = load_autoencoder(spec)
+                shape = model.latent_shape(resolution)
+                _iterate(model, shape)
+                if model.quantisation is None:
+                    break
+                maps.append(model.quantisation)
+        except UserError as error:
+            return Compatibility(cls.__name__, "fails", reason=str(error).replace(str(folder), "it"))
+        except Exception as error:  # what a class raises when it is built from a configuration that it no longer knows
+            return Compatibility(cls.__name__, "fails", reason=f"{type(error).__name__}: {error}".splitlines()[0])
+    note = f"maps: {', '.join(maps)}" if maps else ""
+    return Compatibility(cls.__name__, "works", model.kind, model.sample_shape(resolution), shape, note)
+
+
+def _iterate(model: Any, shape: tuple[int, ...]) -> None:
+    f, z = LatentMap(model), torch.randn(2, *shape)
+    first = f(z)
+    if not torch.allclose(first[:1], f(z[:1]), rtol=1e-3, atol=1e-4):
+        raise UserError("rows of a batch are not independent: f of one start depends on the others.")
+    for _ in range(STEPS):
+        z = f(z)
+    if not z.isfinite().all() or z.shape[1:] != shape:
+        raise UserError(f"after {STEPS} steps the latent is not finite, or has another shape.")
+
+
+def markdown(rows: Iterable[Compatibility]) -> str:
+    """The table as a page."""
+    import diffusers
+
+    lines = [
+        "# Autoencoders",
+        "",
+        f"Written by `probe models --markdown` with diffusers {diffusers.__version__}, and held true by a test. Each",
+        "class that works was built small with random weights, saved, loaded as a user would, and f applied 5 times,",
+        "with finite results and independent rows. Classes that a later diffusers adds are taken up by the same",
+        "conventions.",
+        "",
+        "| class | kind | f | input here | latent here | remarks |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        sizes = [" x ".join(map(str, shape)) for shape in (row.input, row.latent)]
+        lines.append(f"| `{row.name}` | {row.kind} | {row.status} | {sizes[0]} | {sizes[1]} | {row.reason} |")
+    return "\n".join(lines) + "\n"

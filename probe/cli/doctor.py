@@ -1,0 +1,46 @@
+"""``probe doctor``: what a model is and what a step will cost, before a run starts."""
+
+import json
+import math
+from typing import Annotated
+
+import typer
+
+from probe.cli.options import Json, Overrides
+
+
+def doctor(
+    model: Annotated[str, typer.Option("--model", metavar="SOURCE", help="As model.source.")] = "embedded:cifar-kl",
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Load a model; print its class, kind, latent shape, weights, memory and FLOPs per step of f, and versions."""
+    from probe.config import parse_config, read_yaml
+
+    settings = read_yaml(None, [f"model.source={json.dumps(model)}", *(overrides or ())])
+    config = parse_config(settings)
+
+    from jobs.provenance import describe_process
+    from probe.autoencoders import load_autoencoder
+    from probe.studies.cost import cost
+
+    loaded = load_autoencoder(config.model)
+    shape = loaded.latent_shape(config.resolution)
+    found = {
+        "source": loaded.source,
+        "class": loaded.class_name,
+        "kind": loaded.kind,
+        "input_shape": list(loaded.sample_shape(config.resolution)),
+        "latent_shape": list(shape),
+        "d": math.prod(shape),
+        "parameters": loaded.parameters(),
+        **cost(loaded, shape, config),
+        "device": str(loaded.device),
+        "dtype": config.model.dtype,
+        **describe_process(),
+    }
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    for key, value in found.items():
+        print(f"{key.replace('_', ' ')}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
