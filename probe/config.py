@@ -5,7 +5,7 @@ import math
 import re
 import types
 import typing
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -29,8 +29,8 @@ class Strict(BaseModel):
 class ModelConfig(Strict):
     """Which autoencoder, and in which coordinates its latents are taken.
 
-    source: ``embedded:NAME``, a hub id, local folder or .safetensors file (diffusers), ``python:module:function`` or
-    ``python:path/to/file.py:function``.
+    source: ``embedded:NAME``; a hub id, local folder or .safetensors file (diffusers; ViT-MAE of transformers);
+    ``python:module:function`` or ``python:path/to/file.py:function``.
     config: for a source that is one .safetensors file, the folder or hub id with its config.json (default: beside it).
     variant: of the weight files, such as ``fp16`` for diffusion_pytorch_model.fp16.safetensors.
     latents: ``raw`` (what the encoder returns) or ``scaled`` (shifted, scaled as in diffusers); N(0, I) is drawn there.
@@ -38,6 +38,8 @@ class ModelConfig(Strict):
     quantisation: for models with a code book, z is ``continuous`` (before it; D quantises: f = E(D(Q(z)))) or
     ``quantised`` (code vectors; E quantises: f = Q(E(D(z)))).
     clamp: clamp decoded images to the image range before they are encoded again (the paper does not).
+    tiling, slicing: split large inputs, and batches into rows, as diffusers does; tiling changes f slightly.
+    trust_remote_code: run the class that a repository brings as a Python file of its own.
     channels_last: keep weights in that memory format, which can be faster (10 % on TAEF2 on a CPU) or slower.
     """
 
@@ -53,7 +55,17 @@ class ModelConfig(Strict):
     clamp: bool = False
     dtype: Literal["float32", "float64"] = "float32"
     device: str = "auto"
+    tiling: bool = False
+    slicing: bool = False
+    trust_remote_code: bool = False
     channels_last: bool = False
+
+    @field_validator("subfolder")
+    @classmethod
+    def _inside(cls, value: str | None) -> str | None:
+        if value is not None and (PurePath(value).is_absolute() or ".." in PurePath(value).parts):
+            raise ValueError("a subfolder lies inside of the model's folder")
+        return value
 
 
 class SeedConfig(Strict):

@@ -1,10 +1,11 @@
 """Files that appear whole or not at all, and what they hold."""
 
 import hashlib
+import inspect
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,3 +45,15 @@ def tensors_sha256(named: "Iterable[tuple[str, Tensor]]", *more: str) -> str:
     for text in more:
         digest.update(text.encode())
     return digest.hexdigest()
+
+
+def source_sha256(thing: Any) -> str | None:
+    """SHA-256 of the source file of a function or class; None where there is none.
+
+    A run must not go on with another map under the same weights.
+    """
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(thing))
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
+    except (TypeError, OSError):
+        return None

@@ -29,9 +29,9 @@ def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
 
         model = load_user(spec, name, device, dtype)
     else:
-        from probe.autoencoders.diffusers_vae import load_diffusers
+        from probe.autoencoders.pretrained import load_pretrained
 
-        model = load_diffusers(spec, _embedded(name) if kind == "embedded" else spec.source, device, dtype)
+        model = load_pretrained(spec, _embedded(name) if kind == "embedded" else spec.source, device, dtype)
     if spec.channels_last:
         for module in model.modules:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

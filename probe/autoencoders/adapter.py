@@ -7,6 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from probe.config import ModelConfig
+from probe.errors import UserError
+
 Kind = Literal["image", "video", "audio"]
 Function = Callable[[Tensor], Tensor]
 
@@ -23,12 +26,19 @@ ROW_BY_ROW = ("AutoencoderKLAllegro", "AutoencoderKLHunyuanVideo15")
 """Classes whose tiles or attention masks fit one row only (diffusers 0.42)."""
 
 
-def prepare(model: Any) -> None:
-    """Switch on what a class cannot do without."""
-    if type(model).__name__ in TILED:
-        model.enable_tiling()
-    if type(model).__name__ in ROW_BY_ROW:
-        model.enable_slicing()
+def prepare(model: Any, spec: ModelConfig) -> None:
+    """Switch on what a class cannot do without, and what the user wants.
+
+    Raises:
+        UserError: tiling or slicing is wanted, and the class has none.
+    """
+    name = type(model).__name__
+    for wanted, always, switch in (("tiling", TILED, "enable_tiling"), ("slicing", ROW_BY_ROW, "enable_slicing")):
+        if getattr(spec, wanted) or name in always:
+            try:
+                getattr(model, switch)()
+            except (AttributeError, NotImplementedError):
+                raise UserError(f"a {name} has no {wanted}; leave model.{wanted} out.") from None
 
 
 def why_undefined(cls: type) -> str | None:

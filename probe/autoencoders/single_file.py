@@ -1,14 +1,20 @@
 """A checkpoint in one file, in the layout of diffusers or of the model's authors."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from probe.autoencoders.diffusers_vae import quiet
+from probe.autoencoders.repository import PICKLES, fetched, is_local
 from probe.config import ModelConfig
 from probe.errors import UserError
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+ON_THE_HUB = re.compile(
+    r"(?:https://huggingface\.co/)?(?P<repository>[^/:]+/[^/]+)/(?:(?:blob|resolve)/(?P<revision>[^/]+)/)?(?P<file>.+)"
+)
+"""owner/name/path/to/file.safetensors, or its address."""
 
 
 def is_single_file(source: str) -> bool:
@@ -20,36 +26,57 @@ def is_single_file(source: str) -> bool:
     suffix = Path(source).suffix.lower()
     if suffix in PICKLES:
         raise UserError(
-            f"model {source} is in pickle form ({suffix}), which can run code when opened; convert it to safetensors "
-            "first."
+            f"model {source} is in pickle form ({suffix}), which can run code when opened; `probe convert` makes "
+            "safetensors of it without running any."
         )
     return suffix == ".safetensors"
 
 
-def config_source(spec: ModelConfig, source: str) -> str | None:
-    """Where the config.json of a file is: as said, or beside it; None where diffusers has to guess from the weights.
+def on_this_machine(spec: ModelConfig, source: str) -> str:
+    """The path of a file, downloaded if it is one of the hub.
 
     Raises:
         UserError: there is no such file.
     """
     path = Path(source).expanduser()
-    if not path.is_file():
-        raise UserError(f"model {source}: there is no such file; give the path of a .safetensors file on this machine.")
-    return spec.config or (str(path.parent) if (path.parent / "config.json").is_file() else None)
+    if path.is_file():
+        return str(path)
+    parts = None if is_local(source) else ON_THE_HUB.fullmatch(source)
+    if parts is None:
+        raise UserError(
+            f"model {source}: there is no such file; give the path of a .safetensors file on this machine, or "
+            "owner/name/file.safetensors on the hub."
+        )
+    from huggingface_hub import hf_hub_download
+
+    spec = spec.model_copy(update={"revision": spec.revision or parts["revision"], "subfolder": None})
+    return str(fetched(hf_hub_download, spec, parts["repository"], parts["file"]))
 
 
-def load_single_file(cls: Any, spec: ModelConfig, source: str, config: str | None, dtype: torch.dtype) -> Any:
+def config_source(spec: ModelConfig, file: str) -> str | None:
+    """Where the config.json of a file is: as said, or beside it; None where diffusers has to guess from the weights."""
+    folder = Path(file).parent
+    return spec.config or (str(folder) if (folder / "config.json").is_file() else None)
+
+
+def load_single_file(cls: Any, spec: ModelConfig, file: str, config: str | None, dtype: torch.dtype) -> Any:
     """Load one file of weights into a class of diffusers.
 
     Raises:
-        UserError: the class cannot be loaded from one file, the weights do not fit, or no configuration is at hand.
+        UserError: the class cannot be loaded from one file, the weights do not fit or do not fill the model, or no
+            configuration is at hand.
     """
     if not hasattr(cls, "from_single_file"):
-        raise UserError(f"model {source}: a {cls.__name__} cannot be loaded from one file; give the folder instead.")
+        raise UserError(f"model {file}: a {cls.__name__} cannot be loaded from one file; give the folder instead.")
     options = {} if config is None else {"config": config, "subfolder": spec.subfolder}
     try:
-        return cls.from_single_file(str(Path(source).expanduser()), torch_dtype=dtype, **options)
+        with quiet():
+            return cls.from_single_file(file, torch_dtype=dtype, **options)
     except Exception as error:  # a dozen types, for files that do not fit each other
+        if "meta tensor" in str(error):  # what is not in the file has no value
+            raise UserError(
+                f"model {file}: the weights are incomplete: some tensors of the {cls.__name__} are missing."
+            ) from None
         hint = "" if config else " (set model.config to a folder or hub id with its config.json)"
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"model {source}: the weights do not load{hint}: {reason}") from error
+        raise UserError(f"model {file}: the weights do not load{hint}: {reason}") from error

@@ -1,9 +1,7 @@
 """A user's own autoencoder: ``python:package.module:function`` or ``python:path/to/file.py:function``."""
 
-import hashlib
 import importlib
 import importlib.util
-import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -15,8 +13,10 @@ import torch
 from torch import nn
 
 from probe.autoencoders.base import Autoencoder
+from probe.autoencoders.diffusers_vae import quiet
 from probe.config import ModelConfig
 from probe.errors import UserError
+from probe.files import source_sha256
 
 
 def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch.dtype) -> Autoencoder:
@@ -37,7 +37,8 @@ def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch
     members = vars(model).values() if hasattr(model, "__dict__") else ()
     found = (model,) if isinstance(model, nn.Module) else tuple(m for m in members if isinstance(m, nn.Module))
     for module in found:
-        module.to(device, dtype).eval().requires_grad_(False)
+        with quiet():
+            module.to(device, dtype).eval().requires_grad_(False)
     low, high = _numbers(model, "image_range", (-1.0, 1.0), spec.source)
     (scale,) = _numbers(model, "scaling_factor", (1.0,), spec.source)
     (shift,) = _numbers(model, "shift_factor", (0.0,), spec.source)
@@ -53,7 +54,7 @@ def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch
         shift_factor=shift,
         latents=spec.latents,
         downsampling=int(factor) or None,
-        code_sha256=_code_sha256(function),
+        code_sha256=source_sha256(function),
         device=device,
         dtype=dtype,
     )
@@ -70,15 +71,6 @@ def _numbers(model: Any, name: str, default: tuple[float, ...], source: str) -> 
         kind = "a number" if len(default) == 1 else f"{len(default)} numbers, such as {default}"
         raise UserError(f"{source}: {name} must be {kind}, not {value!r}.")
     return numbers
-
-
-def _code_sha256(function: Callable[[], Any]) -> str | None:
-    """Of the source file: a run must not go on with another map under the same weights."""
-    try:
-        file = inspect.getsourcefile(inspect.unwrap(function))
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
-    except (TypeError, OSError):
-        return None
 
 
 def _function(target: str) -> Callable[[], Any]:

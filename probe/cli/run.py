@@ -1,30 +1,56 @@
-"""``probe run CONFIG``: the whole job."""
+"""``probe run``: the whole job."""
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from probe.cli.options import ConfigFile, Json, Out, Overrides
+import typer
+
+from probe.cli.options import Json, Out, Overrides
+from probe.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from probe.config import Config
 
-def run(config: ConfigFile, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+
+def run(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="YAML file; optional with --model.")] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="SOURCE", help="As model.source.")] = None,
+    overrides: Overrides = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
     """Find the attractors, build the dictionary, reconstruct the data sets, write the report.
 
-    Prints latent MSE at 5 % of the atoms per data set and method. The same command goes on after a stop.
+    Prints latent MSE at 5 % of the atoms per data set and method. The same command goes on after a stop. Without a
+    CONFIG the data sets are the six that come with the package, and everything else has its default.
     """
-    from probe.config import load_config
-
-    settings = load_config(config, overrides or ())
+    settings = settings_of(config, model, overrides or [])
 
     from jobs.worker import work
 
-    report, world = work(out or Path("runs") / config.stem, lambda stages: stages.all(), settings)
+    name = config.stem if config else re.sub(r"[^\w.-]+", "-", model or "").strip("-.")
+    report, world = work(out or Path("runs") / name, lambda stages: stages.all(), settings)
     if world.rank == 0:
         show(report, as_json)
+
+
+def settings_of(config: Path | None, model: str | None, overrides: list[str]) -> "Config":
+    """The configuration that CONFIG, --model and --set amount to."""
+    from probe.config import parse_config, read_yaml
+    from probe.data.bundled import NAMES
+
+    if config is None and model is None:
+        raise UserError("name a CONFIG, for example configs/quickstart.yaml, or a --model.")
+    named = [] if model is None else [f"model.source={json.dumps(model)}"]
+    settings = read_yaml(config, [*named, *overrides])
+    if config is None:
+        settings.setdefault("datasets", dict.fromkeys(NAMES))
+    return parse_config(settings)
 
 
 def show(report: dict, as_json: bool) -> None:

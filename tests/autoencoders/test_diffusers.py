@@ -1,7 +1,11 @@
 """The four image classes of diffusers, from folders saved by diffusers itself."""
 
+import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -125,7 +129,7 @@ def test_subfolder_of_a_pipeline_on_the_hub(tiny_vae, monkeypatch):
 
     def from_pretrained(source, **options):
         assert (source, options["revision"], options["variant"]) == ("somebody/pipeline", "v1", "fp16")
-        return original(tiny_vae.parent, subfolder=options["subfolder"])
+        return original(tiny_vae.parent, subfolder=options["subfolder"], output_loading_info=True)
 
     original = AutoencoderKL.from_pretrained
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
@@ -191,6 +195,103 @@ def test_bad_folders_are_one_sentence(tiny_vae, tmp_path):
         with pytest.raises(UserError, match=message) as caught:
             load_autoencoder(str(folder))
         assert "\n" not in str(caught.value)
+
+
+def test_weights_that_would_stay_at_random_are_refused(tiny_vae, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = copy_with(tiny_vae, tmp_path)
+    file = folder / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    del weights["decoder.conv_in.weight"]
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(UserError, match=r"incomplete: decoder\.conv_in\.weight is missing \(1 in all\)"):
+        load_autoencoder(str(folder))
+    with pytest.raises(UserError, match="incomplete: some tensors of the AutoencoderKL"):
+        load_autoencoder(str(file))
+
+
+OWN_CODE = """
+import pathlib
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+
+pathlib.Path({trace!r}).touch()
+
+class Halving(ModelMixin, ConfigMixin):
+    @register_to_config
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(0.5))
+
+    def encode(self, x):
+        return torch.nn.functional.avg_pool2d(x, 4) * self.scale
+
+    def decode(self, z):
+        return torch.nn.functional.interpolate(z, scale_factor=4)
+"""
+
+
+def test_code_of_a_repository_runs_only_where_it_is_trusted(tmp_path, monkeypatch):
+    import diffusers.utils.dynamic_modules_utils as dynamic
+    from safetensors.torch import save_file
+
+    monkeypatch.setattr(dynamic, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder, trace = tmp_path / "own", tmp_path / "trace"
+    folder.mkdir()
+    (folder / "halving.py").write_text(OWN_CODE.format(trace=str(trace)))
+    (folder / "config.json").write_text(
+        json.dumps({"_class_name": "Halving", "auto_map": {"AutoModel": "halving.Halving"}})
+    )
+    save_file({"scale": torch.tensor(0.25)}, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"its own code, halving\.py; .*model\.trust_remote_code"):
+        load_autoencoder(str(folder))
+    assert not trace.exists()
+    model = load_autoencoder(ModelConfig(source=str(folder), trust_remote_code=True))
+    assert trace.exists()
+    assert model.class_name == "Halving"
+    z = torch.randn(2, 3, 4, 4)
+    assert torch.allclose(LatentMap(model)(z), 0.25 * z, atol=1e-6)
+    assert model.code_sha256 == hashlib.sha256((folder / "halving.py").read_bytes()).hexdigest()
+
+
+def test_subfolders_stay_inside():
+    for subfolder in ("../other", "/etc", "vae/../../other"):
+        with pytest.raises(ValueError, match="inside of the model's folder"):
+            ModelConfig(source="somebody/vae", subfolder=subfolder)
+
+
+def test_tiles_and_slices_are_those_of_diffusers(tiny_vae, tmp_path):
+    model = load_autoencoder(ModelConfig(source=str(tiny_vae), tiling=True, slicing=True))
+    assert model.modules[0].use_tiling
+    assert model.modules[0].use_slicing
+    plain, x = load_autoencoder(str(tiny_vae)), torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.allclose(model.encode(x), plain.encode(x), atol=1e-5)  # smaller than a tile
+    MAKERS["VQModel"]().save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"a VQModel has no tiling; leave model\.tiling out"):
+        load_autoencoder(ModelConfig(source=str(tmp_path), tiling=True))
+
+
+def test_a_local_cache_is_enough_and_a_token_is_kept_nowhere(tiny_vae, tmp_path):
+    """In a process of its own, since the hub's library reads its environment when it is imported."""
+    commit = "0" * 40
+    store = tmp_path / "home" / "hub" / "models--somebody--pipeline"
+    shutil.copytree(tiny_vae, store / "snapshots" / commit / "vae")
+    (store / "refs").mkdir()
+    (store / "refs" / "main").write_text(commit)
+    settings = ["datasets={}", "seeds.count=2", "solver.max_steps=2", "resolution=16"]
+    command = [sys.executable, "-m", "probe.cli.main", "run", "--model", "somebody/pipeline", "--out", "run"]
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_do_not_tell"}
+    env["PYTHONPATH"] = str(Path(__file__).parents[2])
+    command += [word for setting in settings for word in ("--set", setting)]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    files = [file for file in (tmp_path / "run").rglob("*") if file.is_file()]
+    assert files
+    assert not [file for file in files if b"hf_do_not_tell" in file.read_bytes()]
+    assert "hf_do_not_tell" not in done.stdout + done.stderr
 
 
 def test_resolution_must_suit_the_downsampling(tiny_vae):

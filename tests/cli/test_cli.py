@@ -7,6 +7,8 @@ import sys
 import pytest
 import yaml
 
+from probe.cli.run import settings_of
+
 
 def probe(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "probe.cli.main", *arguments]
@@ -44,6 +46,7 @@ def test_run_and_stages(config, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["run"], "name a CONFIG"),
         (["run", "absent.yaml"], "absent.yaml: No such file"),
         (["run", "CONFIG", "--set", "solver.max_stps=3"], "did you mean 'max_steps'"),
         (["run", "CONFIG", "--set", "solver.max_steps=soon"], "valid integer"),
@@ -65,6 +68,13 @@ def test_a_mistake_is_one_sentence_and_status_2(config, tmp_path, arguments, mes
     assert "Traceback" not in done.stderr
     assert message.lower() in done.stderr.lower()
     assert done.stdout == ""
+
+
+def test_a_model_is_enough_and_the_bundled_data_sets_are_taken(tiny_vae):
+    settings = settings_of(None, str(tiny_vae), ["resolution=16"])
+    assert settings.model.source == str(tiny_vae)
+    assert list(settings.datasets) == ["photographs", "histology", "retina", "astronomy", "textures", "digits"]
+    assert not settings_of(None, str(tiny_vae), ["datasets={}"]).datasets
 
 
 def test_a_probe_needs_no_data_sets(config, tmp_path):

@@ -1,0 +1,105 @@
+"""Models in the formats of diffusers and transformers, from the hub, a folder or one file."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from probe.autoencoders.base import Autoencoder
+from probe.autoencoders.diffusers_vae import adapted, autoencoder_classes, class_of, quiet
+from probe.autoencoders.repository import is_local, located, pickles, read_config, where
+from probe.autoencoders.single_file import config_source, is_single_file, load_single_file, on_this_machine
+from probe.config import ModelConfig
+from probe.errors import UserError
+
+
+def load_pretrained(spec: ModelConfig, source: str, device: torch.device, dtype: torch.dtype) -> Autoencoder:
+    """Load ``source``, a hub id, a folder with config.json and safetensors, or one file of weights.
+
+    Raises:
+        UserError: absent or gated repository, a class that is not supported, weights that are incomplete or only in
+            pickle form, or code of its own that was not asked for.
+    """
+    if is_single_file(source):
+        return adapted(_from_one_file(spec, on_this_machine(spec, source), dtype), spec, device, dtype)
+    spec = located(spec, source)
+    config = read_config(spec, source)
+    if config.get("model_type") == "vit_mae":
+        from probe.autoencoders.vit_mae import load_vit_mae
+
+        return load_vit_mae(spec, source, device, dtype)
+    own = (config.get("auto_map") or {}).get("AutoModel")
+    if own and config.get("_class_name") not in autoencoder_classes():
+        return adapted(_from_own_code(str(own), spec, source, dtype), spec, device, dtype)
+    cls = class_of(config, where(spec, source))
+    return adapted(from_pretrained(cls, spec, source, torch_dtype=dtype), spec, device, dtype)
+
+
+def from_pretrained(cls: Any, spec: ModelConfig, source: str, **options: Any) -> Any:
+    """A model by its class's ``from_pretrained`` (of diffusers or transformers), complete.
+
+    Raises:
+        UserError: no weights in safetensors, or weights that do not fit the configuration or do not fill the model.
+    """
+    there = where(spec, source)
+    try:
+        with quiet():
+            model, about = cls.from_pretrained(
+                str(Path(source).expanduser()) if is_local(source) else source,
+                subfolder=spec.subfolder or "",
+                revision=spec.revision,
+                variant=spec.variant,
+                use_safetensors=True,  # a pickle can run code when it is opened
+                output_loading_info=True,
+                **options,
+            )
+    except OSError as error:
+        raise UserError(_without_weights(there, pickles(spec, source), str(error))) from None
+    except Exception as error:
+        # Both libraries and safetensors raise a dozen types here, all for files that do not fit each other.
+        raise UserError(f"{there}: the weights do not load: {' '.join(str(error).split())[:300]}") from error
+    if missing := sorted(about["missing_keys"]):  # they would stay at random
+        raise UserError(f"{there}: the weights are incomplete: {missing[0]} is missing ({len(missing)} in all).")
+    return model
+
+
+def _without_weights(there: str, found: list[str], error: str) -> str:
+    if found or ".bin" in error:
+        names = ", ".join(found) or ".bin"
+        return (
+            f"{there} has weights in pickle form only ({names}), which can run code when opened; `probe convert` makes "
+            "safetensors of them without running any."
+        )
+    return f"{there}: no readable weights in safetensors ({' '.join(error.split())[:200]})."
+
+
+def _from_one_file(spec: ModelConfig, file: str, dtype: torch.dtype) -> Any:
+    about = config_source(spec, file)
+    # Without a configuration diffusers guesses one from the names of the weights, of this class.
+    spec = located(spec, about) if about else spec
+    config = read_config(spec, about) if about else {"_class_name": "AutoencoderKL"}
+    return load_single_file(class_of(config, f"model {file}"), spec, file, about, dtype)
+
+
+def _from_own_code(reference: str, spec: ModelConfig, source: str, dtype: torch.dtype) -> Any:
+    """A class that comes as a Python file with the weights: ``module.Class``."""
+    module, _, name = reference.rpartition(".")
+    if not spec.trust_remote_code:
+        raise UserError(
+            f"{where(spec, source)} would run its own code, {module}.py; read that file, and set "
+            "model.trust_remote_code=true if you trust it."
+        )
+    from diffusers.utils.dynamic_modules_utils import get_class_from_dynamic_module
+
+    try:
+        cls = get_class_from_dynamic_module(
+            str(Path(source).expanduser()) if is_local(source) else source,
+            module_file=f"{module}.py",
+            class_name=name,
+            subfolder=spec.subfolder,
+            revision=spec.revision,
+            trust_remote_code=True,
+        )
+    except Exception as error:  # whatever the file raises when it is run
+        raise UserError(f"{where(spec, source)}: {module}.py fails: {type(error).__name__}: {error}") from error
+    return from_pretrained(cls, spec, source, torch_dtype=dtype)

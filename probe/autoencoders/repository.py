@@ -1,0 +1,135 @@
+"""Where the files of a pretrained model are, on this machine or on the hub, and which of them may be opened."""
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from probe.config import ModelConfig
+from probe.errors import UserError
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+"""Weights in these forms can run code when they are opened; ``probe convert`` makes safetensors of them."""
+INDICES = "*.safetensors*.index.json"
+
+
+def is_local(source: str) -> bool:
+    """Whether a source names something on this machine rather than on the hub."""
+    return Path(source).expanduser().exists() or source.startswith((".", "/", "~"))
+
+
+def folder_of(spec: ModelConfig, source: str) -> Path:
+    """The local folder of a model."""
+    return Path(source).expanduser() / (spec.subfolder or "")
+
+
+def where(spec: ModelConfig, source: str) -> str:
+    """How a model is called in messages."""
+    return f"model {source}" + (f", subfolder {spec.subfolder}" if spec.subfolder else "")
+
+
+def located(spec: ModelConfig, source: str) -> ModelConfig:
+    """A pipeline keeps its autoencoder in the subfolder vae; no other is guessed."""
+    if spec.subfolder is not None:
+        return spec
+    inside = spec.model_copy(update={"subfolder": "vae"})
+    if is_local(source):
+        root = folder_of(spec, source)
+        return inside if not (root / "config.json").exists() and (root / "vae" / "config.json").is_file() else spec
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+
+    try:
+        hf_hub_download(source, "config.json", revision=spec.revision)
+    except EntryNotFoundError:  # offline: not in the cache
+        try:
+            hf_hub_download(source, "config.json", subfolder="vae", revision=spec.revision)
+            return inside
+        except (EntryNotFoundError, HfHubHTTPError, OSError):
+            return spec
+    except (HfHubHTTPError, HFValidationError, OSError):
+        return spec  # what is wrong is said when it is read
+    return spec
+
+
+def read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
+    """config.json, read before anything is built from it.
+
+    Raises:
+        UserError: it is absent, unreadable or no object, or the weights beside it lie outside of the folder.
+    """
+    if is_local(source):
+        path = folder_of(spec, source) / "config.json"
+        if not path.is_file():
+            inside = sorted(p.parent.name for p in Path(source).expanduser().glob("*/config.json"))
+            hint = f"set model.subfolder to one of {', '.join(inside)}" if inside else "give a folder with config.json"
+            raise UserError(f"{where(spec, source)}: there is no {path}; {hint}.")
+        _stay_inside(path.parent)
+    else:
+        path = _download_config(spec, source)
+    try:
+        config = json.loads(path.read_text())
+    except ValueError:
+        raise UserError(f"{where(spec, source)}: config.json is not JSON; is the file complete?") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{where(spec, source)}: config.json must hold a JSON object.")
+    return config
+
+
+def _stay_inside(folder: Path) -> None:
+    """Shards are files of the folder: an index that names others is refused. (The hub's are checked by diffusers.)"""
+    for index in folder.glob(INDICES):
+        try:
+            names = set(json.loads(index.read_text())["weight_map"].values())
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise UserError(f"{index} is no index of shards; is the file complete?") from None
+        for name in sorted(map(str, names)):
+            if PurePosixPath(name).name != name:
+                raise UserError(f"{index} names {name}, which is not a file of its folder.")
+
+
+def _download_config(spec: ModelConfig, source: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return fetched(hf_hub_download, spec, source, "config.json", subfolder=spec.subfolder)
+
+
+def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options: Any) -> Path:
+    """What a function of huggingface_hub downloads, or finds in the local cache.
+
+    Raises:
+        UserError: one sentence that says why it cannot be had.
+    """
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return Path(download(source, *args, revision=spec.revision, **options))
+    except GatedRepoError:
+        message = "is gated: accept its terms on the hub, then log in with `hf auth login` or set HF_TOKEN."
+    except RepositoryNotFoundError:
+        message = "is neither a local folder nor a repository of the hub that you may read; check the name, or log in."
+    except RevisionNotFoundError:
+        message = f"has no revision {spec.revision!r}."
+    except LocalEntryNotFoundError:
+        message = "is not in the local cache and the hub cannot be reached; check the network, or give a local folder."
+    except EntryNotFoundError:
+        message = f"has no {args[0] if args else 'file'} there; if it is a pipeline, set model.subfolder (usually vae)."
+    except HFValidationError:
+        message = (
+            "is neither a local folder nor a hub id of the form owner/name, and has no embedded: or python: prefix."
+        )
+    except (HfHubHTTPError, OSError) as error:
+        message = f"cannot be fetched from the hub: {' '.join(str(error).split())[:200]}"
+    raise UserError(f"{where(spec, source)} {message}")
+
+
+def pickles(spec: ModelConfig, source: str) -> list[str]:
+    """Names of the files in pickle form in a local folder."""
+    return sorted(file.name for file in folder_of(spec, source).glob("*") if file.suffix in PICKLES)
