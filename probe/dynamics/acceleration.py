@@ -93,10 +93,9 @@ def propose(state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance
     state["rate"], state["before"] = rate, torch.where(failed, torch.inf, residual)
     ready = even & (state["depth"] > DEPTH) & (state["rest"] == 0) & (residual >= tolerance)
     ready &= residual < START**2 * state["residual0"]
-    guess, promise = _extrapolate(state)
+    guess, promise, decays = _guesses(state, ready)
     left = residual.sqrt() * rate / (1 - rate)
-    ready &= _modes_decay(state)
-    ready &= (promise < GAIN**2 * residual) & ((guess - y.flatten(1)).norm(dim=1) < REACH * left)
+    ready &= decays & (promise < GAIN**2 * residual) & ((guess - y.flatten(1)).norm(dim=1) < REACH * left)
     state["trial"] = ready
     state["bar"] = rate.clamp(max=2 * GAIN) ** 2 * residual
     state["back"] = torch.where(per_row(failed, z), state["back"], y)
@@ -104,9 +103,24 @@ def propose(state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance
     return torch.where(per_row(ready, z), guess.view_as(z), following)
 
 
-def _extrapolate(state: State) -> tuple[Tensor, Tensor]:
-    """The guess (n, d), and the squared residual that it promises (n,)."""
+def _guesses(state: State, ready: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The guess (n, d), the squared residual that it promises, and whether all modes decay (n,), where ready (n,).
+
+    On a CPU for these rows alone, which are few; a GPU would have to be waited for to know them.
+    """
     points, residuals = state["points"], state["residuals"]
+    if ready.device.type != "cpu":
+        return *_extrapolate(points, residuals), _modes_decay(residuals)
+    guess, promise, decays = points[:, 0].clone(), torch.full_like(points[:, 0, 0], torch.inf), torch.zeros_like(ready)
+    rows = ready.nonzero().squeeze(1)
+    if len(rows):
+        guess[rows], promise[rows] = _extrapolate(points[rows], residuals[rows])
+        decays[rows] = _modes_decay(residuals[rows])
+    return guess, promise, decays
+
+
+def _extrapolate(points: Tensor, residuals: Tensor) -> tuple[Tensor, Tensor]:
+    """The guess (n, d), and the squared residual that it promises (n,)."""
     difference = residuals[:, 1:] - residuals[:, :1]
     weights = -_coefficients(difference, residuals[:, 0], 1e-10)
     weights = weights.to(points)
@@ -115,13 +129,12 @@ def _extrapolate(state: State) -> tuple[Tensor, Tensor]:
     return guess, promise
 
 
-def _modes_decay(state: State) -> Tensor:
+def _modes_decay(residuals: Tensor) -> Tensor:
     """Whether r_t = c_1 r_{t-1} + ... + c_m r_{t-m}, fitted to the residuals, has all roots in the unit circle (n,).
 
     Least squares of small norm keep the roots that belong to no mode inside (Kumaresan 1983). Whether all are inside is
     told without computing them: by the Schur-Cohn recursion, all of whose reflection coefficients must be below 1.
     """
-    residuals = state["residuals"]
     c = _coefficients(residuals[:, 1:], residuals[:, 0], 1e-14)[:, :, 0]
     a = torch.cat([torch.ones_like(c[:, :1]), -c], 1)
     inside = torch.ones(len(a), dtype=torch.bool, device=a.device)

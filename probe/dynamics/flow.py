@@ -11,6 +11,10 @@ State = dict[str, Tensor]
 """What is known of n rows, by name; n is the first dimension of every tensor."""
 
 
+IDLE = 1 / 8
+"""Share of a batch that may have ended before it shrinks: libraries plan their work anew for every number of rows."""
+
+
 @dataclass
 class Group:
     """Some rows: the numbers of their starts, and their state."""
@@ -54,7 +58,7 @@ def flow(
         lag: look at ``ended`` as it was so many steps ago, so that the host need not wait for the device. Rows that
             have ended in the meantime are advanced a few times for nothing; ``advance`` must leave them as they are.
         steady: keep the number of rows, or halve it, where nothing is waiting any more (for compiled maps); otherwise
-            it shrinks to those that are still running.
+            it shrinks to those that are still running when ``IDLE`` of them are not.
         on_step: called after each step with the starts that are in the batch.
     """
     queue, flags = _Queue(waiting), _Flags(lag)
@@ -72,6 +76,8 @@ def flow(
         left = [row for row, start in enumerate(batch.starts) if start not in gone]
         more = queue.take(size - len(left))
         rows = len(left) + (len(more.starts) if more else 0)
+        if not steady and (1 - IDLE) * len(batch.starts) < rows < len(batch.starts) and more is None:
+            continue
         if steady and left and rows < size:
             padding = [row for row, start in enumerate(batch.starts) if start in gone]
             left += padding[: _rounded(rows, size) - rows]
