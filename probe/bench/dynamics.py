@@ -97,7 +97,7 @@ def compare(
                 ends[tool] = contenders[tool](counted, z0)
                 seconds[tool].append(_now(device) - began)
             evaluations[tool] = counted.rows / len(z0)
-    found = {tool: _certified(f, z, config) for tool, z in ends.items()}
+    found = _certified(f, ends, config)
     flops, peak = (_flops(f, z0[:1]), _peak(config, device)) if device.type == "cuda" else (0.0, 0.0)
     plain = next(iter(contenders))
     for tool in contenders:
@@ -163,23 +163,29 @@ def _torchdeq(solver: Callable[..., tuple[Tensor, object, object]], config: Conf
     return lambda f, z0: torch.cat([solver(Fitting(f), z, **limits)[0] for z in z0.split(rows)])
 
 
-def _certified(f: LatentMap, ends: Tensor, config: Config) -> tuple[int, int]:
-    """Starts that ended at a fixed point, and those that ended at one of a certified attractor's."""
-    tolerance = config.solver.tolerance
+def _certified(f: LatentMap, ends: dict[str, Tensor], config: Config) -> dict[str, tuple[int, int]]:
+    """By tool: starts that ended at a fixed point, and those that ended at one of a certified attractor's.
+
+    The points of all tools are merged together, so that an attractor that several found is certified once.
+    """
+    tolerance, points = config.solver.tolerance, torch.cat(list(ends.values()))
     with torch.no_grad(), full_float32():
-        residual = torch.cat([apply(f, z)[1] for z in ends.split(64)])
-    fixed = (residual < tolerance).nonzero().squeeze(1)
-    if not len(fixed):
-        return 0, 0
-    merge = merge_by_cosine(ends[fixed].flatten(1).float().cpu(), config.dictionary.cosine)
-    leaders = ends[fixed[merge.leader.to(ends.device)]]
-    yes = torch.cat(
-        [
-            certify(f, z, tolerance=tolerance, budget=config.solver.products, norm=False).attractor == YES
-            for z in leaders.split(16)
-        ]
-    )
-    return len(fixed), int(merge.basin[yes].sum())
+        residual = torch.cat([apply(f, z)[1] for z in points.split(64)])
+    fixed = residual < tolerance
+    certified = torch.zeros_like(fixed)
+    if fixed.any():
+        merge = merge_by_cosine(points[fixed].flatten(1).float().cpu(), config.dictionary.cosine)
+        leaders = points[fixed][merge.leader.to(points.device)]
+        yes = torch.cat(
+            [
+                certify(f, z, tolerance=tolerance, budget=config.solver.products, norm=False).attractor == YES
+                for z in leaders.split(16)
+            ]
+        )
+        certified[fixed] = yes.to(points.device)[merge.member.to(points.device)]
+    lengths = [len(z) for z in ends.values()]
+    counts = [[int(part.sum()) for part in flags.split(lengths)] for flags in (fixed, certified)]
+    return dict(zip(ends, zip(*counts, strict=True), strict=True))
 
 
 def _now(device: torch.device) -> float:

@@ -9,6 +9,7 @@ from probe import LatentMap, load_autoencoder
 from probe.bench.dynamics import compare
 from probe.cli.main import main
 from probe.config import load_config
+from probe.dynamics.flow import IDLE
 
 WELLS = """
 import torch
@@ -57,7 +58,8 @@ def test_evaluations_of_the_plain_loop_are_those_of_the_slowest_row_of_each_batc
     from probe.dynamics import gaussian_starts, iterate
 
     ends = iterate(LatentMap(model), gaussian_starts(0, range(40), (3,)), max_steps=50, tolerance=1e-8)
-    assert rows["probe"].evaluations == pytest.approx(float(ends.evaluations.float().mean()))
+    needed = float(ends.evaluations.float().mean())
+    assert needed <= rows["probe"].evaluations <= needed / (1 - IDLE)  # ended rows may idle in a draining batch
     slowest = torch.stack([part.max() for part in ends.evaluations.split(20)]).float().mean()
     assert rows["plain loop"].evaluations == pytest.approx(float(slowest))
 
