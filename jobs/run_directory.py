@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from jobs.checked import Damaged, check_table, read_tensors, write_table, write_tensors
+from probe.checked import Damaged, check_table, read_tensors, write_table, write_tensors
 from probe.config import Config, load_config
 from probe.data import resolve
 from probe.errors import UserError

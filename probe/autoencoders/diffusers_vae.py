@@ -207,7 +207,7 @@ def _from_pretrained(cls: Any, spec: ModelConfig, source: str, dtype: torch.dtyp
     logging.set_verbosity_error()
     try:
         # Safetensors only: a pickle runs code when it is opened.
-        return cls.from_pretrained(
+        model = cls.from_pretrained(
             str(Path(source).expanduser()) if Path(source).expanduser().exists() else source,
             subfolder=spec.subfolder,
             revision=spec.revision,
@@ -229,6 +229,13 @@ def _from_pretrained(cls: Any, spec: ModelConfig, source: str, dtype: torch.dtyp
         raise UserError(f"{where}: the weights do not load: {' '.join(str(error).split())[:300]}") from error
     finally:
         logging.set_verbosity(verbosity)
+    absent = [name for name, value in model.named_parameters() if value.is_meta]
+    if absent:
+        raise UserError(
+            f"{where}: the weights are those of another architecture than config.json's {cls.__name__}: there is no "
+            f"{absent[0]}; is it the right file?"
+        )
+    return model
 
 
 def _has_pickle(spec: ModelConfig, source: str) -> bool:
