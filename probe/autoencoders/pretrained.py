@@ -59,7 +59,10 @@ def from_pretrained(cls: Any, spec: ModelConfig, source: str, **options: Any) ->
         # Both libraries and safetensors raise a dozen types here, all for files that do not fit each other.
         raise UserError(f"{there}: the weights do not load: {' '.join(str(error).split())[:300]}") from error
     if missing := sorted(about["missing_keys"]):  # they would stay at random
-        raise UserError(f"{there}: the weights are incomplete: {missing[0]} is missing ({len(missing)} in all).")
+        raise UserError(
+            f"{there}: the weights are incomplete, or of another architecture than config.json's: {missing[0]} is "
+            f"missing ({len(missing)} in all)."
+        )
     return model
 
 

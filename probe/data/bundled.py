@@ -37,7 +37,10 @@ def open_bundled(where: str, spec: DatasetConfig, name: str) -> Opened:
         raise UserError(f"{where}: there is no bundled set {name!r}; choose one of {', '.join(NAMES)}.")
     images = _digits() if name == "digits" else _tiles(where, *TILED[name])
     packages = {package: version(package) for package in ("scikit-image", "scikit-learn", "pillow")}
-    return Opened(_candidates(images, spec.seed), {"available": len(images), "sample": "exact", "packages": packages})
+    labels = _digit_labels() if name == "digits" else {}
+    return Opened(
+        _candidates(images, labels, spec.seed), {"available": len(images), "sample": "exact", "packages": packages}
+    )
 
 
 def _tiles(where: str, side: int, pictures: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -74,8 +77,15 @@ def _digits() -> dict[str, np.ndarray]:
     return {str(row): digit for row, digit in enumerate(values)}
 
 
-def _candidates(images: dict[str, np.ndarray], seed: int) -> Generator[Candidate, None, None]:
+def _digit_labels() -> dict[str, str]:
+    from sklearn.datasets import load_digits
+
+    return {str(row): str(label) for row, label in enumerate(load_digits().target)}
+
+
+def _candidates(images: dict[str, np.ndarray], labels: dict[str, str], seed: int) -> Generator[Candidate, None, None]:
     ids = list(images)
     for index in seeded_order(len(ids), seed):
         pixels = np.ascontiguousarray(images[ids[index]])
-        yield Candidate(ids[index], lambda pixels=pixels: Image.fromarray(pixels))  # type: ignore[misc]
+        label = labels.get(ids[index])
+        yield Candidate(ids[index], lambda pixels=pixels: Image.fromarray(pixels), label)  # type: ignore[misc]

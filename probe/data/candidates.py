@@ -14,10 +14,14 @@ class UnreadableImage(Exception):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An image that has a stable ``id`` in its source; ``read`` gives it encoded or decoded, or UnreadableImage."""
+    """An image that has a stable ``id`` in its source; ``read`` gives it encoded or decoded, or UnreadableImage.
+
+    ``label`` names its class, where the source has classes.
+    """
 
     id: str
     read: Callable[[], bytes | Image.Image]
+    label: str | None = None
 
 
 @dataclass(frozen=True)

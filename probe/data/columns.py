@@ -8,6 +8,7 @@ from probe.errors import UserError
 
 IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "pixels")
 URL_NAMES = ("url", "image_url", "img_url", "image")
+LABEL_NAMES = ("label", "fine_label", "labels", "class", "target")
 
 
 def image_column(where: str, features: Mapping[str, Any], wanted: str | None) -> str:
@@ -34,6 +35,20 @@ def image_column(where: str, features: Mapping[str, Any], wanted: str | None) ->
     if len(declared) == 1:
         return declared[0]
     return _by_name(where, able, IMAGE_NAMES, features)
+
+
+def label_column(features: Mapping[str, Any]) -> str | None:
+    """The column of classes: the first with a usual name; None where there is none."""
+    lowered = {name.lower(): name for name in features}
+    return next((lowered[name] for name in LABEL_NAMES if name in lowered), None)
+
+
+def label_of(feature: Any, value: Any) -> str | None:
+    """The name of a class from a cell of its column: as a ClassLabel names it, else the value itself."""
+    if value is None or value == -1:  # the hub's mark of a hidden label
+        return None
+    names = getattr(feature, "names", None)
+    return str(names[value] if names else value)
 
 
 def url_column(where: str, columns: Iterable[str], wanted: str | None) -> str:

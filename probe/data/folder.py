@@ -11,7 +11,7 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", "
 
 
 def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
-    """All image files below a folder; an id is the path below it, with slashes.
+    """All image files below a folder; an id is the path below it, with slashes, its first folder the class.
 
     Raises:
         UserError: the folder does not exist or holds no file with an image's suffix.
@@ -29,7 +29,8 @@ def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
 def _candidates(root: Path, names: list[str], seed: int) -> Generator[Candidate, None, None]:
     for index in seeded_order(len(names), seed):
         path = root / names[index]
-        yield Candidate(names[index], lambda path=path: _read(path))  # type: ignore[misc]
+        inside, slash, _ = names[index].partition("/")
+        yield Candidate(names[index], lambda path=path: _read(path), inside if slash else None)  # type: ignore[misc]
 
 
 def _read(path: Path) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from probe.config import DatasetConfig
 from probe.data.candidates import Candidate, Opened
-from probe.data.columns import image_column
+from probe.data.columns import image_column, label_column, label_of
 from probe.data.parquet import first_line, read_cell
 from probe.errors import UserError
 
@@ -28,10 +28,13 @@ def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
 
     with explained(where, repo):
         stream, facts = open_stream(spec, repo)
-        column = image_column(where, columns_of(stream), spec.column)
-        images = stream.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        features = columns_of(stream)
+        column, classes = image_column(where, features, spec.column), label_column(features)
+        columns = [column, classes] if classes else [column]
+        images = stream.select_columns(columns).cast_column(column, datasets.Image(decode=False))
         images = images.shuffle(seed=spec.seed, buffer_size=BUFFER)
-    return Opened(_candidates(where, repo, images, column), facts | {"column": column}, tries=4)
+    labels = (classes, features[classes]) if classes else None
+    return Opened(_candidates(where, repo, images, column, labels), facts | {"column": column}, tries=4)
 
 
 def open_stream(spec: DatasetConfig, repo: str) -> tuple[Any, dict[str, Any]]:
@@ -92,10 +95,13 @@ def _explanation(error: Exception, repo: str) -> str | None:
     return None
 
 
-def _candidates(where: str, repo: str, images: Any, column: str) -> Generator[Candidate, None, None]:
+def _candidates(
+    where: str, repo: str, images: Any, column: str, labels: tuple[str, Any] | None
+) -> Generator[Candidate, None, None]:
     with explained(where, repo):
         for row in images:
-            yield Candidate(_stable_id(row[column]), partial(read_cell, row[column]))
+            label = label_of(labels[1], row[labels[0]]) if labels else None
+            yield Candidate(_stable_id(row[column]), partial(read_cell, row[column]), label)
 
 
 def _stable_id(cell: dict[str, Any] | None) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -41,6 +41,7 @@ class ImageSet:
     name: the name in the configuration.
     images: uint8 (n, 3, R, R), the test images; 1 <= n <= n_planned.
     ids: n stable ids in the source (a row's number, a file's name, an address, a hash of the content).
+    labels: the n class names of the test images; None for one without.
     heldout: uint8 (m, 3, R, R), other rows of the source, for the PCA oracle only; m may be 0.
     n_planned: the number of test images that was asked for.
     unreadable: ids of the images that were tried and could not be had; others were drawn in their place.
@@ -52,6 +53,7 @@ class ImageSet:
     name: str
     images: Tensor
     ids: list[str]
+    labels: list[str | None]
     heldout: Tensor
     n_planned: int
     unreadable: list[str]
@@ -59,32 +61,57 @@ class ImageSet:
     source: dict[str, Any]
 
 
-def load_images(name: str, spec: DatasetConfig, *, resolution: int) -> ImageSet:
+def load_images(name: str, spec: DatasetConfig, *, resolution: int, classes: Sequence[str] | None = None) -> ImageSet:
     """Draw ``spec.n`` test images and ``spec.holdout`` further ones with ``spec.seed``, at resolution x resolution.
 
     The source is put in a seeded order; the first n that can be read are the test images and those that follow are
     held out, so the test images depend on (source, seed, n) and not on ``holdout``, and come first where the source
     is small. Decoding, cropping and resizing: see ``image_to_tensor``.
 
+    Args:
+        classes: draw images of these classes only.
+
     Raises:
-        UserError: the source is absent, gated, out of reach, of an unknown kind, or no image of it can be read.
+        UserError: the source is absent, gated, out of reach, of an unknown kind, or no image of it can be read; one of
+            the classes has no image among those drawn.
     """
     spec = resolve(name, spec)
     where = f"data set {name!r} ({spec.source})"
     unreadable: list[str] = []
     opened = _open(where, spec)
     with closing(opened.candidates) as candidates:
-        ids, images = _collect(candidates, spec.n, opened.tries, resolution, unreadable)
+        seen: set[str | None] = set()
+        wanted = _of_classes(candidates, classes, seen)
+        ids, labels, images = _collect(wanted, spec.n, opened.tries, resolution, unreadable)
+        _must_not_be_empty(where, set(classes or ()) - set(labels), seen)
         if not ids:
             example = f", for example {unreadable[0]!r}" if unreadable else ""
             raise UserError(
                 f"{where}: none of the {len(unreadable)} images tried could be read{example}; check the source."
             )
-        _, heldout = _collect(candidates, spec.holdout, opened.tries, resolution, unreadable)
+        _, _, heldout = _collect(wanted, spec.holdout, opened.tries, resolution, unreadable)
     asked = {field: getattr(spec, field) for field in ("source", "config", "split", "column", "revision", "seed")}
     meaningful = KINDS[_kind(where, spec)][2] | {"source", "seed"}
     source = {field: value if field in meaningful else None for field, value in asked.items()} | opened.facts
-    return ImageSet(name, images, ids, heldout, spec.n, unreadable, _digest(images, heldout, ids), source)
+    return ImageSet(name, images, ids, labels, heldout, spec.n, unreadable, _digest(images, heldout, ids), source)
+
+
+def _of_classes(
+    candidates: Iterator[Candidate], classes: Sequence[str] | None, seen: set[str | None]
+) -> Iterator[Candidate]:
+    for candidate in candidates:
+        seen.add(candidate.label)
+        if classes is None or candidate.label in classes:
+            yield candidate
+
+
+def _must_not_be_empty(where: str, empty: set[str], seen: set[str | None]) -> None:
+    if empty:
+        found = ", ".join(repr(label) for label in sorted(label for label in seen if label is not None))
+        raise UserError(
+            f"{where}: no image drawn is of class {min(empty)!r}; "
+            f"{f'the classes there are {found}' if found else 'it has no classes'}."
+        )
 
 
 def _kind(where: str, spec: DatasetConfig) -> str:
@@ -107,19 +134,21 @@ def _open(where: str, spec: DatasetConfig) -> Opened:
 
 def _collect(
     candidates: Iterator[Candidate], wanted: int, tries: int | None, resolution: int, unreadable: list[str]
-) -> tuple[list[str], Tensor]:
+) -> tuple[list[str], list[str | None], Tensor]:
     """Read candidates until ``wanted`` are got, or ``tries`` for each were made; the unreadable are noted."""
     ids: list[str] = []
+    labels: list[str | None] = []
     images: list[Tensor] = []
     allowed = islice(candidates, None if tries is None else tries * wanted)
     while len(ids) < wanted and (candidate := next(allowed, None)) is not None:  # takes none too many from the stream
         try:
             images.append(image_to_tensor(candidate.read(), resolution))
             ids.append(candidate.id)
+            labels.append(candidate.label)
         except UnreadableImage:
             unreadable.append(candidate.id)
     none = torch.empty((0, 3, resolution, resolution), dtype=torch.uint8)
-    return ids, torch.stack(images) if images else none
+    return ids, labels, torch.stack(images) if images else none
 
 
 def _digest(images: Tensor, heldout: Tensor, ids: list[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from probe.config import DatasetConfig
 from probe.data.candidates import Candidate, Opened, UnreadableImage, seeded_order
-from probe.data.columns import image_column
+from probe.data.columns import image_column, label_column, label_of
 from probe.errors import UserError
 
 
@@ -32,8 +32,12 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
         ) from error
     column = image_column(where, table.features, spec.column)
     images = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    classes = label_column(table.features)
+    labels: list[str | None] = [None] * len(table)
+    if classes:
+        labels = [label_of(table.features[classes], value) for value in table[classes]]
     return Opened(
-        _candidates(images, column, spec.seed), {"column": column, "available": len(images), "sample": "exact"}
+        _candidates(images, column, labels, spec.seed), {"column": column, "available": len(images), "sample": "exact"}
     )
 
 
@@ -68,9 +72,9 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__).rstrip(". ")
 
 
-def _candidates(images: Any, column: str, seed: int) -> Generator[Candidate, None, None]:
+def _candidates(images: Any, column: str, labels: list[str | None], seed: int) -> Generator[Candidate, None, None]:
     for row in seeded_order(len(images), seed):
-        yield Candidate(str(row), partial(_read_row, images, column, row))
+        yield Candidate(str(row), partial(_read_row, images, column, row), labels[row])
 
 
 def _read_row(images: Any, column: str, row: int) -> bytes:

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from probe import LatentMap, load_autoencoder
 from probe.autoencoders.convolutional import ConvAutoencoder
@@ -30,6 +31,22 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     again = ConvAutoencoder.from_pretrained(tmp_path)
     x = torch.rand(3, 1, 32, 32)
     assert torch.equal(again(x), model(x))
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    ConvAutoencoder(1, 32, 4, 7).save_pretrained(tmp_path)
+    config, weights = tmp_path / "config.json", tmp_path / "diffusion_pytorch_model.safetensors"
+    config.write_text(config.read_text().replace('"latent_dim": 7', '"latent_dim": 8'))
+    with pytest.raises(UserError, match=r"weights do not load: .* shape"):
+        load_autoencoder(str(tmp_path))
+    config.write_text(config.read_text().replace('"latent_dim": 8', '"latent_dim": 7'))
+    tensors = load_file(weights)
+    tensors.pop("encoder.0.bias")
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(
+        UserError, match=r"incomplete, or of another architecture than config\.json's: encoder\.0\.bias"
+    ):
+        load_autoencoder(str(tmp_path))
 
 
 def test_what_does_not_fit_is_refused():

@@ -16,9 +16,9 @@ import pytest
 import torch
 import yaml
 
-from jobs.checked import read_tensors
 from jobs.run_directory import RunDirectory
 from jobs.stages import Stages
+from probe.checked import read_tensors
 from probe.dynamics import Outcome
 
 MAP = '''

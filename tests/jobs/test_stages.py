@@ -11,9 +11,9 @@ import torch
 import yaml
 from PIL import Image
 
-from jobs.checked import read_tensors
 from jobs.run_directory import RunDirectory
 from jobs.stages import Stages
+from probe.checked import read_tensors
 from probe.config import load_config, parse_config
 from probe.dynamics import iterate
 from probe.errors import UserError

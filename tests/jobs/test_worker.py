@@ -10,10 +10,10 @@ import pytest
 import torch
 import yaml
 
-from jobs.checked import read_tensors
 from jobs.run_directory import RunDirectory
 from jobs.stages import Stages
 from jobs.world import BEAT, SILENCE
+from probe.checked import read_tensors
 from probe.dynamics import gaussian_starts
 
 from .conftest import ATTRACTOR, CLEAN, SENTENCE_SECONDS, assert_same_run, free_port, shard_files, until

@@ -1,0 +1,57 @@
+"""Memorization (paper, Section 3): how close decoded attractors are to training images, and the levels without memory.
+
+| symbol | meaning | shape |
+|---|---|---|
+| D(z*) | decoded attractors | (n, c, h, w) |
+| x | training images | (m, c, h, w) |
+| mem(z*) | max over x of cos(D(z*), x) | (n,) |
+
+Images of one kind look alike: unseen test images, which nothing has memorised, reach 0.86 on MNIST, and pixels drawn at
+random 0.5. mem says something above these levels only.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from probe.metrics.nearest import nearest_cosine
+
+
+def memorization(decoded: Tensor, training: Tensor) -> Tensor:
+    """mem(z*) of decoded attractors: cosine similarity to the training image that is closest.
+
+    Not centred, as in the paper: of images in [0, 1] the common brightness alone makes it positive.
+
+    Args:
+        decoded: (n, ...), in the range of ``training``.
+        training: (m, ...), m >= 1, uint8 or floating point; the scale does not matter, the origin does.
+
+    Returns:
+        (n,) in [-1, 1], in [0, 1] for images that are not negative; 0 for an all-zero image.
+
+    Raises:
+        ValueError: there are no training images, or the sizes differ.
+    """
+    return nearest_cosine(decoded, training)
+
+
+def null_levels(training: Tensor, *, unseen: Tensor, untrained: Tensor, noise: Tensor) -> dict[str, Tensor]:
+    """mem of images that no training can have put there.
+
+    Args:
+        unseen: images of the same kind that were not trained on, for example the test set.
+        untrained: decoded attractors of the same network with its initial weights, from the same starts.
+        noise: for example ``noise_images``.
+
+    Returns:
+        A tensor (n,) for each of the three, by name.
+    """
+    shown = {"unseen": unseen, "untrained": untrained, "noise": noise}
+    return {name: memorization(images, training) for name, images in shown.items()}
+
+
+def noise_images(n: int, shape: Sequence[int], *, seed: int = 0) -> Tensor:
+    """Images (n, *shape) of independent pixels, uniform in [0, 1); image i is the same for every n > i."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.rand(tuple(shape), generator=generator) for _ in range(n)])

@@ -1,0 +1,69 @@
+"""FPR95 and AUROC: how well a score tells what is in distribution from what is out of it (paper, Sections 3, 4.2).
+
+Two conventions meet here, and both are stated once:
+
+- **Side.** ``higher`` says which set is expected to have the higher scores: ``out`` for distances (the paper's score,
+  the mean distance of a trajectory to the nearest training attractor), ``in`` for likelihoods and similarities.
+- **Positive.** In-distribution samples are the positives, as in the literature on OOD detection: the threshold keeps
+  95 % of them, and FPR95 is the share of the *out-of-distribution* samples that pass for in-distribution. (With OOD
+  as positives it would be another number. AUROC is the same for either.)
+"""
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Higher = Literal["in", "out"]
+
+
+def fpr95(inside: ArrayLike, outside: ArrayLike, *, higher: Higher, keep: float = 0.95) -> float:
+    """Share of the outside samples that a threshold lets pass which keeps at least ``keep`` of the inside samples.
+
+    The threshold is the strictest that does so, at an inside sample; a sample at the threshold passes. 0 is perfect
+    separation, ``keep`` what a score gives that tells nothing, 1 a score that is the wrong way round or ties them all.
+
+    Args:
+        inside: scores of in-distribution samples (n,), n >= 1.
+        outside: scores of out-of-distribution samples (m,), m >= 1.
+        higher: the set that is expected to have the higher scores.
+        keep: in (0, 1].
+
+    Raises:
+        ValueError: a set is empty or not one-dimensional, a score is NaN, or an argument is out of range.
+    """
+    if not 0 < keep <= 1:
+        raise ValueError(f"a share to keep lies in (0, 1], not {keep}")
+    inside, outside = _oriented(inside, outside, higher)
+    kept = math.ceil(keep * len(inside) - 1e-9)  # 0.95 n is a hair above an integer for some n
+    threshold = np.partition(inside, kept - 1)[kept - 1]
+    return float(np.mean(outside <= threshold))
+
+
+def auroc(inside: ArrayLike, outside: ArrayLike, *, higher: Higher) -> float:
+    """Probability that an outside sample lies on the expected side of an inside one, ties counting half.
+
+    1 is perfect separation, 1/2 a score that tells nothing, below that one that is the wrong way round.
+
+    Args, Raises: as for ``fpr95``.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    inside, outside = _oriented(inside, outside, higher)
+    is_outside = np.repeat([0, 1], [len(inside), len(outside)])
+    # scikit-learn refuses infinities; only the order counts.
+    _, rank = np.unique(np.concatenate([inside, outside]), return_inverse=True)
+    return float(roc_auc_score(is_outside, rank))
+
+
+def _oriented(inside: ArrayLike, outside: ArrayLike, higher: Higher) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both sets, checked, turned so that outside is expected to be higher."""
+    if higher not in ("in", "out"):
+        raise ValueError(f"higher is 'in' or 'out', not {higher!r}")
+    sign = 1.0 if higher == "out" else -1.0
+    sets = [sign * np.asarray(scores, dtype=np.float64) for scores in (inside, outside)]
+    for scores in sets:
+        if scores.ndim != 1 or not len(scores) or np.isnan(scores).any():
+            raise ValueError(f"scores have shape (n,), n >= 1, and none is NaN; got shape {scores.shape}")
+    return sets[0], sets[1]

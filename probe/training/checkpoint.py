@@ -1,0 +1,91 @@
+"""What a training leaves on disk: models in diffusers' save format, and the one state from which it goes on."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probe.autoencoders.convolutional import ConvAutoencoder
+from probe.checked import Damaged, read_tensors, write_tensors
+from probe.errors import UserError
+
+STATE = "training.safetensors"
+
+
+def model_folder(folder: Path, epoch: int) -> Path:
+    """Where the model after so many epochs is kept; ``load_autoencoder`` opens it."""
+    return folder / f"epoch-{epoch:04d}"
+
+
+def save_model(model: ConvAutoencoder, folder: Path) -> None:
+    """Write config.json and the safetensors; the folder appears whole or not at all."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        model.save_pretrained(temporary)
+        for file in temporary.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def save_state(
+    folder: Path, model: torch.nn.Module, optimiser: dict[str, Any], schedule: dict[str, Any], about: Mapping[str, Any]
+) -> None:
+    """Write the state after an epoch, over the one before.
+
+    Args:
+        optimiser, schedule: their state_dict.
+        about: facts (JSON) of the training; read again by ``load_state``.
+    """
+    tensors = {f"model.{name}": value.cpu() for name, value in model.state_dict().items()}
+    for row, values in optimiser["state"].items():
+        tensors |= {f"optimiser.{row}.{name}": value.cpu() for name, value in values.items()}
+    kept = {"param_groups": optimiser["param_groups"], "schedule": schedule}
+    write_tensors(folder / STATE, tensors, {**about, **kept})
+
+
+def load_state(
+    folder: Path, expected: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]] | None:
+    """The model's weights, the optimiser's state_dict and the facts; None where there is no state.
+
+    Args:
+        expected: facts that must be as they were, or this is another training.
+
+    Raises:
+        UserError: it is damaged, or of another architecture, other settings or other images; what differs is named.
+    """
+    try:
+        tensors, about = read_tensors(folder / STATE)
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        raise UserError(f"{folder / STATE} is damaged ({error}); remove it, and the training begins anew.") from None
+    for fact, here in expected.items():
+        _must_equal(folder, fact, about.get(fact), here)
+    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    rows: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            _, row, key = name.split(".")
+            rows.setdefault(int(row), {})[key] = value
+    return weights, {"state": rows, "param_groups": about["param_groups"]}, about
+
+
+def _must_equal(folder: Path, fact: str, there: Any, here: Any) -> None:
+    if there == here:
+        return
+    what = f"{fact} is {there!r} there and {here!r} now"
+    if isinstance(there, dict) and isinstance(here, dict):
+        keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+        what = f"{fact}: " + ", ".join(f"{key} is {there.get(key)!r} there and {here.get(key)!r} now" for key in keys)
+    raise UserError(f"{folder} holds the checkpoint of another training ({what}); choose another folder.")

@@ -1,0 +1,54 @@
+"""Images as the network takes them: grey ones with one channel, the side a multiple of 16."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from probe.autoencoders.convolutional import STRIDES
+from probe.errors import UserError
+
+MULTIPLE = 2**STRIDES
+
+
+def fitted(side: int, where: str) -> int:
+    """The side to which images of this side are padded: the next multiple of 16 (28 becomes 32).
+
+    Raises:
+        UserError: the images are too small for four strides of 2.
+    """
+    if side < MULTIPLE:
+        raise UserError(
+            f"{where}: images of side {side} are too small for four strides of 2, which need {MULTIPLE} at least; "
+            "draw them larger (side)."
+        )
+    return -(-side // MULTIPLE) * MULTIPLE
+
+
+def pad(images: Tensor, side: int) -> Tensor:
+    """Images (n, c, s, s) in a black frame (n, c, side, side), centred; of an odd difference more at the right, bottom.
+
+    The mapping back is ``crop``: errors and similarities are taken over the image's own pixels.
+    """
+    before, after = _frame(images.shape[-1], side)
+    return F.pad(images, (before, after, before, after))
+
+
+def crop(images: Tensor, side: int) -> Tensor:
+    """The central part (n, c, side, side) that ``pad`` was given."""
+    before, _ = _frame(side, images.shape[-1])
+    return images[..., before : before + side, before : before + side]
+
+
+def _frame(inner: int, outer: int) -> tuple[int, int]:
+    before = (outer - inner) // 2
+    return before, outer - inner - before
+
+
+def is_grey(images: Tensor) -> bool:
+    """Whether the three channels of uint8 images (n, 3, s, s) are equal everywhere, as those of grey pictures are."""
+    return bool((images[:, :1] == images).all())
+
+
+def as_input(images: Tensor, side: int, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 images (n, c, s, s) as float32 (n, c, side, side) in [0, 1], in a black frame."""
+    return pad(images.to(device), side).float() / 255

@@ -1,0 +1,201 @@
+"""The training loop (paper, Section 3): Adam, linear schedule, squared error, with Accelerate.
+
+Whatever is random in epoch e is a function of (seed, e) alone, so that the model, Adam's moments and the schedule are
+all that a checkpoint needs to hold: a training that was killed goes on to the same weights as an undisturbed one. On a
+CPU with the same number of threads that is to the bit; on a GPU, up to the order in which it adds up.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from probe.autoencoders.convolutional import STRIDES, ConvAutoencoder
+from probe.errors import UserError
+from probe.files import tensors_sha256
+from probe.training.checkpoint import load_state, model_folder, save_model, save_state
+from probe.training.config import TrainConfig
+from probe.training.images import as_input
+from probe.training.regularise import disturbed
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+OnEpoch = Callable[[int, int, float], None]
+SAVE_EVERY = 10.0
+"""Seconds between states on disk: short epochs would be spent on writing."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, on the CPU or GPU where it was trained.
+
+    Attributes:
+        model: after the last epoch.
+        losses: mean squared error per pixel over each epoch's inputs, one per epoch.
+        epochs: how many there were.
+        folder: the model after the last epoch, in diffusers' save format.
+    """
+
+    model: ConvAutoencoder
+    losses: list[float]
+    epochs: int
+    folder: Path
+
+
+def build(channels: int, side: int, k: int, config: TrainConfig, seed: int) -> ConvAutoencoder:
+    """The model before training; its weights are a function of the arguments alone.
+
+    Raises:
+        UserError: k is larger than the features before the bottleneck.
+    """
+    features = config.base_channels * 2 ** (STRIDES - 1) * (side // 2**STRIDES) ** 2
+    if k > features:
+        raise UserError(
+            f"k = {k} is more than the {features} features before the bottleneck at {side} px; lower k, or raise "
+            f"training.base_channels to {-(-k * config.base_channels // features)}."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_seed(seed, 0))
+        return ConvAutoencoder(channels, side, config.base_channels, k)
+
+
+def train(
+    images: Tensor,
+    *,
+    side: int,
+    k: int,
+    config: TrainConfig,
+    seed: int,
+    folder: Path,
+    cpu: bool = False,
+    on_epoch: OnEpoch | None = None,
+    save_every: float = SAVE_EVERY,
+) -> Trained:
+    """Train, or go on with what is in the folder.
+
+    Args:
+        images: uint8 (n, c, s, s), n >= 1.
+        side: to which they are padded, a multiple of 16; see ``fitted``.
+        k: the bottleneck.
+        folder: for ``epoch-NNNN/`` (models that are kept) and ``training.safetensors`` (the state to go on from).
+        cpu: train on the CPU even where there is a GPU.
+        on_epoch: called after each epoch with (epochs done, of how many, the epoch's loss).
+        save_every: seconds between states; after the last epoch there is always one.
+
+    Raises:
+        UserError: there are no images, k is too large, the loss is not finite, or the folder holds another training.
+    """
+    if not len(images):
+        raise UserError("there is no training image; give a data set with at least one.")
+    run = _Training(images, side=side, k=k, config=config, seed=seed, folder=folder, cpu=cpu)
+    saved = time.monotonic()
+    for epoch in range(run.done, run.epochs):
+        loss = run.epoch(epoch)
+        if not math.isfinite(loss):
+            raise UserError(f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate.")
+        kept = config.keeps(run.done, run.epochs)
+        if kept:
+            save_model(run.plain, model_folder(folder, run.done))
+        if kept or time.monotonic() - saved >= save_every:
+            run.save()
+            saved = time.monotonic()
+        if on_epoch:
+            on_epoch(run.done, run.epochs, loss)
+    return Trained(run.plain, run.losses, run.epochs, model_folder(folder, run.epochs))
+
+
+class _Training:
+    """The model, the optimiser and the schedule, and how far they are."""
+
+    def __init__(self, images: Tensor, *, side: int, k: int, config: TrainConfig, seed: int, folder: Path, cpu: bool):
+        from diffusers.optimization import get_linear_schedule_with_warmup
+
+        self.config, self.seed, self.side, self.folder = config, seed, side, folder
+        self.epochs = config.epochs_for(len(images))
+        self.losses: list[float] = []
+        self.plain = build(images.shape[1], side, k, config, seed)
+        self.about = {
+            "architecture": {"class": type(self.plain).__name__, **_architecture(self.plain)},
+            "training": {**config.model_dump(), "seed": seed, "epochs": self.epochs},
+            "images": tensors_sha256([("images", images)]),
+        }
+        optimiser = torch.optim.Adam(self.plain.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        steps = self.epochs * config.steps_per_epoch(len(images))
+        schedule = get_linear_schedule_with_warmup(optimiser, 0, steps)
+        self.accelerator = alone(cpu)
+        self.images = images.to(self.accelerator.device)
+        self.model, self.optimiser, self.schedule = self.accelerator.prepare(self.plain, optimiser, schedule)
+        self._resume()
+
+    @property
+    def done(self) -> int:
+        """Epochs."""
+        return len(self.losses)
+
+    def epoch(self, epoch: int) -> float:
+        """Go through the images once, in an order of this epoch's own; the mean loss."""
+        order = torch.from_numpy(np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.images)))
+        device = self.images.device
+        generator = torch.Generator(device).manual_seed(_seed(self.seed, 2, epoch))
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        self.model.train()
+        for rows in order.split(self.config.batch_size):
+            x = as_input(self.images[rows.to(device)], self.side, device)
+            noisy = disturbed(x, noise=self.config.noise, mask=self.config.mask, generator=generator)
+            loss = F.mse_loss(self.model(noisy), x)
+            self.optimiser.zero_grad()
+            self.accelerator.backward(loss)
+            self.optimiser.step()
+            self.schedule.step()
+            total += loss.detach().double() * len(rows)
+        self.model.eval()
+        self.losses.append(float(total) / len(self.images))
+        return self.losses[-1]
+
+    def save(self) -> None:
+        """The state on disk."""
+        about = {**self.about, "losses": self.losses}
+        save_state(self.folder, self.plain, self.optimiser.state_dict(), self.schedule.state_dict(), about)
+
+    def _resume(self) -> None:
+        found = load_state(self.folder, self.about)
+        if found is None:
+            return
+        weights, optimiser, about = found
+        self.plain.load_state_dict(weights)
+        self.optimiser.load_state_dict(optimiser)
+        self.schedule.load_state_dict(about["schedule"])
+        self.losses = about["losses"]
+        self.plain.eval()
+
+
+def alone(cpu: bool) -> "Accelerator":
+    """Accelerate for a rank that trains a model of its own.
+
+    Accelerate takes several ranks for the trainers of one model: it would average their gradients and let the schedule
+    make a step for each. Here they train different models, and do not even make the same number of steps. What it
+    knows of the world, it looks up in PartialState again and again.
+    """
+    from accelerate import Accelerator, PartialState
+    from accelerate.utils import DistributedType
+
+    state = PartialState(cpu=cpu)
+    state.distributed_type, state.num_processes = DistributedType.NO, 1
+    return Accelerator(cpu=cpu, mixed_precision="no")
+
+
+def _architecture(model: ConvAutoencoder) -> dict[str, Any]:
+    return {key: value for key, value in model.config.items() if not key.startswith("_")}
+
+
+def _seed(*numbers: int) -> int:
+    """A seed for torch that mixes numbers: neighbours give unrelated streams."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
