@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from jobs.directory import Directory
 from jobs.progress import Meter, progress
 from jobs.provenance import describe_process, now
 from jobs.run_directory import RunDirectory
@@ -128,18 +129,21 @@ class Job:
         }
 
     def _begin_session(self, model: Autoencoder, about: dict[str, Any]) -> None:
-        device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else str(model.device)
-        process = {
-            **describe_process(),
-            "world_size": self.world.size,
-            "ranks": self.world.ranks,
-            "started": now(),
-            "device": device,
-            "dtype": self.config.model.dtype,
-        }
-        sessions = [*self.run.manifest.get("sessions", []), process]
-        # The process that began the run stands at the top; all stand in `sessions`.
+        sessions = begin_session(self.run, self.world, model.device, self.config.model.dtype)
         self.run.update_manifest(schema_version=1, **sessions[0], model=about, sessions=sessions, data={})
+
+
+def begin_session(directory: Directory, world: World, device: torch.device, dtype: str) -> list[dict[str, Any]]:
+    """All processes that worked here, this one the last; the first of them stands at the top of the manifest."""
+    process = {
+        **describe_process(),
+        "world_size": world.size,
+        "ranks": world.ranks,
+        "started": now(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "dtype": dtype,
+    }
+    return [*directory.manifest.get("sessions", []), process]
 
 
 def _plain(value: Any) -> Any:

@@ -1,117 +1,50 @@
-"""The run directory: one run's configuration, manifest and results; every file whole or absent."""
+"""The run directory: one run's configuration, manifest and results."""
 
 import hashlib
 import json
-import logging
-import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import yaml
-
-from probe.checked import Damaged, check_table, read_tensors, write_table, write_tensors
-from probe.config import Config, load_config
+from jobs.directory import WORK, Directory, is_free
+from probe.config import Config, load_config, parse_config
 from probe.data import resolve
 from probe.errors import UserError
-from probe.files import write_atomically
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from torch import Tensor
-
-log = logging.getLogger("probe")
-
-WORK = "work"
-"""Intermediate results, removed once what is made of them is there."""
-RESULTS = ("attractors", "dictionary.safetensors", "reconstructions")
+__all__ = ["WORK", "RunDirectory", "is_free", "resolved"]
 
 
 @dataclass(frozen=True)
-class RunDirectory:
-    """A folder that holds one run.
+class RunDirectory(Directory[Config]):
+    """A folder that holds one run of ``probe run``."""
 
-    Attributes:
-        path: the folder.
-        config: the resolved configuration, as in ``config.yaml``.
-    """
+    NOUN = "run"
+    RESULTS = ("attractors", "dictionary.safetensors", "reconstructions")
 
-    path: Path
-    config: Config
+    @classmethod
+    def create(cls, path: Path, config: Config) -> "RunDirectory":
+        """As ``Directory.create``, with the presets of the data sets written out."""
+        return super().create(path, resolved(config))
 
-    @staticmethod
-    def create(path: Path, config: Config) -> "RunDirectory":
-        """Claim a new or empty folder, or go on with one that holds the same configuration.
+    @classmethod
+    def parse(cls, data: dict[str, Any]) -> Config:
+        """See ``parse_config``."""
+        return parse_config(data)
 
-        A folder in which another configuration was begun, but has no results, is taken as new: the command before
-        had a mistake in it.
+    @classmethod
+    def load_config(cls, file: Path) -> Config:
+        """See ``probe.config.load_config``."""
+        return load_config(file)
 
-        Raises:
-            UserError: the folder holds another run (what differs is named), or something else.
-        """
-        config = resolved(config)
-        file = path / "config.yaml"
-        if file.exists():
-            there = RunDirectory.open(path)
-            differences = _differences(there.config.model_dump(mode="json"), config.model_dump(mode="json"))
-            if not differences:
-                return there
-            if any((path / name).exists() for name in RESULTS):
-                raise UserError(
-                    f"{path} holds another run, which differs in {'; '.join(differences)}; choose another folder with "
-                    "--out, or remove this one."
-                )
-            (path / "manifest.json").unlink(missing_ok=True)
-            shutil.rmtree(path / WORK, ignore_errors=True)
-        elif path.exists() and not is_free(path):
-            raise UserError(f"{path} exists and is no run directory; choose another folder with --out.")
-        try:
-            write_atomically(file, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-        except OSError as error:
-            raise UserError(f"{path} cannot be written: {error.strerror}; choose another folder with --out.") from None
-        return RunDirectory(path, config)
-
-    @staticmethod
-    def open(path: Path) -> "RunDirectory":
-        """Open a run that was begun.
-
-        Raises:
-            UserError: there is no config.yaml in it.
-        """
-        if not (path / "config.yaml").is_file():
-            raise UserError(
-                f"{path} is no run directory: it has no config.yaml; `probe run CONFIG --out {path}` makes one."
-            )
-        return RunDirectory(path, load_config(path / "config.yaml"))
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """What is known of how the run was made; empty before the first stage."""
-        file = self.path / "manifest.json"
-        if not file.exists():
-            if (self.path / "attractors").exists():
-                raise UserError(f"{self.path} has results but no manifest.json to say what made them; begin anew.")
-            return {}
-        try:
-            return json.loads(file.read_text())
-        except ValueError:
-            raise UserError(f"{file} is damaged, so what made the results is unknown; begin anew.") from None
-
-    def update_manifest(self, **entries: Any) -> None:
-        """Set entries of the manifest; a mapping is merged into the mapping that is there."""
-        manifest = self.manifest
-        for key, value in entries.items():
-            there = manifest.get(key)
-            manifest[key] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
-        write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    @classmethod
+    def wants_cpu(cls, config: Config) -> bool:
+        """Whether ``model.device`` is cpu."""
+        return config.model.device == "cpu"
 
     @cached_property
     def fingerprint(self) -> str:
-        """What all results of the run have in common: configuration, weights, code; SHA-256, 16 digits of it.
-
-        To be asked for once the model is known to the manifest.
+        """Of configuration, weights and code. To be asked for once the model is known to the manifest.
 
         Raises:
             UserError: it is not, since no stage has run.
@@ -122,72 +55,8 @@ class RunDirectory:
         same = [self.config.model_dump(mode="json"), *(model[k] for k in ("weights_sha256", "code_sha256"))]
         return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
 
-    def save(self, name: str, tensors: "Mapping[str, Tensor]", **about: Any) -> str:
-        """Write a safetensors file of this run; its SHA-256."""
-        return write_tensors(self.path / name, tensors, {**self._whose(name), **about})
-
-    def load(self, name: str, *names: str) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-        """Read a safetensors file, whole and checked, or (unchecked) only the tensors named.
-
-        Raises:
-            UserError: it is missing or damaged.
-        """
-        try:
-            return read_tensors(self.path / name, names or None, self._whose(name))
-        except FileNotFoundError:
-            raise UserError(f"{self.path / name} is missing; run the stage before, or `probe run`, again.") from None
-        except Damaged as error:
-            raise UserError(f"{self.path / name} is damaged: {error}; run the command again.") from None
-
-    def save_table(self, name: str, rows: "pd.DataFrame", **about: Any) -> None:
-        """Write a parquet file of this run."""
-        write_table(self.path / name, rows, {**self._whose(name), **about})
-
-    def checked(self, name: str, **expected: Any) -> dict[str, Any] | None:
-        """What a result file says about itself; None where it is not there.
-
-        The file is read through. If it is damaged, or of another run, it is named in a warning and removed, so that
-        it will be made again.
-
-        Args:
-            expected: further entries that the file must have, such as the checksum of what it was made from.
-        """
-        file, expected = self.path / name, {**self._whose(name), **expected}
-        try:
-            return check_table(file, expected) if file.suffix == ".parquet" else read_tensors(file, None, expected)[1]
-        except FileNotFoundError:
-            return None
-        except Damaged as error:
-            log.warning(f"{file} is computed again: {error}")
-            file.unlink()
-            return None
-
-    def _whose(self, name: str) -> dict[str, Any]:
-        return {"run": self.fingerprint, "file": name}
-
 
 def resolved(config: Config) -> Config:
     """The configuration with the presets of its data sets written out."""
     named = {name: resolve(name, spec) for name, spec in config.datasets.items()}
     return config.model_copy(update={"datasets": named})
-
-
-def is_free(path: Path) -> bool:
-    """Whether a run may be begun here: the folder is absent, or empty but for hidden files."""
-    if not path.exists():
-        return True
-    return path.is_dir() and all(child.name.startswith(".") for child in path.iterdir())
-
-
-def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
-    """Keys whose values differ, as "key: a there, b now"."""
-    found: list[str] = []
-    for key in sorted({*there, *here}):
-        old, new = there.get(key), here.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{prefix}{key}.")
-        elif isinstance(old, dict) or isinstance(new, dict):
-            found.append(f"{prefix}{key}: only {'there' if isinstance(old, dict) else 'now'}")
-        elif old != new:
-            found.append(f"{prefix}{key}: {old!r} there, {new!r} now")
-    return found

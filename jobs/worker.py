@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -23,12 +23,15 @@ from probe.errors import Failure, UserError
 from probe.files import write_atomically
 
 if TYPE_CHECKING:
-    from jobs.run_directory import RunDirectory
+    from jobs.directory import Directory
     from jobs.stages import Stages
+    from jobs.study import Study
     from jobs.world import World
     from probe.config import Config
+    from probe.studies.config import StudyConfig
 
 T = TypeVar("T")
+D = TypeVar("D", bound="Directory")
 ERROR_FILE = "error.json"
 INTERRUPTED = 130
 log = logging.getLogger("probe")
@@ -50,31 +53,45 @@ def work(
         Stopped, Ended: status 75, or that of the rank that ended first.
     """
     with stop_on_signals():
-        from jobs.run_directory import RunDirectory, is_free
+        from jobs.run_directory import RunDirectory
         from jobs.stages import Stages
-        from jobs.world import World
 
-        settings = config or RunDirectory.open(path).config
-        world = World.gather(cpu=settings.model.device == "cpu", expected=world_size)
-        with to_stderr(world.rank), _ending_together(world, path):
-            if world.rank == 0 and not (path / "config.yaml").exists() and not is_free(path):
-                raise UserError(f"{path} exists and is no run directory; choose another folder with --out.")
-            with exclusive(path) if world.rank == 0 else nullcontext(), _keeping_errors(path, world):
-                run = _open(path, settings, world)
-                with to_file(path, world.rank):
-                    log.debug(f"begins: {world}, {' '.join(sys.argv)}")
-                    done = do(Stages(run, world))
-        return done, world
+        return _hold(path, lambda run, world: do(Stages(run, world)), RunDirectory, config, world_size)
 
 
-def _open(path: Path, config: "Config", world: "World") -> "RunDirectory":
-    """The run directory, made by rank 0; the others take the configuration as rank 0 knows it."""
-    from jobs.run_directory import RunDirectory
-    from probe.config import parse_config
+def work_on_study(path: Path, do: "Callable[[Study], T]", config: "StudyConfig | None" = None) -> "tuple[T, World]":
+    """The same for a study."""
+    with stop_on_signals():
+        from jobs.study import Study
+        from jobs.study_directory import StudyDirectory
 
-    made = RunDirectory.create(path, config) if world.rank == 0 else None
+        return _hold(path, lambda directory, world: do(Study(directory, world)), StudyDirectory, config, None)
+
+
+def _hold(
+    path: Path, do: "Callable[[D, World], T]", kind: type[D], config: Any, world_size: int | None
+) -> "tuple[T, World]":
+    from jobs.directory import is_free
+    from jobs.world import World
+
+    settings = config or kind.open(path).config
+    world = World.gather(cpu=kind.wants_cpu(settings), expected=world_size)
+    with to_stderr(world.rank), _ending_together(world, path):
+        if world.rank == 0 and not (path / "config.yaml").exists() and not is_free(path):
+            raise UserError(f"{path} exists and is no {kind.NOUN} directory; choose another folder with --out.")
+        with exclusive(path) if world.rank == 0 else nullcontext(), _keeping_errors(path, world):
+            directory = _open(path, settings, world, kind)
+            with to_file(path, world.rank):
+                log.debug(f"begins: {world}, {' '.join(sys.argv)}")
+                done = do(directory, world)
+    return done, world
+
+
+def _open(path: Path, config: Any, world: "World", kind: type[D]) -> D:
+    """The directory, made by rank 0; the others take the configuration as rank 0 knows it."""
+    made = kind.create(path, config) if world.rank == 0 else None
     settings = world.agree(made.config.model_dump(mode="json") if made else None)
-    return made or RunDirectory(path, parse_config(settings))
+    return made or kind(path, kind.parse(settings))
 
 
 @contextmanager

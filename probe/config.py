@@ -18,6 +18,7 @@ CONTROLS: tuple[Control, ...] = typing.get_args(Control)
 
 
 M = typing.TypeVar("M", bound=BaseModel)
+T = typing.TypeVar("T")
 
 
 class Strict(BaseModel):
@@ -174,10 +175,15 @@ class Config(Strict):
     @field_validator("datasets")
     @classmethod
     def _file_names(cls, value: dict[str, DatasetConfig]) -> dict[str, DatasetConfig]:
-        for name in value:
-            if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-                raise ValueError(f"data set name {name!r} becomes a file name: use letters, digits, '-', '_' and '.'")
-        return value
+        return file_names(value)
+
+
+def file_names(value: dict[str, T]) -> dict[str, T]:
+    """Data sets, whose names become file names; ValueError where one cannot."""
+    for name in value:
+        if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+            raise ValueError(f"data set name {name!r} becomes a file name: use letters, digits, '-', '_' and '.'")
+    return value
 
 
 def load_config(path: str | Path | None, overrides: typing.Iterable[str] = ()) -> Config:

@@ -6,7 +6,7 @@ import typer
 
 from jobs.worker import guarded
 from probe import __version__
-from probe.cli import bench, doctor, models, stages, status, submit
+from probe.cli import bench, doctor, models, stages, status, study, submit
 from probe.cli import field as field_command
 from probe.cli import run as run_command
 from probe.cli.train_embedded import train_embedded
@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Probe pretrained autoencoders through the attractors of f(z) = E(D(z)).",
 )
 app.command()(run_command.run)
+app.command()(study.study)
 app.command()(stages.images)
 app.command()(stages.attractors)
 app.command()(stages.dictionary)

@@ -35,8 +35,9 @@ class LatentMap:
 def in_type(f: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Iterator[None]:
     """Within, a latent map computes in this type (its weights lose nothing if that is the finer one); any other
     function is left alone."""
-    modules = f.autoencoder.modules if isinstance(f, LatentMap) else ()
     before = f.autoencoder.dtype if isinstance(f, LatentMap) else dtype
+    # diffusers warns of every change of type, also where nothing changes.
+    modules = f.autoencoder.modules if isinstance(f, LatentMap) and before != dtype else ()
     try:
         for module in modules:
             module.to(dtype)

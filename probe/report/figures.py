@@ -145,7 +145,7 @@ def examples(images: dict[str, NDArray[np.uint8]], subject: str, atoms: int) -> 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.0 * len(rows[0]) + 1.9, 1.0 * len(rows) + 0.4), layout="constrained")
         axes = figure.subplots()
-        size = _mosaic(axes, np.stack(rows))
+        size = mosaic(axes, np.stack(rows))
         ticks = [(row + 0.5) * size for row in range(len(rows))]
         axes.set_yticks(ticks, [names.get(key) or label(key, subject) for key in images])
         axes.set_title(f"reconstructed from {atoms} atoms", loc="left", fontsize=10)
@@ -161,7 +161,7 @@ def gallery(images: NDArray[np.uint8], atoms: Sequence[GalleryAtom], columns: in
         figure = Figure(figsize=(columns, 1.0 * rows + 0.2), layout="constrained")
         axes = figure.subplots()
         grid = np.concatenate([shown, blank]).reshape(rows, columns, *shown.shape[1:])
-        size = _mosaic(axes, grid)
+        size = mosaic(axes, grid)
         for i, atom in enumerate(atoms):
             row, column = divmod(i, columns)
             mark = "*" if atom.certificate == "attractor" else ""
@@ -174,7 +174,7 @@ def gallery(images: NDArray[np.uint8], atoms: Sequence[GalleryAtom], columns: in
     return figure
 
 
-def _mosaic(axes: Axes, grid: NDArray[np.uint8]) -> int:
+def mosaic(axes: Axes, grid: NDArray[np.uint8]) -> int:
     """Draw images (rows, columns, H, W, 3) side by side with white gaps; returns the pitch in pixels."""
     gap = max(1, grid.shape[2] // 16)
     padded = np.pad(grid, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)

@@ -47,6 +47,7 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
     subject = report_subject(report)
     return template.render(
         report=report,
+        style=style(),
         subject=subject,
         rows=five_percent_rows(report),
         shown=methods_shown(report),
@@ -62,7 +63,7 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
         colours=COLOURS,
         outcome_colours=OUTCOME_COLOURS,
         explanations=EXPLANATIONS,
-        figure=lambda name: _uri("image/svg+xml", files[f"{name}.svg"]),
+        figure=lambda name: uri("image/svg+xml", files[f"{name}.svg"]),
         gallery=[png(image[None]) for image in results.gallery],
         examples={
             name: {key: png(batch) for key, batch in data.examples.items()} for name, data in results.datasets.items()
@@ -83,10 +84,16 @@ def png(images: NDArray[np.uint8]) -> Markup:
         strip[:, left : left + width, 3] = 255
     buffer = io.BytesIO()
     Image.fromarray(strip).save(buffer, "png")
-    return _uri("image/png", buffer.getvalue())
+    return uri("image/png", buffer.getvalue())
 
 
-def _uri(kind: str, data: bytes) -> Markup:
+def style() -> Markup:
+    """The style sheet of all reports."""
+    return Markup(resources.files("probe.report").joinpath("style.css").read_text("utf-8"))
+
+
+def uri(kind: str, data: bytes) -> Markup:
+    """Data as an address of itself."""
     return Markup(f"data:{kind};base64,{base64.b64encode(data).decode()}")  # base64 holds no markup
 
 
@@ -100,14 +107,15 @@ def _provenance(report: Report) -> list[tuple[str, str]]:
         **{key.replace("_", " "): value for key, value in (model.model_extra or {}).items()},
         **{key.replace("_", " "): facts[key] for key in facts if key not in ("config", "data", "command")},
     }
-    return [(key, _flat(value)) for key, value in rows.items()]
+    return [(key, flat(value)) for key, value in rows.items()]
 
 
-def _flat(value: Any) -> str:
+def flat(value: Any) -> str:
+    """A value of the manifest as text."""
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_flat(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {flat(item)}" for key, item in value.items())
     if isinstance(value, list):
-        return ", ".join(map(_flat, value))
+        return ", ".join(map(flat, value))
     if value is None:
         return "unknown"
     return words.number(value) if isinstance(value, float) else str(value)

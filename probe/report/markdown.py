@@ -24,7 +24,7 @@ def markdown(report: Report, figures: Iterable[str]) -> str:
     names = set(figures)
     subject = report_subject(report)
     parts = [
-        f"# Probe of {_code(report.model.source)}",
+        f"# Probe of {code(report.model.source)}",
         " ".join(report.summary),
         f"Dictionary: {report.dictionary.label}.",
         _warnings(report.warnings),
@@ -36,29 +36,28 @@ def markdown(report: Report, figures: Iterable[str]) -> str:
     if report.datasets:
         parts += ["## At 5 % of the latent dimension", _five_percent(report, subject), NOTE + ".", report.verdict_rule]
     for name, data in report.datasets.items():
-        parts += [f"## Data set {_text(name)}", f"**{_text(data.verdict)}.**", _methods(data, subject)]
+        parts += [f"## Data set {text(name)}", f"**{text(data.verdict)}.**", _methods(data, subject)]
         parts += [_images(names, (f"{name}_latent_mse", f"{name}_pixel_mse", f"{name}_examples"))]
     parts += ["## Decoded end points", _images(names, ("gallery",)), "## Provenance", _provenance(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _warnings(warnings: Sequence[str]) -> str:
-    return "## Warnings\n\n" + "\n".join(f"- {_text(warning)}" for warning in warnings) if warnings else ""
+    return "## Warnings\n\n" + "\n".join(f"- {text(warning)}" for warning in warnings) if warnings else ""
 
 
 def _outcomes(report: Report) -> str:
     total = report.solver.n
     counts = report.solver.outcomes
     rows = [[o.label, str(counts[o.label]), percent(counts[o.label], total), o.sentence] for o in Outcome]
-    return _table(["outcome", "starts", "share", "meaning"], rows)
+    return table(["outcome", "starts", "share", "meaning"], rows)
 
 
 def _certificates(report: Report) -> str:
     rows = certificate_rows(report)
     if not rows:
         return ""
-    table = _table(CERTIFICATE_HEAD, rows)
-    return f"## Certificates of the largest basins\n\n{table}\n\n{CERTIFICATE_NOTE}"
+    return f"## Certificates of the largest basins\n\n{table(CERTIFICATE_HEAD, rows)}\n\n{CERTIFICATE_NOTE}"
 
 
 def _five_percent(report: Report, subject: str) -> str:
@@ -67,7 +66,7 @@ def _five_percent(report: Report, subject: str) -> str:
     for row in five_percent_rows(report):
         cells = [f"{cell.mean}{BEST if cell.best_control else ''} {cell.interval}".rstrip() for cell in row.cells]
         rows.append([row.dataset, str(row.n), str(row.atoms), *cells])
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _methods(data: DatasetReport, subject: str) -> str:
@@ -85,36 +84,37 @@ def _methods(data: DatasetReport, subject: str) -> str:
         for method, errors in level.methods.items()
     ]
     rows.append(["autoencoder alone", "-", "0", "-", number(data.autoencoder_floor.pixel_mse)])
-    return _table(["method", "atoms used", "latent MSE", "minus random orthogonal", "pixel MSE"], rows)
+    return table(["method", "atoms used", "latent MSE", "minus random orthogonal", "pixel MSE"], rows)
 
 
 def _provenance(report: Report) -> str:
     facts = report.provenance
     rows = [
-        ["command", _code(str(facts.get("command", "-")))],
-        ["model", f"{_code(report.model.class_)}, weights sha256 {_code(report.model.weights_sha256 or 'none')}"],
-        ["git revision", _code(str(facts.get("git_revision") or "unknown"))],
-        ["device, dtype", _code(f"{facts.get('device', '-')}, {facts.get('dtype', '-')}")],
-        ["started", _code(str(facts.get("started", "-")))],
+        ["command", code(str(facts.get("command", "-")))],
+        ["model", f"{code(report.model.class_)}, weights sha256 {code(report.model.weights_sha256 or 'none')}"],
+        ["git revision", code(str(facts.get("git_revision") or "unknown"))],
+        ["device, dtype", code(f"{facts.get('device', '-')}, {facts.get('dtype', '-')}")],
+        ["started", code(str(facts.get("started", "-")))],
     ]
-    return _table(["", ""], rows, escaped=True) + "\n\nAll of it, with the configuration: report.json, `provenance`."
+    return table(["", ""], rows, escaped=True) + "\n\nAll of it, with the configuration: report.json, `provenance`."
 
 
 def _images(present: set[str], names: Iterable[str]) -> str:
     return "\n".join(f"![{name}](figures/{name}.png)" for name in names if name in present)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, escaped: bool = False) -> str:
-    lines = [head, ["---"] * len(head), *([cell if escaped else _text(cell) for cell in row] for row in rows)]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, escaped: bool = False) -> str:
+    """A table; cells are user text unless they are ``escaped`` already."""
+    lines = [head, ["---"] * len(head), *([cell if escaped else text(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _text(text: str) -> str:
+def text(raw: str) -> str:
     """User text in which nothing is markup: neither HTML nor Markdown that a table or list would trip over."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return "".join(f"\\{c}" if c in "`*_[" else c for c in text)
+    line = " ".join(raw.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return "".join(f"\\{c}" if c in "`*_[" else c for c in line)
 
 
-def _code(text: str) -> str:
+def code(raw: str) -> str:
     """A code span on one line, in which only backticks and pipes could do harm."""
-    return "`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`"
+    return "`" + " ".join(raw.split()).replace("`", "'").replace("|", "\\|") + "`"

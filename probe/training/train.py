@@ -179,17 +179,16 @@ class _Training:
 def alone(cpu: bool) -> "Accelerator":
     """Accelerate for a rank that trains a model of its own.
 
-    Accelerate takes several ranks for the trainers of one model and would average their gradients; here they train
-    different ones, and do not even make the same number of steps.
+    Accelerate takes several ranks for the trainers of one model: it would average their gradients and let the schedule
+    make a step for each. Here they train different models, and do not even make the same number of steps. What it
+    knows of the world, it looks up in PartialState again and again.
     """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
+    from accelerate import Accelerator, PartialState
     from accelerate.utils import DistributedType
 
-    accelerator = Accelerator(cpu=cpu, mixed_precision="no")
-    state = AcceleratorState()
+    state = PartialState(cpu=cpu)
     state.distributed_type, state.num_processes = DistributedType.NO, 1
-    return accelerator
+    return Accelerator(cpu=cpu, mixed_precision="no")
 
 
 def _architecture(model: ConvAutoencoder) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""The directory of a study: configuration, manifest, one result file for each model."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jobs.directory import Directory
+from probe.studies.config import StudyConfig, load_study_config, parse_study_config
+
+
+@dataclass(frozen=True)
+class StudyDirectory(Directory[StudyConfig]):
+    """A folder that holds one study of ``probe study``."""
+
+    NOUN = "study"
+    RESULTS = ("cells", "models")
+
+    @classmethod
+    def parse(cls, data: dict[str, Any]) -> StudyConfig:
+        """See ``parse_study_config``."""
+        return parse_study_config(data)
+
+    @classmethod
+    def load_config(cls, file: Path) -> StudyConfig:
+        """See ``load_study_config``."""
+        return load_study_config(file)
+
+    @classmethod
+    def wants_cpu(cls, config: StudyConfig) -> bool:
+        """Whether ``device`` is cpu."""
+        return config.device == "cpu"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the configuration; a model's file says besides which images it was made from."""
+        same = json.dumps(self.config.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(same.encode()).hexdigest()[:16]

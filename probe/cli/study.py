@@ -1,0 +1,31 @@
+"""``probe study CONFIG``: train a grid of models, probe each, and report."""
+
+import json
+from pathlib import Path
+
+from probe.cli.options import ConfigFile, Json, Out, Overrides
+
+
+def study(config: ConfigFile, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+    """Train every model of the grid, find its attractors, measure memorization and generalization, write the report.
+
+    Prints mean and standard deviation over seeds, and the verdicts. The same command goes on after a stop.
+    """
+    from probe.studies.config import load_study_config
+
+    settings = load_study_config(config, overrides or ())
+
+    from jobs.worker import work_on_study
+
+    report, world = work_on_study(out or Path("runs") / config.stem, lambda stages: stages.all(), settings)
+    if world.rank:
+        return
+    if as_json:
+        print(json.dumps(report, indent=1))
+        return
+    from probe.cli.run import console
+    from probe.report.study import study_table
+
+    for name, table in study_table(report).items():
+        console().print(table)
+        print("\n".join(report["datasets"][name]["verdicts_in_words"]))

@@ -1,0 +1,126 @@
+"""Figures of a study, each a Figure of its own, in the style of ``probe.report.figures``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+from numpy.typing import NDArray
+
+from probe.report.figures import STYLE, mosaic
+from probe.report.study.read import Arrays
+from probe.report.study.schema import DatasetReport, Model
+
+LABELS = {"k": "bottleneck k", "size": "training images"}
+# Okabe and Ito's palette; marks tell the lines apart in grey print.
+LINES: dict[str, dict[str, tuple[str, str, str]]] = {
+    "memorization": {
+        "mem": ("attractors", "#D55E00", "o"),
+        "null_test": ("unseen test images", "#0072B2", "s"),
+        "null_reconstructed": ("reconstructed test images", "#56B4E9", "v"),
+        "null_mean": ("mean training image", "#009E73", "P"),
+        "null_noise": ("noise", "#4D4D4D", "^"),
+        "null_untrained": ("untrained network", "#CC79A7", "D"),
+    },
+    "mean squared error": {"test_error": ("test", "#0072B2", "s"), "train_error": ("train", "#009E73", "o")},
+    "distinct attractors": {
+        "distinct_euclidean": ("relative Euclid", "#D55E00", "o"),
+        "distinct_cosine": ("cosine", "#0072B2", "s"),
+    },
+    "rank at 90 % of the variance": {"rank": ("decoded attractors", "#D55E00", "o")},
+    "median steps": {"steps": ("all starts", "#4D4D4D", "o")},
+    "share": {
+        "share_converged": ("starts that converged", "#009E73", "o"),
+        "share_certified": ("attractors certified", "#D55E00", "s"),
+    },
+}
+LOGARITHMIC = ("mean squared error", "distinct attractors", "median steps")
+
+
+def sweep(name: str, axis: str, data: DatasetReport, variance: float) -> Figure:
+    """All measures against the axis: means over seeds, bars of one standard deviation."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(11, 6.6), layout="constrained")
+        for axes, (title, lines) in zip(figure.subplots(2, 3).flat, LINES.items(), strict=True):
+            for column, (label, colour, mark) in lines.items():
+                _line(axes, data, column, label, colour, mark)
+            _x_axis(axes, [point.value for point in data.points], LABELS[axis])
+            if title in LOGARITHMIC:
+                axes.set_yscale("log")
+            elif title == "share":
+                axes.set_ylim(-0.03, 1.03)
+            axes.set_title(title.replace("90", f"{100 * variance:g}"), loc="left", fontsize=11)
+            if len(lines) > 1:
+                axes.legend(fontsize=8)
+        figure.suptitle(name, x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+def _line(axes: Axes, data: DatasetReport, column: str, label: str, colour: str, mark: str) -> None:
+    points = [(p.value, p.columns[column]) for p in data.points if p.columns[column].mean is not None]
+    x, y = [value for value, _ in points], [spread.mean or 0.0 for _, spread in points]
+    bars = [spread.std or 0.0 for _, spread in points]
+    first = column == "mem"
+    axes.errorbar(
+        x, y, yerr=bars, label=label, color=colour, marker=mark, markersize=4.5, lw=2.2 if first else 1.4, capsize=2,
+        zorder=3 if first else 2,
+    )  # fmt: skip
+
+
+def _x_axis(axes: Axes, values: Sequence[int], label: str) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(values, [str(value) for value in values])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(label)
+
+
+def losses(axis: str, models: Sequence[Model]) -> Figure:
+    """Training loss against epoch, a line for each value of the axis, of the first seed."""
+    seed = models[0].seed
+    chosen = [model for model in models if model.seed == seed]
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(chosen)))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.4, 3.8), layout="constrained")
+        axes = figure.subplots()
+        for model, colour in zip(chosen, colours, strict=True):
+            epochs = range(1, len(model.loss) + 1)
+            axes.plot(epochs, model.loss, color=colour, lw=1.4, label=f"{axis} = {getattr(model, axis)}")
+        axes.set_yscale("log")
+        axes.set_xlabel("epoch")
+        axes.set_title(f"training loss, seed {seed}", loc="left", fontsize=11)
+        axes.legend(fontsize=8, ncol=2)
+    return figure
+
+
+def gallery(axis: str, models: Sequence[Model], arrays: Sequence[Arrays]) -> Figure | None:
+    """Decoded attractors of the first seed, largest basins first, a row for each value; None where none were kept."""
+    seed = models[0].seed
+    chosen = [(m, a["gallery"]) for m, a in zip(models, arrays, strict=True) if m.seed == seed and len(a["gallery"])]
+    if not chosen:
+        return None
+    columns = max(len(images) for _, images in chosen)
+    grid = np.stack([_row(images, columns) for _, images in chosen])
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(0.85 * columns + 1.4, 0.85 * len(chosen) + 0.5), layout="constrained")
+        axes = figure.subplots()
+        size = mosaic(axes, grid)
+        axes.set_yticks(
+            [(row + 0.5) * size for row in range(len(chosen))], [_label(axis, model) for model, _ in chosen]
+        )
+        axes.set_title(f"decoded attractors, largest basins first, seed {seed}", loc="left", fontsize=9)
+    return figure
+
+
+def _label(axis: str, model: Model) -> str:
+    return f"{axis} = {getattr(model, axis)}\n{model.distinct_euclidean} in all"
+
+
+def _row(images: NDArray[Any], columns: int) -> NDArray[np.uint8]:
+    """Pictures (n, c, s, s) as (columns, s, s, 3), white where there are fewer."""
+    colour = np.broadcast_to(images, (len(images), 3, *images.shape[2:])).transpose(0, 2, 3, 1)
+    blank = np.full((columns - len(images), *colour.shape[1:]), 255, np.uint8)
+    return np.concatenate([colour, blank])

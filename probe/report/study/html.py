@@ -1,0 +1,40 @@
+"""report.html of a study: one file, nothing to load, no script."""
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+
+import jinja2
+from markupsafe import Markup
+
+from probe.report.html import flat, style, uri
+from probe.report.study.markdown import figure_names
+from probe.report.study.schema import StudyReport
+from probe.report.study.tables import HEADS, NOTE, rows
+
+
+def html(report: StudyReport, files: Mapping[str, bytes]) -> str:
+    """The page.
+
+    Args:
+        files: figures by file name; the SVG are embedded.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files("probe.report.study").joinpath("study.html.j2").read_text("utf-8")
+    facts = {key: value for key, value in report.provenance.items() if key not in ("config", "command")}
+
+    def pictures(name: str) -> list[tuple[str, Markup]]:
+        return [(one, uri("image/svg+xml", files[f"{one}.svg"])) for one in figure_names(name) if f"{one}.svg" in files]
+
+    return environment.from_string(source).render(
+        report=report,
+        style=style(),
+        heads=[report.axis, *HEADS.values()],
+        rows=rows,
+        note=NOTE,
+        pictures=pictures,
+        provenance=[(key.replace("_", " "), flat(value)) for key, value in facts.items()],
+        config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
+    )

@@ -1,0 +1,47 @@
+"""report.md of a study."""
+
+from collections.abc import Iterable
+
+from probe.report.markdown import code, table, text
+from probe.report.study.schema import DatasetReport, StudyReport
+from probe.report.study.tables import HEADS, NOTE, rows
+
+
+def markdown(report: StudyReport, figures: Iterable[str]) -> str:
+    """The page; ``figures`` are names of PNG files in figures/."""
+    names = sorted(figures)
+    parts = [f"# Study: {report.study.replace('_', ' ')}"]
+    if report.warnings:
+        parts.append("## Warnings\n\n" + "\n".join(f"- {text(warning)}" for warning in report.warnings))
+    for name, data in report.datasets.items():
+        parts += [f"## Data set {text(name)}", _facts(data), _claims(data)]
+        parts.append(table([report.axis, *HEADS.values()], rows(data)))
+        parts.append("\n".join(f"![{one}](figures/{one}.png)" for one in names if one in figure_names(name)))
+    parts += ["## How to read it", NOTE, *report.rules.values()]
+    parts += ["## Provenance", _provenance(report)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def figure_names(dataset: str) -> tuple[str, str, str]:
+    """The figures of a data set."""
+    return dataset, f"{dataset}_attractors", f"{dataset}_loss"
+
+
+def _facts(data: DatasetReport) -> str:
+    sources = ", ".join(f"{part} {code(str(source))}" for part, source in data.source.items())
+    return f"{data.n_train} training and {data.n_test} test images of side {data.side} ({sources})."
+
+
+def _claims(data: DatasetReport) -> str:
+    return "\n".join(f"- {text(sentence)}" for sentence in data.verdicts_in_words)
+
+
+def _provenance(report: StudyReport) -> str:
+    facts = report.provenance
+    lines = [
+        ["command", code(str(facts.get("command") or "-"))],
+        ["git revision", code(str(facts.get("git_revision") or "unknown"))],
+        ["device", code(str(facts.get("device") or "-"))],
+        ["started", code(str(facts.get("started") or "-"))],
+    ]
+    return table(["", ""], lines, escaped=True) + "\n\nAll of it, with the configuration: report.json, `provenance`."
