@@ -7,6 +7,7 @@ import typer
 from jobs.worker import guarded
 from probe import __version__
 from probe.cli import bench, convert, doctor, models, stages, status, study, submit
+from probe.cli import field as field_command
 from probe.cli import run as run_command
 from probe.cli.train_embedded import train_embedded
 
@@ -30,6 +31,7 @@ app.command()(submit.cancel)
 app.command()(models.models)
 app.command()(convert.convert)
 app.command()(doctor.doctor)
+app.command()(field_command.field)
 app.add_typer(bench.app, name="bench")
 app.command("train-embedded")(train_embedded)
 

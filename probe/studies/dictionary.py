@@ -22,6 +22,7 @@ from probe.dynamics import (
 from probe.dynamics.certificate import NO, UNDECIDED, YES
 from probe.dynamics.iterate import Map
 from probe.dynamics.latent_map import in_type
+from probe.dynamics.prediction import predicted_steps
 from probe.errors import UserError
 
 UNKNOWN = -1
@@ -236,10 +237,7 @@ def _predicted_steps(points: Tensor, leader: Tensor, radius: Tensor, seeds: Seed
     rows = ((radius > 0) & (radius < 1)).nonzero().squeeze(1)
     if len(rows):
         z0 = gaussian_starts(seeds.seed, leader[rows].tolist(), points.shape[1:])
-        distance = (points[rows] - z0).double().flatten(1).norm(dim=1)
-        rho = radius[rows]
-        eps = solver.tolerance**0.5 / (1 - rho)
-        predicted[rows] = ((eps / distance).log() / rho.log()).clamp(min=0)
+        predicted[rows] = predicted_steps(z0, points[rows], radius[rows], solver.tolerance)
     return predicted
 
 

@@ -84,5 +84,5 @@ def test_what_is_no_autoencoder_is_refused(tmp_path):
     with pytest.raises(UserError, match="undefined"):
         load_autoencoder(str(tmp_path / "normed"))
     save(tmp_path / "whole").vit.save_pretrained(tmp_path / "encoder")
-    with pytest.raises(UserError, match="weights are incomplete, .*: decoder"):
+    with pytest.raises(UserError, match=r"weights are incomplete, .*: decoder"):
         load_autoencoder(str(tmp_path / "encoder"))

@@ -1,0 +1,111 @@
+"""``probe field MODEL``: the latent vector field as a picture and as numbers."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from probe.cli.options import Json, Overrides
+
+if TYPE_CHECKING:
+    from probe.autoencoders import Autoencoder
+    from probe.data import ImageSet
+
+PAPER = ("solver.tolerance=1e-6", "solver.max_steps=3000")
+"""The iteration of the paper's Section 3."""
+
+
+def field(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As model.source: a folder, hub id, python:...")],
+    data: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Images to encode: a preset, or parquet:PATH, folder:PATH, ...")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=3, help="How many of them.")] = 500,
+    side: Annotated[
+        int | None, typer.Option(min=1, help="Draw them at this side, and pad with black to the model's (28 of 32).")
+    ] = None,
+    extent: Annotated[
+        float | None, typer.Option(min=1e-6, help="Half the window's side; at least 8 by default.")
+    ] = None,
+    points: Annotated[int, typer.Option(min=5, max=1001, help="Grid points along an axis.")] = 61,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("runs/field"),
+    as_json: Json = False,
+) -> None:
+    """Draw f(z) - z: norm, streamlines, attractors, basins, data; on the principal plane where d > 2.
+
+    Writes field.png, field.svg and field.json.
+    """
+    from probe.config import parse_config, read_yaml
+
+    settings = read_yaml(None, [f"model.source={json.dumps(model)}", *PAPER, *(overrides or ())])
+    config = parse_config(settings)
+
+    from jobs.provenance import describe_process
+    from probe import LatentMap, load_autoencoder
+    from probe.files import write_atomically
+    from probe.report.field import field_figure
+    from probe.report.figures import render
+    from probe.studies.field import record, vector_field
+
+    loaded = load_autoencoder(config.model)
+    resolution = loaded.side if loaded.side and "resolution" not in settings else config.resolution
+    shape = loaded.latent_shape(resolution)
+    images = _images(data, n, side or resolution) if data else None
+    found = vector_field(
+        LatentMap(loaded, clamp=config.model.clamp),
+        shape,
+        seeds=config.seeds,
+        solver=config.solver,
+        dictionary=config.dictionary,
+        data=_encoded(loaded, images, resolution) if images else None,
+        extent=extent,
+        points=points,
+        device=loaded.device,
+        dtype=loaded.dtype,
+    )
+    content = {
+        "model": {"source": model, "class": loaded.class_name, "weights_sha256": loaded.weights_sha256()},
+        "solver": config.solver.model_dump(),
+        "images": images and {"source": images.source, "sha256": images.sha256, "n": len(images.ids)},
+        **record(found, images.labels if images else None),
+        **describe_process(),
+    }
+    figure = field_figure(content, f"{loaded.class_name}, {model}")
+    write_atomically(out / "field.png", render(figure, "png"))
+    write_atomically(out / "field.svg", render(figure, "svg"))
+    write_atomically(out / "field.json", json.dumps(content, allow_nan=False) + "\n")
+    print(json.dumps(content, allow_nan=False) if as_json else _summary(content, out))
+
+
+def _images(spec: str, n: int, side: int) -> "ImageSet":
+    from probe.config import DatasetConfig
+    from probe.data import load_images
+
+    source = {"source": spec} if ":" in spec else {}
+    return load_images(spec if not source else "data", DatasetConfig(**source, n=n, holdout=0), resolution=side)
+
+
+def _encoded(model: "Autoencoder", images: "ImageSet", resolution: int) -> Any:
+    from probe.studies.inputs import encode
+
+    return encode(model, images.images, resolution)
+
+
+def _summary(content: dict[str, Any], out: Path) -> str:
+    plane, points = content["plane"], content["fixed_points"]
+    certified = [point for point in points if point["certificate"] == "attractor"]
+    lines = [
+        f"{len(points)} distinct fixed points, {len(certified)} certified attractors, to which "
+        f"{100 * sum(point['grid_share'] for point in certified):.0f} % of the grid runs.",
+        f"{out}/field.png, field.svg, field.json",
+    ]
+    if plane["projection"]:
+        lines.insert(
+            1,
+            f"A projection of {content['d']} dimensions on the principal plane of the {plane['of']}, which holds "
+            f"{100 * plane['field_share']:.0f} % of the field's norm and {100 * plane['variance_share']:.0f} % of the "
+            "points' variance.",
+        )
+    return "\n".join(lines)

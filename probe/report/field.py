@@ -1,0 +1,135 @@
+"""The picture of a latent vector field, drawn from what field.json holds (see ``probe.studies.field.record``)."""
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from probe.report.figures import STYLE
+
+PALETTE = 20
+"""Colours that are told apart; further basins begin again at the first."""
+CLASSES = 10
+"""Classes of data that get a colour each; with more, all have one."""
+SMALLEST = 1e-3
+"""Of the largest norm: what is below is drawn as this, so that fixed points do not take all the colours."""
+CERTIFIED: dict[str, Any] = {"marker": "*", "color": "#D55E00", "markeredgecolor": "black", "markersize": 13}
+FIXED: dict[str, Any] = {"marker": "o", "color": "white", "markeredgecolor": "black", "markersize": 7}
+DATA = "#0072B2"
+
+
+def field_figure(field: dict[str, Any], title: str) -> Figure:
+    """The field (norm, streamlines, spectral norm 1, data) and, beside it, its basins; fixed points in both."""
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(12.4, 6.4), layout="constrained")
+        flow, basins = figure.subplots(1, 2, sharex=True, sharey=True)
+        _flow(figure, flow, field)
+        _basins(basins, field)
+        for axes in (flow, basins):
+            _fixed_points(axes, field)
+            side = field["side"]
+            axes.set(xlim=(side[0], side[-1]), ylim=(side[0], side[-1]), aspect="equal", xlabel=_name(field, 1))
+        flow.set_ylabel(_name(field, 2))
+        figure.legend(handles=_legend(field), loc="outside lower center", ncol=7, fontsize=9)
+        figure.suptitle(f"{title}\n{_about(field)}", x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def _name(field: dict[str, Any], axis: int) -> str:
+    return f"principal component {axis}" if field["plane"]["projection"] else f"z{axis}"
+
+
+def _about(field: dict[str, Any]) -> str:
+    plane = field["plane"]
+    if not plane["projection"]:
+        return "latent space of dimension 2: the field itself, nothing is projected"
+    return (
+        f"PROJECTION of {field['d']} dimensions on the principal plane of the {plane['of']} "
+        f"({_percent(plane['variance_share'])} of their variance): "
+        f"{_percent(plane['field_share'])} of the field's norm lies in it (mean over the grid)"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _flow(figure: Figure, axes: Axes, field: dict[str, Any]) -> None:
+    side, norm = field["side"], _numbers(field["norm"])
+    largest = np.nanmax(norm) if np.isfinite(norm).any() else 0.0
+    if largest > 0:
+        scale = LogNorm(vmin=SMALLEST * largest, vmax=largest)
+        pale = ListedColormap(matplotlib.colormaps["Blues"](np.linspace(0, 0.75, 256)))  # lines stay visible on it
+        shown = np.maximum(norm, SMALLEST * largest)
+        drawn = axes.pcolormesh(side, side, shown, norm=scale, cmap=pale, shading="gouraud", rasterized=True)
+        figure.colorbar(drawn, ax=axes, label="||f(z) - z||", shrink=0.8, extend="min")
+        axes.streamplot(
+            np.asarray(side), np.asarray(side), np.asarray(field["u"]), np.asarray(field["v"]), density=1.3,
+            color="#444444", linewidth=0.6, arrowsize=0.8,
+        )  # fmt: skip
+    size = np.ma.masked_invalid(_numbers(field["spectral_norm"]))
+    if size.count() and size.min() < 1 < size.max():
+        axes.contour(side, side, size, levels=[1.0], colors="black", linewidths=1.6, linestyles="--")
+    if field["data"]:
+        x, y = np.asarray(field["data"]["coordinates"]).T
+        axes.scatter(x, y, c=_data_colours(field), s=9, linewidths=0, alpha=0.85, zorder=3)
+    axes.set_title("field, and data" if field["data"] else "field", loc="left", fontsize=11)
+
+
+def _basins(axes: Axes, field: dict[str, Any]) -> None:
+    """The grid points in the colour of the fixed point that they run to, white where they reach none."""
+    basin, side = np.asarray(field["basin"]), field["side"]
+    colours = matplotlib.colormaps["tab20"](np.r_[0:PALETTE:2, 1:PALETTE:2])  # the dark ones, then the pale ones
+    shown = np.ma.masked_less(basin, 0) % PALETTE
+    axes.pcolormesh(
+        side, side, shown, cmap=ListedColormap(colours), vmin=-0.5, vmax=PALETTE - 0.5, alpha=0.7, shading="nearest",
+        rasterized=True,
+    )  # fmt: skip
+    count = len(np.unique(basin[basin >= 0]))
+    again = ", colours repeat" if count > PALETTE else ""
+    none = f"; {_percent(float((basin < 0).mean()))} of the grid reaches none (white)" if (basin < 0).any() else ""
+    axes.set_title(f"basins of {count} fixed point{'s' * (count != 1)}{again}{none}", loc="left", fontsize=11)
+
+
+def _fixed_points(axes: Axes, field: dict[str, Any]) -> None:
+    for point in reversed(field["fixed_points"]):
+        style = CERTIFIED if point["certificate"] == "attractor" else FIXED
+        axes.plot(*point["coordinates"], linestyle="none", zorder=4, **style)
+
+
+def _legend(field: dict[str, Any]) -> list[Line2D]:
+    certified = [point["certificate"] == "attractor" for point in field["fixed_points"]]
+    handles = [Line2D([], [], linestyle="none", label=f"certified attractor ({sum(certified)})", **CERTIFIED)]
+    if not all(certified):
+        label = f"fixed point without certificate ({len(certified) - sum(certified)})"
+        handles.append(Line2D([], [], linestyle="none", label=label, **FIXED))
+    known = any(value is not None for row in field["spectral_norm"] for value in row)
+    label = "spectral norm of J = 1" if known else "(J of this map is not to be had)"
+    handles.append(Line2D([], [], color="black", linestyle="--" if known else "none", label=label))
+    names = _classes(field)
+    for name, colour in names.items() if names else {"data": DATA}.items() if field["data"] else ():
+        handles.append(Line2D([], [], linestyle="none", marker="o", color=colour, label=name, markersize=5))
+    return handles
+
+
+def _classes(field: dict[str, Any]) -> dict[str, Any]:
+    """The colour of each class; empty where there are none, or too many."""
+    labels = (field["data"] or {}).get("labels") or []
+    names = sorted({label for label in labels if label is not None})
+    colours = matplotlib.colormaps["tab10"](np.arange(CLASSES))
+    return dict(zip(names, colours, strict=False)) if len(names) <= CLASSES else {}
+
+
+def _data_colours(field: dict[str, Any]) -> list[Any]:
+    names = _classes(field)
+    labels = field["data"]["labels"] or [None] * len(field["data"]["coordinates"])
+    return [names.get(label, DATA) for label in labels]
+
+
+def _numbers(rows: list[list[float | None]]) -> NDArray[np.float64]:
+    return np.array(rows, dtype=np.float64)  # None becomes NaN
