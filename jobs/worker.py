@@ -85,9 +85,10 @@ def share_study(path: Path, config: "StudyConfig") -> "dict[str, Any] | None":
 
         if not (path / "config.yaml").exists() and not is_free(path):
             raise UserError(f"{path} exists and is no study directory; choose another folder with --out.")
+        with _writable(path), exclusive(path, SHARED_PATIENCE):
+            study = Study(StudyDirectory.create(path, config))
         with _keeping_errors(path, World()):
             with exclusive(path, SHARED_PATIENCE):
-                study = Study(StudyDirectory.create(path, config))
                 study.begin()
                 study.images()
             with to_file(path, int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))):
@@ -110,9 +111,9 @@ def _hold(
     with to_stderr(world.rank), _ending_together(world, path):
         if world.rank == 0 and not (path / "config.yaml").exists() and not is_free(path):
             raise UserError(f"{path} exists and is no {kind.NOUN} directory; choose another folder with --out.")
-        with exclusive(path) if world.rank == 0 else nullcontext(), _keeping_errors(path, world):
+        with exclusive(path) if world.rank == 0 else nullcontext(), _writable(path):
             directory = _open(path, settings, world, kind)
-            with to_file(path, world.rank):
+            with to_file(path, world.rank), _keeping_errors(path, world):
                 log.debug(f"begins: {world}, {' '.join(sys.argv)}")
                 done = do(directory, world)
     return done, world
@@ -141,17 +142,25 @@ def _ending_together(world: "World", path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
-    """Leave what went wrong in the run directory, for `probe status`; a full disk becomes a sentence."""
+def _writable(path: Path) -> Iterator[None]:
+    """A full disk becomes a sentence."""
     try:
         yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise Failure(f"{path} cannot be written: {reason}; mend that, and the same command goes on.") from error
+
+
+@contextmanager
+def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
+    """Leave what went wrong with the work in its directory, for `probe status`."""
+    try:
+        with _writable(path):
+            yield
         if world.rank == 0:
             (path / ERROR_FILE).unlink(missing_ok=True)
-    except OSError as error:
-        sentence = f"{path} cannot be written: {error.strerror or error}; mend that, and the same command goes on."
-        _keep(path, world, Failure(sentence))
-        raise Failure(sentence) from error
-    except (Stopped, Ended):
+    except (Stopped, Ended) as error:
+        log.debug(f"ends: {error}")
         raise
     except BaseException as error:
         _keep(path, world, error)
@@ -160,7 +169,7 @@ def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
 
 def _keep(path: Path, world: "World", error: BaseException) -> None:
     status, sentence = status_and_sentence(error)
-    log.error(f"ends with status {status}: {sentence}")
+    log.debug(f"ends with status {status}: {sentence}")
     content = {"time": now(), "rank": world.rank, "status": status, "message": sentence}
     with suppress(OSError):
         write_atomically(path / ERROR_FILE, json.dumps(content))

@@ -4,7 +4,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from logging import CRITICAL
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import torch
 
@@ -75,9 +77,11 @@ def quiet() -> Iterator[None]:
     logs = [import_module(f"{name}.utils.logging") for name in names]
     levels = [log.get_verbosity() for log in logs]
     for log in logs:
-        log.set_verbosity_error()
+        log.set_verbosity(CRITICAL)
     try:
-        yield
+        with catch_warnings():
+            simplefilter("ignore")
+            yield
     finally:
         for log, level in zip(logs, levels, strict=True):
             log.set_verbosity(level)

@@ -78,9 +78,8 @@ def _without_weights(there: str, found: list[str], error: str) -> str:
 
 def _from_one_file(spec: ModelConfig, file: str, dtype: torch.dtype) -> Any:
     about = config_source(spec, file)
-    # Without a configuration diffusers guesses one from the names of the weights, of this class.
-    spec = located(spec, about) if about else spec
-    config = read_config(spec, about) if about else {"_class_name": "AutoencoderKL"}
+    spec = located(spec, about)
+    config = read_config(spec, about)
     return load_single_file(class_of(config, f"model {file}"), spec, file, about, dtype)
 
 

@@ -53,30 +53,36 @@ def on_this_machine(spec: ModelConfig, source: str) -> str:
     return str(fetched(hf_hub_download, spec, parts["repository"], parts["file"]))
 
 
-def config_source(spec: ModelConfig, file: str) -> str | None:
-    """Where the config.json of a file is: as said, or beside it; None where diffusers has to guess from the weights."""
+def config_source(spec: ModelConfig, file: str) -> str:
+    """Where the config.json of a file is: as said, or beside it.
+
+    Raises:
+        UserError: neither; diffusers would guess one from the names of the weights, and so their scaling.
+    """
     folder = Path(file).parent
-    return spec.config or (str(folder) if (folder / "config.json").is_file() else None)
+    if not spec.config and not (folder / "config.json").is_file():
+        raise UserError(
+            f"model {file}: there is no config.json beside it; set model.config to a folder or hub id that has one "
+            "(stabilityai/sd-vae-ft-mse for Stable Diffusion 1, for example)."
+        )
+    return spec.config or str(folder)
 
 
-def load_single_file(cls: Any, spec: ModelConfig, file: str, config: str | None, dtype: torch.dtype) -> Any:
+def load_single_file(cls: Any, spec: ModelConfig, file: str, config: str, dtype: torch.dtype) -> Any:
     """Load one file of weights into a class of diffusers.
 
     Raises:
-        UserError: the class cannot be loaded from one file, the weights do not fit or do not fill the model, or no
-            configuration is at hand.
+        UserError: the class cannot be loaded from one file, or the weights do not fit or do not fill the model.
     """
     if not hasattr(cls, "from_single_file"):
         raise UserError(f"model {file}: a {cls.__name__} cannot be loaded from one file; give the folder instead.")
-    options = {} if config is None else {"config": config, "subfolder": spec.subfolder}
     try:
         with quiet():
-            return cls.from_single_file(file, torch_dtype=dtype, **options)
+            return cls.from_single_file(file, torch_dtype=dtype, config=config, subfolder=spec.subfolder)
     except Exception as error:  # a dozen types, for files that do not fit each other
         if "meta tensor" in str(error):  # what is not in the file has no value
             raise UserError(
                 f"model {file}: the weights are incomplete: some tensors of the {cls.__name__} are missing."
             ) from None
-        hint = "" if config else " (set model.config to a folder or hub id with its config.json)"
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"model {file}: the weights do not load{hint}: {reason}") from error
+        raise UserError(f"model {file}: the weights do not load: {reason}") from error

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.diffusers_vae import quiet
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.files import source_sha256
@@ -37,8 +36,8 @@ def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch
     members = vars(model).values() if hasattr(model, "__dict__") else ()
     found = (model,) if isinstance(model, nn.Module) else tuple(m for m in members if isinstance(m, nn.Module))
     for module in found:
-        with quiet():
-            module.to(device, dtype).eval().requires_grad_(False)
+        nn.Module.to(module, device, dtype)  # diffusers' own warns of every change of type
+        module.eval().requires_grad_(False)
     low, high = _numbers(model, "image_range", (-1.0, 1.0), spec.source)
     (scale,) = _numbers(model, "scaling_factor", (1.0,), spec.source)
     (shift,) = _numbers(model, "shift_factor", (0.0,), spec.source)

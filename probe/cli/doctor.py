@@ -8,6 +8,14 @@ import typer
 
 from probe.cli.options import Json, Overrides
 
+LABELS = {
+    "resolution": "resolution (as set; default 32)",
+    "rows": "rows at once (solver.batch_size)",
+    "flops_per_step": "FLOPs a step of f, one start",
+    "weights_bytes": "memory of the weights, bytes",
+    "step_bytes": "memory a step of f, all rows, bytes (estimate)",
+}
+
 
 def doctor(
     model: Annotated[str, typer.Option("--model", metavar="SOURCE", help="As model.source.")] = "embedded:cifar-kl",
@@ -28,11 +36,14 @@ def doctor(
     shape = loaded.latent_shape(config.resolution)
     found = {
         "source": loaded.source,
+        "resolution": config.resolution,
         "class": loaded.class_name,
         "kind": loaded.kind,
         "input_shape": list(loaded.sample_shape(config.resolution)),
         "latent_shape": list(shape),
         "d": math.prod(shape),
+        "latents": loaded.latents,
+        "quantisation": loaded.quantisation,
         "parameters": loaded.parameters(),
         **cost(loaded, shape, config),
         "device": str(loaded.device),
@@ -43,4 +54,11 @@ def doctor(
         print(json.dumps(found, indent=1))
         return
     for key, value in found.items():
-        print(f"{key.replace('_', ' ')}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+        if value is not None:
+            print(f"{LABELS.get(key, key.replace('_', ' '))}: {_plain(value)}")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {text}" for name, text in value.items())
+    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)

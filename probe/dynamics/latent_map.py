@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from probe.autoencoders import Autoencoder
@@ -36,12 +36,11 @@ def in_type(f: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Iterator[None]
     """Within, a latent map computes in this type (its weights lose nothing if that is the finer one); any other
     function is left alone."""
     before = f.autoencoder.dtype if isinstance(f, LatentMap) else dtype
-    # diffusers warns of every change of type, also where nothing changes.
     modules = f.autoencoder.modules if isinstance(f, LatentMap) and before != dtype else ()
     try:
         for module in modules:
-            module.to(dtype)
+            nn.Module.to(module, dtype)  # diffusers' own warns of every change of type
         yield
     finally:
         for module in modules:
-            module.to(before)
+            nn.Module.to(module, before)

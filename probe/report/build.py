@@ -115,6 +115,7 @@ def _wandering(found: dict[str, NDArray[Any]], n: int) -> dict[str, Any]:
     return {
         "n": n,
         "examined": examined,
+        "without_derivative": int((~known).sum()),
         "exponent": float(exponent.mean()) if examined else None,
         "error": float(exponent.std(ddof=1) / examined**0.5) if examined > 1 else None,
         "sensitive": sensitive,

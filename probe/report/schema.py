@@ -143,6 +143,7 @@ class Wandering(Open):
 
     n: int = Field(description="starts at the step limit")
     examined: int = Field(description="of these, those with an exponent")
+    without_derivative: int = Field(description="looked at in vain: f has no derivative that differences confirm")
     exponent: float | None = Field(description="mean over starts; null without any")
     error: float | None = Field(description="standard error of that mean; null with fewer than two")
     sensitive: int = Field(

@@ -64,7 +64,8 @@ def _exponent(report: Report) -> str:
     """`` (Lyapunov exponent 0.02 +- 0.01 over 32 of them: 30 sensitive, 2 slow)``."""
     wandering = report.solver.wandering
     if wandering.exponent is None:
-        return ""
+        vain = "not examined, since f has no derivative there that finite differences confirm"
+        return f" ({vain})" if wandering.without_derivative else ""
     error = "" if wandering.error is None else f" +- {wandering.error:.2g}"
     return (
         f" (Lyapunov exponent {wandering.exponent:.2g}{error} over {wandering.examined} of them: "
@@ -99,12 +100,16 @@ def _field_warnings(report: Report) -> list[str]:
             f"ended elsewhere when iterated plainly: set solver.accelerate=false and solver.far_precision=float32."
         )
     if dictionary.largest_basin is not None and dictionary.largest_basin > TRIVIAL:
+        share = f"{100 * dictionary.largest_basin:.3g} % of the starts used"
         found.append(
-            f"The field is trivial: one basin holds {100 * dictionary.largest_basin:.3g} % of the starts used."
+            f"The field is trivial: one basin holds {share}."
+            if 2 * solver.outcomes["converged"] >= dictionary.starts_used
+            else f"{share} were left in one direction, and count as one end point, though most had not converged; by "
+            f"distance there are {dictionary.atoms_euclidean}."
         )
     steps = solver.steps.by_outcome.get("converged")
     if steps and steps.median is not None and steps.median <= HANDFUL:
-        found.append(f"The field is trivial: half of the starts that converged took {steps.median:g} steps or fewer.")
+        found.append(f"The field is trivial: half of the starts that converged took {_at_most(steps.median)}.")
     if dictionary.atoms == 0:
         found.append("The dictionary is empty: no start ended in an admitted outcome.")
     for recall, rule in ((dictionary.recall, "cosine"), (dictionary.recall_euclidean, "distance")):
@@ -119,6 +124,10 @@ def _field_warnings(report: Report) -> list[str]:
             f"and gave no atom to the dictionary."
         )
     return found
+
+
+def _at_most(steps: float) -> str:
+    return f"{steps:g} step{'s' * (steps != 1)} or fewer"
 
 
 def _data_warnings(report: Report) -> list[str]:

@@ -88,7 +88,8 @@ def _in_pixels(level: LevelReport) -> str:
     own, base = level.methods["attractors"], level.methods.get(BASELINE)
     if base is None or own.difference is None:
         return ""
-    numbers = f"({number(own.pixel_mse.mean)} against {number(base.pixel_mse.mean)})"
+    difference = f"{number(own.difference.pixel_mse.mean)} {interval(own.difference.pixel_mse)}".rstrip()
+    numbers = f"({number(own.pixel_mse.mean)} against {number(base.pixel_mse.mean)}; difference {difference})"
     match result(own.difference.pixel_mse):
         case "beats":
             return f"; in pixel MSE they beat that basis {numbers}"

@@ -36,6 +36,9 @@ def test_run_and_stages(config, tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["solver"]["n"] == 7
     assert "attractors: 7 starts" in done.stderr
+    other = probe("run", str(config), "--out", str(out))
+    assert (other.returncode, other.stderr.count("holds another run")) == (2, 1)
+    assert not (out / "error.json").exists()
     table = probe("report", str(out))
     assert "digits" in table.stdout
     assert sum(json.loads(probe("attractors", str(out), "--json").stdout).values()) == 7

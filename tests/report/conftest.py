@@ -34,6 +34,7 @@ class Run:
     noise_per_method: float = 0.0
     source: str = "bundled:photographs"
     outcome: list[int] = field(default_factory=lambda: [0] * 9 + [1, 2, 3])
+    exponent: float = 0.02
     basin: list[int] = field(default_factory=lambda: [4, 3, 2, 1, 1])
     certificate: list[int] = field(default_factory=lambda: [1, 1, 1, 0, -1])
     five_percent: int = 3
@@ -147,7 +148,7 @@ class Run:
         }
         wandering = {
             "index": np.flatnonzero(np.array(self.outcome) == 2),
-            "exponent": np.full(self.outcome.count(2), 0.02),
+            "exponent": np.full(self.outcome.count(2), self.exponent),
             "error": np.full(self.outcome.count(2), 0.005),
             "spectral_radius": np.full(self.outcome.count(2), 1.3),
             "radius_error": np.full(self.outcome.count(2), 0.01),

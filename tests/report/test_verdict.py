@@ -40,7 +40,7 @@ def test_beats_base_but_not_one_step(make_run: Make):
     assert sentence == (
         "end points beat the random orthogonal basis at 5 % of d (3 atoms): latent MSE 0.430 against 0.610, "
         "difference -0.180 [-0.180, -0.180], but not one step from noise (0.390; difference 0.0400 [0.0400, 0.0400]); "
-        "in pixel MSE they beat that basis (0.0430 against 0.0610)"
+        "in pixel MSE they beat that basis (0.0430 against 0.0610; difference -0.0180 [-0.0180, -0.0180])"
     )
 
 
@@ -130,6 +130,10 @@ def test_only_a_certified_dictionary_is_called_attractors(make_run: Make):
     [
         ({"certificate": [1, 0, 0, -1, -1]}, "Only 1 of 5 atoms are certified attractors"),
         ({"basin": [11], "certificate": [1]}, "The field is trivial: one basin holds 100 %"),
+        (
+            {"basin": [11], "certificate": [0], "outcome": [2] * 11 + [3]},
+            "100 % of the starts used were left in one direction, and count as one end point, though most had not",
+        ),
         ({"outcome": [0] * 8 + [3] * 4}, "4 of 12 starts (33.3 %) diverged"),
         ({"planned": 25}, "photos: 20 of 25 planned images were used."),
         ({"unreadable": ["a.png", "b.png"]}, "photos: 2 images could not be read (a.png, b.png)."),
@@ -147,3 +151,8 @@ def test_warning(make_run: Make, changes: dict, expected: str):
 
 def test_a_sound_run_has_no_warning(make_run: Make):
     assert build_report(make_run(outcome=[0] * 11))["warnings"] == []
+
+
+def test_starts_that_could_not_be_examined_are_not_passed_over(make_run: Make):
+    (sentence, *_) = build_report(make_run(exponent=float("nan")))["summary"]
+    assert "wandered until the limit of 500 steps (not examined, since f has no derivative there" in sentence
