@@ -51,7 +51,7 @@ def sweep(name: str, axis: str, data: DatasetReport, variance: float) -> Figure:
             _y_axis(axes, title)
             axes.set_title(title.replace("90", f"{100 * variance:g}"), loc="left", fontsize=11)
             if len(lines) > 1:
-                axes.legend(fontsize=8)
+                axes.legend(fontsize=7.5, frameon=True, framealpha=0.85, edgecolor="none")  # lines may pass behind it
         figure.suptitle(name, x=0.01, ha="left", fontsize=12)
     return figure
 
