@@ -7,6 +7,7 @@ import typer
 from jobs.worker import guarded
 from probe import __version__
 from probe.cli import bench, doctor, models, stages, status, study, submit
+from probe.cli import checkpoints as checkpoints_command
 from probe.cli import contraction as contraction_command
 from probe.cli import convergence as convergence_command
 from probe.cli import field as field_command
@@ -33,6 +34,7 @@ app.command()(submit.cancel)
 app.command()(models.models)
 app.command()(doctor.doctor)
 app.command()(field_command.field)
+app.command()(checkpoints_command.checkpoints)
 app.command()(contraction_command.contraction)
 app.command()(convergence_command.convergence)
 app.add_typer(bench.app, name="bench")

@@ -15,7 +15,7 @@ def convergence_figure(record: dict[str, Any], title: str) -> Figure:
         axes = figure.subplots()
         # Steps can be 0, which has no logarithm.
         x, y = ([max(steps, 0.5) for steps in record[key]] for key in ("predicted", "actual"))
-        low, high = min([*x, *y, 1.0]), max([*x, *y, 2.0])
+        low, high = 0.8 * min([*x, *y], default=1.0), 1.25 * max([*x, *y], default=10.0)
         axes.plot([low, high], [low, high], color="#222222", ls=":", lw=1.4, label="prediction is right")
         drawn = axes.scatter(x, y, c=record["radius"], s=14, linewidths=0, alpha=0.8, cmap="viridis", zorder=3)
         figure.colorbar(drawn, ax=axes, label="spectral radius at the attractor")
@@ -27,7 +27,7 @@ def convergence_figure(record: dict[str, Any], title: str) -> Figure:
 
 def sentence(record: dict[str, Any]) -> str:
     """What was found, in words."""
-    used = f"{record['used']} of {record['starts']} starts ended in {record['attractors']} certified attractors"
+    used = f"{record['used']} of {record['starts']} starts ended in certified attractors ({record['attractors']})"
     ratio = record["ratio"]
     if ratio is None:
         return f"{used}: there is nothing to compare."
@@ -43,7 +43,7 @@ def _claim(record: dict[str, Any]) -> str:
 
 
 def _about(record: dict[str, Any]) -> str:
-    return f"{record['used']} starts, {record['attractors']} attractors, correlation {_correlation(record)}"
+    return f"starts: {record['used']}, attractors: {record['attractors']}, correlation {_correlation(record)}"
 
 
 def _correlation(record: dict[str, Any]) -> str:
