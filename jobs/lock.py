@@ -50,6 +50,22 @@ def exclusive(path: Path, patience: float | None = None) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def if_free(path: Path) -> Iterator[bool]:
+    """Hold a folder, made if absent, where no other process does; whether it is held."""
+    path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def _owner(path: Path) -> str:
     try:
         owner = json.loads((path / OWNER).read_text())

@@ -8,6 +8,7 @@ from typing import Any
 
 from jobs.lock import OWNER
 from jobs.run_directory import WORK, RunDirectory
+from jobs.study_directory import StudyDirectory, is_study
 from probe.config import Config
 from probe.errors import Failure
 
@@ -56,16 +57,15 @@ class Status:
 
 
 def read_status(path: Path) -> Status:
-    """The status of a run.
+    """The status of a run, or of a study.
 
     Raises:
-        UserError: it is no run directory.
+        UserError: it is the directory of neither.
     """
     from jobs.slurm import scheduler
     from jobs.slurm.submit import OVER, submitted
 
-    run = RunDirectory.open(path)
-    stages = _stages(run)
+    stages = _stages_of_study(StudyDirectory.open(path)) if is_study(path) else _stages(RunDirectory.open(path))
     jobs: dict[str, str] = submitted(path).get("jobs", {})
     try:
         states, note = scheduler.states(jobs), "no squeue here"
@@ -97,6 +97,16 @@ def _stages(run: RunDirectory) -> list[StageStatus]:
 
     counts = dict(zip(SCRIPTED_STAGES, (_images, _attractors, _dictionary, _reconstruct, _report), strict=True))
     return [StageStatus(name, *count(run, run.config)) for name, count in counts.items()]
+
+
+def _stages_of_study(study: StudyDirectory) -> list[StageStatus]:
+    config = study.config
+    models = len(config.datasets) * len(config.k) * len(config.sizes or (None,)) * len(config.seeds)
+    return [
+        StageStatus("images", len(study.manifest.get("data", {})), len(config.datasets)),
+        StageStatus("models", len(list(study.path.glob("cells/*.safetensors"))), models),
+        StageStatus("report", int((study.path / "report" / "report.json").is_file()), 1),
+    ]
 
 
 def _tables(run: RunDirectory) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 
 from jobs.directory import WORK
 from jobs.job import begin_session
+from jobs.lock import if_free
 from jobs.progress import Meter, progress
 from jobs.provenance import now
 from jobs.study_directory import StudyDirectory
@@ -76,15 +77,24 @@ class Study:
         self.world.meet()
 
     def models(self) -> None:
-        """Train and measure every model whose result is missing; each goes to one rank, the next to whoever is free."""
+        """Train and measure every model whose result is missing; each goes to one rank, the next to whoever is free.
+
+        A model that a process outside of this world has in hand is left to it.
+        """
         grid = cells(self.config, self._data)
-        missing = [i for i, cell in enumerate(grid) if not self._is_there(cell)] if self.world.rank == 0 else None
-        todo = [grid[i] for i in self.world.agree(missing) or []]
+        names = self.world.agree([cell.name for cell in self.missing()] if self.world.rank == 0 else None)
+        todo = [cell for cell in grid if cell.name in set(names or ())]
         with self._progress("models", "models", len(grid), len(grid) - len(todo)) as meter:
             for cell in self.world.claims(todo):
-                self._train_and_measure(cell, meter)
+                with if_free(self.directory.path / WORK / "locks" / cell.name) as mine:
+                    if mine and not self._is_there(cell):
+                        self._train_and_measure(cell, meter)
                 meter.finish(1)
             self.world.meet()
+
+    def missing(self) -> list[Cell]:
+        """The models whose results are not there."""
+        return [cell for cell in cells(self.config, self._data) if not self._is_there(cell)]
 
     def report(self) -> dict[str, Any]:
         """Write report/ from the results; the report, on every rank.
@@ -98,9 +108,12 @@ class Study:
         from probe.report.study import write_study_report
 
         grid = cells(self.config, self._data)
-        missing = [cell.name for cell in grid if not self._is_there(cell)]
+        missing = self.missing()
         if missing:
-            raise UserError(f"{self.directory.path} misses {len(missing)} models, {missing[0]} first; run it again.")
+            raise UserError(
+                f"{self.directory.path} misses {len(missing)} models, {missing[0].name} first; run it again, or wait "
+                "for the process that has them in hand."
+            )
         if "finished" not in self.directory.manifest:
             self.directory.update_manifest(finished=now())
         content = write_study_report(self.directory.path, [cell_file(cell) for cell in grid])

@@ -6,6 +6,7 @@ goes on); 130 interrupted. Another rank's end is this rank's, with the same stat
 
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ T = TypeVar("T")
 D = TypeVar("D", bound="Directory")
 ERROR_FILE = "error.json"
 INTERRUPTED = 130
+SHARED_PATIENCE = 600.0
+"""Seconds that a process of a shared study waits for another to draw the images or write the report."""
 log = logging.getLogger("probe")
 
 
@@ -66,6 +69,34 @@ def work_on_study(path: Path, do: "Callable[[Study], T]", config: "StudyConfig |
         from jobs.study_directory import StudyDirectory
 
         return _hold(path, lambda directory, world: do(Study(directory, world)), StudyDirectory, config, None)
+
+
+def share_study(path: Path, config: "StudyConfig") -> "dict[str, Any] | None":
+    """Work on a study beside other processes that do the same and know nothing of each other (a Slurm array).
+
+    Returns:
+        The report, of the process that finds every model done; None for one that leaves models to others.
+    """
+    with stop_on_signals(), to_stderr():
+        from jobs.directory import is_free
+        from jobs.study import Study
+        from jobs.study_directory import StudyDirectory
+        from jobs.world import World
+
+        if not (path / "config.yaml").exists() and not is_free(path):
+            raise UserError(f"{path} exists and is no study directory; choose another folder with --out.")
+        with _keeping_errors(path, World()):
+            with exclusive(path, SHARED_PATIENCE):
+                study = Study(StudyDirectory.create(path, config))
+                study.begin()
+                study.images()
+            with to_file(path, int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))):
+                study.models()
+            with exclusive(path, SHARED_PATIENCE):
+                left = study.missing()
+                if left:
+                    log.info(f"models in other processes' hands: {len(left)}; the last of them writes the report")
+                return None if left else study.report()
 
 
 def _hold(

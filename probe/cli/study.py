@@ -2,11 +2,22 @@
 
 import json
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from probe.cli.options import ConfigFile, Json, Out, Overrides
 
 
-def study(config: ConfigFile, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+def study(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Be one of several processes that share the models, as a Slurm array does.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Train every model of the grid, find its attractors, measure memorization and generalization, write the report.
 
     Prints mean and standard deviation over seeds, and the verdicts. The same command goes on after a stop.
@@ -15,11 +26,19 @@ def study(config: ConfigFile, overrides: Overrides = None, out: Out = None, as_j
 
     settings = load_study_config(config, overrides or ())
 
-    from jobs.worker import work_on_study
+    from jobs.worker import share_study, work_on_study
 
-    report, world = work_on_study(out or Path("runs") / config.stem, lambda stages: stages.all(), settings)
-    if world.rank:
-        return
+    path = out or Path("runs") / config.stem
+    if shared:
+        report = share_study(path, settings)
+    else:
+        done, world = work_on_study(path, lambda stages: stages.all(), settings)
+        report = done if world.rank == 0 else None
+    if report is not None:
+        _show(report, as_json)
+
+
+def _show(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(report, indent=1))
         return

@@ -118,7 +118,7 @@ def measure(
             **{name: _mean(tensors[name]) for name in (*shown, "test_error")},
             "mem_certified": _mean(tensors["mem"][certificates == YES]),
             "train_error": _mean(_error(reconstruct(model, train[: config.solver.starts]), train)),
-            "rank": rank_at_variance(found.decoded, config.measure.variance),
+            "rank": rank_at_variance(found.decoded, config.measure.variance) if len(found.leader) else 0,
         },
         tensors=tensors,
     )

@@ -1,7 +1,8 @@
 """The training loop (paper, Section 3): Adam, linear schedule, squared error, with Accelerate.
 
 Whatever is random in epoch e is a function of (seed, e) alone, so that the model, Adam's moments and the schedule are
-all that a checkpoint needs to hold: a training that was killed goes on to the same weights as an undisturbed one.
+all that a checkpoint needs to hold: a training that was killed goes on to the same weights as an undisturbed one. On a
+CPU with the same number of threads that is to the bit; on a GPU, up to the order in which it adds up.
 """
 
 import math

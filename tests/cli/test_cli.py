@@ -45,6 +45,9 @@ def test_run_and_stages(config, tmp_path):
     ("arguments", "message"),
     [
         (["run", "absent.yaml"], "absent.yaml: No such file"),
+        (["study", "absent.yaml"], "absent.yaml: No such file"),
+        (["study", "CONFIG"], "is unknown"),
+        (["study", "CONFIG", "--sharde"], "No such option"),
         (["run", "CONFIG", "--set", "solver.max_stps=3"], "did you mean 'max_steps'"),
         (["run", "CONFIG", "--set", "solver.max_steps=soon"], "valid integer"),
         (["run", "CONFIG", "--set", "resolution=17"], "not divisible by 4"),

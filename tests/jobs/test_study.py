@@ -9,6 +9,8 @@ import pytest
 import torch
 import yaml
 
+from jobs.lock import if_free
+from jobs.status import read_status
 from jobs.study import Study
 from jobs.study_directory import StudyDirectory
 from probe import load_autoencoder
@@ -70,6 +72,22 @@ def test_a_study_from_images_to_report(whole):
         assert sorted(epoch.name for epoch in model.iterdir()) == ["epoch-0002", "epoch-0003"]
     model = load_autoencoder(str(whole / "models" / "digits-k0005-n000048-s1" / "epoch-0002"))
     assert model.latent_shape(16) == (5,)
+
+
+def test_the_status_of_a_study(whole, tmp_path):
+    status = read_status(whole)
+    assert (status.state, [(stage.name, stage.done, stage.planned) for stage in status.stages]) == (
+        "complete",
+        [("images", 1, 1), ("models", 4, 4), ("report", 1, 1)],
+    )
+    study = begin(tmp_path / "study")
+    assert read_status(study.directory.path).state == "new"
+    study.begin()
+    study.images()
+    begun = read_status(study.directory.path)
+    assert (begun.state, [stage.done for stage in begun.stages]) == ("stopped", [1, 0, 0])
+    with pytest.raises(UserError, match="is no run directory"):
+        read_status(tmp_path)
 
 
 class Killed(BaseException):
@@ -169,6 +187,35 @@ def test_ranks_share_the_models_and_train_each_alone(whole, config, tmp_path, st
     assert_same(results(out), results(whole))  # no gradient was averaged with another model's
     workers = {read_tensors(file)[1]["rank"] for file in (out / "cells").iterdir()}
     assert workers == {0, 1}
+
+
+@pytest.mark.slow
+def test_processes_that_know_nothing_of_each_other_share_a_study(whole, config, tmp_path, start):
+    out = tmp_path / "out"
+    both = [
+        start("study", config, "--out", out, "--shared", module="probe.cli.main", SLURM_ARRAY_TASK_ID=str(task))
+        for task in (0, 1)
+    ]
+    assert [one.wait() for one in both] == [[0], [0]], both[0].said() + both[1].said()
+    assert_same(results(out), results(whole))
+    assert sum("report.html" in one.said() for one in both) >= 1
+    assert json.loads((out / "report" / "report.json").read_text())["models"]
+    assert sum("memorization of the attractors falls" in one.said() for one in both) >= 1
+
+
+def test_a_model_in_another_processs_hands_is_left_to_it(tmp_path):
+    study = begin(tmp_path / "study")
+    study.begin()
+    study.images()
+    first = study.missing()[0]
+    with if_free(tmp_path / "study" / "work" / "locks" / first.name) as mine:
+        assert mine
+        study.models()
+        assert study.missing() == [first]
+        with pytest.raises(UserError, match=f"misses 1 models, {first.name} first"):
+            study.report()
+    study.models()
+    assert not study.missing()
 
 
 @pytest.mark.slow

@@ -38,21 +38,24 @@ TRAINED = autoencoder(encode, decode)
 UNTRAINED = autoencoder(lambda x: x.flatten(1)[:, :1] * 0 + 1, lambda z: 0 * decode(z) + 0.5)
 
 
-@pytest.fixture(scope="module")
-def found():
-    """30 training images of P and 10 of Q, of several brightnesses; 8 unseen images of both."""
-    grey = (5 + 6 * torch.arange(40)).view(-1, 1, 1, 1)
-    train = torch.where(torch.arange(40).view(-1, 1, 1, 1) % 4 > 0, P * grey, Q * grey).to(torch.uint8)
-    test = ((P + Q) * 102).expand(8, -1, -1, -1).to(torch.uint8)
-    settings = {
+CONFIG = StudyConfig.model_validate(
+    {
         "study": "bottleneck",
         "datasets": {"known": {"train": {"source": "bundled:digits", "n": 40}, "test": 8, "side": SIDE}},
         "k": [1],
         "solver": {"starts": 36, "certificates": 5},
         "measure": {"nulls": 400, "gallery": 3},
     }
-    config = StudyConfig.model_validate(settings)
-    return measure(TRAINED, UNTRAINED, train, test, config, seed=0), train
+)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """30 training images of P and 10 of Q, of several brightnesses; 8 unseen images of both."""
+    grey = (5 + 6 * torch.arange(40)).view(-1, 1, 1, 1)
+    train = torch.where(torch.arange(40).view(-1, 1, 1, 1) % 4 > 0, P * grey, Q * grey).to(torch.uint8)
+    test = ((P + Q) * 102).expand(8, -1, -1, -1).to(torch.uint8)
+    return measure(TRAINED, UNTRAINED, train, test, CONFIG, seed=0), train
 
 
 def test_attractors_are_counted_certified_and_ordered_by_basin(found):
@@ -102,17 +105,18 @@ def test_errors_and_rank(found):
     assert values["rank"] == 1  # two points lie on a line
 
 
+def test_a_model_whose_starts_all_diverge_has_no_attractors_and_no_mem(found):
+    away = autoencoder(lambda x: 1e5 * (1 + x.flatten(1)[:, :1]), lambda z: z.view(-1, 1, 1, 1) * (P + Q))
+    values = measure(away, UNTRAINED, found[1], found[1][:5], CONFIG, seed=0).values
+    assert values["outcomes"]["diverged"] == 36
+    assert (values["distinct_euclidean"], values["distinct_cosine"], values["examined"], values["rank"]) == (0, 0, 0, 0)
+    assert values["mem"] is values["mem_certified"] is values["steps_converged"] is None
+
+
 def test_noise_is_that_of_the_seed_and_nothing_else_changes_with_it(found):
     images = found[1]
-    settings = {
-        "study": "bottleneck",
-        "datasets": {"known": {"train": {"source": "bundled:digits", "n": 40}, "test": 8, "side": SIDE}},
-        "k": [1],
-        "measure": {"nulls": 10},
-    }
-    config = StudyConfig.model_validate(settings)
-    one, two = (measure(TRAINED, UNTRAINED, images, images[:5], config, seed=seed) for seed in (0, 1))
-    again = measure(TRAINED, UNTRAINED, images, images[:5], config, seed=0)
+    one, two = (measure(TRAINED, UNTRAINED, images, images[:5], CONFIG, seed=seed) for seed in (0, 1))
+    again = measure(TRAINED, UNTRAINED, images, images[:5], CONFIG, seed=0)
     assert not torch.equal(one.tensors["null_noise"], two.tensors["null_noise"])
     assert torch.equal(one.tensors["null_noise"], again.tensors["null_noise"])
     same = {key: value for key, value in one.values.items() if key != "null_noise"}

@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from probe.report.figures import STYLE, mosaic
@@ -37,7 +37,7 @@ LINES: dict[str, dict[str, tuple[str, str, str]]] = {
         "share_certified": ("attractors certified", "#D55E00", "s"),
     },
 }
-LOGARITHMIC = ("mean squared error", "distinct attractors", "median steps")
+LOGARITHMIC = ("distinct attractors", "median steps")
 
 
 def sweep(name: str, axis: str, data: DatasetReport, variance: float) -> Figure:
@@ -48,15 +48,26 @@ def sweep(name: str, axis: str, data: DatasetReport, variance: float) -> Figure:
             for column, (label, colour, mark) in lines.items():
                 _line(axes, data, column, label, colour, mark)
             _x_axis(axes, [point.value for point in data.points], LABELS[axis])
-            if title in LOGARITHMIC:
-                axes.set_yscale("log")
-            elif title == "share":
-                axes.set_ylim(-0.03, 1.03)
+            _y_axis(axes, title)
             axes.set_title(title.replace("90", f"{100 * variance:g}"), loc="left", fontsize=11)
             if len(lines) > 1:
                 axes.legend(fontsize=8)
         figure.suptitle(name, x=0.01, ha="left", fontsize=12)
     return figure
+
+
+def _y_axis(axes: Axes, title: str) -> None:
+    if title in LOGARITHMIC:
+        axes.set_yscale("log")
+        for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            formatter(LogFormatter(minor_thresholds=(2, 0.5)))  # 60 instead of 6 x 10^1
+    elif title == "share":
+        axes.set_ylim(-0.03, 1.03)
+    elif title == "mean squared error":
+        axes.set_ylim(bottom=0)
+    elif title.startswith("rank"):
+        axes.set_ylim(0, max(axes.get_ylim()[1], 1))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _line(axes: Axes, data: DatasetReport, column: str, label: str, colour: str, mark: str) -> None:
@@ -65,8 +76,8 @@ def _line(axes: Axes, data: DatasetReport, column: str, label: str, colour: str,
     bars = [spread.std or 0.0 for _, spread in points]
     first = column == "mem"
     axes.errorbar(
-        x, y, yerr=bars, label=label, color=colour, marker=mark, markersize=4.5, lw=2.2 if first else 1.4, capsize=2,
-        zorder=3 if first else 2,
+        x, y, yerr=bars, label=label, color=colour, ls="--" if mark == "s" else "-", marker=mark, markersize=4.5,
+        lw=2.2 if first else 1.4, capsize=2, zorder=3 if first else 2,
     )  # fmt: skip
 
 
@@ -89,7 +100,8 @@ def losses(axis: str, models: Sequence[Model]) -> Figure:
         for model, colour in zip(chosen, colours, strict=True):
             epochs = range(1, len(model.loss) + 1)
             axes.plot(epochs, model.loss, color=colour, lw=1.4, label=f"{axis} = {getattr(model, axis)}")
-        axes.set_yscale("log")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_title(f"training loss, seed {seed}", loc="left", fontsize=11)
         axes.legend(fontsize=8, ncol=2)
@@ -105,13 +117,13 @@ def gallery(axis: str, models: Sequence[Model], arrays: Sequence[Arrays]) -> Fig
     columns = max(len(images) for _, images in chosen)
     grid = np.stack([_row(images, columns) for _, images in chosen])
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(0.85 * columns + 1.4, 0.85 * len(chosen) + 0.5), layout="constrained")
+        figure = Figure(figsize=(max(0.85 * columns + 1.4, 3.2), 0.85 * len(chosen) + 0.5), layout="constrained")
         axes = figure.subplots()
         size = mosaic(axes, grid)
         axes.set_yticks(
             [(row + 0.5) * size for row in range(len(chosen))], [_label(axis, model) for model, _ in chosen]
         )
-        axes.set_title(f"decoded attractors, largest basins first, seed {seed}", loc="left", fontsize=9)
+        axes.set_title(f"decoded attractors, seed {seed}", loc="left", fontsize=9)
     return figure
 
 
