@@ -56,7 +56,7 @@ def _about(field: dict[str, Any]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.3g} %"
 
 
 def _flow(figure: Figure, axes: Axes, field: dict[str, Any]) -> None:
@@ -73,12 +73,23 @@ def _flow(figure: Figure, axes: Axes, field: dict[str, Any]) -> None:
             color="#444444", linewidth=0.6, arrowsize=0.8,
         )  # fmt: skip
     size = np.ma.masked_invalid(_numbers(field["spectral_norm"]))
-    if size.count() and size.min() < 1 < size.max():
+    if _crosses(size):
         axes.contour(side, side, size, levels=[1.0], colors="black", linewidths=1.6, linestyles="--")
     if field["data"]:
         x, y = np.asarray(field["data"]["coordinates"]).T
         axes.scatter(x, y, c=_data_colours(field), s=9, linewidths=0, alpha=0.85, zorder=3)
     axes.set_title("field, and data" if field["data"] else "field", loc="left", fontsize=11)
+
+
+def _crosses(size: "np.ma.MaskedArray[Any, Any]") -> bool:
+    return bool(size.count()) and bool(size.min() < 1 < size.max())
+
+
+def _side(size: "np.ma.MaskedArray[Any, Any]") -> str:
+    """On which side of 1 spectral norms lie that do not cross it."""
+    if not size.count():
+        return "is not to be had"
+    return "< 1" if size.max() <= 1 else "> 1"
 
 
 def _basins(axes: Axes, field: dict[str, Any]) -> None:
@@ -108,9 +119,9 @@ def _legend(field: dict[str, Any]) -> list[Line2D]:
     if not all(certified):
         label = f"fixed point without certificate ({len(certified) - sum(certified)})"
         handles.append(Line2D([], [], linestyle="none", label=label, **FIXED))
-    known = any(value is not None for row in field["spectral_norm"] for value in row)
-    label = "spectral norm of J = 1" if known else "(J of this map is not to be had)"
-    handles.append(Line2D([], [], color="black", linestyle="--" if known else "none", label=label))
+    size = np.ma.masked_invalid(_numbers(field["spectral_norm"]))
+    label = "spectral norm of J = 1" if _crosses(size) else f"spectral norm of J {_side(size)} in the window"
+    handles.append(Line2D([], [], color="black", linestyle="--" if _crosses(size) else "none", label=label))
     names = _classes(field)
     for name, colour in names.items() if names else {"data": DATA}.items() if field["data"] else ():
         handles.append(Line2D([], [], linestyle="none", marker="o", color=colour, label=name, markersize=5))

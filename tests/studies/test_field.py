@@ -74,7 +74,7 @@ def test_a_projection_says_what_it_leaves_out():
     content = record(field, [str(i % 3) for i in range(50)])
     assert content["plane"]["projection"]
     assert "PROJECTION of 3 dimensions" in field_figure(content, "title").get_suptitle()
-    assert {text.get_text() for text in field_figure(content, "title").legends[0].get_texts()} >= {"0", "1", "2"}
+    assert legend(content) >= {"0", "1", "2"}
 
 
 def test_one_attractor_leaves_the_first_steps_to_span_the_plane():
@@ -108,7 +108,16 @@ def test_record_has_no_number_that_json_lacks():
     assert content["fixed_points"][0]["spectral_radius"] is None
     assert all(math.isfinite(value) for row in content["norm"] for value in row)
     assert content["data"] is None
-    field_figure(content, "without derivative")
+    assert "spectral norm of J is not to be had in the window" in legend(content)
+
+
+def legend(content):
+    return {text.get_text() for text in field_figure(content, "title").legends[0].get_texts()}
+
+
+def test_the_legend_says_where_the_spectral_norm_lies():
+    assert "spectral norm of J = 1" in legend(record(drawn_field(wells, 2, extent=1.0)))
+    assert "spectral norm of J < 1 in the window" in legend(record(drawn_field(lambda z: 0.5 * z, 2, points=5)))
 
 
 def test_one_dimension_has_no_plane():
