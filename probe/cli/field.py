@@ -22,7 +22,7 @@ def field(
         int | None, typer.Option(min=1, help="Draw them at this side, and pad with black to the model's (28 of 32).")
     ] = None,
     extent: Annotated[
-        float | None, typer.Option(min=1e-6, help="Half the window's side; at least 8 by default.")
+        float | None, typer.Option(min=1e-6, help="Half the window's side; by default 8, or about what there is.")
     ] = None,
     points: Annotated[int, typer.Option(min=5, max=1001, help="Grid points along an axis.")] = 61,
     overrides: Overrides = None,
