@@ -269,6 +269,8 @@ def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
         near = difflib.get_close_matches(path[-1], valid, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(sorted(valid))}."
         return f"config key {'.'.join(path)!r} is unknown: {hint}{more}"
+    if first["type"] == "missing":
+        return f"config key {'.'.join(path)!r} is missing: set it in the file or with --set.{more}"
     message = first["msg"].removeprefix("Value error, ")
     return f"config key {'.'.join(path)!r}: {message} (got {first['input']!r}).{more}"
 

@@ -43,7 +43,7 @@ LOGARITHMIC = ("distinct attractors", "median steps")
 def sweep(name: str, axis: str, data: DatasetReport, variance: float) -> Figure:
     """All measures against the axis: means over seeds, bars of one standard deviation."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 6.6), layout="constrained")
+        figure = Figure(figsize=(11, 7.4), layout="constrained")
         for axes, (title, lines) in zip(figure.subplots(2, 3).flat, LINES.items(), strict=True):
             for column, (label, colour, mark) in lines.items():
                 _line(axes, data, column, label, colour, mark)
@@ -51,7 +51,7 @@ def sweep(name: str, axis: str, data: DatasetReport, variance: float) -> Figure:
             _y_axis(axes, title)
             axes.set_title(title.replace("90", f"{100 * variance:g}"), loc="left", fontsize=11)
             if len(lines) > 1:
-                axes.legend(fontsize=8)
+                axes.legend(fontsize=8, ncol=2, loc="upper left", bbox_to_anchor=(-0.05, -0.17))  # below: hides no line
         figure.suptitle(name, x=0.01, ha="left", fontsize=12)
     return figure
 
