@@ -4,22 +4,20 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 
 from probe.autoencoders import load_autoencoder
 from probe.autoencoders.adapter import why_undefined
 from probe.autoencoders.diffusers_vae import autoencoder_classes
+from probe.autoencoders.untrained import NEEDS, RESOLUTION, small_configurations
 from probe.config import ModelConfig
 from probe.dynamics import LatentMap
 from probe.errors import UserError
 
-NEEDS = {"AutoencoderRAE": "transformers"}
 STEPS = 5
 """Applications of f whose results must be finite."""
 
@@ -41,7 +39,7 @@ class Compatibility:
 
 def compatibility() -> Iterator[Compatibility]:
     """Every autoencoder class of the installed diffusers, and ours, in order of names."""
-    small = yaml.safe_load((files("probe") / "autoencoders" / "small.yaml").read_text())
+    small = small_configurations()
     for name, cls in sorted(autoencoder_classes().items()):
         reason = why_undefined(cls)
         if reason:
@@ -55,7 +53,9 @@ def compatibility() -> Iterator[Compatibility]:
                 yield _tried(cls, Path(folder), **small[name])
 
 
-def _tried(cls: Any, folder: Path, config: dict[str, Any], resolution: int = 32, **lengths: int) -> Compatibility:
+def _tried(
+    cls: Any, folder: Path, config: dict[str, Any], resolution: int = RESOLUTION, **lengths: int
+) -> Compatibility:
     """Save one of random weights, load it as a user would, apply f a few times."""
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
         warnings.simplefilter("ignore")  # of sizes that no one would train

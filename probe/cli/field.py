@@ -2,15 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from probe.cli.options import Json, Overrides
-
-if TYPE_CHECKING:
-    from probe.autoencoders import Autoencoder
-    from probe.data import ImageSet
 
 PAPER = ("solver.tolerance=1e-6", "solver.max_steps=3000")
 """The iteration of the paper's Section 3."""
@@ -26,7 +22,7 @@ def field(
         int | None, typer.Option(min=1, help="Draw them at this side, and pad with black to the model's (28 of 32).")
     ] = None,
     extent: Annotated[
-        float | None, typer.Option(min=1e-6, help="Half the window's side; at least 8 by default.")
+        float | None, typer.Option(min=1e-6, help="Half the window's side; by default 8, or about what there is.")
     ] = None,
     points: Annotated[int, typer.Option(min=5, max=1001, help="Grid points along an axis.")] = 61,
     overrides: Overrides = None,
@@ -48,18 +44,19 @@ def field(
     from probe.report.field import field_figure
     from probe.report.figures import render
     from probe.studies.field import record, vector_field
+    from probe.studies.inputs import drawn, encode
 
     loaded = load_autoencoder(config.model)
     resolution = loaded.side if loaded.side and "resolution" not in settings else config.resolution
     shape = loaded.latent_shape(resolution)
-    images = _images(data, n, side or resolution) if data else None
+    images = drawn(loaded, data, n, side or resolution) if data else None
     found = vector_field(
         LatentMap(loaded, clamp=config.model.clamp),
         shape,
         seeds=config.seeds,
         solver=config.solver,
         dictionary=config.dictionary,
-        data=_encoded(loaded, images, resolution) if images else None,
+        data=encode(loaded, images.images, resolution) if images else None,
         extent=extent,
         points=points,
         device=loaded.device,
@@ -77,20 +74,6 @@ def field(
     write_atomically(out / "field.svg", render(figure, "svg"))
     write_atomically(out / "field.json", json.dumps(content, allow_nan=False) + "\n")
     print(json.dumps(content, allow_nan=False) if as_json else _summary(content, out))
-
-
-def _images(spec: str, n: int, side: int) -> "ImageSet":
-    from probe.config import DatasetConfig
-    from probe.data import load_images
-
-    source = {"source": spec} if ":" in spec else {}
-    return load_images(spec if not source else "data", DatasetConfig(**source, n=n, holdout=0), resolution=side)
-
-
-def _encoded(model: "Autoencoder", images: "ImageSet", resolution: int) -> Any:
-    from probe.studies.inputs import encode
-
-    return encode(model, images.images, resolution)
 
 
 def _summary(content: dict[str, Any], out: Path) -> str:

@@ -7,6 +7,9 @@ import typer
 from jobs.worker import guarded
 from probe import __version__
 from probe.cli import bench, convert, doctor, models, stages, status, study, submit
+from probe.cli import checkpoints as checkpoints_command
+from probe.cli import contraction as contraction_command
+from probe.cli import convergence as convergence_command
 from probe.cli import field as field_command
 from probe.cli import run as run_command
 from probe.cli.train_embedded import train_embedded
@@ -32,6 +35,9 @@ app.command()(models.models)
 app.command()(convert.convert)
 app.command()(doctor.doctor)
 app.command()(field_command.field)
+app.command()(checkpoints_command.checkpoints)
+app.command()(contraction_command.contraction)
+app.command()(convergence_command.convergence)
 app.add_typer(bench.app, name="bench")
 app.command("train-embedded")(train_embedded)
 

@@ -36,19 +36,21 @@ def memorization(decoded: Tensor, training: Tensor) -> Tensor:
     return nearest_cosine(decoded, training)
 
 
-def null_levels(training: Tensor, *, unseen: Tensor, untrained: Tensor, noise: Tensor) -> dict[str, Tensor]:
+def null_levels(
+    training: Tensor, *, unseen: Tensor, noise: Tensor, untrained: Tensor | None = None
+) -> dict[str, Tensor]:
     """mem of images that no training can have put there.
 
     Args:
         unseen: images of the same kind that were not trained on, for example the test set.
-        untrained: decoded attractors of the same network with its initial weights, from the same starts.
         noise: for example ``noise_images``.
+        untrained: decoded attractors of the same network with its initial weights, from the same starts.
 
     Returns:
-        A tensor (n,) for each of the three, by name.
+        A tensor (n,) for each that was given, by name.
     """
-    shown = {"unseen": unseen, "untrained": untrained, "noise": noise}
-    return {name: memorization(images, training) for name, images in shown.items()}
+    shown = {"unseen": unseen, "noise": noise, "untrained": untrained}
+    return {name: memorization(images, training) for name, images in shown.items() if images is not None}
 
 
 def noise_images(n: int, shape: Sequence[int], *, seed: int = 0) -> Tensor:

@@ -10,12 +10,17 @@ Two conventions meet here, and both are stated once:
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from probe.metrics.interval import Interval
 
 Higher = Literal["in", "out"]
+RESAMPLES = 1000
 
 
 def fpr95(inside: ArrayLike, outside: ArrayLike, *, higher: Higher, keep: float = 0.95) -> float:
@@ -48,13 +53,37 @@ def auroc(inside: ArrayLike, outside: ArrayLike, *, higher: Higher) -> float:
 
     Args, Raises: as for ``fpr95``.
     """
-    from sklearn.metrics import roc_auc_score
-
     inside, outside = _oriented(inside, outside, higher)
-    is_outside = np.repeat([0, 1], [len(inside), len(outside)])
-    # scikit-learn refuses infinities; only the order counts.
-    _, rank = np.unique(np.concatenate([inside, outside]), return_inverse=True)
-    return float(roc_auc_score(is_outside, rank))
+    n, m = len(inside), len(outside)
+    # Mann and Whitney's U: what scikit-learn's curve gives (a test holds it), and much faster in a bootstrap.
+    above = rankdata(np.concatenate([inside, outside]))[n:].sum() - m * (m + 1) / 2
+    return float(above / (n * m))
+
+
+def separation_interval(
+    metric: Callable[..., float],
+    inside: ArrayLike,
+    outside: ArrayLike,
+    *,
+    higher: Higher,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """``fpr95`` or ``auroc`` with its 95 % percentile bootstrap interval; both sets are drawn again, each by itself.
+
+    No interval where a set has one sample only.
+    """
+    inside, outside = _oriented(inside, outside, higher)
+    value = metric(inside, outside, higher="out")
+    if min(len(inside), len(outside)) < 2:
+        return Interval(value, None, None)
+    rng = np.random.default_rng(seed)
+    found = [
+        metric(rng.choice(inside, len(inside)), rng.choice(outside, len(outside)), higher="out")
+        for _ in range(resamples)
+    ]
+    low, high = np.percentile(found, [2.5, 97.5])
+    return Interval(value, float(low), float(high))
 
 
 def _oriented(inside: ArrayLike, outside: ArrayLike, higher: Higher) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -32,8 +32,8 @@ def field_figure(field: dict[str, Any], title: str) -> Figure:
         _basins(basins, field)
         for axes in (flow, basins):
             _fixed_points(axes, field)
-            side = field["side"]
-            axes.set(xlim=(side[0], side[-1]), ylim=(side[0], side[-1]), aspect="equal", xlabel=_name(field, 1))
+            x, y = field["sides"]
+            axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal", xlabel=_name(field, 1))
         flow.set_ylabel(_name(field, 2))
         figure.legend(handles=_legend(field), loc="outside lower center", ncol=7, fontsize=9)
         figure.suptitle(f"{title}\n{_about(field)}", x=0.01, ha="left", fontsize=11)
@@ -56,38 +56,47 @@ def _about(field: dict[str, Any]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.3g} %"
 
 
 def _flow(figure: Figure, axes: Axes, field: dict[str, Any]) -> None:
-    side, norm = field["side"], _numbers(field["norm"])
+    (x, y), norm = np.asarray(field["sides"]), _numbers(field["norm"])
     largest = np.nanmax(norm) if np.isfinite(norm).any() else 0.0
     if largest > 0:
         scale = LogNorm(vmin=SMALLEST * largest, vmax=largest)
         pale = ListedColormap(matplotlib.colormaps["Blues"](np.linspace(0, 0.75, 256)))  # lines stay visible on it
         shown = np.maximum(norm, SMALLEST * largest)
-        drawn = axes.pcolormesh(side, side, shown, norm=scale, cmap=pale, shading="gouraud", rasterized=True)
+        drawn = axes.pcolormesh(x, y, shown, norm=scale, cmap=pale, shading="gouraud", rasterized=True)
         figure.colorbar(drawn, ax=axes, label="||f(z) - z||", shrink=0.8, extend="min")
-        axes.streamplot(
-            np.asarray(side), np.asarray(side), np.asarray(field["u"]), np.asarray(field["v"]), density=1.3,
-            color="#444444", linewidth=0.6, arrowsize=0.8,
-        )  # fmt: skip
+        u, v = np.asarray(field["u"]), np.asarray(field["v"])
+        axes.streamplot(x, y, u, v, density=1.3, color="#444444", linewidth=0.6, arrowsize=0.8)
     size = np.ma.masked_invalid(_numbers(field["spectral_norm"]))
-    if size.count() and size.min() < 1 < size.max():
-        axes.contour(side, side, size, levels=[1.0], colors="black", linewidths=1.6, linestyles="--")
+    if _crosses(size):
+        axes.contour(x, y, size, levels=[1.0], colors="black", linewidths=1.6, linestyles="--")
     if field["data"]:
-        x, y = np.asarray(field["data"]["coordinates"]).T
-        axes.scatter(x, y, c=_data_colours(field), s=9, linewidths=0, alpha=0.85, zorder=3)
+        place = np.asarray(field["data"]["coordinates"])
+        axes.scatter(place[:, 0], place[:, 1], c=_data_colours(field), s=9, linewidths=0, alpha=0.85, zorder=3)
     axes.set_title("field, and data" if field["data"] else "field", loc="left", fontsize=11)
+
+
+def _crosses(size: "np.ma.MaskedArray[Any, Any]") -> bool:
+    return bool(size.count()) and bool(size.min() < 1 < size.max())
+
+
+def _side(size: "np.ma.MaskedArray[Any, Any]") -> str:
+    """On which side of 1 spectral norms lie that do not cross it."""
+    if not size.count():
+        return "is not to be had"
+    return "< 1" if size.max() <= 1 else "> 1"
 
 
 def _basins(axes: Axes, field: dict[str, Any]) -> None:
     """The grid points in the colour of the fixed point that they run to, white where they reach none."""
-    basin, side = np.asarray(field["basin"]), field["side"]
+    basin, (x, y) = np.asarray(field["basin"]), np.asarray(field["sides"])
     colours = matplotlib.colormaps["tab20"](np.r_[0:PALETTE:2, 1:PALETTE:2])  # the dark ones, then the pale ones
     shown = np.ma.masked_less(basin, 0) % PALETTE
     axes.pcolormesh(
-        side, side, shown, cmap=ListedColormap(colours), vmin=-0.5, vmax=PALETTE - 0.5, alpha=0.7, shading="nearest",
+        x, y, shown, cmap=ListedColormap(colours), vmin=-0.5, vmax=PALETTE - 0.5, alpha=0.7, shading="nearest",
         rasterized=True,
     )  # fmt: skip
     count = len(np.unique(basin[basin >= 0]))
@@ -108,9 +117,9 @@ def _legend(field: dict[str, Any]) -> list[Line2D]:
     if not all(certified):
         label = f"fixed point without certificate ({len(certified) - sum(certified)})"
         handles.append(Line2D([], [], linestyle="none", label=label, **FIXED))
-    known = any(value is not None for row in field["spectral_norm"] for value in row)
-    label = "spectral norm of J = 1" if known else "(J of this map is not to be had)"
-    handles.append(Line2D([], [], color="black", linestyle="--" if known else "none", label=label))
+    size = np.ma.masked_invalid(_numbers(field["spectral_norm"]))
+    label = "spectral norm of J = 1" if _crosses(size) else f"spectral norm of J {_side(size)} in the window"
+    handles.append(Line2D([], [], color="black", linestyle="--" if _crosses(size) else "none", label=label))
     names = _classes(field)
     for name, colour in names.items() if names else {"data": DATA}.items() if field["data"] else ():
         handles.append(Line2D([], [], linestyle="none", marker="o", color=colour, label=name, markersize=5))

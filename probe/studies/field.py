@@ -19,6 +19,7 @@ from probe.studies.fixed_points import distinct, end_points, fixed_points
 
 PAPER_EXTENT = 8.0
 """Of the paper's pictures for k = 2: z in [-8, 8]^2."""
+MARGIN = 1.3
 CERTIFICATES = {YES: "attractor", NO: "not an attractor", UNDECIDED: "undecided"}
 
 
@@ -31,7 +32,7 @@ class VectorField:
         of: what spans it: ``latent space`` (d = 2, nothing is projected), ``data``, distinct ``end points``, or ``first
             steps`` f(z0), where there are too few of those.
         variance: share of the variance of those that lies in the plane.
-        side: the p coordinates of an axis.
+        sides: the p coordinates along each axis (2, p).
         along: the field's part in the plane (p, p, 2). norm: of the whole field (p, p).
         spectral_norm: of J_f (p, p); NaN where J_f is not to be had.
         basin: the fixed point that a grid point runs to (p, p), a row of ``points``; -1 for none.
@@ -44,7 +45,7 @@ class VectorField:
     plane: Plane
     of: str
     variance: float
-    side: Tensor
+    sides: Tensor
     along: Tensor
     norm: Tensor
     spectral_norm: Tensor
@@ -81,8 +82,8 @@ def vector_field(
         seeds: Gaussian starts, where there is no data.
         dictionary: fixed points nearer than its ``euclidean`` are one; cosine would merge those on one ray.
         data: latents (n, *latent_shape), which are then the starts, and span the plane where d > 2.
-        extent: half the side of the window, centred on the plane's origin; by default the paper's 8 for d = 2, and as
-            far as the end points and the data reach (their 99th percentile), where that is further or d > 2.
+        extent: half the side of a window about the plane's origin; by default the paper's 8 for d = 2, if 98 % of the
+            end points and data lie in it; else a window about these.
         points: of the grid along an axis.
 
     Raises:
@@ -96,8 +97,9 @@ def vector_field(
     ends = end_points(f, starts.to(device, dtype), how)
     plane, of, variance = _plane(d, ends, data, dictionary.euclidean, solver.tolerance)
     shown = [ends.end[ends.outcome != Outcome.DIVERGED]] + ([] if data is None else [data.cpu()])
-    side = torch.linspace(-1, 1, points, dtype=torch.float64) * (extent or _reach(plane, torch.cat(shown), d))
-    v, u = torch.meshgrid(side, side, indexing="ij")
+    centre, half = _window(plane.coordinates(torch.cat(shown).flatten(1)), d, extent)
+    sides = centre[:, None] + torch.linspace(-half, half, points, dtype=torch.float64)
+    u, v = torch.meshgrid(*sides, indexing="xy")
     z = plane.points(torch.stack([u, v], 2).view(-1, 2)).view(-1, *latent_shape).to(device, dtype)
     parts = z.split(how.batch_size)
     along, norm = (torch.cat(values) for values in zip(*(field_at(f, part, plane) for part in parts), strict=True))
@@ -108,7 +110,7 @@ def vector_field(
         plane=plane,
         of=of,
         variance=variance,
-        side=side,
+        sides=sides,
         along=along.view(*square, 2),
         norm=norm.view(square),
         spectral_norm=jacobian_norm(f, z, how.batch_size).view(square),
@@ -142,22 +144,26 @@ def _plane(
     raise UserError("neither the end points nor f of the starts span a plane; raise seeds.count, or give data.")
 
 
-def _reach(plane: Plane, z: Tensor, d: int) -> float:
+def _window(shown: Tensor, d: int, extent: float | None) -> tuple[Tensor, float]:
+    """The centre (2,) of the square that is drawn, and half its side, by coordinates (n, 2) of what is to be seen."""
+    origin = torch.zeros(2, dtype=torch.float64)
     least = PAPER_EXTENT if d == 2 else 0.0
-    if not len(z):
-        return least or 1.0
-    far = plane.coordinates(z.flatten(1)).abs().amax(1).quantile(0.99)
-    return max(least, 1.2 * float(far))
+    if extent or not len(shown):
+        return origin, extent or least or 1.0
+    low, high = (shown.quantile(share, 0) for share in (0.01, 0.99))
+    if d == 2 and float(torch.maximum(-low, high).max()) <= PAPER_EXTENT:
+        return origin, PAPER_EXTENT
+    return (low + high) / 2, max(least, MARGIN * float((high - low).max()) / 2) or 1.0
 
 
 def record(field: VectorField, labels: Sequence[str | None] | None = None) -> dict[str, Any]:
     """The field as field.json holds it; null stands for what is not known.
 
     Keys: ``d``; ``plane`` (``of``, ``projection``: true unless d = 2, ``variance_share``, ``field_share``: of the
-    field's norm that lies in the plane, mean over the grid, ``origin``, ``axes``); ``side``; ``u``, ``v`` (the field
-    along the axes), ``norm``, ``spectral_norm``, ``basin``, each a list of rows; ``fixed_points`` (``z``,
-    ``coordinates``, ``certificate``, ``residual``, ``spectral_radius``, ``spectral_norm``, ``grid_share``: of the
-    grid's area); ``outcomes``; ``data`` (``coordinates``, ``labels``) or null.
+    field's norm that lies in the plane, mean over the grid, ``origin``, ``axes``); ``sides`` (of the grid, along both
+    axes); ``u``, ``v`` (the field along the axes), ``norm``, ``spectral_norm``, ``basin``, each a list of rows;
+    ``fixed_points`` (``z``, ``coordinates``, ``certificate``, ``residual``, ``spectral_radius``, ``spectral_norm``,
+    ``grid_share``: of the grid's area); ``outcomes``; ``data`` (``coordinates``, ``labels``) or null.
     """
     return {
         "d": len(field.plane.origin),
@@ -169,7 +175,7 @@ def record(field: VectorField, labels: Sequence[str | None] | None = None) -> di
             "origin": field.plane.origin.tolist(),
             "axes": field.plane.axes.tolist(),
         },
-        "side": field.side.tolist(),
+        "sides": field.sides.tolist(),
         "u": field.along[..., 0].tolist(),
         "v": field.along[..., 1].tolist(),
         "norm": _known(field.norm),

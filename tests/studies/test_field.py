@@ -32,12 +32,12 @@ def drawn_field(f, d, **more):
 def test_wells():
     field = drawn_field(wells, 2)  # 12 points: none on an axis
     assert (field.of, field.variance, field.in_plane) == ("latent space", 1.0, pytest.approx(1, abs=1e-12))
-    assert field.side[[0, -1]].tolist() == [-8, 8]
+    assert field.sides[:, [0, -1]].tolist() == [[-8, 8], [-8, 8]]
     assert len(field.points) == 4
     assert field.certificates.attractor.tolist() == [1] * 4
     assert torch.allclose(field.points.abs(), torch.full((4, 2), EDGE), atol=1e-4)
     # Each grid point lies in the basin of the attractor of its quadrant.
-    v, u = torch.meshgrid(field.side, field.side, indexing="ij")
+    u, v = torch.meshgrid(*field.sides, indexing="xy")
     reached = field.points[field.basin].double()
     assert torch.equal(reached.sign(), torch.stack([u, v], 2).sign())
     z = torch.stack([u, v], 2)
@@ -67,14 +67,14 @@ def test_a_projection_says_what_it_leaves_out():
     assert field.certificates.attractor.tolist() == [1]
     assert field.certificates.spectral_norm.tolist() == pytest.approx([0.5], rel=0.02)
     # At z in the plane the field is -z/2 along it and 5/2 across.
-    at = field.plane.points(torch.stack(torch.meshgrid(field.side, field.side, indexing="xy"), 2))
+    at = field.plane.points(torch.stack(torch.meshgrid(*field.sides, indexing="xy"), 2))
     along = (at[..., :2] / 2).norm(dim=2)
     expected = (along / (along**2 + 2.5**2).sqrt()).mean()
     assert field.in_plane == pytest.approx(float(expected), abs=1e-3)
     content = record(field, [str(i % 3) for i in range(50)])
     assert content["plane"]["projection"]
     assert "PROJECTION of 3 dimensions" in field_figure(content, "title").get_suptitle()
-    assert {text.get_text() for text in field_figure(content, "title").legends[0].get_texts()} >= {"0", "1", "2"}
+    assert legend(content) >= {"0", "1", "2"}
 
 
 def test_one_attractor_leaves_the_first_steps_to_span_the_plane():
@@ -83,7 +83,7 @@ def test_one_attractor_leaves_the_first_steps_to_span_the_plane():
     assert len(field.points) == 1
     assert set(field.basin.flatten().tolist()) == {0}
     # The field at z is -z / 2, of which the plane holds what it holds of z.
-    at = field.plane.points(torch.stack(torch.meshgrid(field.side, field.side, indexing="xy"), 2).view(-1, 2))
+    at = field.plane.points(torch.stack(torch.meshgrid(*field.sides, indexing="xy"), 2).view(-1, 2))
     share = ((at @ field.plane.axes.T).norm(dim=1) / at.norm(dim=1)).mean()
     assert field.in_plane == pytest.approx(float(share), abs=1e-5)
 
@@ -95,10 +95,18 @@ def test_a_map_that_diverges_everywhere():
     assert field.outcomes["starts"]["diverged"] == 16
 
 
-def test_the_window_reaches_as_far_as_the_end_points():
-    field = drawn_field(lambda z: 0.5 * z + 10, 2, points=5)
-    assert field.points.flatten().tolist() == pytest.approx([20, 20], abs=1e-3)
-    assert field.side[-1].item() == pytest.approx(24, abs=0.1)
+def test_the_window_goes_where_the_end_points_are():
+    field = drawn_field(lambda z: 0.5 * z + torch.tensor([10.0, 0.0]), 2, points=5)
+    assert field.points.flatten().tolist() == pytest.approx([20, 0], abs=1e-3)
+    assert field.sides[:, 2].tolist() == pytest.approx([20, 0], abs=1e-2)
+    assert (field.sides[:, 4] - field.sides[:, 0]).tolist() == [16, 16]
+    data = torch.tensor([[0.0, 0.0], [100.0, 20.0]]).repeat_interleave(100, 0)
+    wide = drawn_field(lambda z: 0.5 * z, 2, points=5, data=data)
+    # 1.3 times the 100 that data and end points span.
+    assert (wide.sides[:, 4] - wide.sides[:, 0]).tolist() == pytest.approx([130, 130], rel=1e-3)
+    # Rows go along the second axis, columns along the first.
+    z = torch.stack(torch.meshgrid(*wide.sides, indexing="xy"), 2)
+    assert torch.allclose(wide.along, -z / 2, atol=1e-3)
 
 
 def test_record_has_no_number_that_json_lacks():
@@ -108,7 +116,16 @@ def test_record_has_no_number_that_json_lacks():
     assert content["fixed_points"][0]["spectral_radius"] is None
     assert all(math.isfinite(value) for row in content["norm"] for value in row)
     assert content["data"] is None
-    field_figure(content, "without derivative")
+    assert "spectral norm of J is not to be had in the window" in legend(content)
+
+
+def legend(content):
+    return {text.get_text() for text in field_figure(content, "title").legends[0].get_texts()}
+
+
+def test_the_legend_says_where_the_spectral_norm_lies():
+    assert "spectral norm of J = 1" in legend(record(drawn_field(wells, 2, extent=1.0)))
+    assert "spectral norm of J < 1 in the window" in legend(record(drawn_field(lambda z: 0.5 * z, 2, points=5)))
 
 
 def test_one_dimension_has_no_plane():

@@ -1,0 +1,75 @@
+"""``probe checkpoints FOLDER``: attractors across training."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probe.cli.options import Json, Overrides
+
+PAPER = ("solver.tolerance=1e-6", "solver.max_steps=3000")
+"""The iteration of the paper's Section 3."""
+
+
+def checkpoints(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Holds models as folders, in order of their names.")],
+    train: Annotated[str, typer.Option(metavar="SPEC", help="The images that they were trained on: parquet:PATH, ...")],
+    test: Annotated[str, typer.Option(metavar="SPEC", help="Other images of the kind.")],
+    n: Annotated[int, typer.Option("--n", min=4, help="Starts of each kind, and test images.")] = 500,
+    memory: Annotated[int, typer.Option(min=4, help="Training images that mem looks for the closest among.")] = 10_000,
+    side: Annotated[
+        int | None, typer.Option(min=1, help="Draw them at this side, and pad with black to the model's (28 of 32).")
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("runs/checkpoints"),
+    as_json: Json = False,
+) -> None:
+    """Distinct attractors, memorization, Chamfer similarity, FPR95 of noise and spectral norms at every checkpoint.
+
+    Writes checkpoints.png, film.png (and .svg), checkpoints.md and checkpoints.json.
+    """
+    from probe.config import parse_config, read_yaml
+    from probe.errors import UserError
+
+    config = parse_config(read_yaml(None, [*PAPER, *(overrides or ())]))
+    found = sorted(file.parent for file in folder.glob("*/config.json"))
+    if not found:
+        raise UserError(f"{folder} holds no folder with a config.json; give the folder in which checkpoints lie.")
+
+    from jobs.provenance import describe_process
+    from probe import load_autoencoder
+    from probe.files import write_atomically
+    from probe.report.checkpoints import film_strip, training_figure, training_table
+    from probe.report.figures import render
+    from probe.studies.checkpoints import across_training
+    from probe.studies.inputs import drawn
+
+    models = {one.name: load_autoencoder(config.model.model_copy(update={"source": str(one)})) for one in found}
+    first = next(iter(models.values()))
+    drawn_side = side or first.side or config.resolution
+    images = {"train": drawn(first, train, memory, drawn_side), "test": drawn(first, test, n, drawn_side)}
+    measured = dict(
+        across_training(
+            models,
+            images["train"].images,
+            images["test"].images,
+            solver=config.solver,
+            dictionary=config.dictionary,
+            starts=n,
+            seed=config.seeds.seed,
+        )
+    )
+    records = {name: one.values for name, one in measured.items()}
+    films = {name: one.film.numpy() for name, one in measured.items()}
+    strip = film_strip(images["train"].images[: len(next(iter(films.values())))].numpy(), films)
+    figure, table = training_figure(records, str(folder)), training_table(records)
+    about = {name: {"source": one.source, "sha256": one.sha256, "n": len(one.ids)} for name, one in images.items()}
+    content = {"images": about, "solver": config.solver.model_dump(), "checkpoints": records, **describe_process()}
+    text = json.dumps(content, allow_nan=False, indent=1) + "\n"
+    for name, drawing in (("checkpoints", figure), ("film", strip)):
+        write_atomically(out / f"{name}.png", render(drawing, "png"))
+        write_atomically(out / f"{name}.svg", render(drawing, "svg"))
+    write_atomically(out / "checkpoints.md", table)
+    write_atomically(out / "checkpoints.json", text)
+    print(text if as_json else table, end="")

@@ -1,0 +1,53 @@
+"""Predicted against actual steps as a figure and a sentence, from the record of ``probe.studies.convergence``."""
+
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from probe.report.figures import STYLE
+
+
+def convergence_figure(record: dict[str, Any], title: str) -> Figure:
+    """A mark a start, coloured by the spectral radius of its attractor, and the line on which prediction is right."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6, 5), layout="constrained")
+        axes = figure.subplots()
+        # Steps can be 0, which has no logarithm.
+        x, y = ([max(steps, 0.5) for steps in record[key]] for key in ("predicted", "actual"))
+        low, high = 0.8 * min([*x, *y], default=1.0), 1.25 * max([*x, *y], default=10.0)
+        axes.plot([low, high], [low, high], color="#222222", ls=":", lw=1.4, label="prediction is right")
+        drawn = axes.scatter(x, y, c=record["radius"], s=14, linewidths=0, alpha=0.8, cmap="viridis", zorder=3)
+        figure.colorbar(drawn, ax=axes, label="spectral radius at the attractor")
+        axes.set(xscale="log", yscale="log", aspect="equal", xlabel="steps predicted (Proposition A.9)", ylabel="steps")
+        axes.legend(loc="upper left", fontsize=9)
+        figure.suptitle(f"{title}\n{_about(record)}", x=0.01, ha="left", fontsize=10)
+    return figure
+
+
+def sentence(record: dict[str, Any]) -> str:
+    """What was found, in words."""
+    used = f"{record['used']} of {record['starts']} starts ended in certified attractors ({record['attractors']})"
+    ratio = record["ratio"]
+    if ratio is None:
+        return f"{used}: there is nothing to compare."
+    steps = (
+        f"they took {ratio['median']:.2f} times the predicted steps (median; 90 % between {ratio['q05']:.2f} and "
+        f"{ratio['q95']:.2f})"
+    )
+    return f"{used}; {steps}; correlation {_correlation(record)}: that the prediction orders them {_claim(record)}."
+
+
+def _claim(record: dict[str, Any]) -> str:
+    return {"undecided": "is undecided"}.get(record["verdict"], record["verdict"])
+
+
+def _about(record: dict[str, Any]) -> str:
+    return f"starts: {record['used']}, attractors: {record['attractors']}, correlation {_correlation(record)}"
+
+
+def _correlation(record: dict[str, Any]) -> str:
+    found = record["correlation"]
+    if found is None:
+        return "unknown"
+    return f"{found['mean']:.2f} [{found['ci95'][0]:.2f}, {found['ci95'][1]:.2f}] over {found['over']}"

@@ -1,0 +1,172 @@
+"""Across training (paper, Figure 3): the attractors of successive checkpoints of one model.
+
+| symbol | meaning | shape |
+|---|---|---|
+| kind | where starts come from: latents of training and test images, N(0, I), latents of noise images | |
+| A | distinct end points of the starts of a kind | (m, d) |
+| score(z) | mean over z's trajectory of the distance to the nearest of A(train) | (n,) |
+
+Noise comes in two kinds, since a latent space need not be near N(0, I), and what is found then depends on the choice.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probe.autoencoders import Autoencoder
+from probe.config import DictionaryConfig, SolverConfig
+from probe.dictionary import merge_by_cosine
+from probe.dynamics import EndPoints, LatentMap, Outcome, gaussian_starts
+from probe.dynamics.field import jacobian_norm
+from probe.metrics.chamfer import chamfer_cosine
+from probe.metrics.interval import mean_interval
+from probe.metrics.memorization import memorization, noise_images, null_levels
+from probe.metrics.separation import auroc, fpr95, separation_interval
+from probe.studies.attractors import iteration
+from probe.studies.fixed_points import distinct, end_points
+from probe.studies.inputs import encode
+from probe.studies.memorization import decode
+from probe.studies.trajectories import trajectory_scores
+
+KINDS = ("train", "test", "noise", "noise_images")
+NOISES = ("noise", "noise_images")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was measured of one checkpoint.
+
+    Attributes:
+        values: see ``measure``.
+        film: D of where the first training starts end, uint8 (n, c, s, s).
+    """
+
+    values: dict[str, Any]
+    film: Tensor
+
+
+def across_training(
+    checkpoints: Mapping[str, Autoencoder], train: Tensor, test: Tensor, **settings: Any
+) -> Iterator[tuple[str, Checkpoint]]:
+    """``measure`` each checkpoint, in order; from the same starts, as far as the encoders agree."""
+    for name, model in checkpoints.items():
+        yield name, measure(model, train, test, **settings)
+
+
+def measure(
+    model: Autoencoder,
+    train: Tensor,
+    test: Tensor,
+    *,
+    solver: SolverConfig,
+    dictionary: DictionaryConfig,
+    starts: int = 500,
+    points: int = 64,
+    film: int = 10,
+    seed: int = 0,
+) -> Checkpoint:
+    """One checkpoint, from up to ``starts`` starts of each kind.
+
+    Args:
+        train: the images that it was trained on, uint8 (n, c, s, s). test: others.
+        points: at which the spectral norm is taken, of each kind.
+        film: training starts whose decoded end points are kept.
+        seed: of the noise.
+
+    Returns:
+        ``distinct``: for each kind the share of starts that end apart, by ``cosine`` (paper) and ``euclidean``, and
+        ``outcomes``. ``mem``: mean with interval over distinct end points of training starts; ``nulls``: that of unseen
+        images and of noise. ``train_error``, ``test_error``: squared error with interval over images. ``chamfer``: of
+        the other kinds' distinct end points with those of training starts. ``separation``: of each noise ``fpr95`` and
+        ``auroc`` of its scores against those of training starts, and against those of test starts, which have no
+        attractor of their own among the references. ``spectral_norm``: of J_f at the starts of each kind, median and
+        mean with interval. Null stands for what is not to be had.
+    """
+    f, side = LatentMap(model), train.shape[-1]
+    z0 = _starts(model, train[:starts], test[:starts], starts, seed)
+    how = iteration(solver, z0["train"].shape[1:], model.device)
+    ends = {kind: end_points(f, z, how) for kind, z in z0.items()}
+    apart = {kind: _distinct(found, dictionary, solver) for kind, found in ends.items()}
+    shown = decode(model, apart["train"], side) if len(apart["train"]) else train[:0].float()
+    nulls = null_levels(train, unseen=test, noise=noise_images(starts, train.shape[1:], seed=seed))
+    settings = {name: getattr(how, name) for name in ("max_steps", "tolerance", "max_norm")}
+    settings["together"] = how.batch_size
+    values = {
+        "distinct": {kind: _shares(found, apart[kind], dictionary) for kind, found in ends.items()},
+        "mem": _interval(memorization(shown, train)),
+        "nulls": {name: _interval(level) for name, level in nulls.items()},
+        "train_error": _interval(_error(model, train[:starts], z0["train"])),
+        "test_error": _interval(_error(model, test[:starts], z0["test"])),
+        "chamfer": {kind: _chamfer(apart["train"], apart[kind]) for kind in KINDS[1:]},
+        "separation": _separation(f, z0, apart["train"], settings),
+        "spectral_norm": {kind: _norms(jacobian_norm(f, z[:points], how.batch_size)) for kind, z in z0.items()},
+    }
+    return Checkpoint(values, _pictures(decode(model, ends["train"].end[:film], side)))
+
+
+def _starts(model: Autoencoder, train: Tensor, test: Tensor, n: int, seed: int) -> dict[str, Tensor]:
+    side = model.side or train.shape[-1]
+    grain = _pictures(noise_images(n, train.shape[1:], seed=seed))
+    images = {"train": train, "test": test, "noise_images": grain}
+    latents = {kind: encode(model, one, side) for kind, one in images.items()}
+    shape = latents["train"].shape[1:]
+    latents["noise"] = gaussian_starts(seed, range(n), shape).to(latents["train"])
+    return {kind: latents[kind] for kind in KINDS}
+
+
+def _pictures(images: Tensor) -> Tensor:
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _distinct(ends: EndPoints, dictionary: DictionaryConfig, solver: SolverConfig) -> Tensor:
+    """End points that did not diverge, merged by distance (m, ...)."""
+    points = ends.end[ends.outcome != Outcome.DIVERGED]
+    return points[distinct(points, dictionary.euclidean, solver.tolerance).leader]
+
+
+def _shares(ends: EndPoints, apart: Tensor, dictionary: DictionaryConfig) -> dict[str, Any]:
+    points = ends.end[ends.outcome != Outcome.DIVERGED]
+    by_cosine = len(merge_by_cosine(points, dictionary.cosine).leader)
+    n = len(ends.outcome)
+    return {"cosine": by_cosine / n, "euclidean": len(apart) / n, "outcomes": ends.counts()}
+
+
+def _chamfer(a: Tensor, b: Tensor) -> float | None:
+    return chamfer_cosine(a, b) if len(a) and len(b) else None
+
+
+def _separation(f: LatentMap, z0: dict[str, Tensor], reference: Tensor, settings: dict[str, Any]) -> dict[str, Any]:
+    if not len(reference):
+        return dict.fromkeys(NOISES)
+    scores = {kind: trajectory_scores(f, z, reference, **settings).numpy() for kind, z in z0.items()}
+    return {
+        noise: {
+            f"{name}_{inside}": _triple(separation_interval(metric, scores[inside], scores[noise], higher="out"))
+            for name, metric in (("fpr95", fpr95), ("auroc", auroc))
+            for inside in ("train", "test")
+        }
+        for noise in NOISES
+    }
+
+
+@torch.no_grad()
+def _error(model: Autoencoder, images: Tensor, z: Tensor) -> Tensor:
+    """Squared error of D(E(x)) per image, mean over its own pixels and channels, in [0, 1]; (n,)."""
+    return (decode(model, z, images.shape[-1]) - images.float() / 255).square().flatten(1).mean(1)
+
+
+def _norms(norms: Tensor) -> dict[str, Any] | None:
+    known = norms[norms.isfinite()]
+    return {"median": float(known.median()), **_interval(known)} if len(known) else None
+
+
+def _interval(values: Tensor) -> Any:
+    return _triple(mean_interval(values.double().cpu().numpy())) if len(values) else None
+
+
+def _triple(found: tuple[float, float | None, float | None]) -> dict[str, Any]:
+    mean, low, high = found
+    return {"mean": mean, "ci95": None if low is None or high is None else [low, high]}

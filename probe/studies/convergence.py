@@ -1,0 +1,143 @@
+"""Predicted against actual steps to convergence (paper, Proposition A.9 and Figure 11).
+
+Starts are iterated plainly, in full precision, so that a step is one application of f; the fixed points where they end
+are certified, and each start that ended in an attractor has a prediction from its own distance and that attractor's
+spectral radius.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.stats
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from probe.config import DictionaryConfig, SeedConfig, SolverConfig
+from probe.dynamics import gaussian_starts
+from probe.dynamics.certificate import YES
+from probe.dynamics.iterate import Map
+from probe.dynamics.prediction import predicted_steps
+from probe.metrics.correlation import correlation_interval
+from probe.studies.attractors import iteration
+from probe.studies.dictionary import certify_points
+from probe.studies.fixed_points import end_points, fixed_points
+
+FEWEST = 3
+"""Attractors from which on the interval is over attractors; with fewer it is over starts, and says less."""
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """Starts that ended in a certified attractor; tensors (n,) on the CPU.
+
+    Attributes:
+        predicted: steps by Proposition A.9, float64.
+        actual: steps that were taken.
+        radius: spectral radius at the attractor, float64.
+        attractor: which one it is, a number.
+        starts: how many there were in all; the others did not converge, or to a point without certificate.
+    """
+
+    predicted: Tensor
+    actual: Tensor
+    radius: Tensor
+    attractor: Tensor
+    starts: int
+
+
+def convergence(
+    f: Map,
+    latent_shape: Sequence[int],
+    *,
+    seeds: SeedConfig,
+    solver: SolverConfig,
+    dictionary: DictionaryConfig,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Convergence:
+    """Iterate Gaussian starts plainly and predict their steps.
+
+    Args:
+        solver: ``accelerate`` and ``far_precision`` are not used.
+        dictionary: ``euclidean`` says which end points are one attractor.
+    """
+    device = torch.device(device)
+    plain = solver.model_copy(update={"accelerate": False, "far_precision": "float32"})
+    z0 = gaussian_starts(seeds.seed, range(seeds.count), latent_shape).to(dtype)
+    ends = end_points(f, z0.to(device), iteration(plain, latent_shape, device))
+    points, member = fixed_points(ends, dictionary.euclidean, solver.tolerance)
+    certified = torch.zeros(len(points), dtype=torch.bool)
+    radius = torch.full((len(points),), torch.nan, dtype=torch.float64)
+    examined = points[: solver.certificates]
+    if len(examined):
+        found = certify_points(f, examined.to(device), solver=solver)
+        certified[: len(examined)], radius[: len(examined)] = found.attractor == YES, found.spectral_radius
+    rows = (member >= 0).nonzero().squeeze(1)
+    rows = rows[certified[member[rows]]]
+    predicted = predicted_steps(z0[rows], points[member[rows]], radius[member[rows]], solver.tolerance)
+    known = predicted.isfinite()  # a radius of exactly 0 predicts nothing
+    rows = rows[known]
+    return Convergence(predicted[known], ends.steps[rows], radius[member[rows]], member[rows], seeds.count)
+
+
+def of_run(dictionary: dict[str, Tensor], starts: int) -> Convergence:
+    """The same from a run's dictionary.safetensors: leaders of certified basins that were iterated plainly.
+
+    Args:
+        dictionary: ``predicted_steps``, ``plain_steps``, ``spectral_radius``, ``certificate``.
+        starts: of the run.
+    """
+    predicted, steps = dictionary["predicted_steps"], dictionary["plain_steps"]
+    rows = ((dictionary["certificate"] == YES) & predicted.isfinite() & (steps >= 0)).nonzero().squeeze(1)
+    return Convergence(predicted[rows], steps[rows], dictionary["spectral_radius"][rows], rows, starts)
+
+
+def record(found: Convergence) -> dict[str, Any]:
+    """As JSON: ``starts``, ``used``, ``attractors``, lists ``predicted``, ``actual``, ``radius``, ``attractor``;
+    ``correlation`` (Pearson's, ``ci95``, ``over``: attractors or starts) and ``rank_correlation`` (Spearman's), null
+    where there is none; ``ratio`` (actual / predicted: ``median``, ``q05``, ``q95``); ``verdict``.
+
+    The verdict is on the claim that the prediction tells which starts take longer: it ``holds`` where the interval of
+    the correlation lies above 0, which is what predictions dealt to the starts at random would have, ``does not hold``
+    where it lies below, and is ``undecided`` else.
+    """
+    predicted, actual = found.predicted.numpy(), found.actual.double().numpy()
+    attractors = len(found.attractor.unique())
+    pearson = _correlation(predicted, actual, found.attractor.numpy())
+    moving = predicted > 0
+    ratio = np.quantile(actual[moving] / predicted[moving], [0.05, 0.5, 0.95]) if moving.any() else None
+    return {
+        "starts": found.starts,
+        "used": len(actual),
+        "attractors": attractors,
+        "predicted": predicted.tolist(),
+        "actual": found.actual.tolist(),
+        "radius": found.radius.tolist(),
+        "attractor": found.attractor.tolist(),
+        "correlation": pearson,
+        "rank_correlation": None if pearson is None else float(scipy.stats.spearmanr(predicted, actual).statistic),
+        "ratio": None if ratio is None else dict(zip(("q05", "median", "q95"), ratio.tolist(), strict=True)),
+        "verdict": _verdict(pearson),
+    }
+
+
+def _correlation(
+    predicted: NDArray[np.float64], actual: NDArray[np.float64], attractor: NDArray[np.int64]
+) -> dict[str, Any] | None:
+    if not len(predicted):
+        return None
+    many = len(np.unique(attractor)) >= FEWEST
+    mean, low, high = correlation_interval(predicted, actual, attractor if many else None)
+    if low is None or high is None:
+        return None
+    return {"mean": mean, "ci95": [low, high], "over": "attractors" if many else "starts"}
+
+
+def _verdict(correlation: dict[str, Any] | None) -> str:
+    if correlation is None:
+        return "undecided"
+    low, high = correlation["ci95"]
+    return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
