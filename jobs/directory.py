@@ -87,13 +87,22 @@ class Directory(ABC, Generic[C]):
                 )
             (path / "manifest.json").unlink(missing_ok=True)
             shutil.rmtree(path / WORK, ignore_errors=True)
-        elif path.exists() and not is_free(path):
-            raise UserError(f"{path} exists and is no {cls.NOUN} directory; choose another folder with --out.")
+        cls.refuse_foreign(path)
         try:
             write_atomically(file, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}; choose another folder with --out.") from None
         return cls(path, config)
+
+    @classmethod
+    def refuse_foreign(cls, path: Path) -> None:
+        """Refuse a folder that holds something else; to be asked before a lock is left there.
+
+        Raises:
+            UserError: the folder has files and no config.yaml.
+        """
+        if not (path / "config.yaml").exists() and not is_free(path):
+            raise UserError(f"{path} exists and is no {cls.NOUN} directory; choose another folder with --out.")
 
     @classmethod
     def open(cls, path: Path) -> Self:

@@ -78,13 +78,11 @@ def share_study(path: Path, config: "StudyConfig") -> "dict[str, Any] | None":
         The report, of the process that finds every model done; None for one that leaves models to others.
     """
     with stop_on_signals(), to_stderr():
-        from jobs.directory import is_free
         from jobs.study import Study
         from jobs.study_directory import StudyDirectory
         from jobs.world import World
 
-        if not (path / "config.yaml").exists() and not is_free(path):
-            raise UserError(f"{path} exists and is no study directory; choose another folder with --out.")
+        StudyDirectory.refuse_foreign(path)
         with _writable(path), exclusive(path, SHARED_PATIENCE):
             study = Study(StudyDirectory.create(path, config))
         with _keeping_errors(path, World()):
@@ -103,14 +101,13 @@ def share_study(path: Path, config: "StudyConfig") -> "dict[str, Any] | None":
 def _hold(
     path: Path, do: "Callable[[D, World], T]", kind: type[D], config: Any, world_size: int | None
 ) -> "tuple[T, World]":
-    from jobs.directory import is_free
     from jobs.world import World
 
     settings = config or kind.open(path).config
     world = World.gather(cpu=kind.wants_cpu(settings), expected=world_size)
     with to_stderr(world.rank), _ending_together(world, path):
-        if world.rank == 0 and not (path / "config.yaml").exists() and not is_free(path):
-            raise UserError(f"{path} exists and is no {kind.NOUN} directory; choose another folder with --out.")
+        if world.rank == 0:
+            kind.refuse_foreign(path)
         with exclusive(path) if world.rank == 0 else nullcontext(), _writable(path):
             directory = _open(path, settings, world, kind)
             with to_file(path, world.rank), _keeping_errors(path, world):

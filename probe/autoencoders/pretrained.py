@@ -1,13 +1,12 @@
 """Models in the formats of diffusers and transformers, from the hub, a folder or one file."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from probe.autoencoders.base import Autoencoder
 from probe.autoencoders.diffusers_vae import adapted, autoencoder_classes, class_of, quiet
-from probe.autoencoders.repository import is_local, located, pickles, read_config, where
+from probe.autoencoders.repository import as_named, located, pickles, read_config, where
 from probe.autoencoders.single_file import config_source, is_single_file, load_single_file, on_this_machine
 from probe.config import ModelConfig
 from probe.errors import UserError
@@ -45,7 +44,7 @@ def from_pretrained(cls: Any, spec: ModelConfig, source: str, **options: Any) ->
     try:
         with quiet():
             model, about = cls.from_pretrained(
-                str(Path(source).expanduser()) if is_local(source) else source,
+                as_named(source),
                 subfolder=spec.subfolder or "",
                 revision=spec.revision,
                 variant=spec.variant,
@@ -95,7 +94,7 @@ def _from_own_code(reference: str, spec: ModelConfig, source: str, dtype: torch.
 
     try:
         cls = get_class_from_dynamic_module(
-            str(Path(source).expanduser()) if is_local(source) else source,
+            as_named(source),
             module_file=f"{module}.py",
             class_name=name,
             subfolder=spec.subfolder,

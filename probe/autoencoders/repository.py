@@ -17,6 +17,11 @@ def is_local(source: str) -> bool:
     return Path(source).expanduser().exists() or source.startswith((".", "/", "~"))
 
 
+def as_named(source: str) -> str:
+    """What the libraries are to be given for a source: a path without ~, or the hub id."""
+    return str(Path(source).expanduser()) if is_local(source) else source
+
+
 def folder_of(spec: ModelConfig, source: str) -> Path:
     """The local folder of a model."""
     return Path(source).expanduser() / (spec.subfolder or "")
