@@ -81,8 +81,10 @@ def _tried(
 
 def _iterate(model: Any, shape: tuple[int, ...]) -> None:
     f, z = LatentMap(model), torch.randn(2, *shape)
-    first = f(z)
-    if not torch.allclose(first[:1], f(z[:1]), rtol=1e-3, atol=1e-4):
+    # Beside another neighbour, in a batch of the same size: a batch of one is computed by other kernels, and random
+    # weights can make much of the difference in rounding.
+    beside_another = f(torch.cat([z[:1], torch.randn_like(z[1:])]))
+    if not torch.allclose(f(z)[:1], beside_another[:1], rtol=1e-5, atol=1e-6):
         raise UserError("rows of a batch are not independent: f of one start depends on the others.")
     for _ in range(STEPS):
         z = f(z)

@@ -3,12 +3,14 @@
 from pydantic import Field
 
 from probe.config import Strict
+from probe.training.initialise import Initialisation
 
 
 class TrainConfig(Strict):
     """Adam with a learning rate that falls linearly to 0 over the whole training.
 
     base_channels: d of Table 4; there are 32 d features before the bottleneck at 32 px, and k can be no larger.
+    initialisation: torch's own, or he's (``probe.training.initialise``), with which short trainings get much farther.
     weight_decay: as an L2 term in Adam's gradient (not AdamW's), as the paper's "Adam with weight decay".
     noise: standard deviation of Gaussian noise added to the input, pixels in [0, 1]; the target is the clean image.
     mask: share of the input's 4x4 patches that are set to 0; the target is the whole image.
@@ -17,6 +19,7 @@ class TrainConfig(Strict):
     """
 
     base_channels: int = Field(16, ge=1)
+    initialisation: Initialisation = "torch"
     epochs: int = Field(500, ge=1)
     min_steps: int = Field(0, ge=0)
     batch_size: int = Field(128, ge=1)

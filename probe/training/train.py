@@ -23,6 +23,7 @@ from probe.files import tensors_sha256
 from probe.training.checkpoint import load_state, model_folder, save_model, save_state
 from probe.training.config import TrainConfig
 from probe.training.images import as_input
+from probe.training.initialise import initialise
 from probe.training.regularise import disturbed
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def build(channels: int, side: int, k: int, config: TrainConfig, seed: int) -> C
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_seed(seed, 0))
-        return ConvAutoencoder(channels, side, config.base_channels, k)
+        model = ConvAutoencoder(channels, side, config.base_channels, k)
+        initialise(model, config.initialisation)
+        return model
 
 
 def train(

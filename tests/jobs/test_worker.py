@@ -133,7 +133,7 @@ import torch
 class Skewed:
     """z <- rate z: most starts take 13 steps, the few whose first coordinate is large take 100 and more."""
     def decode(self, z):
-        time.sleep(0.004)
+        time.sleep(0.01)
         rate = torch.where(z[:, :1, :1, :1].abs() > 0.5 * z.abs().amax((1, 2, 3), keepdim=True), 0.95, 0.5)
         return torch.nn.functional.interpolate(rate * z, scale_factor=4)
 
@@ -145,24 +145,25 @@ def load():
 '''
 
 
-def test_ranks_are_balanced_when_starts_take_very_different_numbers_of_steps(own, tmp_path, start):
+def test_no_rank_is_idle_while_starts_of_very_different_lengths_wait(own, tmp_path, start):
     (tmp_path / "own.py").write_text(SKEWED)
     settings = yaml.safe_load(own.read_text())
     settings |= {
-        "seeds": {"count": 60, "seed": 3, "shard_size": 1},
+        "seeds": {"count": 60, "seed": 254, "shard_size": 1},  # of the slow starts 0, 8 and 2 in each third
         "solver": {"max_steps": 400, "batch_size": 1},
         "datasets": {},
     }
     own.write_text(yaml.safe_dump(settings))
     out = tmp_path / "out"
-    start(own, "--out", out, "--stage", "attractors", ranks=3).wait()
-    steps, loads = [], {0: 0, 1: 0, 2: 0}
+    assert start(own, "--out", out, "--stage", "attractors", ranks=3).wait() == [0, 0, 0]
+    steps, written = [], {0: [], 1: [], 2: []}
     for file in shard_files(out):
         tensors, about = read_tensors(file)
         steps.append(int(tensors["steps"].sum()))
-        loads[about["rank"]] += steps[-1]
+        written[about["rank"]].append(file.stat().st_mtime)
     thirds = [sum(steps[i : i + 20]) for i in (0, 20, 40)]
-    largest, spread = max(steps), max(loads.values()) - min(loads.values())
-    assert largest > 5 * sorted(steps)[30]  # the map is skewed,
-    assert max(thirds) - min(thirds) > 1.5 * largest  # equal shares of the starts would be unequal shares of the work,
-    assert spread <= 1.25 * largest  # and here no rank has more to do than the last shard that it took
+    assert max(thirds) > 2.5 * min(thirds)  # equal shares of the starts would be unequal shares of the work.
+    # When a rank finds nothing left, each of the others has only the shard in hand to finish, however fast they are.
+    ends = sorted(max(times) for times in written.values())
+    last = max(sorted(times)[-1] - sorted(times)[-2] for times in written.values())
+    assert ends[-1] - ends[0] <= 1.2 * last + 0.3

@@ -186,3 +186,15 @@ def test_noise_and_masks_are_as_strong_as_asked():
     assert torch.equal(patches.all(-1), patches.any(-1))  # whole patches,
     assert torch.equal(masked[:, 0], masked[:, 2])  # in all channels
     assert disturbed(x, noise=0.0, mask=0.0, generator=generator) is x
+
+
+def test_weights_of_he_keep_the_second_moment_and_torchs_lose_it():
+    """Through ten layers; behind the last convolution only, since a sigmoid follows it."""
+    moments = {}
+    for how in ("torch", "he"):
+        model = build(1, 64, 64, TrainConfig(base_channels=32, initialisation=how), 0)
+        z = torch.randn(64, 64, generator=torch.Generator().manual_seed(1))
+        before = model.decoder[:-1](z)
+        moments[how] = float((before - before.mean(0)).detach().square().mean())
+    assert 0.3 < moments["he"] < 3
+    assert moments["torch"] < 1e-3
