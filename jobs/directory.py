@@ -94,6 +94,10 @@ class Directory(ABC, Generic[C]):
             raise UserError(f"{path} cannot be written: {error.strerror}; choose another folder with --out.") from None
         return cls(path, config)
 
+    def begun(self) -> Self:
+        """``create`` for this folder and configuration."""
+        return self.create(self.path, self.config)
+
     @classmethod
     def refuse_foreign(cls, path: Path) -> None:
         """Refuse a folder that holds something else; to be asked before a lock is left there.

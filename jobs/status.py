@@ -63,7 +63,7 @@ def read_status(path: Path) -> Status:
         UserError: it is the directory of neither.
     """
     from jobs.slurm import scheduler
-    from jobs.slurm.submit import OVER, submitted
+    from jobs.slurm.submit import submitted
 
     stages = _stages_of_study(StudyDirectory.open(path)) if is_study(path) else _stages(RunDirectory.open(path))
     jobs: dict[str, str] = submitted(path).get("jobs", {})
@@ -79,7 +79,7 @@ def read_status(path: Path) -> Status:
     progress, owner = _read(path / "progress.json"), _read(path / OWNER)
     heard = _age(progress.get("updated")) if progress else None
     live = owner is not None and heard is not None and heard < FRESH
-    queued = any(job in (states or {}) and (states or {})[job][0] not in OVER for job in jobs.values())
+    queued = any(job in (states or {}) and (states or {})[job][0] not in scheduler.OVER for job in jobs.values())
     complete = all(stage.planned == stage.done for stage in stages)
     for stage in stages:
         stage.state = "complete" if stage.planned == stage.done else "waiting"
@@ -93,18 +93,16 @@ def read_status(path: Path) -> Status:
 
 
 def _stages(run: RunDirectory) -> list[StageStatus]:
-    from jobs.slurm.profile import SCRIPTED_STAGES
+    from jobs.slurm.profile import RUN_STAGES
 
-    counts = dict(zip(SCRIPTED_STAGES, (_images, _attractors, _dictionary, _reconstruct, _report), strict=True))
+    counts = dict(zip(RUN_STAGES, (_images, _attractors, _dictionary, _reconstruct, _report), strict=True))
     return [StageStatus(name, *count(run, run.config)) for name, count in counts.items()]
 
 
 def _stages_of_study(study: StudyDirectory) -> list[StageStatus]:
-    config = study.config
-    models = len(config.datasets) * len(config.k) * len(config.sizes or (None,)) * len(config.seeds)
     return [
-        StageStatus("images", len(study.manifest.get("data", {})), len(config.datasets)),
-        StageStatus("models", len(list(study.path.glob("cells/*.safetensors"))), models),
+        StageStatus("images", len(study.manifest.get("data", {})), len(study.config.datasets)),
+        StageStatus("models", len(list(study.path.glob("cells/*.safetensors"))), study.models),
         StageStatus("report", int((study.path / "report" / "report.json").is_file()), 1),
     ]
 

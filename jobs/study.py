@@ -44,10 +44,14 @@ class Study:
 
     def all(self) -> dict[str, Any]:
         """Draw the images, train and measure every model that is missing, write the report; the report."""
-        self.begin()
-        self.images()
+        self.draw()
         self.models()
         return self.report()
+
+    def draw(self) -> None:
+        """``begin`` and ``images``, which need no GPU."""
+        self.begin()
+        self.images()
 
     def begin(self) -> None:
         """Note this process in the manifest."""

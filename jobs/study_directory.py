@@ -14,9 +14,9 @@ from probe.studies.config import StudyConfig, load_study_config, parse_study_con
 
 
 def is_study(path: Path) -> bool:
-    """Whether a folder holds a study rather than a run, or anything else."""
+    """Whether a folder holds, or a configuration file describes, a study rather than a run or anything else."""
     try:
-        return "study" in read_yaml(path / "config.yaml")
+        return "study" in read_yaml(path / "config.yaml" if path.is_dir() else path)
     except UserError:
         return False
 
@@ -42,6 +42,12 @@ class StudyDirectory(Directory[StudyConfig]):
     def wants_cpu(cls, config: StudyConfig) -> bool:
         """Whether ``device`` is cpu."""
         return config.device == "cpu"
+
+    @property
+    def models(self) -> int:
+        """How many models its grid has."""
+        config = self.config
+        return len(config.datasets) * len(config.k) * len(config.sizes or (None,)) * len(config.seeds)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""One rank of a run: ``accelerate launch -m jobs.worker RUN_DIR``; ``probe run`` is the same with one rank.
+"""One rank of a run or study: ``accelerate launch -m jobs.worker RUN_DIR``; ``probe run`` is the same with one rank.
 
 Exit status: 0 done; 2 a mistake that the user can mend; 1 a failure; 75 stopped by SIGTERM or SIGUSR1 (the same command
 goes on); 130 interrupted. Another rank's end is this rank's, with the same status.
@@ -62,17 +62,22 @@ def work(
         return _hold(path, lambda run, world: do(Stages(run, world)), RunDirectory, config, world_size)
 
 
-def work_on_study(path: Path, do: "Callable[[Study], T]", config: "StudyConfig | None" = None) -> "tuple[T, World]":
+def work_on_study(
+    path: Path, do: "Callable[[Study], T]", config: "StudyConfig | None" = None, world_size: int | None = None
+) -> "tuple[T, World]":
     """The same for a study."""
     with stop_on_signals():
         from jobs.study import Study
         from jobs.study_directory import StudyDirectory
 
-        return _hold(path, lambda directory, world: do(Study(directory, world)), StudyDirectory, config, None)
+        return _hold(path, lambda directory, world: do(Study(directory, world)), StudyDirectory, config, world_size)
 
 
-def share_study(path: Path, config: "StudyConfig") -> "dict[str, Any] | None":
+def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | None":
     """Work on a study beside other processes that do the same and know nothing of each other (a Slurm array).
+
+    Args:
+        config: as for ``work``.
 
     Returns:
         The report, of the process that finds every model done; None for one that leaves models to others.
@@ -84,11 +89,10 @@ def share_study(path: Path, config: "StudyConfig") -> "dict[str, Any] | None":
 
         StudyDirectory.refuse_foreign(path)
         with _writable(path), exclusive(path, SHARED_PATIENCE):
-            study = Study(StudyDirectory.create(path, config))
+            study = Study(StudyDirectory.create(path, config) if config else StudyDirectory.open(path))
         with _keeping_errors(path, World()):
             with exclusive(path, SHARED_PATIENCE):
-                study.begin()
-                study.images()
+                study.draw()
             with to_file(path, int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))):
                 study.models()
             with exclusive(path, SHARED_PATIENCE):
@@ -202,23 +206,40 @@ def guarded(command: Callable[[], object]) -> int:
 
 
 def main(
-    target: Annotated[Path, typer.Argument(metavar="RUN_DIR|CONFIG", help="A run that was begun, or a configuration.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR|CONFIG", help="A run or study that was begun, or a configuration.")
+    ],
     out: Annotated[Path | None, typer.Option(help="For a CONFIG; default runs/NAME_OF_CONFIG.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
-    stage: Annotated[str, typer.Option(help="all, images, attractors, dictionary, reconstruct or report.")] = "all",
+    stage: Annotated[
+        str, typer.Option(help="all, images, attractors, dictionary, reconstruct or report; of a study all or images.")
+    ] = "all",
+    shared: Annotated[bool, typer.Option("--shared", help="As for `probe study`.")] = False,
     world_size: Annotated[int | None, typer.Option(help="Fail unless there are so many ranks.")] = None,
 ) -> None:
-    """Work on a run as one of the ranks that a launcher started."""
+    """Work on a run or study as one of the ranks that a launcher started."""
     from jobs.stages import STAGES
+    from jobs.study_directory import is_study
     from probe.config import load_config
+    from probe.studies.config import load_study_config
 
-    if stage not in ("all", *STAGES):
-        raise UserError(f"--stage {stage!r} is unknown; use all, {', '.join(STAGES)}.")
+    study = is_study(target)
+    known = ("all", "images") if study else ("all", *STAGES)
+    if stage not in known:
+        raise UserError(f"--stage {stage!r} is unknown; use {', '.join(known)}.")
+    if shared and (not study or stage != "all" or world_size not in (None, 1)):
+        raise UserError("--shared is for a study, all stages, and one rank; leave it out.")
     if target.is_dir() and (out or overrides):
         raise UserError(f"{target} is a run directory, whose configuration stands; --out and --set go with a CONFIG.")
-    config = None if target.is_dir() else load_config(target, overrides or ())
+    load: Callable[..., Any] = load_study_config if study else load_config
+    config = None if target.is_dir() else load(target, overrides or ())
     path = target if target.is_dir() else out or Path("runs") / target.stem
-    work(path, lambda stages: getattr(stages, stage)() and None, config, world_size)
+    if shared:
+        share_study(path, config)
+    elif study:
+        work_on_study(path, lambda its: its.draw() if stage == "images" else its.all() and None, config, world_size)
+    else:
+        work(path, lambda stages: getattr(stages, stage)() and None, config, world_size)
 
 
 if __name__ == "__main__":

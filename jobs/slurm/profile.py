@@ -7,7 +7,10 @@ from pydantic import Field, field_validator
 
 from probe.config import Strict, read_yaml, validated
 
-SCRIPTED_STAGES = ("images", "attractors", "dictionary", "reconstruct", "report")
+RUN_STAGES = ("images", "attractors", "dictionary", "reconstruct", "report")
+STUDY_STAGES = ("images", "models")
+"""The models are an array of processes of one rank, the last of which writes the report."""
+ALL_STAGES = tuple(dict.fromkeys((*RUN_STAGES, *STUDY_STAGES)))
 
 
 class Resources(Strict):
@@ -29,6 +32,7 @@ class Resources(Strict):
     python: str = Field(sys.executable, description="the interpreter; by default the one that submits")
     signal_seconds: int = Field(120, ge=0, description="warning before the time limit; 0: none")
     requeues: int = Field(20, ge=0, description="how often a job may go back into the queue")
+    array: int | None = Field(None, ge=1, description="tasks of a study's array; by default nodes x tasks_per_node")
 
     @field_validator("options")
     @classmethod
@@ -45,6 +49,12 @@ class Resources(Strict):
             if not name.isidentifier():
                 raise ValueError(f"{name!r} is no name of an environment variable")
         return value
+
+    def as_array(self, models: int) -> "Resources":
+        """The same ranks, at most one for each of a study's models, as tasks of an array of one rank each."""
+        tasks = min(self.array or self.nodes * self.tasks_per_node, models)
+        one = {"nodes": 1, "tasks_per_node": 1, "options": (*self.options, f"--array=0-{tasks - 1}")}
+        return self.model_copy(update=one)
 
     def sbatch_options(self) -> list[str]:
         """The options of sbatch that these resources amount to."""
@@ -78,8 +88,8 @@ class ClusterProfile(Resources):
     @classmethod
     def _known(cls, value: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
         for name in value:
-            if name not in SCRIPTED_STAGES:
-                raise ValueError(f"there is no stage {name!r}; stages are {', '.join(SCRIPTED_STAGES)}")
+            if name not in ALL_STAGES:
+                raise ValueError(f"there is no stage {name!r}; stages are {', '.join(ALL_STAGES)}")
         return value
 
     def of(self, stage: str) -> Resources:
@@ -99,6 +109,6 @@ def load_profile(path: Path) -> ClusterProfile:
         UserError: it cannot be read, or a key is unknown or wrong, for the cluster or for one of its stages.
     """
     profile = validated(ClusterProfile, read_yaml(path))
-    for stage in SCRIPTED_STAGES:
+    for stage in ALL_STAGES:
         profile.of(stage)
     return profile

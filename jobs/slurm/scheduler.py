@@ -28,6 +28,8 @@ def submit(script: str, options: Sequence[str]) -> str:
 def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
     """State and reason of the jobs that the queue still knows, by id; None where there is no Slurm.
 
+    An array is as its most telling task: one that runs, else one that waits, else one that did not complete.
+
     Args:
         jobs: ids by stage.
 
@@ -40,11 +42,24 @@ def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
         return {}
     # By name, and a filter here: squeue -j fails as a whole where it has forgotten one of the jobs.
     names = ",".join(map(job_name, jobs))
-    done = _run(["squeue", "-h", "-t", "all", f"--name={names}", "-o", "%i|%T|%r"])
+    done = _run(["squeue", "-h", "-t", "all", f"--name={names}", "-o", "%F|%T|%r"])  # %F: an array has one number
     if done.returncode:
         raise Failure(f"squeue failed: {_sentence(done.stderr)}")
-    rows = [line.split("|", 2) for line in done.stdout.splitlines()]
-    return {job: (state, reason) for job, state, reason in rows if job in jobs.values()}
+    tasks: dict[str, list[tuple[str, str]]] = {}
+    for line in done.stdout.splitlines():
+        job, state, reason = line.split("|", 2)
+        if job in jobs.values():
+            tasks.setdefault(job, []).append((state, reason))
+    return {job: min(states, key=_telling) for job, states in tasks.items()}
+
+
+OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
+
+
+def _telling(task: tuple[str, str]) -> tuple[bool, bool, bool]:
+    """Of an array's tasks one that runs says most, then one that waits, then one that failed."""
+    state = task[0]
+    return state != "RUNNING", state in OVER, state == "COMPLETED"
 
 
 def job_name(stage: str) -> str:

@@ -1,4 +1,4 @@
-"""From a run and a cluster profile to jobs in the queue: a script per stage, each after the one before."""
+"""From a run or study and a cluster profile to jobs in the queue: a script per stage, each after the one before."""
 
 import json
 import logging
@@ -12,16 +12,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from jobs.provenance import now
 from jobs.run_directory import RunDirectory
 from jobs.slurm import scheduler
-from jobs.slurm.profile import SCRIPTED_STAGES, ClusterProfile
+from jobs.slurm.profile import RUN_STAGES, STUDY_STAGES, ClusterProfile
+from jobs.study_directory import StudyDirectory
 from probe.errors import UserError
 from probe.files import write_atomically
 
 JOBS = "slurm/jobs.json"
-OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
 log = logging.getLogger("probe")
 
 
-def render(run: RunDirectory, profile: ClusterProfile, folder: Path) -> dict[str, str]:
+def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: Path) -> dict[str, str]:
     """The sbatch script of every stage.
 
     Args:
@@ -38,10 +38,13 @@ def render(run: RunDirectory, profile: ClusterProfile, folder: Path) -> dict[str
     try:
         template = environment.get_template(profile.template)
         scripts = {}
-        for stage in SCRIPTED_STAGES:
+        for stage in STUDY_STAGES if isinstance(run, StudyDirectory) else RUN_STAGES:
             wanted = profile.of(stage)
+            shared = stage == "models"
+            if isinstance(run, StudyDirectory) and shared:
+                wanted = wanted.as_array(run.models)
             content = {**wanted.model_dump(exclude={"options"}), "options": wanted.sbatch_options()}
-            scripts[stage] = template.render(stage=stage, run_dir=path, **content)
+            scripts[stage] = template.render(stage=stage, run_dir=path, shared=shared, **content)
     except TemplateError as error:
         raise UserError(
             f"template {folder / profile.template}: {error.message or type(error).__name__}; the template lies beside "
@@ -50,7 +53,7 @@ def render(run: RunDirectory, profile: ClusterProfile, folder: Path) -> dict[str
     return scripts
 
 
-def submit(run: RunDirectory, profile: ClusterProfile, folder: Path) -> dict[str, str]:
+def submit(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: Path) -> dict[str, str]:
     """Write the scripts into the run directory and submit them, each to begin when the one before has succeeded.
 
     Returns:
@@ -103,7 +106,7 @@ def unfinished(path: Path) -> list[str]:
     """
     jobs = submitted(path).get("jobs", {})
     known = scheduler.states(jobs) or {}
-    return [job for job in jobs.values() if job in known and known[job][0] not in OVER]
+    return [job for job in jobs.values() if job in known and known[job][0] not in scheduler.OVER]
 
 
 def submitted(path: Path) -> dict[str, Any]:

@@ -2,11 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from probe.cli.options import ConfigFile, Json, Out, Overrides, RunDir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jobs.run_directory import RunDirectory
+    from jobs.study_directory import StudyDirectory
 
 
 def submit(
@@ -17,36 +23,47 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts, and submit nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Submit a run to Slurm, a job per stage; prints the job ids. The same command goes on with a stopped run."""
+    """Submit a run or study to Slurm, a job per stage; prints the job ids. The same command goes on after a stop.
+
+    A study's models are an array of tasks that share them.
+    """
     from jobs.lock import exclusive
-    from jobs.run_directory import RunDirectory, is_free, resolved
     from jobs.slurm.profile import load_profile
     from jobs.slurm.submit import render
     from jobs.slurm.submit import submit as send
-    from probe.config import load_config
-    from probe.errors import UserError
 
-    settings = load_config(config, overrides or ())
+    run = _described(config, overrides or (), out or Path("runs") / config.stem)
     profile = load_profile(cluster)
-    path = out or Path("runs") / config.stem
     if dry_run:
-        scripts = render(RunDirectory(path, resolved(settings)), profile, cluster.parent)
+        scripts = render(run, profile, cluster.parent)
         print(json.dumps(scripts, indent=1) if as_json else "\n".join(scripts.values()))
         return
-    if not (path / "config.yaml").exists() and not is_free(path):
-        raise UserError(f"{path} exists and is no run directory; choose another folder with --out.")
-    with exclusive(path):
-        jobs = send(RunDirectory.create(path, settings), profile, cluster.parent)
+    run.refuse_foreign(run.path)
+    with exclusive(run.path):
+        jobs = send(run.begun(), profile, cluster.parent)
     if as_json:
         print(json.dumps(jobs, indent=1))
     else:
         print("\n".join(f"{stage}: {job}" for stage, job in jobs.items()))
 
 
+def _described(config: Path, overrides: "Iterable[str]", path: Path) -> "RunDirectory | StudyDirectory":
+    """The run or study that a file describes, not yet begun."""
+    from jobs.run_directory import RunDirectory, resolved
+    from jobs.study_directory import StudyDirectory, is_study
+    from probe.config import load_config
+    from probe.studies.config import load_study_config
+
+    if is_study(config):
+        return StudyDirectory(path, load_study_config(config, overrides))
+    return RunDirectory(path, resolved(load_config(config, overrides)))
+
+
 def cancel(run_dir: RunDir, as_json: Json = False) -> None:
-    """Cancel a run's jobs in Slurm's queue; prints their ids. `probe submit` goes on with what is there."""
+    """Cancel a run's or study's jobs in Slurm's queue; prints their ids. `probe submit` goes on with what is there."""
     from jobs.run_directory import RunDirectory
     from jobs.slurm.submit import cancel as withdraw
+    from jobs.study_directory import StudyDirectory, is_study
 
-    jobs = withdraw(RunDirectory.open(run_dir).path)
+    jobs = withdraw((StudyDirectory if is_study(run_dir) else RunDirectory).open(run_dir).path)
     print(json.dumps(jobs) if as_json else f"cancelled: {', '.join(jobs) or 'nothing, no job was in the queue'}")

@@ -189,6 +189,42 @@ def test_a_stage_that_fails_takes_the_later_ones_out_of_the_queue(own, cluster, 
     until(lambda: cluster.state(jobs["report"]) == "COMPLETED")
 
 
+def test_a_study_is_an_array_whose_tasks_share_the_models(cluster, profile, tmp_path):
+    """Six models between two tasks; both are killed in their work, go back into the queue, and nothing is lost."""
+    config, out = tmp_path / "study.yaml", tmp_path / "out"
+    config.write_text(yaml.safe_dump(STUDY))
+    shape = profile(gpus_per_task=0, stages={})
+    cluster.probe("submit", config, "--cluster", shape, "--out", out)
+    done = out / "cells"
+    until(lambda: done.is_dir() and len(list(done.iterdir())) > 0, 3 * MINUTES)
+    for pid in workers_on("node1") + workers_on("node2"):  # the last task's number is that of the array
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not cluster("squeue", "-h", quiet=True), 5 * MINUTES)
+    status = json.loads(cluster.probe("status", out, "--json"))
+    assert (status["state"], [stage["done"] for stage in status["stages"]]) == ("complete", [1, 6, 1])
+    assert "COMPLETED" in status["stages"][1]["slurm"]
+    said = "".join(log.read_text() for log in (out / "logs").glob("slurm-*-models.log"))
+    assert said.count("requeued: a rank was killed") == 2
+    tasks = {log.name for log in (out / "logs").glob("rank-*")}
+    assert len(tasks) == 2
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert sorted((model["k"], model["seed"]) for model in report["models"]) == [
+        (k, s) for k in (2, 3, 4) for s in (0, 1)
+    ]
+
+
+STUDY = {
+    "study": "bottleneck",
+    "datasets": {"digits": {"train": {"source": "bundled:digits", "n": 400}, "test": 20, "side": 16}},
+    "k": [2, 3, 4],
+    "seeds": [0, 1],
+    "training": {"epochs": 30, "batch_size": 16, "base_channels": 4},
+    "solver": {"starts": 12, "max_steps": 30, "certificates": 2},
+    "measure": {"nulls": 8, "gallery": 2},
+    "device": "cpu",
+}
+
+
 def test_a_partition_that_is_not_there(own, cluster, profile, tmp_path):
     command = ["submit", own, "--cluster", profile(partition="gpuu"), "--out", tmp_path / "out"]
     done = subprocess.run(

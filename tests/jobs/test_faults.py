@@ -20,7 +20,7 @@ def test_thirty_kills_at_random_instants_lose_and_double_nothing(run_of_one, own
     nothing was."""
 
     def begin(out: Path) -> subprocess.Popen:
-        return start(own, "--out", out, OWN_SLEEP="0.05").processes[0]
+        return start(own, "--out", out, OWN_SLEEP="0.02").processes[0]
 
     with ThreadPoolExecutor(2) as pool:
         # The instants are drawn over the time that a whole run takes here, now: most of it is imports.

@@ -11,11 +11,13 @@ import yaml
 
 from jobs.run_directory import RunDirectory
 from jobs.slurm import scheduler
-from jobs.slurm.profile import SCRIPTED_STAGES, load_profile
+from jobs.slurm.profile import RUN_STAGES, ClusterProfile, load_profile
 from jobs.slurm.submit import cancel, render, submit
 from jobs.status import read_status
+from jobs.study_directory import StudyDirectory
 from probe.config import load_config
 from probe.errors import Failure, UserError
+from probe.studies.config import parse_study_config
 
 FAKE = """#!{python}
 # {name}: writes down how it was called, and does what the test put into {folder}/{name}.do
@@ -75,7 +77,7 @@ def run(own, tmp_path):
 
 def test_stages_are_chained(run, profile, root, slurm):
     jobs = submit(run, profile, root / "slurm")
-    assert list(jobs) == list(SCRIPTED_STAGES)
+    assert list(jobs) == list(RUN_STAGES)
     calls = slurm.calls("sbatch")
     assert not any("--dependency" in option for option in calls[0])
     for before, call in zip(jobs.values(), calls[1:], strict=False):
@@ -87,7 +89,53 @@ def test_stages_are_chained(run, profile, root, slurm):
 
 
 def _logs(run):
-    return [f"{run.path.resolve()}/logs/slurm-%j-{stage}.log".replace("50%", "50%%") for stage in SCRIPTED_STAGES]
+    return [f"{run.path.resolve()}/logs/slurm-%j-{stage}.log".replace("50%", "50%%") for stage in RUN_STAGES]
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Six models."""
+    settings = {
+        "study": "bottleneck",
+        "datasets": {"digits": {"train": {"source": "bundled:digits", "n": 40}, "test": 20, "side": 16}},
+        "k": [2, 3, 4],
+        "seeds": [0, 1],
+    }
+    return StudyDirectory.create(tmp_path / ODD, parse_study_config(settings))
+
+
+def test_the_models_of_a_study_are_an_array(study, profile, root, slurm, tmp_path):
+    jobs = submit(study, profile, root / "slurm")
+    assert list(jobs) == ["images", "models"]
+    assert f"--dependency=afterok:{jobs['images']}" in slurm.calls("sbatch")[1]
+    scripts = render(study, profile, root / "slurm")
+    assert "--stage images" in scripts["images"]
+    assert "--array" not in scripts["images"]
+    for line in ("#SBATCH --array=0-3\n", "#SBATCH --nodes=1\n", "#SBATCH --ntasks-per-node=1\n", " --shared "):
+        assert line in scripts["models"], line  # four ranks of the profile, one in each task
+    for given, tasks in (({"array": 5}, 5), ({"nodes": 2, "tasks_per_node": 8}, 6)):
+        wider = ClusterProfile(**given)
+        assert f"--array=0-{tasks - 1}\n" in render(study, wider, root / "slurm")["models"]
+    for name, script in scripts.items():
+        (tmp_path / name).write_text(script)
+        _shellcheck(tmp_path / name)
+        assert _run_directory_in(script) == str(study.path.resolve())
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ("COMPLETED PENDING RUNNING", "RUNNING"),
+        ("COMPLETED PENDING FAILED", "PENDING"),
+        ("COMPLETED FAILED COMPLETED", "FAILED"),
+        ("COMPLETED COMPLETED", "COMPLETED"),
+    ],
+)
+def test_an_array_is_as_its_most_telling_task(study, profile, root, slurm, tasks, said):
+    jobs = submit(study, profile, root / "slurm")
+    slurm.queue(*(f"{jobs['models']}|{state}|None" for state in tasks.split()))
+    assert [stage.slurm for stage in read_status(study.path).stages] == ["gone from the queue", said, None]
+    assert cancel(study.path) == ([jobs["models"]] if said in ("RUNNING", "PENDING") else [])
 
 
 REFUSALS = [
