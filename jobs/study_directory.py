@@ -22,8 +22,8 @@ def is_study(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class StudyDirectory(Directory[StudyConfig]):
-    """A folder that holds one study of ``probe study``."""
+class StudyDirectory(Directory[Any]):
+    """A folder that holds one study of ``probe study``; its ``config`` is of one of the kinds of ``StudyConfig``."""
 
     NOUN = "study"
     RESULTS = ("cells", "models")
