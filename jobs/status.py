@@ -101,8 +101,8 @@ def _stages(run: RunDirectory) -> list[StageStatus]:
 
 def _stages_of_study(study: StudyDirectory) -> list[StageStatus]:
     return [
-        StageStatus("images", len(study.manifest.get("data", {})), len(study.config.datasets)),
-        StageStatus("models", len(list(study.path.glob("cells/*.safetensors"))), study.models),
+        StageStatus("images", len(study.manifest.get("data", {})), len(study.config.data)),
+        StageStatus("models", len(list(study.path.glob("cells/*.safetensors"))), study.config.shards),
         StageStatus("report", int((study.path / "report" / "report.json").is_file()), 1),
     ]
 

@@ -1,4 +1,4 @@
-"""One rank's work on a study: the images, a shard for each model of the grid, and the report."""
+"""One rank's work on a study: the images, a shard for each model of the grid or architecture, and the report."""
 
 import logging
 import shutil
@@ -13,19 +13,14 @@ from jobs.lock import if_free
 from jobs.progress import Meter, progress
 from jobs.provenance import now
 from jobs.study_directory import StudyDirectory
+from jobs.study_models import ShardWork
 from jobs.world import World
-from probe.autoencoders import load_autoencoder
-from probe.autoencoders.diffusers_vae import adapted
-from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.files import tensors_sha256
-from probe.studies.grid import Cell, cells, draw, training_images
-from probe.studies.memorization import measure
-from probe.training import Trained, build, fitted, train
-from probe.training.checkpoint import STATE
+from probe.studies.config import StudyConfig
+from probe.studies.grid import Backbone, Cell, draw, shards
+from probe.training import fitted
 
-TRAINING = 0.7
-"""Part of a model's work that is training, for the progress bar."""
 log = logging.getLogger("probe")
 
 
@@ -34,16 +29,17 @@ class Study:
 
     Attributes:
         directory: the study's.
-        world: the ranks; each trains models of its own.
+        world: the ranks; each has models of its own in hand.
     """
 
     def __init__(self, directory: StudyDirectory, world: World | None = None):
-        self.directory, self.world, self.config = directory, world or World(), directory.config
+        self.directory, self.world = directory, world or World()
+        self.config: StudyConfig = directory.config
         self._images = lru_cache(maxsize=1)(self._read_images)
         self._stages = 0
 
     def all(self) -> dict[str, Any]:
-        """Draw the images, train and measure every model that is missing, write the report; the report."""
+        """Draw the images, make every shard that is missing, write the report; the report."""
         self.draw()
         self.models()
         return self.report()
@@ -66,7 +62,7 @@ class Study:
         Raises:
             UserError: a source cannot be read or has changed, or a k or size does not fit it.
         """
-        names = [name for name in self.config.datasets if not self._is_settled(name)] if self.world.rank == 0 else None
+        names = [name for name in self.config.data if not self._is_settled(name)] if self.world.rank == 0 else None
         todo = self.world.agree(names) or []
         with self._progress("images", "data sets", len(todo), 0) as meter:
             for name in self.world.claims(todo):
@@ -77,28 +73,28 @@ class Study:
         if self.world.rank == 0:
             drawn = {name: self.directory.load(_data_file(name), "test")[1]["data"] for name in todo}
             self.directory.update_manifest(data=drawn)
-            cells(self.config, self._data)
+            shards(self.config, self._data)
         self.world.meet()
 
     def models(self) -> None:
-        """Train and measure every model whose result is missing; each goes to one rank, the next to whoever is free.
+        """Make and measure every model whose result is missing; each goes to one rank, the next to whoever is free.
 
         A model that a process outside of this world has in hand is left to it.
         """
-        grid = cells(self.config, self._data)
-        names = self.world.agree([cell.name for cell in self.missing()] if self.world.rank == 0 else None)
-        todo = [cell for cell in grid if cell.name in set(names or ())]
+        grid = shards(self.config, self._data)
+        names = self.world.agree([shard.name for shard in self.missing()] if self.world.rank == 0 else None)
+        todo = [shard for shard in grid if shard.name in set(names or ())]
         with self._progress("models", "models", len(grid), len(grid) - len(todo)) as meter:
-            for cell in self.world.claims(todo):
-                with if_free(self.directory.path / WORK / "locks" / cell.name) as mine:
-                    if mine and not self._is_there(cell):
-                        self._train_and_measure(cell, meter)
+            for shard in self.world.claims(todo):
+                with if_free(self.directory.path / WORK / "locks" / shard.name) as mine:
+                    if mine and not self._is_there(shard):
+                        self._make(shard, meter)
                 meter.finish(1)
             self.world.meet()
 
-    def missing(self) -> list[Cell]:
+    def missing(self) -> list[Cell | Backbone]:
         """The models whose results are not there."""
-        return [cell for cell in cells(self.config, self._data) if not self._is_there(cell)]
+        return [shard for shard in shards(self.config, self._data) if not self._is_there(shard)]
 
     def report(self) -> dict[str, Any]:
         """Write report/ from the results; the report, on every rank.
@@ -111,7 +107,7 @@ class Study:
     def _report(self) -> dict[str, Any]:
         from probe.report.study import write_study_report
 
-        grid = cells(self.config, self._data)
+        grid = shards(self.config, self._data)
         missing = self.missing()
         if missing:
             raise UserError(
@@ -120,7 +116,7 @@ class Study:
             )
         if "finished" not in self.directory.manifest:
             self.directory.update_manifest(finished=now())
-        content = write_study_report(self.directory.path, [cell_file(cell) for cell in grid])
+        content = write_study_report(self.directory.path, [cell_file(shard) for shard in grid])
         shutil.rmtree(self.directory.path / WORK, ignore_errors=True)
         log.info(f"report: {self.directory.path / 'report' / 'report.html'}")
         return content
@@ -139,7 +135,7 @@ class Study:
                 "channels": known[name]["channels"],
                 "side": known[name]["side"],
             }
-            for name in self.config.datasets
+            for name in self.config.data
         }
 
     def _progress(self, title: str, unit: str, total: int, before: int) -> Any:
@@ -152,10 +148,10 @@ class Study:
             return False
         if self.directory.checked(_data_file(name)):
             return True
-        return all(self._is_there(cell) for cell in cells(self.config, {name: self._data[name]}))
+        return all(self._is_there(cell) for cell in shards(self.config, {name: self._data[name]}))
 
     def _draw(self, name: str) -> None:
-        spec = self.config.datasets[name]
+        spec = self.config.data[name]
         images = draw(name, spec)
         facts = {**images.facts, "sha256": tensors_sha256([("train", images.train), ("test", images.test)])}
         known = self.directory.manifest["data"].get(name, facts)
@@ -173,62 +169,25 @@ class Study:
     def _read_images(self, name: str) -> dict[str, torch.Tensor]:
         return self.directory.load(_data_file(name))[0]
 
-    def _is_there(self, cell: Cell) -> bool:
-        data = self.directory.manifest["data"][cell.dataset]["sha256"]
-        return self.directory.checked(cell_file(cell), data=data) is not None
+    def _is_there(self, shard: Cell | Backbone) -> bool:
+        return self.directory.checked(cell_file(shard), **self._source(shard)) is not None
 
-    def _train_and_measure(self, cell: Cell, meter: Meter) -> None:
-        images = self._images(cell.dataset)
-        chosen, side = training_images(images["train"], cell), fitted(images["train"].shape[-1], cell.dataset)
-        trained = self._train(cell, chosen, side, meter)
-        device = self._device
-        spec = ModelConfig(source=str(trained.folder), device=str(device))
-        fresh = build(chosen.shape[1], side, cell.k, self.config.training, cell.seed)
-        starts = min(len(chosen), self.config.solver.starts)
+    def _source(self, shard: Cell | Backbone) -> dict[str, str]:
+        """Of a trained model the checksum of its images."""
+        return {"data": self.directory.manifest["data"][shard.dataset]["sha256"]} if isinstance(shard, Cell) else {}
 
-        def on_step(ended: int, running: int, part: float) -> None:
-            meter.update(TRAINING + (1 - TRAINING) * (ended + part) / starts, f"{cell.name}: {running} running")
-
-        found = measure(
-            load_autoencoder(spec),
-            adapted(fresh, spec, device, torch.float32),
-            chosen,
-            images["test"],
-            self.config,
-            seed=cell.seed,
-            on_step=on_step,
-        )
+    def _make(self, shard: Cell | Backbone, meter: Meter) -> None:
+        work = ShardWork(self.directory, self._device, meter)
+        found = work.model(shard, self._images(shard.dataset)) if isinstance(shard, Cell) else work.backbone(shard)
         self.directory.save(
-            cell_file(cell),
-            found.tensors,
-            data=self.directory.manifest["data"][cell.dataset]["sha256"],
-            model={**vars(cell), **found.values, "epochs": trained.epochs, "loss": trained.losses},
-            rank=self.world.rank,
+            cell_file(shard), found.tensors, **self._source(shard), model=found.values, rank=self.world.rank
         )
-        (self._folder(cell) / STATE).unlink()  # the result is there: nothing will go on from it
-
-    def _train(self, cell: Cell, images: torch.Tensor, side: int, meter: Meter) -> Trained:
-        def on_epoch(done: int, epochs: int, loss: float) -> None:
-            meter.update(TRAINING * done / epochs, f"{cell.name}: epoch {done}/{epochs}, loss {loss:.5f}")
-
-        return train(
-            images,
-            side=side,
-            k=cell.k,
-            config=self.config.training,
-            seed=cell.seed,
-            folder=self._folder(cell),
-            cpu=self.config.device == "cpu",
-            on_epoch=on_epoch,
-        )
-
-    def _folder(self, cell: Cell) -> Any:
-        return self.directory.path / "models" / cell.name
+        work.forget(shard)  # the result is there: nothing will go on from it
 
 
-def cell_file(cell: Cell) -> str:
+def cell_file(shard: Cell | Backbone) -> str:
     """Where a model's result is kept."""
-    return f"cells/{cell.name}.safetensors"
+    return f"cells/{shard.name}.safetensors"
 
 
 def _data_file(name: str) -> str:

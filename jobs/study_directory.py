@@ -22,8 +22,8 @@ def is_study(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class StudyDirectory(Directory[StudyConfig]):
-    """A folder that holds one study of ``probe study``."""
+class StudyDirectory(Directory[Any]):
+    """A folder that holds one study of ``probe study``; its ``config`` is of one of the kinds of ``StudyConfig``."""
 
     NOUN = "study"
     RESULTS = ("cells", "models")
@@ -42,12 +42,6 @@ class StudyDirectory(Directory[StudyConfig]):
     def wants_cpu(cls, config: StudyConfig) -> bool:
         """Whether ``device`` is cpu."""
         return config.device == "cpu"
-
-    @property
-    def models(self) -> int:
-        """How many models its grid has."""
-        config = self.config
-        return len(config.datasets) * len(config.k) * len(config.sizes or (None,)) * len(config.seeds)
 
     @cached_property
     def fingerprint(self) -> str:

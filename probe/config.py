@@ -284,6 +284,8 @@ def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "missing":
         return f"config key {'.'.join(path)!r} is missing: set it in the file or with --set.{more}"
     message = first["msg"].removeprefix("Value error, ")
+    if not path:  # about several keys, which the message names
+        return f"config: {message}.{more}"
     return f"config key {'.'.join(path)!r}: {message} (got {first['input']!r}).{more}"
 
 

@@ -42,7 +42,7 @@ def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
             wanted = profile.of(stage)
             shared = stage == "models"
             if isinstance(run, StudyDirectory) and shared:
-                wanted = wanted.as_array(run.models)
+                wanted = wanted.as_array(run.config.shards)
             content = {**wanted.model_dump(exclude={"options"}), "options": wanted.sbatch_options()}
             scripts[stage] = template.render(stage=stage, run_dir=path, shared=shared, **content)
     except TemplateError as error:

@@ -28,7 +28,7 @@ def contraction(
     from probe.report.figures import render
     from probe.studies import contraction as study
 
-    records = [study.record(one) for one in study.contraction(names or None, seeds=seeds, samples=samples)]
+    records = [study.record(one) for one in study.contraction(names or None, seeds=range(seeds), samples=samples)]
     content = {"seeds": seeds, "samples": samples, "architectures": records, **describe_process()}
     table, figure = contraction_table(records), contraction_figure(records)
     text = json.dumps(content, allow_nan=False, indent=1) + "\n"

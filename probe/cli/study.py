@@ -1,4 +1,4 @@
-"""``probe study CONFIG``: train a grid of models, probe each, and report."""
+"""``probe study CONFIG``: train a grid of models, or build architectures, probe each, and report."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def study(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train every model of the grid, find its attractors, measure memorization and generalization, write the report.
+    """Train every model of the grid, or build every architecture, measure it as the kind of study says, and report.
 
     Prints mean and standard deviation over seeds, and the verdicts. The same command goes on after a stop.
     """

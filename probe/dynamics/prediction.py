@@ -24,3 +24,8 @@ def predicted_steps(start: Tensor, fixed: Tensor, radius: Tensor, tolerance: flo
     rho = torch.where((rho > 0) & (rho < 1), rho, torch.nan)
     eps = tolerance**0.5 / (1 - rho)
     return ((eps / distance).log() / rho.log()).clamp(min=0)
+
+
+def log_error(predicted: Tensor, actual: Tensor) -> Tensor:
+    """|log((1 + predicted) / (1 + actual))|: by what factor a number of steps was missed; 1 + since steps can be 0."""
+    return ((1 + predicted.double()) / (1 + actual.double())).log().abs()

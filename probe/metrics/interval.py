@@ -59,6 +59,25 @@ def mean_intervals(values: ArrayLike, *, seed: int = 0) -> list[Interval]:
     ]
 
 
+def grouped_mean_interval(values: ArrayLike, groups: ArrayLike, *, seed: int = 0) -> Interval:
+    """Mean of ``values`` (n,), with an interval over ``groups`` (n,): whole groups are drawn, of values that are alike.
+
+    A resample's mean is over the values of its groups, so that a large group counts for more, as in the mean itself.
+    """
+    array, labels = np.asarray(values, dtype=np.float64), np.asarray(groups)
+    if array.ndim != 1 or array.shape != labels.shape or not len(array):
+        raise ValueError(f"values and groups have shape (n,), n >= 1, not {array.shape} and {labels.shape}")
+    mean = float(array.mean())
+    _, place = np.unique(labels, return_inverse=True)
+    sizes = np.bincount(place)
+    if len(sizes) == 1 or not np.isfinite(array).all():
+        return Interval(mean if np.isfinite(mean) else float("nan"), None, None)
+    columns = np.stack([np.bincount(place, array), sizes], axis=1)
+    totals = np.concatenate([weights @ columns for weights in _weights(len(sizes), seed)])
+    low, high = np.percentile(totals[:, 0] / totals[:, 1], [2.5, 97.5])
+    return Interval(mean, float(low), float(high))
+
+
 def _weights(n: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Blocks of w: n draws with replacement from n rows are one multinomial draw of counts."""
     rng = np.random.default_rng(seed)

@@ -63,6 +63,11 @@ def _panels() -> dict[str, list[Line]]:
     }
 
 
+def number_at(record: dict[str, Any], path: tuple[str, ...]) -> tuple[float, float, float] | None:
+    """The number that stands under these keys, with the ends of its interval; None where nothing was measured."""
+    return _number(_at(record, path))
+
+
 def _at(record: dict[str, Any], path: tuple[str, ...]) -> Any:
     """What stands under these keys; None where nothing was measured."""
     found: Any = record
@@ -73,7 +78,7 @@ def _at(record: dict[str, Any], path: tuple[str, ...]) -> Any:
 
 def _draw(axes: Axes, records: Sequence[dict[str, Any]], line: Line) -> None:
     label, colour, mark, path = line
-    found = [_number(_at(record, path)) for record in records]
+    found = [number_at(record, path) for record in records]
     points = [(place, value) for place, value in enumerate(found) if value is not None]
     if not points:
         return
@@ -99,7 +104,7 @@ def film_strip(images: NDArray[np.uint8], films: Mapping[str, NDArray[np.uint8]]
     Args:
         images: of the starts, (n, c, s, s). films: likewise for each checkpoint.
     """
-    rows = {"training image": images, **films}
+    rows = {"training\nimage": images, **films}
     grid = np.stack(
         [np.broadcast_to(row, (len(row), 3, *row.shape[2:])).transpose(0, 2, 3, 1) for row in rows.values()]
     )
@@ -122,7 +127,7 @@ def training_table(records: Mapping[str, dict[str, Any]]) -> str:
     for name, record in records.items():
         norms = record["spectral_norm"]
         cells = [
-            " / ".join(f"{record['distinct'][kind]['cosine']:.2f}" for kind in ("train", "test", "noise")),
+            " / ".join(f"{record['distinct'][kind]['cosine']['mean']:.2f}" for kind in ("train", "test", "noise")),
             *(_cell(value) for value in (record["mem"], record["nulls"]["unseen"], record["test_error"])),
             _cell(record["chamfer"]["noise"]),
             _cell(_at(record, ("separation", "noise", "fpr95_train"))),

@@ -35,11 +35,15 @@ def sentence(record: dict[str, Any]) -> str:
         f"they took {ratio['median']:.2f} times the predicted steps (median; 90 % between {ratio['q05']:.2f} and "
         f"{ratio['q95']:.2f})"
     )
-    return f"{used}; {steps}; correlation {_correlation(record)}: that the prediction orders them {_claim(record)}."
+    return (
+        f"{used}; {steps}; correlation {_correlation(record)}: that the prediction orders them "
+        f"{_claim(record['verdict'])}; error of log(1 + steps) {record['error']:.2f}, of the best constant "
+        f"{record['null_error']:.2f}: that the prediction is better {_claim(record['error_verdict'])}."
+    )
 
 
-def _claim(record: dict[str, Any]) -> str:
-    return {"undecided": "is undecided"}.get(record["verdict"], record["verdict"])
+def _claim(verdict: str) -> str:
+    return {"undecided": "is undecided"}.get(verdict, verdict)
 
 
 def _about(record: dict[str, Any]) -> str:

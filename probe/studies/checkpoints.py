@@ -5,6 +5,10 @@
 | kind | where starts come from: latents of training and test images, N(0, I), latents of noise images | |
 | A | distinct end points of the starts of a kind | (m, d) |
 | score(z) | mean over z's trajectory of the distance to the nearest of A(train) | (n,) |
+| share(z) | 1 / number of the kind's starts that end where z ends, 0 where z diverged | (n,) |
+
+The sum of share(z) is the number of distinct end points: their share of the starts is a mean over starts, and has an
+interval as such (for the end points that were found: what further starts would find, it does not know).
 
 Noise comes in two kinds, since a latent space need not be near N(0, I), and what is found then depends on the choice.
 """
@@ -19,11 +23,12 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.config import DictionaryConfig, SolverConfig
 from probe.dictionary import merge_by_cosine
-from probe.dynamics import EndPoints, LatentMap, Outcome, gaussian_starts
+from probe.dynamics import EndPoints, Iteration, LatentMap, Outcome, gaussian_starts
 from probe.dynamics.field import jacobian_norm
 from probe.metrics.chamfer import chamfer_cosine
 from probe.metrics.interval import mean_interval
 from probe.metrics.memorization import memorization, noise_images, null_levels
+from probe.metrics.nearest import nearest_cosine
 from probe.metrics.separation import auroc, fpr95, separation_interval
 from probe.studies.attractors import iteration
 from probe.studies.fixed_points import distinct, end_points
@@ -42,10 +47,15 @@ class Checkpoint:
     Attributes:
         values: see ``measure``.
         film: D of where the first training starts end, uint8 (n, c, s, s).
+        samples: what the means are over, float64 (n,) on the CPU, empty where there is nothing: ``share_KIND`` (by
+            cosine), ``mem``, ``null_unseen``, ``null_noise``, ``train_error``, ``test_error``, ``score_KIND``,
+            ``norm_KIND``; ``to_KIND`` and ``from_KIND``, whose means have the Chamfer similarity as their mean: each of
+            A(train) to A(KIND), and back.
     """
 
     values: dict[str, Any]
     film: Tensor
+    samples: dict[str, Tensor]
 
 
 def across_training(
@@ -77,13 +87,13 @@ def measure(
         seed: of the noise.
 
     Returns:
-        ``distinct``: for each kind the share of starts that end apart, by ``cosine`` (paper) and ``euclidean``, and
-        ``outcomes``. ``mem``: mean with interval over distinct end points of training starts; ``nulls``: that of unseen
-        images and of noise. ``train_error``, ``test_error``: squared error with interval over images. ``chamfer``: of
-        the other kinds' distinct end points with those of training starts. ``separation``: of each noise ``fpr95`` and
-        ``auroc`` of its scores against those of training starts, and against those of test starts, which have no
-        attractor of their own among the references. ``spectral_norm``: of J_f at the starts of each kind, median and
-        mean with interval. Null stands for what is not to be had.
+        ``distinct``: for each kind the share of starts that end apart, by ``cosine`` (paper; mean with interval over
+        starts, see above) and ``euclidean``, and ``outcomes``. ``mem``: mean with interval over distinct end points of
+        training starts; ``nulls``: that of unseen images and of noise. ``train_error``, ``test_error``: squared error
+        with interval over images. ``chamfer``: of the other kinds' distinct end points with those of training starts.
+        ``separation``: of each noise ``fpr95`` and ``auroc`` of its scores against those of training starts, and
+        against those of test starts, which have no attractor of their own among the references. ``spectral_norm``: of
+        J_f at the starts of each kind, median and mean with interval. Null stands for what is not to be had.
     """
     f, side = LatentMap(model), train.shape[-1]
     z0 = _starts(model, train[:starts], test[:starts], starts, seed)
@@ -92,19 +102,35 @@ def measure(
     apart = {kind: _distinct(found, dictionary, solver) for kind, found in ends.items()}
     shown = decode(model, apart["train"], side) if len(apart["train"]) else train[:0].float()
     nulls = null_levels(train, unseen=test, noise=noise_images(starts, train.shape[1:], seed=seed))
-    settings = {name: getattr(how, name) for name in ("max_steps", "tolerance", "max_norm")}
-    settings["together"] = how.batch_size
-    values = {
-        "distinct": {kind: _shares(found, apart[kind], dictionary) for kind, found in ends.items()},
-        "mem": _interval(memorization(shown, train)),
-        "nulls": {name: _interval(level) for name, level in nulls.items()},
-        "train_error": _interval(_error(model, train[:starts], z0["train"])),
-        "test_error": _interval(_error(model, test[:starts], z0["test"])),
-        "chamfer": {kind: _chamfer(apart["train"], apart[kind]) for kind in KINDS[1:]},
-        "separation": _separation(f, z0, apart["train"], settings),
-        "spectral_norm": {kind: _norms(jacobian_norm(f, z[:points], how.batch_size)) for kind, z in z0.items()},
+    found = {
+        **{f"share_{kind}": _shares(ended, dictionary.cosine) for kind, ended in ends.items()},
+        "mem": memorization(shown, train),
+        **{f"null_{name}": level for name, level in nulls.items()},
+        "train_error": _error(model, train[:starts], z0["train"]),
+        "test_error": _error(model, test[:starts], z0["test"]),
+        **{name: one for kind in KINDS[1:] for name, one in _nearest(apart["train"], apart[kind], kind).items()},
+        **_scores(f, z0, apart["train"], how),
+        **{f"norm_{kind}": jacobian_norm(f, z[:points], how.batch_size) for kind, z in z0.items()},
     }
-    return Checkpoint(values, _pictures(decode(model, ends["train"].end[:film], side)))
+    samples = {name: one.double().cpu() for name, one in found.items()}
+    values = {
+        "distinct": {
+            kind: {
+                "cosine": _interval(samples[f"share_{kind}"]),
+                "euclidean": len(apart[kind]) / len(ends[kind].outcome),
+                "outcomes": ends[kind].counts(),
+            }
+            for kind in KINDS
+        },
+        "mem": _interval(samples["mem"]),
+        "nulls": {name: _interval(samples[f"null_{name}"]) for name in nulls},
+        "train_error": _interval(samples["train_error"]),
+        "test_error": _interval(samples["test_error"]),
+        "chamfer": {kind: _chamfer(apart["train"], apart[kind]) for kind in KINDS[1:]},
+        "separation": {noise: _separation(samples, noise) for noise in NOISES},
+        "spectral_norm": {kind: _norms(samples[f"norm_{kind}"]) for kind in KINDS},
+    }
+    return Checkpoint(values, _pictures(decode(model, ends["train"].end[:film], side)), samples)
 
 
 def _starts(model: Autoencoder, train: Tensor, test: Tensor, n: int, seed: int) -> dict[str, Tensor]:
@@ -127,28 +153,52 @@ def _distinct(ends: EndPoints, dictionary: DictionaryConfig, solver: SolverConfi
     return points[distinct(points, dictionary.euclidean, solver.tolerance).leader]
 
 
-def _shares(ends: EndPoints, apart: Tensor, dictionary: DictionaryConfig) -> dict[str, Any]:
-    points = ends.end[ends.outcome != Outcome.DIVERGED]
-    by_cosine = len(merge_by_cosine(points, dictionary.cosine).leader)
-    n = len(ends.outcome)
-    return {"cosine": by_cosine / n, "euclidean": len(apart) / n, "outcomes": ends.counts()}
+def _shares(ends: EndPoints, cosine: float) -> Tensor:
+    """share(z) of each start, by cosine; end points at the origin have no direction, and are one (n,)."""
+    rows = (ends.outcome != Outcome.DIVERGED).nonzero().squeeze(1)
+    merge = merge_by_cosine(ends.end[rows], cosine)
+    _, basin, sizes = merge.member.unique(return_inverse=True, return_counts=True)
+    share = torch.zeros(len(ends.outcome), dtype=torch.float64)
+    share[rows] = 1 / sizes[basin].double()
+    return share
 
 
-def _chamfer(a: Tensor, b: Tensor) -> float | None:
-    return chamfer_cosine(a, b) if len(a) and len(b) else None
+def _nearest(train: Tensor, other: Tensor, kind: str) -> dict[str, Tensor]:
+    names = f"to_{kind}", f"from_{kind}"
+    if not (len(train) and len(other)):
+        return {name: torch.empty(0) for name in names}
+    return dict(zip(names, (nearest_cosine(train, other), nearest_cosine(other, train)), strict=True))
 
 
-def _separation(f: LatentMap, z0: dict[str, Tensor], reference: Tensor, settings: dict[str, Any]) -> dict[str, Any]:
+def _chamfer(train: Tensor, other: Tensor) -> float | None:
+    return chamfer_cosine(train, other) if len(train) and len(other) else None
+
+
+def _scores(f: LatentMap, z0: dict[str, Tensor], reference: Tensor, how: Iteration) -> dict[str, Tensor]:
     if not len(reference):
-        return dict.fromkeys(NOISES)
-    scores = {kind: trajectory_scores(f, z, reference, **settings).numpy() for kind, z in z0.items()}
+        return {f"score_{kind}": torch.empty(0) for kind in z0}
     return {
-        noise: {
-            f"{name}_{inside}": _triple(separation_interval(metric, scores[inside], scores[noise], higher="out"))
-            for name, metric in (("fpr95", fpr95), ("auroc", auroc))
-            for inside in ("train", "test")
-        }
-        for noise in NOISES
+        f"score_{kind}": trajectory_scores(
+            f,
+            z,
+            reference,
+            max_steps=how.max_steps,
+            tolerance=how.tolerance,
+            max_norm=how.max_norm,
+            together=how.batch_size,
+        )
+        for kind, z in z0.items()
+    }
+
+
+def _separation(samples: dict[str, Tensor], noise: str) -> dict[str, Any] | None:
+    scores = {kind: samples[f"score_{kind}"].numpy() for kind in KINDS}
+    if not len(scores["train"]):
+        return None
+    return {
+        f"{name}_{inside}": _triple(separation_interval(metric, scores[inside], scores[noise], higher="out"))
+        for name, metric in (("fpr95", fpr95), ("auroc", auroc))
+        for inside in ("train", "test")
     }
 
 

@@ -1,141 +1,164 @@
-"""The configuration of a study: a grid of models to train and probe (paper, Section 3)."""
+"""The configurations of studies (paper, Section 3): models to train or to build, and what is measured of each."""
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from probe.config import DatasetConfig, SolverConfig, Strict, file_names, read_yaml, validated
+from probe.config import Strict, file_names, read_yaml, validated
+from probe.errors import UserError
+from probe.studies.datasets import Positive, StudyDataset
+from probe.studies.measures import (
+    CheckpointsMeasureConfig,
+    CheckpointsSolverConfig,
+    ConvergenceMeasureConfig,
+    ConvergenceSolverConfig,
+    MeasureConfig,
+    StudySolverConfig,
+)
 from probe.training.config import TrainConfig
 
-Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 
 
-class StudyImages(Strict):
-    """Where images come from, as in ``DatasetConfig``; the first n in an order drawn with seed 0.
-
-    split: of a hub data set; absent: ``train`` or ``test``, by what the images are for.
-    """
-
-    source: str
-    config: str | None = None
-    split: str | None = None
-    column: str | None = None
-    revision: str | None = None
-    n: int = Field(ge=1)
-
-    def dataset(self, part: Literal["train", "test"], more: int = 0) -> DatasetConfig:
-        """The same for ``load_images``, with so many further images held out."""
-        given = self.model_dump(exclude_none=True)
-        if self.source.startswith(("hub:", "urls:")):
-            given = {"split": part, **given}
-        return DatasetConfig(**given, holdout=more)
-
-
-class StudyDataset(Strict):
-    """Images to train on and images that no model sees.
-
-    test: a source of its own, or a number: so many further images of the training source.
-    side: at which they are drawn; for the network they are padded to a multiple of 16 (28 to 32).
-    classes: of these classes only.
-    """
-
-    train: StudyImages
-    test: StudyImages | Positive
-    side: int = Field(32, ge=1)
-    classes: tuple[str, ...] | None = None
-
-    @model_validator(mode="after")
-    def _apart(self) -> "StudyDataset":
-        if isinstance(self.test, StudyImages) and self.train.dataset("train") == self.test.dataset("test").model_copy(
-            update={"n": self.train.n}
-        ):
-            raise ValueError("train and test are the same images; give test a number, for images left out of training")
-        return self
-
-
-class StudySolverConfig(Strict):
-    """The iteration from training images' latents (paper, Section 3), as in ``SolverConfig``; plain by default, so
-    that steps are applications of f.
-
-    starts: training images whose latents are iterated; all, where the training set is smaller.
-    certificates: distinct end points, largest basins first, that get a certificate.
-    """
-
-    starts: int = Field(1000, ge=1)
-    max_steps: int = Field(3000, ge=1)
-    tolerance: float = Field(1e-6, gt=0)
-    batch_size: Positive | Literal["auto"] = "auto"
-    max_norm: float = Field(1e6, gt=0)
-    accelerate: bool = False
-    far_precision: Literal["auto", "float32", "tf32", "bfloat16"] = "float32"
-    certificates: int = Field(64, ge=0)
-    products: int = Field(300, ge=24)
-    certificate_dtype: Literal["run", "float64"] = "run"
-
-    def solver(self) -> SolverConfig:
-        """The same for what takes a ``SolverConfig``."""
-        return SolverConfig(**self.model_dump(exclude={"starts"}), exponents=0, plain_checks=0)
-
-
-class MeasureConfig(Strict):
-    """What is measured of each model.
-
-    cosine: end points of a larger cosine are one attractor (paper).
-    euclidean: so are those that are nearer than this share of their root mean square norm; all averages over
-        attractors are over these.
-    nulls: images of each null level of mem: unseen test images, noise, reconstructions of test images.
-    variance: share of the variance at which the rank of the decoded attractors is taken.
-    gallery: decoded attractors, largest basins first, that are kept as pictures.
-    """
-
-    cosine: float = Field(0.99, gt=0, lt=1)
-    euclidean: float = Field(0.05, gt=0)
-    nulls: int = Field(1000, ge=2)
-    variance: float = Field(0.9, gt=0, le=1)
-    gallery: int = Field(8, ge=0)
-
-
 class StudyConfig(Strict):
-    """Every data set with every k, size and seed is a model of its own.
+    """What all studies have; ``study`` says which of the kinds below it is.
 
-    study: ``bottleneck``: against k (Figures 2, 13); ``training_size``: against the number of training images
-        (Figure 14). The other axis has one value.
-    sizes: numbers of training images, drawn with the model's seed; absent: all of them.
+    seeds: of the weights, and of all else that is drawn for a model.
+    """
+
+    study: str
+    seeds: tuple[Natural, ...] = Field((0, 1, 2), min_length=1)
+    device: Literal["auto", "cpu"] = "auto"
+
+    @field_validator("k", "sizes", "seeds", "architectures", check_fields=False)
+    @classmethod
+    def _distinct(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        if value is not None and (not value or len(set(value)) < len(value)):
+            raise ValueError("name at least one value, and each once")
+        return value
+
+    @property
+    def data(self) -> Mapping[str, StudyDataset]:
+        """The data sets that models are trained on; none where nothing is trained."""
+        return {}
+
+    @property
+    def shards(self) -> int:
+        """How many models there are to train, or architectures to build."""
+        raise NotImplementedError
+
+
+class GridConfig(StudyConfig):
+    """Every data set with every k, number of training images and seed is a model of its own.
+
     seeds: of the initial weights, of the order of the images, and of their choice.
     """
 
-    study: Literal["bottleneck", "training_size"]
     datasets: dict[str, StudyDataset] = Field(min_length=1)
     k: tuple[Positive, ...] = Field(min_length=1)
-    sizes: tuple[Positive, ...] | None = None
-    seeds: tuple[Natural, ...] = Field((0, 1, 2), min_length=1)
     training: TrainConfig = TrainConfig()
-    solver: StudySolverConfig = StudySolverConfig()
-    measure: MeasureConfig = MeasureConfig()
-    device: Literal["auto", "cpu"] = "auto"
 
     @field_validator("datasets")
     @classmethod
     def _file_names(cls, value: dict[str, StudyDataset]) -> dict[str, StudyDataset]:
         return file_names(value)
 
-    @field_validator("k", "sizes", "seeds")
-    @classmethod
-    def _distinct(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and (not value or len(set(value)) < len(value)):
-            raise ValueError("name at least one value, and each once")
-        return value
+    @property
+    def data(self) -> Mapping[str, StudyDataset]:
+        """The data sets that models are trained on."""
+        return self.datasets
+
+    def numbers(self, n_train: int) -> tuple[int, ...]:
+        """Of how many training images there is a model, where there are ``n_train``."""
+        return (n_train,)
+
+    @property
+    def shards(self) -> int:
+        """How many models there are to train."""
+        return len(self.datasets) * len(self.k) * len(self.numbers(1)) * len(self.seeds)
+
+
+class MemorizationConfig(GridConfig):
+    """study: ``bottleneck``: against k (Figures 2, 13); ``training_size``: against the number of training images
+        (Figure 14). The other axis has one value.
+    sizes: numbers of training images, drawn with the model's seed; absent: all of them.
+    """
+
+    study: Literal["bottleneck", "training_size"]
+    sizes: tuple[Positive, ...] | None = None
+    solver: StudySolverConfig = StudySolverConfig()
+    measure: MeasureConfig = MeasureConfig()
+
+    def numbers(self, n_train: int) -> tuple[int, ...]:
+        """Of how many training images there is a model, where there are ``n_train``."""
+        return self.sizes or super().numbers(n_train)
 
     @model_validator(mode="after")
-    def _one_axis(self) -> "StudyConfig":
+    def _one_axis(self) -> "MemorizationConfig":
         if self.study == "bottleneck" and self.sizes is not None and len(self.sizes) > 1:
             raise ValueError("a bottleneck study varies k; give sizes one value, or none for all images")
         if self.study == "training_size" and (len(self.k) > 1 or self.sizes is None):
             raise ValueError("a training_size study varies sizes; list them, and give k one value")
         return self
+
+
+class AcrossTrainingConfig(GridConfig):
+    """The checkpoints of each model, the untrained network among them (Figure 3); k has one value."""
+
+    study: Literal["across_training"]
+    solver: CheckpointsSolverConfig = CheckpointsSolverConfig()
+    measure: CheckpointsMeasureConfig = CheckpointsMeasureConfig()
+
+    @model_validator(mode="after")
+    def _checkpoints(self) -> "AcrossTrainingConfig":
+        if len(self.k) > 1:
+            raise ValueError("an across_training study varies the epoch; give k one value")
+        if self.training.checkpoint_every is None or self.training.checkpoint_every >= self.training.epochs:
+            raise ValueError("an across_training study needs training.checkpoint_every, below training.epochs")
+        return self
+
+
+class ConvergenceConfig(GridConfig):
+    """Predicted against actual steps from Gaussian starts (Proposition A.9, Figure 11)."""
+
+    study: Literal["convergence"]
+    solver: ConvergenceSolverConfig = ConvergenceSolverConfig()
+    measure: ConvergenceMeasureConfig = ConvergenceMeasureConfig()
+
+
+class ContractionConfig(StudyConfig):
+    """Variance ratios of random weights (Figure 6): nothing is trained, and no image is needed.
+
+    architectures: of ``probe.studies.contraction.backbones``; absent: all.
+    seeds: of the weights and of the inputs.
+    samples: inputs, and latents, of each model.
+    device: these networks are small.
+    """
+
+    study: Literal["contraction"]
+    architectures: tuple[str, ...] | None = None
+    seeds: tuple[Natural, ...] = Field(tuple(range(10)), min_length=1)
+    samples: int = Field(64, ge=2)
+    device: Literal["cpu"] = "cpu"
+
+    @property
+    def shards(self) -> int:
+        """How many architectures there are to build."""
+        from probe.studies.contraction import backbones
+
+        return len(self.architectures or backbones())
+
+
+KINDS: dict[str, type[StudyConfig]] = {
+    "bottleneck": MemorizationConfig,
+    "training_size": MemorizationConfig,
+    "across_training": AcrossTrainingConfig,
+    "convergence": ConvergenceConfig,
+    "contraction": ContractionConfig,
+}
 
 
 def load_study_config(path: str | Path | None, overrides: Iterable[str] = ()) -> StudyConfig:
@@ -144,5 +167,12 @@ def load_study_config(path: str | Path | None, overrides: Iterable[str] = ()) ->
 
 
 def parse_study_config(data: dict[str, Any]) -> StudyConfig:
-    """Validate a mapping."""
-    return validated(StudyConfig, data)
+    """Validate a mapping, by the kind of study that it names: an unknown key is held against the keys of that kind."""
+    kind = data.get("study")
+    if kind is None:
+        raise UserError(f"config key 'study' is missing: set it to one of {', '.join(KINDS)}.")
+    if kind not in KINDS:
+        near = difflib.get_close_matches(str(kind), KINDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}."
+        raise UserError(f"config key 'study': there is no study {kind!r}; {hint}")
+    return validated(KINDS[kind], data)

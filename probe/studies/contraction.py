@@ -12,7 +12,7 @@ other on average. (The variance over all coordinates together would count a cons
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,31 +59,43 @@ def backbones() -> Backbones:
     return {**ours, **{name: (name, small[name]) for name in small_classes() if name != "ConvAutoencoder"}}
 
 
-def contraction(names: Iterable[str] | None = None, *, seeds: int = 10, samples: int = 64) -> Iterator[Contraction]:
+def known(names: Iterable[str] | None) -> list[str]:
+    """The names, or all of ``backbones``.
+
+    Raises:
+        UserError: a name is unknown.
+    """
+    there = backbones()
+    for name in names or ():
+        if name not in there:
+            raise UserError(f"there is no architecture {name!r}; there are {', '.join(repr(one) for one in there)}.")
+    return list(there if names is None else names)
+
+
+def contraction(
+    names: Iterable[str] | None = None, *, seeds: Sequence[int] = range(10), samples: int = 64
+) -> Iterator[Contraction]:
     """Ratios of random-weight architectures, one by one.
 
     Args:
         names: of ``backbones``; all by default.
-        seeds: of the weights and inputs, 0, 1, ..., seeds - 1.
+        seeds: of the weights and inputs.
         samples: inputs and latents of each model.
 
     Raises:
         UserError: a name is unknown; or a class cannot be built by the installed diffusers.
     """
-    known = backbones()
-    for name in known if names is None else names:
-        if name not in known:
-            raise UserError(f"there is no architecture {name!r}; there are {', '.join(repr(one) for one in known)}.")
-        cls, arguments = known[name]
+    for name in known(names):
+        cls, arguments = backbones()[name]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes that no one would train
             yield _of_seeds(name, cls, dict(arguments), seeds, samples)
 
 
-def _of_seeds(name: str, cls: str, arguments: dict[str, Any], seeds: int, samples: int) -> Contraction:
+def _of_seeds(name: str, cls: str, arguments: dict[str, Any], seeds: Sequence[int], samples: int) -> Contraction:
     resolution = arguments.pop("resolution", RESOLUTION)
     inputs, latents = [], []
-    for seed in range(seeds):
+    for seed in seeds:
         model = untrained(cls, **arguments, seed=seed)
         latent_shape = model.latent_shape(resolution)
         inputs.append(variance_ratio(_around(model), _normal(samples, model.sample_shape(resolution), seed)))

@@ -19,8 +19,9 @@ from probe.config import DictionaryConfig, SeedConfig, SolverConfig
 from probe.dynamics import gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.dynamics.iterate import Map
-from probe.dynamics.prediction import predicted_steps
+from probe.dynamics.prediction import log_error, predicted_steps
 from probe.metrics.correlation import correlation_interval
+from probe.metrics.interval import Interval, grouped_mean_interval
 from probe.studies.attractors import iteration
 from probe.studies.dictionary import certify_points
 from probe.studies.fixed_points import end_points, fixed_points
@@ -46,6 +47,16 @@ class Convergence:
     radius: Tensor
     attractor: Tensor
     starts: int
+
+    @property
+    def error(self) -> Tensor:
+        """``log_error`` of the prediction, float64 (n,)."""
+        return log_error(self.predicted, self.actual)
+
+    @property
+    def null_error(self) -> Tensor:
+        """The same of the best constant: the median of the very steps that were taken, which no prediction knows."""
+        return log_error(self.actual.double().quantile(0.5), self.actual) if len(self.actual) else self.error
 
 
 def convergence(
@@ -98,21 +109,24 @@ def of_run(dictionary: dict[str, Tensor], starts: int) -> Convergence:
 def record(found: Convergence) -> dict[str, Any]:
     """As JSON: ``starts``, ``used``, ``attractors``, lists ``predicted``, ``actual``, ``radius``, ``attractor``;
     ``correlation`` (Pearson's, ``ci95``, ``over``: attractors or starts) and ``rank_correlation`` (Spearman's), null
-    where there is none; ``ratio`` (actual / predicted: ``median``, ``q05``, ``q95``); ``verdict``.
+    where there is none; ``ratio`` (actual / predicted: ``median``, ``q05``, ``q95``); ``error`` and ``null_error``, the
+    means of the prediction's log_error and of the best constant's, and ``error_difference``, the mean of the one minus
+    the other (``mean``, ``ci95``, ``over``), null where there is none; ``verdict``, ``error_verdict``.
 
     The verdict is on the claim that the prediction tells which starts take longer: it ``holds`` where the interval of
     the correlation lies above 0, which is what predictions dealt to the starts at random would have, ``does not hold``
-    where it lies below, and is ``undecided`` else.
+    where it lies below, and is ``undecided`` else. ``error_verdict`` is on the claim that the prediction is nearer to
+    the steps than the best constant: it holds where the interval of the difference lies below 0.
     """
     predicted, actual = found.predicted.numpy(), found.actual.double().numpy()
-    attractors = len(found.attractor.unique())
-    pearson = _correlation(predicted, actual, found.attractor.numpy())
+    groups = found.attractor.numpy()
+    pearson, difference = correlation(predicted, actual, groups), gain(found.error, found.null_error, groups)
     moving = predicted > 0
     ratio = np.quantile(actual[moving] / predicted[moving], [0.05, 0.5, 0.95]) if moving.any() else None
     return {
         "starts": found.starts,
         "used": len(actual),
-        "attractors": attractors,
+        "attractors": len(found.attractor.unique()),
         "predicted": predicted.tolist(),
         "actual": found.actual.tolist(),
         "radius": found.radius.tolist(),
@@ -120,24 +134,44 @@ def record(found: Convergence) -> dict[str, Any]:
         "correlation": pearson,
         "rank_correlation": None if pearson is None else float(scipy.stats.spearmanr(predicted, actual).statistic),
         "ratio": None if ratio is None else dict(zip(("q05", "median", "q95"), ratio.tolist(), strict=True)),
-        "verdict": _verdict(pearson),
+        "error": float(found.error.mean()) if len(actual) else None,
+        "null_error": float(found.null_error.mean()) if len(actual) else None,
+        "error_difference": difference,
+        "verdict": verdict(pearson, 1),
+        "error_verdict": verdict(difference, -1),
     }
 
 
-def _correlation(
+def correlation(
     predicted: NDArray[np.float64], actual: NDArray[np.float64], attractor: NDArray[np.int64]
 ) -> dict[str, Any] | None:
+    """Pearson's correlation, over attractors where there are some; None where there is none."""
     if not len(predicted):
         return None
-    many = len(np.unique(attractor)) >= FEWEST
-    mean, low, high = correlation_interval(predicted, actual, attractor if many else None)
-    if low is None or high is None:
+    groups, over = _groups(attractor)
+    return _with_interval(correlation_interval(predicted, actual, groups), over)
+
+
+def gain(error: Tensor, null_error: Tensor, attractor: NDArray[np.int64]) -> dict[str, Any] | None:
+    """The mean of the one error minus the other, start by start; None where there is no interval."""
+    if not len(error):
         return None
-    return {"mean": mean, "ci95": [low, high], "over": "attractors" if many else "starts"}
+    groups, over = _groups(attractor)
+    return _with_interval(grouped_mean_interval((error - null_error).numpy(), groups), over)
 
 
-def _verdict(correlation: dict[str, Any] | None) -> str:
-    if correlation is None:
+def _groups(attractor: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
+    many = len(np.unique(attractor)) >= FEWEST
+    return (attractor, "attractors") if many else (np.arange(len(attractor)), "starts")
+
+
+def _with_interval(found: Interval, over: str) -> dict[str, Any] | None:
+    mean, low, high = found
+    return None if low is None or high is None else {"mean": mean, "ci95": [low, high], "over": over}
+
+
+def verdict(found: dict[str, Any] | None, side: int) -> str:
+    """Whether the interval lies on the claimed side (1 or -1) of 0."""
+    if found is None or found["ci95"][0] <= 0 <= found["ci95"][1]:
         return "undecided"
-    low, high = correlation["ci95"]
-    return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
+    return "holds" if found["ci95"][0] * side > 0 else "does not hold"

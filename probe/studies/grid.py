@@ -1,7 +1,8 @@
-"""The models of a study: every data set with every k, size and seed."""
+"""The models of a study: every data set with every k, size and seed; or every architecture."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from probe.data import ImageSet, load_images
 from probe.errors import UserError
-from probe.studies.config import StudyConfig, StudyDataset
+from probe.studies.config import ContractionConfig, GridConfig, StudyConfig
+from probe.studies.contraction import known
+from probe.studies.datasets import StudyDataset
 from probe.training import build, fitted
 from probe.training.images import is_grey
 
@@ -28,6 +31,31 @@ class Cell:
     def name(self) -> str:
         """As a file name."""
         return f"{self.dataset}-k{self.k:04d}-n{self.size:06d}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One architecture with random weights."""
+
+    architecture: str
+
+    @property
+    def name(self) -> str:
+        """As a file name."""
+        return re.sub(r"[^A-Za-z0-9]+", "-", self.architecture)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a model's result file holds; the names are explained in ``probe.report.study.schema``.
+
+    Attributes:
+        values: numbers, and null where one does not exist.
+        tensors: what the numbers are made of, and pictures.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,7 +108,20 @@ def _facts(images: ImageSet) -> dict[str, Any]:
     }
 
 
-def cells(config: StudyConfig, data: Mapping[str, Mapping[str, int]]) -> list[Cell]:
+def shards(config: StudyConfig, data: Mapping[str, Mapping[str, int]]) -> Sequence[Cell | Backbone]:
+    """All that a study has results for; see ``cells``.
+
+    Raises:
+        UserError: as ``cells``; or an architecture is unknown.
+    """
+    if isinstance(config, GridConfig):
+        return cells(config, data)
+    if isinstance(config, ContractionConfig):
+        return [Backbone(name) for name in known(config.architectures)]
+    raise TypeError(f"{type(config).__name__} has no grid")
+
+
+def cells(config: GridConfig, data: Mapping[str, Mapping[str, int]]) -> list[Cell]:
     """All models, in the order of the configuration.
 
     Args:
@@ -94,7 +135,7 @@ def cells(config: StudyConfig, data: Mapping[str, Mapping[str, int]]) -> list[Ce
         side = fitted(about["side"], f"data set {name!r}")
         for k in config.k:
             build(about["channels"], side, k, config.training, 0)
-        for size in config.sizes or (about["n_train"],):
+        for size in config.numbers(about["n_train"]):
             if size > about["n_train"]:
                 raise UserError(
                     f"data set {name!r} has {about['n_train']} training images, and sizes asks for {size}; lower it, "

@@ -13,7 +13,7 @@ pixels.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,8 +28,9 @@ from probe.dynamics.memory import Fitting
 from probe.metrics.memorization import memorization, noise_images
 from probe.metrics.rank import rank_at_variance
 from probe.studies.attractors import iteration
-from probe.studies.config import StudyConfig
+from probe.studies.config import MemorizationConfig
 from probe.studies.dictionary import certify_points
+from probe.studies.grid import Measured
 from probe.training import crop, fitted
 from probe.training.images import as_input
 
@@ -62,25 +63,12 @@ class Attractors:
         return self.ends.end[self.leader]
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a model's result file holds; the names are explained in ``probe.report.study.schema.Model``.
-
-    Attributes:
-        values: numbers, and null where one does not exist.
-        tensors: ``mem``, ``null_*`` and ``test_error`` per attractor or image, ``gallery`` (uint8 pictures).
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-
-
 def measure(
     model: Autoencoder,
     untrained: Autoencoder,
     train: Tensor,
     test: Tensor,
-    config: StudyConfig,
+    config: MemorizationConfig,
     *,
     seed: int,
     on_step: OnStep | None = None,
@@ -93,6 +81,9 @@ def measure(
         test: images that it has not seen, uint8 (m, c, s, s).
         seed: of the noise images.
         on_step: as for ``probe.studies.attractors.solve``.
+
+    Returns:
+        Tensors: ``mem``, ``null_*`` and ``test_error`` per attractor or image, ``gallery`` (uint8 pictures).
     """
     found = attractors(model, train[: config.solver.starts], config, on_step)
     certificates = certify(model, found, config)
@@ -124,7 +115,7 @@ def measure(
     )
 
 
-def attractors(model: Autoencoder, images: Tensor, config: StudyConfig, on_step: OnStep | None) -> Attractors:
+def attractors(model: Autoencoder, images: Tensor, config: MemorizationConfig, on_step: OnStep | None) -> Attractors:
     """Iterate f from the latents of images, uint8 (n, c, s, s), and merge the end points."""
     z0 = _in_parts(lambda part: model.encode(_input(model, part)), images)
     how = iteration(config.solver.solver(), z0.shape[1:], model.device)
@@ -138,7 +129,7 @@ def attractors(model: Autoencoder, images: Tensor, config: StudyConfig, on_step:
     return Attractors(ends, leader, merge.basin, by_cosine, decoded)
 
 
-def certify(model: Autoencoder, found: Attractors, config: StudyConfig) -> Tensor:
+def certify(model: Autoencoder, found: Attractors, config: MemorizationConfig) -> Tensor:
     """For each distinct end point 1 (attractor), 0 (none), -1 (undecided), or -2 where it was not looked at; (m,)."""
     converged = found.ends.outcome[found.leader] == Outcome.CONVERGED
     verdict = torch.where(converged, NOT_LOOKED_AT, NO).to(torch.int8)

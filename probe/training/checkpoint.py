@@ -21,6 +21,11 @@ def model_folder(folder: Path, epoch: int) -> Path:
     return folder / f"epoch-{epoch:04d}"
 
 
+def epoch_of(folder: Path) -> int:
+    """After how many epochs the model of ``model_folder`` was kept."""
+    return int(folder.name.removeprefix("epoch-"))
+
+
 def save_model(model: ConvAutoencoder, folder: Path) -> None:
     """Write config.json and the safetensors; the folder appears whole or not at all."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")

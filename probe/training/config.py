@@ -15,7 +15,7 @@ class TrainConfig(Strict):
     noise: standard deviation of Gaussian noise added to the input, pixels in [0, 1]; the target is the clean image.
     mask: share of the input's 4x4 patches that are set to 0; the target is the whole image.
     min_steps: small training sets are gone through more often than ``epochs`` until there are so many steps.
-    checkpoint_every: epochs between the models that are kept; None: the last only.
+    checkpoint_every: epochs between the models that are kept, from the untrained one (0) on; None: the last only.
     """
 
     base_channels: int = Field(16, ge=1)

@@ -100,6 +100,8 @@ def train(
         raise UserError("there is no training image; give a data set with at least one.")
     run = _Training(images, side=side, k=k, config=config, seed=seed, folder=folder, cpu=cpu)
     saved = time.monotonic()
+    if not run.done and config.keeps(0, run.epochs):
+        save_model(run.plain, model_folder(folder, 0))
     for epoch in range(run.done, run.epochs):
         loss = run.epoch(epoch)
         if not math.isfinite(loss):

@@ -69,7 +69,7 @@ def test_a_study_from_images_to_report(whole):
     assert not (whole / "work").exists()
     assert not list(whole.rglob(STATE))
     for model in sorted((whole / "models").iterdir()):
-        assert sorted(epoch.name for epoch in model.iterdir()) == ["epoch-0002", "epoch-0003"]
+        assert sorted(epoch.name for epoch in model.iterdir()) == ["epoch-0000", "epoch-0002", "epoch-0003"]
     model = load_autoencoder(str(whole / "models" / "digits-k0005-n000048-s1" / "epoch-0002"))
     assert model.latent_shape(16) == (5,)
 
@@ -95,7 +95,7 @@ class Killed(BaseException):
 
 
 def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, monkeypatch):
-    from jobs import study as module
+    from jobs import study_models as module
 
     real, trained = module.train, []
 

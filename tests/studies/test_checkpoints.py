@@ -84,7 +84,7 @@ def test_a_memory_keeps_its_images_and_an_average_does_not(course):
     assert sharp["mem"]["mean"] == pytest.approx(1, abs=1e-5)
     assert sharp["distinct"]["train"]["euclidean"] == 1
     assert vague["distinct"]["train"] == {
-        "cosine": 1 / 12,
+        "cosine": {"mean": pytest.approx(1 / 12), "ci95": pytest.approx([1 / 12, 1 / 12])},
         "euclidean": 1 / 12,
         "outcomes": {"converged": 12, "cycle": 0, "max_steps": 0, "diverged": 0},
     }
@@ -106,6 +106,26 @@ def test_noise_is_told_from_training_starts_by_its_way(course):
         assert sharp[noise]["auroc_train"]["mean"] == 1.0
     # N(0, I) lies further from any picture than pictures that were not trained on.
     assert sharp["noise"]["auroc_test"]["mean"] > 0.9
+
+
+def test_means_are_over_the_samples(course):
+    train, found = course
+    one = found["sharp"]
+    # Every start ends in a training image, and by cosine these are two: a start counts with 1 / those of its pattern.
+    upper = train.flatten(1).float()[:, 4 * 4 // 2 - 1] > 100
+    sizes = torch.where(upper, upper.sum(), (~upper).sum())
+    assert one.samples["share_train"].tolist() == pytest.approx((1 / sizes).tolist())
+    assert [float(one.samples[f"share_{kind}"].sum()) for kind in KINDS] == pytest.approx([2] * 4)
+    for kind in KINDS[1:]:
+        halves = [float(one.samples[f"{way}_{kind}"].mean()) for way in ("to", "from")]
+        assert one.values["chamfer"][kind] == pytest.approx(sum(halves) / 2, abs=1e-6)
+    for noise in ("noise", "noise_images"):
+        inside, outside = (one.samples[f"score_{kind}"] for kind in ("train", noise))
+        assert one.values["separation"][noise]["fpr95_train"]["mean"] == float(
+            (outside <= inside.sort().values[11]).double().mean()  # 95 % of 12 are 12
+        )
+    assert len(one.samples["mem"]) == 12
+    assert one.samples["test_error"].mean().item() == pytest.approx(one.values["test_error"]["mean"])
 
 
 def test_film_table_and_figure(course):

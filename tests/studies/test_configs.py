@@ -5,7 +5,9 @@ import pytest
 from probe.studies.config import load_study_config
 
 
-@pytest.mark.parametrize("name", ["study_bottleneck", "study_training_size"])
+@pytest.mark.parametrize(
+    "name", ["study_bottleneck", "study_training_size", "study_across_training", "study_convergence"]
+)
 def test_configurations_of_both_sizes(root, name):
     paper, small = (load_study_config(root / "configs" / f"{name}{size}.yaml") for size in ("", "_small"))
     assert f"study_{paper.study}" == f"study_{small.study}" == name
@@ -15,3 +17,8 @@ def test_configurations_of_both_sizes(root, name):
     for data in small.datasets.values():
         assert data.train.source.startswith("parquet:../shared/")
         assert data.train.n == 10_000
+
+
+def test_contraction_needs_no_data(root):
+    config = load_study_config(root / "configs" / "study_contraction.yaml")
+    assert (config.study, config.seeds, dict(config.data)) == ("contraction", tuple(range(10)), {})

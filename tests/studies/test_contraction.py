@@ -63,7 +63,7 @@ def test_weights_by_seed_alone():
 
 
 def test_the_papers_autoencoder_contracts_at_initialisation():
-    (found,) = contraction(["ConvAutoencoder, k = 8"], seeds=3, samples=16)
+    (found,) = contraction(["ConvAutoencoder, k = 8"], seeds=range(3), samples=16)
     assert (found.d, len(found.inputs), len(found.latents)) == (8, 3, 3)
     assert 0 < max(found.inputs + found.latents) < 0.1
     assert record(found)["latents"]["verdict"] == "holds"
@@ -73,7 +73,7 @@ def test_the_papers_autoencoder_contracts_at_initialisation():
 def test_every_small_architecture_has_ratios():
     names = list(small_classes())
     assert len(names) > 10
-    for found in contraction(names[:8], seeds=2, samples=4):
+    for found in contraction(names[:8], seeds=range(2), samples=4):
         assert all(math.isfinite(ratio) and ratio >= 0 for ratio in found.inputs + found.latents), found
 
 

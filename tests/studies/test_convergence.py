@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -39,6 +40,20 @@ def test_exact_in_one_dimension():
     assert content["ratio"]["median"] == pytest.approx(1, abs=0.1)
     assert "holds" in sentence(content)
     json.dumps(content, allow_nan=False)
+
+
+def test_the_error_against_the_best_constant():
+    one = found(two_slopes)
+    content = record(one)
+    p, t = one.predicted.numpy(), one.actual.numpy()
+    constant = np.median(t)
+    assert content["error"] == pytest.approx(np.mean(np.abs(np.log1p(p) - np.log1p(t))))
+    assert content["null_error"] == pytest.approx(np.mean(np.abs(np.log1p(constant) - np.log1p(t))))
+    assert content["error_verdict"] == "holds"
+    # A constant prediction, but for the last digits, is as good as the constant itself, and another one worse.
+    for factor, result in ((1.0, "undecided"), (5.0, "does not hold")):
+        flat = Convergence(torch.full((40,), factor * constant).double(), one.actual, one.radius, one.attractor, 40)
+        assert record(flat)["error_verdict"] == result
 
 
 def test_over_attractors_where_there_are_some():

@@ -1,12 +1,14 @@
 """The grid of models, its configuration, and the images that it is drawn from."""
 
+import string
+
 import pytest
 import torch
 from PIL import Image
 
 from probe.errors import UserError
 from probe.studies.config import parse_study_config
-from probe.studies.grid import Cell, cells, draw, training_images
+from probe.studies.grid import Cell, cells, draw, shards, training_images
 
 DIGITS = {"train": {"source": "bundled:digits", "n": 30}, "test": 12, "side": 16}
 
@@ -35,12 +37,47 @@ def test_every_combination_once_in_order():
         ({"datasets": {"x": {**DIGITS, "test": {"source": "bundled:digits", "n": 5}}}}, "train and test are the same"),
         ({"training": {"epoch": 3}}, "did you mean 'epochs'"),
         ({"solver": {"exponents": 3}}, "'solver.exponents' is unknown"),
+        ({"study": "botleneck"}, "there is no study 'botleneck'; did you mean 'bottleneck'"),
+        ({"study": None}, "config key 'study' is missing: set it to one of bottleneck, training_size, across_training"),
+        ({"study": "across_training"}, "varies the epoch; give k one value"),
+        ({"study": "across_training", "k": [2]}, "needs training.checkpoint_every, below training.epochs"),
+        ({"study": "across_training", "solver": {"certificates": 3}}, "'solver.certificates' is unknown: valid keys"),
+        ({"study": "convergence", "sizes": [5]}, "'sizes' is unknown: did you mean 'seeds'"),
+        ({"study": "convergence", "measure": {"nulls": 5}}, "'measure.nulls' is unknown: valid keys are euclidean"),
+        ({"study": "contraction"}, "'datasets' is unknown: valid keys are architectures, device, samples, seeds, stud"),
     ],
 )
 def test_a_configuration_that_cannot_be_meant_is_refused(change, message):
     with pytest.raises(UserError, match=message) as caught:
         config(**change)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"study": "convergence", "k": [2, 4], "seeds": [0, 7]}, 4),
+        ({"study": "across_training", "k": [2], "training": {"checkpoint_every": 5}}, 3),
+        ({"study": "training_size", "k": [2], "sizes": [5, 10, 15], "seeds": [1]}, 3),
+    ],
+)
+def test_as_many_models_as_it_says_and_the_same_configuration_read_again(settings, names):
+    study = config(**settings)
+    found = shards(study, {"digits": {"n_train": 30, "channels": 1, "side": 28}})
+    assert len({one.name for one in found}) == len(found) == study.shards == names
+    assert parse_study_config(study.model_dump(mode="json")) == study
+
+
+def test_architectures_are_the_shards_of_a_contraction_study():
+    every = parse_study_config({"study": "contraction"})
+    found = shards(every, {})
+    assert len({one.name for one in found}) == len(found) == every.shards > 20
+    assert all(set(one.name) <= set(string.ascii_letters + string.digits + "-") for one in found)
+    some = parse_study_config({"study": "contraction", "architectures": ["ConvAutoencoder, k = 2"]})
+    assert [one.name for one in shards(some, {})] == ["ConvAutoencoder-k-2"]
+    assert parse_study_config(some.model_dump(mode="json")) == some
+    with pytest.raises(UserError, match="there is no architecture 'ResNet'"):
+        shards(parse_study_config({"study": "contraction", "architectures": ["ResNet"]}), {})
 
 
 def test_a_split_is_that_of_the_part_where_none_is_given():

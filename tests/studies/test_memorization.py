@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from probe.autoencoders import Autoencoder
-from probe.studies.config import StudyConfig
+from probe.studies.config import MemorizationConfig
 from probe.studies.memorization import measure
 
 SIDE = 16
@@ -38,7 +38,7 @@ TRAINED = autoencoder(encode, decode)
 UNTRAINED = autoencoder(lambda x: x.flatten(1)[:, :1] * 0 + 1, lambda z: 0 * decode(z) + 0.5)
 
 
-CONFIG = StudyConfig.model_validate(
+CONFIG = MemorizationConfig.model_validate(
     {
         "study": "bottleneck",
         "datasets": {"known": {"train": {"source": "bundled:digits", "n": 40}, "test": 8, "side": SIDE}},

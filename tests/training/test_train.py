@@ -114,7 +114,9 @@ FILE = "diffusion_pytorch_model.safetensors"
 def test_every_checkpoint_is_opened_like_any_model(images, tmp_path):
     trained = fit(images, tmp_path, TrainConfig(**{**SMALL.model_dump(), "checkpoint_every": 1}))
     folders = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
-    assert folders == [f"epoch-{epoch:04d}" for epoch in (1, 2, 3, 4)]
+    assert folders == [f"epoch-{epoch:04d}" for epoch in range(5)]
+    untrained = load_file(tmp_path / "epoch-0000" / FILE)
+    assert all(torch.equal(value, untrained[name]) for name, value in build(1, 16, 3, SMALL, 0).state_dict().items())
     model = load_autoencoder(str(trained.folder))
     assert model.latent_shape(16) == (3,)
     x = images.float() / 255

@@ -47,7 +47,7 @@ def sweep(name: str, axis: str, data: DatasetReport, variance: float) -> Figure:
         for axes, (title, lines) in zip(figure.subplots(2, 3).flat, LINES.items(), strict=True):
             for column, (label, colour, mark) in lines.items():
                 _line(axes, data, column, label, colour, mark)
-            _x_axis(axes, [point.value for point in data.points], LABELS[axis])
+            _x_axis(axes, [int(point.value) for point in data.points], LABELS[axis])
             _y_axis(axes, title)
             axes.set_title(title.replace("90", f"{100 * variance:g}"), loc="left", fontsize=11)
             if len(lines) > 1:

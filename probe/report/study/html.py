@@ -1,23 +1,25 @@
 """report.html of a study: one file, nothing to load, no script."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import resources
 
 import jinja2
 from markupsafe import Markup
 
 from probe.report.html import flat, style, uri
-from probe.report.study.markdown import figure_names
+from probe.report.study.pages import PAGES
 from probe.report.study.schema import StudyReport
-from probe.report.study.tables import HEADS, NOTE, rows
+from probe.report.study.tables import heads, rows
 
 
-def html(report: StudyReport, files: Mapping[str, bytes]) -> str:
+def html(report: StudyReport, files: Mapping[str, bytes], figures: Mapping[str, Sequence[str]]) -> str:
     """The page.
 
     Args:
         files: figures by file name; the SVG are embedded.
+        figures: of each data set, by name.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -26,14 +28,15 @@ def html(report: StudyReport, files: Mapping[str, bytes]) -> str:
     facts = {key: value for key, value in report.provenance.items() if key not in ("config", "command")}
 
     def pictures(name: str) -> list[tuple[str, Markup]]:
-        return [(one, uri("image/svg+xml", files[f"{one}.svg"])) for one in figure_names(name) if f"{one}.svg" in files]
+        return [(one, uri("image/svg+xml", files[f"{one}.svg"])) for one in figures[name]]
 
     return environment.from_string(source).render(
         report=report,
+        trained=sum(data.n_train is not None for data in report.datasets.values()),
         style=style(),
-        heads=[report.axis, *HEADS.values()],
-        rows=rows,
-        note=NOTE,
+        heads=heads(report),
+        rows=partial(rows, report),
+        note=PAGES[report.study].note,
         pictures=pictures,
         provenance=[(key.replace("_", " "), flat(value)) for key, value in facts.items()],
         config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),

@@ -1,30 +1,26 @@
 """report.md of a study."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from probe.report.markdown import code, table, text
+from probe.report.study.pages import PAGES
 from probe.report.study.schema import DatasetReport, StudyReport
-from probe.report.study.tables import HEADS, NOTE, rows
+from probe.report.study.tables import heads, rows
 
 
-def markdown(report: StudyReport, figures: Iterable[str]) -> str:
-    """The page; ``figures`` are names of PNG files in figures/."""
-    names = sorted(figures)
+def markdown(report: StudyReport, figures: Mapping[str, Sequence[str]]) -> str:
+    """The page; ``figures`` are, of each data set, names of PNG files in figures/."""
     parts = [f"# Study: {report.study.replace('_', ' ')}"]
     if report.warnings:
         parts.append("## Warnings\n\n" + "\n".join(f"- {text(warning)}" for warning in report.warnings))
     for name, data in report.datasets.items():
-        parts += [f"## Data set {text(name)}", _facts(data), _claims(data)]
-        parts.append(table([report.axis, *HEADS.values()], rows(data)))
-        parts.append("\n".join(f"![{one}](figures/{one}.png)" for one in names if one in figure_names(name)))
-    parts += ["## How to read it", NOTE, *report.rules.values()]
+        title = f"Data set {text(name)}" if data.n_train else text(name).capitalize()
+        parts += [f"## {title}", _facts(data) if data.n_train else "", _claims(data)]
+        parts.append(table(heads(report), rows(report, data)))
+        parts.append("\n".join(f"![{one}](figures/{one}.png)" for one in figures[name]))
+    parts += ["## How to read it", PAGES[report.study].note, *report.rules.values()]
     parts += ["## Provenance", _provenance(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def figure_names(dataset: str) -> tuple[str, str, str]:
-    """The figures of a data set."""
-    return dataset, f"{dataset}_attractors", f"{dataset}_loss"
 
 
 def _facts(data: DatasetReport) -> str:

@@ -4,46 +4,60 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probe.checked import Damaged, read_tensors
 from probe.errors import UserError
-from probe.report.study.schema import Model
-from probe.studies.config import StudyConfig, load_study_config
+from probe.report.schema import Open
+from probe.studies.config import StudyConfig
 
 Arrays = dict[str, NDArray[Any]]
+M = TypeVar("M", bound=Open)
+
+
+@dataclass(frozen=True)
+class Found(Generic[M]):
+    """One result file.
+
+    Attributes:
+        model: of the study's kind, see ``probe.report.study.schema``.
+        arrays: its tensors, as ``probe.studies.memorization.measure`` and ``probe.studies.shards`` name them.
+    """
+
+    model: M
+    arrays: Arrays
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """config and manifest of the study; models and, in the same order, their arrays: mem and the null levels per
-    attractor or image, basin and certificate per attractor, test_error per image, gallery (uint8 pictures)."""
+    """config and manifest of the study, and its result files in the order of the grid."""
 
     config: StudyConfig
     manifest: dict[str, Any]
-    models: list[Model]
-    arrays: list[Arrays]
+    found: list[Found[Any]]
 
 
-def read_study(study: Path, files: Sequence[str]) -> StudyResults:
+def read_study(study: Path, config: StudyConfig, files: Sequence[str], model: type[Open]) -> StudyResults:
     """Read a study directory.
 
     Args:
+        config: its own.
+        model: what a result file says of its model.
         files: the result of each model, below the folder, in the order of the grid.
 
     Raises:
         UserError: a file is missing or damaged.
     """
-    models, arrays = [], []
+    found = []
     for name in files:
         try:
             tensors, about = read_tensors(study / name)
         except (FileNotFoundError, Damaged) as error:
             raise UserError(f"{study / name} is missing or damaged ({error}); run the study again.") from None
-        models.append(Model.model_validate(about["model"]))
-        arrays.append({key: np.asarray(value) for key, value in tensors.items()})
+        arrays = {key: np.asarray(value) for key, value in tensors.items()}
+        found.append(Found(model.model_validate(about["model"]), arrays))
     manifest = json.loads((study / "manifest.json").read_text())
-    return StudyResults(load_study_config(study / "config.yaml"), manifest, models, arrays)
+    return StudyResults(config, manifest, found)

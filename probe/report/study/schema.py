@@ -9,14 +9,14 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
-from probe.report.schema import Open
+from probe.report.schema import Mean, Open
 
 Result = Literal["holds", "does not hold", "undecided"]
 
 
-class Model(Open):
+class Trained(Open):
     """One trained model."""
 
     dataset: str
@@ -25,6 +25,11 @@ class Model(Open):
     seed: int
     epochs: int
     loss: list[float] = Field(description="mean squared error over each epoch's inputs, padding included")
+
+
+class Model(Trained):
+    """Of a ``bottleneck`` or ``training_size`` study."""
+
     starts: int = Field(description="training images whose latents were iterated")
     outcomes: dict[str, int] = Field(description="starts by outcome, as in a run's report")
     steps: float = Field(description="median number of steps of the starts; those at the limit count with the limit")
@@ -47,17 +52,64 @@ class Model(Open):
     rank: int = Field(description="principal directions that hold 90 % (measure.variance) of the variance of D(z*)")
 
 
+class Checkpoints(Trained):
+    """Of an ``across_training`` study."""
+
+    checkpoints: dict[str, dict[str, Any]] = Field(
+        description="by epoch, 0 being the untrained network: as ``probe.studies.checkpoints.measure`` returns"
+    )
+
+
+class Interval(Mean):
+    over: Literal["attractors", "starts"] = Field(description="what the interval is over; starts where few attractors")
+
+
+class Convergence(Trained):
+    """Of a ``convergence`` study; steps are of starts that ended in a certified attractor."""
+
+    starts: int = Field(description="Gaussian starts that were iterated")
+    used: int = Field(description="of these: ended in a certified attractor, from which there is a prediction")
+    attractors: int = Field(description="how many attractors these are")
+    correlation: Interval | None = Field(description="Pearson's, of predicted and actual steps")
+    rank_correlation: float | None = Field(description="Spearman's, of the same")
+    ratio: dict[str, float] | None = Field(description="actual / predicted: median, q05, q95")
+    error: float | None = Field(description="mean of |log((1 + predicted) / (1 + actual))|")
+    null_error: float | None = Field(description="the same of the best constant, the median of the actual steps")
+    error_difference: Interval | None = Field(description="mean over starts of the one minus the other")
+
+
+class Ratios(Open):
+    ratios: list[float | None] = Field(description="variance out / in, one for each seed; null: not finite")
+    mean: float | None
+    ci95: tuple[float, float] | None = Field(description="over seeds")
+    largest: float | None
+    verdict: Result = Field(description="on a ratio below 1, by ``rules.ratio``")
+
+
+class Contraction(Open):
+    """One architecture of a ``contraction`` study."""
+
+    name: str
+    d: int = Field(description="latent dimension")
+    inputs: Ratios = Field(description="of D after E, on inputs of independent N(0, 1) coordinates")
+    latents: Ratios = Field(description="of f = E after D, on such latents")
+
+
 class Spread(Open):
     mean: float | None = Field(description="mean over seeds; null if it does not exist for one of them")
     std: float | None = Field(description="standard deviation over seeds (n - 1); null for one seed")
     n: int = Field(description="seeds")
+    ci95: tuple[float, float] | None = Field(
+        None,
+        description="of the mean: over the seeds of an architecture; over a model's samples, where it has one seed",
+    )
 
 
 class Point(Open):
     """All seeds of one value of the axis."""
 
-    value: int = Field(description="k, or the number of training images")
-    columns: dict[str, Spread] = Field(description="by the names in ``Model``, and share_converged, share_certified")
+    value: int | str = Field(description="k, the number of training images, the epoch, or the architecture")
+    columns: dict[str, Spread] = Field(description="by name; the page's table says what they are")
 
 
 class Claim(Open):
@@ -66,20 +118,24 @@ class Claim(Open):
     name: str
     claim: str = Field(description="in words")
     result: Result = Field(description="by ``rules[rule]``")
-    rule: Literal["trend", "null"]
-    statistic: float | None = Field(description="rho, or the difference of means; null where it does not exist")
+    rule: str = Field(description="a key of ``rules``")
+    statistic: float | None = Field(description="what the rule says; null where it does not exist")
     ci95: tuple[float, float] | None = Field(description="null where there is too little for an interval")
-    n: int = Field(description="models (trend), or seeds (null)")
-    by_value: dict[str, Result] | None = Field(None, description="of a null: the same at every value of the axis")
+    n: int
+    over: Literal["models", "seeds", "attractors", "starts", "architectures"] = Field(description="what n counts")
+    by_value: dict[str, Result] | None = Field(None, description="the same at every value of the axis")
+    levels: dict[str, float | None] | None = Field(None, description="what was compared, the null among it")
 
 
 class DatasetReport(Open):
-    n_train: int = Field(description="training images drawn; a model may have been trained on fewer")
-    n_test: int
-    channels: int = Field(description="1 for grey images, 3 for colour")
-    side: int = Field(description="of an image, as drawn")
-    padded_to: int = Field(description="side of the network's input")
-    source: dict[str, Any]
+    n_train: int | None = Field(
+        None, description="training images drawn; a model may have been trained on fewer. Null where none was trained"
+    )
+    n_test: int | None = None
+    channels: int | None = Field(None, description="1 for grey images, 3 for colour")
+    side: int | None = Field(None, description="of an image, as drawn")
+    padded_to: int | None = Field(None, description="side of the network's input")
+    source: dict[str, Any] = Field(default_factory=dict)
     points: list[Point]
     claims: list[Claim]
     verdicts_in_words: list[str]
@@ -87,10 +143,12 @@ class DatasetReport(Open):
 
 class StudyReport(Open):
     schema_version: int = 1
-    study: Literal["bottleneck", "training_size"]
-    axis: str = Field(description="k or size")
-    datasets: dict[str, DatasetReport]
-    models: list[Model]
+    study: str = Field(description="which of ``probe.studies.config.KINDS``")
+    axis: str = Field(description="k, size, epoch or architecture")
+    datasets: dict[str, DatasetReport] = Field(description="of a contraction study one: ``random weights``")
+    models: list[SerializeAsAny[Open]] = Field(
+        description="``Model``, ``Checkpoints``, ``Convergence`` or ``Contraction``"
+    )
     rules: dict[str, str]
     warnings: list[str]
     provenance: dict[str, Any]

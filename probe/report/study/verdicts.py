@@ -54,11 +54,12 @@ def trend(name: str, axis: str, models: Sequence[Model]) -> Claim:
     return Claim(
         name=name,
         claim=f"{what} {direction} with {label}",
-        result=_side(ci95, side),
+        result=on_side(ci95, side),
         rule="trend",
         statistic=rho,
         ci95=ci95,
         n=len(pairs),
+        over="models",
     )
 
 
@@ -82,7 +83,7 @@ def null(name: str, axis: str, at: dict[int, list[tuple[Values, Values]]]) -> Cl
         at: for each value of the axis, for each seed, mem per attractor and the null per image.
     """
     found = {value: difference_interval(seeds) for value, seeds in sorted(at.items())}
-    results = {value: _side(ci95, 1) for value, (_, ci95) in found.items()}
+    results = {value: on_side(ci95, 1) for value, (_, ci95) in found.items()}
     smallest = min(found)
     difference, ci95 = found[smallest]
     label = {"k": f"k = {smallest}", "size": f"{smallest} training images"}[axis]
@@ -94,6 +95,7 @@ def null(name: str, axis: str, at: dict[int, list[tuple[Values, Values]]]) -> Cl
         statistic=difference,
         ci95=ci95,
         n=len(at[smallest]),
+        over="seeds",
         by_value={str(value): result for value, result in results.items()},
     )
 
@@ -106,20 +108,26 @@ def difference_interval(
         return None, None
     difference = float(np.mean([a.mean() - b.mean() for a, b in seeds]))
     rng = np.random.default_rng(0)
-    resampled = np.stack([_means(a, rng) - _means(b, rng) for a, b in seeds])
-    drawn = rng.integers(len(seeds), size=(len(seeds), RESAMPLES))
-    rows = rng.permuted(np.tile(np.arange(RESAMPLES), (len(seeds), 1)), axis=1)  # else a seed drawn twice counts as one
+    return difference, over_seeds(np.stack([means(a, rng) - means(b, rng) for a, b in seeds]), rng)
+
+
+def over_seeds(resampled: Values, rng: np.random.Generator) -> tuple[float, float]:
+    """95 % interval of the mean over seeds of a statistic, from its resamples in each seed (seeds, RESAMPLES)."""
+    seeds = len(resampled)
+    drawn = rng.integers(seeds, size=(seeds, RESAMPLES))
+    rows = rng.permuted(np.tile(np.arange(RESAMPLES), (seeds, 1)), axis=1)  # else a seed drawn twice counts as one
     low, high = np.percentile(resampled[drawn, rows].mean(axis=0), [2.5, 97.5])
-    return difference, (float(low), float(high))
+    return float(low), float(high)
 
 
-def _means(values: Values, rng: np.random.Generator) -> Values:
+def means(values: Values, rng: np.random.Generator) -> Values:
     """Means of resamples, (RESAMPLES,)."""
     counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=RESAMPLES)
     return counts @ values / len(values)
 
 
-def _side(ci95: tuple[float, float] | None, side: int) -> Result:
+def on_side(ci95: tuple[float, float] | None, side: int) -> Result:
+    """Whether the interval lies on the claimed side (1 or -1) of 0."""
     if ci95 is None or ci95[0] <= 0 <= ci95[1]:
         return "undecided"
     return "holds" if ci95[0] * side > 0 else "does not hold"

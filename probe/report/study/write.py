@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 
 from probe.files import write_atomically
 from probe.report.figures import render
-from probe.report.study import figures
-from probe.report.study.build import dump, study_report
+from probe.report.study.build import dump, sections, study_report
 from probe.report.study.html import html
-from probe.report.study.markdown import figure_names, markdown
+from probe.report.study.markdown import markdown
+from probe.report.study.pages import PAGES
 from probe.report.study.read import StudyResults, read_study
 from probe.report.study.schema import StudyReport
+from probe.studies.config import load_study_config
 
 
 def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
@@ -29,29 +30,31 @@ def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: a result is missing, damaged, or not as agreed.
     """
-    results = read_study(study, cells)
+    config = load_study_config(study / "config.yaml")
+    results = read_study(study, config, cells, PAGES[config.study].model)
     report = study_report(results)
     folder = study / "report"
+    figures = _figures(report, results)
     files: dict[str, bytes] = {}
-    for name, figure in _figures(report, results).items():
+    for name, figure in (pair for of_one in figures.values() for pair in of_one.items()):
         files |= {f"{name}.png": render(figure, "png"), f"{name}.svg": render(figure, "svg")}
     for name, data in files.items():
         write_atomically(folder / "figures" / name, data)
-    write_atomically(folder / "report.md", markdown(report, {Path(name).stem for name in files}))
-    write_atomically(folder / "report.html", html(report, files))
+    names = {name: list(of_one) for name, of_one in figures.items()}
+    write_atomically(folder / "report.md", markdown(report, names))
+    write_atomically(folder / "report.html", html(report, files, names))
     content = dump(report)
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
     write_atomically(folder / "report.json", text + "\n")
     return content
 
 
-def _figures(report: StudyReport, results: StudyResults) -> dict[str, Figure]:
-    made: dict[str, Figure | None] = {}
-    for name, data in report.datasets.items():
-        mine = [(m, a) for m, a in zip(results.models, results.arrays, strict=True) if m.dataset == name]
-        models, arrays = [model for model, _ in mine], [one for _, one in mine]
-        curve, pictures, loss = figure_names(name)
-        made[curve] = figures.sweep(name, report.axis, data, results.config.measure.variance)
-        made[pictures] = figures.gallery(report.axis, models, arrays)
-        made[loss] = figures.losses(report.axis, models)
-    return {name: figure for name, figure in made.items() if figure is not None}
+def _figures(report: StudyReport, results: StudyResults) -> dict[str, dict[str, Figure]]:
+    """Of each data set, by name."""
+    page = PAGES[report.study]
+    made = {
+        name: page.figures(name, report.datasets[name], found, results) for name, found in sections(results).items()
+    }
+    return {
+        name: {one: figure for one, figure in of_one.items() if figure is not None} for name, of_one in made.items()
+    }
