@@ -102,8 +102,8 @@ def _beside(claim: Claim) -> str:
     at = claim.by_value or {}
     if len(at) < 2:
         return ""
-    if claim.over == "seeds" and claim.levels:
-        return "; " + ", ".join(f"against {value}: {result}" for value, result in at.items())
+    if claim.rule == "change":  # the verdict itself is on the first value
+        return "; " + ", ".join(f"from {value}: {result}" for value, result in list(at.items())[1:])
     parts = []
     for result in ("holds", "undecided", "does not hold"):
         which = [value for value, one in at.items() if one == result]
