@@ -141,7 +141,7 @@ def _chamfer(a: Tensor, b: Tensor) -> float | None:
 def _separation(f: LatentMap, z0: dict[str, Tensor], reference: Tensor, settings: dict[str, Any]) -> dict[str, Any]:
     if not len(reference):
         return dict.fromkeys(NOISES)
-    scores = {kind: trajectory_scores(f, z, reference, **settings).numpy() for kind, z in z0.items()}
+    scores = {kind: trajectory_scores(f, z, reference, **settings).trajectory.numpy() for kind, z in z0.items()}
     return {
         noise: {
             f"{name}_{inside}": _triple(separation_interval(metric, scores[inside], scores[noise], higher="out"))
