@@ -41,6 +41,7 @@ class Ood:
     def __init__(self, directory: OodDirectory, world: World | None = None):
         self.directory, self.world, self.config = directory, world or World(), directory.config
         self._stages = 0
+        self._sha: str | None = None
 
     def all(self) -> dict[str, Any]:
         """Do what is missing, write the report; the report."""
@@ -108,6 +109,8 @@ class Ood:
         missing = self.world.agree([name for name in self.sets if not self._is_there(name)] if self._leads else None)
         total = sum(self._data[name]["n_used"] for name in self.sets)
         before = total - sum(self._data[name]["n_used"] for name in missing)
+        if missing:
+            _ = self.model  # all ranks agree on it, also those that will find no set left
         with self._progress("scores", "images", total, before) as meter:
             for name in self.world.claims(missing):
                 self._score(name, meter)
@@ -264,8 +267,10 @@ class Ood:
     @property
     def _references_sha(self) -> str | None:
         """Checksum of the training attractors; None where they are not there."""
-        about = self.directory.checked(REFERENCES, data=self._data["train"]["sha256"])
-        return about["sha256"] if about else None
+        if self._sha is None:  # the file can be large: it is read through once
+            about = self.directory.checked(REFERENCES, data=self._data["train"]["sha256"])
+            self._sha = about["sha256"] if about else None
+        return self._sha
 
     def _is_there(self, name: str) -> bool:
         expected = {"data": self._data[name]["sha256"], "references": self._references_sha}

@@ -15,12 +15,9 @@ import torch
 from torch import Tensor
 
 from probe.dynamics.flow import Group, State, flow, per_row
-from probe.dynamics.iterate import RUNNING, Map, apply
+from probe.dynamics.iterate import LAG, RUNNING, Map, apply
 from probe.dynamics.outcomes import Outcome
 from probe.dynamics.precision import full_float32
-
-LAG = 2
-"""On a GPU the host looks at the flags of two steps ago."""
 
 
 @dataclass(frozen=True)

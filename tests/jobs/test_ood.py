@@ -69,7 +69,8 @@ def test_from_images_to_report(whole):
     assert report["sets"]["noise"]["scores"]["trajectory"]["control"] is None
     assert report["sets"]["textures"]["encodings"] == {"decoded 64": 24}
     assert report["sets"]["textures"]["scores"]["trajectory"]["control"]["value"] == pytest.approx(0.5, abs=0.1)
-    assert len(report["verdicts_in_words"]) == 2 * (len(report["scores"]) - 1)
+    assert all(len(one["claims"]) == len(report["scores"]) - 1 for one in report["sets"].values())
+    assert len(report["verdicts_in_words"]) == 4  # two K, two sets
     assert report["training"]["epochs"] == 2
     page = (whole / "report" / "report.html").read_text()
     assert "KNN, K = 2000" in page
@@ -181,6 +182,17 @@ def test_the_papers_model_with_random_weights(tmp_path, root, capsys):
     assert report["training"] is None
     assert len(report["scores"]) == 10
     assert np.isfinite(scores(tmp_path / "out").select_dtypes("number").to_numpy()).all()
+
+
+@pytest.mark.slow
+def test_ranks_share_the_sets_also_of_what_was_begun(whole, tmp_path, start):
+    file, out = tmp_path / "ood.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(SETTINGS))
+    for _ in range(2):
+        ranks = start("ood", file, "--out", out, ranks=2, module="probe.cli.main")
+        assert ranks.wait() == [0, 0], ranks.said(0) + ranks.said(1)
+        pd.testing.assert_frame_equal(scores(out), scores(whole))
+        (out / "scores" / "noise.parquet").unlink()  # one set for two ranks
 
 
 def test_mistakes_are_one_sentence(tmp_path, capsys):

@@ -78,7 +78,7 @@ def test_neighbours_as_scikit_learn_says(k):
     training, z = 50 + rng.normal(size=(30, 6)), 50 + rng.normal(size=(9, 6))  # far from the origin
     used = min(k, 30)
     expected = NearestNeighbors(n_neighbors=used).fit(training).kneighbors(z)[0][:, -1]
-    found = Neighbours(torch.from_numpy(training).view(30, 2, 3))(torch.from_numpy(z).view(9, 2, 3), k)
+    found = Neighbours(torch.from_numpy(training).view(30, 2, 3))(torch.from_numpy(z).view(9, 2, 3), (2, k))[k]
     # float32, of coordinates near 50: 50 * 6e-8 in each, 1e-5 in a distance.
     assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-4)
 

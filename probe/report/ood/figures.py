@@ -29,6 +29,7 @@ def overview(report: OodReport) -> Figure:
                 axes.axvline(useless, color="#222222", ls=":", lw=1.2)
                 axes.set_title(f"{title}, {name}\n({report.sets[name].group})", loc="left", fontsize=9)
         grid[0][0].invert_yaxis()
+        figure.suptitle("dotted: a score that tells nothing", x=0.01, ha="left", fontsize=9, color="#777777")
     return figure
 
 

@@ -76,6 +76,6 @@ class OodReport(Open):
     groups: dict[str, dict[str, dict[str, float]]] = Field(description="mean AUROC and FPR95 over the sets of a group")
     scores: dict[str, str] = Field(description="what each score is")
     rules: dict[str, str]
-    verdicts_in_words: list[str]
+    verdicts_in_words: list[str] = Field(description="the claims against KNN and against the start; all: in the sets")
     warnings: list[str]
     provenance: dict[str, Any]

@@ -6,6 +6,8 @@
 | mu, S | their mean and covariance (divided by n) | (d,), (d, d) |
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,10 +29,12 @@ class Neighbours:
         self.index = faiss.IndexFlatL2(flat.shape[1])
         self.index.add(self._rows(flat))
 
-    def __call__(self, z: Tensor, k: int) -> Tensor:
-        """Distances of rows (m, ...) to their K-th nearest, K = min(k, n); float64 (m,) on the CPU."""
-        squares, _ = self.index.search(self._rows(z.flatten(1).float().cpu()), min(k, self.index.ntotal))
-        return torch.from_numpy(squares[:, -1].astype(np.float64)).clamp(min=0).sqrt()
+    def __call__(self, z: Tensor, ks: Sequence[int]) -> dict[int, Tensor]:
+        """Distances of rows (m, ...) to their K-th nearest, K = min(k, n) for each k; float64 (m,) on the CPU."""
+        n = self.index.ntotal
+        squares, _ = self.index.search(self._rows(z.flatten(1).float().cpu()), min(max(ks), n))
+        distances = torch.from_numpy(squares.astype(np.float64)).clamp(min=0).sqrt()
+        return {k: distances[:, min(k, n) - 1].clone() for k in ks}
 
     def _rows(self, flat: Tensor) -> np.ndarray:
         return np.ascontiguousarray((flat - self.centre).numpy())

@@ -126,7 +126,7 @@ class Scorer:
         z = model.encode(x)
         found = {}
         if self.neighbours:
-            found = {f"knn_{k}": self.neighbours(z, k) for k in self.config.neighbours}
+            found = {f"knn_{k}": values for k, values in self.neighbours(z, self.config.neighbours).items()}
         if self.mahalanobis:
             found["mahalanobis"] = self.mahalanobis(z)
         if "reconstruction" in self.config.scores:
