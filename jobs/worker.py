@@ -25,11 +25,13 @@ from probe.files import write_atomically
 
 if TYPE_CHECKING:
     from jobs.directory import Directory
+    from jobs.ood import Ood
     from jobs.stages import Stages
     from jobs.study import Study
     from jobs.world import World
     from probe.config import Config
     from probe.studies.config import StudyConfig
+    from probe.studies.ood.config import OodConfig
 
 T = TypeVar("T")
 D = TypeVar("D", bound="Directory")
@@ -71,6 +73,15 @@ def work_on_study(
         from jobs.study_directory import StudyDirectory
 
         return _hold(path, lambda directory, world: do(Study(directory, world)), StudyDirectory, config, world_size)
+
+
+def work_on_ood(path: Path, do: "Callable[[Ood], T]", config: "OodConfig | None" = None) -> "tuple[T, World]":
+    """The same for an experiment on OOD detection."""
+    with stop_on_signals():
+        from jobs.ood import Ood
+        from jobs.ood_directory import OodDirectory
+
+        return _hold(path, lambda directory, world: do(Ood(directory, world)), OodDirectory, config, None)
 
 
 def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | None":

@@ -11,6 +11,7 @@ from probe.cli import checkpoints as checkpoints_command
 from probe.cli import contraction as contraction_command
 from probe.cli import convergence as convergence_command
 from probe.cli import field as field_command
+from probe.cli import ood as ood_command
 from probe.cli import run as run_command
 from probe.cli.train_embedded import train_embedded
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(run_command.run)
 app.command()(study.study)
+app.command()(ood_command.ood)
 app.command()(stages.images)
 app.command()(stages.attractors)
 app.command()(stages.dictionary)

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from probe.config import DatasetConfig
@@ -23,6 +24,7 @@ from probe.data.urls import open_urls
 from probe.errors import UserError
 
 Opener = Callable[[str, DatasetConfig, str], Opened]
+Prepare = Callable[[bytes | Image.Image], bytes | Image.Image]
 
 # kind -> (opener, how it is written, the fields of DatasetConfig that mean something to it)
 KINDS: dict[str, tuple[Opener, str, frozenset[str]]] = {
@@ -61,7 +63,14 @@ class ImageSet:
     source: dict[str, Any]
 
 
-def load_images(name: str, spec: DatasetConfig, *, resolution: int, classes: Sequence[str] | None = None) -> ImageSet:
+def load_images(
+    name: str,
+    spec: DatasetConfig,
+    *,
+    resolution: int,
+    classes: Sequence[str] | None = None,
+    prepare: Prepare | None = None,
+) -> ImageSet:
     """Draw ``spec.n`` test images and ``spec.holdout`` further ones with ``spec.seed``, at resolution x resolution.
 
     The source is put in a seeded order; the first n that can be read are the test images and those that follow are
@@ -70,6 +79,7 @@ def load_images(name: str, spec: DatasetConfig, *, resolution: int, classes: Seq
 
     Args:
         classes: draw images of these classes only.
+        prepare: what is done to each picture (encoded, or decoded if its source gives it so) before all else.
 
     Raises:
         UserError: the source is absent, gated, out of reach, of an unknown kind, or no image of it can be read; one of
@@ -82,14 +92,14 @@ def load_images(name: str, spec: DatasetConfig, *, resolution: int, classes: Seq
     with closing(opened.candidates) as candidates:
         seen: set[str | None] = set()
         wanted = _of_classes(candidates, classes, seen)
-        ids, labels, images = _collect(wanted, spec.n, opened.tries, resolution, unreadable)
+        ids, labels, images = _collect(wanted, spec.n, opened.tries, resolution, unreadable, prepare)
         _must_not_be_empty(where, set(classes or ()) - set(labels), seen)
         if not ids:
             example = f", for example {unreadable[0]!r}" if unreadable else ""
             raise UserError(
                 f"{where}: none of the {len(unreadable)} images tried could be read{example}; check the source."
             )
-        _, _, heldout = _collect(wanted, spec.holdout, opened.tries, resolution, unreadable)
+        _, _, heldout = _collect(wanted, spec.holdout, opened.tries, resolution, unreadable, prepare)
     asked = {field: getattr(spec, field) for field in ("source", "config", "split", "column", "revision", "seed")}
     meaningful = KINDS[_kind(where, spec)][2] | {"source", "seed"}
     source = {field: value if field in meaningful else None for field, value in asked.items()} | opened.facts
@@ -133,7 +143,12 @@ def _open(where: str, spec: DatasetConfig) -> Opened:
 
 
 def _collect(
-    candidates: Iterator[Candidate], wanted: int, tries: int | None, resolution: int, unreadable: list[str]
+    candidates: Iterator[Candidate],
+    wanted: int,
+    tries: int | None,
+    resolution: int,
+    unreadable: list[str],
+    prepare: Prepare | None,
 ) -> tuple[list[str], list[str | None], Tensor]:
     """Read candidates until ``wanted`` are got, or ``tries`` for each were made; the unreadable are noted."""
     ids: list[str] = []
@@ -142,7 +157,8 @@ def _collect(
     allowed = islice(candidates, None if tries is None else tries * wanted)
     while len(ids) < wanted and (candidate := next(allowed, None)) is not None:  # takes none too many from the stream
         try:
-            images.append(image_to_tensor(candidate.read(), resolution))
+            data = candidate.read()
+            images.append(image_to_tensor(prepare(data) if prepare else data, resolution))
             ids.append(candidate.id)
             labels.append(candidate.label)
         except UnreadableImage:

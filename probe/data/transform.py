@@ -30,20 +30,24 @@ def image_to_tensor(data: bytes | Image.Image, resolution: int) -> Tensor:
     Raises:
         UnreadableImage: it cannot be decoded, is a decompression bomb, or has no fixed range (32-bit modes).
     """
+    square = central_square(decoded(data))
+    # A picture that has the size already passes unchanged: cifar at 32 stays pixel-exact.
+    resized = square.resize((resolution, resolution), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(resized, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+
+
+def decoded(data: bytes | Image.Image) -> Image.Image:
+    """A picture upright and in RGB, of its own size; errors as ``image_to_tensor``."""
     with warnings.catch_warnings():
         # Pillow warns of odd metadata and of large pictures, and raises where it cannot go on.
         warnings.simplefilter("ignore")
         try:
             image = Image.open(io.BytesIO(data)) if isinstance(data, bytes) else data
-            image = _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(ImageOps.exif_transpose(image))
         except UnreadableImage:
             raise
         except Exception as error:  # Pillow's decoders raise nearly any class on a damaged file; the caller counts it
             raise UnreadableImage(f"{type(error).__name__}: {error}") from error
-    square = _central_square(image)
-    # A picture that has the size already passes unchanged: cifar at 32 stays pixel-exact.
-    resized = square.resize((resolution, resolution), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(resized, dtype=np.uint8)).permute(2, 0, 1).contiguous()
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -64,7 +68,8 @@ def _from_wide(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.round(values / 257.0).astype(np.uint8)).convert("RGB")
 
 
-def _central_square(image: Image.Image) -> Image.Image:
+def central_square(image: Image.Image) -> Image.Image:
+    """The square in the middle, of the shorter edge's side."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))

@@ -186,7 +186,7 @@ def _scores(f: LatentMap, z0: dict[str, Tensor], reference: Tensor, how: Iterati
             tolerance=how.tolerance,
             max_norm=how.max_norm,
             together=how.batch_size,
-        )
+        ).trajectory
         for kind, z in z0.items()
     }
 

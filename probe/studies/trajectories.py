@@ -1,58 +1,168 @@
-"""The paper's score of a start: how far its trajectory stays from the training attractors (Sections 3, 4.2)."""
+"""Scores of a start by its trajectory and the training attractors (paper, Sections 3, 4.2), streamed.
+
+| symbol | meaning | shape |
+|---|---|---|
+| z_t | the trajectory z_{t+1} = f(z_t), t = 0..T; T is its first point that is fixed within the tolerance | (n, ...) |
+| A | training attractors | (m, ...) |
+| d(z) | Euclidean distance of z to the nearest of A | (n,) |
+| u(z) | the same of z / |z| and the rows of A at unit norm | (n,) |
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from probe.dynamics.iterate import Map, apply
+from probe.dynamics.flow import Group, State, flow, per_row
+from probe.dynamics.iterate import LAG, RUNNING, Map, apply
+from probe.dynamics.outcomes import Outcome
 from probe.dynamics.precision import full_float32
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class TrajectoryScores:
+    """Scores of n starts, float64 (n,) on the CPU, all of them the higher, the less like the training attractors.
+
+    Attributes:
+        trajectory: mean over t = 0..T of d(z_t), the paper's score.
+        trajectory_unit: mean over t = 0..T of u(z_t): directions alone, without norms.
+        start: d(z_0), no step at all: what the trajectory must add to.
+        end_point: d(z_T).
+        steps: T; the step limit for a trajectory that diverged.
+        field: ||f(z_0) - z_0||; infinite where it is no number.
+        outcome: uint8 codes of ``Outcome``: converged, max_steps or diverged.
+    """
+
+    trajectory: Tensor
+    trajectory_unit: Tensor
+    start: Tensor
+    end_point: Tensor
+    steps: Tensor
+    field: Tensor
+    outcome: Tensor
+
+
 def trajectory_scores(
     f: Map,
-    starts: Tensor,
+    starts: Tensor | Iterable[Tensor],
     attractors: Tensor,
     *,
     max_steps: int,
     tolerance: float,
     max_norm: float = 1e6,
     together: int = 256,
-) -> Tensor:
-    """Mean over z_0, z_1, ..., z_T of the distance to the nearest attractor; trajectories are not kept.
+    on_step: Callable[[int], None] | None = None,
+) -> TrajectoryScores:
+    """Follow every start, and keep sums of distances only: memory does not grow with steps, nor with starts.
 
     T is the first step at which ||f(z_T) - z_T||^2 < tolerance, at most ``max_steps``; a trajectory that leaves the
     ball of ``max_norm`` ends before that. No start influences another.
 
     Args:
-        starts: z_0 (n, ...).
+        starts: z_0 (n, ...), or parts of them, which are taken when there is room.
         attractors: (m, ...), m >= 1, on any device.
-        together: starts that are iterated together.
-
-    Returns:
-        float64 (n,) on the CPU; the higher, the less like the attractors.
+        together: starts that are iterated together; one that ended leaves its place to the next.
+        on_step: called after each step with the number of starts that have ended.
     """
-    reference = attractors.flatten(1).to(starts)
-    parts = starts.split(together)
-    return torch.cat([_scores(f, part, reference, max_steps, tolerance, max_norm) for part in parts])
+    parts = starts.split(together) if isinstance(starts, Tensor) else starts
+    nearest: _Nearest | None = None
+    ended: list[Group] = []
+    gone = 0
+
+    def groups() -> Iterator[Group]:
+        nonlocal nearest
+        begun = 0
+        for z in parts:
+            nearest = nearest or _Nearest(attractors, z)
+            yield _begin(range(begun, begun + len(z)), z)
+            begun += len(z)
+
+    @torch.no_grad()
+    def advance(state: State) -> None:
+        assert nearest is not None
+        _step(f, state, nearest, max_steps, tolerance, max_norm)
+
+    waiting, lag = groups(), LAG if torch.cuda.is_available() else 0
+    told = None if on_step is None else lambda _rows: on_step(gone)
+    for group in flow(waiting, together, advance, lag=lag, on_step=told):
+        del group.state["z"]
+        ended.append(group)
+        gone += len(group.starts)
+    return _scores(Group.join(ended), max_steps)
 
 
-def _scores(f: Map, z: Tensor, reference: Tensor, max_steps: int, tolerance: float, max_norm: float) -> Tensor:
-    total = torch.zeros(len(z), dtype=torch.float64)
-    count = torch.zeros(len(z), dtype=torch.float64)
-    rows = torch.arange(len(z))
-    for _ in range(max_steps + 1):
-        total[rows] += _nearest(z, reference)
-        count[rows] += 1
-        with full_float32():
-            y, residual = apply(f, z)
-        goes_on = (residual >= tolerance) & (y.flatten(1).norm(dim=1) <= max_norm)  # not where NaN
-        rows, z = rows[goes_on.cpu()], y[goes_on]
-        if not len(rows):
-            break
-    return total / count
+def _begin(rows: range, z: Tensor) -> Group:
+    zero = torch.zeros(len(z), dtype=torch.float64, device=z.device)
+    sums = {name: zero.clone() for name in ("total", "total_unit", "points", "start", "end_point", "field")}
+    state = {
+        "z": z,
+        "ended": torch.zeros(len(z), dtype=torch.bool, device=z.device),
+        "outcome": torch.full((len(z),), RUNNING, dtype=torch.uint8, device=z.device),
+        **sums,
+    }
+    return Group(list(rows), state)
 
 
-def _nearest(z: Tensor, reference: Tensor) -> Tensor:
-    # By differences: the matrix product's error is that of the norms, and end points lie on their attractors.
-    distance = torch.cdist(z.flatten(1), reference, compute_mode="donot_use_mm_for_euclid_dist")
-    return distance.amin(1).double().cpu()
+def _step(f: Map, state: State, nearest: "_Nearest", max_steps: int, tolerance: float, max_norm: float) -> None:
+    """Count z_t and go to z_{t+1}; rows that have ended stay as they are."""
+    z, running = state["z"], ~state["ended"]
+    distance, unit = nearest(z)
+    with full_float32():
+        y, residual = apply(f, z)
+    first = running & (state["points"] == 0)
+    state["start"] = torch.where(first, distance, state["start"])
+    state["field"] = torch.where(first, residual.double().nan_to_num(nan=torch.inf).sqrt(), state["field"])
+    state["total"] = state["total"] + torch.where(running, distance, 0)
+    state["total_unit"] = state["total_unit"] + torch.where(running, unit, 0)
+    state["end_point"] = torch.where(running, distance, state["end_point"])
+    state["points"] = state["points"] + running
+    inside = torch.linalg.vector_norm(y.flatten(1), dim=1) <= max_norm  # not where NaN
+    outcome = torch.full_like(state["outcome"], RUNNING)
+    outcome.masked_fill_(state["points"] > max_steps, int(Outcome.MAX_STEPS))
+    outcome.masked_fill_(~inside, int(Outcome.DIVERGED))
+    outcome.masked_fill_(residual < tolerance, int(Outcome.CONVERGED))
+    state["outcome"] = torch.where(running, outcome, state["outcome"])
+    state["ended"] = state["outcome"] != RUNNING
+    state["z"] = torch.where(per_row(~state["ended"], z), y, z)
+
+
+class _Nearest:
+    """Distances to the nearest of a set, as they are and at unit norm, from one matrix product.
+
+    In float64: the error of the product is that of the norms, and end points lie on their attractors.
+    """
+
+    def __init__(self, attractors: Tensor, like: Tensor):
+        self.rows = attractors.flatten(1).to(like.device, torch.float64)
+        self.squares = self.rows.square().sum(1)
+        self.norms = _positive(self.squares.sqrt())
+
+    def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Both distances of rows (n, ...), float64 (n,)."""
+        flat = z.flatten(1).double()
+        squares = flat.square().sum(1)
+        products = flat @ self.rows.T
+        distance = (squares + (self.squares - 2 * products).amin(1)).clamp(min=0).sqrt()
+        cosine = (products / self.norms).amax(1) / _positive(squares.sqrt())
+        return distance, (2 - 2 * cosine).clamp(min=0).sqrt()
+
+
+def _positive(norms: Tensor) -> Tensor:
+    """Norms, 1 for 0: a row of zeros has no direction, and its cosine with anything is 0."""
+    return torch.where(norms > 0, norms, 1)
+
+
+def _scores(ended: Group, max_steps: int) -> TrajectoryScores:
+    order = torch.tensor(ended.starts).argsort()
+    state = {name: values.cpu()[order] for name, values in ended.state.items()}
+    diverged = state["outcome"] == int(Outcome.DIVERGED)
+    return TrajectoryScores(
+        trajectory=state["total"] / state["points"],
+        trajectory_unit=state["total_unit"] / state["points"],
+        start=state["start"],
+        end_point=state["end_point"],
+        steps=torch.where(diverged, float(max_steps), state["points"] - 1),
+        field=state["field"],
+        outcome=state["outcome"],
+    )

@@ -24,7 +24,7 @@ def test_score_of_a_halving_map_is_a_geometric_mean():
     for size in (1.0, 8.0, 0.0):
         last = max(math.ceil(math.log2(size / 2 / 1e-3)), 0) if size else 0
         expected.append(sum(size / 2**t for t in range(last + 1)) / (last + 1))
-    found = trajectory_scores(lambda z: z / 2, z, torch.zeros(1, 2), max_steps=100, tolerance=1e-6)
+    found = trajectory_scores(lambda z: z / 2, z, torch.zeros(1, 2), max_steps=100, tolerance=1e-6).trajectory
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -39,13 +39,13 @@ def test_scores_by_brute_force_whatever_is_computed_together(together):
             path.append(torch.tanh(2 * path[-1]))
         expected.append(torch.cdist(torch.stack(path).double(), reference.double()).amin(1).mean().item())
     found = trajectory_scores(lambda z: torch.tanh(2 * z), z, reference, max_steps=6, tolerance=0.0, together=together)
-    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+    assert found.trajectory.tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_trajectory_that_leaves_the_ball_ends_before():
     """3^t, t = 0..12, of which 3^12 = 531441 is the last below a million."""
     z = torch.tensor([[1.0], [0.0]])
-    found = trajectory_scores(lambda z: z * 3, z, torch.zeros(1, 1), max_steps=50, tolerance=1e-12)
+    found = trajectory_scores(lambda z: z * 3, z, torch.zeros(1, 1), max_steps=50, tolerance=1e-12).trajectory
     assert found.tolist() == pytest.approx([sum(3**t for t in range(13)) / 13, 0])
 
 

@@ -1,0 +1,42 @@
+"""The directory of an experiment on OOD detection: configuration, manifest, training attractors, a table per set."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jobs.directory import Directory
+from probe.studies.ood.config import OodConfig, load_ood_config, parse_ood_config
+
+REFERENCES = "references.safetensors"
+
+
+@dataclass(frozen=True)
+class OodDirectory(Directory[OodConfig]):
+    """A folder that holds one experiment of ``probe ood``."""
+
+    NOUN = "ood"
+    RESULTS = ("model", REFERENCES, "scores")
+
+    @classmethod
+    def parse(cls, data: dict[str, Any]) -> OodConfig:
+        """See ``parse_ood_config``."""
+        return parse_ood_config(data)
+
+    @classmethod
+    def load_config(cls, file: Path) -> OodConfig:
+        """See ``load_ood_config``."""
+        return load_ood_config(file)
+
+    @classmethod
+    def wants_cpu(cls, config: OodConfig) -> bool:
+        """Whether the model's device is the CPU."""
+        return config.device == "cpu"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the configuration; each file says besides which images and references it was made from."""
+        same = json.dumps(self.config.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(same.encode()).hexdigest()[:16]

@@ -1,0 +1,32 @@
+"""``probe ood CONFIG``: OOD detection by trajectories and by baselines."""
+
+import json
+from pathlib import Path
+
+from probe.cli.options import ConfigFile, Json, Out, Overrides
+
+
+def ood(config: ConfigFile, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+    """Tell OOD images from in-distribution ones by trajectories in the latent space, and by baselines.
+
+    Trains the model first where the configuration says so, finds the training attractors, scores every set, writes
+    scores.parquet (a row per image) and the report. Prints AUROC and FPR95 of every set and score, and the verdicts.
+    The same command goes on after a stop.
+    """
+    from probe.studies.ood.config import load_ood_config
+
+    settings = load_ood_config(config, overrides or ())
+
+    from jobs.worker import work_on_ood
+
+    report, world = work_on_ood(out or Path("runs") / config.stem, lambda stages: stages.all(), settings)
+    if world.rank:
+        return
+    if as_json:
+        print(json.dumps(report, indent=1))
+        return
+    from probe.cli.run import console
+    from probe.report.ood import ood_table
+
+    console().print(ood_table(report))
+    print("\n".join(report["verdicts_in_words"]))

@@ -1,0 +1,78 @@
+"""Figures of an OOD experiment, in the style of ``probe.report.figures``."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from probe.report.figures import STYLE
+from probe.report.ood.schema import OodReport
+from probe.report.ood.tables import by_group, label
+
+INSIDE, GROUPS = "#777777", {"near": "#0072B2", "far": "#D55E00"}  # Okabe and Ito's palette
+PER_ROW = 4
+SHOWN = (0.5, 99.5)
+"""Percentiles of both sets together between which bins lie; what is beyond is counted in the outer bins."""
+
+
+def overview(report: OodReport) -> Figure:
+    """AUROC and FPR95 of every score on every set, near ones first, with intervals."""
+    names, scores = by_group(report), list(report.scores)
+    with matplotlib.rc_context(STYLE):
+        height = 1.4 + 0.34 * len(scores)
+        figure = Figure(figsize=(2.6 + 2.0 * max(len(names), 2), 2 * height), layout="constrained")
+        grid = figure.subplots(2, len(names), squeeze=False, sharey=True)
+        for row, (measure, title, useless) in enumerate((("auroc", "AUROC", 0.5), ("fpr95", "FPR95", 0.95))):
+            for axes, name in zip(grid[row], names, strict=True):
+                _dots(axes, report, name, measure, scores)
+                axes.axvline(useless, color="#222222", ls=":", lw=1.2)
+                axes.set_title(f"{title}, {name}\n({report.sets[name].group})", loc="left", fontsize=9)
+        grid[0][0].invert_yaxis()
+        figure.suptitle("dotted: a score that tells nothing", x=0.01, ha="left", fontsize=9, color="#777777")
+    return figure
+
+
+def _dots(axes: Axes, report: OodReport, name: str, measure: str, scores: list[str]) -> None:
+    found = [getattr(report.sets[name].scores[score], measure) for score in scores]
+    values = np.array([one.value for one in found])
+    ends = np.array([one.ci95 or (one.value, one.value) for one in found])
+    colour = GROUPS[report.sets[name].group]
+    bars = np.maximum(np.abs(ends.T - values), 0)
+    axes.errorbar(values, range(len(scores)), xerr=bars, fmt="o", color=colour, markersize=4, lw=1.4)
+    axes.set_yticks(range(len(scores)), [label(score) for score in scores])
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+
+
+def histograms(report: OodReport, table: pd.DataFrame, score: str) -> Figure:
+    """A score of the in-distribution test images and of each OOD set, near ones first, as densities."""
+    names = by_group(report)
+    rows, columns = -(-len(names) // PER_ROW), min(len(names), PER_ROW)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.0 * columns + 0.6, 2.4 * rows + 0.7), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).flat
+        inside = table.loc[table["set"] == "test", score].to_numpy(float)
+        for axes, name in zip(panels, names, strict=False):
+            one = report.sets[name]
+            outside = table.loc[table["set"] == name, score].to_numpy(float)
+            _densities(axes, inside, outside, GROUPS[one.group])
+            axes.set_title(f"{name} ({one.group}), AUROC {one.scores[score].auroc.value:.3f}", loc="left", fontsize=9)
+        for axes in list(figure.axes)[len(names) :]:
+            axes.set_visible(False)
+        handles = [matplotlib.patches.Patch(color=INSIDE, alpha=0.55, label="in distribution")]
+        present = [group for group in GROUPS if any(one.group == group for one in report.sets.values())]
+        handles += [matplotlib.patches.Patch(color=GROUPS[g], alpha=0.55, label=f"OOD, {g}") for g in present]
+        figure.legend(handles=handles, loc="outside lower center", ncol=3, fontsize=9)
+        figure.suptitle(label(score), x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def _densities(axes: Axes, inside: np.ndarray, outside: np.ndarray, colour: str) -> None:
+    both = np.concatenate([inside, outside])
+    low, high = np.percentile(both[np.isfinite(both)], SHOWN)
+    edges = np.linspace(low, high if high > low else low + 1, 41)
+    for values, shade in ((inside, INSIDE), (outside, colour)):
+        axes.hist(np.clip(values, edges[0], edges[-1]), bins=edges.tolist(), density=True, color=shade, alpha=0.55)
+    axes.set_yticks([])
+    axes.tick_params(labelsize=8)

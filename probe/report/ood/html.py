@@ -1,0 +1,38 @@
+"""report.html of an OOD experiment: one file, nothing to load, no script."""
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+
+import jinja2
+
+from probe.report.html import flat, style, uri
+from probe.report.ood.schema import OodReport
+from probe.report.ood.tables import HEADS, by_group, ends_in_words, label, overview_head, overview_rows, rows
+
+
+def html(report: OodReport, files: Mapping[str, bytes]) -> str:
+    """The page.
+
+    Args:
+        files: figures by file name; the SVG are embedded.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files("probe.report.ood").joinpath("ood.html.j2").read_text("utf-8")
+    facts = {key: value for key, value in report.provenance.items() if key not in ("config", "command")}
+    return environment.from_string(source).render(
+        report=report,
+        style=style(),
+        heads=HEADS,
+        rows=rows,
+        label=label,
+        names=by_group(report),
+        overview_head=overview_head(report),
+        overview_rows=overview_rows(report),
+        ends=ends_in_words(report),
+        figure=lambda name: uri("image/svg+xml", files[f"{name}.svg"]),
+        provenance=[(key.replace("_", " "), flat(value)) for key, value in {**report.model, **facts}.items()],
+        config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
+    )

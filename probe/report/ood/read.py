@@ -1,0 +1,26 @@
+"""What the directory of an OOD experiment holds."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from probe.studies.ood.config import OodConfig, load_ood_config
+
+
+@dataclass(frozen=True)
+class OodResults:
+    """config, manifest; table: a row per image (set, image, id, scores, outcome); facts of the training attractors."""
+
+    config: OodConfig
+    manifest: dict[str, Any]
+    table: pd.DataFrame
+    facts: dict[str, Any]
+
+
+def read_ood(path: Path, table: str, facts: dict[str, Any]) -> OodResults:
+    """Read a directory; ``table`` is the file of scores below it."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    return OodResults(load_ood_config(path / "config.yaml"), manifest, pd.read_parquet(path / table), facts)

@@ -1,0 +1,159 @@
+"""Training attractors, and the scores of images: a row per image, each score the higher, the more OOD.
+
+| symbol | meaning | shape |
+|---|---|---|
+| z0 | E(x), of an image x | (n, ...) |
+| A | end points of the training images' latents | (m, ...) |
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probe.autoencoders import Autoencoder
+from probe.dictionary import merge_by_cosine
+from probe.dynamics import EndPoints, LatentMap, Outcome
+from probe.dynamics.certificate import YES
+from probe.dynamics.iterate import iterate_batches
+from probe.dynamics.memory import Fitting
+from probe.errors import UserError
+from probe.studies.attractors import OnStep, iteration
+from probe.studies.dictionary import certify_points
+from probe.studies.fixed_points import distinct
+from probe.studies.inputs import TOGETHER, encode, inputs
+from probe.studies.ood.baselines import Mahalanobis, Neighbours
+from probe.studies.ood.config import OodConfig
+from probe.studies.trajectories import trajectory_scores
+from probe.training import crop
+
+DEDUPLICATE = (0.99, 0.05)
+"""Cosine, and distance relative to the root mean square norm, at which end points count as one attractor."""
+
+
+@dataclass(frozen=True)
+class References:
+    """What a model makes of training images.
+
+    Attributes:
+        latents: z0 of the first ``solver.starts`` (n, ...).
+        attractors: end points A of those that did not diverge (m, ...), as they are: nothing is merged.
+        facts: starts, outcomes, median steps, distinct end points by cosine and by distance, certificates.
+    """
+
+    latents: Tensor
+    attractors: Tensor
+    facts: dict[str, Any]
+
+
+def side_of(model: Autoencoder, resolution: int) -> int:
+    """The side of the model's input: the resolution, or the only one that it takes."""
+    return model.side or resolution
+
+
+def references(model: Autoencoder, images: Tensor, config: OodConfig, on_step: OnStep | None = None) -> References:
+    """Find the training attractors.
+
+    Args:
+        images: training images as the model takes them, uint8 (n, c, R, R).
+        on_step: as for ``probe.studies.attractors.solve``.
+
+    Raises:
+        UserError: every start diverged.
+    """
+    solver, f = config.solver.solver(), _map(model, config)
+    z0 = encode(model, images[: config.solver.starts], side_of(model, images.shape[-1]))
+    how = iteration(solver, z0.shape[1:], model.device)
+    ((_, ends),) = iterate_batches(Fitting(f), [(None, z0)], how, on_step)
+    ends = EndPoints(**{name: value.cpu() for name, value in vars(ends).items()})
+    points = ends.end[ends.outcome != Outcome.DIVERGED]
+    if not len(points):
+        raise UserError(
+            f"all {len(z0)} starts diverge under {model.source}; there is no attractor to score by: try another model."
+        )
+    settled = ends.end[ends.outcome == Outcome.CONVERGED]
+    merge = distinct(settled, DEDUPLICATE[1], solver.tolerance)
+    chosen = settled[merge.leader][: solver.certificates]
+    certificates = certify_points(f, chosen.to(model.device), solver=solver).attractor if len(chosen) else None
+    facts = {
+        "starts": len(z0),
+        "outcomes": ends.counts(),
+        "steps": float(ends.steps.double().median()),
+        "attractors": len(points),
+        "distinct_converged": len(merge.leader),
+        "distinct_cosine": len(merge_by_cosine(points, DEDUPLICATE[0]).leader),
+        "examined": len(chosen),
+        "certified": 0 if certificates is None else int((certificates == YES).sum()),
+    }
+    return References(z0.cpu(), points, facts)
+
+
+class Scorer:
+    """Scores images, some at a time; no image's scores depend on the others.
+
+    Args:
+        model: the autoencoder.
+        known: its training attractors and latents.
+        config: which scores, and how to iterate.
+    """
+
+    def __init__(self, model: Autoencoder, known: References, config: OodConfig):
+        self.model, self.known, self.config = model, known, config
+        self.f = _map(model, config)
+        wanted = set(config.scores)
+        self.neighbours = Neighbours(known.latents) if "knn" in wanted else None
+        self.mahalanobis = Mahalanobis(known.latents.to(model.device)) if "mahalanobis" in wanted else None
+
+    def __call__(self, images: Tensor, on_step: Callable[[int], None] | None = None) -> dict[str, Tensor]:
+        """Columns of the table, float64 (n,) each: the configured scores (``knn_K`` for each K), and ``outcome``.
+
+        Args:
+            images: as the model takes them, uint8 (n, c, R, R).
+            on_step: called with the number of images whose trajectory has ended.
+        """
+        parts = images.split(TOGETHER)
+        still = [self._without_steps(part) for part in parts]
+        found = {name: torch.cat([one[name] for one in still]) for name in still[0]}
+        moving = vars(self._trajectories(parts, on_step))
+        return {**{name: moving[name] for name in (*self.config.scores, "outcome") if name in moving}, **found}
+
+    @torch.no_grad()
+    def _without_steps(self, images: Tensor) -> dict[str, Tensor]:
+        model, side = self.model, images.shape[-1]
+        x = inputs(model, images, side_of(model, side))
+        z = model.encode(x)
+        found = {}
+        if self.neighbours:
+            found = {f"knn_{k}": values for k, values in self.neighbours(z, self.config.neighbours).items()}
+        if self.mahalanobis:
+            found["mahalanobis"] = self.mahalanobis(z)
+        if "reconstruction" in self.config.scores:
+            low, high = model.image_range
+            error = (crop(model.decode(z), side) - crop(x, side)) / (high - low)
+            found["reconstruction"] = error.double().square().flatten(1).mean(1).nan_to_num(nan=torch.inf).cpu()
+        return found
+
+    def _trajectories(self, parts: tuple[Tensor, ...], on_step: Callable[[int], None] | None) -> Any:
+        model, solver = self.model, self.config.solver
+        how = iteration(solver.solver(), self.known.latents.shape[1:], model.device)
+
+        def starts() -> Iterator[Tensor]:
+            for part in parts:
+                yield encode(model, part, side_of(model, part.shape[-1]))
+
+        return trajectory_scores(
+            Fitting(self.f),
+            starts(),
+            self.known.attractors,
+            max_steps=solver.max_steps,
+            tolerance=solver.tolerance,
+            max_norm=solver.max_norm,
+            together=how.batch_size,
+            on_step=on_step,
+        )
+
+
+def _map(model: Autoencoder, config: OodConfig) -> LatentMap:
+    return LatentMap(model, clamp=config.model.clamp if config.model else False)
