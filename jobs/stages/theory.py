@@ -1,7 +1,6 @@
 """Stage ``theory``, after the others and not one of them: the paper's theory on what a finished run has found."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from jobs.job import Job
@@ -54,11 +53,6 @@ def measure(job: Job, *, points: int, probes: int) -> dict[str, Any] | None:
         **describe_process(),
     }
     return write_theory(job.run.path / FOLDER, content)
-
-
-def folder(run: Path) -> Path:
-    """Where it is written."""
-    return run / FOLDER
 
 
 def _prototypes(job: Job) -> Prototypes:

@@ -11,6 +11,7 @@ from probe.cli import checkpoints as checkpoints_command
 from probe.cli import contraction as contraction_command
 from probe.cli import convergence as convergence_command
 from probe.cli import field as field_command
+from probe.cli import language as language_command
 from probe.cli import run as run_command
 from probe.cli import theory as theory_command
 from probe.cli.train_embedded import train_embedded
@@ -40,6 +41,7 @@ app.command()(checkpoints_command.checkpoints)
 app.command()(contraction_command.contraction)
 app.command()(convergence_command.convergence)
 app.command()(theory_command.theory)
+app.command()(language_command.language)
 app.add_typer(bench.app, name="bench")
 app.command("train-embedded")(train_embedded)
 
