@@ -19,16 +19,8 @@ def draw(job: Job) -> None:
     known = job.on_rank_0(lambda: job.run.manifest["data"])
     for name, meter in job.share_out("images", "data sets", todo, size=lambda name: 1, before=0):
         meter.note = name
-        images = load_images(name, job.config.datasets[name], resolution=job.config.resolution)
+        images = read_again(job, name, known)
         about = _describe(images)
-        there = known.get(name, about)
-        if there["sha256"] != about["sha256"]:
-            changed = [key for key in ("n_used", "n_heldout", "unreadable", "source") if there[key] != about[key]]
-            raise UserError(
-                f"data set {name!r} has changed since {job.run.path} was begun: its images have sha256 "
-                f"{there['sha256'][:12]}... there and {about['sha256'][:12]}... now"
-                f"{', and another ' + ', '.join(changed) if changed else ''}; choose another folder with --out."
-            )
         tensors = {"images": images.images, "heldout": images.heldout}
         job.run.save(image_file(name), tensors, ids=images.ids, data=about)
     if job.world.rank == 0:
@@ -40,6 +32,25 @@ def draw(job: Job) -> None:
             if has_table(job, name):  # they were drawn for the comparison only
                 (job.run.path / image_file(name)).unlink()
     job.world.meet()
+
+
+def read_again(job: Job, name: str, known: dict[str, Any]) -> ImageSet:
+    """A data set's images from their source, the same as those in the manifest's ``data``, if it is known there.
+
+    Raises:
+        UserError: they have changed, or cannot be had.
+    """
+    images = load_images(name, job.config.datasets[name], resolution=job.config.resolution)
+    about = _describe(images)
+    there = known.get(name, about)
+    if there["sha256"] != about["sha256"]:
+        changed = [key for key in ("n_used", "n_heldout", "unreadable", "source") if there[key] != about[key]]
+        raise UserError(
+            f"data set {name!r} has changed since {job.run.path} was begun: its images have sha256 "
+            f"{there['sha256'][:12]}... there and {about['sha256'][:12]}... now"
+            f"{', and another ' + ', '.join(changed) if changed else ''}; choose another folder with --out."
+        )
+    return images
 
 
 def image_file(name: str) -> str:

@@ -8,7 +8,7 @@ from probe.autoencoders.base import Autoencoder
 from probe.config import ModelConfig
 from probe.errors import UserError
 
-__all__ = ["Autoencoder", "embedded_names", "load_autoencoder"]
+__all__ = ["Autoencoder", "device_of", "embedded_names", "load_autoencoder"]
 
 
 def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
@@ -22,7 +22,7 @@ def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
     """
     if isinstance(spec, str):
         spec = ModelConfig(source=spec)
-    device, dtype = _device(spec.device), getattr(torch, spec.dtype)
+    device, dtype = device_of(spec.device), getattr(torch, spec.dtype)
     kind, _, name = spec.source.partition(":")
     if kind == "python":
         from probe.autoencoders.user import load_user
@@ -50,7 +50,12 @@ def _embedded(name: str) -> str:
     return str(files("probe") / "autoencoders" / "embedded" / name)
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device that ``model.device`` names; ``auto`` is a GPU where there is one.
+
+    Raises:
+        UserError: it is not available.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -11,8 +11,10 @@ from probe.cli import checkpoints as checkpoints_command
 from probe.cli import contraction as contraction_command
 from probe.cli import convergence as convergence_command
 from probe.cli import field as field_command
+from probe.cli import language as language_command
 from probe.cli import ood as ood_command
 from probe.cli import run as run_command
+from probe.cli import theory as theory_command
 from probe.cli.train_embedded import train_embedded
 
 app = typer.Typer(
@@ -40,6 +42,8 @@ app.command()(field_command.field)
 app.command()(checkpoints_command.checkpoints)
 app.command()(contraction_command.contraction)
 app.command()(convergence_command.convergence)
+app.command()(theory_command.theory)
+app.command()(language_command.language)
 app.add_typer(bench.app, name="bench")
 app.command("train-embedded")(train_embedded)
 

@@ -26,7 +26,7 @@ class Jacobian:
     more (group norm after attention, as in Stable Diffusion's autoencoder, is such a case).
 
     Args:
-        f: maps (n, ...) to the same shape, each row by itself.
+        f: maps (n, ...) to n rows of any shape (of a decoder, images), each row by itself.
         z: the points (n, ...).
     """
 
@@ -55,7 +55,7 @@ class Jacobian:
             return _detached(self._forward(self.z, v.to(self.z)))
 
     def transposed_times(self, u: Tensor) -> Tensor:
-        """J^T u for u of the shape of z."""
+        """J^T u for u of the shape of f(z)."""
         with _exact():
             return self._backward(self.z, u.to(self.z)).detach()
 
@@ -89,7 +89,7 @@ class Jacobian:
             h = (scale * length).view(-1, *[1] * (v.ndim - 1))
             with full_float32():
                 there, back = self._value(self.z + h * v), self._value(self.z - h * v)
-            slope = ((there - back).double() / (2 * h)).flatten(1)
+            slope = (there - back).flatten(1).double() / (2 * h.view(-1, 1))
             rounding = 10 * torch.finfo(v.dtype).eps * there.flatten(1).norm(dim=1).double() / h.flatten()
             size = torch.maximum(product.norm(dim=1), slope.norm(dim=1))
             # A slope that drowns in rounding shows nothing, unless f does not move at all.

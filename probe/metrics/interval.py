@@ -84,3 +84,24 @@ def _weights(n: int, seed: int) -> Iterator[NDArray[np.float64]]:
     block = max(1, _CELLS // n)
     for start in range(0, RESAMPLES, block):
         yield rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start)) / n
+
+
+def verdict(interval: Interval, *, above: float | None = None, below: float | None = None) -> str:
+    """Of the claim that the mean is ``above`` (or ``below``) a level.
+
+    Returns:
+        ``holds`` where the whole interval lies on that side of it, ``does not hold`` where it lies on the other, else,
+        and without an interval, ``undecided``.
+
+    Raises:
+        ValueError: neither is given.
+    """
+    level = above if above is not None else below
+    if level is None:
+        raise ValueError("name a level: above or below")
+    if interval.low is None or interval.high is None:
+        return "undecided"
+    yes, no = interval.low > level, interval.high < level
+    if above is None:
+        yes, no = no, yes
+    return "holds" if yes else "does not hold" if no else "undecided"

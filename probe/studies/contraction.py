@@ -23,7 +23,7 @@ from probe.autoencoders import Autoencoder
 from probe.autoencoders.untrained import RESOLUTION, small_classes, small_configurations, untrained
 from probe.dynamics import LatentMap
 from probe.errors import UserError
-from probe.metrics.interval import mean_interval
+from probe.metrics.interval import Interval, mean_interval, verdict
 
 BOTTLENECKS = (2, 8, 32, 128, 512)
 """k of the paper's convolutional autoencoder at 32 px with its 16 channels."""
@@ -143,12 +143,5 @@ def _side(ratios: list[float]) -> dict[str, Any]:
         "mean": mean if finite else None,
         "ci95": None if low is None or high is None else [low, high],
         "largest": max(ratios) if finite else None,
-        "verdict": _verdict(low, high),
+        "verdict": verdict(Interval(mean, low, high), below=1),
     }
-
-
-def _verdict(low: float | None, high: float | None) -> str:
-    """``holds`` if the interval of the mean ratio lies below 1, ``does not hold`` if above, else ``undecided``."""
-    if low is None or high is None or low <= 1 <= high:
-        return "undecided"
-    return "holds" if high < 1 else "does not hold"

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from probe.metrics.interval import RESAMPLES, grouped_mean_interval, mean_interval, mean_intervals
+from probe.metrics.interval import (
+    RESAMPLES,
+    Interval,
+    grouped_mean_interval,
+    mean_interval,
+    mean_intervals,
+    verdict,
+)
 
 
 def test_normal_closed_form():
@@ -109,3 +116,14 @@ def test_groups_are_drawn_whole():
     assert grouped_mean_interval([1.0, 2.0], [0, 0]) == (1.5, None, None)
     with pytest.raises(ValueError, match="have shape"):
         grouped_mean_interval([], [])
+
+
+def test_a_verdict_needs_the_whole_interval_on_one_side():
+    def of(low, high, **level):
+        return verdict(Interval(0.0, low, high), **level)
+
+    assert [of(1.1, 2, above=1), of(0, 0.9, above=1), of(0, 2, above=1)] == ["holds", "does not hold", "undecided"]
+    assert [of(1.1, 2, below=1), of(0, 0.9, below=1), of(0, 2, below=1)] == ["does not hold", "holds", "undecided"]
+    assert of(None, None, above=0) == "undecided"
+    with pytest.raises(ValueError, match="name a level"):
+        of(0, 1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -46,8 +46,8 @@ def draw_set(config: OodConfig, name: str) -> Drawn:
         UserError: as ``load_images``.
     """
     if name in ("train", "test"):
-        spec, part = config.inside.parts()[name], name  # type: ignore[index]
-        return _loaded(f"inside/{name}", spec.dataset(part), config, Collecting())
+        part: Literal["train", "test"] = "train" if name == "train" else "test"
+        return _loaded(f"inside/{name}", config.inside.parts()[part].dataset(part), config, Collecting())
     outside = config.outside[name]
     if outside.source != NOISE:
         return _loaded(name, outside.dataset("test"), config, Collecting())

@@ -1,0 +1,129 @@
+"""A causal language model of transformers as a map of its residual stream (paper, Appendix B.8).
+
+There is no E and no D: h (tokens, d), the embedding output, passes all blocks and the final norm, and what comes out is
+put in again. Learned position embeddings (GPT-2's) are added inside of that map, so at every step.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from probe.autoencoders.pretrained import from_pretrained
+from probe.autoencoders.repository import as_named, read_config, where
+from probe.config import ModelConfig
+from probe.errors import UserError
+from probe.files import tensors_sha256
+
+
+@dataclass(frozen=True)
+class ResidualStream:
+    """f(h), a map of (n, tokens, d) to the same shape, each row by itself; differentiable.
+
+    Attributes:
+        source: as the user named it. class_name: of the language model.
+        stack: the model without its head; ``inputs_embeds`` in, ``last_hidden_state`` out, without a cache. The causal
+            mask and the positions are those of a forward pass of unpadded tokens.
+        width: d.
+    """
+
+    source: str
+    class_name: str
+    stack: nn.Module
+    width: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """The final norm's output for the stream h."""
+        return self.stack(inputs_embeds=h, use_cache=False, return_dict=True).last_hidden_state
+
+    @torch.no_grad()
+    def embed(self, tokens: list[int]) -> Tensor:
+        """The embedding output (1, tokens, d) of token ids.
+
+        Raises:
+            UserError: there is no token, or one is not of the vocabulary.
+        """
+        table = self.stack.get_input_embeddings()  # type: ignore[operator]
+        size = table.num_embeddings
+        if not tokens or not all(0 <= token < size for token in tokens):
+            raise UserError(f"tokens of {self.source} are numbers from 0 to {size - 1}, at least one of them.")
+        return table(torch.tensor([tokens], device=self.device)).to(self.dtype)
+
+    def weights_sha256(self) -> str:
+        """SHA-256 over names, types, shapes and bytes of all weights and buffers in memory."""
+        return tensors_sha256(sorted(self.stack.state_dict().items()))
+
+
+def load_residual_stream(spec: ModelConfig, device: torch.device) -> ResidualStream:
+    """Load any causal language model that transformers knows, from safetensors, its weights cast to ``spec.dtype``.
+
+    Raises:
+        UserError: transformers is absent, the source is no causal language model or has no weights in safetensors, or
+            its stream does not come out in the shape in which it went in.
+    """
+    try:
+        from transformers import AutoModelForCausalLM
+        from transformers.utils.logging import disable_progress_bar
+    except ImportError:
+        raise UserError(f"model {spec.source} needs transformers; pip install 'latent-probe[transformers]'.") from None
+    disable_progress_bar()
+    source, dtype = spec.source, getattr(torch, spec.dtype)
+    if "model_type" not in read_config(spec, source):
+        raise UserError(f"{where(spec, source)} is not a model of transformers: its config.json has no model_type.")
+    # Attention written out: the fused kernels have no forward derivative, which certificates need.
+    model = from_pretrained(
+        AutoModelForCausalLM,
+        spec,
+        source,
+        dtype=dtype,
+        attn_implementation="eager",
+        trust_remote_code=spec.trust_remote_code,
+    )
+    model.eval().requires_grad_(False).to(device)
+    width = int(model.get_input_embeddings().embedding_dim)
+    stream = ResidualStream(spec.source, type(model).__name__, model.base_model, width, device, dtype)
+    _check(stream, where(spec, source))
+    return stream
+
+
+@torch.no_grad()
+def _check(stream: ResidualStream, there: str) -> None:
+    h = torch.zeros((1, 2, stream.width), dtype=stream.dtype, device=stream.device)
+    try:
+        y = stream(h)
+    except Exception as error:  # whatever a model raises that does not take a stream
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{there} does not take its residual stream as inputs_embeds: {reason}") from error
+    if y.shape != h.shape or y.dtype != h.dtype:
+        raise UserError(
+            f"{there} takes a stream {tuple(h.shape)} and gives {tuple(y.shape)} (last_hidden_state), so it cannot be "
+            "iterated."
+        )
+
+
+def tokens_of(spec: ModelConfig, prompt: str) -> list[int]:
+    """The token ids of a text, by the tokenizer beside the model.
+
+    Raises:
+        UserError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            as_named(spec.source),
+            subfolder=spec.subfolder or "",
+            revision=spec.revision,
+            trust_remote_code=spec.trust_remote_code,
+        )
+    except Exception as error:  # transformers raises half a dozen types for an absent or unknown one
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{where(spec, spec.source)} has no tokenizer ({reason}); give --tokens instead.") from error
+    tokens = [int(token) for token in tokenizer(prompt)["input_ids"]]
+    if not tokens:  # some classes make an empty tokenizer of no files
+        raise UserError(
+            f"{where(spec, spec.source)}: its tokenizer finds no token in {prompt!r}; give --tokens instead."
+        )
+    return tokens

@@ -1,0 +1,78 @@
+"""``probe language MODEL``: a causal language model iterated over its residual stream."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probe.cli.options import Json, Overrides
+
+DEFAULTS = (
+    *("solver.max_steps=300", "solver.accelerate=false", "solver.far_precision=float32", "solver.certificates=4"),
+    "seeds.count=16",
+)
+"""The steps of the paper's Appendix B.8, all of them plain, so that outcomes and norms are of the same iteration."""
+PROMPT = "The quick brown fox jumps over the lazy dog"
+
+
+def language(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub id of a causal LM of transformers.")],
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Whose embeddings are one start.")] = PROMPT,
+    tokens: Annotated[
+        str | None, typer.Option(metavar="IDS", help="Token ids instead, for a model without tokenizer: '5 17 3'.")
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("runs/language"),
+    as_json: Json = False,
+) -> None:
+    """h <- f(h), from the embedding output through all blocks to the final norm: norms at every step, outcomes.
+
+    Starts are the embeddings of a prompt, and seeds.count draws of N(0, I) of the same shape. Writes language.png,
+    language.svg, language.md and language.json.
+    """
+    from probe.config import parse_config, read_yaml
+    from probe.errors import UserError
+
+    config = parse_config(read_yaml(None, [f"model.source={json.dumps(model)}", *DEFAULTS, *(overrides or ())]))
+    try:
+        given = None if tokens is None else [int(token) for token in tokens.replace(",", " ").split()]
+    except ValueError:
+        raise UserError(f"--tokens {tokens!r} must be whole numbers, for example --tokens '5 17 3'.") from None
+
+    from jobs.provenance import describe_process
+    from probe.autoencoders import device_of
+    from probe.autoencoders.residual_stream import load_residual_stream, tokens_of
+    from probe.dynamics import gaussian_starts
+    from probe.files import write_atomically
+    from probe.report.figures import render
+    from probe.report.language import language_figure, language_table
+    from probe.studies.language import iterated, record
+
+    f = load_residual_stream(config.model, device_of(config.model.device))
+    ids = tokens_of(config.model, prompt) if given is None else given
+    start = f.embed(ids)
+    noise = gaussian_starts(config.seeds.seed, range(config.seeds.count), start.shape[1:]).to(start)
+    kinds = {name: iterated(f, starts, config.solver) for name, starts in (("prompt", start), ("noise", noise))}
+    content = {
+        "model": {
+            "source": model,
+            "class": f.class_name,
+            "width": f.width,
+            "weights_sha256": f.weights_sha256(),
+        },
+        "solver": config.solver.model_dump(),
+        "seeds": config.seeds.model_dump(),
+        "prompt": None if given is not None else prompt,
+        "token_ids": ids,
+        "tokens": len(ids),
+        **record(f, kinds, solver=config.solver, dictionary=config.dictionary, device=f.device),
+        **describe_process(),
+    }
+    table, figure = language_table(content), language_figure(content)
+    text = json.dumps(content, allow_nan=False) + "\n"
+    write_atomically(out / "language.png", render(figure, "png"))
+    write_atomically(out / "language.svg", render(figure, "svg"))
+    write_atomically(out / "language.md", table)
+    write_atomically(out / "language.json", text)
+    print(text if as_json else table, end="")

@@ -1,0 +1,39 @@
+"""``probe theory RUN_DIR``: what the paper's theory says, measured on a finished run."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from probe.cli.options import Json, RunDir
+
+if TYPE_CHECKING:
+    from jobs.stages import Stages
+
+
+def theory(
+    run_dir: RunDir,
+    points: Annotated[int, typer.Option(min=2, help="Points of each kind that get a Jacobian.")] = 16,
+    probes: Annotated[int, typer.Option(min=2, help="Of the antisymmetric part of a Jacobian.")] = 8,
+    as_json: Json = False,
+) -> None:
+    """Proposition 3.2, Lipschitz constants of f, Theorem 1 (is f(z) - z a score?), and whether the field is a gradient.
+
+    Writes RUN_DIR/theory/: theory.html, theory.md, figures/ and theory.json; the verdicts are on stdout.
+    """
+    from jobs.worker import work
+
+    def do(stages: "Stages") -> dict[str, Any] | None:
+        from jobs.stages.theory import measure
+
+        return measure(stages.job, points=points, probes=probes)
+
+    content, world = work(run_dir, do)
+    if world.rank or content is None:
+        return
+    if as_json:
+        print(json.dumps(content, indent=1, allow_nan=False))
+        return
+    from probe.report.theory import summary
+
+    print(summary(content), end="")

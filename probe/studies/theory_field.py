@@ -1,0 +1,99 @@
+"""J_f where the data are, near them and far from them: does f contract there, and is its field a gradient?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probe.dynamics import Jacobian, gaussian_starts
+from probe.dynamics.field import jacobian_norm
+from probe.dynamics.iterate import Map
+from probe.dynamics.symmetry import antisymmetric_share, null_share
+from probe.metrics.interval import mean_interval, verdict
+
+NEAR, FAR = 0.25, 4.0
+"""Deviation of the noise added to data, and of the noise far from them, in units of the data's spread."""
+GRADIENT = 0.01
+"""Share of J_f's squared norm in its antisymmetric part below which the field counts as a gradient."""
+DATA, ATTRACTORS = "data", "attractors"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where points lie: ``data`` and ``near`` (of a data set), ``noise``, ``far`` and ``attractors`` (of none)."""
+
+    where: str
+    dataset: str | None
+    points: Tensor
+
+
+def places(latents: Mapping[str, Tensor], attractors: Tensor, n: int, *, seed: int) -> list[Place]:
+    """Points (at most n of each kind) at which J_f is looked at.
+
+    Args:
+        latents: of images by data set, (k, *latent shape).
+        attractors: what the run found, (m, *latent shape); only these and noise where there are no data.
+    """
+    shape = attractors.shape[1:]
+    noise = gaussian_starts(seed, range(n), shape).to(attractors)
+    found = []
+    for name, z in latents.items():
+        found += [Place(DATA, name, z[:n]), Place("near", name, z[:n] + NEAR * spread(z) * noise[: len(z)])]
+    if latents:
+        pooled = torch.cat(list(latents.values()))
+        found.append(Place("far", None, pooled.mean(0) + FAR * spread(pooled) * noise))
+    return [*found, Place("noise", None, noise), Place(ATTRACTORS, None, attractors[:n])]
+
+
+def spread(z: Tensor) -> float:
+    """Root of the mean variance of a coordinate of z (n, ...); 0 for one point."""
+    return float(z.flatten(1).double().var(0, correction=0).mean().sqrt())
+
+
+def measure(f: Map, place: Place, *, probes: int, seed: int, together: int = 64) -> dict[str, Any]:
+    """J_f at the points of a place, as JSON.
+
+    Keys: ``where``, ``dataset`` (or null), ``n``; ``norm``: the spectral norm of J_f (``mean``, ``ci95`` over points,
+    ``largest``: a lower bound of the Lipschitz constant there, ``below_1``: share of the points, ``values``),
+    ``contracts``: verdict of the claim that the mean is below 1; ``antisymmetric``: share of ||J_f||_F^2 (``mean``,
+    ``ci95``, ``null``: of independent entries, ``values``), ``gradient``: verdict of the claim that the mean is below
+    ``GRADIENT``, ``less_than_chance``: that it is below ``null``. What is not known is null or undecided.
+    """
+    norm = jacobian_norm(f, place.points, together)
+    if bool(norm.isfinite().all()):
+        parts = enumerate(place.points.split(together))
+        share = torch.cat([antisymmetric_share(Jacobian(f, z), probes=probes, seed=seed + i) for i, z in parts])
+    else:
+        share = torch.full_like(norm, torch.nan)
+    chance = null_share(place.points[0].numel())
+    of_norm, of_share = mean_interval(norm.numpy()), mean_interval(share.numpy())
+    return {
+        "where": place.where,
+        "dataset": place.dataset,
+        "n": len(norm),
+        "norm": {
+            **_mean(norm),
+            "largest": _known(norm.max()),
+            "below_1": _known(norm.lt(1).double().where(norm.isfinite(), torch.nan).mean()),
+        },
+        "contracts": verdict(of_norm, below=1),
+        "antisymmetric": {**_mean(share), "null": chance},
+        "gradient": verdict(of_share, below=GRADIENT),
+        "less_than_chance": verdict(of_share, below=chance),
+    }
+
+
+def _mean(values: Tensor) -> dict[str, Any]:
+    mean, low, high = mean_interval(values.numpy())
+    known = low is not None or len(values) == 1
+    return {
+        "mean": mean if known else None,
+        "ci95": None if low is None else [low, high],
+        "values": [_known(value) for value in values],
+    }
+
+
+def _known(value: Tensor) -> float | None:
+    return float(value) if bool(value.isfinite()) else None

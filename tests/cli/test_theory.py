@@ -1,0 +1,70 @@
+"""``probe theory`` on a small run: its files, and what it refuses."""
+
+import json
+
+import pytest
+import yaml
+
+from probe.cli.main import app, main
+
+WELLS = """
+import torch
+
+
+class Wells:  # the means of the first two channels are the latent, and each runs to +-0.9575
+    image_range = (-1.0, 1.0)
+
+    def encode(self, x):
+        return torch.tanh(2 * x[:, :2].mean((2, 3)))
+
+    def decode(self, z):
+        return torch.cat([z, z[:, :1]], 1)[:, :, None, None].expand(-1, -1, 8, 8)
+
+
+def load():
+    return Wells()
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("theory")
+    (folder / "wells_for_theory.py").write_text(WELLS)
+    settings = {
+        "model": {"source": f"python:{folder / 'wells_for_theory.py'}:load"},
+        "resolution": 8,
+        "seeds": {"count": 12},
+        "solver": {"tolerance": 1e-9},
+        "datasets": {"digits": {"source": "bundled:digits", "n": 6, "holdout": 20}},
+    }
+    (folder / "wells.yaml").write_text(yaml.safe_dump(settings))
+    app(["run", str(folder / "wells.yaml"), "--out", str(folder / "run")], standalone_mode=False)
+    return folder / "run"
+
+
+def test_of_a_run(run, capsys):
+    app(["theory", str(run), "--points", "3", "--json"], standalone_mode=False)
+    content = json.loads(capsys.readouterr().out)
+    assert content == json.loads((run / "theory" / "theory.json").read_text())
+    assert content["prototypes"] == {"n": 4, "certified": True}
+    # D copies z to 8 x 8 pixels, its first coordinate to two channels.
+    assert content["decoder"]["lipschitz"] == pytest.approx((2 * 64) ** 0.5, rel=1e-3)
+    assert content["bound"]["digits"]["n"] == 6
+    assert all(one["gradient"] == "holds" for one in content["field"])  # f acts on each coordinate by itself
+    assert {path.name for path in (run / "theory").iterdir()} == {"figures", "theory.html", "theory.json", "theory.md"}
+    assert (run / "theory" / "figures" / "score.png").read_bytes().startswith(b"\x89PNG")
+    app(["theory", str(run), "--points", "3"], standalone_mode=False)
+    assert "6 of 6 images keep it" in capsys.readouterr().out
+
+
+def test_mistakes(run, tmp_path, capsys):
+    assert main(["theory", str(tmp_path)]) == 2
+    assert "is no run directory" in capsys.readouterr().err
+    manifest = json.loads((run / "manifest.json").read_text())
+    changed = {**manifest["data"]["digits"], "sha256": "0" * 64}
+    (run / "manifest.json").write_text(json.dumps({**manifest, "data": {"digits": changed}}))
+    try:
+        assert main(["theory", str(run)]) == 2
+        assert "'digits' has changed" in capsys.readouterr().err
+    finally:
+        (run / "manifest.json").write_text(json.dumps(manifest))
