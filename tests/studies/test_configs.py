@@ -16,7 +16,7 @@ def test_configurations_of_both_sizes(root, name):
     assert (paper.solver.tolerance, paper.solver.max_steps) == (1e-6, 3000)
     for data in small.datasets.values():
         assert data.train.source.startswith("parquet:../shared/")
-        assert data.train.n <= 10_000
+        assert data.train.n == (10_000 if name in ("study_bottleneck", "study_training_size") else 5_000)
 
 
 def test_contraction_needs_no_data(root):
