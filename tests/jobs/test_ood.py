@@ -175,7 +175,11 @@ def test_the_papers_model_with_random_weights(tmp_path, root, capsys):
     file = tmp_path / "small.yaml"
     file.write_text(yaml.safe_dump(settings))
     changes = ("resolution=16", f"model.source={tmp_path / 'mae'}", "model.device=cpu", "solver.max_steps=20")
-    options = [text for change in (*changes, "solver.starts=20", "solver.certificates=0") for text in ("--set", change)]
+    options = [
+        text
+        for change in (*changes, "solver.starts=20", "solver.certificates=0", "resamples=100")
+        for text in ("--set", change)
+    ]
     app(["ood", str(file), *options, "--out", str(tmp_path / "out"), "--json"], standalone_mode=False)
     report = json.loads(capsys.readouterr().out)
     assert report["model"]["latent_shape"] == [17, 8]
@@ -190,7 +194,7 @@ def test_ranks_share_the_sets_also_of_what_was_begun(whole, tmp_path, start):
     file.write_text(yaml.safe_dump(SETTINGS))
     for _ in range(2):
         ranks = start("ood", file, "--out", out, ranks=2, module="probe.cli.main")
-        assert ranks.wait() == [0, 0], ranks.said(0) + ranks.said(1)
+        assert ranks.wait(300) == [0, 0], ranks.said(0) + ranks.said(1)
         pd.testing.assert_frame_equal(scores(out), scores(whole))
         (out / "scores" / "noise.parquet").unlink()  # one set for two ranks
 

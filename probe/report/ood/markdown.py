@@ -27,7 +27,7 @@ def set_facts(report: OodReport, name: str) -> str:
     one = report.sets[name]
     files = "; ".join(f"{count} {what}" for what, count in (one.encodings or {}).items())
     beside = f" Files: {files}." if files else ""
-    return f"{one.ends.n} images from {text(one.source)}; {one.controls} re-encoded test images.{text(beside)}"
+    return text(f"{one.ends.n} images from {one.source}; {one.controls} re-encoded test images.{beside}")
 
 
 def _provenance(report: OodReport) -> str:
