@@ -1,6 +1,6 @@
 """What the theory page says: its sections, their tables and verdicts, from the record of ``probe.studies.theory``."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,10 +113,10 @@ def _gradient(content: dict[str, Any]) -> Section:
 
 
 def _score(content: dict[str, Any]) -> Section:
-    lines = list(score_lines(content))
+    lines = list(_score_lines(content))
     none = [name for name, one in content["score"].items() if one is None]
-    above = _by_verdict((_at(line), line[3]["aligned"]) for line in lines)
-    beyond = _by_verdict((_at(line), line[3]["beyond_centre"]) for line in lines)
+    above = _by_verdict((_at(name, density, at), at["aligned"]) for name, density, at in lines)
+    beyond = _by_verdict((_at(name, density, at), at["beyond_centre"]) for name, density, at in lines)
     sentences = [
         f"That the field is along the score more than along shuffled ones {above}",
         f"That it is so more than along the way to the mean {beyond}",
@@ -133,21 +133,21 @@ def _score(content: dict[str, Any]) -> Section:
         [
             [name, _density(density), f"{at['noise']:g}", *(_mean(at[key]) for key in ("cosine", "shuffled", "centre")),
              number(at["kernels"]), number(density["log_density"]), at["aligned"], at["beyond_centre"]]
-            for name, _, density, at in lines
+            for name, density, at in lines
         ],
     )  # fmt: skip
 
 
-def score_lines(content: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]]:
-    """Data set, its record, a density's, and what was found at a noise."""
+def _score_lines(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Data set, density, and what was found at a noise."""
     for name, one in content["score"].items():
         for density in one["densities"] if one else ():
             for at in density["at"]:
-                yield name, one, density, at
+                yield name, density, at
 
 
-def _at(line: tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]) -> str:
-    return f"{line[0]} ({line[2]['name']}, noise {line[3]['noise']:g})"
+def _at(name: str, density: dict[str, Any], at: dict[str, Any]) -> str:
+    return f"{name} ({density['name']}, noise {at['noise']:g})"
 
 
 def _density(density: dict[str, Any]) -> str:
