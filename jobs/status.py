@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.lock import OWNER
+from jobs.ood_directory import REFERENCES, OodDirectory, is_ood
 from jobs.run_directory import WORK, RunDirectory
 from jobs.study_directory import StudyDirectory, is_study
 from probe.config import Config
@@ -57,15 +58,20 @@ class Status:
 
 
 def read_status(path: Path) -> Status:
-    """The status of a run, or of a study.
+    """The status of a run, a study, or an experiment on OOD detection.
 
     Raises:
-        UserError: it is the directory of neither.
+        UserError: it is the directory of none.
     """
     from jobs.slurm import scheduler
     from jobs.slurm.submit import submitted
 
-    stages = _stages_of_study(StudyDirectory.open(path)) if is_study(path) else _stages(RunDirectory.open(path))
+    if is_study(path):
+        stages = _stages_of_study(StudyDirectory.open(path))
+    elif is_ood(path):
+        stages = _stages_of_ood(OodDirectory.open(path))
+    else:
+        stages = _stages(RunDirectory.open(path))
     jobs: dict[str, str] = submitted(path).get("jobs", {})
     try:
         states, note = scheduler.states(jobs), "no squeue here"
@@ -104,6 +110,17 @@ def _stages_of_study(study: StudyDirectory) -> list[StageStatus]:
         StageStatus("images", len(study.manifest.get("data", {})), len(study.config.data)),
         StageStatus("models", len(list(study.path.glob("cells/*.safetensors"))), study.config.shards),
         StageStatus("report", int((study.path / "report" / "report.json").is_file()), 1),
+    ]
+
+
+def _stages_of_ood(ood: OodDirectory) -> list[StageStatus]:
+    drawn = set(ood.manifest.get("data", {}))
+    sources = {"train", "test", *ood.config.outside}
+    return [
+        StageStatus("images", len(drawn & sources), len(sources)),
+        StageStatus("attractors", int((ood.path / REFERENCES).is_file()), 1),
+        StageStatus("scores", len(list(ood.path.glob("scores/*.parquet"))), len((drawn | sources) - {"train"})),
+        StageStatus("report", int((ood.path / "report" / "report.json").is_file()), 1),
     ]
 
 

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from jobs.ood import Ood
 from jobs.ood_directory import OodDirectory
+from jobs.status import read_status
 from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.cli.main import app, main
 from probe.errors import UserError
@@ -82,6 +83,15 @@ def test_from_images_to_report(whole):
 
 class Killed(BaseException):
     pass
+
+
+def test_the_status_of_an_experiment(whole, tmp_path):
+    status = read_status(whole)
+    assert (status.state, [(stage.name, stage.done, stage.planned) for stage in status.stages]) == (
+        "complete",
+        [("images", 4, 4), ("attractors", 1, 1), ("scores", 4, 4), ("report", 1, 1)],
+    )
+    assert read_status(begin(tmp_path / "ood").directory.path).state == "new"
 
 
 def test_what_was_killed_goes_on_to_the_same_table(whole, tmp_path, monkeypatch):
