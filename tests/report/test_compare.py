@@ -143,6 +143,25 @@ def test_other_images_are_independent_samples(make: Make):
     assert any("other images" in note for note in report.notes)
 
 
+def test_models_of_different_d_are_compared_at_the_fractions_that_both_have(make: Make):
+    other = make("b", levels=(6, 12, 24, 48), five_percent=6, means=MEANS)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["model"] |= {"d": 128, "latent_shape": [8, 4, 4]}
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    write_atomically(other / "report" / "report.json", json.dumps(build_report(other)))
+    report = compare([make("a"), other])
+    levels = report.datasets["photos"].levels
+    # 3 of 64 and 6 of 128 both stand for 5 %.
+    assert [(level.fraction, *(run.atoms for run in level.runs)) for level in levels] == [
+        (0.05, 3, 6), (6 / 64, 6, 12), (12 / 64, 12, 24),
+    ]  # fmt: skip
+    assert report.levels_left_out == [48 / 128]
+    assert at(report, 0, 1, "latent_ratio").verdict == "higher"
+    assert set(levels[0].runs[0].measures) == {"pixel_mse", "latent_ratio", "pixel_ratio", "floor_ratio"}
+    assert report.similarities == []
+    assert any("differ in shape" in note for note in report.notes)
+
+
 def test_solver_and_dictionary_facts(make: Make):
     report = compare([make("a"), make("b", outcome=[0] * 12)])
     first, second = report.runs

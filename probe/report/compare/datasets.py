@@ -88,7 +88,8 @@ def _column(
     if measure in ("pixel_mse", "latent_mse"):
         return own, np.ones(n)
     if measure == "floor_ratio":
-        return own, columns.get(("autoencoder", run.report.model.d, "pixel_mse"), missing)
+        alone = (column for (method, _, of), column in columns.items() if (method, of) == ("autoencoder", metric))
+        return own, next(alone, missing)
     control = columns.get((BASELINE, atoms, metric), missing)
     most = columns.get((BASELINE, min(run.levels.values()), metric), missing)
     return own, control if control.mean() > ROUNDING * most.mean() else missing
