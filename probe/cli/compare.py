@@ -11,7 +11,7 @@ from probe.cli.options import Json
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN_DIR...", help="Folders of finished runs; differences are to the first.")
+        list[Path], typer.Argument(metavar="RUN_DIR", help="Folders of finished runs; differences are to the first.")
     ],
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="Let data sets of one name hold other images: independent samples.")

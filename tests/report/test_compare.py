@@ -180,6 +180,14 @@ def test_dictionaries_of_one_latent_space(make: Make):
     assert 0 < found.chamfer_null < 0.3
 
 
+def test_other_weights_in_one_shape_are_noted(make: Make):
+    runs = [make("a"), make("b")]
+    assert not any("weights differ" in note for note in compare(runs).notes)
+    path = runs[1] / "report" / "report.json"
+    path.write_text(path.read_text().replace("ab" * 32, "ba" * 32))
+    assert any("weights differ" in note for note in compare(runs).notes)
+
+
 def test_names(make: Make, tmp_path: Path):
     runs = [make("x/run"), make("y/run")]
     assert [one.name for one in compare(runs).runs] == [str(path) for path in runs]

@@ -1,6 +1,7 @@
 """From run directories to the content of compare.json."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 from probe.report.compare.datasets import dataset_comparison
@@ -63,10 +64,10 @@ def _notes(runs: Sequence[Run], left_out: Sequence[float], one_space: bool) -> l
         notes.append(f"Levels that not all runs have, and that are left out: {at} of d.")
     if not one_space:
         notes.append("The runs' latents differ in shape: latent MSE is compared as a ratio only.")
-    elif len({run.report.model.weights_sha256 for run in runs}) > 1:
+    if any(a.same_latents(b) and not a.same_weights(b) for a, b in combinations(runs, 2)):
         notes.append(
-            "The runs' weights differ: latents have one shape, but latent MSE and the similarity of dictionaries "
-            "mean something only if the models share their latent space (as one fine-tuned from the other may)."
+            "Where latents have one shape but weights differ, latent MSE and the similarity of dictionaries mean "
+            "something only if the models share their latent space (as one fine-tuned from the other may)."
         )
     for name in first.results.datasets:
         other = [run.name for run in runs if not run.same_images(first, name)]

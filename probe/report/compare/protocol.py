@@ -51,6 +51,11 @@ class Run:
         """Whether latents have one shape; that they are raw or scaled in both is a matter of the protocol."""
         return self.report.model.latent_shape == other.report.model.latent_shape
 
+    def same_weights(self, other: "Run") -> bool:
+        """Whether both are known to be one model; a user's model without weights has no hash."""
+        mine = self.report.model.weights_sha256
+        return mine is not None and mine == other.report.model.weights_sha256
+
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
     """Read run directories; a name is the folder's, or its path where two would have one name.
