@@ -8,9 +8,12 @@ from jobs.worker import guarded
 from probe import __version__
 from probe.cli import bench, convert, doctor, models, stages, status, study, submit
 from probe.cli import checkpoints as checkpoints_command
+from probe.cli import compare as compare_command
 from probe.cli import contraction as contraction_command
 from probe.cli import convergence as convergence_command
+from probe.cli import export as export_command
 from probe.cli import field as field_command
+from probe.cli import figure as figure_command
 from probe.cli import language as language_command
 from probe.cli import ood as ood_command
 from probe.cli import run as run_command
@@ -42,6 +45,9 @@ app.command()(field_command.field)
 app.command()(checkpoints_command.checkpoints)
 app.command()(contraction_command.contraction)
 app.command()(convergence_command.convergence)
+app.command()(compare_command.compare)
+app.command()(export_command.export)
+app.command()(figure_command.figure)
 app.command()(theory_command.theory)
 app.command()(language_command.language)
 app.add_typer(bench.app, name="bench")

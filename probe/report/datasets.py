@@ -82,10 +82,11 @@ def _means(data: Reconstructions) -> tuple[Means, dict[tuple[str, int], int]]:
                 both = np.isfinite(column) & np.isfinite(other)
                 values[key._replace(to=to)] = np.where(both, column, np.nan) - np.where(both, other, 0.0)
     intervals = mean_intervals(np.stack(list(values.values()), axis=1))
-    return {key: _mean(interval) for key, interval in zip(values, intervals, strict=True)}, used
+    return {key: mean_of(interval) for key, interval in zip(values, intervals, strict=True)}, used
 
 
-def _mean(interval: Interval) -> Mean:
+def mean_of(interval: Interval) -> Mean:
+    """As the schema has it: null where a number does not exist."""
     mean = interval.mean if np.isfinite(interval.mean) else None
     if interval.low is None or interval.high is None:
         return Mean(mean=mean, ci95=None)

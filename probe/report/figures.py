@@ -28,18 +28,26 @@ STYLE: Any = {  # matplotlib types the keys as one long literal
     "axes.axisbelow": True,
     "legend.frameon": False,
     "figure.facecolor": "white",
+    "pdf.fonttype": 42,  # TrueType, which publishers ask for, and not Type 3
     "svg.hashsalt": "probe",  # else the ids in the file differ from one writing to the next
 }
 SMALLEST = 1e-16
 """Residuals below are drawn here; a residual of exactly 0 has no logarithm."""
 
 
-def render(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+"""What matplotlib would otherwise write into a file: when and by which version."""
+
+
+def render(figure: Figure, kind: Literal["png", "svg", "pdf"]) -> bytes:
     """The figure as a file's bytes, the same for the same figure."""
     buffer = io.BytesIO()
-    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
     with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+        figure.savefig(buffer, format=kind, dpi=150, metadata=METADATA[kind])
     return buffer.getvalue()
 
 
@@ -49,7 +57,7 @@ def curve(data: DatasetReport, metric: Literal["latent_mse", "pixel_mse"], subje
         figure = Figure(figsize=(5.4, 4.3), layout="constrained")
         axes = figure.subplots()
         for method in METHODS:
-            _line(axes, data, metric, method, label(method, subject))
+            line(axes, data, metric, method, label(method, subject))
         if metric == "pixel_mse" and data.autoencoder_floor.pixel_mse is not None:
             axes.axhline(data.autoencoder_floor.pixel_mse, color="#222222", ls=":", lw=1.4, label="autoencoder floor")
         axes.axvline(data.five_percent, color="#BBBBBB", lw=1, zorder=0.5)
@@ -57,7 +65,7 @@ def curve(data: DatasetReport, metric: Literal["latent_mse", "pixel_mse"], subje
             "5 % of d", (data.five_percent, 1), (3, -2), xycoords=("data", "axes fraction"),
             textcoords="offset points", va="top", fontsize=8, color="#777777",
         )  # fmt: skip
-        _log_axis(axes, [level.atoms for level in data.levels])
+        log_axis(axes, [level.atoms for level in data.levels])
         axes.set_ylim(bottom=0)
         axes.set_xlabel("atoms allowed per image")
         axes.set_title("latent MSE" if metric == "latent_mse" else "pixel MSE", loc="left", fontsize=11)
@@ -65,11 +73,27 @@ def curve(data: DatasetReport, metric: Literal["latent_mse", "pixel_mse"], subje
     return figure
 
 
-def _line(axes: Axes, data: DatasetReport, metric: str, method: str, name: str) -> None:
+def line(
+    axes: Axes,
+    data: DatasetReport,
+    metric: str,
+    method: str,
+    name: str,
+    *,
+    scale: float = 1.0,
+    faint: bool = False,
+    least: float = 0.0,
+) -> None:
+    """A method's means over the levels with their 95 % band; ``scale`` is of lines and marks.
+
+    Means below ``least`` are left out.
+    """
     points = [
         (level.atoms, errors.mean, errors.ci95 or (errors.mean, errors.mean))
         for level in data.levels
-        if method in level.methods and (errors := getattr(level.methods[method], metric)).mean is not None
+        if method in level.methods
+        and (errors := getattr(level.methods[method], metric)).mean is not None
+        and errors.mean >= least
     ]
     if not points:
         return
@@ -77,14 +101,13 @@ def _line(axes: Axes, data: DatasetReport, metric: str, method: str, name: str) 
     low, high = zip(*bands, strict=True)
     first = method == "attractors"
     style: dict[str, Any] = {"color": COLOURS[method], "zorder": 3 if first else 2}
-    axes.fill_between(atoms, low, high, alpha=0.18, linewidth=0, **style)
-    dashes = "--" if method == "pca_oracle" else "-"
-    axes.plot(
-        atoms, means, ls=dashes, lw=2.2 if first else 1.4, marker=MARKS[method], markersize=4.5, label=name, **style
-    )
+    axes.fill_between(atoms, low, high, alpha=0.06 if faint else 0.18, linewidth=0, **style)
+    style |= {"ls": "--" if method == "pca_oracle" else "-", "alpha": 0.45 if faint else 1}
+    width = scale * (2.2 if first else 1.4)
+    axes.plot(atoms, means, lw=width, marker=MARKS[method], markersize=4.5 * scale, label=name, **style)
 
 
-def _log_axis(axes: Axes, atoms: Sequence[int]) -> None:
+def log_axis(axes: Axes, atoms: Sequence[int]) -> None:
     """Log x axis with plain numbers at powers of two."""
     if not atoms:
         return

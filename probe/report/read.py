@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from probe.config import Config, load_config
 from probe.errors import UserError
+from probe.report.schema import Report
 
 Arrays = dict[str, NDArray[Any]]
 COLUMNS = ("image", "id", "method", "atoms", "fraction", "atoms_used", "latent_mse", "pixel_mse")
@@ -88,6 +89,25 @@ def read_results(run: Path) -> Results:
     )
 
 
+def read_report(run: Path) -> Report:
+    """The report that `probe report` wrote into a run directory.
+
+    Raises:
+        UserError: it is missing, truncated, or of another schema.
+    """
+    with _reading(run / "report" / "report.json", "report") as path:
+        return Report.model_validate_json(path.read_text("utf-8"))
+
+
+def read_atoms(run: Path) -> NDArray[np.floating[Any]]:
+    """The atoms (m, d) of a run directory.
+
+    Raises:
+        UserError: the file is missing or truncated.
+    """
+    return _tensors(run / "dictionary.safetensors", "dictionary", ("atoms",))[0]["atoms"]
+
+
 def _starts(folder: Path, n: int) -> Arrays:
     """The shards as one, sorted by index; exactly the starts 0..n-1."""
     names = ("index", "outcome", "steps", "evaluations", "residual", "period")
@@ -138,7 +158,8 @@ def _tensors(path: Path, stage: str, names: tuple[str, ...]) -> tuple[Arrays, di
 @contextmanager
 def _reading(path: Path, stage: str) -> Iterator[Path]:
     """Whatever goes wrong inside becomes one sentence that names ``path``."""
-    again = f"`probe {stage} {path.parents[1] if path.parent.name == 'reconstructions' else path.parent}`"
+    inside = path.parent.name in ("reconstructions", "report")
+    again = f"`probe {stage} {path.parents[1] if inside else path.parent}`"
     if stage == "run":
         again = "`probe run`"
     try:

@@ -1,0 +1,32 @@
+"""``probe export RUN_DIR``: a run's numbers for tables and model cards."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probe.cli.options import Json, RunDir
+
+
+def export(
+    run_dir: RunDir,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the files go; default RUN_DIR/export.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write levels.csv (a row per data set, level, method and metric) and model_card.md (a Hugging Face section).
+
+    Prints the paths.
+    """
+    from probe.files import write_atomically
+    from probe.report.export import levels_csv
+    from probe.report.model_card import model_card
+    from probe.report.read import read_report
+
+    report, folder = read_report(run_dir), out or run_dir / "export"
+    files = {"levels": str(folder / "levels.csv"), "model_card": str(folder / "model_card.md")}
+    write_atomically(Path(files["levels"]), levels_csv(report))
+    write_atomically(Path(files["model_card"]), model_card(report))
+    print(json.dumps(files) if as_json else "\n".join(files.values()))

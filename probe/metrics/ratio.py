@@ -1,0 +1,68 @@
+"""Ratios of means over images, with all their bootstrap values, so that ratios can be subtracted from each other.
+
+| symbol | meaning | shape |
+|---|---|---|
+| a, b | numerators and denominators, one row per image | (n, k) |
+| w | how often each image was drawn in a resample, over n | (resamples, n) |
+| (w a) / (w b) | the resampled ratios | (resamples, k) |
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from probe.metrics.interval import RESAMPLES, Interval
+
+BLOCK = 1_000_000
+"""Counts of w that are held at once."""
+
+
+class Ratios(NamedTuple):
+    """Ratios of k columns; ``resampled`` is NaN throughout where there is one image only, or no ratio."""
+
+    value: NDArray[np.float64]
+    resampled: NDArray[np.float64]
+
+    def __sub__(self, other: "Ratios") -> "Ratios":
+        """The differences: paired by image where both were drawn with one seed from as many rows, else independent."""
+        return Ratios(self.value - other.value, self.resampled - other.resampled)
+
+    def intervals(self) -> list[Interval]:
+        """Each value with the 2.5 % and 97.5 % percentiles of its resampled ones; None where there are none."""
+        known: NDArray[np.bool_] = np.asarray(np.isfinite(self.resampled).all(axis=0))
+        lows, highs = np.percentile(np.where(known, self.resampled, 0.0), [2.5, 97.5], axis=0)
+        return [
+            Interval(float(value), *((float(low), float(high)) if ok else (None, None)))
+            for value, low, high, ok in zip(self.value, lows, highs, known, strict=True)
+        ]
+
+
+def ratios_of_means(numerators: ArrayLike, denominators: ArrayLike, *, seed: int = 0) -> Ratios:
+    """mean(a) / mean(b) of every column, all over the same resamples of the rows; b = 1 gives means.
+
+    Not the mean of the images' ratios, which those with the smallest denominators would decide.
+
+    Args:
+        numerators, denominators: (n, k), n >= 1. A column with a number that is not finite, or with a mean of b of 0,
+            gives NaN, and does not touch its neighbours.
+        seed: the ratios are a function of the numbers and the seed alone; equal n and seed draw the same rows.
+
+    Raises:
+        ValueError: the shapes differ, or there is no row.
+    """
+    a, b = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
+    if a.ndim != 2 or a.shape != b.shape or not len(a):
+        raise ValueError(f"numerators and denominators have one shape (n, k), n >= 1, not {a.shape} and {b.shape}")
+    good = np.isfinite(a).all(axis=0) & np.isfinite(b).all(axis=0) & (b.mean(axis=0) != 0)
+    a, b = np.where(good, a, 0.0), np.where(good, b, 1.0)
+    value = np.where(good, a.mean(axis=0) / b.mean(axis=0), np.nan)
+    if len(a) == 1:
+        return Ratios(value, np.full((RESAMPLES, a.shape[1]), np.nan))
+    rng, n = np.random.default_rng(seed), len(a)
+    block, parts = max(1, BLOCK // n), []
+    for start in range(0, RESAMPLES, block):
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start))
+        top, bottom = drawn @ a, drawn @ b
+        parts.append(np.where(good & (bottom != 0), top / np.where(bottom != 0, bottom, 1.0), np.nan))
+    return Ratios(value, np.concatenate(parts))

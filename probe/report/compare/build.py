@@ -1,0 +1,86 @@
+"""From run directories to the content of compare.json."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+from probe.report.compare.datasets import dataset_comparison
+from probe.report.compare.protocol import Run, check, differences, read_runs, shared_levels
+from probe.report.compare.schema import Comparison, RunFacts
+from probe.report.compare.similarity import similarities
+from probe.report.words import listed, number
+
+
+def compare(paths: Sequence[Path], *, unpaired: bool = False) -> Comparison:
+    """Runs side by side; reads, writes nothing.
+
+    Args:
+        paths: two run directories or more; the first is the one that the others are held against.
+        unpaired: data sets of one name may hold other images; differences are then between independent samples.
+
+    Raises:
+        UserError: a run is not finished, or their protocols differ.
+    """
+    runs = read_runs(paths)
+    check(runs, unpaired=unpaired)
+    levels, left_out = shared_levels(runs)
+    one_space = all(run.same_latents(runs[0]) for run in runs)
+    return Comparison(
+        runs=[_facts(run) for run in runs],
+        differs=differences(runs),
+        notes=_notes(runs, left_out, one_space),
+        levels_left_out=left_out,
+        datasets={name: dataset_comparison(runs, name, levels, one_space) for name in runs[0].results.datasets},
+        similarities=similarities(runs),
+    )
+
+
+def _facts(run: Run) -> RunFacts:
+    report = run.report
+    model, solver, certificates = report.model, report.solver, report.solver.certificates
+    return RunFacts(
+        name=run.name,
+        path=str(run.path),
+        model=f"{model.class_} from {model.source}",
+        weights_sha256=model.weights_sha256,
+        latent_shape=model.latent_shape,
+        d=model.d,
+        starts=solver.n,
+        outcomes=solver.outcomes,
+        steps=solver.steps.median,
+        evaluations=solver.evaluations.median,
+        atoms=report.dictionary.atoms,
+        certified=certificates.certified,
+        undecided=certificates.undecided,
+        share=certificates.starts / solver.n if solver.n else None,
+        rule=report.dictionary.rule,
+    )
+
+
+def _notes(runs: Sequence[Run], left_out: Sequence[float], one_space: bool) -> list[str]:
+    first, notes = runs[0], []
+    if left_out:
+        at = listed([f"{number(100 * level)} %" for level in left_out])
+        notes.append(f"Levels that not all runs have, and that are left out: {at} of d.")
+    if not one_space:
+        notes.append("The runs' latents differ in shape: latent MSE is compared as a ratio only.")
+    if any(a.same_latents(b) and not a.same_weights(b) for a, b in combinations(runs, 2)):
+        notes.append(
+            "Where latents have one shape but weights differ, latent MSE and the similarity of dictionaries mean "
+            "something only if the models share their latent space (as one fine-tuned from the other may)."
+        )
+    for name in first.results.datasets:
+        other = [run.name for run in runs if not run.same_images(first, name)]
+        if other:
+            notes.append(f"{name}: {listed(other)} used other images than {first.name}; differences are not paired.")
+    sizes = {run.name: run.report.dictionary.atoms for run in runs}
+    if len(set(sizes.values())) > 1:
+        stated = listed([f"{name} {atoms}" for name, atoms in sizes.items()])
+        notes.append(f"Dictionaries differ in size ({stated} atoms): a larger one has more to choose from.")
+    undecided = {run.name: run.report.solver.certificates.undecided for run in runs}
+    if any(undecided.values()):
+        stated = listed([f"{name} {atoms}" for name, atoms in undecided.items()])
+        notes.append(
+            f"Atoms without a decided certificate ({stated}) do not count as certified, but may be attractors."
+        )
+    return notes
