@@ -95,7 +95,7 @@ def losses(axis: str, models: Sequence[Model]) -> Figure:
     chosen = [model for model in models if model.seed == seed]
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(chosen)))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.4, 3.8), layout="constrained")
+        figure = Figure(figsize=(11, 3.8), layout="constrained")
         axes = figure.subplots()
         for model, colour in zip(chosen, colours, strict=True):
             epochs = range(1, len(model.loss) + 1)
