@@ -52,7 +52,7 @@ def test_run_and_stages(config, tmp_path):
         (["run"], "name a CONFIG"),
         (["run", "absent.yaml"], "absent.yaml: No such file"),
         (["study", "absent.yaml"], "absent.yaml: No such file"),
-        (["study", "CONFIG"], "config key 'study' is missing: set it in the file or with --set"),
+        (["study", "CONFIG"], "config key 'study' is missing: set it to one of bottleneck"),
         (["study", "CONFIG", "--sharde"], "No such option"),
         (["run", "CONFIG", "--set", "solver.max_stps=3"], "did you mean 'max_steps'"),
         (["run", "CONFIG", "--set", "solver.max_steps=soon"], "valid integer"),
