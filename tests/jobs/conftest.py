@@ -171,3 +171,21 @@ def assert_same_run(one: Path, two: Path) -> None:
     p, q = (json.loads((path / "report" / "report.json").read_text()) for path in (one, two))
     assert p["solver"]["outcomes"] == q["solver"]["outcomes"]
     assert [d["verdict"] for d in p["datasets"].values()] == [d["verdict"] for d in q["datasets"].values()]
+
+
+def results_of(study: Path) -> dict:
+    """Tensors and values of all result files of a study, by name; the rank and the file's own checksum aside."""
+    found = {}
+    for file in sorted((study / "cells").iterdir()):
+        tensors, about = read_tensors(file)
+        found[file.name] = (tensors, about["model"])
+    return found
+
+
+def assert_same_results(one: dict, two: dict) -> None:
+    """``results_of`` two studies are the same to the bit."""
+    assert one.keys() == two.keys()
+    for name, (tensors, values) in one.items():
+        assert values == two[name][1], name
+        assert tensors.keys() == two[name][0].keys()
+        assert all(torch.equal(tensors[key], two[name][0][key]) for key in tensors), name

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
 import yaml
 
 from jobs.lock import if_free
@@ -19,7 +18,7 @@ from probe.errors import UserError
 from probe.studies.config import parse_study_config
 from probe.training.checkpoint import STATE
 
-from .conftest import until
+from .conftest import assert_same_results, results_of, until
 
 SETTINGS = {
     "study": "bottleneck",
@@ -35,22 +34,6 @@ SETTINGS = {
 
 def begin(path, **changes) -> Study:
     return Study(StudyDirectory.create(path, parse_study_config({**SETTINGS, **changes})))
-
-
-def results(path):
-    """Contents of all result files, by name; the rank and the file's own checksum aside."""
-    found = {}
-    for file in sorted((path / "cells").iterdir()):
-        tensors, about = read_tensors(file)
-        found[file.name] = (tensors, about["model"])
-    return found
-
-
-def assert_same(one, two):
-    assert one.keys() == two.keys()
-    for name, (tensors, values) in one.items():
-        assert values == two[name][1], name
-        assert all(torch.equal(tensors[key], two[name][0][key]) for key in tensors), name
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +97,7 @@ def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, mo
             begin(tmp_path / "parts").all()
     begin(tmp_path / "parts").all()
     assert len(trained) == len(set(trained)) == 12  # 4 models of 3 epochs, none of them twice
-    assert_same(results(tmp_path / "parts"), results(whole))
+    assert_same_results(results_of(tmp_path / "parts"), results_of(whole))
 
 
 def test_what_is_there_is_not_made_again_and_what_is_damaged_is(whole, tmp_path, caplog):
@@ -130,7 +113,7 @@ def test_what_is_there_is_not_made_again_and_what_is_damaged_is(whole, tmp_path,
         study.all()
     assert f"{files[1]} is computed again" in caplog.text
     assert kept == {file: file.stat().st_mtime_ns for file in kept}
-    assert_same(results(copy), results(whole))
+    assert_same_results(results_of(copy), results_of(whole))
 
 
 def test_another_configuration_is_refused_and_named(whole, tmp_path):
@@ -184,7 +167,7 @@ def test_ranks_share_the_models_and_train_each_alone(whole, config, tmp_path, st
     out = tmp_path / "out"
     ranks = start("study", config, "--out", out, ranks=2, module="probe.cli.main")
     assert ranks.wait() == [0, 0], ranks.said(0) + ranks.said(1)
-    assert_same(results(out), results(whole))  # no gradient was averaged with another model's
+    assert_same_results(results_of(out), results_of(whole))  # no gradient was averaged with another model's
     workers = {read_tensors(file)[1]["rank"] for file in (out / "cells").iterdir()}
     assert workers == {0, 1}
 
@@ -197,7 +180,7 @@ def test_processes_that_know_nothing_of_each_other_share_a_study(whole, config, 
         for task in (0, 1)
     ]
     assert [one.wait() for one in both] == [[0], [0]], both[0].said() + both[1].said()
-    assert_same(results(out), results(whole))
+    assert_same_results(results_of(out), results_of(whole))
     assert sum("report.html" in one.said() for one in both) >= 1
     assert json.loads((out / "report" / "report.json").read_text())["models"]
     assert sum("memorization of the attractors falls" in one.said() for one in both) >= 1
@@ -228,4 +211,4 @@ def test_a_signal_stops_a_study_and_the_same_command_goes_on(whole, config, tmp_
     command = [sys.executable, "-m", "probe.cli.main", "study", str(config), "--out", str(out), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(json.loads(done.stdout)["models"]) == 4
-    assert_same(results(out), results(whole))
+    assert_same_results(results_of(out), results_of(whole))

@@ -9,11 +9,12 @@ from jobs import study_models
 from jobs.study import Study
 from jobs.study_directory import StudyDirectory
 from probe import load_autoencoder
-from probe.checked import read_tensors
 from probe.errors import UserError
 from probe.report.study import study_table
 from probe.studies.config import parse_study_config
 from probe.training.checkpoint import STATE
+
+from .conftest import assert_same_results, results_of
 
 DIGITS = {"digits": {"train": {"source": "bundled:digits", "n": 40}, "test": 16, "side": 16}}
 TRAINING = {"epochs": 4, "batch_size": 16, "base_channels": 2, "initialisation": "he"}
@@ -48,22 +49,6 @@ def begin(path, kind) -> Study:
     return Study(StudyDirectory.create(path, parse_study_config({"study": kind, **SETTINGS[kind]})))
 
 
-def results(path):
-    found = {}
-    for file in sorted((path / "cells").iterdir()):
-        tensors, about = read_tensors(file)
-        found[file.name] = (tensors, about["model"])
-    return found
-
-
-def assert_same(one, two):
-    assert one.keys() == two.keys()
-    for name, (tensors, values) in one.items():
-        assert values == two[name][1], name
-        assert tensors.keys() == two[name][0].keys()
-        assert all(torch.equal(tensors[key], two[name][0][key]) for key in tensors), name
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Each study made undisturbed: its folder by its kind."""
@@ -93,7 +78,7 @@ def test_checkpoints_begin_with_the_untrained_network(whole):
     path = whole["across_training"]
     (folder, _) = sorted((path / "models").iterdir())
     assert [epoch.name for epoch in sorted(folder.iterdir())] == ["epoch-0000", "epoch-0002", "epoch-0004"]
-    tensors, values = next(iter(results(path).values()))
+    tensors, values = next(iter(results_of(path).values()))
     assert list(values["checkpoints"]) == ["0", "2", "4"]
     assert tensors["4.film"].shape == tensors["images"].shape == (2, 1, 16, 16)
     # The error in the result is that of the model in the folder, over the same images.
@@ -146,7 +131,7 @@ def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, mo
     begin(tmp_path / "parts", kind).all()
     assert len(trained) == len(set(trained)) == (0 if kind == "contraction" else 8)  # no epoch twice
     assert len(measured) == 3  # the first shard once
-    assert_same(results(tmp_path / "parts"), results(whole[kind]))
+    assert_same_results(results_of(tmp_path / "parts"), results_of(whole[kind]))
 
 
 def test_a_mistake_is_found_before_anything_is_made(tmp_path):
@@ -167,4 +152,4 @@ def test_processes_share_architectures(whole, tmp_path):
     two.models()
     assert kept == {file: file.stat().st_mtime_ns for file in (tmp_path / "study" / "cells").iterdir()}
     assert len(two.report()["models"]) == 2
-    assert_same(results(tmp_path / "study"), results(whole["contraction"]))
+    assert_same_results(results_of(tmp_path / "study"), results_of(whole["contraction"]))
