@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Two files of tests at a time, each on one core: much of their time is waiting for processes to start.
+# Two files of tests at a time, each on one core, but one only of those that keep both busy (tests/conftest.py).
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 .PHONY: install debian probe lint test test-fast clean
