@@ -201,7 +201,7 @@ def test_the_papers_model_with_random_weights(tmp_path, root, capsys):
 @pytest.mark.slow
 def test_ranks_share_the_sets_also_of_what_was_begun(whole, tmp_path, start):
     file, out = tmp_path / "ood.yaml", tmp_path / "out"
-    file.write_text(yaml.safe_dump(SETTINGS))
+    file.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
     for _ in range(2):
         ranks = start("ood", file, "--out", out, ranks=2, module="probe.cli.main")
         assert ranks.wait(300) == [0, 0], ranks.said(0) + ranks.said(1)
@@ -211,7 +211,7 @@ def test_ranks_share_the_sets_also_of_what_was_begun(whole, tmp_path, start):
 
 def test_mistakes_are_one_sentence(tmp_path, capsys):
     file = tmp_path / "ood.yaml"
-    file.write_text(yaml.safe_dump(SETTINGS))
+    file.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
     out = str(tmp_path / "out")
     assert main(["ood", str(file), "--out", out, "--set", "neighbors=[3]"]) == 2
     assert "did you mean 'neighbours'?" in capsys.readouterr().err
