@@ -4,8 +4,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Two files of tests at a time, each on one core, but one only of those that keep both busy (tests/conftest.py).
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+PYTEST := $(BIN)/python -m pytest --durations=10
+# Two files of tests at a time, each on one core; those marked busy start processes for every core, and go one by one.
+IN_PAIRS := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
 
 .PHONY: install debian probe lint test test-fast clean
 
@@ -32,10 +33,12 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(PYTEST)
+	$(IN_PAIRS) -m 'not busy'
+	$(PYTEST) -m busy
 
 test-fast: install
-	$(PYTEST) -m 'not slow'
+	$(IN_PAIRS) -m 'not slow and not busy'
+	$(PYTEST) -m 'busy and not slow'
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,26 +9,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before any hub library is imported: no tes
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 ROOT = Path(__file__).resolve().parents[1]
-BUSY = ("test_cluster.py", "test_faults.py", "test_worker.py")
-"""Files whose tests start processes for every core."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The busy files begin first."""
-    items.sort(key=lambda item: item.path.name not in BUSY)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Of the two workers of ``make test`` each takes whole files, and one of them all the busy ones."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByFile(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return "busy" if file.endswith(BUSY) else file
-
-    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

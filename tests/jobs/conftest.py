@@ -136,7 +136,7 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def until(condition, seconds=60.0):
+def until(condition, seconds=240.0):
     """Wait for a condition to hold."""
     end = time.monotonic() + seconds
     while not condition():

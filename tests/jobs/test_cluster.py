@@ -14,7 +14,7 @@ import yaml
 
 from .conftest import CLEAN, assert_same_run, shard_files, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.busy]
 MINUTES = 60.0
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from .conftest import assert_same_run, shard_files
 
+pytestmark = pytest.mark.busy
+
 KILLS = 30
 
 

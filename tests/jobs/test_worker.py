@@ -18,6 +18,8 @@ from probe.dynamics import gaussian_starts
 
 from .conftest import ATTRACTOR, CLEAN, SENTENCE_SECONDS, assert_same_run, free_port, shard_files, until
 
+pytestmark = pytest.mark.busy
+
 
 def test_one_rank_finds_the_known_attractors(run_of_one):
     ends = Stages(RunDirectory.open(run_of_one)).end_points()
