@@ -9,15 +9,14 @@ import pandas as pd
 import torch
 
 from jobs.directory import WORK
-from jobs.job import begin_session
 from jobs.ood_directory import REFERENCES, OodDirectory
-from jobs.progress import Meter, progress
+from jobs.progress import Meter
 from jobs.provenance import now
+from jobs.work import Work
 from jobs.world import World
 from probe.autoencoders import Autoencoder, load_autoencoder
 from probe.config import ModelConfig
 from probe.dynamics import Outcome
-from probe.errors import UserError
 from probe.studies.ood.config import OodTraining
 from probe.studies.ood.images import Drawn, as_taken, control_name, draw_control, draw_set, must_fit
 from probe.studies.ood.scores import References, Scorer, references, side_of
@@ -30,17 +29,12 @@ TABLE = "scores.parquet"
 log = logging.getLogger("probe")
 
 
-class Ood:
-    """The stages, in order. All ranks call the same methods in the same order.
-
-    Attributes:
-        directory: the experiment's.
-        world: the ranks; each scores sets of its own, the first trains the model and finds the attractors.
-    """
+class Ood(Work[OodDirectory]):
+    """The stages, in order; each rank scores sets of its own, the first trains the model and finds the attractors."""
 
     def __init__(self, directory: OodDirectory, world: World | None = None):
-        self.directory, self.world, self.config = directory, world or World(), directory.config
-        self._stages = 0
+        super().__init__(directory, world)
+        self.config = directory.config
         self._sha: str | None = None
 
     def all(self) -> dict[str, Any]:
@@ -53,10 +47,8 @@ class Ood:
 
     def begin(self) -> None:
         """Note this process in the manifest."""
-        if self.world.rank == 0:
-            dtype = self.config.model.dtype if self.config.model else "float32"
-            sessions = begin_session(self.directory, self.world, self._device, dtype)
-            self.directory.update_manifest(schema_version=1, **sessions[0], sessions=sessions, data={})
+        if self.leads:
+            self.begin_session(self._device, self.config.model.dtype if self.config.model else "float32")
         self.world.meet()
 
     @property
@@ -71,15 +63,11 @@ class Ood:
         Raises:
             UserError: a source cannot be read or has changed, or a set is in colour and the model takes grey images.
         """
-        sources = ["train", "test", *self.config.outside]
-        todo = self.world.agree([name for name in sources if not self._is_settled(name)] if self._leads else None)
-        with self._progress("images", "sets", len(todo), 0) as meter:
-            for name in self.world.claims(todo):
-                meter.note = name
-                self._draw(name)
-                meter.finish(1)
-            self.world.meet()
-        if self._leads:
+        todo = self.absent(["train", "test", *self.config.outside], self._is_settled)
+        for name, meter in self.share_out("images", "sets", todo, size=lambda name: 1, before=0):
+            meter.note = name
+            self._draw(name)
+        if self.leads:
             names = [one for name in todo for one in (name, control_name(name))]
             drawn = {name: about["data"] for name in names if (about := self.directory.checked(_data_file(name)))}
             self.directory.update_manifest(data=drawn)
@@ -94,32 +82,27 @@ class Ood:
         Raises:
             UserError: the model cannot be loaded, is another than before, or does not suit the images.
         """
-        missing = self.world.agree(self._references_sha is None if self._leads else None)
-        if not missing:
+        if not self.on_rank_0(lambda: self._references_sha is None):
             return
         model = self.model
         total = min(self.config.solver.starts, self._data["train"]["n_used"])
-        with self._progress("attractors", "starts", total, 0) as meter:
-            if self._leads:
+        with self.leading("attractors", "starts", total) as meter:
+            if self.leads:
                 self._find(model, meter)
-            self.world.meet()
 
     def scores(self) -> None:
         """Score every set whose table is missing; each goes to one rank, the next to whoever is free."""
-        missing = self.world.agree([name for name in self.sets if not self._is_there(name)] if self._leads else None)
-        total = sum(self._data[name]["n_used"] for name in self.sets)
-        before = total - sum(self._data[name]["n_used"] for name in missing)
-        if missing:
+        sizes = {name: self._data[name]["n_used"] for name in self.sets}
+        todo = self.absent(list(sizes), self._is_there)
+        if todo:
             _ = self.model  # all ranks agree on it, also those that will find no set left
-        with self._progress("scores", "images", total, before) as meter:
-            for name in self.world.claims(missing):
-                self._score(name, meter)
-                meter.finish(self._data[name]["n_used"])
-            self.world.meet()
+        before = sum(sizes.values()) - sum(sizes[name] for name in todo)
+        for name, meter in self.share_out("scores", "images", todo, size=sizes.__getitem__, before=before):
+            self._score(name, meter)
 
     def report(self) -> dict[str, Any]:
         """Join the tables and write report/; the report, on every rank."""
-        return self.world.agree(self._report() if self._leads else None)
+        return self.on_rank_0(self._report)
 
     def _report(self) -> dict[str, Any]:
         from probe.report.ood import write_ood_report
@@ -151,15 +134,9 @@ class Ood:
             "latent_shape": list(model.latent_shape(side_of(model, self.config.resolution))),
             "parameters": model.parameters(),
         }
-        there = self.world.agree(self.directory.manifest.get("model", about) if self._leads else None)
-        changed = [f"{key}: {there.get(key)} there, {new} now" for key, new in about.items() if there.get(key) != new]
-        if changed:
-            raise UserError(
-                f"{self.directory.path} was begun with another model, which differs in {'; '.join(changed)}; choose "
-                "another folder with --out."
-            )
+        self.must_be_the_model(about)
         must_fit(model.channels, self._data)
-        if self._leads:
+        if self.leads:
             self.directory.update_manifest(model=about)
         self.world.meet()
         return model
@@ -173,12 +150,10 @@ class Ood:
         """Train the model, or go on with it, on rank 0; where it then is."""
         folder, n = self.directory.path / MODEL, self._data["train"]["n_used"]
         final = model_folder(folder, settings.epochs_for(n))
-        done = self.world.agree((final.exists() and not (folder / STATE).exists()) if self._leads else None)
-        if not done:
-            with self._progress("training", "epochs", settings.epochs_for(n), 0) as meter:
-                if self._leads:
+        if not self.on_rank_0(lambda: final.exists() and not (folder / STATE).exists()):
+            with self.leading("training", "epochs", settings.epochs_for(n)) as meter:
+                if self.leads:
                     self._train(settings, meter)
-                self.world.meet()
         return ModelConfig(source=str(final), device=settings.device)
 
     def _train(self, settings: OodTraining, meter: Meter) -> None:
@@ -226,21 +201,11 @@ class Ood:
             self._keep(control_name(name), draw_control(self.config, drawn.encodings))
 
     def _keep(self, name: str, drawn: Drawn) -> None:
-        known = self._data.get(name, drawn.facts)
-        if known["sha256"] != drawn.facts["sha256"]:
-            raise UserError(
-                f"set {name!r} has changed since {self.directory.path} was begun: its images have sha256 "
-                f"{known['sha256'][:12]}... there and {drawn.facts['sha256'][:12]}... now; choose another folder with "
-                "--out."
-            )
+        self.must_be_the_images(f"set {name!r}", drawn.facts, self._data.get(name))
         self.directory.save(_data_file(name), {"images": drawn.images}, data=drawn.facts, ids=drawn.ids)
 
     def _images(self, name: str) -> torch.Tensor:
         return self.directory.load(_data_file(name), "images")[0]["images"]
-
-    @property
-    def _leads(self) -> bool:
-        return self.world.rank == 0
 
     @property
     def _device(self) -> torch.device:
@@ -259,10 +224,6 @@ class Ood:
     @property
     def _padded(self) -> int:
         return fitted(self.config.resolution, "inside/train")
-
-    def _progress(self, title: str, unit: str, total: int, before: int) -> Any:
-        self._stages += 1
-        return progress(self.directory.path, self.world, self._stages, title, unit, total, before)
 
     @property
     def _references_sha(self) -> str | None:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from jobs.directory import WORK
-from jobs.job import begin_session
 from jobs.lock import if_free
-from jobs.progress import Meter, progress
+from jobs.progress import Meter
 from jobs.provenance import now
 from jobs.study_directory import StudyDirectory
 from jobs.study_models import ShardWork
+from jobs.work import Work
 from jobs.world import World
 from probe.errors import UserError
 from probe.files import tensors_sha256
@@ -24,19 +24,13 @@ from probe.training import fitted
 log = logging.getLogger("probe")
 
 
-class Study:
-    """The stages of a study, in order. All ranks call the same methods in the same order.
-
-    Attributes:
-        directory: the study's.
-        world: the ranks; each has models of its own in hand.
-    """
+class Study(Work[StudyDirectory]):
+    """The stages of a study, in order; each rank has models of its own in hand."""
 
     def __init__(self, directory: StudyDirectory, world: World | None = None):
-        self.directory, self.world = directory, world or World()
+        super().__init__(directory, world)
         self.config: StudyConfig = directory.config
         self._images = lru_cache(maxsize=1)(self._read_images)
-        self._stages = 0
 
     def all(self) -> dict[str, Any]:
         """Draw the images, make every shard that is missing, write the report; the report."""
@@ -51,9 +45,8 @@ class Study:
 
     def begin(self) -> None:
         """Note this process in the manifest."""
-        if self.world.rank == 0:
-            sessions = begin_session(self.directory, self.world, self._device, "float32")
-            self.directory.update_manifest(schema_version=1, **sessions[0], sessions=sessions, data={})
+        if self.leads:
+            self.begin_session(self._device, "float32")
         self.world.meet()
 
     def images(self) -> None:
@@ -62,15 +55,11 @@ class Study:
         Raises:
             UserError: a source cannot be read or has changed, or a k or size does not fit it.
         """
-        names = [name for name in self.config.data if not self._is_settled(name)] if self.world.rank == 0 else None
-        todo = self.world.agree(names) or []
-        with self._progress("images", "data sets", len(todo), 0) as meter:
-            for name in self.world.claims(todo):
-                meter.note = name
-                self._draw(name)
-                meter.finish(1)
-            self.world.meet()
-        if self.world.rank == 0:
+        todo = self.absent(list(self.config.data), self._is_settled)
+        for name, meter in self.share_out("images", "data sets", todo, size=lambda name: 1, before=0):
+            meter.note = name
+            self._draw(name)
+        if self.leads:
             drawn = {name: self.directory.load(_data_file(name), "test")[1]["data"] for name in todo}
             self.directory.update_manifest(data=drawn)
             shards(self.config, self._data)
@@ -82,15 +71,12 @@ class Study:
         A model that a process outside of this world has in hand is left to it.
         """
         grid = shards(self.config, self._data)
-        names = self.world.agree([shard.name for shard in self.missing()] if self.world.rank == 0 else None)
-        todo = [shard for shard in grid if shard.name in set(names or ())]
-        with self._progress("models", "models", len(grid), len(grid) - len(todo)) as meter:
-            for shard in self.world.claims(todo):
-                with if_free(self.directory.path / WORK / "locks" / shard.name) as mine:
-                    if mine and not self._is_there(shard):
-                        self._make(shard, meter)
-                meter.finish(1)
-            self.world.meet()
+        todo = self.absent(grid, self._is_there)
+        before = len(grid) - len(todo)
+        for shard, meter in self.share_out("models", "models", todo, size=lambda shard: 1, before=before):
+            with if_free(self.directory.path / WORK / "locks" / shard.name) as mine:
+                if mine and not self._is_there(shard):
+                    self._make(shard, meter)
 
     def missing(self) -> list[Cell | Backbone]:
         """The models whose results are not there."""
@@ -102,7 +88,7 @@ class Study:
         Raises:
             UserError: a model's result is missing.
         """
-        return self.world.agree(self._report() if self.world.rank == 0 else None)
+        return self.on_rank_0(self._report)
 
     def _report(self) -> dict[str, Any]:
         from probe.report.study import write_study_report
@@ -138,10 +124,6 @@ class Study:
             for name in self.config.data
         }
 
-    def _progress(self, title: str, unit: str, total: int, before: int) -> Any:
-        self._stages += 1
-        return progress(self.directory.path, self.world, self._stages, title, unit, total, before)
-
     def _is_settled(self, name: str) -> bool:
         """Whether a data set's images are there, or no model needs them any more."""
         if name not in self.directory.manifest["data"]:
@@ -154,13 +136,7 @@ class Study:
         spec = self.config.data[name]
         images = draw(name, spec)
         facts = {**images.facts, "sha256": tensors_sha256([("train", images.train), ("test", images.test)])}
-        known = self.directory.manifest["data"].get(name, facts)
-        if known["sha256"] != facts["sha256"]:
-            raise UserError(
-                f"data set {name!r} has changed since {self.directory.path} was begun: its images have sha256 "
-                f"{known['sha256'][:12]}... there and {str(facts['sha256'])[:12]}... now; choose another folder with "
-                "--out."
-            )
+        self.must_be_the_images(f"data set {name!r}", facts, self.directory.manifest["data"].get(name))
         side = fitted(spec.side, name)
         if side != spec.side:
             log.info(f"{name}: images of side {spec.side} are padded to {side} for the network")

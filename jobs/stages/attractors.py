@@ -15,7 +15,7 @@ def find_end_points(job: Job) -> None:
     seeds, solver = job.config.seeds, job.config.solver
     f, shape, model = job.f, job.latent_shape, job.model
     job.on_rank_0(lambda: _refuse_strangers(job))
-    todo = job.missing(shards(job), lambda indices: job.run.checked(shard_file(indices)))
+    todo = job.absent(shards(job), lambda indices: job.run.checked(shard_file(indices)))
     total = sum(map(len, todo))
     if not todo:
         return

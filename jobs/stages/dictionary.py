@@ -48,7 +48,7 @@ def build(job: Job) -> None:
     with job.timed("dictionary"):
         counts = job.on_rank_0(lambda: _merge(job, ends_sha256))
         parts = [(kind, span) for kind in WORKS for span in batches(counts[kind], TOGETHER)]
-        todo = job.missing(parts, lambda part: job.run.checked(_file(part), ends=ends_sha256))
+        todo = job.absent(parts, lambda part: job.run.checked(_file(part), ends=ends_sha256))
         points = job.run.load(MERGED_FILE)[0] if todo else {}
         before = sum(counts.values()) - sum(len(span) for _, span in todo)
         shared = job.share_out("certificates", "points", todo, size=lambda part: len(part[1]), before=before)

@@ -6,7 +6,6 @@ from jobs.job import Job
 from jobs.run_directory import WORK
 from jobs.stages.tables import has_table
 from probe.data import ImageSet, load_images
-from probe.errors import UserError
 
 REMOTE = ("hub:", "urls:")
 """Sources that take long to read again, and can change or vanish between two reads."""
@@ -15,7 +14,7 @@ REMOTE = ("hub:", "urls:")
 def draw(job: Job) -> None:
     """Draw what is missing. Sources on this machine are read again and compared, so that a changed one is refused."""
     _ = job.model  # a resolution that does not suit the model is found before anything is downloaded
-    todo = job.missing(list(job.config.datasets), lambda name: _is_settled(job, name))
+    todo = job.absent(list(job.config.datasets), lambda name: _is_settled(job, name))
     known = job.on_rank_0(lambda: job.run.manifest["data"])
     for name, meter in job.share_out("images", "data sets", todo, size=lambda name: 1, before=0):
         meter.note = name
@@ -42,14 +41,9 @@ def read_again(job: Job, name: str, known: dict[str, Any]) -> ImageSet:
     """
     images = load_images(name, job.config.datasets[name], resolution=job.config.resolution)
     about = _describe(images)
-    there = known.get(name, about)
-    if there["sha256"] != about["sha256"]:
-        changed = [key for key in ("n_used", "n_heldout", "unreadable", "source") if there[key] != about[key]]
-        raise UserError(
-            f"data set {name!r} has changed since {job.run.path} was begun: its images have sha256 "
-            f"{there['sha256'][:12]}... there and {about['sha256'][:12]}... now"
-            f"{', and another ' + ', '.join(changed) if changed else ''}; choose another folder with --out."
-        )
+    job.must_be_the_images(
+        f"data set {name!r}", about, known.get(name), ("n_used", "n_heldout", "unreadable", "source")
+    )
     return images
 
 

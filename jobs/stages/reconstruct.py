@@ -61,7 +61,7 @@ def reconstruct(job: Job) -> None:
     data = job.on_rank_0(lambda: {name: job.run.manifest["data"][name] for name in names})
     parts = [Part(name, span) for name in names for span in batches(data[name]["n_used"], job.config.sparse.batch_size)]
     made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"]} for n in names}
-    todo = job.missing(parts, lambda part: job.run.checked(part.file, **made_from[part.name]))
+    todo = job.absent(parts, lambda part: job.run.checked(part.file, **made_from[part.name]))
     before = sum(len(part.images) for part in parts) - sum(len(part.images) for part in todo)
     bases = _bases(job)
     with job.timed("reconstruct"):
