@@ -7,12 +7,13 @@
 | w v | the resampled means | (resamples, k) |
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Verdict = Literal["holds", "does not hold", "undecided"]
 RESAMPLES = 10_000
 _CELLS = 4_000_000  # numbers of w held at once: 32 MB
 
@@ -27,6 +28,15 @@ class Interval(NamedTuple):
     mean: float
     low: float | None
     high: float | None
+
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        """Both ends; None where there is no interval."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    def as_json(self) -> dict[str, Any]:
+        """``mean`` and ``ci95``, null where there is none."""
+        return {"mean": self.mean, "ci95": None if self.ci95 is None else list(self.ci95)}
 
 
 def mean_interval(values: ArrayLike, *, seed: int = 0) -> Interval:
@@ -86,12 +96,21 @@ def _weights(n: int, seed: int) -> Iterator[NDArray[np.float64]]:
         yield rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start)) / n
 
 
-def verdict(interval: Interval, *, above: float | None = None, below: float | None = None) -> str:
+def on_side(ci95: Sequence[float] | None, side: int, level: float = 0.0) -> Verdict:
+    """Whether an interval (low, high) lies above (side 1) or below (side -1) a level: ``holds`` where the whole of it
+    does, ``does not hold`` where it lies on the other side, else, and without an interval, ``undecided``."""
+    if ci95 is None:
+        return "undecided"
+    above, below = ci95[0] > level, ci95[1] < level
+    yes, no = (above, below) if side > 0 else (below, above)
+    return "holds" if yes else "does not hold" if no else "undecided"
+
+
+def verdict(interval: Interval, *, above: float | None = None, below: float | None = None) -> Verdict:
     """Of the claim that the mean is ``above`` (or ``below``) a level.
 
     Returns:
-        ``holds`` where the whole interval lies on that side of it, ``does not hold`` where it lies on the other, else,
-        and without an interval, ``undecided``.
+        As ``on_side``.
 
     Raises:
         ValueError: neither is given.
@@ -99,9 +118,4 @@ def verdict(interval: Interval, *, above: float | None = None, below: float | No
     level = above if above is not None else below
     if level is None:
         raise ValueError("name a level: above or below")
-    if interval.low is None or interval.high is None:
-        return "undecided"
-    yes, no = interval.low > level, interval.high < level
-    if above is None:
-        yes, no = no, yes
-    return "holds" if yes else "does not hold" if no else "undecided"
+    return on_side(interval.ci95, 1 if above is not None else -1, level)

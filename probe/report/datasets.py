@@ -88,9 +88,7 @@ def _means(data: Reconstructions) -> tuple[Means, dict[tuple[str, int], int]]:
 def mean_of(interval: Interval) -> Mean:
     """As the schema has it: null where a number does not exist."""
     mean = interval.mean if np.isfinite(interval.mean) else None
-    if interval.low is None or interval.high is None:
-        return Mean(mean=mean, ci95=None)
-    return Mean(mean=mean, ci95=(interval.low, interval.high))
+    return Mean(mean=mean, ci95=interval.ci95)
 
 
 def _methods(means: Means, used: dict[tuple[str, int], int], atoms: int) -> dict[str, MethodErrors]:

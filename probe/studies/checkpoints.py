@@ -196,7 +196,7 @@ def _separation(samples: dict[str, Tensor], noise: str) -> dict[str, Any] | None
     if not len(scores["train"]):
         return None
     return {
-        f"{name}_{inside}": _triple(separation_interval(metric, scores[inside], scores[noise], higher="out"))
+        f"{name}_{inside}": separation_interval(metric, scores[inside], scores[noise], higher="out").as_json()
         for name, metric in (("fpr95", fpr95), ("auroc", auroc))
         for inside in ("train", "test")
     }
@@ -214,9 +214,4 @@ def _norms(norms: Tensor) -> dict[str, Any] | None:
 
 
 def _interval(values: Tensor) -> Any:
-    return _triple(mean_interval(values.double().cpu().numpy())) if len(values) else None
-
-
-def _triple(found: tuple[float, float | None, float | None]) -> dict[str, Any]:
-    mean, low, high = found
-    return {"mean": mean, "ci95": None if low is None or high is None else [low, high]}
+    return mean_interval(values.double().cpu().numpy()).as_json() if len(values) else None

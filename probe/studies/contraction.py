@@ -23,7 +23,7 @@ from probe.autoencoders import Autoencoder
 from probe.autoencoders.untrained import RESOLUTION, small_classes, small_configurations, untrained
 from probe.dynamics import LatentMap
 from probe.errors import UserError
-from probe.metrics.interval import Interval, mean_interval, verdict
+from probe.metrics.interval import mean_interval, verdict
 
 BOTTLENECKS = (2, 8, 32, 128, 512)
 """k of the paper's convolutional autoencoder at 32 px with its 16 channels."""
@@ -136,12 +136,12 @@ def record(found: Contraction) -> dict[str, Any]:
 
 
 def _side(ratios: list[float]) -> dict[str, Any]:
-    mean, low, high = mean_interval(ratios)
-    finite = math.isfinite(mean)
+    found = mean_interval(ratios)
+    finite = math.isfinite(found.mean)
     return {
         "ratios": [ratio if math.isfinite(ratio) else None for ratio in ratios],
-        "mean": mean if finite else None,
-        "ci95": None if low is None or high is None else [low, high],
+        **found.as_json(),
+        "mean": found.mean if finite else None,
         "largest": max(ratios) if finite else None,
-        "verdict": verdict(Interval(mean, low, high), below=1),
+        "verdict": verdict(found, below=1),
     }

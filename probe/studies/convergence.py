@@ -21,7 +21,7 @@ from probe.dynamics.certificate import YES
 from probe.dynamics.iterate import Map
 from probe.dynamics.prediction import log_error, predicted_steps
 from probe.metrics.correlation import correlation_interval
-from probe.metrics.interval import Interval, grouped_mean_interval
+from probe.metrics.interval import Interval, grouped_mean_interval, on_side
 from probe.studies.attractors import iteration
 from probe.studies.dictionary import certify_points
 from probe.studies.fixed_points import end_points, fixed_points
@@ -137,8 +137,8 @@ def record(found: Convergence) -> dict[str, Any]:
         "error": float(found.error.mean()) if len(actual) else None,
         "null_error": float(found.null_error.mean()) if len(actual) else None,
         "error_difference": difference,
-        "verdict": verdict(pearson, 1),
-        "error_verdict": verdict(difference, -1),
+        "verdict": on_side(pearson["ci95"] if pearson else None, 1),
+        "error_verdict": on_side(difference["ci95"] if difference else None, -1),
     }
 
 
@@ -166,12 +166,4 @@ def _groups(attractor: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
 
 
 def _with_interval(found: Interval, over: str) -> dict[str, Any] | None:
-    mean, low, high = found
-    return None if low is None or high is None else {"mean": mean, "ci95": [low, high], "over": over}
-
-
-def verdict(found: dict[str, Any] | None, side: int) -> str:
-    """Whether the interval lies on the claimed side (1 or -1) of 0."""
-    if found is None or found["ci95"][0] <= 0 <= found["ci95"][1]:
-        return "undecided"
-    return "holds" if found["ci95"][0] * side > 0 else "does not hold"
+    return None if found.ci95 is None else {**found.as_json(), "over": over}

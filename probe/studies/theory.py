@@ -170,7 +170,4 @@ def _mean(values: np.ndarray) -> dict[str, Any]:
 
 
 def _json(one: Interval) -> dict[str, Any]:
-    return {
-        "mean": one.mean if np.isfinite(one.mean) else None,
-        "ci95": None if one.low is None else [one.low, one.high],
-    }
+    return {**one.as_json(), "mean": one.mean if np.isfinite(one.mean) else None}

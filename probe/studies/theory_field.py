@@ -86,11 +86,11 @@ def measure(f: Map, place: Place, *, probes: int, seed: int, together: int = 64)
 
 
 def _mean(values: Tensor) -> dict[str, Any]:
-    mean, low, high = mean_interval(values.numpy())
-    known = low is not None or len(values) == 1
+    found = mean_interval(values.numpy())
+    known = found.ci95 is not None or len(values) == 1
     return {
-        "mean": mean if known else None,
-        "ci95": None if low is None else [low, high],
+        **found.as_json(),
+        "mean": found.mean if known else None,
         "values": [_known(value) for value in values],
     }
 

@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from probe.autoencoders.base import Autoencoder
 from probe.dynamics import Outcome
 from probe.errors import UserError
-from probe.report.ood.build import side
+from probe.metrics.interval import on_side
 from probe.studies.ood.baselines import Mahalanobis, Neighbours
 from probe.studies.ood.config import MEANINGS, SCORES, load_ood_config, parse_ood_config
 from probe.studies.ood.scores import Scorer, references
@@ -152,7 +152,7 @@ def test_a_model_without_attractors_is_refused():
 
 
 def test_the_rule_of_a_claim():
-    assert [side(ci95) for ci95 in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0.0, 0.1), None)] == [
+    assert [on_side(ci95, 1) for ci95 in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0.0, 0.1), None)] == [
         "holds", "does not hold", "undecided", "undecided", "undecided",
     ]  # fmt: skip
 

@@ -7,10 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from probe.metrics.detection import MEASURES, Detection
-from probe.metrics.interval import Interval
+from probe.metrics.interval import Interval, on_side
 from probe.report.build import finite
 from probe.report.ood.read import OodResults
-from probe.report.ood.schema import Claim, Ends, OodReport, Result, ScoreReport, SetReport, Value
+from probe.report.ood.schema import Claim, Ends, OodReport, ScoreReport, SetReport, Value
 from probe.report.ood.tables import label
 from probe.report.words import number
 from probe.studies.ood.config import MEANINGS
@@ -108,25 +108,17 @@ def _score(score: str, found: Detection, beside: dict[str, Detection]) -> ScoreR
 
 
 def _value(found: Interval) -> Value:
-    ci95 = None if found.low is None or found.high is None else (found.low, found.high)
-    return Value(value=found.mean, ci95=ci95)
+    return Value(value=found.mean, ci95=found.ci95)
 
 
 def _claim(name: str, other: str, found: Detection) -> Claim:
     difference = _value(found.difference(PAPER, other))
-    result = side(difference.ci95)
+    result = on_side(difference.ci95, 1)
     shown = f"difference of AUROC {number(difference.value)}"
     if difference.ci95:
         shown += f" [{number(difference.ci95[0])}, {number(difference.ci95[1])}]"
     in_words = f"the trajectory score beats {label(other)} on {name}: {result} ({shown})"
     return Claim(other=other, result=result, difference=difference, in_words=in_words)
-
-
-def side(ci95: tuple[float, float] | None) -> Result:
-    """The rule of a claim."""
-    if ci95 is None or ci95[0] <= 0 <= ci95[1]:
-        return "undecided"
-    return "holds" if ci95[0] > 0 else "does not hold"
 
 
 def _ends(table: pd.DataFrame) -> Ends:

@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from probe.metrics.interval import Verdict
 from probe.report.schema import Open
-
-Result = Literal["holds", "does not hold", "undecided"]
 
 
 class Value(Open):
@@ -38,7 +37,7 @@ class Claim(Open):
     """The paper's score has the higher AUROC than another on one set."""
 
     other: str
-    result: Result
+    result: Verdict
     difference: Value = Field(description="AUROC of the trajectory score minus that of the other, paired by image")
     in_words: str
 

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from probe.metrics.interval import on_side
 from probe.metrics.separation import fpr95
 from probe.report.checkpoints import film_strip, number_at, training_figure
 from probe.report.study.page import Page, first_seed, spread
 from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Checkpoints, Claim, DatasetReport, Point, Spread
-from probe.report.study.verdicts import RESAMPLES, Values, difference_interval, means, on_side, over_seeds
+from probe.report.study.verdicts import RESAMPLES, Values, difference_interval, means, over_seeds
 
 PATHS = {
     "distinct_train": ("end apart: train", ("distinct", "train", "cosine")),

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from probe.metrics.interval import Verdict
 from probe.report.contraction import contraction_figure
 from probe.report.study.page import Page, spread
 from probe.report.study.read import Found, StudyResults
-from probe.report.study.schema import Claim, Contraction, DatasetReport, Point, Ratios, Result, Spread
+from probe.report.study.schema import Claim, Contraction, DatasetReport, Point, Ratios, Spread
 
 HEADS = {"d": "d", "inputs": "D(E(x))", "latents": "f(z) = E(D(z))"}
 WHAT = {"inputs": "D(E(x)) varies less than x", "latents": "f(z) varies less than z"}
@@ -51,7 +52,7 @@ def _claims(found: Sequence[Found[Contraction]]) -> list[Claim]:
 
 
 def _claim(side: str, models: Sequence[Contraction]) -> Claim:
-    results: dict[str, Result] = {model.name: getattr(model, side).verdict for model in models}
+    results: dict[str, Verdict] = {model.name: getattr(model, side).verdict for model in models}
     known = [getattr(model, side) for model in models if getattr(model, side).mean is not None]
     largest = max(known, key=lambda ratios: ratios.mean) if known else None
     given = set(results.values())

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from probe.metrics.interval import on_side
 from probe.report.convergence import convergence_figure
 from probe.report.study.page import Page, by_axis
 from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Claim, Convergence, DatasetReport, Point
-from probe.report.study.verdicts import on_side
 from probe.studies.convergence import correlation, gain
 
 HEADS = {

@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
+from probe.metrics.interval import Verdict
 from probe.report.schema import Mean, Open
-
-Result = Literal["holds", "does not hold", "undecided"]
 
 
 class Trained(Open):
@@ -83,7 +82,7 @@ class Ratios(Open):
     mean: float | None
     ci95: tuple[float, float] | None = Field(description="over seeds")
     largest: float | None
-    verdict: Result = Field(description="on a ratio below 1, by ``rules.ratio``")
+    verdict: Verdict = Field(description="on a ratio below 1, by ``rules.ratio``")
 
 
 class Contraction(Open):
@@ -117,13 +116,13 @@ class Claim(Open):
 
     name: str
     claim: str = Field(description="in words")
-    result: Result = Field(description="by ``rules[rule]``")
+    result: Verdict = Field(description="by ``rules[rule]``")
     rule: str = Field(description="a key of ``rules``")
     statistic: float | None = Field(description="what the rule says; null where it does not exist")
     ci95: tuple[float, float] | None = Field(description="null where there is too little for an interval")
     n: int
     over: Literal["models", "seeds", "attractors", "starts", "architectures"] = Field(description="what n counts")
-    by_value: dict[str, Result] | None = Field(None, description="the same at every value of the axis")
+    by_value: dict[str, Verdict] | None = Field(None, description="the same at every value of the axis")
     levels: dict[str, float | None] | None = Field(None, description="what was compared, the null among it")
 
 

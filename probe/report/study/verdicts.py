@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from probe.report.study.schema import Claim, Model, Result
+from probe.metrics.interval import on_side
+from probe.report.study.schema import Claim, Model
 
 TREND_RULE = (
     "A trend holds if the 95 % interval of Spearman's rank correlation rho between the axis and the measure, over all "
@@ -124,10 +125,3 @@ def means(values: Values, rng: np.random.Generator) -> Values:
     """Means of resamples, (RESAMPLES,)."""
     counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=RESAMPLES)
     return counts @ values / len(values)
-
-
-def on_side(ci95: tuple[float, float] | None, side: int) -> Result:
-    """Whether the interval lies on the claimed side (1 or -1) of 0."""
-    if ci95 is None or ci95[0] <= 0 <= ci95[1]:
-        return "undecided"
-    return "holds" if ci95[0] * side > 0 else "does not hold"
