@@ -28,7 +28,8 @@ from probe.studies.reconstruction import (
 )
 from probe.studies.reconstruction import reconstruct as reconstruct_images
 
-ERRORS = ("floor", "used", "latent_mse", "pixel_mse")
+KINDS = ("errors", "floor", "examples")
+"""Tensors by name of ``Reconstructions``; in a part's file they are called ``kind/name``."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,10 @@ def _bases(job: Job) -> Callable[[str], tuple[dict[str, Dictionary], Tensor]]:
 
 
 def _save(job: Job, part: Part, found: Reconstructions, sizes: dict[str, int], made_from: dict[str, str]) -> None:
-    errors = {name: getattr(found, name) for name in ERRORS}
-    pictures = {f"example/{name}": value for name, value in found.examples.items()}
+    kinds = {kind: getattr(found, kind) for kind in KINDS}
     job.run.save(
         part.file,
-        errors | pictures,
+        {"used": found.used, **{f"{kind}/{name}": value for kind in KINDS for name, value in kinds[kind].items()}},
         **made_from,
         methods=found.methods,
         levels=found.levels,
@@ -128,6 +128,10 @@ def _save(job: Job, part: Part, found: Reconstructions, sizes: dict[str, int], m
         method_atoms=sizes,
         rank=job.world.rank,
     )
+
+
+def _named(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{kind}/"): value for key, value in tensors.items() if key.startswith(f"{kind}/")}
 
 
 def _finish(job: Job, name: str, parts: list[Part], made_from: dict[str, str]) -> None:
@@ -140,8 +144,8 @@ def _finish(job: Job, name: str, parts: list[Part], made_from: dict[str, str]) -
                 methods=tuple(about["methods"]),
                 levels=tuple(about["levels"]),
                 d=about["d"],
-                **{key: tensors[key] for key in ERRORS},
-                examples={key.removeprefix("example/"): tensors[key] for key in tensors if key.startswith("example/")},
+                used=tensors["used"],
+                **{kind: _named(tensors, kind) for kind in KINDS},
             )
             for tensors, _ in loaded
         ]
@@ -154,6 +158,7 @@ def _finish(job: Job, name: str, parts: list[Part], made_from: dict[str, str]) -
         whole.rows(ids),
         **made_from,
         method_atoms=about["method_atoms"],
+        levels=whole.levels,
         absent=absent_controls(whole.methods, sparse),
         five_percent=sparse.five_percent(whole.d),
         dtype=pursuit_dtype(sparse, whole.d, about["method_atoms"].values()),

@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probe.metrics.interval import Interval, mean_intervals
-from probe.report.methods import METHODS
+from probe.report.methods import METHODS, METRICS
 from probe.report.read import Reconstructions
 from probe.report.schema import BASELINE, Comparison, DatasetReport, Difference, Floor, LevelReport, Mean, MethodErrors
 from probe.report.verdict import opponents, result, verdict
-
-METRICS = ("latent_mse", "pixel_mse")
 
 
 class Key(NamedTuple):
@@ -94,19 +92,14 @@ def mean_of(interval: Interval) -> Mean:
 def _methods(means: Means, used: dict[tuple[str, int], int], atoms: int) -> dict[str, MethodErrors]:
     methods = {}
     for name in METHODS:
-        latent, pixel = (Key(metric, name, atoms) for metric in METRICS)
-        if latent not in means:
+        if Key("latent_mse", name, atoms) not in means:
             continue
         difference = None
-        if latent._replace(to=BASELINE) in means:
-            difference = Difference(
-                to=BASELINE,
-                latent_mse=means[latent._replace(to=BASELINE)],
-                pixel_mse=means[pixel._replace(to=BASELINE)],
-            )
-        methods[name] = MethodErrors(
-            atoms_used=used[name, atoms], latent_mse=means[latent], pixel_mse=means[pixel], difference=difference
-        )
+        if Key("latent_mse", name, atoms, BASELINE) in means:
+            latent, pixel = (means[Key(metric, name, atoms, BASELINE)] for metric in ("latent_mse", "pixel_mse"))
+            difference = Difference(to=BASELINE, latent_mse=latent, pixel_mse=pixel)
+        own = {metric: means[Key(metric, name, atoms)] for metric in METRICS}
+        methods[name] = MethodErrors(atoms_used=used[name, atoms], difference=difference, **own)
     return methods
 
 
@@ -129,8 +122,9 @@ def _comparisons(means: Means, level: LevelReport | None) -> list[Comparison]:
 
 
 def _floor(means: Means) -> Floor:
-    floors = [mean for key, mean in means.items() if key.method == "autoencoder" and key.metric == "pixel_mse"]
-    return Floor(pixel_mse=floors[0].mean, ci95=floors[0].ci95) if floors else Floor(pixel_mse=None, ci95=None)
+    floors = {key.metric: mean for key, mean in means.items() if key.method == "autoencoder"}
+    none = Mean(mean=None, ci95=None)
+    return Floor(**{metric: floors.get(metric, none) for metric in METRICS if metric != "latent_mse"})
 
 
 def _absent(data: Reconstructions, controls: set[str]) -> dict[str, str]:

@@ -3,17 +3,19 @@
 import csv
 import io
 
+from probe.metrics.images import IMAGE_METRICS
+from probe.report.methods import METRICS
 from probe.report.schema import Mean, Report
 
 HEAD = ("dataset", "atoms", "fraction", "method", "metric", "mean", "low", "high", "n", "atoms_used")
-METRICS = ("latent_mse", "pixel_mse")
+PAIRED = ("latent_mse", "pixel_mse")
 
 
 def levels_csv(report: Report) -> str:
     """A row per data set, level, method and metric, with a 95 % interval; empty where there is no number.
 
     Besides the errors, the metrics ``latent_mse_minus_random_orthogonal`` and ``pixel_mse_minus_random_orthogonal`` are
-    differences paired by image. The autoencoder alone is the method ``autoencoder`` without level: its pixel MSE.
+    differences paired by image. The autoencoder alone is the method ``autoencoder``, without a level.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -24,13 +26,13 @@ def levels_csv(report: Report) -> str:
                 means = {metric: getattr(errors, metric) for metric in METRICS}
                 if errors.difference is not None:
                     to = errors.difference.to
-                    means |= {f"{metric}_minus_{to}": getattr(errors.difference, metric) for metric in METRICS}
+                    means |= {f"{metric}_minus_{to}": getattr(errors.difference, metric) for metric in PAIRED}
                 for metric, mean in means.items():
                     place = [name, level.atoms, level.fraction, method, metric]
                     writer.writerow([*place, *spread(mean), data.n_used, errors.atoms_used])
-        floor = data.autoencoder_floor
-        alone = spread(Mean(mean=floor.pixel_mse, ci95=floor.ci95))
-        writer.writerow([name, None, None, "autoencoder", "pixel_mse", *alone, data.n_used, None])
+        for metric in IMAGE_METRICS:
+            alone = spread(getattr(data.autoencoder_floor, metric))
+            writer.writerow([name, None, None, "autoencoder", metric, *alone, data.n_used, None])
     return buffer.getvalue()
 
 

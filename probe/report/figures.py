@@ -58,8 +58,10 @@ def curve(data: DatasetReport, metric: Literal["latent_mse", "pixel_mse"], subje
         axes = figure.subplots()
         for method in METHODS:
             line(axes, data, metric, method, label(method, subject))
-        if metric == "pixel_mse" and data.autoencoder_floor.pixel_mse is not None:
-            axes.axhline(data.autoencoder_floor.pixel_mse, color="#222222", ls=":", lw=1.4, label="autoencoder floor")
+        if metric == "pixel_mse" and data.autoencoder_floor.pixel_mse.mean is not None:
+            axes.axhline(
+                data.autoencoder_floor.pixel_mse.mean, color="#222222", ls=":", lw=1.4, label="autoencoder floor"
+            )
         axes.axvline(data.five_percent, color="#BBBBBB", lw=1, zorder=0.5)
         axes.annotate(
             "5 % of d", (data.five_percent, 1), (3, -2), xycoords=("data", "axes fraction"),

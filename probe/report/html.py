@@ -66,7 +66,8 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
         figure=lambda name: uri("image/svg+xml", files[f"{name}.svg"]),
         gallery=[png(image[None]) for image in results.gallery],
         examples={
-            name: {key: png(batch) for key, batch in data.examples.items()} for name, data in results.datasets.items()
+            name: {key: png(batch) for key, batch in data.examples_at(data.facts["five_percent"]).items()}
+            for name, data in results.datasets.items()
         },
         provenance=_provenance(report),
         config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),

@@ -83,7 +83,7 @@ def _methods(data: DatasetReport, subject: str) -> str:
         ]
         for method, errors in level.methods.items()
     ]
-    rows.append(["autoencoder alone", "-", "0", "-", number(data.autoencoder_floor.pixel_mse)])
+    rows.append(["autoencoder alone", "-", "0", "-", number(data.autoencoder_floor.pixel_mse.mean)])
     return table(["method", "atoms used", "latent MSE", "minus random orthogonal", "pixel MSE"], rows)
 
 

@@ -1,5 +1,8 @@
 """The methods by name, in the order, words, colours and marks that every table and figure uses."""
 
+from dataclasses import dataclass
+from typing import Literal
+
 from probe.config import CONTROLS
 
 METHODS = ("attractors", *CONTROLS)
@@ -47,6 +50,25 @@ MARKS = {
     "pca_oracle": "P",
 }
 OUTCOME_COLOURS = {"converged": "#009E73", "cycle": "#0072B2", "max_steps": "#E69F00", "diverged": "#4D4D4D"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is written: ``unit`` in brackets behind ``label``, and which way is better."""
+
+    label: str
+    explanation: str
+    unit: str = ""
+    better: Literal["low", "high"] = "low"
+
+
+METRICS = {
+    "latent_mse": Metric("latent MSE", "mean over the latent coordinates of the squared error"),
+    "pixel_mse": Metric("pixel MSE", "mean over pixels and channels of the squared error of images in [0, 1]"),
+    "psnr": Metric("PSNR", "-10 log10 of the pixel MSE of an image", "dB", "high"),
+    "ssim": Metric("SSIM", "structural similarity (Wang et al., 2004), at most 1", better="high"),
+}
+"""The columns of errors in reconstructions/NAME.parquet, in the order of tables."""
 
 
 def subject(certified: int, atoms: int) -> str:

@@ -99,7 +99,7 @@ def _rows(name: str, data: DatasetReport, subject: str) -> list[list[str]]:
         ]
         for method, errors in _shown(data)
     ]
-    floor = number(data.autoencoder_floor.pixel_mse)
+    floor = number(data.autoencoder_floor.pixel_mse.mean)
     return [*rows, [name, str(data.n_used), "-", "autoencoder alone", "0", floor, "-"]]
 
 

@@ -51,7 +51,7 @@ def _panel(axes: Axes, data: DatasetReport, metric: Metric, subject: str) -> Non
     for method in METHODS:
         faint = method not in ("attractors", BASELINE)
         line(axes, data, metric, method, label(method, subject), scale=0.6, faint=faint, least=least)
-    floor = data.autoencoder_floor.pixel_mse
+    floor = data.autoencoder_floor.pixel_mse.mean
     if metric == "pixel_mse" and floor:
         axes.axhline(floor, color="#222222", ls=":", lw=0.9, label="autoencoder floor")
     log_axis(axes, [level.atoms for level in data.levels])

@@ -16,25 +16,33 @@ from safetensors import SafetensorError, safe_open
 
 from probe.config import Config, load_config
 from probe.errors import UserError
+from probe.metrics.images import IMAGE_METRICS
+from probe.report.methods import METHODS
 from probe.report.schema import Report
 
 Arrays = dict[str, NDArray[Any]]
-COLUMNS = ("image", "id", "method", "atoms", "fraction", "atoms_used", "latent_mse", "pixel_mse")
+COLUMNS = ("image", "id", "method", "atoms", "fraction", "atoms_used", "latent_mse", *IMAGE_METRICS)
 DICTIONARY = (
     *("leader", "basin", "settled", "outcome", "steps", "residual", "spectral_radius", "radius_error"),
     *("spectral_norm", "norm_error", "products", "certificate", "predicted_steps", "plain_steps"),
 )
 WANDERING = ("index", "exponent", "error", "spectral_radius", "radius_error")
-EXAMPLES = ("original", "autoencoder", "attractors", "random_orthogonal")
+EXAMPLES = ("original", "autoencoder", *METHODS)
 
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """rows: one per image, method and level (COLUMNS); facts: the file's metadata; examples: (e, 3, H, W) uint8."""
+    """rows: one per image, method and level (COLUMNS); facts: the file's metadata; examples: uint8 pictures
+    by name, (e, 3, H, W) for original and autoencoder, (L, e, 3, H, W) for methods."""
 
     rows: pd.DataFrame
     facts: dict[str, Any]
     examples: Arrays
+
+    def examples_at(self, atoms: int) -> Arrays:
+        """The pictures at one level, each (e, 3, H, W)."""
+        level = self.facts["levels"].index(atoms)
+        return {name: shown if shown.ndim == 4 else shown[level] for name, shown in self.examples.items()}
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class MethodErrors(Open):
     atoms_used: int = Field(description="largest number used by an image; below the level for a short dictionary")
     latent_mse: Mean = Field(description="per image: mean over the d coordinates of (z - z')^2")
     pixel_mse: Mean = Field(description="per image: mean over pixels and channels of (x - x')^2")
+    psnr: Mean = Field(description="per image: -10 log10 of its pixel MSE, dB")
+    ssim: Mean = Field(description="per image: structural similarity; null where pictures are smaller than 11 pixels")
     difference: Difference | None = Field(
         description="to random_orthogonal, paired; null for random_orthogonal itself and where it has no rows"
     )
@@ -55,8 +57,9 @@ class LevelReport(Open):
 class Floor(Open):
     """What the autoencoder alone does: D(E(x)). Its latent error is 0 by definition."""
 
-    pixel_mse: float | None = Field(description="mean over images of the mean of (x - D(E(x)))^2")
-    ci95: tuple[float, float] | None
+    pixel_mse: Mean = Field(description="per image: mean over pixels and channels of (x - D(E(x)))^2")
+    psnr: Mean = Field(description="per image: -10 log10 of that, dB")
+    ssim: Mean = Field(description="per image: structural similarity of x and D(E(x))")
 
 
 Result = Literal["beats", "loses", "no difference seen", "no interval"]
@@ -197,10 +200,14 @@ class GalleryAtom(Open):
     predicted_steps: float | None = Field(description="from the start to the tolerance by Proposition A.9")
     plain_steps: int | None = Field(description="that the start takes plainly; null if not known")
     certificate: Literal["attractor", "not an attractor", "undecided"]
+    label: str | None = Field(None, description="zero-shot label of the decoded point; null without CLIP")
+    label_similarity: float | None = Field(None, description="of label and point: cosine of their CLIP embeddings")
+    nearest: str | None = Field(None, description="test image with the nearest CLIP embedding, ``data set/id``")
+    nearest_similarity: float | None = Field(None, description="cosine of their CLIP embeddings")
 
 
 class Report(Open):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     summary: list[str] = Field(description="the run in plain sentences")
     warnings: list[str] = Field(description="what to know before believing a number; empty if nothing")
     model: ModelFacts

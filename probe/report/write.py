@@ -15,6 +15,9 @@ from probe.report.read import Results, read_results
 from probe.report.schema import Report
 from probe.report.tables import report_subject
 
+EXAMPLES = ("original", "autoencoder", "attractors", "random_orthogonal")
+"""Rows of the figure of examples."""
+
 
 def write_report(run: Path) -> dict[str, Any]:
     """Write report/ in the run directory: figures/*.png and *.svg, report.md, report.html, report.json.
@@ -55,7 +58,8 @@ def _figures(report: Report, results: Results) -> dict[str, Figure]:
     for name, data in report.datasets.items():
         made[f"{name}_latent_mse"] = figures.curve(data, "latent_mse", subject)
         made[f"{name}_pixel_mse"] = figures.curve(data, "pixel_mse", subject)
-        images = results.datasets[name].examples
-        if images:
-            made[f"{name}_examples"] = figures.examples(images, subject, data.five_percent)
+        if results.datasets[name].examples:
+            images = results.datasets[name].examples_at(data.five_percent)
+            shown = {key: images[key] for key in EXAMPLES if key in images}
+            made[f"{name}_examples"] = figures.examples(shown, subject, data.five_percent)
     return made

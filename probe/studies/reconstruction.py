@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from probe.autoencoders import Autoencoder
 from probe.config import SparseConfig
 from probe.dictionary import dct, gaussian, pca_oracle, random_orthogonal, unit_rows
+from probe.metrics.images import image_metrics
 from probe.sparse import Dictionary, omp, working_dtype
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLES = 8
-"""Images whose reconstructions at 5 % are kept as pictures, at most."""
+"""Images whose reconstructions are kept as pictures, at most."""
+PICTURE = 128
+"""Longest side of these pictures, pixels."""
 
 
 @dataclass(frozen=True)
@@ -26,36 +30,39 @@ class Reconstructions:
     Attributes:
         methods, levels: names of the dictionaries, and numbers of atoms.
         d: latent dimension.
-        floor: (n,) pixel MSE of decode(encode(x)), the floor of pixel_mse.
         used: (M, L, n) atoms in the code.
-        latent_mse: (M, L, n), a mean over the d coordinates.
-        pixel_mse: (M, L, n), a mean over pixels and channels of images in [0, 1], the decoded image clamped, against
-            the original image.
-        examples: uint8 (e, 3, H, W) by name: original, autoencoder, and methods at 5 % of d.
+        errors: (M, L, n) by metric: ``latent_mse``, a mean over the d coordinates, and those of
+            ``probe.metrics.images`` between the original image and the decoded, clamped one.
+        floor: (n,) by metric: the same of decode(encode(x)).
+        examples: uint8 pictures of at most ``PICTURE`` pixels a side, by name: (e, 3, h, w) for ``original`` and
+            ``autoencoder``, (L, e, 3, h, w) for methods.
     """
 
     methods: tuple[str, ...]
     levels: tuple[int, ...]
     d: int
-    floor: Tensor
     used: Tensor
-    latent_mse: Tensor
-    pixel_mse: Tensor
+    errors: dict[str, Tensor]
+    floor: dict[str, Tensor]
     examples: dict[str, Tensor]
 
     @staticmethod
     def concatenate(parts: "list[Reconstructions]") -> "Reconstructions":
         """The images of several ranges behind each other; the first ``EXAMPLES`` of them stay as pictures."""
         one = parts[0]
-        tensors = {
-            name: torch.cat([getattr(part, name) for part in parts], dim=-1)
-            for name in ("floor", "used", "latent_mse", "pixel_mse")
-        }
-        examples = {name: torch.cat([part.examples[name] for part in parts])[:EXAMPLES] for name in one.examples}
-        return Reconstructions(one.methods, one.levels, one.d, **tensors, examples=examples)
+        return Reconstructions(
+            *(one.methods, one.levels, one.d),
+            used=torch.cat([part.used for part in parts], dim=-1),
+            errors={name: torch.cat([part.errors[name] for part in parts], dim=-1) for name in one.errors},
+            floor={name: torch.cat([part.floor[name] for part in parts]) for name in one.floor},
+            examples={
+                name: torch.cat([part.examples[name] for part in parts], dim=-4)[..., :EXAMPLES, :, :, :]
+                for name in one.examples
+            },
+        )
 
     def rows(self, ids: list[str]) -> "pd.DataFrame":
-        """One row per image, method and level: image, id, method, atoms, fraction, atoms_used, latent_mse, pixel_mse.
+        """One row per image, method and level: image, id, method, atoms, fraction, atoms_used, and every metric.
 
         Method ``autoencoder`` is decode(encode(x)).
         """
@@ -63,7 +70,7 @@ class Reconstructions:
 
         n = len(ids)
 
-        def frame(method: str, level: int, used: Tensor, latent_mse: Tensor, pixel_mse: Tensor) -> "pd.DataFrame":
+        def frame(method: str, level: int, used: Tensor, errors: Mapping[str, Tensor]) -> "pd.DataFrame":
             return pd.DataFrame(
                 {
                     "image": range(n),
@@ -72,16 +79,15 @@ class Reconstructions:
                     "atoms": level,
                     "fraction": level / self.d,
                     "atoms_used": used.numpy(),
-                    "latent_mse": latent_mse.numpy(),
-                    "pixel_mse": pixel_mse.numpy(),
+                    **{name: values.numpy() for name, values in errors.items()},
                 }
             )
 
-        zero = torch.zeros(n, dtype=torch.float64)
-        frames = [frame("autoencoder", self.d, torch.full((n,), self.d), zero, self.floor)]
+        frames = [frame("autoencoder", self.d, torch.full((n,), self.d), self.floor)]
         for m, method in enumerate(self.methods):
             for k, level in enumerate(self.levels):
-                frames.append(frame(method, level, self.used[m, k], self.latent_mse[m, k], self.pixel_mse[m, k]))
+                errors = {name: values[m, k] for name, values in self.errors.items()}
+                frames.append(frame(method, level, self.used[m, k], errors))
         return pd.concat(frames, ignore_index=True)
 
 
@@ -159,45 +165,60 @@ def reconstruct(
     """
     latents = encode_images(model, images, sparse.batch_size)
     shape, d = latents.shape[1:], latents[0].numel()
-    levels, five = sparse.atoms(d), sparse.five_percent(d)
-    signals = latents.flatten(1)
+    levels, signals = sparse.atoms(d), latents.flatten(1)
     dtype = getattr(torch, pursuit_dtype(sparse, d, [len(basis) for basis in bases.values()]))
     floor, shown = _decode(model, latents, images, sparse.batch_size)
-    examples = {"original": images[:EXAMPLES], "autoencoder": shown}
+    examples = {"original": picture(images[:EXAMPLES]), "autoencoder": shown}
     used: list[Tensor] = []
-    latent_mse: list[Tensor] = []
-    pixel_mse: list[Tensor] = []
+    errors: list[dict[str, Tensor]] = []
     for done, (method, basis) in enumerate(bases.items()):
         if not isinstance(basis, Dictionary):
             basis = Dictionary(basis.to(model.device), dtype)
         codes = omp(basis, signals, levels)
-        latent_mse.append((codes.squared_error.T / d).double())
         used.append(torch.stack([codes.used(level) for level in levels]))
-        pixels: list[Tensor] = []
-        for level in levels:
-            z = codes.reconstruct(basis.atoms, level).to(model.dtype).view(-1, *shape)
-            pixel, shown = _decode(model, z, images, sparse.batch_size)
-            pixels.append(pixel)
-            if level == five:
-                examples[method] = shown
-        pixel_mse.append(torch.stack(pixels))
+        decoded = [
+            _decode(
+                model, codes.reconstruct(basis.atoms, k).to(model.dtype).view(-1, *shape), images, sparse.batch_size
+            )
+            for k in levels
+        ]
+        errors.append({"latent_mse": (codes.squared_error.T / d).double(), **_stack([found for found, _ in decoded])})
+        examples[method] = torch.stack([shown for _, shown in decoded])
         if on_method is not None:
             on_method(done + 1)
-    stacked = {"used": used, "latent_mse": latent_mse, "pixel_mse": pixel_mse}
-    whole = {name: torch.stack(parts).cpu() for name, parts in stacked.items()}
-    return Reconstructions(tuple(bases), tuple(levels), d, floor.cpu(), **whole, examples=examples)
+    return Reconstructions(
+        *(tuple(bases), tuple(levels), d),
+        used=torch.stack(used).cpu(),
+        errors={name: values.cpu() for name, values in _stack(errors).items()},
+        floor={"latent_mse": torch.zeros(len(images), dtype=torch.float64)} | {k: v.cpu() for k, v in floor.items()},
+        examples={name: shown.cpu() for name, shown in examples.items()},
+    )
+
+
+def _stack(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def picture(images: Tensor) -> Tensor:
+    """uint8 images (n, 3, H, W) made smaller by area, where a side is longer than ``PICTURE``."""
+    factor = PICTURE / max(images.shape[-2:])
+    if factor >= 1 or not len(images):
+        return images
+    size = [max(round(side * factor), 1) for side in images.shape[-2:]]
+    return interpolate(images.float(), size, mode="area").round().to(torch.uint8)
 
 
 @torch.no_grad()
-def _decode(model: Autoencoder, latents: Tensor, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Pixel MSE against the images in [0, 1] units (n,), and the first decoded images as uint8."""
+def _decode(model: Autoencoder, latents: Tensor, images: Tensor, batch_size: int) -> tuple[dict[str, Tensor], Tensor]:
+    """The metrics of the decoded latents against the images, each (n,), and pictures of the first of them."""
     low, high = model.image_range
-    errors: list[Tensor] = []
+    errors: list[dict[str, Tensor]] = []
     shown: list[Tensor] = []
     for z, target in zip(latents.split(batch_size), images.split(batch_size), strict=True):
         decoded = model.decode(z)
-        difference = (decoded.clamp(low, high) - model.from_pixels(target)) / (high - low)
-        errors.append(difference.double().square().flatten(1).mean(1))
+        errors.append(
+            image_metrics(*((x.clamp(low, high) - low) / (high - low) for x in (decoded, model.from_pixels(target))))
+        )
         if sum(len(part) for part in shown) < EXAMPLES:
-            shown.append(model.to_pixels(decoded[:EXAMPLES]))
-    return torch.cat(errors), torch.cat(shown)[:EXAMPLES]
+            shown.append(picture(model.to_pixels(decoded[:EXAMPLES])))
+    return {name: torch.cat([part[name] for part in errors]) for name in errors[0]}, torch.cat(shown)[:EXAMPLES]

@@ -63,6 +63,7 @@ class Run:
         return {
             "image": image, "id": f"image-{image}", "method": method, "atoms": atoms, "fraction": atoms / D,
             "atoms_used": used, "latent_mse": latent, "pixel_mse": pixel,
+            "psnr": -10 * np.log10(abs(pixel)), "ssim": 1 - pixel,
         }  # fmt: skip
 
     def write(self, run: Path) -> Path:
@@ -162,13 +163,15 @@ class Run:
         facts = {
             "method_atoms": dict.fromkeys(self.means, D) | {"attractors": len(self.basin)},
             "five_percent": self.five_percent, "dtype": "float64", "absent": self.absent,
+            "levels": list(self.levels),
         }  # fmt: skip
         table = pa.Table.from_pandas(self.frame(), preserve_index=False)
         table = table.replace_schema_metadata({b"probe": json.dumps(facts).encode()})
         pq.write_table(table, run / "reconstructions" / f"{self.name}.parquet")
         images = np.random.default_rng(5).integers(0, 256, (4, 3, SIDE, SIDE), dtype=np.uint8)
-        names = ("original", "autoencoder", "attractors", "random_orthogonal")
-        save_file(dict.fromkeys(names, images), run / "reconstructions" / f"{self.name}.safetensors")
+        levels = np.repeat(images[None], len(self.levels), axis=0)
+        pictures = dict.fromkeys(("original", "autoencoder"), images) | dict.fromkeys(METHODS, levels)
+        save_file(pictures, run / "reconstructions" / f"{self.name}.safetensors")
 
 
 @pytest.fixture(scope="session")

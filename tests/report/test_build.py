@@ -21,14 +21,14 @@ def photos(run: Path) -> dict:
 
 def test_contract_keys(make_run: Make):
     report = build_report(make_run())
-    assert report["schema_version"] == 1
+    assert report["schema_version"] == 2
     assert {"model", "solver", "dictionary", "datasets", "provenance", "warnings"} <= set(report)
     assert {"source", "class", "weights_sha256", "latent_shape", "d"} <= set(report["model"])
     assert {"n", "outcomes", "steps", "residual", "certificates"} <= set(report["solver"])
     assert {"atoms", "rule", "atoms_euclidean"} <= set(report["dictionary"])
     data = report["datasets"]["photos"]
     assert {"n_planned", "n_used", "autoencoder_floor", "verdict", "levels"} <= set(data)
-    assert data["autoencoder_floor"]["pixel_mse"] == pytest.approx(0.006)
+    assert data["autoencoder_floor"]["pixel_mse"]["mean"] == pytest.approx(0.006)
     level = data["levels"][0]
     assert (level["atoms"], level["fraction"]) == (3, pytest.approx(3 / 64))
     assert set(level["methods"]) == {

@@ -35,8 +35,8 @@ def test_levels(run: Path, tmp_path: Path):
     assert own.loc["pixel_mse", ["low", "high"]].tolist() == reported["pixel_mse"]["ci95"]
     assert own.loc["latent_mse_minus_random_orthogonal", "mean"] == pytest.approx((0.43 - 0.61) / 2)
     assert set(table.n) == {20}
-    # 3 levels of 6 methods with 2 metrics, the differences of 5 of them, and the autoencoder.
-    assert len(table) == 3 * (6 * 2 + 5 * 2) + 1
+    # 3 levels of 6 methods with 4 metrics, 2 differences of 5 of them, and 3 metrics of the autoencoder.
+    assert len(table) == 3 * (6 * 4 + 5 * 2) + 3
 
 
 def test_model_card(run: Path, tmp_path: Path):

@@ -7,7 +7,15 @@ from sklearn.linear_model import orthogonal_mp
 
 from probe import load_autoencoder
 from probe.config import SparseConfig
-from probe.studies.reconstruction import Reconstructions, absent_controls, dictionaries, reconstruct, with_oracle
+from probe.metrics.images import IMAGE_METRICS
+from probe.studies.reconstruction import (
+    Reconstructions,
+    absent_controls,
+    dictionaries,
+    picture,
+    reconstruct,
+    with_oracle,
+)
 
 
 @pytest.fixture
@@ -43,12 +51,20 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
             assert rows.pixel_mse.to_numpy() == pytest.approx(np.square(decoded - x).mean((1, 2, 3)), rel=1e-4)
             assert rows.id.tolist() == list("abcde")
     assert found.levels == (3, 7)  # 5 % of 64 is always there
-    assert found.examples["attractors"].shape == (5, 3, 16, 16)
+    assert found.examples["attractors"].shape == (2, 5, 3, 16, 16)
     halves = [reconstruct(model, bases, part, sparse) for part in (images[:3], images[3:])]
     again = Reconstructions.concatenate(halves).rows(list("abcde"))
-    assert again.drop(columns=["latent_mse", "pixel_mse"]).equals(table.drop(columns=["latent_mse", "pixel_mse"]))
-    assert np.allclose(again.latent_mse, table.latent_mse, rtol=1e-4, atol=1e-12)
-    assert np.allclose(again.pixel_mse, table.pixel_mse, rtol=1e-4)
+    metrics = ["latent_mse", *IMAGE_METRICS]
+    assert again.drop(columns=metrics).equals(table.drop(columns=metrics))
+    assert np.allclose(again[metrics], table[metrics], rtol=1e-4, atol=1e-5)
+    assert np.allclose(table.psnr, -10 * np.log10(table.pixel_mse))
+
+
+def test_pictures_are_small():
+    images = torch.full((2, 3, 300, 150), 7, dtype=torch.uint8)
+    assert picture(images).shape == (2, 3, 128, 64)
+    assert (picture(images) == 7).all()
+    assert picture(images[..., :100, :100]).shape == (2, 3, 100, 100)
 
 
 def test_diverged_starts_do_not_enter_the_one_step_control():
