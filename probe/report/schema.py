@@ -29,12 +29,34 @@ class Mean(Open):
     )
 
 
-class Difference(Open):
-    """This method minus another, paired by image; negative: this method has the smaller error."""
+class Contrast(Mean):
+    """A difference or a ratio of two means, paired by image."""
 
-    to: str = Field(description="the other method")
-    latent_mse: Mean
-    pixel_mse: Mean
+    simultaneous: tuple[float, float] | None = Field(
+        None,
+        description="wider interval that holds for all comparisons of the verdicts at once, by ``verdict_rule``; at"
+        " levels other than 5 % of d, for those at that level; null where ci95 is, and for few images",
+    )
+
+
+class Difference(Open):
+    """This method against another, paired by image: minus it (negative: this method has the smaller error), and the
+    ratio of both means over images (below 1 likewise; null where the other's is 0, at rounding level or not finite)."""
+
+    to: str = Field(description="the other method; random_orthogonal is the mean over its bases, image by image")
+    latent_mse: Contrast = Field(description="difference")
+    pixel_mse: Contrast = Field(description="difference")
+    latent_ratio: Contrast = Field(description="mean latent MSE / the other's")
+    pixel_ratio: Contrast = Field(description="mean pixel MSE / the other's")
+
+
+class Bases(Open):
+    """How far the mean errors of several random bases are apart; one basis has no sd."""
+
+    n: int
+    min: float | None
+    max: float | None
+    sd: float | None = Field(description="standard deviation over bases, n - 1 in the denominator")
 
 
 class MethodErrors(Open):
@@ -43,14 +65,26 @@ class MethodErrors(Open):
     pixel_mse: Mean = Field(description="per image: mean over pixels and channels of (x - x')^2")
     psnr: Mean = Field(description="per image: -10 log10 of its pixel MSE, dB")
     ssim: Mean = Field(description="per image: structural similarity; null where pictures are smaller than 11 pixels")
+    floor_ratio: Mean = Field(
+        description="mean pixel MSE / that of the autoencoder alone, D(E(x)); null where that is 0"
+    )
     difference: Difference | None = Field(
-        description="to random_orthogonal, paired; null for random_orthogonal itself and where it has no rows"
+        description="to random_orthogonal; null for random_orthogonal itself and where it has no rows"
+    )
+    difference_strongest: Difference | None = Field(
+        description="to the level's ``strongest`` control; of the method attractors only"
+    )
+    bases: dict[str, Bases] | None = Field(
+        description="of random_orthogonal, by metric: its errors are, per image, means over so many bases"
     )
 
 
 class LevelReport(Open):
     atoms: int = Field(description="atoms allowed in each image's sparse code")
     fraction: float = Field(description="atoms / d")
+    strongest: str | None = Field(
+        description="of gaussian, one_step, dct the one with the smallest mean latent MSE here; null without any"
+    )
     methods: dict[str, MethodErrors] = Field(description="a method without rows at this level is absent")
 
 
@@ -62,17 +96,33 @@ class Floor(Open):
     ssim: Mean = Field(description="per image: structural similarity of x and D(E(x))")
 
 
-Result = Literal["beats", "loses", "no difference seen", "no interval"]
+class Sanity(Open):
+    """What needs neither dictionary nor code: a reconstruction that is no better has reconstructed nothing."""
+
+    explanation: str = Field(description="what stands for z' and x'")
+    latent_mse: Mean = Field(description="as of methods")
+    pixel_mse: Mean
+    psnr: Mean
+    ssim: Mean
+
+
+Result = Literal["beats", "loses", "no difference seen", "too few images", "no interval"]
 
 
 class Comparison(Open):
-    """The dictionary's end points (method ``attractors``) against one control at 5 % of d, latent MSE."""
+    """The dictionary's end points (method ``attractors``) against one control at 5 % of d."""
 
     to: str
-    attractors: float | None = Field(description="mean latent MSE of the method attractors")
-    other: float | None = Field(description="mean latent MSE of the control")
-    difference: Mean = Field(description="attractors minus control, paired by image")
+    metric: Literal["latent_mse", "pixel_mse"]
+    attractors: float | None = Field(description="mean error of the method attractors")
+    other: float | None = Field(description="mean error of the control")
+    difference: Contrast = Field(description="attractors minus control, paired by image")
+    ratio: Contrast = Field(description="attractors / control, of the means")
     result: Result = Field(description="by ``verdict_rule``")
+    bases: int | None = Field(
+        None, description="random bases that had to be beaten one by one; null for other controls"
+    )
+    bases_beaten: int | None = Field(None, description="of these, those that were")
 
 
 class DatasetReport(Open):
@@ -86,9 +136,11 @@ class DatasetReport(Open):
     method_atoms: dict[str, int] = Field(description="size of each method's dictionary")
     absent: dict[str, str] = Field(description="methods without rows, with the reason")
     autoencoder_floor: Floor
+    sanity: dict[str, Sanity] = Field(description="zero_code and mean_image")
     verdict: str = Field(description="one sentence, by ``verdict_rule`` from ``comparisons``")
     comparisons: list[Comparison] = Field(
-        description="to random_orthogonal, then the strongest of gaussian, one_step, dct; empty without attractors"
+        description="by latent MSE to random_orthogonal, then to the strongest of gaussian, one_step, dct; then by"
+        " pixel MSE to random_orthogonal; empty without attractors"
     )
     levels: list[LevelReport] = Field(description="by rising number of atoms")
 
@@ -207,7 +259,7 @@ class GalleryAtom(Open):
 
 
 class Report(Open):
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     summary: list[str] = Field(description="the run in plain sentences")
     warnings: list[str] = Field(description="what to know before believing a number; empty if nothing")
     model: ModelFacts
