@@ -132,6 +132,7 @@ class SparseConfig(Strict):
 
     levels: tuple[Level, ...] = (4, 8, 16, 32, 64, 128, 256)
     controls: tuple[Control, ...] = CONTROLS
+    random_bases: int = Field(5, ge=1, description="random orthogonal bases drawn, so that their spread is known")
     dtype: Literal["auto", "float32", "float64"] = Field(
         "float64",
         description="of the pursuit; auto: float32 where its greedy paths hold, see probe.sparse.working_dtype",

@@ -18,6 +18,7 @@ from probe.errors import UserError
 from probe.sparse import Dictionary
 from probe.studies.attractors import batches
 from probe.studies.reconstruction import (
+    BASIS,
     Reconstructions,
     absent_controls,
     dictionaries,
@@ -75,7 +76,7 @@ def reconstruct(job: Job) -> None:
             meter.note = part.name
             span = slice(part.images.start, part.images.stop)
             found = reconstruct_images(job.model, held, images[span], job.config.sparse, on_method=on_method)
-            sizes = {name: len(basis) for name, basis in held.items()}
+            sizes = {name: len(basis) for name, basis in held.items() if BASIS not in name}
             _save(job, part, found, sizes, made_from[part.name])
         if job.world.rank == 0:
             for name in names:

@@ -1,6 +1,6 @@
 """Atoms: end points merged into a dictionary, and the dictionaries that it is compared with."""
 
-from probe.dictionary.controls import dct, gaussian, pca_oracle, random_orthogonal, unit_rows
+from probe.dictionary.controls import dct, gaussian, pca_oracle, random_bases, random_orthogonal, unit_rows
 from probe.dictionary.merge import Merge, count_by_euclid, merge_by_cosine, merge_by_euclid
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "merge_by_cosine",
     "merge_by_euclid",
     "pca_oracle",
+    "random_bases",
     "random_orthogonal",
     "unit_rows",
 ]

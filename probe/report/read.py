@@ -16,12 +16,11 @@ from safetensors import SafetensorError, safe_open
 
 from probe.config import Config, load_config
 from probe.errors import UserError
-from probe.metrics.images import IMAGE_METRICS
-from probe.report.methods import METHODS
-from probe.report.schema import Report
+from probe.report.methods import METHODS, METRICS
+from probe.report.schema import BASELINE, Report
 
 Arrays = dict[str, NDArray[Any]]
-COLUMNS = ("image", "id", "method", "atoms", "fraction", "atoms_used", "latent_mse", *IMAGE_METRICS)
+COLUMNS = ("image", "id", "method", "basis", "atoms", "fraction", "atoms_used", *METRICS)
 DICTIONARY = (
     *("leader", "basin", "settled", "outcome", "steps", "residual", "spectral_radius", "radius_error"),
     *("spectral_norm", "norm_error", "products", "certificate", "predicted_steps", "plain_steps"),
@@ -32,10 +31,12 @@ EXAMPLES = ("original", "autoencoder", *METHODS)
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """rows: one per image, method and level (COLUMNS); facts: the file's metadata; examples: uint8 pictures
-    by name, (e, 3, H, W) for original and autoencoder, (L, e, 3, H, W) for methods."""
+    """rows: one per image, method and level (COLUMNS but ``basis``: of several bases their mean); bases: the rows of
+    each random orthogonal basis; facts: the file's metadata; examples: uint8 pictures by name, (e, 3, H, W) for
+    original and autoencoder, (L, e, 3, H, W) for methods."""
 
     rows: pd.DataFrame
+    bases: pd.DataFrame
     facts: dict[str, Any]
     examples: Arrays
 
@@ -104,7 +105,11 @@ def read_report(run: Path) -> Report:
         UserError: it is missing, truncated, or of another schema.
     """
     with _reading(run / "report" / "report.json", "report") as path:
-        return Report.model_validate_json(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
+        ours, theirs = Report.model_fields["schema_version"].default, content.get("schema_version")
+        if theirs != ours:
+            raise ValueError(f"its schema_version is {theirs}, this probe reads {ours}")
+        return Report.model_validate(content)
 
 
 def read_atoms(run: Path) -> NDArray[np.floating[Any]]:
@@ -144,13 +149,25 @@ def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstr
     planned, found = manifest["data"][name]["n_used"], rows["image"].nunique()
     if found != planned:
         raise UserError(f"{path} holds {found} images where manifest.json says {planned}: delete it and run again.")
-    sizes = rows.groupby(["method", "atoms"])["image"].agg(["size", "nunique"])
+    sizes = rows.groupby(["method", "basis", "atoms"])["image"].agg(["size", "nunique"])
     uneven = sizes[(sizes != found).any(axis=1)]
     if len(uneven):
-        method, atoms = uneven.index[0]
+        method, _, atoms = uneven.index[0]
         raise UserError(f"{path} has not one row per image for {method} at {atoms} atoms: delete it and run again.")
     examples, _ = _tensors(path.with_suffix(".safetensors"), "reconstruct", ())
-    return Reconstructions(rows, facts, {key: examples[key] for key in EXAMPLES if key in examples})
+    bases = rows[rows["method"] == BASELINE]
+    rows = pd.concat([rows[rows["method"] != BASELINE], _mean_basis(bases)], ignore_index=True).drop(columns="basis")
+    return Reconstructions(rows, bases, facts, {key: examples[key] for key in EXAMPLES if key in examples})
+
+
+def _mean_basis(bases: pd.DataFrame) -> pd.DataFrame:
+    """One row per image and level, its errors the means over bases: NaN where one of them is, unlike pandas' means."""
+    ordered = bases.sort_values(["basis", "atoms", "image"])
+    many = max(ordered["basis"].nunique(), 1)
+    mean = ordered[: len(ordered) // many].copy()
+    for metric in METRICS:
+        mean[metric] = ordered[metric].to_numpy(np.float64).reshape(many, -1).mean(axis=0)
+    return mean
 
 
 def _tensors(path: Path, stage: str, names: tuple[str, ...]) -> tuple[Arrays, dict[str, str]]:

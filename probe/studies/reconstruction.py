@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from probe.autoencoders import Autoencoder
 from probe.config import SparseConfig
-from probe.dictionary import dct, gaussian, pca_oracle, random_orthogonal, unit_rows
+from probe.dictionary import dct, gaussian, pca_oracle, random_bases, unit_rows
 from probe.metrics.images import image_metrics
 from probe.sparse import Dictionary, omp, working_dtype
 
@@ -21,6 +21,9 @@ EXAMPLES = 8
 """Images whose reconstructions are kept as pictures, at most."""
 PICTURE = 128
 """Longest side of these pictures, pixels."""
+BASIS = "/"
+"""Between the name of a method and the number of its dictionary, if it has several: ``random_orthogonal/1`` is the
+second, after ``random_orthogonal``."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Reconstructions:
             ``probe.metrics.images`` between the original image and the decoded, clamped one.
         floor: (n,) by metric: the same of decode(encode(x)).
         examples: uint8 pictures of at most ``PICTURE`` pixels a side, by name: (e, 3, h, w) for ``original`` and
-            ``autoencoder``, (L, e, 3, h, w) for methods.
+            ``autoencoder``, (L, e, 3, h, w) for methods, of which those with several dictionaries have the first's.
     """
 
     methods: tuple[str, ...]
@@ -62,20 +65,23 @@ class Reconstructions:
         )
 
     def rows(self, ids: list[str]) -> "pd.DataFrame":
-        """One row per image, method and level: image, id, method, atoms, fraction, atoms_used, and every metric.
+        """One row per image, dictionary and level: image, id, method, basis, atoms, fraction, atoms_used, and every
+        metric.
 
-        Method ``autoencoder`` is decode(encode(x)).
+        Method ``autoencoder`` is decode(encode(x)); ``basis`` counts the dictionaries of one method, from 0.
         """
         import pandas as pd
 
         n = len(ids)
 
         def frame(method: str, level: int, used: Tensor, errors: Mapping[str, Tensor]) -> "pd.DataFrame":
+            name, _, basis = method.partition(BASIS)
             return pd.DataFrame(
                 {
                     "image": range(n),
                     "id": ids,
-                    "method": method,
+                    "method": name,
+                    "basis": int(basis or 0),
                     "atoms": level,
                     "fraction": level / self.d,
                     "atoms_used": used.numpy(),
@@ -97,16 +103,21 @@ def dictionaries(atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int) 
     Args:
         atoms: end points (m, d).
         first: f(z0) of every start (N, c, h, w).
-        seed: of the random bases.
+        seed: of the random bases, see ``random_bases``.
     """
     d = atoms.shape[1]
-    makers: dict[str, Callable[[], Tensor]] = {
-        "random_orthogonal": lambda: random_orthogonal(d, seed),
-        "gaussian": lambda: gaussian(len(first), d, seed + 1),
-        "one_step": lambda: unit_rows(first),
-        "dct": lambda: dct(first.shape[1:]),
+    makers: dict[str, Callable[[], list[Tensor]]] = {
+        "random_orthogonal": lambda: random_bases(d, sparse.random_bases, seed),
+        "gaussian": lambda: [gaussian(len(first), d, seed + 1)],
+        "one_step": lambda: [unit_rows(first)],
+        "dct": lambda: [dct(first.shape[1:])],
     }
-    made = {name: makers[name]() for name in sparse.controls if name in makers}
+    made = {
+        f"{name}{BASIS}{b}" if b else name: basis
+        for name in sparse.controls
+        if name in makers
+        for b, basis in enumerate(makers[name]())
+    }
     return {"attractors": unit_rows(atoms)} | {name: basis for name, basis in made.items() if len(basis)}
 
 
@@ -183,7 +194,8 @@ def reconstruct(
             for k in levels
         ]
         errors.append({"latent_mse": (codes.squared_error.T / d).double(), **_stack([found for found, _ in decoded])})
-        examples[method] = torch.stack([shown for _, shown in decoded])
+        if BASIS not in method:
+            examples[method] = torch.stack([shown for _, shown in decoded])
         if on_method is not None:
             on_method(done + 1)
     return Reconstructions(

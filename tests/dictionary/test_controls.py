@@ -6,7 +6,7 @@ from scipy.fft import dctn
 from scipy.stats import kstest
 from sklearn.decomposition import TruncatedSVD
 
-from probe.dictionary import dct, gaussian, pca_oracle, random_orthogonal, unit_rows
+from probe.dictionary import dct, gaussian, pca_oracle, random_bases, random_orthogonal, unit_rows
 
 
 def test_random_orthogonal_is_a_basis_and_a_function_of_the_seed():
@@ -20,6 +20,15 @@ def test_random_orthogonal_is_haar():
     # In 3 dimensions a coordinate of a uniform direction is uniform on [-1, 1]; unfixed QR signs would not be.
     corners = np.array([random_orthogonal(3, seed)[0, 0].item() for seed in range(500)])
     assert kstest(corners, "uniform", args=(-1, 2)).pvalue > 0.001
+
+
+def test_random_bases_are_independent_and_more_of_them_begin_with_the_same():
+    bases = random_bases(40, 3, seed=7)
+    assert torch.equal(bases[0], random_orthogonal(40, 7))
+    assert all(torch.equal(a, b) for a, b in zip(bases, random_bases(40, 5, seed=7), strict=False))
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        # Cosines of independent directions are about normal with variance 1/d.
+        assert kstest((bases[a] @ bases[b].T).flatten().numpy() * 40**0.5, "norm").pvalue > 0.001
 
 
 def test_gaussian_rows_have_unit_norm():

@@ -56,7 +56,10 @@ def test_the_run_directory_holds_what_the_contract_names(run):
     methods = report["datasets"]["digits"]["levels"][0]["methods"]
     assert set(methods) == {"attractors", "random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle"}
     rows = pd.read_parquet(run.path / "reconstructions" / "digits.parquet")
-    assert len(rows) == 6 * (1 + 6 * 4)  # the floor, and six methods at 1, 3 (5 %), 4 and 64 atoms
+    assert len(rows) == 6 * (1 + 10 * 4)  # the floor, five random bases and five more at 1, 3 (5 %), 4 and 64 atoms
+    spread = rows[(rows.method == "random_orthogonal") & (rows.atoms == 4)].groupby("basis").latent_mse.mean()
+    assert spread.index.tolist() == [0, 1, 2, 3, 4]
+    assert spread.nunique() == 5
     full = rows[(rows.method == "dct") & (rows.atoms == 64)]
     floor = rows[rows.method == "autoencoder"]
     assert full.latent_mse.max() < 1e-10  # a whole basis reconstructs everything,

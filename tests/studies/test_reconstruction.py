@@ -7,6 +7,7 @@ from sklearn.linear_model import orthogonal_mp
 
 from probe import load_autoencoder
 from probe.config import SparseConfig
+from probe.dictionary import random_bases
 from probe.metrics.images import IMAGE_METRICS
 from probe.studies.reconstruction import (
     Reconstructions,
@@ -28,17 +29,19 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
     generator = torch.Generator().manual_seed(1)
     first = torch.randn(30, 4, 4, 4, generator=generator)
     atoms = torch.nn.functional.normalize(torch.randn(20, 64, generator=generator))
-    sparse = SparseConfig(levels=(7,), batch_size=2)
+    sparse = SparseConfig(levels=(7,), batch_size=2, random_bases=2)
     bases = with_oracle(dictionaries(atoms, first, sparse, seed=0), first[:0], sparse)
     sizes = {name: len(basis) for name, basis in bases.items()}
-    assert sizes == {"attractors": 20, "random_orthogonal": 64, "gaussian": 30, "one_step": 30, "dct": 64}
+    random = {"random_orthogonal": 64, "random_orthogonal/1": 64}
+    assert sizes == {"attractors": 20, "gaussian": 30, "one_step": 30, "dct": 64} | random
     assert absent_controls(bases, sparse) == {"pca_oracle": "no image was left to hold out"}
     found = reconstruct(model, bases, images, sparse)
     table = found.rows(list("abcde"))
     x = images.double().numpy() / 255
     with torch.no_grad():
         z = model.encode(torch.from_numpy(x).float() * 2 - 1).flatten(1).double()
-        for name, dictionary in {"attractors": atoms, "one_step": first.flatten(1)}.items():
+        checked = {"attractors": atoms, "one_step": first.flatten(1), "random_orthogonal/1": random_bases(64, 2, 0)[1]}
+        for name, dictionary in checked.items():
             unit = torch.nn.functional.normalize(dictionary.double()).T.numpy()
             code = orthogonal_mp(unit, z.T.numpy(), n_nonzero_coefs=7)
             combined = (unit @ code).T
@@ -46,12 +49,14 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
                 model.decode(torch.from_numpy(combined).float().view(5, 4, 4, 4)).clamp(-1, 1).double().numpy() / 2
                 + 0.5
             )
-            rows = table[(table.method == name) & (table.atoms == 7)]
+            method, _, basis = name.partition("/")
+            rows = table[(table.method == method) & (table.basis == int(basis or 0)) & (table.atoms == 7)]
             assert rows.latent_mse.to_numpy() == pytest.approx(np.square(combined - z.numpy()).mean(1), rel=1e-5)
             assert rows.pixel_mse.to_numpy() == pytest.approx(np.square(decoded - x).mean((1, 2, 3)), rel=1e-4)
             assert rows.id.tolist() == list("abcde")
     assert found.levels == (3, 7)  # 5 % of 64 is always there
     assert found.examples["attractors"].shape == (2, 5, 3, 16, 16)
+    assert "random_orthogonal/1" not in found.examples
     halves = [reconstruct(model, bases, part, sparse) for part in (images[:3], images[3:])]
     again = Reconstructions.concatenate(halves).rows(list("abcde"))
     metrics = ["latent_mse", *IMAGE_METRICS]
