@@ -25,7 +25,7 @@ def random_orthogonal(d: int, seed: int) -> Tensor:
 
 
 def random_bases(d: int, count: int, seed: int) -> list[Tensor]:
-    """Independent ``random_orthogonal`` bases, each (d, d): the first from ``seed``, the b-th from (seed, 1, b) mixed."""
+    """Independent ``random_orthogonal`` bases, (d, d): the first from ``seed``, the b-th from (seed, 1, b)."""
     # Three numbers, since two of them, (seed, i), are the seed of start i.
     mixed = [np.random.SeedSequence([seed, 1, b]).generate_state(1, np.uint64)[0] for b in range(1, count)]
     return [random_orthogonal(d, one) for one in (seed, *(int(state >> np.uint64(1)) for state in mixed))]

@@ -28,6 +28,11 @@ class Ratios(NamedTuple):
         """The differences: paired by image where both were drawn with one seed from as many rows, else independent."""
         return Ratios(self.value - other.value, self.resampled - other.resampled)
 
+    def __truediv__(self, other: "Ratios") -> "Ratios":
+        """The ratios of both, paired likewise; NaN where the other is 0."""
+        below, drawn = (np.where(part != 0, part, np.nan) for part in (other.value, other.resampled))
+        return Ratios(self.value / below, self.resampled / drawn)
+
     def intervals(self) -> list[Interval]:
         """Each value with the 2.5 % and 97.5 % percentiles of its resampled ones; None where there are none."""
         known: NDArray[np.bool_] = np.asarray(np.isfinite(self.resampled).all(axis=0))

@@ -16,7 +16,7 @@ from probe.report.methods import subject
 from probe.report.read import Results, read_results
 from probe.report.schema import Report
 from probe.report.summary import dictionary_label, summary, warnings
-from probe.report.verdict import RULE
+from probe.report.verdict import comparisons_among, confidence, rule
 
 NEUTRAL = 1e-3
 """A Lyapunov exponent nearer to 0 than this is that of a neutral trajectory, however small its standard error."""
@@ -68,6 +68,10 @@ def finite(value: Any) -> Any:
 def _assemble(results: Results) -> Report:
     manifest, dictionary = results.manifest, _dictionary(results)
     name = subject(dictionary["certificates"]["certified"], dictionary["atoms"])
+    m = sum(
+        comparisons_among(data.rows["method"].unique(), data.rows["image"].nunique())
+        for data in results.datasets.values()
+    )
     return Report.model_validate(
         finite(
             {
@@ -77,12 +81,14 @@ def _assemble(results: Results) -> Report:
                 "solver": _solver(results, dictionary.pop("certificates")),
                 "dictionary": dictionary,
                 "gallery": _gallery(results),
-                "verdict_rule": RULE,
+                "verdict_rule": rule(m),
                 "datasets": {
-                    key: dataset_report(data, manifest["data"][key], results.config.sparse.controls, name)
+                    key: dataset_report(
+                        data, manifest["data"][key], results.config.sparse.controls, name, confidence(m)
+                    )
                     for key, data in results.datasets.items()
                 },
-                "provenance": _provenance(results),
+                "provenance": _provenance(results, m),
             }
         )
     )
@@ -170,12 +176,19 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def _provenance(results: Results) -> dict[str, Any]:
+def _provenance(results: Results, m: int) -> dict[str, Any]:
     stated = {key: value for key, value in results.manifest.items() if key not in ("schema_version", "model")}
     return {
         **stated,
         "config": results.config.model_dump(mode="json"),
-        "statistics": {"interval": "95 % percentile bootstrap over images", "resamples": RESAMPLES, "seed": 0},
+        "statistics": {
+            "interval": "95 % percentile bootstrap over images",
+            "resamples": RESAMPLES,
+            "seed": 0,
+            "simultaneous": "Student's t and Fieller's, Bonferroni",
+            "comparisons": m,
+            "confidence": confidence(m),
+        },
     }
 
 

@@ -1,32 +1,34 @@
-"""Errors of one data set: means, paired differences, comparisons and the verdict."""
+"""Errors of one data set: means, paired differences and ratios, comparisons and the verdict."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
-from probe.metrics.interval import Interval, mean_intervals
 from probe.report.methods import METHODS, METRICS
 from probe.report.read import Reconstructions
-from probe.report.schema import BASELINE, Comparison, DatasetReport, Difference, Floor, LevelReport, Mean, MethodErrors
-from probe.report.verdict import opponents, result, verdict
+from probe.report.sample import Column, Key, Sample
+from probe.report.schema import (
+    BASELINE,
+    Bases,
+    Comparison,
+    DatasetReport,
+    Difference,
+    Floor,
+    LevelReport,
+    Mean,
+    MethodErrors,
+)
+from probe.report.verdict import against_bases, result, strongest, verdict
 
-
-class Key(NamedTuple):
-    """One column of numbers over images: a method's error, or its difference to another method's."""
-
-    metric: str
-    method: str
-    atoms: int
-    to: str | None = None
-
-
-Means = dict[Key, Mean]
+ERRORS = ("latent_mse", "pixel_mse")
+"""Metrics that methods are compared in."""
+NONE = Mean(mean=None, ci95=None)
 
 
 def dataset_report(
-    data: Reconstructions, manifest: dict[str, Any], controls: Iterable[str], subject: str
+    data: Reconstructions, manifest: dict[str, Any], controls: Iterable[str], subject: str, confidence: float
 ) -> DatasetReport:
     """Everything that is said of one data set.
 
@@ -35,17 +37,13 @@ def dataset_report(
         manifest: its entry in the manifest.
         controls: the methods that the configuration asks for.
         subject: what the dictionary's atoms may be called.
+        confidence: of simultaneous intervals, see ``probe.report.verdict``.
     """
-    means, used = _means(data)
-    fractions = data.rows.groupby("atoms")["fraction"].first()
-    levels = [
-        LevelReport(atoms=atoms, fraction=float(fractions[atoms]), methods=methods)
-        for atoms in sorted({key.atoms for key in means})
-        if (methods := _methods(means, used, atoms))
-    ]
+    sample, bases = Sample(_columns(data.rows), confidence), _single_bases(data.bases)
+    levels = _levels(data.rows, sample, bases)
     five = data.facts["five_percent"]
     at_five = next((level for level in levels if level.atoms == five), None)
-    comparisons = _comparisons(means, at_five)
+    comparisons = _comparisons(sample, bases, at_five)
     return DatasetReport(
         source=manifest["source"],
         sha256=manifest.get("sha256"),
@@ -56,75 +54,113 @@ def dataset_report(
         five_percent=five,
         method_atoms=data.facts["method_atoms"],
         absent=_absent(data, set(controls)),
-        autoencoder_floor=_floor(means),
+        autoencoder_floor=_floor(sample),
+        sanity={},
         verdict=verdict(subject, at_five, comparisons),
         comparisons=comparisons,
         levels=levels,
     )
 
 
-def _means(data: Reconstructions) -> tuple[Means, dict[tuple[str, int], int]]:
-    """Means with intervals of every column, all from the same resamples; and the atoms used by (method, level)."""
-    values: dict[Key, NDArray[np.float64]] = {}
-    used = {}
+def _columns(rows: pd.DataFrame) -> dict[Key, Column]:
     # Sorted by image, rows of different methods stand side by side: that is what makes differences paired.
-    for (method, atoms), rows in data.rows.sort_values("image").groupby(["method", "atoms"]):
-        used[method, atoms] = int(rows["atoms_used"].max())
-        for metric in METRICS:
-            values[Key(metric, method, int(atoms))] = rows[metric].to_numpy(np.float64)
-    for key, column in list(values.items()):
-        for to in METHODS:
-            other = values.get(key._replace(method=to))
-            # Every method against the baseline; at every level the dictionary also against every control.
-            if other is not None and to != key.method and (to == BASELINE or key.method == "attractors"):
-                both = np.isfinite(column) & np.isfinite(other)
-                values[key._replace(to=to)] = np.where(both, column, np.nan) - np.where(both, other, 0.0)
-    intervals = mean_intervals(np.stack(list(values.values()), axis=1))
-    return {key: mean_of(interval) for key, interval in zip(values, intervals, strict=True)}, used
+    return {
+        Key(metric, method, int(atoms)): found[metric].to_numpy(np.float64)
+        for (method, atoms), found in rows.sort_values("image").groupby(["method", "atoms"])
+        for metric in METRICS
+    }
 
 
-def mean_of(interval: Interval) -> Mean:
-    """As the schema has it: null where a number does not exist."""
-    mean = interval.mean if np.isfinite(interval.mean) else None
-    return Mean(mean=mean, ci95=interval.ci95)
+def _single_bases(rows: pd.DataFrame) -> dict[Key, list[Column]]:
+    """The same of each random basis, in their order."""
+    found: dict[Key, list[Column]] = {}
+    for _, one in rows.groupby("basis"):
+        for key, column in _columns(one).items():
+            found.setdefault(key, []).append(column)
+    return found
 
 
-def _methods(means: Means, used: dict[tuple[str, int], int], atoms: int) -> dict[str, MethodErrors]:
-    methods = {}
-    for name in METHODS:
-        if Key("latent_mse", name, atoms) not in means:
-            continue
-        difference = None
-        if Key("latent_mse", name, atoms, BASELINE) in means:
-            latent, pixel = (means[Key(metric, name, atoms, BASELINE)] for metric in ("latent_mse", "pixel_mse"))
-            difference = Difference(to=BASELINE, latent_mse=latent, pixel_mse=pixel)
-        own = {metric: means[Key(metric, name, atoms)] for metric in METRICS}
-        methods[name] = MethodErrors(atoms_used=used[name, atoms], difference=difference, **own)
-    return methods
+def _levels(rows: pd.DataFrame, sample: Sample, bases: dict[Key, list[Column]]) -> list[LevelReport]:
+    rows = rows[rows["method"].isin(METHODS)]
+    used = rows.groupby(["method", "atoms"])["atoms_used"].max()
+    levels = []
+    for atoms, fraction in rows.groupby("atoms")["fraction"].first().items():
+        present = [name for name in METHODS if Key("latent_mse", name, atoms) in sample]
+        best = strongest({name: sample.mean(Key("latent_mse", name, atoms)).mean for name in present})
+        methods = {name: _errors(sample, bases, name, atoms, int(used[name, atoms]), best) for name in present}
+        levels.append(LevelReport(atoms=atoms, fraction=float(fraction), strongest=best, methods=methods))
+    return levels
 
 
-def _comparisons(means: Means, level: LevelReport | None) -> list[Comparison]:
+def _errors(
+    sample: Sample, bases: dict[Key, list[Column]], method: str, atoms: int, used: int, best: str | None
+) -> MethodErrors:
+    alone = next((key for key in sample.columns if key[:2] == ("pixel_mse", "autoencoder")), None)
+    own = {metric: Key(metric, method, atoms) for metric in METRICS}
+    return MethodErrors(
+        atoms_used=used,
+        floor_ratio=sample.ratio(own["pixel_mse"], alone).plain() if alone else NONE,
+        difference=_difference(sample, own, BASELINE),
+        difference_strongest=_difference(sample, own, best) if best and method == "attractors" else None,
+        bases={metric: _spread(bases[key]) for metric, key in own.items()} if method == BASELINE else None,
+        **{metric: sample.mean(key) for metric, key in own.items()},
+    )
+
+
+def _difference(sample: Sample, own: dict[str, Key], to: str) -> Difference | None:
+    pairs = {metric: (own[metric], own[metric]._replace(method=to)) for metric in ERRORS}
+    (latent, other), pixel = pairs["latent_mse"], pairs["pixel_mse"]
+    if to == latent.method or other not in sample:
+        return None
+    return Difference(
+        to=to,
+        latent_mse=sample.difference(latent, other),
+        pixel_mse=sample.difference(*pixel),
+        latent_ratio=sample.ratio(latent, other),
+        pixel_ratio=sample.ratio(*pixel),
+    )
+
+
+def _spread(columns: list[Column]) -> Bases:
+    means = np.array([column.mean() for column in columns])
+    return Bases(
+        n=len(means), min=means.min(), max=means.max(), sd=means.std(ddof=1) if len(means) > 1 else None
+    ) if np.isfinite(means).all() else Bases(n=len(means), min=None, max=None, sd=None)  # fmt: skip
+
+
+def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelReport | None) -> list[Comparison]:
     if level is None or "attractors" not in level.methods:
         return []
-    comparisons = []
-    for to in opponents(level):
-        difference = means[Key("latent_mse", "attractors", level.atoms, to)]
-        comparisons.append(
-            Comparison(
-                to=to,
-                attractors=level.methods["attractors"].latent_mse.mean,
-                other=level.methods[to].latent_mse.mean,
-                difference=difference,
-                result=result(difference),
-            )
+    own, found = level.methods["attractors"], []
+    for metric, against in (
+        ("latent_mse", own.difference),
+        ("latent_mse", own.difference_strongest),
+        ("pixel_mse", own.difference),
+    ):
+        if against is None:
+            continue
+        difference = getattr(against, metric)
+        said = Comparison(
+            to=against.to,
+            metric=metric,
+            attractors=getattr(own, metric).mean,
+            other=getattr(level.methods[against.to], metric).mean,
+            difference=difference,
+            ratio=getattr(against, metric.replace("mse", "ratio")),
+            result=result(difference.mean, difference.simultaneous, len(sample)),
         )
-    return comparisons
+        if against.to == BASELINE:
+            mine = sample.columns[Key(metric, "attractors", level.atoms)]
+            singles = [sample.simultaneous(mine, one) for one in bases[Key(metric, BASELINE, level.atoms)]]
+            said.result, said.bases_beaten = against_bases(said.result, singles)
+            said.bases = len(singles)
+        found.append(said)
+    return found
 
 
-def _floor(means: Means) -> Floor:
-    floors = {key.metric: mean for key, mean in means.items() if key.method == "autoencoder"}
-    none = Mean(mean=None, ci95=None)
-    return Floor(**{metric: floors.get(metric, none) for metric in METRICS if metric != "latent_mse"})
+def _floor(sample: Sample) -> Floor:
+    floors = {key.metric: sample.mean(key) for key in sample.columns if key.method == "autoencoder"}
+    return Floor(**{metric: floors.get(metric, NONE) for metric in METRICS if metric != "latent_mse"})
 
 
 def _absent(data: Reconstructions, controls: set[str]) -> dict[str, str]:

@@ -10,7 +10,6 @@ from probe.report.markdown import code, table, text
 from probe.report.methods import label
 from probe.report.schema import BASELINE, DatasetReport, MethodErrors, Report
 from probe.report.tables import level_at_five, report_subject
-from probe.report.verdict import RULE
 from probe.report.words import number, with_interval
 
 TASK = "image-to-image"
@@ -39,7 +38,7 @@ def model_card(report: Report) -> str:
             "MSE is in the model's own coordinates, pixel MSE of images in [0, 1].",
             table(HEAD, [row for name, data in report.datasets.items() for row in _rows(name, data, subject)]),
             "\n".join(f"- {text(name)}: {text(data.verdict)}." for name, data in report.datasets.items()),
-            RULE,
+            report.verdict_rule,
         ]
     return "\n\n".join(part for part in [*parts, "### Provenance", _provenance(report)] if part) + "\n"
 

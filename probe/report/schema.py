@@ -38,6 +38,10 @@ class Contrast(Mean):
         " levels other than 5 % of d, for those at that level; null where ci95 is, and for few images",
     )
 
+    def plain(self) -> Mean:
+        """Without the simultaneous interval."""
+        return Mean(mean=self.mean, ci95=self.ci95)
+
 
 class Difference(Open):
     """This method against another, paired by image: minus it (negative: this method has the smaller error), and the

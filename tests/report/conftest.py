@@ -16,7 +16,8 @@ from safetensors.numpy import save_file
 
 D, SIDE = 64, 8
 METHODS = ("attractors", "random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle")
-# Mean latent MSE at the first level; each level halves it. Image i adds noise[i], common to all methods.
+# Mean latent MSE at the first level; each level halves it. Image i adds noise[i], common to all methods, and a random
+# basis its own number of Run.bases, whose mean is 0.
 MEANS = dict(zip(METHODS, (0.43, 0.61, 0.65, 0.39, 0.41, 0.2), strict=True))
 
 
@@ -30,6 +31,7 @@ class Run:
     levels: tuple[int, ...] = (3, 6, 12)
     means: dict[str, float] = field(default_factory=lambda: dict(MEANS))
     absent: dict[str, str] = field(default_factory=dict)
+    bases: tuple[float, ...] = (-0.01, 0.01)
     spread: float = 0.05
     noise_per_method: float = 0.0
     source: str = "bundled:photographs"
@@ -49,9 +51,13 @@ class Run:
         rows: list[dict[str, Any]] = []
         for method, mean in self.means.items():
             own = rng.uniform(-self.noise_per_method, self.noise_per_method, self.n_images)
-            for k, atoms in enumerate(self.levels):
-                latent = (mean + noise + own) / 2**k
-                rows += [self.row(i, method, atoms, latent[i], latent[i] / 10) for i in range(self.n_images)]
+            for basis, shift in enumerate(self.bases if method == "random_orthogonal" else (0.0,)):
+                for k, atoms in enumerate(self.levels):
+                    latent = (mean + shift + noise + own) / 2**k
+                    rows += [
+                        self.row(i, method, atoms, latent[i], latent[i] / 10) | {"basis": basis}
+                        for i in range(self.n_images)
+                    ]
         rows += [self.row(i, "autoencoder", D, 0.0, 0.006) for i in range(self.n_images)]
         frame = pd.DataFrame(rows)
         if self.poison is not None:
@@ -61,9 +67,9 @@ class Run:
     def row(self, image: int, method: str, atoms: int, latent: float, pixel: float) -> dict[str, Any]:
         used = min(atoms, len(self.basin)) if method == "attractors" else atoms
         return {
-            "image": image, "id": f"image-{image}", "method": method, "atoms": atoms, "fraction": atoms / D,
+            "image": image, "id": f"image-{image}", "method": method, "basis": 0, "atoms": atoms, "fraction": atoms / D,
             "atoms_used": used, "latent_mse": latent, "pixel_mse": pixel,
-            "psnr": -10 * np.log10(abs(pixel)), "ssim": 1 - pixel,
+            "psnr": -10 * np.log10(max(abs(pixel), 1e-30)), "ssim": 1 - pixel,
         }  # fmt: skip
 
     def write(self, run: Path) -> Path:

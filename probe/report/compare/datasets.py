@@ -17,11 +17,9 @@ from probe.report.compare.schema import (
     Value,
     Verdict,
 )
-from probe.report.datasets import mean_of
+from probe.report.sample import ROUNDING, mean_of
 from probe.report.schema import BASELINE, Mean
 
-ROUNDING = 1e-9
-"""A control whose error is below this, relative to its error with the fewest atoms, is at rounding level: no ratio."""
 Column = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
