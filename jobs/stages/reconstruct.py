@@ -23,13 +23,14 @@ from probe.studies.reconstruction import (
     absent_controls,
     dictionaries,
     encode_images,
+    mean_image,
     prepare,
     pursuit_dtype,
     with_oracle,
 )
 from probe.studies.reconstruction import reconstruct as reconstruct_images
 
-KINDS = ("errors", "floor", "examples")
+KINDS = ("errors", "floor", "sanity", "examples")
 """Tensors by name of ``Reconstructions``; in a part's file they are called ``kind/name``."""
 
 
@@ -68,14 +69,14 @@ def reconstruct(job: Job) -> None:
     bases = _bases(job)
     with job.timed("reconstruct"):
         for part, meter in job.share_out("reconstruct", "images", todo, size=lambda p: len(p.images), before=before):
-            held, images = bases(part.name)
+            held, images, mean = bases(part.name)
 
             def on_method(done: int, part: Part = part, many: int = len(held)) -> None:
                 meter.update(len(part.images) * done / many, part.name)  # noqa: B023
 
             meter.note = part.name
             span = slice(part.images.start, part.images.stop)
-            found = reconstruct_images(job.model, held, images[span], job.config.sparse, on_method=on_method)
+            found = reconstruct_images(job.model, held, images[span], job.config.sparse, mean, on_method=on_method)
             sizes = {name: len(basis) for name, basis in held.items() if BASIS not in name}
             _save(job, part, found, sizes, made_from[part.name])
         if job.world.rank == 0:
@@ -93,14 +94,14 @@ def _dictionary(job: Job) -> str:
     return found
 
 
-def _bases(job: Job) -> Callable[[str], tuple[dict[str, Dictionary], Tensor]]:
-    """A function that gives the dictionaries and the test images of a data set; what can be is made only once."""
+def _bases(job: Job) -> Callable[[str], tuple[dict[str, Dictionary], Tensor, Tensor]]:
+    """A function that gives a data set's dictionaries, test images and mean image; what can be is made only once."""
     sparse = job.config.sparse
     common: dict[str, Tensor] = {}
     ready: dict[str, Dictionary] = {}  # with their Gram matrices, for all parts and data sets
 
     @lru_cache(maxsize=1)
-    def of(name: str) -> tuple[dict[str, Dictionary], Tensor]:
+    def of(name: str) -> tuple[dict[str, Dictionary], Tensor, Tensor]:
         if not common:
             atoms, first = job.run.load(DICTIONARY, "atoms")[0]["atoms"], load_first_steps(job)
             common.update(dictionaries(atoms, first, sparse, job.config.seeds.seed))
@@ -112,7 +113,7 @@ def _bases(job: Job) -> Callable[[str], tuple[dict[str, Dictionary], Tensor]]:
             if key in ready and ready[key].dtype == held[key].dtype:
                 held[key] = ready[key]
         ready.update({key: held[key] for key in common})
-        return held, tensors["images"]
+        return held, tensors["images"], mean_image(heldout if len(heldout) else tensors["images"])
 
     return of
 

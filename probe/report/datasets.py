@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from probe.report.methods import METHODS, METRICS
+from probe.report.methods import METHODS, METRICS, SANITY
 from probe.report.read import Reconstructions
 from probe.report.sample import Column, Key, Sample
 from probe.report.schema import (
@@ -19,6 +19,7 @@ from probe.report.schema import (
     LevelReport,
     Mean,
     MethodErrors,
+    Sanity,
 )
 from probe.report.verdict import against_bases, result, strongest, verdict
 
@@ -55,7 +56,7 @@ def dataset_report(
         method_atoms=data.facts["method_atoms"],
         absent=_absent(data, set(controls)),
         autoencoder_floor=_floor(sample),
-        sanity={},
+        sanity=_sanity(sample, at_five, manifest),
         verdict=verdict(subject, at_five, comparisons),
         comparisons=comparisons,
         levels=levels,
@@ -95,16 +96,25 @@ def _levels(rows: pd.DataFrame, sample: Sample, bases: dict[Key, list[Column]]) 
 def _errors(
     sample: Sample, bases: dict[Key, list[Column]], method: str, atoms: int, used: int, best: str | None
 ) -> MethodErrors:
-    alone = next((key for key in sample.columns if key[:2] == ("pixel_mse", "autoencoder")), None)
     own = {metric: Key(metric, method, atoms) for metric in METRICS}
     return MethodErrors(
         atoms_used=used,
-        floor_ratio=sample.ratio(own["pixel_mse"], alone).plain() if alone else NONE,
+        floor_ratio=_ratio(sample, own["pixel_mse"], _alone(sample)),
         difference=_difference(sample, own, BASELINE),
         difference_strongest=_difference(sample, own, best) if best and method == "attractors" else None,
         bases={metric: _spread(bases[key]) for metric, key in own.items()} if method == BASELINE else None,
         **{metric: sample.mean(key) for metric, key in own.items()},
     )
+
+
+def _alone(sample: Sample) -> Key | None:
+    """Pixel error of the autoencoder alone."""
+    return next((key for key in sample.columns if key[:2] == ("pixel_mse", "autoencoder")), None)
+
+
+def _ratio(sample: Sample, key: Key | None, to: Key | None) -> Mean:
+    there = key is not None and to is not None and key in sample and to in sample
+    return sample.ratio(key, to).plain() if there else NONE  # type: ignore[arg-type]
 
 
 def _difference(sample: Sample, own: dict[str, Key], to: str) -> Difference | None:
@@ -161,6 +171,23 @@ def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelRep
 def _floor(sample: Sample) -> Floor:
     floors = {key.metric: sample.mean(key) for key in sample.columns if key.method == "autoencoder"}
     return Floor(**{metric: floors.get(metric, NONE) for metric in METRICS if metric != "latent_mse"})
+
+
+def _sanity(sample: Sample, level: LevelReport | None, manifest: dict[str, Any]) -> dict[str, Sanity]:
+    """Rows of 0 atoms, and how the dictionary and the autoencoder compare with them in pixels."""
+    n, heldout = manifest["n_used"], manifest["n_heldout"]
+    of = f"{heldout} held-out images" if heldout else f"{n} test images themselves"
+    own = Key("pixel_mse", "attractors", level.atoms) if level else None
+    return {
+        name: Sanity(
+            explanation=explanation.format(of=of),
+            attractors_ratio=_ratio(sample, own, Key("pixel_mse", name, 0)),
+            autoencoder_ratio=_ratio(sample, _alone(sample), Key("pixel_mse", name, 0)),
+            **{metric: sample.mean(Key(metric, name, 0)) for metric in METRICS},
+        )
+        for name, explanation in SANITY.items()
+        if Key("pixel_mse", name, 0) in sample
+    }
 
 
 def _absent(data: Reconstructions, controls: set[str]) -> dict[str, str]:

@@ -16,6 +16,8 @@ _LABELS = {
     "dct": "DCT",
     "pca_oracle": "PCA (oracle)",
     "autoencoder": "autoencoder",
+    "zero_code": "zero code",
+    "mean_image": "mean image",
 }
 PHRASES = {
     "random_orthogonal": "the random orthogonal basis",
@@ -32,6 +34,11 @@ EXPLANATIONS = {
     "dct": "2-D discrete cosine transform in each latent channel; knows neither weights nor data",
     "pca_oracle": "principal components of held-out images of the same set: an oracle, since it sees the data",
 }
+SANITY = {
+    "zero_code": "z' = 0 and x' = D(0) for every image",
+    "mean_image": "x' is the mean of the {of} for every image, z' = E(x')",
+}
+"""Attractor-free rows, with what they are."""
 # Okabe and Ito's palette: apart for the colour-blind too; marks tell the lines apart in grey print.
 COLOURS = {
     "attractors": "#D55E00",

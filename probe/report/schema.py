@@ -104,6 +104,8 @@ class Sanity(Open):
     """What needs neither dictionary nor code: a reconstruction that is no better has reconstructed nothing."""
 
     explanation: str = Field(description="what stands for z' and x'")
+    attractors_ratio: Mean = Field(description="mean pixel MSE of the dictionary at 5 % of d / this")
+    autoencoder_ratio: Mean = Field(description="mean pixel MSE of the autoencoder alone / this")
     latent_mse: Mean = Field(description="as of methods")
     pixel_mse: Mean
     psnr: Mean

@@ -3,7 +3,8 @@
 from collections import defaultdict
 
 from probe.report.methods import PHRASES
-from probe.report.schema import Report
+from probe.report.sample import FEW
+from probe.report.schema import DatasetReport, Report
 from probe.report.words import count, listed, percent
 
 TRIVIAL = 0.9
@@ -138,8 +139,8 @@ def _data_warnings(report: Report) -> list[str]:
         if data.unreadable:
             shown = ", ".join(data.unreadable[:3]) + (", ..." if len(data.unreadable) > 3 else "")
             found.append(f"{name}: {count(len(data.unreadable), 'image')} could not be read ({shown}).")
-        if data.n_used == 1:
-            found.append(f"{name}: one image gives no interval and no verdict.")
+        if data.n_used < FEW:
+            found.append(f"{name}: {count(data.n_used, 'image')}, too few for a verdict, which takes {FEW}.")
         broken = [
             method
             for level in data.levels
@@ -161,7 +162,23 @@ def _method_warnings(report: Report) -> list[str]:
                 f"the dictionary has {count(atoms, 'atom')}, fewer than the {data.five_percent} of 5 % of d: "
                 f"its errors level off where other methods still gain."
             ].append(name)
+        if nothing := _nothing(data):
+            found[nothing].append(name)
         for method, reason in data.absent.items():
             what = PHRASES.get(method, "the dictionary's end points")
             found[f"{what} ({method}) is missing: {reason.rstrip('.')}."].append(name)
     return [f"{', '.join(names)}: {sentence}" for sentence, names in found.items()]
+
+
+def _nothing(data: DatasetReport) -> str | None:
+    """Whether as good a picture can be had without autoencoder or dictionary, by 95 % intervals of ratios."""
+    mean = data.sanity.get("mean_image")
+    if mean is None:
+        return None
+    for who, ratio in (
+        ("the autoencoder alone", mean.autoencoder_ratio),
+        ("the dictionary at 5 % of d", mean.attractors_ratio),
+    ):
+        if ratio.ci95 is not None and ratio.ci95[1] >= 1:
+            return f"{who} is not seen to come nearer to the images, in pixels, than their mean image does."
+    return None

@@ -21,6 +21,8 @@ EXAMPLES = 8
 """Images whose reconstructions are kept as pictures, at most."""
 PICTURE = 128
 """Longest side of these pictures, pixels."""
+SANITY = ("zero_code", "mean_image")
+"""Reconstructions that take neither dictionary nor code: decode(0), and one mean image for all."""
 BASIS = "/"
 """Between the name of a method and the number of its dictionary, if it has several: ``random_orthogonal/1`` is the
 second, after ``random_orthogonal``."""
@@ -37,6 +39,7 @@ class Reconstructions:
         errors: (M, L, n) by metric: ``latent_mse``, a mean over the d coordinates, and those of
             ``probe.metrics.images`` between the original image and the decoded, clamped one.
         floor: (n,) by metric: the same of decode(encode(x)).
+        sanity: (2, n) by metric: the same of ``SANITY``; the latent that stands for the mean image is its own.
         examples: uint8 pictures of at most ``PICTURE`` pixels a side, by name: (e, 3, h, w) for ``original`` and
             ``autoencoder``, (L, e, 3, h, w) for methods, of which those with several dictionaries have the first's.
     """
@@ -47,6 +50,7 @@ class Reconstructions:
     used: Tensor
     errors: dict[str, Tensor]
     floor: dict[str, Tensor]
+    sanity: dict[str, Tensor]
     examples: dict[str, Tensor]
 
     @staticmethod
@@ -58,6 +62,7 @@ class Reconstructions:
             used=torch.cat([part.used for part in parts], dim=-1),
             errors={name: torch.cat([part.errors[name] for part in parts], dim=-1) for name in one.errors},
             floor={name: torch.cat([part.floor[name] for part in parts]) for name in one.floor},
+            sanity={name: torch.cat([part.sanity[name] for part in parts], dim=-1) for name in one.sanity},
             examples={
                 name: torch.cat([part.examples[name] for part in parts], dim=-4)[..., :EXAMPLES, :, :, :]
                 for name in one.examples
@@ -68,7 +73,8 @@ class Reconstructions:
         """One row per image, dictionary and level: image, id, method, basis, atoms, fraction, atoms_used, and every
         metric.
 
-        Method ``autoencoder`` is decode(encode(x)); ``basis`` counts the dictionaries of one method, from 0.
+        Method ``autoencoder`` is decode(encode(x)), those of ``SANITY`` have 0 atoms; ``basis`` counts the dictionaries
+        of one method, from 0.
         """
         import pandas as pd
 
@@ -90,6 +96,9 @@ class Reconstructions:
             )
 
         frames = [frame("autoencoder", self.d, torch.full((n,), self.d), self.floor)]
+        for k, method in enumerate(SANITY):
+            none = torch.zeros(n, dtype=torch.int64)
+            frames.append(frame(method, 0, none, {name: values[k] for name, values in self.sanity.items()}))
         for m, method in enumerate(self.methods):
             for k, level in enumerate(self.levels):
                 errors = {name: values[m, k] for name, values in self.errors.items()}
@@ -162,6 +171,7 @@ def reconstruct(
     bases: Mapping[str, Tensor | Dictionary],
     images: Tensor,
     sparse: SparseConfig,
+    mean: Tensor,
     *,
     on_method: Callable[[int], None] | None = None,
 ) -> Reconstructions:
@@ -172,6 +182,7 @@ def reconstruct(
         bases: dictionaries by name, unit rows (m, d); see ``dictionaries`` and ``with_oracle``. Those that ``prepare``
             has made ready keep what they have computed for further calls.
         images: uint8 (n, 3, H, W).
+        mean: uint8 (3, H, W), see ``mean_image``.
         on_method: called with the number of dictionaries that are done.
     """
     latents = encode_images(model, images, sparse.batch_size)
@@ -203,8 +214,16 @@ def reconstruct(
         used=torch.stack(used).cpu(),
         errors={name: values.cpu() for name, values in _stack(errors).items()},
         floor={"latent_mse": torch.zeros(len(images), dtype=torch.float64)} | {k: v.cpu() for k, v in floor.items()},
+        sanity={
+            name: values.cpu() for name, values in _sanity(model, latents, images, mean, sparse.batch_size).items()
+        },
         examples={name: shown.cpu() for name, shown in examples.items()},
     )
+
+
+def mean_image(images: Tensor) -> Tensor:
+    """Mean of uint8 images (n, 3, H, W), uint8 (3, H, W)."""
+    return (images.sum(0).double() / len(images)).round().to(torch.uint8)
 
 
 def _stack(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -223,14 +242,32 @@ def picture(images: Tensor) -> Tensor:
 @torch.no_grad()
 def _decode(model: Autoencoder, latents: Tensor, images: Tensor, batch_size: int) -> tuple[dict[str, Tensor], Tensor]:
     """The metrics of the decoded latents against the images, each (n,), and pictures of the first of them."""
-    low, high = model.image_range
     errors: list[dict[str, Tensor]] = []
     shown: list[Tensor] = []
     for z, target in zip(latents.split(batch_size), images.split(batch_size), strict=True):
         decoded = model.decode(z)
-        errors.append(
-            image_metrics(*((x.clamp(low, high) - low) / (high - low) for x in (decoded, model.from_pixels(target))))
-        )
+        errors.append(_compare(model, decoded, target))
         if sum(len(part) for part in shown) < EXAMPLES:
             shown.append(picture(model.to_pixels(decoded[:EXAMPLES])))
     return {name: torch.cat([part[name] for part in errors]) for name in errors[0]}, torch.cat(shown)[:EXAMPLES]
+
+
+def _compare(model: Autoencoder, decoded: Tensor, images: Tensor) -> dict[str, Tensor]:
+    """The metrics, each (n,), of images (n, 3, H, W) in the model's range against uint8 ones; clamped to the range."""
+    low, high = model.image_range
+    return image_metrics(*((x.clamp(low, high) - low) / (high - low) for x in (decoded, model.from_pixels(images))))
+
+
+@torch.no_grad()
+def _sanity(model: Autoencoder, latents: Tensor, images: Tensor, mean: Tensor, batch_size: int) -> dict[str, Tensor]:
+    """``Reconstructions.sanity``: latents and pictures that are the same for every image."""
+    flat = model.from_pixels(mean[None].to(images.device))
+    zero = torch.zeros_like(latents[:1])
+    found = []
+    for z, picture in ((zero, model.decode(zero)), (model.encode(flat), flat)):
+        parts = [
+            _compare(model, picture.expand(len(part), *picture.shape[1:]), part) for part in images.split(batch_size)
+        ]
+        latent = (latents - z).flatten(1).double().square().mean(1)
+        found.append({"latent_mse": latent, **{name: torch.cat([part[name] for part in parts]) for name in parts[0]}})
+    return _stack(found)

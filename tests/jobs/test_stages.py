@@ -56,7 +56,8 @@ def test_the_run_directory_holds_what_the_contract_names(run):
     methods = report["datasets"]["digits"]["levels"][0]["methods"]
     assert set(methods) == {"attractors", "random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle"}
     rows = pd.read_parquet(run.path / "reconstructions" / "digits.parquet")
-    assert len(rows) == 6 * (1 + 10 * 4)  # the floor, five random bases and five more at 1, 3 (5 %), 4 and 64 atoms
+    # Floor, zero code, mean image; five random bases and five other dictionaries at 1, 3 (5 %), 4 and 64 atoms.
+    assert len(rows) == 6 * (3 + 10 * 4)
     spread = rows[(rows.method == "random_orthogonal") & (rows.atoms == 4)].groupby("basis").latent_mse.mean()
     assert spread.index.tolist() == [0, 1, 2, 3, 4]
     assert spread.nunique() == 5

@@ -32,6 +32,7 @@ class Run:
     means: dict[str, float] = field(default_factory=lambda: dict(MEANS))
     absent: dict[str, str] = field(default_factory=dict)
     bases: tuple[float, ...] = (-0.01, 0.01)
+    mean_image: float = 0.08
     spread: float = 0.05
     noise_per_method: float = 0.0
     source: str = "bundled:photographs"
@@ -58,7 +59,10 @@ class Run:
                         self.row(i, method, atoms, latent[i], latent[i] / 10) | {"basis": basis}
                         for i in range(self.n_images)
                     ]
-        rows += [self.row(i, "autoencoder", D, 0.0, 0.006) for i in range(self.n_images)]
+        for method, atoms, latent, pixel in (
+            ("autoencoder", D, 0.0, 0.006), ("zero_code", 0, 1.2, 0.09), ("mean_image", 0, 0.9, self.mean_image)
+        ):  # fmt: skip
+            rows += [self.row(i, method, atoms, latent, pixel) for i in range(self.n_images)]
         frame = pd.DataFrame(rows)
         if self.poison is not None:
             frame.loc[0, "latent_mse"] = self.poison

@@ -135,6 +135,15 @@ def test_a_basis_that_is_not_finite_is_not_averaged_away(make_run: Make):
     assert data["verdict"].startswith("no verdict on end points against the random orthogonal basis")
 
 
+def test_sanity_rows(make_run: Make):
+    found = photos(make_run(spread=0.0))["sanity"]
+    assert found["zero_code"]["latent_mse"]["mean"] == pytest.approx(1.2)
+    assert found["mean_image"]["pixel_mse"]["mean"] == pytest.approx(0.08)
+    assert found["mean_image"]["explanation"] == "x' is the mean of the 20 held-out images for every image, z' = E(x')"
+    assert found["mean_image"]["attractors_ratio"]["mean"] == pytest.approx(0.043 / 0.08)
+    assert found["zero_code"]["autoencoder_ratio"]["mean"] == pytest.approx(0.006 / 0.09)
+
+
 def test_errors_relative_to_the_floor(make_run: Make):
     at = photos(make_run(spread=0.0))["levels"][0]["methods"]
     assert at["attractors"]["floor_ratio"]["mean"] == pytest.approx(0.043 / 0.006)

@@ -166,7 +166,9 @@ def test_only_a_certified_dictionary_is_called_attractors(make_run: Make):
             {"means": BASE, "absent": {"pca_oracle": "no images were held out"}},
             "photos: the PCA of held-out images (pca_oracle) is missing: no images were held out.",
         ),
-        ({"n_images": 1, "planned": 1}, "photos: one image gives no interval and no verdict."),
+        ({"n_images": 1, "planned": 1}, "photos: 1 image, too few for a verdict, which takes 10."),
+        ({"mean_image": 0.04}, "photos: the dictionary at 5 % of d is not seen to come nearer to the images"),
+        ({"mean_image": 0.005}, "photos: the autoencoder alone is not seen to come nearer to the images"),
     ],
 )
 def test_warning(make_run: Make, changes: dict, expected: str):

@@ -13,6 +13,7 @@ from probe.studies.reconstruction import (
     Reconstructions,
     absent_controls,
     dictionaries,
+    mean_image,
     picture,
     reconstruct,
     with_oracle,
@@ -35,7 +36,8 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
     random = {"random_orthogonal": 64, "random_orthogonal/1": 64}
     assert sizes == {"attractors": 20, "gaussian": 30, "one_step": 30, "dct": 64} | random
     assert absent_controls(bases, sparse) == {"pca_oracle": "no image was left to hold out"}
-    found = reconstruct(model, bases, images, sparse)
+    mean = mean_image(images[:3])
+    found = reconstruct(model, bases, images, sparse, mean)
     table = found.rows(list("abcde"))
     x = images.double().numpy() / 255
     with torch.no_grad():
@@ -57,12 +59,24 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
     assert found.levels == (3, 7)  # 5 % of 64 is always there
     assert found.examples["attractors"].shape == (2, 5, 3, 16, 16)
     assert "random_orthogonal/1" not in found.examples
-    halves = [reconstruct(model, bases, part, sparse) for part in (images[:3], images[3:])]
+    halves = [reconstruct(model, bases, part, sparse, mean) for part in (images[:3], images[3:])]
     again = Reconstructions.concatenate(halves).rows(list("abcde"))
     metrics = ["latent_mse", *IMAGE_METRICS]
     assert again.drop(columns=metrics).equals(table.drop(columns=metrics))
     assert np.allclose(again[metrics], table[metrics], rtol=1e-4, atol=1e-5)
     assert np.allclose(table.psnr, -10 * np.log10(table.pixel_mse))
+    with torch.no_grad():
+        flat = torch.from_numpy(x[:3].mean(0, keepdims=True))
+        sanity = {
+            "zero_code": (torch.zeros(1, 64), model.decode(torch.zeros(1, 4, 4, 4)).clamp(-1, 1).double() / 2 + 0.5),
+            "mean_image": (model.encode(flat.float() * 2 - 1).flatten(1), flat),
+        }
+    for name, (code, shown) in sanity.items():
+        rows = table[table.method == name]
+        assert rows.id.tolist() == list("abcde")
+        # The mean image is rounded to a 255th: its error is off by 1/255 of its root at most.
+        assert rows.pixel_mse.to_numpy() == pytest.approx(np.square(shown.numpy() - x).mean((1, 2, 3)), rel=5e-3)
+        assert rows.latent_mse.to_numpy() == pytest.approx((code - z).square().mean(1).numpy(), rel=5e-3)
 
 
 def test_pictures_are_small():
