@@ -5,17 +5,22 @@ import io
 
 from probe.metrics.images import IMAGE_METRICS
 from probe.report.methods import METRICS
-from probe.report.schema import Mean, Report
+from probe.report.schema import Contrast, Mean, MethodErrors, Report
 
-HEAD = ("dataset", "atoms", "fraction", "method", "metric", "mean", "low", "high", "n", "atoms_used")
+HEAD = (
+    *("dataset", "atoms", "fraction", "method", "metric", "mean", "low", "high"),
+    *("simultaneous_low", "simultaneous_high", "n", "atoms_used"),
+)
 PAIRED = ("latent_mse", "pixel_mse")
 
 
 def levels_csv(report: Report) -> str:
     """A row per data set, level, method and metric, with a 95 % interval; empty where there is no number.
 
-    Besides the errors, the metrics ``latent_mse_minus_random_orthogonal`` and ``pixel_mse_minus_random_orthogonal`` are
-    differences paired by image. The autoencoder alone is the method ``autoencoder``, without a level.
+    Besides the errors: ``latent_mse_minus_NAME`` and ``latent_mse_over_NAME`` (and the same of ``pixel_mse``) are
+    differences and ratios to another method, paired by image, with simultaneous intervals,
+    ``pixel_mse_over_autoencoder`` the ratio to the autoencoder alone, and ``latent_mse_sd_of_bases`` how far random
+    bases are apart. The autoencoder alone, ``zero_code`` and ``mean_image`` are methods without a level.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -23,17 +28,29 @@ def levels_csv(report: Report) -> str:
     for name, data in report.datasets.items():
         for level in data.levels:
             for method, errors in level.methods.items():
-                means = {metric: getattr(errors, metric) for metric in METRICS}
-                if errors.difference is not None:
-                    to = errors.difference.to
-                    means |= {f"{metric}_minus_{to}": getattr(errors.difference, metric) for metric in PAIRED}
-                for metric, mean in means.items():
+                for metric, mean in _metrics(errors).items():
                     place = [name, level.atoms, level.fraction, method, metric]
-                    writer.writerow([*place, *spread(mean), data.n_used, errors.atoms_used])
-        for metric in IMAGE_METRICS:
-            alone = spread(getattr(data.autoencoder_floor, metric))
-            writer.writerow([name, None, None, "autoencoder", metric, *alone, data.n_used, None])
+                    writer.writerow([*place, *spread(mean), *_simultaneous(mean), data.n_used, errors.atoms_used])
+        for method, row in {"autoencoder": data.autoencoder_floor, **data.sanity}.items():
+            for metric in METRICS if method != "autoencoder" else IMAGE_METRICS:
+                found = spread(getattr(row, metric))
+                writer.writerow([name, None, None, method, metric, *found, None, None, data.n_used, None])
     return buffer.getvalue()
+
+
+def _metrics(errors: MethodErrors) -> dict[str, Mean]:
+    """Everything that a level says of a method, by name."""
+    found = {metric: getattr(errors, metric) for metric in METRICS} | {"pixel_mse_over_autoencoder": errors.floor_ratio}
+    for against in filter(None, (errors.difference, errors.difference_strongest)):
+        for metric in PAIRED:
+            found[f"{metric}_minus_{against.to}"] = getattr(against, metric)
+            found[f"{metric}_over_{against.to}"] = getattr(against, metric.replace("mse", "ratio"))
+    spreads = {f"{metric}_sd_of_bases": Mean(mean=one.sd, ci95=None) for metric, one in (errors.bases or {}).items()}
+    return found | spreads
+
+
+def _simultaneous(mean: Mean) -> list[float | None]:
+    return list(mean.simultaneous or (None, None)) if isinstance(mean, Contrast) else [None, None]
 
 
 def spread(mean: Mean | None) -> list[float | None]:

@@ -11,12 +11,14 @@ from probe.report.tables import (
     CERTIFICATE_NOTE,
     NOTE,
     certificate_rows,
+    detail_head,
+    detail_note,
+    detail_rows,
     five_percent_rows,
-    level_at_five,
     methods_shown,
     report_subject,
 )
-from probe.report.words import number, percent, with_interval
+from probe.report.words import percent
 
 
 def markdown(report: Report, figures: Iterable[str]) -> str:
@@ -70,21 +72,8 @@ def _five_percent(report: Report, subject: str) -> str:
 
 
 def _methods(data: DatasetReport, subject: str) -> str:
-    level = level_at_five(data)
-    if level is None:
-        return ""
-    rows = [
-        [
-            label(method, subject),
-            str(errors.atoms_used),
-            with_interval(errors.latent_mse),
-            with_interval(errors.difference.latent_mse) if errors.difference else "-",
-            with_interval(errors.pixel_mse),
-        ]
-        for method, errors in level.methods.items()
-    ]
-    rows.append(["autoencoder alone", "-", "0", "-", number(data.autoencoder_floor.pixel_mse.mean)])
-    return table(["method", "atoms used", "latent MSE", "minus random orthogonal", "pixel MSE"], rows)
+    rows = detail_rows(data, subject)
+    return f"{table(detail_head(data), rows)}\n\n{text(detail_note(data))}" if rows else ""
 
 
 def _provenance(report: Report) -> str:

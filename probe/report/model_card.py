@@ -16,7 +16,7 @@ TASK = "image-to-image"
 """The hub's task that is nearest to reconstruction."""
 METRICS = {"latent_mse": "latent MSE", "pixel_mse": "pixel MSE"}
 METHODS = ("attractors", BASELINE)
-HEAD = ("data set", "images", "atoms", "method", *METRICS.values(), "latent MSE, minus random orthogonal")
+HEAD = ("data set", "images", "atoms", "method", *METRICS.values(), "latent MSE / random orthogonal")
 
 
 def model_card(report: Report) -> str:
@@ -94,7 +94,7 @@ def _rows(name: str, data: DatasetReport, subject: str) -> list[list[str]]:
             label(method, subject),
             with_interval(errors.latent_mse),
             with_interval(errors.pixel_mse),
-            with_interval(errors.difference.latent_mse) if errors.difference else "-",
+            with_interval(errors.difference.latent_ratio) if errors.difference else "-",
         ]
         for method, errors in _shown(data)
     ]

@@ -7,11 +7,21 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from probe.report.methods import METHODS, label, subject
-from probe.report.schema import DatasetReport, LevelReport, Report
-from probe.report.words import interval, number
+from probe.report.methods import METHODS, METRICS, label, subject
+from probe.report.schema import (
+    BASELINE,
+    DatasetReport,
+    Floor,
+    LevelReport,
+    Mean,
+    MethodErrors,
+    Report,
+    Sanity,
+)
+from probe.report.words import count, interval, number, with_interval
 
 BEST = "*"
+NONE = Mean(mean=None, ci95=None)
 NOTE = f"latent MSE at 5 % of d: mean and 95 % interval over images; {BEST} best control (the oracle does not compete)"
 
 
@@ -81,6 +91,64 @@ def five_percent_rows(report: Report) -> list[Row]:
             cells.append(Cell(method, number(mean.mean), interval(mean), method == best_control(level)))
         rows.append(Row(name, data.n_used, data.five_percent, cells))
     return rows
+
+
+def detail_head(data: DatasetReport) -> list[str]:
+    """Of ``detail_rows``."""
+    metrics = [f"{one.label} ({one.unit})" if one.unit else one.label for one in METRICS.values()]
+    level = level_at_five(data)
+    strongest = [_over(level.strongest)] if level and level.strongest else []
+    return [
+        f"at {count(data.five_percent, 'atom')}",
+        "used",
+        *metrics,
+        _over(BASELINE),
+        *strongest,
+        _over("autoencoder"),
+    ]
+
+
+def detail_rows(data: DatasetReport, subject: str) -> list[list[str]]:
+    """What a data set's report has at 5 % of d as text: a row per method, then autoencoder and sanity rows."""
+    level = level_at_five(data)
+    if level is None:
+        return []
+    rows = []
+    for method, errors in level.methods.items():
+        ratios = [with_interval(errors.difference.latent_ratio) if errors.difference else "-"]
+        if level.strongest:
+            against = errors.difference_strongest
+            ratios.append(with_interval(against.latent_ratio) if against else "-")
+        ratios.append(with_interval(errors.floor_ratio))
+        rows.append([label(method, subject), str(errors.atoms_used), *_means(errors), *ratios])
+    empty = ["-"] * (len(detail_head(data)) - len(METRICS) - 2)
+    rows.append([label("autoencoder", subject) + " alone", "-", "0", *_means(data.autoencoder_floor)[1:], *empty])
+    rows += [[label(name, subject), "0", *_means(row), *empty] for name, row in data.sanity.items()]
+    return rows
+
+
+def detail_note(data: DatasetReport) -> str:
+    """What the columns and rows of ``detail_rows`` are."""
+    note = (
+        f"Means with 95 % intervals over images. {_over(BASELINE)}, and to the strongest other control if any: ratio "
+        f"of mean latent MSE; {_over('autoencoder')}: of mean pixel MSE to that of D(E(x)). "
+    )
+    level = level_at_five(data)
+    bases = level.methods[BASELINE].bases if level and BASELINE in level.methods else None
+    if bases and (latent := bases["latent_mse"]).sd is not None:
+        note += (
+            f"Random orthogonal: mean of {latent.n} bases, whose mean latent MSE is {number(latent.min)} to "
+            f"{number(latent.max)} (standard deviation {number(latent.sd)}). "
+        )
+    return note + " ".join(f"{label(name, '').capitalize()}: {row.explanation}." for name, row in data.sanity.items())
+
+
+def _over(method: str) -> str:
+    return f"/ {label(method, '')}"
+
+
+def _means(errors: MethodErrors | Floor | Sanity) -> list[str]:
+    return [with_interval(getattr(errors, metric, NONE)) for metric in METRICS]
 
 
 def five_percent_table(report: dict[str, Any]) -> Table:

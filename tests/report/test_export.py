@@ -35,8 +35,19 @@ def test_levels(run: Path, tmp_path: Path):
     assert own.loc["pixel_mse", ["low", "high"]].tolist() == reported["pixel_mse"]["ci95"]
     assert own.loc["latent_mse_minus_random_orthogonal", "mean"] == pytest.approx((0.43 - 0.61) / 2)
     assert set(table.n) == {20}
-    # 3 levels of 6 methods with 4 metrics, 2 differences of 5 of them, and 3 metrics of the autoencoder.
-    assert len(table) == 3 * (6 * 4 + 5 * 2) + 3
+    against = reported["difference"]
+    ratio = own.loc["latent_mse_over_random_orthogonal"]
+    assert [ratio["mean"], ratio["low"], ratio["high"]] == [
+        against["latent_ratio"]["mean"], *against["latent_ratio"]["ci95"]
+    ]  # fmt: skip
+    wide = own.loc["pixel_mse_minus_random_orthogonal", ["simultaneous_low", "simultaneous_high"]]
+    assert wide.tolist() == against["pixel_mse"]["simultaneous"]
+    assert own.loc["latent_mse_over_one_step", "mean"] == reported["difference_strongest"]["latent_ratio"]["mean"]
+    sanity = table[table.method == "mean_image"].set_index("metric")
+    assert sanity.loc["pixel_mse", "mean"] == pytest.approx(0.08)
+    # 3 levels of 6 methods with 4 metrics and a ratio to the autoencoder, 2 differences and 2 ratios of 5 of them and
+    # once more of the first, 4 spreads of bases; 3 metrics of the autoencoder and 4 of two sanity rows.
+    assert len(table) == 3 * (6 * 5 + 5 * 4 + 4 + 4) + 3 + 2 * 4
 
 
 def test_model_card(run: Path, tmp_path: Path):
@@ -83,6 +94,16 @@ def test_paper_figure_is_vector_with_its_fonts(run: Path):
     app(["figure", str(run), "--paper"], standalone_mode=False)
     assert (run / "report" / "figures" / "paper.pdf").read_bytes() == data
     assert matplotlib.rcParams["pdf.fonttype"] == 3  # global settings are not touched
+
+
+@pytest.mark.parametrize("command", ["export", "figure"])
+def test_a_report_of_another_schema_is_refused(run: Path, command: str, capsys: pytest.CaptureFixture[str]):
+    path = run / "report" / "report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2}))
+    assert main([command, str(run), *(["--paper"] if command == "figure" else [])]) == 2
+    error = capsys.readouterr().err
+    assert "its schema_version is 2, this probe reads 3" in error
+    assert f"run `probe report {run}` again" in error
 
 
 @pytest.mark.parametrize(

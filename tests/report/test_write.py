@@ -69,6 +69,14 @@ def test_markdown(hostile: Path):
     text = (hostile / "report" / "report.md").read_text()
     assert "<img" not in text
     assert "| photos | 20 | 3 | 0.431 " in text
+    (row,) = re.findall(r"\| end points \| 3 \|.*", text)
+    cells = row.strip("| ").split(" | ")
+    # Latent and pixel MSE, PSNR, SSIM, the ratios to the random bases, to one step and to the autoencoder.
+    assert [cell.split()[0] for cell in cells[2:]] == ["0.431", "0.0431", "13.7", "0.957", "0.706", "1.10", "7.18"]
+    (head,) = re.findall(r"\| at 3 atoms \|.*", text)
+    assert len(head.split("|")) == len(row.split("|"))
+    assert re.search(r"\| mean image \| 0 \| 0.900 .*\| 0.0800 ", text)
+    assert "mean of 2 bases, whose mean latent MSE is 0.601 to 0.621 (standard deviation 0.0141)" in text
     for name in re.findall(r"\]\((figures/[^)]+)\)", text):
         assert (hostile / "report" / name).is_file()
 

@@ -28,8 +28,8 @@ RULE = (
     "difference (this run minus the first) lies below or above 0, and undecided if it includes 0. Where both runs used "
     "the same images (SHA-256) the difference is paired by image; otherwise both are drawn again, each by itself. "
     "Ratios are of means over images, to the run's own random orthogonal basis or autoencoder, and so have no unit: "
-    "they can be compared across models. Intervals are for one draw of the starts and of the random bases, and not "
-    "corrected for the number of comparisons."
+    "they can be compared across models; of several random bases the mean is taken, image by image. Intervals are for "
+    "one draw of the starts, and not corrected for the number of comparisons."
 )
 
 
