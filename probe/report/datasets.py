@@ -113,8 +113,9 @@ def _alone(sample: Sample) -> Key | None:
 
 
 def _ratio(sample: Sample, key: Key | None, to: Key | None) -> Mean:
-    there = key is not None and to is not None and key in sample and to in sample
-    return sample.ratio(key, to).plain() if there else NONE  # type: ignore[arg-type]
+    if key is None or to is None or key not in sample or to not in sample:
+        return NONE
+    return sample.ratio(key, to).plain()
 
 
 def _difference(sample: Sample, own: dict[str, Key], to: str) -> Difference | None:
