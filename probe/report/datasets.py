@@ -134,9 +134,9 @@ def _difference(sample: Sample, own: dict[str, Key], to: str) -> Difference | No
 
 def _spread(columns: list[Column]) -> Bases:
     means = np.array([column.mean() for column in columns])
-    return Bases(
-        n=len(means), min=means.min(), max=means.max(), sd=means.std(ddof=1) if len(means) > 1 else None
-    ) if np.isfinite(means).all() else Bases(n=len(means), min=None, max=None, sd=None)  # fmt: skip
+    if not np.isfinite(means).all():
+        return Bases(n=len(means), min=None, max=None, sd=None)
+    return Bases(n=len(means), min=means.min(), max=means.max(), sd=means.std(ddof=1) if len(means) > 1 else None)
 
 
 def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelReport | None) -> list[Comparison]:
