@@ -5,27 +5,35 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from diffusers.optimization import get_linear_schedule_with_warmup
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jobs import trackers
+from jobs.ood import Ood
+from jobs.ood_directory import OodDirectory
 from jobs.run_directory import RunDirectory
 from jobs.stages import Stages
 from jobs.study import Study
 from jobs.study_directory import StudyDirectory
 from jobs.trackers import Tracker, flat, numbers, tracking
+from probe import load_autoencoder
 from probe.checked import read_tensors
+from probe.cli.main import app
 from probe.config import TrackersConfig, load_config, parse_config
 from probe.dynamics import Outcome
 from probe.errors import UserError
 from probe.studies.config import parse_study_config
+from probe.studies.ood.config import parse_ood_config
 from probe.training.config import TrainConfig
 
 from .conftest import CLEAN, results_of
+from .test_ood import SETTINGS as OOD_SETTINGS
 from .test_study import SETTINGS, Killed
 
 ON = {"log_with": ["tensorboard"]}
@@ -158,6 +166,36 @@ def test_models_made_without_trackers_are_told_afterwards_and_checkpoints_by_epo
     course = read(tmp_path / "study", f"{name}-checkpoints")["test_error"]
     assert course == {int(e): pytest.approx(one["test_error"]["mean"]) for e, one in values["checkpoints"].items()}
     assert len(course) == 3
+
+
+def test_an_ood_experiment_logs_its_training_and_its_report(tmp_path):
+    config = parse_ood_config({**OOD_SETTINGS, "trackers": ON})
+    report = Ood(OodDirectory.create(tmp_path / "ood", config)).all()
+    logged = read(tmp_path / "ood", "run")
+    assert list(logged["loss"].values()) == pytest.approx(report["training"]["loss"])
+    for name, one in report["sets"].items():
+        for score, found in one["scores"].items():
+            assert logged[f"{name}/{score}/auroc"] == {2: pytest.approx(found["auroc"]["value"])}
+            assert logged[f"{name}/{score}/fpr95"] == {2: pytest.approx(found["fpr95"]["value"])}
+
+
+def test_the_embedded_training_logs_its_figures_anew_each_time(tmp_path, capsys):
+    noise = np.random.default_rng(0)
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        Image.fromarray(noise.integers(0, 256, (20, 1024, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "tiny.yaml").write_text(
+        "{steps: 4, log_every: 2, contraction_from: 1, contraction_ramp: 1, batch_size: 4, trajectories: 4, "
+        "trajectory_rows: 2, held_out: 20, warmup: 1, trackers: {log_with: [tensorboard]}}"
+    )
+    command = ["train-embedded", f"{tmp_path}/tiny.yaml", "--data", str(tmp_path), "--out", f"{tmp_path}/out", "--json"]
+    for _ in range(2):
+        assert app(command, standalone_mode=False) is None
+        figures = json.loads(capsys.readouterr().out)
+        logged = read(tmp_path / "out", "run")
+        assert list(logged["reconstruction"]) == [2, 4]
+        assert logged["reconstruction"][4] == pytest.approx(figures["reconstruction"])
+        assert logged["psnr_held_out"] == {4: pytest.approx(figures["psnr"])}
+    assert load_autoencoder(str(tmp_path / "out")).latent_shape(32)
 
 
 def test_the_learning_rate_is_that_of_the_schedule():
