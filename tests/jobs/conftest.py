@@ -35,7 +35,8 @@ class Own:
     def decode(self, z):
         global EVALUATIONS
         EVALUATIONS += 1
-        time.sleep(float(os.environ.get("OWN_SLEEP", 0)))
+        if not int(os.environ.get("SLURM_RESTART_COUNT") or 0):  # a job that Slurm began anew is not slow again
+            time.sleep(float(os.environ.get("OWN_SLEEP", 0)))
         if os.environ.get("OWN_FAILS") == os.environ.get("RANK", "0") and EVALUATIONS > 12:
             raise RuntimeError("the map fell off the bus")
         means = z.mean((2, 3), keepdim=True).expand_as(z)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from .conftest import assert_same_run, shard_files
 
 pytestmark = pytest.mark.busy
 
-KILLS = 30
+KILLS, SHARDS = 30, 10
 
 
 @pytest.mark.slow
@@ -22,7 +23,7 @@ def test_thirty_kills_at_random_instants_lose_and_double_nothing(run_of_one, own
     nothing was."""
 
     def begin(out: Path) -> subprocess.Popen:
-        return start(own, "--out", out, OWN_SLEEP="0.02").processes[0]
+        return start(own, "--out", out, OWN_SLEEP="0.05").processes[0]
 
     with ThreadPoolExecutor(2) as pool:
         # The instants are drawn over the time that a whole run takes here, now: most of it is imports.
@@ -36,14 +37,17 @@ def test_thirty_kills_at_random_instants_lose_and_double_nothing(run_of_one, own
             while len(lives) < KILLS // 2:
                 out, runs = tmp_path / f"run-{number}-{runs}", runs + 1
                 while True:
-                    process = begin(out)
-                    try:
-                        assert process.wait(chance.uniform(0.3, 0.95) * seconds) == 0
+                    process, before = begin(out), len(shard_files(out))
+                    # While shards are lacking, when a random one of them appears, if it does in that time.
+                    enough = chance.randint(before + 1, SHARDS) if before < SHARDS else SHARDS + 1
+                    end = time.monotonic() + chance.uniform(0.3, 0.95) * seconds
+                    while process.poll() is None and time.monotonic() < end and len(shard_files(out)) < enough:
+                        time.sleep(chance.uniform(0, 0.05))
+                    process.kill()
+                    if process.wait() == 0:
                         break
-                    except subprocess.TimeoutExpired:
-                        process.kill()
-                        process.wait()
-                        lives.append(len(shard_files(out)))
+                    assert process.returncode == -signal.SIGKILL
+                    lives.append(len(shard_files(out)))
                 assert_same_run(run_of_one, out)
             return lives
 

@@ -38,6 +38,7 @@ def test_a_perfect_order_of_few_models_proves_little():
         return spearman_interval([(i, -i) for i in range(n)])
 
     assert interval(4) == (-1.0, None)
+    assert interval(5)[1][0] == pytest.approx(-1)  # the interval holds what it is about
     assert interval(5)[1][1] < 0  # probability 1/120 by chance
     assert interval(5)[1][1] > interval(8)[1][1] > interval(30)[1][1] > -1
     assert spearman_interval([(i, 3.0) for i in range(9)]) == (None, None)

@@ -100,8 +100,8 @@ def losses(axis: str, models: Sequence[Model]) -> Figure:
         for model, colour in zip(chosen, colours, strict=True):
             epochs = range(1, len(model.loss) + 1)
             axes.plot(epochs, model.loss, color=colour, lw=1.4, label=f"{axis} = {getattr(model, axis)}")
-        axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xscale("log")  # the epochs of small training sets are many, and most happens in the first
+        axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.set_title(f"training loss, seed {seed}", loc="left", fontsize=11)
         axes.legend(fontsize=8, ncol=2)

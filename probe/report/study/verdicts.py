@@ -74,7 +74,7 @@ def spearman_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float | Non
         return rho, None
     most = 1 - 12 / (n**3 - n)  # one pair of neighbours out of order
     centre, half = math.atanh(min(max(rho, -most), most)), 1.96 * 1.03 / math.sqrt(n - 3)
-    return rho, (math.tanh(centre - half), math.tanh(centre + half))
+    return rho, (min(math.tanh(centre - half), rho), max(math.tanh(centre + half), rho))
 
 
 def null(name: str, axis: str, at: dict[int, list[tuple[Values, Values]]]) -> Claim:
