@@ -167,7 +167,7 @@ class Run:
         save_file(wandering, run / "wandering.safetensors")
         save_file(tensors, run / "dictionary.safetensors", {"summary": json.dumps(stated)})
         images = np.random.default_rng(4).integers(0, 256, (m, 3, SIDE, SIDE), dtype=np.uint8)
-        save_file({"images": images}, run / "gallery.safetensors")
+        save_file({"images": images, "thumbnails": images}, run / "gallery.safetensors")
 
     def _reconstructions(self, run: Path) -> None:
         facts = {
