@@ -113,8 +113,9 @@ def _alone(sample: Sample) -> Key | None:
 
 
 def _ratio(sample: Sample, key: Key | None, to: Key | None) -> Mean:
-    there = key is not None and to is not None and key in sample and to in sample
-    return sample.ratio(key, to).plain() if there else NONE  # type: ignore[arg-type]
+    if key is None or to is None or key not in sample or to not in sample:
+        return NONE
+    return sample.ratio(key, to).plain()
 
 
 def _difference(sample: Sample, own: dict[str, Key], to: str) -> Difference | None:
@@ -133,9 +134,9 @@ def _difference(sample: Sample, own: dict[str, Key], to: str) -> Difference | No
 
 def _spread(columns: list[Column]) -> Bases:
     means = np.array([column.mean() for column in columns])
-    return Bases(
-        n=len(means), min=means.min(), max=means.max(), sd=means.std(ddof=1) if len(means) > 1 else None
-    ) if np.isfinite(means).all() else Bases(n=len(means), min=None, max=None, sd=None)  # fmt: skip
+    if not np.isfinite(means).all():
+        return Bases(n=len(means), min=None, max=None, sd=None)
+    return Bases(n=len(means), min=means.min(), max=means.max(), sd=means.std(ddof=1) if len(means) > 1 else None)
 
 
 def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelReport | None) -> list[Comparison]:

@@ -174,6 +174,7 @@ def examples(images: dict[str, NDArray[np.uint8]], subject: str, atoms: int) -> 
         ticks = [(row + 0.5) * size for row in range(len(rows))]
         axes.set_yticks(ticks, [names.get(key) or label(key, subject) for key in images])
         axes.set_title(f"reconstructed from {atoms} atoms", loc="left", fontsize=10)
+        axes.set_anchor("E")  # names are to the left
     return figure
 
 
