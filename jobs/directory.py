@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel
 
+from jobs.trackers import FOLDER as TRACKERS
 from probe.checked import Damaged, check_table, read_tensors, write_table, write_tensors
+from probe.config import Tracked
 from probe.errors import UserError
 from probe.files import write_atomically
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("probe")
 
-C = TypeVar("C", bound=BaseModel)
+C = TypeVar("C", bound=Tracked)
 WORK = "work"
 """Intermediate results, removed once what is made of them is there."""
 
@@ -66,7 +67,7 @@ class Directory(ABC, Generic[C]):
 
     @classmethod
     def create(cls, path: Path, config: C) -> Self:
-        """Claim a new or empty folder, or go on with one that holds the same configuration.
+        """Claim a new or empty folder, or go on with one that holds the same configuration; trackers may change.
 
         A folder in which another configuration was begun, but has no results, is taken as new: the command before
         had a mistake in it.
@@ -77,19 +78,22 @@ class Directory(ABC, Generic[C]):
         file = path / "config.yaml"
         if file.exists():
             there = cls.open(path)
-            differences = _differences(there.config.model_dump(mode="json"), config.model_dump(mode="json"))
-            if not differences:
+            if there.config == config:
                 return there
-            if any((path / name).exists() for name in cls.RESULTS):
+            differences = _differences(there.config.settings(), config.settings())
+            if differences and any((path / name).exists() for name in cls.RESULTS):
                 raise UserError(
                     f"{path} holds another {cls.NOUN}, which differs in {'; '.join(differences)}; choose another "
                     "folder with --out, or remove this one."
                 )
-            (path / "manifest.json").unlink(missing_ok=True)
-            shutil.rmtree(path / WORK, ignore_errors=True)
+            if differences:
+                (path / "manifest.json").unlink(missing_ok=True)
+                for folder in (WORK, TRACKERS):
+                    shutil.rmtree(path / folder, ignore_errors=True)
         cls.refuse_foreign(path)
         try:
-            write_atomically(file, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+            content = {**config.settings(), "trackers": config.trackers.model_dump(mode="json")}
+            write_atomically(file, yaml.safe_dump(content, sort_keys=False))
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}; choose another folder with --out.") from None
         return cls(path, config)

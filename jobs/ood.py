@@ -12,6 +12,7 @@ from jobs.directory import WORK
 from jobs.ood_directory import REFERENCES, OodDirectory
 from jobs.progress import Meter
 from jobs.provenance import now
+from jobs.trackers import log_training, numbers
 from jobs.work import Work
 from jobs.world import World
 from probe.autoencoders import Autoencoder, load_autoencoder
@@ -113,9 +114,17 @@ class Ood(Work[OodDirectory]):
         if "finished" not in self.directory.manifest:
             self.directory.update_manifest(finished=now())
         content = write_ood_report(self.directory.path, TABLE, about["facts"])
+        self._tell_trackers(content)
         shutil.rmtree(self.directory.path / WORK, ignore_errors=True)
         log.info(f"report: {self.directory.path / 'report' / 'report.html'}")
         return content
+
+    def _tell_trackers(self, content: dict[str, Any]) -> None:
+        with self.tracked() as tracker:
+            if self.config.train and content["training"]:
+                log_training(tracker, self.config.train, content["training"]["loss"])
+            tracker.log(numbers(content["attractors"], "attractors/"))
+            tracker.log(numbers({name: one["scores"] for name, one in content["sets"].items()}))
 
     @cached_property
     def model(self) -> Autoencoder:
@@ -157,19 +166,22 @@ class Ood(Work[OodDirectory]):
         return ModelConfig(source=str(final), device=settings.device)
 
     def _train(self, settings: OodTraining, meter: Meter) -> None:
-        def on_epoch(done: int, epochs: int, loss: float) -> None:
-            meter.update(done, f"loss {loss:.5f}")
+        with self.tracked() as tracker:
 
-        trained = train(
-            self._images("train")[:, : self._channels].contiguous(),
-            side=self._padded,
-            k=settings.k,
-            config=settings,
-            seed=settings.seed,
-            folder=self.directory.path / MODEL,
-            cpu=settings.device == "cpu",
-            on_epoch=on_epoch,
-        )
+            def on_epoch(done: int, epochs: int, loss: float) -> None:
+                meter.update(done, f"loss {loss:.5f}")
+                tracker.log({"loss": loss, "learning_rate": settings.rate(done, epochs)}, step=done)
+
+            trained = train(
+                self._images("train")[:, : self._channels].contiguous(),
+                side=self._padded,
+                k=settings.k,
+                config=settings,
+                seed=settings.seed,
+                folder=self.directory.path / MODEL,
+                cpu=settings.device == "cpu",
+                on_epoch=on_epoch,
+            )
         self.directory.update_manifest(training={"epochs": trained.epochs, "loss": trained.losses})
         (self.directory.path / MODEL / STATE).unlink()  # nothing will go on from it
 

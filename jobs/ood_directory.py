@@ -48,5 +48,5 @@ class OodDirectory(Directory[OodConfig]):
     @cached_property
     def fingerprint(self) -> str:
         """Of the configuration; each file says besides which images and references it was made from."""
-        same = json.dumps(self.config.model_dump(mode="json"), sort_keys=True)
+        same = json.dumps(self.config.settings(), sort_keys=True)
         return hashlib.sha256(same.encode()).hexdigest()[:16]

@@ -52,7 +52,7 @@ class RunDirectory(Directory[Config]):
         model = self.manifest.get("model")
         if model is None:
             raise UserError(f"{self.path} has no results yet; run `probe run {self.path}` first.")
-        same = [self.config.model_dump(mode="json"), *(model[k] for k in ("weights_sha256", "code_sha256"))]
+        same = [self.config.settings(), *(model[k] for k in ("weights_sha256", "code_sha256"))]
         return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
 
 

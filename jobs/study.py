@@ -13,11 +13,12 @@ from jobs.progress import Meter
 from jobs.provenance import now
 from jobs.study_directory import StudyDirectory
 from jobs.study_models import ShardWork
+from jobs.trackers import is_complete, log_training, numbers
 from jobs.work import Work
 from jobs.world import World
 from probe.errors import UserError
 from probe.files import tensors_sha256
-from probe.studies.config import StudyConfig
+from probe.studies.config import GridConfig, StudyConfig
 from probe.studies.grid import Backbone, Cell, draw, shards
 from probe.training import fitted
 
@@ -102,6 +103,8 @@ class Study(Work[StudyDirectory]):
             )
         if "finished" not in self.directory.manifest:
             self.directory.update_manifest(finished=now())
+        for shard in grid:  # those of other ranks, and those that were made when there was no tracker
+            self._tell_trackers(shard, self.directory.load(cell_file(shard))[1]["model"])
         content = write_study_report(self.directory.path, [cell_file(shard) for shard in grid])
         shutil.rmtree(self.directory.path / WORK, ignore_errors=True)
         log.info(f"report: {self.directory.path / 'report' / 'report.html'}")
@@ -153,12 +156,30 @@ class Study(Work[StudyDirectory]):
         return {"data": self.directory.manifest["data"][shard.dataset]["sha256"]} if isinstance(shard, Cell) else {}
 
     def _make(self, shard: Cell | Backbone, meter: Meter) -> None:
-        work = ShardWork(self.directory, self._device, meter)
-        found = work.model(shard, self._images(shard.dataset)) if isinstance(shard, Cell) else work.backbone(shard)
+        with self.tracked(shard.name, **vars(shard)) as tracker:
+            work = ShardWork(self.directory, self._device, meter, tracker)
+            found = work.model(shard, self._images(shard.dataset)) if isinstance(shard, Cell) else work.backbone(shard)
+        self._tell_trackers(shard, found.values)  # before the result is there: nobody will look at it again then
         self.directory.save(
             cell_file(shard), found.tensors, **self._source(shard), model=found.values, rank=self.world.rank
         )
         work.forget(shard)  # the result is there: nothing will go on from it
+
+    def _tell_trackers(self, shard: Cell | Backbone, values: dict[str, Any]) -> None:
+        """Log what they do not know of a model yet: its training, its numbers, and those of its checkpoints by epoch
+        in a course of their own, since a tracker's steps must not go back."""
+        if not (self.leads and self.config.trackers.log_with) or is_complete(self.directory.path, shard.name):
+            return
+        checkpoints = values.get("checkpoints", {})
+        if checkpoints:
+            with self.tracked(f"{shard.name}-checkpoints", **vars(shard)) as tracker:
+                for epoch, record in checkpoints.items():
+                    tracker.log(numbers(record), step=int(epoch))
+        with self.tracked(shard.name, **vars(shard)) as tracker:
+            if isinstance(self.config, GridConfig):
+                log_training(tracker, self.config.training, values["loss"])
+            tracker.log(numbers({key: value for key, value in values.items() if key != "checkpoints"}))
+            tracker.complete()
 
 
 def cell_file(shard: Cell | Backbone) -> str:

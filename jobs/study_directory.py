@@ -46,5 +46,5 @@ class StudyDirectory(Directory[Any]):
     @cached_property
     def fingerprint(self) -> str:
         """Of the configuration; a model's file says besides which images it was made from."""
-        same = json.dumps(self.config.model_dump(mode="json"), sort_keys=True)
+        same = json.dumps(self.config.settings(), sort_keys=True)
         return hashlib.sha256(same.encode()).hexdigest()[:16]

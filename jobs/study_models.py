@@ -8,6 +8,7 @@ from torch import Tensor
 
 from jobs.progress import Meter
 from jobs.study_directory import StudyDirectory
+from jobs.trackers import Tracker
 from probe.autoencoders import load_autoencoder
 from probe.autoencoders.diffusers_vae import adapted
 from probe.config import ModelConfig
@@ -35,11 +36,13 @@ class ShardWork:
     Attributes:
         device: of the models.
         meter: told how far a shard is.
+        tracker: told the course of a training.
     """
 
     directory: StudyDirectory
     device: torch.device
     meter: Meter
+    tracker: Tracker
 
     def backbone(self, shard: Backbone) -> Measured:
         """Build an architecture and measure it."""
@@ -101,6 +104,7 @@ class ShardWork:
 
         def on_epoch(done: int, epochs: int, loss: float) -> None:
             self.meter.update(TRAINING * done / epochs, f"{cell.name}: epoch {done}/{epochs}, loss {loss:.5f}")
+            self.tracker.log({"loss": loss, "learning_rate": config.training.rate(done, epochs)}, step=done)
 
         return train(
             images,

@@ -9,7 +9,9 @@ import torch
 from jobs.directory import Directory
 from jobs.progress import Meter, progress
 from jobs.provenance import describe_process, now
+from jobs.trackers import RUN, Tracker, tracking
 from jobs.world import World
+from probe.config import TrackersConfig
 from probe.errors import UserError
 
 T = TypeVar("T")
@@ -72,6 +74,21 @@ class Work(Generic[D]):
         """A stage that rank 0 works on, while the others wait at the end of the block."""
         with self.claiming(title, unit, (), total=total, before=0) as (_, meter):
             yield meter
+
+    @contextmanager
+    def tracked(self, name: str = RUN, **about: Any) -> Iterator[Tracker]:
+        """The trackers of the configuration, within the block; none on other ranks than 0.
+
+        Args:
+            name: of the course of numbers that is logged; of the whole work, or of a part such as a model.
+            about: what is known of the part, as hyperparameters.
+        """
+        config = self.directory.config
+        wanted = config.trackers if self.leads else TrackersConfig()
+        described = {**config.settings(), **about}
+        cpu = self.directory.wants_cpu(config)
+        with tracking(self.directory.path, wanted, name, described, cpu=cpu) as tracker:
+            yield tracker
 
     def begin_session(self, device: torch.device, dtype: str, **about: Any) -> None:
         """Note this process in the manifest, on rank 0; the first one's facts stand at its top, with ``about``."""

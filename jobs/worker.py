@@ -20,6 +20,7 @@ from jobs.lock import exclusive
 from jobs.logs import to_file, to_stderr
 from jobs.provenance import now
 from jobs.stopping import STATUS, Ended, Stopped, stop_on_signals
+from jobs.trackers import must_be_installed
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
 
@@ -99,6 +100,8 @@ def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | N
         from jobs.world import World
 
         StudyDirectory.refuse_foreign(path)
+        if config is not None:
+            must_be_installed(config.trackers)
         with _writable(path), exclusive(path, SHARED_PATIENCE):
             study = Study(StudyDirectory.create(path, config) if config else StudyDirectory.open(path))
         with _keeping_errors(path, World()):
@@ -123,6 +126,8 @@ def _hold(
     with to_stderr(world.rank), _ending_together(world, path):
         if world.rank == 0:
             kind.refuse_foreign(path)
+            if config is not None:  # a run that is there may be looked at without them
+                must_be_installed(settings.trackers)
         with exclusive(path) if world.rank == 0 else nullcontext(), _writable(path):
             directory = _open(path, settings, world, kind)
             with to_file(path, world.rank), _keeping_errors(path, world):

@@ -167,7 +167,30 @@ class DatasetConfig(Strict):
     seed: int = Field(0, ge=0)
 
 
-class Config(Strict):
+class TrackersConfig(Strict):
+    """Experiment trackers that follow the work, through Accelerate; results do not depend on them.
+
+    log_with: which; their packages are extras.
+    project: for Weights & Biases and trackio; TensorBoard's files are in the run's folder.
+    name: of the run in a tracker; absent: that of its folder.
+    """
+
+    log_with: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    project: str = "probe"
+    name: str | None = None
+
+
+class Tracked(Strict):
+    """What all kinds of work have."""
+
+    trackers: TrackersConfig = TrackersConfig()
+
+    def settings(self) -> dict[str, Any]:
+        """All that results depend on, as JSON: everything but the trackers."""
+        return self.model_dump(mode="json", exclude={"trackers"})
+
+
+class Config(Tracked):
     model: ModelConfig = ModelConfig()
     resolution: int = Field(32, ge=1)
     seeds: SeedConfig = SeedConfig()

@@ -5,7 +5,7 @@ import hashlib
 import torch
 
 from jobs.job import Job
-from probe.dynamics import EndPoints
+from probe.dynamics import EndPoints, Outcome
 from probe.errors import UserError
 from probe.studies.attractors import batches, solve
 
@@ -19,27 +19,32 @@ def find_end_points(job: Job) -> None:
     total = sum(map(len, todo))
     if not todo:
         return
-    with (
-        job.timed("attractors"),
-        job.claiming("attractors", "starts", todo, total=total, before=seeds.count - total) as (claims, meter),
-    ):
+    course = _Course(job)
+    with job.timed("attractors"), job.tracked() as tracker:
+        before = seeds.count - total
+        with job.claiming("attractors", "starts", todo, total=total, before=before) as (claims, meter):
 
-        def on_step(ended: int, running: int, part: float) -> None:
-            meter.update(ended + part, f"{running} running")
+            def on_step(ended: int, running: int, part: float) -> None:
+                meter.update(ended + part, f"{running} running")
 
-        solved = solve(
-            f,
-            shape,
-            claims,
-            seed=seeds.seed,
-            solver=solver,
-            device=model.device,
-            dtype=model.dtype,
-            most_rows=-(-total // job.world.size),  # else the first rank would take all of a small run
-            on_step=on_step,
-        )
-        for indices, ends in solved:
-            job.run.save(shard_file(indices), {"index": torch.tensor(indices), **vars(ends)}, rank=job.world.rank)
+            solved = solve(
+                f,
+                shape,
+                claims,
+                seed=seeds.seed,
+                solver=solver,
+                device=model.device,
+                dtype=model.dtype,
+                most_rows=-(-total // job.world.size),  # else the first rank would take all of a small run
+                on_step=on_step,
+            )
+            for indices, ends in solved:
+                about = {"index": torch.tensor(indices), **vars(ends)}
+                job.run.save(shard_file(indices), about, rank=job.world.rank)
+                if tracker:
+                    tracker.log(*course.so_far())
+        if tracker:  # the last shards may be other ranks'
+            tracker.log(*course.so_far())
 
 
 def load_end_points(job: Job) -> EndPoints:
@@ -76,6 +81,29 @@ def shards(job: Job) -> list[range]:
 def shard_file(indices: range) -> str:
     """Where a range of starts is kept."""
     return f"attractors/{indices.start:08d}-{indices.stop - 1:08d}.safetensors"
+
+
+class _Course:
+    """What the shards that are there say together, whichever rank made them; each is read once."""
+
+    def __init__(self, job: Job):
+        self.job = job
+        self.known: dict[range, dict[str, torch.Tensor]] = {}
+
+    def so_far(self) -> tuple[dict[str, float], int]:
+        """For a tracker: starts by outcome, medians of steps and residual (of the finite ones); how many starts."""
+        for indices in shards(self.job):
+            if indices not in self.known and (self.job.run.path / shard_file(indices)).exists():
+                self.known[indices] = self.job.run.load(shard_file(indices), "outcome", "steps", "residual")[0]
+        outcome, steps, residual = (
+            torch.cat([part[name] for part in self.known.values()]) for name in ("outcome", "steps", "residual")
+        )
+        counts = {f"solver/outcomes/{one.label}": float((outcome == one).sum()) for one in Outcome}
+        medians = {
+            "solver/median_steps": float(steps.double().quantile(0.5)),
+            "solver/median_residual": float(residual[residual.isfinite()].double().nanmedian()),
+        }
+        return {**counts, **medians}, len(outcome)
 
 
 def _refuse_strangers(job: Job) -> None:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from jobs.job import Job
+from jobs.progress import Meter
 from jobs.run_directory import WORK
 from jobs.stages.attractors import end_points_sha256, load_end_points
-from probe.dynamics import Certificates, EndPoints, lyapunov_exponents
+from probe.dynamics import Certificates, EndPoints, LatentMap, lyapunov_exponents
+from probe.dynamics.certificate import NO, UNDECIDED, YES
 from probe.errors import UserError
 from probe.studies.attractors import batches
 from probe.studies.dictionary import (
@@ -29,9 +31,16 @@ WANDERING_FILE, WANDERING = (
     "wandering.safetensors",
     ("index", "exponent", "error", "spectral_radius", "radius_error"),
 )
-GALLERY, THUMBNAILS, SIDE = 64, 4096, 64
+<<<<<<< HEAD
+GALLERY, THUMBNAILS, SIDE = 64, 4096, 128
 """Atoms whose decoded end points are kept as pictures, and as pictures of at most so many pixels a side; largest basins
 first."""
+=======
+CERTIFIED = ("attractor", "spectral_radius")
+VERDICTS = {"attractors": YES, "not_attractors": NO, "undecided": UNDECIDED}
+GALLERY = 64
+"""Atoms whose decoded end points are kept as pictures, largest basins first."""
+>>>>>>> main
 Tensors = dict[str, Tensor]
 Part = tuple[str, range]
 """A kind of work, and rows of the points that it is to be done for."""
@@ -54,11 +63,17 @@ def build(job: Job) -> None:
         points = job.run.load(MERGED_FILE)[0] if todo else {}
         before = sum(counts.values()) - sum(len(span) for _, span in todo)
         shared = job.share_out("certificates", "points", todo, size=lambda part: len(part[1]), before=before)
-        for part, _meter in shared:
-            kind, span = part
-            rows = {name: points[f"{kind}_{name}"][span.start : span.stop] for name in ("points", "starts")}
-            found = WORKS[kind](job, rows["points"].to(job.model.device), rows["starts"])
-            job.run.save(_file(part), found, ends=ends_sha256, rank=job.world.rank)
+        with job.tracked() as tracker:
+            for part, meter in shared:
+                kind, span = part
+                f = _Counted(job, meter, kind)
+                rows = {name: points[f"{kind}_{name}"][span.start : span.stop] for name in ("points", "starts")}
+                found = WORKS[kind](job, f, rows["points"].to(job.model.device), rows["starts"])
+                job.run.save(_file(part), found, ends=ends_sha256, rank=job.world.rank)
+                if tracker:
+                    tracker.log(*_certified_so_far(job, parts))
+            if tracker:
+                tracker.log(*_certified_so_far(job, parts))
         if job.world.rank == 0:
             _assemble(job, parts, ends_sha256)
         job.world.meet()
@@ -78,26 +93,39 @@ def load_summary(job: Job) -> dict[str, Any]:
     return job.run.load(FILE, "atoms")[1]["summary"]
 
 
-def _certificates(job: Job, points: Tensor, starts: Tensor) -> Tensors:
-    return vars(certify_points(job.f, points, solver=job.config.solver))
+class _Counted(LatentMap):
+    """The latent map, which shows how often it was asked: points that are examined together can take minutes."""
+
+    def __init__(self, job: Job, meter: Meter, kind: str):
+        super().__init__(job.model, clamp=job.config.model.clamp)
+        self.meter, self.kind, self.asked = meter, kind, 0
+
+    def __call__(self, z: Tensor) -> Tensor:
+        self.asked += 1
+        self.meter.note = f"{self.kind} in hand: {self.asked} evaluations"
+        return super().__call__(z)
 
 
-def _checks(job: Job, points: Tensor, starts: Tensor) -> Tensors:
+def _certificates(job: Job, f: LatentMap, points: Tensor, starts: Tensor) -> Tensors:
+    return vars(certify_points(f, points, solver=job.config.solver))
+
+
+def _checks(job: Job, f: LatentMap, points: Tensor, starts: Tensor) -> Tensors:
     config = job.config
     steps, same = iterate_plainly(
-        job.f, starts, points, seeds=config.seeds, solver=config.solver, cosine=config.dictionary.cosine
+        f, starts, points, seeds=config.seeds, solver=config.solver, cosine=config.dictionary.cosine
     )
     return {"steps": steps, "same": same}
 
 
-def _exponents(job: Job, points: Tensor, starts: Tensor) -> Tensors:
-    found = lyapunov_exponents(job.f, points)
-    radius = radius_anywhere(job.f, points, solver=job.config.solver)
+def _exponents(job: Job, f: LatentMap, points: Tensor, starts: Tensor) -> Tensors:
+    found = lyapunov_exponents(f, points)
+    radius = radius_anywhere(f, points, solver=job.config.solver)
     about = {"spectral_radius": radius.value, "radius_error": radius.error}
     return {"index": starts, "exponent": found.value, "error": found.error, **about}
 
 
-WORKS: dict[str, Callable[[Job, Tensor, Tensor], Tensors]] = {
+WORKS: dict[str, Callable[[Job, LatentMap, Tensor, Tensor], Tensors]] = {
     "certificates": _certificates,
     "checks": _checks,
     "exponents": _exponents,
@@ -130,6 +158,17 @@ def _merge(job: Job, ends_sha256: str) -> dict[str, int]:
     about = {"counts": counts, "summary": merged.summary, "sampled": merged.sampled}
     job.run.save(MERGED_FILE, tensors, ends=ends_sha256, **about)
     return counts
+
+
+def _certified_so_far(job: Job, parts: list[Part]) -> tuple[dict[str, float], int]:
+    """For a tracker: what the certificates that are there say, whichever rank made them; starts and points so far."""
+    there = [part for part in parts if part[0] == "certificates" and (job.run.path / _file(part)).exists()]
+    found = [job.run.load(_file(part), *CERTIFIED)[0] for part in there]
+    verdict, radius = (torch.cat([torch.empty(0), *(one[name] for one in found)]) for name in CERTIFIED)
+    counts = {f"certificates/{name}": float((verdict == code).sum()) for name, code in VERDICTS.items()}
+    radius = radius[radius.isfinite()]
+    median = {"certificates/median_spectral_radius": float(radius.quantile(0.5))} if len(radius) else {}
+    return {**counts, **median}, job.config.seeds.count + len(verdict)
 
 
 def _assemble(job: Job, parts: list[Part], ends_sha256: str) -> None:

@@ -10,6 +10,7 @@ from jobs.run_directory import WORK
 from jobs.stages.attractors import end_points_sha256
 from jobs.stages.dictionary import dictionary_sha256
 from jobs.stages.tables import has_table
+from jobs.trackers import numbers
 from probe.errors import UserError
 
 log = logging.getLogger("probe")
@@ -22,7 +23,19 @@ def report(job: Job) -> dict[str, Any]:
         UserError: a result is missing, or was made from others than those that are there.
     """
     _ = job.model
-    return job.on_rank_0(lambda: _write(job))
+    content = job.on_rank_0(lambda: _write(job))
+    with job.tracked() as tracker:
+        tracker.log(_headlines(content))
+    return content
+
+
+def _headlines(content: dict[str, Any]) -> dict[str, float]:
+    """For a tracker: what the dictionary holds, and of each data set all means by method at 5 % of the atoms."""
+    found = numbers(content["dictionary"], "dictionary/")
+    for name, data in content["datasets"].items():
+        level = next(one for one in data["levels"] if one["atoms"] == data["five_percent"])
+        found |= numbers(level["methods"], f"{name}/") | numbers(data["autoencoder_floor"], f"{name}/autoencoder/")
+    return found
 
 
 def _write(job: Job) -> dict[str, Any]:

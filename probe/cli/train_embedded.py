@@ -19,6 +19,7 @@ def train_embedded(
     as_json: Json = False,
 ) -> None:
     """Train the small autoencoder that comes with the package, from CIFAR-10, as its card describes."""
+    from jobs.trackers import RUN, tracking
     from probe.autoencoders.embedded.train import TrainConfig
     from probe.autoencoders.embedded.train import train_embedded as train
     from probe.config import read_yaml, validated
@@ -26,5 +27,8 @@ def train_embedded(
     if not (data / "data_batch_1.png").is_file():
         raise UserError(f"--data {data} has no data_batch_1.png; give the folder that the npm package unpacks to.")
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
-    figures = train(validated(TrainConfig, read_yaml(config, overrides or ())), data, out)
+    settings = validated(TrainConfig, read_yaml(config, overrides or ()))
+    about = settings.model_dump(exclude={"trackers"})
+    with tracking(out, settings.trackers, RUN, about, cpu=True, anew=True) as tracker:
+        figures = train(settings, data, out, tracker.log)
     print(json.dumps(figures, indent=1) if as_json else "\n".join(f"{key}: {value}" for key, value in figures.items()))

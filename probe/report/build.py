@@ -180,7 +180,7 @@ def _provenance(results: Results, m: int) -> dict[str, Any]:
     stated = {key: value for key, value in results.manifest.items() if key not in ("schema_version", "model")}
     return {
         **stated,
-        "config": results.config.model_dump(mode="json"),
+        "config": results.config.settings(),
         "statistics": {
             "interval": "95 % percentile bootstrap over images",
             "resamples": RESAMPLES,

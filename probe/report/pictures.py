@@ -12,8 +12,9 @@ from PIL import Image
 
 LOSSLESS = 32
 """Pictures with longer sides are compressed with losses (WebP, quality 85): they are to be looked at, not measured."""
-THUMBNAIL = 96
-"""Longest side, pixels, of a reconstruction on the page; the files of the run hold larger ones."""
+THUMBNAIL, ON_SHEET = 96, 64
+"""Longest sides, pixels, of a reconstruction on the page, and of a picture among many; the files of the run hold larger
+ones."""
 SHOWN = 6
 """Reconstructions beside each other."""
 
@@ -32,7 +33,7 @@ def webp(image: NDArray[np.uint8], side: int) -> Markup:
 
 def strip(images: NDArray[np.uint8]) -> Markup:
     """The first images (n, 3, H, W) side by side, a gap between them."""
-    tiles = [_small(image) for image in images[:SHOWN]]
+    tiles = [_small(image, THUMBNAIL) for image in images[:SHOWN]]
     height, width = tiles[0].shape[:2]
     gap = max(1, width // 16)
     row = np.zeros((height, len(tiles) * (width + gap) - gap, 4), np.uint8)
@@ -43,9 +44,10 @@ def strip(images: NDArray[np.uint8]) -> Markup:
     return webp(row, max(height, width))
 
 
-def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _small(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """An image (3, H, W) as (h, w, 3), sides at most ``side``."""
     picture = Image.fromarray(image.transpose(1, 2, 0))
-    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    picture.thumbnail((side, side), Image.Resampling.BOX)
     return np.asarray(picture)
 
 
@@ -60,12 +62,14 @@ class Sheet:
 
 def sheet(images: NDArray[np.uint8]) -> Sheet | None:
     """A sheet of images (n, 3, H, W), about as wide as high; None without any."""
-    n, channels, height, width = images.shape
+    n = len(images)
     if not n:
         return None
+    small = np.stack([_small(image, ON_SHEET) for image in images])
+    height, width, channels = small.shape[1:]
     columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    padded = np.zeros((rows * columns, channels, height, width), np.uint8)
-    padded[:n] = images
-    grid = padded.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    padded = np.zeros((rows * columns, height, width, channels), np.uint8)
+    padded[:n] = small
+    grid = padded.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
     return Sheet(columns, rows, webp(grid.reshape(rows * height, columns * width, channels), max(height, width)))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from probe.config import Strict, file_names, read_yaml, validated
+from probe.config import Tracked, file_names, read_yaml, validated
 from probe.errors import UserError
 from probe.studies.datasets import Positive, StudyDataset
 from probe.studies.measures import (
@@ -23,7 +23,7 @@ from probe.training.config import TrainConfig
 Natural = Annotated[int, Field(ge=0)]
 
 
-class StudyConfig(Strict):
+class StudyConfig(Tracked):
     """What all studies have; ``study`` says which of the kinds below it is.
 
     seeds: of the weights, and of all else that is drawn for a model.

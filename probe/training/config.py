@@ -37,6 +37,10 @@ class TrainConfig(Strict):
         """Optimiser steps in an epoch over n images; the last batch may be smaller."""
         return -(-n // self.batch_size)
 
+    def rate(self, epoch: int, epochs: int) -> float:
+        """The learning rate with which an epoch (1, 2, ...) of so many begins."""
+        return self.learning_rate * (1 - (epoch - 1) / epochs)
+
     def keeps(self, epoch: int, epochs: int) -> bool:
         """Whether the model after so many epochs is kept."""
         return epoch == epochs or (self.checkpoint_every is not None and epoch % self.checkpoint_every == 0)

@@ -179,7 +179,7 @@ class Run:
         table = table.replace_schema_metadata({b"probe": json.dumps(facts).encode()})
         pq.write_table(table, run / "reconstructions" / f"{self.name}.parquet")
         images = np.random.default_rng(5).integers(0, 256, (4, 3, SIDE, SIDE), dtype=np.uint8)
-        levels = np.repeat(images[None], len(self.levels), axis=0)
+        levels = np.stack([images + np.uint8(level) for level in range(len(self.levels))])
         pictures = dict.fromkeys(("original", "autoencoder"), images) | dict.fromkeys(METHODS, levels)
         save_file(pictures, run / "reconstructions" / f"{self.name}.safetensors")
 

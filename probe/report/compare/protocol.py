@@ -140,7 +140,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "model": model.class_,
         "weights sha256": model.weights_sha256,
         "latent shape": list(model.latent_shape),
-        **_flat(run.results.config.model_dump(mode="json")),
+        **_flat(run.results.config.settings()),
         **{f"images of {name} (sha256)": entry.get("sha256") for name, entry in manifest["data"].items()},
         **{key.replace("_", " "): manifest.get(key) for key in ("git_revision", "device", "dtype", "world_size")},
         **{f"version of {name}": version for name, version in manifest["versions"].items()},

@@ -125,4 +125,4 @@ def _provenance(results: StudyResults) -> dict[str, Any]:
     keys = ("command", "git_revision", "versions", "platform", "device", "dtype", "world_size", "started", "finished")
     facts = {key: results.manifest.get(key) for key in keys}
     images = {name: data["sha256"] for name, data in results.manifest["data"].items()}
-    return {**facts, "images_sha256": images, "config": results.config.model_dump(mode="json")}
+    return {**facts, "images_sha256": images, "config": results.config.settings()}

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from probe.config import DatasetConfig, ModelConfig, Strict, file_names, read_yaml, validated
+from probe.config import DatasetConfig, ModelConfig, Strict, Tracked, file_names, read_yaml, validated
 from probe.studies.config import Natural
 from probe.studies.datasets import Positive, StudyImages
 from probe.studies.measures import StudySolverConfig
@@ -94,7 +94,7 @@ class Outside(StudyImages):
         return self
 
 
-class OodConfig(Strict):
+class OodConfig(Tracked):
     """One model, one in-distribution set, and OOD sets.
 
     model: a pretrained autoencoder; or train: one to train first.
