@@ -1,6 +1,7 @@
 # make probe   set up, then run the whole job on the embedded autoencoder
 # make test    set up, check and test everything (what CI runs); make test-fast leaves the slow tests out
-# make debian  Debian packages for the tests on a real Slurm cluster (as root); without them these tests are skipped
+# make debian  Debian packages for the tests on a real Slurm cluster and in a real browser (as root); without them these
+#              tests are skipped
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -25,7 +26,8 @@ probe: install
 
 debian:
 	apt-get -qq update
-	DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends slurm-wlm munge iproute2 shellcheck
+	DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends slurm-wlm munge iproute2 shellcheck \
+		chromium fonts-dejavu-core
 
 lint: install
 	$(BIN)/ruff check .

@@ -24,16 +24,23 @@ from probe.studies.dictionary import (
     merge_end_points,
     radius_anywhere,
 )
+from probe.studies.reconstruction import picture
 
 FILE, GALLERY_FILE, MERGED_FILE = "dictionary.safetensors", "gallery.safetensors", f"{WORK}/merged.safetensors"
 WANDERING_FILE, WANDERING = (
     "wandering.safetensors",
     ("index", "exponent", "error", "spectral_radius", "radius_error"),
 )
+<<<<<<< HEAD
+GALLERY, THUMBNAILS, SIDE = 64, 4096, 128
+"""Atoms whose decoded end points are kept as pictures, and as pictures of at most so many pixels a side; largest basins
+first."""
+=======
 CERTIFIED = ("attractor", "spectral_radius")
 VERDICTS = {"attractors": YES, "not_attractors": NO, "undecided": UNDECIDED}
 GALLERY = 64
 """Atoms whose decoded end points are kept as pictures, largest basins first."""
+>>>>>>> main
 Tensors = dict[str, Tensor]
 Part = tuple[str, range]
 """A kind of work, and rows of the points that it is to be done for."""
@@ -186,9 +193,15 @@ def _assemble(job: Job, parts: list[Part], ends_sha256: str) -> None:
     wandering = _joined(found["exponents"], WANDERING, torch.float64)
     job.run.save(WANDERING_FILE, wandering, dictionary=digest)
     model = job.model
+    images, thumbnails = [], []
     with torch.no_grad():
-        decoded = [model.to_pixels(model.decode(z[None].to(model.device))) for z in made.ends[:GALLERY]]
-    job.run.save(GALLERY_FILE, {"images": torch.cat(decoded)}, dictionary=digest)
+        for place, z in enumerate(made.ends[:THUMBNAILS]):
+            decoded = model.to_pixels(model.decode(z[None].to(model.device))).cpu()
+            thumbnails.append(picture(decoded, SIDE))
+            if place < GALLERY:
+                images.append(decoded)
+    pictures = {"images": torch.cat(images), "thumbnails": torch.cat(thumbnails)}
+    job.run.save(GALLERY_FILE, pictures, dictionary=digest)
     (job.run.path / MERGED_FILE).unlink()
     shutil.rmtree(job.run.path / WORK / "certificates", ignore_errors=True)
 

@@ -172,7 +172,7 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
             "plain_steps": int(atoms["plain_steps"][i]) if atoms["plain_steps"][i] >= 0 else None,
             "certificate": CERTIFICATES[int(atoms["certificate"][i])],
         }
-        for i in range(len(results.gallery))
+        for i in range(len(results.thumbnails))
     ]
 
 

@@ -1,31 +1,30 @@
-"""report.html: one file, nothing to load, no script."""
+"""report.html: one file, nothing to load; readable without its script, too."""
 
-import base64
-import io
 import json
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
+from plotly.offline import get_plotlyjs
 
 from probe.dynamics.outcomes import Outcome
 from probe.report import words
-from probe.report.methods import COLOURS, EXPLANATIONS, OUTCOME_COLOURS, label
+from probe.report.methods import COLOURS, EXPLANATIONS, METRICS, OUTCOME_COLOURS, label
+from probe.report.page import page_data
+from probe.report.pictures import uri
 from probe.report.read import Results
 from probe.report.schema import Report
 from probe.report.tables import (
     BEST,
     CERTIFICATE_HEAD,
     CERTIFICATE_NOTE,
-    best_control,
     certificate_rows,
+    detail_head,
+    detail_note,
+    detail_rows,
     five_percent_rows,
-    level_at_five,
     methods_shown,
     report_subject,
 )
@@ -37,55 +36,46 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
     Args:
         report: what it says.
         results: the pictures that it shows: gallery and examples.
-        files: figures by file name, SVG and PNG; the SVG are embedded.
+        files: figures by file name, SVG and PNG, which stand where there is no script, and in print.
     """
     # Names, sources and commands are user text: everything is escaped unless it says otherwise here.
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("probe.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    template = environment.from_string(resources.files("probe.report").joinpath("report.html.j2").read_text("utf-8"))
     subject = report_subject(report)
-    return template.render(
+    data = page_data(report, results)
+    return environment.get_template("report.html.j2").render(
         report=report,
+        data=data,
         style=style(),
+        script=script(),
+        plotly=Markup(get_plotlyjs()),
         subject=subject,
         rows=five_percent_rows(report),
         shown=methods_shown(report),
         label=lambda method: label(method, subject),
         best=BEST,
-        best_control=best_control,
         certificate_head=CERTIFICATE_HEAD,
         certificate_note=CERTIFICATE_NOTE,
         certificate_rows=certificate_rows(report),
-        level_at_five=level_at_five,
+        detail_head=detail_head,
+        detail_rows=lambda one: detail_rows(one, subject),
+        detail_note=detail_note,
         words=words,
         outcomes=list(Outcome),
         colours=COLOURS,
         outcome_colours=OUTCOME_COLOURS,
         explanations=EXPLANATIONS,
+        metrics=METRICS,
         figure=lambda name: uri("image/svg+xml", files[f"{name}.svg"]),
-        gallery=[png(image[None]) for image in results.gallery],
-        examples={
-            name: {key: png(batch) for key, batch in data.examples_at(data.facts["five_percent"]).items()}
-            for name, data in results.datasets.items()
-        },
+        gallery=uri("image/png", files["gallery.png"]) if "gallery.png" in files else None,
         provenance=_provenance(report),
         config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
     )
-
-
-def png(images: NDArray[np.uint8]) -> Markup:
-    """Images (n, 3, H, W) side by side, a gap between them, as a PNG in a data address."""
-    n, _, height, width = images.shape
-    gap = max(1, width // 16)
-    strip = np.zeros((height, n * (width + gap) - gap, 4), np.uint8)  # the gaps stay transparent: right on any ground
-    for i, image in enumerate(images):
-        left = i * (width + gap)
-        strip[:, left : left + width, :3] = image.transpose(1, 2, 0)
-        strip[:, left : left + width, 3] = 255
-    buffer = io.BytesIO()
-    Image.fromarray(strip).save(buffer, "png")
-    return uri("image/png", buffer.getvalue())
 
 
 def style() -> Markup:
@@ -93,9 +83,9 @@ def style() -> Markup:
     return Markup(resources.files("probe.report").joinpath("style.css").read_text("utf-8"))
 
 
-def uri(kind: str, data: bytes) -> Markup:
-    """Data as an address of itself."""
-    return Markup(f"data:{kind};base64,{base64.b64encode(data).decode()}")  # base64 holds no markup
+def script() -> Markup:
+    """The script of report.html."""
+    return Markup(resources.files("probe.report").joinpath("report.js").read_text("utf-8"))
 
 
 def _provenance(report: Report) -> list[tuple[str, str]]:

@@ -58,6 +58,7 @@ class Results:
     dictionary_summary: dict[str, Any]
     wandering: Arrays
     gallery: NDArray[np.uint8]
+    thumbnails: NDArray[np.uint8]
     datasets: dict[str, Reconstructions]
 
 
@@ -83,7 +84,7 @@ def read_results(run: Path) -> Results:
         DICTIONARY,
     )
     wandering, _ = _tensors(run / "wandering.safetensors", "dictionary", WANDERING)
-    gallery, _ = _tensors(run / "gallery.safetensors", "dictionary", ("images",))
+    gallery, _ = _tensors(run / "gallery.safetensors", "dictionary", ("images", "thumbnails"))
     with _reading(run / "dictionary.safetensors", "dictionary"):
         summary = json.loads(metadata["summary"])
     return Results(
@@ -93,7 +94,8 @@ def read_results(run: Path) -> Results:
         dictionary=dictionary,
         dictionary_summary=summary,
         wandering=wandering,
-        gallery=gallery["images"][: len(dictionary["basin"])],
+        gallery=gallery["images"],
+        thumbnails=gallery["thumbnails"],
         datasets={name: _reconstructions(run, name, manifest) for name in config.datasets},
     )
 

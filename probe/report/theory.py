@@ -10,8 +10,9 @@ import jinja2
 from probe.files import write_atomically
 from probe.report import theory_figures as figures
 from probe.report.figures import render
-from probe.report.html import flat, style, uri
+from probe.report.html import flat, style
 from probe.report.markdown import code, table, text
+from probe.report.pictures import uri
 from probe.report.theory_sections import Section, sections
 
 

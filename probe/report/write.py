@@ -54,7 +54,7 @@ def _figures(report: Report, results: Results) -> dict[str, Figure]:
         "residual": figures.residual_histogram(results.starts, solver.tolerance),
     }
     if len(results.gallery):
-        made["gallery"] = figures.gallery(results.gallery, report.gallery)
+        made["gallery"] = figures.gallery(results.gallery, report.gallery[: len(results.gallery)])
     for name, data in report.datasets.items():
         made[f"{name}_latent_mse"] = figures.curve(data, "latent_mse", subject)
         made[f"{name}_pixel_mse"] = figures.curve(data, "pixel_mse", subject)

@@ -230,9 +230,9 @@ def _stack(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
 
 
-def picture(images: Tensor) -> Tensor:
-    """uint8 images (n, 3, H, W) made smaller by area, where a side is longer than ``PICTURE``."""
-    factor = PICTURE / max(images.shape[-2:])
+def picture(images: Tensor, longest: int = PICTURE) -> Tensor:
+    """uint8 images (n, 3, H, W) made smaller by area, where a side is longer than ``longest``."""
+    factor = longest / max(images.shape[-2:])
     if factor >= 1 or not len(images):
         return images
     size = [max(round(side * factor), 1) for side in images.shape[-2:]]

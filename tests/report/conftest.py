@@ -167,7 +167,7 @@ class Run:
         save_file(wandering, run / "wandering.safetensors")
         save_file(tensors, run / "dictionary.safetensors", {"summary": json.dumps(stated)})
         images = np.random.default_rng(4).integers(0, 256, (m, 3, SIDE, SIDE), dtype=np.uint8)
-        save_file({"images": images}, run / "gallery.safetensors")
+        save_file({"images": images, "thumbnails": images}, run / "gallery.safetensors")
 
     def _reconstructions(self, run: Path) -> None:
         facts = {
@@ -179,7 +179,7 @@ class Run:
         table = table.replace_schema_metadata({b"probe": json.dumps(facts).encode()})
         pq.write_table(table, run / "reconstructions" / f"{self.name}.parquet")
         images = np.random.default_rng(5).integers(0, 256, (4, 3, SIDE, SIDE), dtype=np.uint8)
-        levels = np.repeat(images[None], len(self.levels), axis=0)
+        levels = np.stack([images + np.uint8(level) for level in range(len(self.levels))])
         pictures = dict.fromkeys(("original", "autoencoder"), images) | dict.fromkeys(METHODS, levels)
         save_file(pictures, run / "reconstructions" / f"{self.name}.safetensors")
 

@@ -7,7 +7,8 @@ import jinja2
 from probe.report.compare.markdown import title
 from probe.report.compare.schema import Comparison
 from probe.report.compare.tables import SIMILARITY_NOTE, dataset_table, differs_table, runs_table, similarity_table
-from probe.report.html import style, uri
+from probe.report.html import style
+from probe.report.pictures import uri
 
 
 def html(report: Comparison, figure: bytes | None) -> str:

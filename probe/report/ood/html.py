@@ -6,9 +6,10 @@ from importlib import resources
 
 import jinja2
 
-from probe.report.html import flat, style, uri
+from probe.report.html import flat, style
 from probe.report.ood.schema import OodReport
 from probe.report.ood.tables import HEADS, by_group, ends_in_words, label, overview_head, overview_rows, rows
+from probe.report.pictures import uri
 
 
 def html(report: OodReport, files: Mapping[str, bytes]) -> str:

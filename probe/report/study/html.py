@@ -8,7 +8,8 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from probe.report.html import flat, style, uri
+from probe.report.html import flat, style
+from probe.report.pictures import uri
 from probe.report.study.pages import PAGES
 from probe.report.study.schema import StudyReport
 from probe.report.study.tables import heads, rows

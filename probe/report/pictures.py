@@ -1,0 +1,75 @@
+"""Pictures as addresses of themselves, small enough for a page that holds thousands."""
+
+import base64
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+LOSSLESS = 32
+"""Pictures with longer sides are compressed with losses (WebP, quality 85): they are to be looked at, not measured."""
+THUMBNAIL, ON_SHEET = 96, 64
+"""Longest sides, pixels, of a reconstruction on the page, and of a picture among many; the files of the run hold larger
+ones."""
+SHOWN = 6
+"""Reconstructions beside each other."""
+
+
+def uri(kind: str, data: bytes) -> Markup:
+    """Data as an address of itself."""
+    return Markup(f"data:{kind};base64,{base64.b64encode(data).decode()}")  # base64 holds no markup
+
+
+def webp(image: NDArray[np.uint8], side: int) -> Markup:
+    """An image (H, W, 3 or 4) of pictures whose longest side is ``side``."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "webp", lossless=side <= LOSSLESS, quality=85)
+    return uri("image/webp", buffer.getvalue())
+
+
+def strip(images: NDArray[np.uint8]) -> Markup:
+    """The first images (n, 3, H, W) side by side, a gap between them."""
+    tiles = [_small(image, THUMBNAIL) for image in images[:SHOWN]]
+    height, width = tiles[0].shape[:2]
+    gap = max(1, width // 16)
+    row = np.zeros((height, len(tiles) * (width + gap) - gap, 4), np.uint8)
+    for i, tile in enumerate(tiles):
+        left = i * (width + gap)
+        row[:, left : left + width, :3] = tile
+        row[:, left : left + width, 3] = 255
+    return webp(row, max(height, width))
+
+
+def _small(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """An image (3, H, W) as (h, w, 3), sides at most ``side``."""
+    picture = Image.fromarray(image.transpose(1, 2, 0))
+    picture.thumbnail((side, side), Image.Resampling.BOX)
+    return np.asarray(picture)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Many pictures in one, row by row."""
+
+    columns: int
+    rows: int
+    address: Markup
+
+
+def sheet(images: NDArray[np.uint8]) -> Sheet | None:
+    """A sheet of images (n, 3, H, W), about as wide as high; None without any."""
+    n = len(images)
+    if not n:
+        return None
+    small = np.stack([_small(image, ON_SHEET) for image in images])
+    height, width, channels = small.shape[1:]
+    columns = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    padded = np.zeros((rows * columns, height, width, channels), np.uint8)
+    padded[:n] = small
+    grid = padded.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return Sheet(columns, rows, webp(grid.reshape(rows * height, columns * width, channels), max(height, width)))

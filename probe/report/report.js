@@ -1,0 +1,177 @@
+"use strict";
+/* report.html: tabs, curves, slider and gallery. Text enters the page as text, never as markup. */
+const data = JSON.parse(document.getElementById("data").textContent);
+const all = (selector) => [...document.querySelectorAll(selector)];
+const one = (id) => document.getElementById(id);
+document.documentElement.className = "live";
+
+/* Tabs: arrow keys move between them (WAI-ARIA's pattern); a curve is drawn when its panel is first seen. */
+const tabs = all("[role=tab]"), panels = all("[role=tabpanel]");
+function choose(place) {
+  tabs.forEach((tab, i) => {
+    tab.setAttribute("aria-selected", String(i === place));
+    tab.tabIndex = i === place ? 0 : -1;
+    panels[i].hidden = i !== place;
+  });
+  draw();
+}
+tabs.forEach((tab, place) => {
+  tab.addEventListener("click", () => choose(place));
+  tab.addEventListener("keydown", (event) => {
+    const to = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: tabs.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const next = (to + tabs.length) % tabs.length;
+    choose(next);
+    tabs[next].focus();
+  });
+});
+
+/* Curves. */
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const number = (value) => (value === null ? "-" : Number(value.toPrecision(3)).toString());
+const faint = (hex) => hex + "2e";
+/* Near-black lines are lost on a dark ground. */
+const visible = (hex) => (dark.matches && hex === "#4D4D4D" ? "#B4B4B4" : hex);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+function traces(dataset, metric, methods) {
+  return methods.filter((method) => method in dataset.curves).flatMap((method) => {
+    const curve = dataset.curves[method], points = curve[metric], line = visible(data.methods[method].colour);
+    const bases = curve.bases ? curve.bases[metric] : null;
+    const said = points.map(([mean, low, high], i) =>
+      `${number(mean)} [${number(low)}, ${number(high)}]` +
+      (bases ? `; bases ${number(bases[i][0])} to ${number(bases[i][1])}` : ""));
+    const band = { x: curve.atoms, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false };
+    return [
+      { ...band, y: points.map((point) => point[1]) },
+      { ...band, y: points.map((point) => point[2]), fill: "tonexty", fillcolor: faint(line) },
+      {
+        x: curve.atoms, y: points.map((point) => point[0]), mode: "lines+markers", name: data.methods[method].label,
+        line: { color: line, width: method === "attractors" ? 3 : 1.7, dash: method === "pca_oracle" ? "dash" : "solid" },
+        text: said, hovertemplate: "%{text}", showlegend: false,
+      },
+    ];
+  });
+}
+
+function layout(dataset, metric) {
+  const ink = colour("--ink"), grid = colour("--line"), soft = colour("--soft"), log = one("log").checked;
+  const axis = { gridcolor: grid, linecolor: grid, zeroline: false };
+  const flat = Object.entries(dataset.lines[metric]).filter(([, value]) => value !== null && !(log && value <= 0));
+  const dotted = (at) => ({ type: "line", line: { color: soft, width: 1.2, dash: "dot" }, ...at });
+  return {
+    height: 420, margin: { l: 62, r: 14, t: 20, b: 48 }, hovermode: "x unified",
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: ink, family: "inherit" }, hoverlabel: { bgcolor: colour("--card"), font: { color: ink } },
+    xaxis: { ...axis, type: "log", title: { text: "atoms allowed per image" }, tickvals: dataset.levels, ticktext: dataset.levels.map(String), minor: { ticks: "" } },
+    yaxis: { ...axis, type: log ? "log" : "linear", title: { text: data.metrics[metric].label }, rangemode: metric.endsWith("mse") ? "tozero" : "normal" },
+    shapes: [
+      ...flat.map(([, y]) => dotted({ xref: "paper", x0: 0, x1: 1, y0: y, y1: y })),
+      dotted({ yref: "paper", y0: 0, y1: 1, x0: dataset.five_percent, x1: dataset.five_percent }),
+    ],
+    annotations: flat.map(([name, y]) => ({
+      xref: "paper", x: 1, xanchor: "right", y: log ? Math.log10(y) : y, yanchor: "bottom", text: name, showarrow: false, font: { color: soft, size: 11 },
+    })),
+  };
+}
+
+function draw() {
+  const metric = one("metric")?.value, methods = all("[name=method]:checked").map((box) => box.value);
+  panels.filter((panel) => !panel.hidden).forEach((panel) => {
+    const place = panel.querySelector(".curve"), dataset = data.datasets[Number(place.dataset.dataset)];
+    Plotly.react(place, traces(dataset, metric, methods), layout(dataset, metric), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+  });
+}
+all("#metric, #log, [name=method]").forEach((control) => control.addEventListener("change", draw));
+dark.addEventListener("change", draw);
+
+/* Reconstructions by level. */
+all("input[type=range]").forEach((slider) => {
+  slider.addEventListener("input", () => {
+    const place = slider.dataset.dataset, dataset = data.datasets[Number(place)], level = dataset.levels[slider.value];
+    const said = `${level} atom${level === 1 ? "" : "s"}`;
+    one(`atoms-${place}`).textContent = said;
+    slider.setAttribute("aria-valuetext", said);
+    all(`img[data-dataset="${place}"]`).forEach((image) => {
+      const strips = dataset.pictures[image.dataset.method];
+      if (strips.length > 1) image.src = strips[slider.value];
+    });
+  });
+});
+
+/* The gallery: drawn by the page-full, since thousands of elements are slow. */
+const FULL = 120, kinds = ["attractor", "undecided", "not an attractor"];
+let drawn = 0, sorted = [];
+const last = (value) => value ?? Infinity;
+const orders = {
+  basin: (a, b) => b.basin - a.basin,
+  certificate: (a, b) => kinds.indexOf(a.certificate) - kinds.indexOf(b.certificate),
+  spectral_radius: (a, b) => last(a.spectral_radius) - last(b.spectral_radius),
+  residual: (a, b) => last(a.residual) - last(b.residual),
+  label: (a, b) => (a.label ?? "").localeCompare(b.label ?? "") || (b.label_similarity ?? 0) - (a.label_similarity ?? 0),
+};
+
+function line(parent, text, tag = "div") {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  parent.append(element);
+}
+
+function thumbnail(atom, place) {
+  const { columns, rows } = data.sheet, image = document.createElement("div");
+  const along = (index, count) => (count > 1 ? (100 * index) / (count - 1) : 0);
+  image.className = "thumbnail";
+  image.setAttribute("role", "img");
+  image.setAttribute("aria-label", `Decoded end point ${atom.atom}`);
+  image.style.backgroundSize = `${100 * columns}% ${100 * rows}%`;
+  image.style.backgroundPosition = `${along(place % columns, columns)}% ${along(Math.floor(place / columns), rows)}%`;
+  return image;
+}
+
+function card(atom) {
+  const figure = document.createElement("figure"), caption = document.createElement("figcaption");
+  figure.className = atom.certificate === "attractor" ? "atom certified" : "atom";
+  figure.dataset.atom = atom.atom;
+  line(caption, `${atom.basin} start${atom.basin === 1 ? "" : "s"}`, "b");
+  line(caption, atom.outcome);
+  if (atom.spectral_radius !== undefined) line(caption, `ρ = ${number(atom.spectral_radius)}`);
+  line(caption, atom.certificate);
+  if (atom.label !== undefined) line(caption, `${atom.label} (${number(atom.label_similarity)})`);
+  if (atom.nearest !== undefined) line(caption, `near ${atom.nearest} (${number(atom.nearest_similarity)})`);
+  figure.append(thumbnail(atom, atom.place), caption);
+  return figure;
+}
+
+function more() {
+  one("gallery").append(...sorted.slice(drawn, drawn + FULL).map(card));
+  drawn = Math.min(drawn + FULL, sorted.length);
+  one("counted").textContent = `${drawn} of ${sorted.length} shown`;
+  one("more").hidden = drawn === sorted.length;
+}
+
+function arrange() {
+  const kind = one("kind").value;
+  sorted = data.atoms.filter((atom) => !kind || atom.certificate === kind).sort(orders[one("order").value]);
+  drawn = 0;
+  one("gallery").replaceChildren();
+  more();
+}
+
+if (one("gallery")) {
+  data.atoms.forEach((atom, place) => { atom.place = place; });
+  document.documentElement.style.setProperty("--sheet", `url("${data.sheet.address}")`);
+  all("#order, #kind").forEach((control) => control.addEventListener("change", arrange));
+  one("more").addEventListener("click", more);
+  arrange();
+}
+
+one("copy").addEventListener("click", async () => {
+  try {
+    await navigator.clipboard.writeText(one("command").textContent);
+  } catch { /* a page from a disk may be refused: then mark the command, for the user's own copy */
+    getSelection().selectAllChildren(one("command"));
+  }
+});
+
+if (tabs.length) choose(0);

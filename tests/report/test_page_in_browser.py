@@ -1,0 +1,202 @@
+"""report.html in a real headless Chromium, opened from disk: nothing is fetched, nothing complains, controls work."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import load_file, save_file
+
+from probe.report import write_report
+
+pytestmark = pytest.mark.slow
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1200, "height": 900}
+MEGABYTE = 10**6
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[object]:
+    where = shutil.which("chromium") or shutil.which("chromium-browser")
+    if where is None:
+        reason = "Chromium is needed (Debian: chromium); see `make debian`"
+        pytest.fail(reason) if os.environ.get("PROBE_REQUIRE_BROWSER") else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=where, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, run_class: type) -> Path:
+    """Two data sets (one with a hostile source), and 200 atoms with all kinds of certificates."""
+    certificate = [1] * 5 + [0] * 20 + [-1] * 175
+    basin = np.random.default_rng(0).permutation(np.arange(1, 201)).tolist()
+    changes = {"basin": basin, "certificate": certificate, "outcome": [0] * 12, "source": "folder:</script><b>x"}
+    path: Path = run_class(**changes).write(tmp_path_factory.mktemp("page") / "run")
+    with_sets(path, ["photos", "more"])
+    write_report(path)
+    return path
+
+
+def with_sets(run: Path, names: list[str]) -> None:
+    """Copies of the run's data set under these names."""
+
+    config, manifest = (
+        yaml.safe_load((run / "config.yaml").read_text()),
+        json.loads((run / "manifest.json").read_text()),
+    )
+    for name in names:
+        for kind in ("parquet", "safetensors"):
+            if name != "photos":
+                shutil.copy(run / f"reconstructions/photos.{kind}", run / f"reconstructions/{name}.{kind}")
+        config["datasets"][name], manifest["data"][name] = config["datasets"]["photos"], manifest["data"]["photos"]
+    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (run / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def open_page(chromium) -> Iterator[Callable]:
+    """open_page(run, **context): the page, watched; at its end nothing may have been fetched or complained of."""
+    contexts, requests, complaints = [], [], []
+
+    def begin(run: Path, **context):
+        context = {"viewport": DESK, **context}
+        contexts.append(chromium.new_context(**context))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto((run / "report" / "report.html").as_uri())
+        return page
+
+    yield begin
+    for context in contexts:
+        context.close()
+    assert [url[:80] for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert complaints == []
+
+
+def drawn(page, panel: int = 0) -> int:
+    """Curves with a line in a data set's plot."""
+    return page.locator(f"#panel-{panel} .scatterlayer .trace .js-line").count()
+
+
+def cards(page) -> list[str]:
+    return page.locator("#gallery .atom").evaluate_all(
+        "atoms => atoms.map(atom => atom.querySelector('b').textContent)"
+    )
+
+
+def test_tabs_by_mouse_and_keyboard(run: Path, open_page):
+    page = open_page(run)
+    assert page.locator("[role=tabpanel]:visible").count() == 1
+    page.get_by_role("tab", name="more").click()
+    assert page.locator("#panel-1").is_visible()
+    assert not page.locator("#panel-0").is_visible()
+    assert drawn(page, 1) == drawn(page, 0) > 0
+    page.keyboard.press("ArrowRight")  # round to the first
+    assert page.locator("#panel-0").is_visible()
+    assert page.get_by_role("tab", name="photos").get_attribute("aria-selected") == "true"
+    assert page.evaluate("document.activeElement.id") == "tab-0"
+
+
+def test_methods_metrics_and_hover(run: Path, open_page):
+    page = open_page(run)
+    before = drawn(page)
+    page.get_by_role("checkbox", name="Gaussian").uncheck()
+    assert drawn(page) == before - 3  # a line, and two that bound its band
+    assert "latent MSE" in page.locator("#panel-0 .ytitle").text_content()
+    page.locator("#metric").select_option("psnr")
+    assert page.locator("#panel-0 .ytitle").text_content() == "PSNR (dB)"
+    page.locator("#metric").select_option("latent_mse")
+    box = page.locator("#panel-0 .scatterlayer .point").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector("#panel-0 .hoverlayer text")
+    said = page.locator("#panel-0 .hoverlayer").text_content()
+    assert "0.431 [" in said  # of the end points at 3 atoms, as report.json has it
+    assert "bases 0.601 to 0.621" in said
+
+
+def test_the_slider_changes_the_pictures(run: Path, open_page):
+    page = open_page(run)
+    slider, picture = page.locator("#panel-0 input[type=range]"), page.locator("#panel-0 img[data-method=attractors]")
+    assert page.locator("#atoms-0").text_content() == "3 atoms"
+    before = picture.get_attribute("src")
+    slider.focus()
+    page.keyboard.press("End")
+    assert page.locator("#atoms-0").text_content() == "12 atoms"
+    assert slider.get_attribute("aria-valuetext") == "12 atoms"
+    assert picture.get_attribute("src") != before
+    assert page.locator("#atoms-1").text_content() == "3 atoms"
+
+
+def test_the_gallery_is_sorted_filtered_and_drawn_in_parts(run: Path, open_page):
+    page = open_page(run)
+    found = [int(text.split()[0]) for text in cards(page)]
+    assert found == list(range(200, 80, -1))
+    page.get_by_role("button", name="Show more").click()
+    assert len(cards(page)) == 200
+    assert not page.get_by_role("button", name="Show more").is_visible()
+    page.locator("#kind").select_option("attractor")
+    assert len(cards(page)) == 5
+    assert page.locator("#counted").text_content() == "5 of 5 shown"
+    page.locator("#kind").select_option("")
+    page.locator("#order").select_option("spectral_radius")
+    radii = page.locator("#gallery .atom").evaluate_all(
+        "atoms => atoms.map(atom => atom.textContent.match(/= ([\\d.]+)/)?.[1])"
+    )
+    assert radii[:5] == ["0.9"] * 5
+    assert radii[5:25] == ["1.3"] * 20
+    assert radii[25] is None
+
+
+def test_dark_phone_and_print(run: Path, open_page):
+    page = open_page(run, viewport=PHONE, color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 28)"
+    page.emulate_media(media="print", color_scheme="light")
+    assert page.locator("[role=tabpanel]:visible").count() == 2
+    assert page.locator("#panel-1 .static img").first.is_visible()
+    assert not page.locator("#more").is_visible()
+
+
+def test_without_scripts_everything_is_there(run: Path, open_page):
+    page = open_page(run, java_script_enabled=False)
+    assert page.locator("[role=tabpanel]:visible").count() == 2
+    assert page.locator("#panel-1 .static img").first.is_visible()
+    assert not page.locator("[role=tablist]").is_visible()
+
+
+def test_user_text_stays_text(run: Path, open_page):
+    page = open_page(run)
+    assert "folder:</script><b>x" in page.locator("#panel-0").text_content()
+
+
+def test_4096_atoms_and_six_sets_are_less_than_30_megabytes(tmp_path: Path, run_class: type, open_page):
+    m, rng = 4096, np.random.default_rng(0)
+    path: Path = run_class(basin=[1] * m, certificate=[1] * 256 + [-1] * (m - 256), outcome=[0] * m).write(
+        tmp_path / "run"
+    )
+    # As detailed as decoded pictures are: smooth, with a little noise.
+    smooth = rng.integers(40, 216, (m, 3, 8, 8), dtype=np.uint8).repeat(8, axis=2).repeat(8, axis=3)
+    thumbnails = smooth + rng.integers(0, 9, smooth.shape, dtype=np.uint8)
+    save_file({"images": thumbnails[:64], "thumbnails": thumbnails}, path / "gallery.safetensors")
+    pictures = load_file(path / "reconstructions" / "photos.safetensors")
+    large = {name: rng.integers(0, 16, (*old.shape[:-2], 128, 128), dtype=np.uint8) for name, old in pictures.items()}
+    save_file(large, path / "reconstructions" / "photos.safetensors")
+    with_sets(path, ["photos", *"abcde"])
+    write_report(path)
+    size = (path / "report" / "report.html").stat().st_size
+    assert size < 30 * MEGABYTE
+    page = open_page(path)
+    page.locator("#gallery .atom").first.wait_for()
+    page.locator("#panel-0 .scatterlayer .trace").first.wait_for()
+    ready = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    print(f"{size / MEGABYTE:.1f} MB, loaded in {ready / 1000:.1f} s")
