@@ -31,16 +31,11 @@ WANDERING_FILE, WANDERING = (
     "wandering.safetensors",
     ("index", "exponent", "error", "spectral_radius", "radius_error"),
 )
-<<<<<<< HEAD
 GALLERY, THUMBNAILS, SIDE = 64, 4096, 128
 """Atoms whose decoded end points are kept as pictures, and as pictures of at most so many pixels a side; largest basins
 first."""
-=======
 CERTIFIED = ("attractor", "spectral_radius")
 VERDICTS = {"attractors": YES, "not_attractors": NO, "undecided": UNDECIDED}
-GALLERY = 64
-"""Atoms whose decoded end points are kept as pictures, largest basins first."""
->>>>>>> main
 Tensors = dict[str, Tensor]
 Part = tuple[str, range]
 """A kind of work, and rows of the points that it is to be done for."""
