@@ -13,11 +13,16 @@ IN_PAIRS := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
 
 install: $(VENV)/.installed
 
-# Every version is pinned in constraints.txt; torch goes first, so that nothing else chooses it.
-$(VENV)/.installed: pyproject.toml constraints.txt
+# Every version is pinned in constraints.txt; torch goes first, so that nothing else chooses it. torchvision, which
+# open_clip wants, has only wheels for CUDA: it goes without its dependencies, and its operators are declared for it.
+OPERATORS := tests/environment/torchvision_operators.py
+$(VENV)/.installed: pyproject.toml constraints.txt $(OPERATORS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision
+	site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && cp $(OPERATORS) "$$site" && \
+		echo import torchvision_operators > "$$site/torchvision_operators.pth"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

@@ -1,5 +1,6 @@
 """One rank's work on one run: the model, checked against what is there, and the time of each stage."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,10 @@ from jobs.work import Work
 from jobs.world import World
 from probe.autoencoders import Autoencoder, load_autoencoder
 from probe.dynamics import LatentMap
+from probe.semantics import MISSING, is_installed
+from probe.semantics.clip import Clip, load_clip
 
+log = logging.getLogger("probe")
 OPTIONAL = ("latents_mean", "latents_std", "quantisation", "length")
 """What is known of some models only, and stands in the manifest of those."""
 
@@ -40,6 +44,17 @@ class Job(Work[RunDirectory]):
             self.begin_session(model.device, self.config.model.dtype, model=about)
         self.world.meet()  # from here on the manifest knows the model
         return model
+
+    @cached_property
+    def clip(self) -> Clip | None:
+        """The CLIP that the configuration asks for; None where it asks for none, or open_clip is not installed."""
+        asked = self.config.clip
+        if asked is None:
+            return None
+        if not is_installed():
+            log.warning(MISSING) if self.leads else None
+            return None
+        return load_clip(asked, self.model.device)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

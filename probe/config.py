@@ -190,6 +190,20 @@ class Tracked(Strict):
         return self.model_dump(mode="json", exclude={"trackers"})
 
 
+class ClipConfig(Strict):
+    """Semantics by open_clip (the extra ``clip``): similarity of reconstructions, labels of end points.
+
+    model: a name of open_clip's, ``hf-hub:owner/name``, or ``local-dir:FOLDER`` (open_clip_config.json, *.safetensors).
+    pretrained: weights that open_clip knows for the name (``openai``, ``laion2b_s34b_b79k``), or a .safetensors file.
+    labels: words, or a text file with a word a line, that decoded end points are labelled from; default: bundled ones.
+    """
+
+    model: str = "ViT-B-32"
+    pretrained: str | None = "laion2b_s34b_b79k"
+    labels: str | tuple[str, ...] | None = None
+    batch_size: int = Field(64, ge=1, description="images that CLIP sees at once")
+
+
 class Config(Tracked):
     model: ModelConfig = ModelConfig()
     resolution: int = Field(32, ge=1)
@@ -198,6 +212,7 @@ class Config(Tracked):
     dictionary: DictionaryConfig = DictionaryConfig()
     sparse: SparseConfig = SparseConfig()
     datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
+    clip: ClipConfig | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -1,5 +1,6 @@
 """What all tests share: no network, the folder of real data, and a small autoencoder made on the spot."""
 
+import json
 import os
 from pathlib import Path
 
@@ -47,4 +48,29 @@ def tiny_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shift_factor=0.25,
     )
     model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CLIP of open_clip's architecture on disk, with random weights."""
+    open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed")
+    import torch
+    from safetensors.torch import save_file
+
+    side = 32
+    folder = tmp_path_factory.mktemp("clip")
+    settings = {
+        "embed_dim": 32,
+        "vision_cfg": {"image_size": side, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    }
+    preprocess = {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28], "interpolation": "bicubic"}
+    about = {"model_cfg": settings, "preprocess_cfg": {"size": [side, side], "mode": "RGB", **preprocess}}
+    (folder / "open_clip_config.json").write_text(json.dumps(about))
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**settings)
+    save_file(
+        {name: value.contiguous() for name, value in model.state_dict().items()}, folder / "open_clip_model.safetensors"
+    )
     return folder

@@ -13,6 +13,7 @@ from jobs.stages.attractors import end_points_sha256, load_first_steps
 from jobs.stages.dictionary import FILE as DICTIONARY
 from jobs.stages.dictionary import dictionary_sha256
 from jobs.stages.images import draw, image_file
+from jobs.stages.semantics import look_at
 from jobs.stages.tables import has_table, table_files
 from probe.errors import UserError
 from probe.sparse import Dictionary
@@ -30,7 +31,7 @@ from probe.studies.reconstruction import (
 )
 from probe.studies.reconstruction import reconstruct as reconstruct_images
 
-KINDS = ("errors", "floor", "sanity", "examples")
+KINDS = ("errors", "floor", "sanity", "examples", "originals")
 """Tensors by name of ``Reconstructions``; in a part's file they are called ``kind/name``."""
 
 
@@ -56,14 +57,20 @@ def reconstruct(job: Job) -> None:
     """
     _ = job.model
     dictionary = job.on_rank_0(lambda: _dictionary(job))
-    names = job.on_rank_0(lambda: [n for n in job.config.datasets if not has_table(job, n, dictionary)])
-    if not names:
-        return
+    seen_by = job.clip.sha256 if job.clip else ""
+    names = job.on_rank_0(lambda: [n for n in job.config.datasets if not has_table(job, n, dictionary, seen_by)])
+    if names:
+        _solve(job, names, dictionary, seen_by)
+    if job.clip:
+        job.on_rank_0(lambda: look_at(job, dictionary))
+
+
+def _solve(job: Job, names: list[str], dictionary: str, seen_by: str) -> None:
     if job.on_rank_0(lambda: any(job.run.checked(image_file(name)) is None for name in names)):
         draw(job)
     data = job.on_rank_0(lambda: {name: job.run.manifest["data"][name] for name in names})
     parts = [Part(name, span) for name in names for span in batches(data[name]["n_used"], job.config.sparse.batch_size)]
-    made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"]} for n in names}
+    made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"], "clip": seen_by} for n in names}
     todo = job.absent(parts, lambda part: job.run.checked(part.file, **made_from[part.name]))
     before = sum(len(part.images) for part in parts) - sum(len(part.images) for part in todo)
     bases = _bases(job)
@@ -76,7 +83,9 @@ def reconstruct(job: Job) -> None:
 
             meter.note = part.name
             span = slice(part.images.start, part.images.stop)
-            found = reconstruct_images(job.model, held, images[span], job.config.sparse, mean, on_method=on_method)
+            found = reconstruct_images(
+                job.model, held, images[span], job.config.sparse, mean, clip=job.clip, on_method=on_method
+            )
             sizes = {name: len(basis) for name, basis in held.items() if BASIS not in name}
             _save(job, part, found, sizes, made_from[part.name])
         if job.world.rank == 0:
@@ -154,7 +163,8 @@ def _finish(job: Job, name: str, parts: list[Part], made_from: dict[str, str]) -
     )
     ids = job.run.load(image_file(name), "images")[1]["ids"]
     table, pictures = table_files(name)
-    job.run.save(pictures, whole.examples, **made_from)
+    originals = {f"originals/{name}": value for name, value in whole.originals.items()}
+    job.run.save(pictures, whole.examples | originals, **made_from, ids=ids)
     job.run.save_table(
         table,
         whole.rows(ids),

@@ -8,7 +8,7 @@ def table_files(name: str) -> tuple[str, str]:
     return f"reconstructions/{name}.parquet", f"reconstructions/{name}.safetensors"
 
 
-def has_table(job: Job, name: str, dictionary: str | None = None) -> bool:
-    """Whether a data set is finished, for a given dictionary or any."""
-    made_from = {} if dictionary is None else {"dictionary": dictionary}
+def has_table(job: Job, name: str, dictionary: str | None = None, clip: str | None = None) -> bool:
+    """Whether a data set is finished, for a given dictionary and checksum of CLIP's weights, or any."""
+    made_from = {key: value for key, value in (("dictionary", dictionary), ("clip", clip)) if value is not None}
     return all(job.run.checked(file, **made_from) for file in table_files(name))

@@ -17,6 +17,7 @@ from probe.report.read import Results, read_results
 from probe.report.schema import Report
 from probe.report.summary import dictionary_label, summary, warnings
 from probe.report.verdict import comparisons_among, confidence, rule
+from probe.semantics import MISSING
 
 NEUTRAL = 1e-3
 """A Lyapunov exponent nearer to 0 than this is that of a neutral trajectory, however small its standard error."""
@@ -81,6 +82,7 @@ def _assemble(results: Results) -> Report:
                 "solver": _solver(results, dictionary.pop("certificates")),
                 "dictionary": dictionary,
                 "gallery": _gallery(results),
+                "semantics": _semantics(results),
                 "verdict_rule": rule(m),
                 "datasets": {
                     key: dataset_report(
@@ -171,9 +173,25 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
             },
             "plain_steps": int(atoms["plain_steps"][i]) if atoms["plain_steps"][i] >= 0 else None,
             "certificate": CERTIFICATES[int(atoms["certificate"][i])],
+            **_seen(results, i),
         }
         for i in range(len(results.thumbnails))
     ]
+
+
+def _seen(results: Results, i: int) -> dict[str, Any]:
+    """Label and nearest image of atom i."""
+    if (seen := results.semantics) is None:
+        return {}
+    near = {"nearest": seen["nearest"][i], "nearest_similarity": float(seen["nearest_similarity"][i])}
+    label = {"label": seen["labels"][i], "label_similarity": float(seen["label_similarity"][i])}
+    return label | (near if seen["nearest"] else {})
+
+
+def _semantics(results: Results) -> dict[str, Any] | None:
+    if results.config.clip is None:
+        return None
+    return {"missing": MISSING} if results.semantics is None else results.semantics["summary"]
 
 
 def _provenance(results: Results, m: int) -> dict[str, Any]:

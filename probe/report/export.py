@@ -3,9 +3,8 @@
 import csv
 import io
 
-from probe.metrics.images import IMAGE_METRICS
-from probe.report.methods import METRICS
 from probe.report.schema import Contrast, Mean, MethodErrors, Report
+from probe.report.tables import known_metrics
 
 HEAD = (
     *("dataset", "atoms", "fraction", "method", "metric", "mean", "low", "high"),
@@ -26,21 +25,22 @@ def levels_csv(report: Report) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEAD)
     for name, data in report.datasets.items():
+        known = known_metrics(data)
         for level in data.levels:
             for method, errors in level.methods.items():
-                for metric, mean in _metrics(errors).items():
+                for metric, mean in _metrics(errors, known).items():
                     place = [name, level.atoms, level.fraction, method, metric]
                     writer.writerow([*place, *spread(mean), *_simultaneous(mean), data.n_used, errors.atoms_used])
         for method, row in {"autoencoder": data.autoencoder_floor, **data.sanity}.items():
-            for metric in METRICS if method != "autoencoder" else IMAGE_METRICS:
+            for metric in known if method != "autoencoder" else known[1:]:
                 found = spread(getattr(row, metric))
                 writer.writerow([name, None, None, method, metric, *found, None, None, data.n_used, None])
     return buffer.getvalue()
 
 
-def _metrics(errors: MethodErrors) -> dict[str, Mean]:
+def _metrics(errors: MethodErrors, known: list[str]) -> dict[str, Mean]:
     """Everything that a level says of a method, by name."""
-    found = {metric: getattr(errors, metric) for metric in METRICS} | {"pixel_mse_over_autoencoder": errors.floor_ratio}
+    found = {metric: getattr(errors, metric) for metric in known} | {"pixel_mse_over_autoencoder": errors.floor_ratio}
     for against in filter(None, (errors.difference, errors.difference_strongest)):
         for metric in PAIRED:
             found[f"{metric}_minus_{against.to}"] = getattr(against, metric)

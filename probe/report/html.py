@@ -10,8 +10,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from probe.dynamics.outcomes import Outcome
-from probe.report import words
-from probe.report.methods import COLOURS, EXPLANATIONS, METRICS, OUTCOME_COLOURS, label
+from probe.report import semantics, words
+from probe.report.methods import COLOURS, EXPLANATIONS, OUTCOME_COLOURS, label
 from probe.report.page import page_data
 from probe.report.pictures import uri
 from probe.report.read import Results
@@ -70,9 +70,11 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
         colours=COLOURS,
         outcome_colours=OUTCOME_COLOURS,
         explanations=EXPLANATIONS,
-        metrics=METRICS,
         figure=lambda name: uri("image/svg+xml", files[f"{name}.svg"]),
         gallery=uri("image/png", files["gallery.png"]) if "gallery.png" in files else None,
+        semantics=semantics.sentences(report.semantics) if report.semantics else [],
+        semantics_head=semantics.HEAD,
+        semantics_rows=semantics.rows(report.semantics) if report.semantics else [],
         provenance=_provenance(report),
         config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from probe.dynamics.outcomes import Outcome
+from probe.report import semantics
 from probe.report.methods import label
 from probe.report.schema import DatasetReport, Report
 from probe.report.tables import (
@@ -40,7 +41,12 @@ def markdown(report: Report, figures: Iterable[str]) -> str:
     for name, data in report.datasets.items():
         parts += [f"## Data set {text(name)}", f"**{text(data.verdict)}.**", _methods(data, subject)]
         parts += [_images(names, (f"{name}_latent_mse", f"{name}_pixel_mse", f"{name}_examples"))]
-    parts += ["## Decoded end points", _images(names, ("gallery",)), "## Provenance", _provenance(report)]
+    parts += ["## Decoded end points", _images(names, ("gallery",))]
+    if report.semantics:
+        rows = semantics.rows(report.semantics)
+        parts += ["## Semantics", *map(text, semantics.sentences(report.semantics))]
+        parts += [table(semantics.HEAD, rows) if rows else ""]
+    parts += ["## Provenance", _provenance(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -74,8 +74,9 @@ METRICS = {
     "pixel_mse": Metric("pixel MSE", "mean over pixels and channels of the squared error of images in [0, 1]"),
     "psnr": Metric("PSNR", "-10 log10 of the pixel MSE of an image", "dB", "high"),
     "ssim": Metric("SSIM", "structural similarity (Wang et al., 2004), at most 1", better="high"),
+    "clip": Metric("CLIP", "cosine of the CLIP embeddings of original and reconstruction", better="high"),
 }
-"""The columns of errors in reconstructions/NAME.parquet, in the order of tables."""
+"""The columns of errors in reconstructions/NAME.parquet, in the order of tables; ``clip`` only if asked for."""
 
 
 def subject(certified: int, atoms: int) -> str:

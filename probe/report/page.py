@@ -7,14 +7,15 @@ from probe.report.methods import COLOURS, METHODS, METRICS, label
 from probe.report.pictures import sheet, strip
 from probe.report.read import Reconstructions, Results
 from probe.report.schema import DatasetReport, Mean, Report
-from probe.report.tables import report_subject
+from probe.report.tables import known_metrics, report_subject
 
 ATOM = ("atom", "basin", "outcome", "certificate", "spectral_radius", "residual", "steps")
 LABELS = ("label", "label_similarity", "nearest", "nearest_similarity")
 
 
 def page_data(report: Report, results: Results) -> dict[str, Any]:
-    """Keys: methods, metrics, datasets (curves and pictures, in the order of the report), atoms, sheet."""
+    """Keys: methods, metrics, datasets (curves and pictures, in the order of the report), atoms, sheet
+    and near (of their thumbnails, and of their nearest images')."""
     subject = report_subject(report)
     data: dict[str, Any] = finite(
         {
@@ -22,6 +23,7 @@ def page_data(report: Report, results: Results) -> dict[str, Any]:
             "metrics": {
                 name: {"label": f"{one.label} ({one.unit})" if one.unit else one.label, "better": one.better}
                 for name, one in METRICS.items()
+                if any(name in known_metrics(data) for data in report.datasets.values())
             },
             "datasets": [
                 {"name": name, **_curves(data, subject), **_pictures(results.datasets[name])}
@@ -29,6 +31,7 @@ def page_data(report: Report, results: Results) -> dict[str, Any]:
             ],
             "atoms": [atom.model_dump(include={*ATOM, *LABELS}, exclude_none=True) for atom in report.gallery],
             "sheet": vars(made) if (made := sheet(results.thumbnails)) else None,
+            "near": vars(made) if results.nearest is not None and (made := sheet(results.nearest)) else None,
         }
     )
     return data

@@ -21,6 +21,8 @@ from probe.report.schema import BASELINE, Report
 
 Arrays = dict[str, NDArray[Any]]
 COLUMNS = ("image", "id", "method", "basis", "atoms", "fraction", "atoms_used", *METRICS)
+OPTIONAL = ("clip",)
+"""Columns that a run has only if it was asked for them; else they are read as NaN."""
 DICTIONARY = (
     *("leader", "basin", "settled", "outcome", "steps", "residual", "spectral_radius", "radius_error"),
     *("spectral_norm", "norm_error", "products", "certificate", "predicted_steps", "plain_steps"),
@@ -49,7 +51,8 @@ class Reconstructions:
 @dataclass(frozen=True)
 class Results:
     """Everything that a report is made of; starts: outcome, steps, evaluations, residual, period, each (n,), by index;
-    wandering: ``WANDERING`` of starts that did not settle."""
+    wandering: ``WANDERING`` of starts that did not settle; semantics: what CLIP makes of the end points, nearest: their
+    nearest test images, both None without it."""
 
     config: Config
     manifest: dict[str, Any]
@@ -59,6 +62,8 @@ class Results:
     wandering: Arrays
     gallery: NDArray[np.uint8]
     thumbnails: NDArray[np.uint8]
+    semantics: dict[str, Any] | None
+    nearest: NDArray[np.uint8] | None
     datasets: dict[str, Reconstructions]
 
 
@@ -96,8 +101,20 @@ def read_results(run: Path) -> Results:
         wandering=wandering,
         gallery=gallery["images"],
         thumbnails=gallery["thumbnails"],
+        **_semantics(run, config),
         datasets={name: _reconstructions(run, name, manifest) for name in config.datasets},
     )
+
+
+def _semantics(run: Path, config: Config) -> dict[str, Any]:
+    path = run / "semantics.safetensors"
+    if config.clip is None or not path.exists():
+        return {"semantics": None, "nearest": None}
+    tensors, about = _tensors(path, "reconstruct", ())
+    with _reading(path, "reconstruct"):
+        told = {name: json.loads(about[name]) for name in ("labels", "nearest", "summary")}
+    found = told | {name: tensors[name] for name in ("label_similarity", "nearest_similarity")}
+    return {"semantics": found, "nearest": tensors.get("nearest_images")}
 
 
 def read_report(run: Path) -> Report:
@@ -145,7 +162,8 @@ def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstr
     with _reading(path, "reconstruct"):
         table = pq.read_table(path)
         facts = json.loads((table.schema.metadata or {})[b"probe"])
-        rows = table.select(list(COLUMNS)).to_pandas()
+        there = [name for name in COLUMNS if name in table.column_names or name not in OPTIONAL]
+        rows = table.select(there).to_pandas().reindex(columns=list(COLUMNS))
     if name not in manifest["data"]:
         raise UserError(f"{run / 'manifest.json'} does not list the data set {name!r} under data: run the run again.")
     planned, found = manifest["data"][name]["n_used"], rows["image"].nunique()

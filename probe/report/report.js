@@ -118,12 +118,13 @@ function line(parent, text, tag = "div") {
   parent.append(element);
 }
 
-function thumbnail(atom, place) {
-  const { columns, rows } = data.sheet, image = document.createElement("div");
+function thumbnail({ columns, rows }, name, place, said) {
+  const image = document.createElement("div");
   const along = (index, count) => (count > 1 ? (100 * index) / (count - 1) : 0);
   image.className = "thumbnail";
   image.setAttribute("role", "img");
-  image.setAttribute("aria-label", `Decoded end point ${atom.atom}`);
+  image.setAttribute("aria-label", said);
+  image.style.backgroundImage = `var(${name})`;
   image.style.backgroundSize = `${100 * columns}% ${100 * rows}%`;
   image.style.backgroundPosition = `${along(place % columns, columns)}% ${along(Math.floor(place / columns), rows)}%`;
   return image;
@@ -138,8 +139,11 @@ function card(atom) {
   if (atom.spectral_radius !== undefined) line(caption, `ρ = ${number(atom.spectral_radius)}`);
   line(caption, atom.certificate);
   if (atom.label !== undefined) line(caption, `${atom.label} (${number(atom.label_similarity)})`);
-  if (atom.nearest !== undefined) line(caption, `near ${atom.nearest} (${number(atom.nearest_similarity)})`);
-  figure.append(thumbnail(atom, atom.place), caption);
+  if (data.near && atom.nearest !== undefined) {
+    line(caption, `near ${atom.nearest} (${number(atom.nearest_similarity)})`);
+    caption.append(thumbnail(data.near, "--near", atom.place, `Nearest image, ${atom.nearest}`));
+  }
+  figure.append(thumbnail(data.sheet, "--sheet", atom.place, `Decoded end point ${atom.atom}`), caption);
   return figure;
 }
 
@@ -160,7 +164,9 @@ function arrange() {
 
 if (one("gallery")) {
   data.atoms.forEach((atom, place) => { atom.place = place; });
-  document.documentElement.style.setProperty("--sheet", `url("${data.sheet.address}")`);
+  for (const name of ["sheet", "near"]) {
+    if (data[name]) document.documentElement.style.setProperty(`--${name}`, `url("${data[name].address}")`);
+  }
   all("#order, #kind").forEach((control) => control.addEventListener("change", arrange));
   one("more").addEventListener("click", more);
   arrange();

@@ -69,6 +69,7 @@ class MethodErrors(Open):
     pixel_mse: Mean = Field(description="per image: mean over pixels and channels of (x - x')^2")
     psnr: Mean = Field(description="per image: -10 log10 of its pixel MSE, dB")
     ssim: Mean = Field(description="per image: structural similarity; null where pictures are smaller than 11 pixels")
+    clip: Mean = Field(description="per image: cosine of the CLIP embeddings of x and x'; null without CLIP")
     floor_ratio: Mean = Field(
         description="mean pixel MSE / that of the autoencoder alone, D(E(x)); null where that is 0"
     )
@@ -98,6 +99,7 @@ class Floor(Open):
     pixel_mse: Mean = Field(description="per image: mean over pixels and channels of (x - D(E(x)))^2")
     psnr: Mean = Field(description="per image: -10 log10 of that, dB")
     ssim: Mean = Field(description="per image: structural similarity of x and D(E(x))")
+    clip: Mean = Field(description="per image: cosine of the CLIP embeddings of x and D(E(x)); null without CLIP")
 
 
 class Sanity(Open):
@@ -110,6 +112,7 @@ class Sanity(Open):
     pixel_mse: Mean
     psnr: Mean
     ssim: Mean
+    clip: Mean
 
 
 Result = Literal["beats", "loses", "no difference seen", "too few images", "no interval"]
@@ -264,6 +267,44 @@ class GalleryAtom(Open):
     nearest_similarity: float | None = Field(None, description="cosine of their CLIP embeddings")
 
 
+class OfThree(Open):
+    """A number of the decoded end points, and of what it is held against."""
+
+    end_points: float | None
+    noise: float | None = Field(description="of decoded Gaussian noise")
+    images: float | None = Field(None, description="of the test images; null where it does not exist")
+
+
+class Vendi(OfThree):
+    n: int = Field(description="members of each set; the score lies between 1 and n")
+
+
+class CommonLabel(Open):
+    label: str
+    share: float = Field(description="of the set that bears it")
+
+
+class Semantics(Open):
+    """What CLIP makes of the decoded end points; medians over a set. ``missing`` alone where it could not be asked."""
+
+    missing: str | None = Field(None, description="why there is nothing, in a sentence")
+    model: str | None = None
+    pretrained: str | None = None
+    weights_sha256: str | None = None
+    words: int | None = Field(None, description="to choose a label from")
+    template: str | None = Field(None, description="sentence that a word is put into")
+    label_similarity: OfThree | None = Field(None, description="cosine of a picture and its label")
+    above_noise: float | None = Field(
+        None, description="share of end points that are nearer to their label than 95 % of decoded noise to its own"
+    )
+    common_label: dict[str, CommonLabel] | None = Field(None, description="most frequent, of end_points and noise")
+    nearest_similarity: OfThree | None = Field(None, description="cosine of a picture and its nearest test image")
+    vendi: Vendi | None = Field(None, description="Vendi score: effective number of different pictures")
+    unrelated: dict[str, float | None] | None = Field(
+        None, description="by data set: mean cosine of two different images of it, what CLIP gives for nothing"
+    )
+
+
 class Report(Open):
     schema_version: Literal[3] = 3
     summary: list[str] = Field(description="the run in plain sentences")
@@ -272,6 +313,7 @@ class Report(Open):
     solver: SolverReport
     dictionary: DictionaryReport
     gallery: list[GalleryAtom]
+    semantics: Semantics | None = Field(description="null where the configuration does not ask for CLIP")
     verdict_rule: str
     datasets: dict[str, DatasetReport]
     provenance: dict[str, Any] = Field(

@@ -93,9 +93,16 @@ def five_percent_rows(report: Report) -> list[Row]:
     return rows
 
 
+def known_metrics(data: DatasetReport) -> list[str]:
+    """Metrics that any method has: none has ``clip`` where CLIP was not asked for."""
+    methods = [errors for level in data.levels for errors in level.methods.values()]
+    return [name for name in METRICS if any(getattr(errors, name).mean is not None for errors in methods)]
+
+
 def detail_head(data: DatasetReport) -> list[str]:
     """Of ``detail_rows``."""
-    metrics = [f"{one.label} ({one.unit})" if one.unit else one.label for one in METRICS.values()]
+    known = [METRICS[name] for name in known_metrics(data)]
+    metrics = [f"{one.label} ({one.unit})" if one.unit else one.label for one in known]
     level = level_at_five(data)
     strongest = [_over(level.strongest)] if level and level.strongest else []
     return [
@@ -113,17 +120,18 @@ def detail_rows(data: DatasetReport, subject: str) -> list[list[str]]:
     level = level_at_five(data)
     if level is None:
         return []
-    rows = []
+    rows, known = [], known_metrics(data)
     for method, errors in level.methods.items():
         ratios = [with_interval(errors.difference.latent_ratio) if errors.difference else "-"]
         if level.strongest:
             against = errors.difference_strongest
             ratios.append(with_interval(against.latent_ratio) if against else "-")
         ratios.append(with_interval(errors.floor_ratio))
-        rows.append([label(method, subject), str(errors.atoms_used), *_means(errors), *ratios])
-    empty = ["-"] * (len(detail_head(data)) - len(METRICS) - 2)
-    rows.append([label("autoencoder", subject) + " alone", "-", "0", *_means(data.autoencoder_floor)[1:], *empty])
-    rows += [[label(name, subject), "0", *_means(row), *empty] for name, row in data.sanity.items()]
+        rows.append([label(method, subject), str(errors.atoms_used), *_means(errors, known), *ratios])
+    empty = ["-"] * (len(detail_head(data)) - len(known) - 2)
+    alone = _means(data.autoencoder_floor, known)[1:]  # its latent error is 0
+    rows.append([label("autoencoder", subject) + " alone", "-", "0", *alone, *empty])
+    rows += [[label(name, subject), "0", *_means(row, known), *empty] for name, row in data.sanity.items()]
     return rows
 
 
@@ -147,8 +155,8 @@ def _over(method: str) -> str:
     return f"/ {label(method, '')}"
 
 
-def _means(errors: MethodErrors | Floor | Sanity) -> list[str]:
-    return [with_interval(getattr(errors, metric, NONE)) for metric in METRICS]
+def _means(errors: MethodErrors | Floor | Sanity, known: list[str]) -> list[str]:
+    return [with_interval(getattr(errors, metric, NONE)) for metric in known]
 
 
 def five_percent_table(report: dict[str, Any]) -> Table:

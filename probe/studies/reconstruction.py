@@ -12,6 +12,7 @@ from probe.autoencoders import Autoencoder
 from probe.config import SparseConfig
 from probe.dictionary import dct, gaussian, pca_oracle, random_bases, unit_rows
 from probe.metrics.images import image_metrics
+from probe.semantics.clip import Clip
 from probe.sparse import Dictionary, omp, working_dtype
 
 if TYPE_CHECKING:
@@ -29,6 +30,18 @@ second, after ``random_orthogonal``."""
 
 
 @dataclass(frozen=True)
+class Look:
+    """CLIP, and what it makes of the n originals: their embeddings (n, D)."""
+
+    clip: Clip
+    originals: Tensor
+
+    def similarity(self, images: Tensor, rows: slice) -> Tensor:
+        """Cosines (n,), float64, of images in [0, 1] (or one for all) and the originals of these rows."""
+        return (self.clip.images(images) * self.originals[rows]).sum(1).double()
+
+
+@dataclass(frozen=True)
 class Reconstructions:
     """Errors of n images (all of a data set, or a range of them) in M dictionaries at L levels.
 
@@ -42,6 +55,7 @@ class Reconstructions:
         sanity: (2, n) by metric: the same of ``SANITY``; the latent that stands for the mean image is its own.
         examples: uint8 pictures of at most ``PICTURE`` pixels a side, by name: (e, 3, h, w) for ``original`` and
             ``autoencoder``, (L, e, 3, h, w) for methods, of which those with several dictionaries have the first's.
+        originals: with CLIP: ``embedding`` (n, D) and ``picture`` (n, 3, h, w) of the images themselves; else empty.
     """
 
     methods: tuple[str, ...]
@@ -52,6 +66,7 @@ class Reconstructions:
     floor: dict[str, Tensor]
     sanity: dict[str, Tensor]
     examples: dict[str, Tensor]
+    originals: dict[str, Tensor]
 
     @staticmethod
     def concatenate(parts: "list[Reconstructions]") -> "Reconstructions":
@@ -67,6 +82,7 @@ class Reconstructions:
                 name: torch.cat([part.examples[name] for part in parts], dim=-4)[..., :EXAMPLES, :, :, :]
                 for name in one.examples
             },
+            originals={name: torch.cat([part.originals[name] for part in parts]) for name in one.originals},
         )
 
     def rows(self, ids: list[str]) -> "pd.DataFrame":
@@ -173,6 +189,7 @@ def reconstruct(
     sparse: SparseConfig,
     mean: Tensor,
     *,
+    clip: Clip | None = None,
     on_method: Callable[[int], None] | None = None,
 ) -> Reconstructions:
     """Reconstruct every image in every dictionary at every level, by OMP on its latent; the result is on the CPU.
@@ -183,13 +200,15 @@ def reconstruct(
             has made ready keep what they have computed for further calls.
         images: uint8 (n, 3, H, W).
         mean: uint8 (3, H, W), see ``mean_image``.
+        clip: if given, ``clip`` is one more metric: the cosine of an original's embedding and that of the decoded one.
         on_method: called with the number of dictionaries that are done.
     """
     latents = encode_images(model, images, sparse.batch_size)
     shape, d = latents.shape[1:], latents[0].numel()
     levels, signals = sparse.atoms(d), latents.flatten(1)
     dtype = getattr(torch, pursuit_dtype(sparse, d, [len(basis) for basis in bases.values()]))
-    floor, shown = _decode(model, latents, images, sparse.batch_size)
+    look = Look(clip, clip.images(images / 255)) if clip else None
+    floor, shown = _decode(model, latents, images, sparse.batch_size, look)
     examples = {"original": picture(images[:EXAMPLES]), "autoencoder": shown}
     used: list[Tensor] = []
     errors: list[dict[str, Tensor]] = []
@@ -200,7 +219,8 @@ def reconstruct(
         used.append(torch.stack([codes.used(level) for level in levels]))
         decoded = [
             _decode(
-                model, codes.reconstruct(basis.atoms, k).to(model.dtype).view(-1, *shape), images, sparse.batch_size
+                *(model, codes.reconstruct(basis.atoms, k).to(model.dtype).view(-1, *shape), images),
+                *(sparse.batch_size, look),
             )
             for k in levels
         ]
@@ -215,9 +235,11 @@ def reconstruct(
         errors={name: values.cpu() for name, values in _stack(errors).items()},
         floor={"latent_mse": torch.zeros(len(images), dtype=torch.float64)} | {k: v.cpu() for k, v in floor.items()},
         sanity={
-            name: values.cpu() for name, values in _sanity(model, latents, images, mean, sparse.batch_size).items()
+            name: values.cpu()
+            for name, values in _sanity(model, latents, images, mean, sparse.batch_size, look).items()
         },
         examples={name: shown.cpu() for name, shown in examples.items()},
+        originals={"embedding": look.originals.cpu(), "picture": picture(images.cpu()).clone()} if look else {},
     )
 
 
@@ -240,13 +262,17 @@ def picture(images: Tensor, longest: int = PICTURE) -> Tensor:
 
 
 @torch.no_grad()
-def _decode(model: Autoencoder, latents: Tensor, images: Tensor, batch_size: int) -> tuple[dict[str, Tensor], Tensor]:
+def _decode(
+    model: Autoencoder, latents: Tensor, images: Tensor, batch_size: int, look: Look | None
+) -> tuple[dict[str, Tensor], Tensor]:
     """The metrics of the decoded latents against the images, each (n,), and pictures of the first of them."""
     errors: list[dict[str, Tensor]] = []
     shown: list[Tensor] = []
-    for z, target in zip(latents.split(batch_size), images.split(batch_size), strict=True):
-        decoded = model.decode(z)
-        errors.append(_compare(model, decoded, target))
+    for start, z in zip(range(0, len(images), batch_size), latents.split(batch_size), strict=True):
+        decoded, rows = model.decode(z), slice(start, start + batch_size)
+        errors.append(_compare(model, decoded, images[rows]))
+        if look is not None:
+            errors[-1]["clip"] = look.similarity(_unit(model, decoded), rows)
         if sum(len(part) for part in shown) < EXAMPLES:
             shown.append(picture(model.to_pixels(decoded[:EXAMPLES])))
     return {name: torch.cat([part[name] for part in errors]) for name in errors[0]}, torch.cat(shown)[:EXAMPLES]
@@ -254,12 +280,19 @@ def _decode(model: Autoencoder, latents: Tensor, images: Tensor, batch_size: int
 
 def _compare(model: Autoencoder, decoded: Tensor, images: Tensor) -> dict[str, Tensor]:
     """The metrics, each (n,), of images (n, 3, H, W) in the model's range against uint8 ones; clamped to the range."""
+    return image_metrics(*(_unit(model, x) for x in (decoded, model.from_pixels(images))))
+
+
+def _unit(model: Autoencoder, x: Tensor) -> Tensor:
+    """Images in the model's range, clamped to it, as numbers in [0, 1]."""
     low, high = model.image_range
-    return image_metrics(*((x.clamp(low, high) - low) / (high - low) for x in (decoded, model.from_pixels(images))))
+    return (x.clamp(low, high) - low) / (high - low)
 
 
 @torch.no_grad()
-def _sanity(model: Autoencoder, latents: Tensor, images: Tensor, mean: Tensor, batch_size: int) -> dict[str, Tensor]:
+def _sanity(
+    model: Autoencoder, latents: Tensor, images: Tensor, mean: Tensor, batch_size: int, look: Look | None
+) -> dict[str, Tensor]:
     """``Reconstructions.sanity``: latents and pictures that are the same for every image."""
     flat = model.from_pixels(mean[None].to(images.device))
     zero = torch.zeros_like(latents[:1])
@@ -270,4 +303,6 @@ def _sanity(model: Autoencoder, latents: Tensor, images: Tensor, mean: Tensor, b
         ]
         latent = (latents - z).flatten(1).double().square().mean(1)
         found.append({"latent_mse": latent, **{name: torch.cat([part[name] for part in parts]) for name in parts[0]}})
+        if look is not None:
+            found[-1]["clip"] = look.similarity(_unit(model, picture), slice(None))
     return _stack(found)

@@ -1,9 +1,9 @@
-"""Beside a torch without CUDA, torchvision's wheel (which has it) cannot load its operators, and then fails at import:
-``operator torchvision::nms does not exist``, and with it diffusers and transformers, which import it where they find it.
+"""Beside a torch without CUDA, torchvision's wheel (which has it) cannot load its operators, and then fails at import
+(``operator torchvision::nms does not exist``), and with it diffusers and transformers, which import it if it is there.
 
-`make install` puts this file into the environment's site-packages, with a .pth file that imports it when Python starts.
-There it waits, and declares the operators if torchvision did not. Nothing here calls them. Where torchvision works, this
-does nothing.
+`make install` puts this file into the environment's site-packages, and a .pth file that imports it when Python starts.
+It waits, and declares the operators if torchvision did not; nothing calls them. Where torchvision works, it does
+nothing.
 """
 
 import importlib.abc
@@ -26,7 +26,7 @@ class Declare(importlib.abc.MetaPathFinder):
                 self.library = torch.library.Library("torchvision", "DEF")  # as long as this lives, so do they
                 for operator in OPERATORS:
                     self.library.define(operator)
-        return None
+        return
 
 
 sys.meta_path.insert(0, Declare())
