@@ -45,7 +45,8 @@ def _metrics(errors: MethodErrors, known: list[str]) -> dict[str, Mean]:
         for metric in PAIRED:
             found[f"{metric}_minus_{against.to}"] = getattr(against, metric)
             found[f"{metric}_over_{against.to}"] = getattr(against, metric.replace("mse", "ratio"))
-    spreads = {f"{metric}_sd_of_bases": Mean(mean=one.sd, ci95=None) for metric, one in (errors.bases or {}).items()}
+    bases = {metric: one for metric, one in (errors.bases or {}).items() if metric in known}
+    spreads = {f"{metric}_sd_of_bases": Mean(mean=one.sd, ci95=None) for metric, one in bases.items()}
     return found | spreads
 
 

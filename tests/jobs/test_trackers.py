@@ -44,7 +44,8 @@ def read(folder: Path, name: str) -> dict[str, dict[int, float]]:
     events = EventAccumulator(str(folder / "trackers" / name)).Reload()
     found = {}
     for tag in events.Tags()["scalars"]:
-        steps = [event.step for event in events.Scalars(tag)]
+        # By the time of logging: two files of one second are read in any order.
+        steps = [event.step for event in sorted(events.Scalars(tag), key=lambda event: event.wall_time)]
         assert steps == sorted(set(steps)), (tag, steps)
         found[tag] = {event.step: event.value for event in events.Scalars(tag)}
     return found
