@@ -123,6 +123,8 @@ def read_report(run: Path) -> Report:
     Raises:
         UserError: it is missing, truncated, or of another schema.
     """
+    if not run.is_dir():
+        raise UserError(f"{run} is no run directory: give the folder that `probe run` wrote.")
     with _reading(run / "report" / "report.json", "report") as path:
         content = json.loads(path.read_text("utf-8"))
         ours, theirs = Report.model_fields["schema_version"].default, content.get("schema_version")

@@ -27,7 +27,7 @@ def summary(report: Report) -> list[str]:
         f"Of {count(report.solver.n, 'start')}, {listed(_endings(report))}.",
         f"{dictionary.starts_used} of them make a dictionary of {count(dictionary.atoms, 'distinct end point')} "
         f"({dictionary.rule}), of which {certificates.certified} certified as attractors, "
-        f"{certificates.not_attractors} found not to be, {certificates.undecided} undecided.",
+        f"{certificates.not_attractors} found not to be, {_undecided(report)}.",
     ]
     if dictionary.largest_basin is not None:
         sentences.append(f"The largest basin holds {100 * dictionary.largest_basin:.3g} % of the starts used.")
@@ -40,6 +40,14 @@ def summary(report: Report) -> list[str]:
         images = sum(data.n_used for data in report.datasets.values())
         sentences.append(f"{count(images, 'image')} of {count(len(report.datasets), 'data set')} were reconstructed.")
     return sentences
+
+
+def _undecided(report: Report) -> str:
+    """``3 undecided`` or ``3 undecided, 240 not examined``."""
+    certificates = report.solver.certificates
+    unexamined = min(report.dictionary.atoms - certificates.checked, certificates.undecided)
+    examined = f"{certificates.undecided - unexamined} undecided"
+    return f"{examined}, {unexamined} not examined" if unexamined else examined
 
 
 def _endings(report: Report) -> list[str]:
@@ -92,7 +100,7 @@ def _field_warnings(report: Report) -> list[str]:
     if certificates.certified * 2 < dictionary.atoms:
         found.append(
             f"Only {certificates.certified} of {count(dictionary.atoms, 'atom')} are certified attractors "
-            f"({certificates.not_attractors} are not, {certificates.undecided} undecided): "
+            f"({certificates.not_attractors} found not to be, {_undecided(report)}): "
             f"the dictionary is made mostly of other end points."
         )
     if certificates.plain_elsewhere:
