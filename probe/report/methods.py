@@ -42,7 +42,7 @@ SANITY = {
 # Okabe and Ito's palette: apart for the colour-blind too; marks tell the lines apart in grey print.
 COLOURS = {
     "attractors": "#D55E00",
-    "random_orthogonal": "#4D4D4D",
+    "random_orthogonal": "#7A7A7A",
     "gaussian": "#56B4E9",
     "one_step": "#0072B2",
     "dct": "#009E73",

@@ -31,13 +31,11 @@ tabs.forEach((tab, place) => {
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const number = (value) => (value === null ? "-" : Number(value.toPrecision(3)).toString());
 const faint = (hex) => hex + "2e";
-/* Near-black lines are lost on a dark ground. */
-const visible = (hex) => (dark.matches && hex === "#4D4D4D" ? "#B4B4B4" : hex);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 function traces(dataset, metric, methods) {
   return methods.filter((method) => method in dataset.curves).flatMap((method) => {
-    const curve = dataset.curves[method], points = curve[metric], line = visible(data.methods[method].colour);
+    const curve = dataset.curves[method], points = curve[metric], line = data.methods[method].colour;
     const bases = curve.bases ? curve.bases[metric] : null;
     const said = points.map(([mean, low, high], i) =>
       `${number(mean)} [${number(low)}, ${number(high)}]` +
