@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe.config import TrackersConfig
 from probe.errors import UserError
 from probe.files import write_atomically
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
 
+    from probe.config import TrackersConfig
     from probe.training.config import TrainConfig
 
 FOLDER, RUN = "trackers", "run"
@@ -92,7 +92,7 @@ class Tracker:
                 del self.running[name]
 
 
-def must_be_installed(config: TrackersConfig) -> None:
+def must_be_installed(config: "TrackersConfig") -> None:
     """Refuse trackers whose packages are absent.
 
     Raises:
@@ -107,7 +107,7 @@ def must_be_installed(config: TrackersConfig) -> None:
 
 @contextmanager
 def tracking(
-    folder: Path, config: TrackersConfig, name: str, about: Mapping[str, Any], *, cpu: bool, anew: bool = False
+    folder: Path, config: "TrackersConfig", name: str, about: Mapping[str, Any], *, cpu: bool, anew: bool = False
 ) -> Iterator[Tracker]:
     """Open the trackers for one course of numbers, and close them behind the block.
 

@@ -47,7 +47,7 @@ def read(folder: Path, name: str) -> dict[str, dict[int, float]]:
         # By the time of logging: two files of one second are read in any order.
         steps = [event.step for event in sorted(events.Scalars(tag), key=lambda event: event.wall_time)]
         assert steps == sorted(set(steps)), (tag, steps)
-        found[tag] = {event.step: event.value for event in events.Scalars(tag)}
+        found[tag] = {event.step: event.value for event in sorted(events.Scalars(tag), key=lambda event: event.step)}
     return found
 
 
