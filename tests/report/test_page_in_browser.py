@@ -69,7 +69,7 @@ def open_page(chromium) -> Iterator[Callable]:
         context = {"viewport": DESK, **context}
         contexts.append(chromium.new_context(**context))
         page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)  # a busy machine took 30 s to load plotly
         page.on("request", lambda request: requests.append(request.url))
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
