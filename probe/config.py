@@ -314,10 +314,10 @@ def _assign(data: dict[str, Any], override: str) -> None:
 def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
     first, *rest = error.errors()
     path = [str(part) for part in first["loc"]]
-    more = f" ({len(rest)} more mistakes follow.)" if rest else ""
+    more = f" ({len(rest)} more {'mistake follows' if len(rest) == 1 else 'mistakes follow'}.)" if rest else ""
     if first["type"] == "extra_forbidden":
         valid = _keys_beside(model, first["loc"])
-        near = difflib.get_close_matches(path[-1], valid, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(path[-1], valid, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(sorted(valid))}."
         return f"config key {'.'.join(path)!r} is unknown: {hint}{more}"
     if first["type"] == "missing":
