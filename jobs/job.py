@@ -12,10 +12,10 @@ import torch
 from jobs.run_directory import RunDirectory
 from jobs.work import Work
 from jobs.world import World
-from probe.autoencoders import Autoencoder, load_autoencoder
+from probe.autoencoders import Autoencoder, device_of, load_autoencoder
 from probe.dynamics import LatentMap
 from probe.semantics import MISSING, is_installed
-from probe.semantics.clip import Clip, load_clip
+from probe.semantics.clip import Clip, load_clip, word_list
 
 log = logging.getLogger("probe")
 OPTIONAL = ("latents_mean", "latents_std", "quantisation", "length")
@@ -38,6 +38,7 @@ class Job(Work[RunDirectory]):
     def model(self) -> Autoencoder:
         """The autoencoder, the same on all ranks and the one that made what is already there."""
         model = load_autoencoder(self.config.model)
+        _ = self.clip, self.words  # a mistake in them should not be found after hours of iteration
         about = self._describe(model)
         self.must_be_the_model(about)
         if self.leads:
@@ -54,7 +55,12 @@ class Job(Work[RunDirectory]):
         if not is_installed():
             log.warning(MISSING) if self.leads else None
             return None
-        return load_clip(asked, self.model.device)
+        return load_clip(asked, device_of(self.config.model.device))
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The words that end points are labelled from; none where the configuration asks for no CLIP."""
+        return word_list(self.config.clip.labels) if self.config.clip else []
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

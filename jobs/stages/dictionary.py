@@ -31,7 +31,7 @@ WANDERING_FILE, WANDERING = (
     "wandering.safetensors",
     ("index", "exponent", "error", "spectral_radius", "radius_error"),
 )
-GALLERY, THUMBNAILS, SIDE = 64, 4096, 128
+GALLERY, THUMBNAILS = 64, 4096
 """Atoms whose decoded end points are kept as pictures, and as pictures of at most so many pixels a side; largest basins
 first."""
 CERTIFIED = ("attractor", "spectral_radius")
@@ -192,7 +192,7 @@ def _assemble(job: Job, parts: list[Part], ends_sha256: str) -> None:
     with torch.no_grad():
         for place, z in enumerate(made.ends[:THUMBNAILS]):
             decoded = model.to_pixels(model.decode(z[None].to(model.device))).cpu()
-            thumbnails.append(picture(decoded, SIDE))
+            thumbnails.append(picture(decoded))
             if place < GALLERY:
                 images.append(decoded)
     pictures = {"images": torch.cat(images), "thumbnails": torch.cat(thumbnails)}

@@ -172,11 +172,15 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
                 for name in ("spectral_radius", "radius_error", "spectral_norm", "predicted_steps")
             },
             "plain_steps": int(atoms["plain_steps"][i]) if atoms["plain_steps"][i] >= 0 else None,
-            "certificate": CERTIFICATES[int(atoms["certificate"][i])],
+            "certificate": _certificate(int(atoms["certificate"][i]), float(atoms["spectral_radius"][i])),
             **_seen(results, i),
         }
         for i in range(len(results.thumbnails))
     ]
+
+
+def _certificate(code: int, radius: float) -> str:
+    return "not examined" if code == -1 and np.isnan(radius) else CERTIFICATES[code]
 
 
 def _seen(results: Results, i: int) -> dict[str, Any]:
@@ -184,7 +188,11 @@ def _seen(results: Results, i: int) -> dict[str, Any]:
     if (seen := results.semantics) is None:
         return {}
     near = {"nearest": seen["nearest"][i], "nearest_similarity": float(seen["nearest_similarity"][i])}
-    label = {"label": seen["labels"][i], "label_similarity": float(seen["label_similarity"][i])}
+    label = {
+        "label": seen["labels"][i],
+        "label_similarity": float(seen["label_similarity"][i]),
+        "label_above_noise": bool(seen["above_noise"][i]),
+    }
     return label | (near if seen["nearest"] else {})
 
 

@@ -10,7 +10,7 @@ from probe.report.schema import DatasetReport, Mean, Report
 from probe.report.tables import known_metrics, report_subject
 
 ATOM = ("atom", "basin", "outcome", "certificate", "spectral_radius", "residual", "steps")
-LABELS = ("label", "label_similarity", "nearest", "nearest_similarity")
+LABELS = ("label", "label_similarity", "label_above_noise", "nearest", "nearest_similarity")
 
 
 def page_data(report: Report, results: Results) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from PIL import Image
 
 LOSSLESS = 32
 """Pictures with longer sides are compressed with losses (WebP, quality 85): they are to be looked at, not measured."""
+MANY = 2**20
+"""So are sheets of more pixels than this, whatever is on them: 4096 photographs of 32 x 32 are 9 MB without losses."""
 THUMBNAIL, ON_SHEET = 96, 64
 """Longest sides, pixels, of a reconstruction on the page, and of a picture among many; the files of the run hold larger
 ones."""
@@ -27,7 +29,8 @@ def uri(kind: str, data: bytes) -> Markup:
 def webp(image: NDArray[np.uint8], side: int) -> Markup:
     """An image (H, W, 3 or 4) of pictures whose longest side is ``side``."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "webp", lossless=side <= LOSSLESS, quality=85)
+    lossless = side <= LOSSLESS and image.shape[0] * image.shape[1] <= MANY
+    Image.fromarray(image).save(buffer, "webp", lossless=lossless, quality=85)
     return uri("image/webp", buffer.getvalue())
 
 

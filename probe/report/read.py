@@ -113,7 +113,7 @@ def _semantics(run: Path, config: Config) -> dict[str, Any]:
     tensors, about = _tensors(path, "reconstruct", ())
     with _reading(path, "reconstruct"):
         told = {name: json.loads(about[name]) for name in ("labels", "nearest", "summary")}
-    found = told | {name: tensors[name] for name in ("label_similarity", "nearest_similarity")}
+        found = told | {name: tensors[name] for name in ("label_similarity", "above_noise", "nearest_similarity")}
     return {"semantics": found, "nearest": tensors.get("nearest_images")}
 
 

@@ -99,7 +99,7 @@ all("input[type=range]").forEach((slider) => {
 });
 
 /* The gallery: drawn by the page-full, since thousands of elements are slow. */
-const FULL = 120, kinds = ["attractor", "undecided", "not an attractor"];
+const FULL = 120, kinds = ["attractor", "undecided", "not an attractor", "not examined"];
 let drawn = 0, sorted = [];
 const last = (value) => value ?? Infinity;
 const orders = {
@@ -136,7 +136,7 @@ function card(atom) {
   line(caption, atom.outcome);
   if (atom.spectral_radius !== undefined) line(caption, `ρ = ${number(atom.spectral_radius)}`);
   line(caption, atom.certificate);
-  if (atom.label !== undefined) line(caption, `${atom.label} (${number(atom.label_similarity)})`);
+  if (atom.label !== undefined) line(caption, `${atom.label} (${number(atom.label_similarity)}${atom.label_above_noise ? "" : ", as noise has"})`);
   if (data.near && atom.nearest !== undefined) {
     line(caption, `near ${atom.nearest} (${number(atom.nearest_similarity)})`);
     caption.append(thumbnail(data.near, "--near", atom.place, `Nearest image, ${atom.nearest}`));

@@ -231,6 +231,14 @@ class SolverReport(Open):
     wandering: Wandering
 
 
+class Diversity(Open):
+    """Vendi scores by cosine in latent space: effective number of different directions, from 1 to ``n``."""
+
+    n: int = Field(description="atoms of the largest basins")
+    atoms: float
+    gaussian: float = Field(description="of as many Gaussian directions")
+
+
 class DictionaryReport(Open):
     label: str = Field(description="what may honestly be said of the atoms")
     atoms: int = Field(description="m")
@@ -241,6 +249,7 @@ class DictionaryReport(Open):
     atoms_euclidean: int = Field(description="atoms under the Euclidean rule")
     index_euclidean: Literal["exact", "approximate"] = Field(description="as index, under the Euclidean rule")
     recall_euclidean: float = Field(description="as recall, under the Euclidean rule")
+    vendi: Diversity | None = Field(None, description="null without atoms, and in runs of older versions")
     starts_used: int
     largest_basin: float | None = Field(description="share of starts_used in the largest basin; null without atoms")
     outcomes: dict[str, int] = Field(description="atoms by outcome of their leader")
@@ -260,9 +269,12 @@ class GalleryAtom(Open):
     spectral_norm: float | None = Field(description="of the Jacobian of f at the end point; null if not computed")
     predicted_steps: float | None = Field(description="from the start to the tolerance by Proposition A.9")
     plain_steps: int | None = Field(description="that the start takes plainly; null if not known")
-    certificate: Literal["attractor", "not an attractor", "undecided"]
+    certificate: Literal["attractor", "not an attractor", "undecided", "not examined"]
     label: str | None = Field(None, description="zero-shot label of the decoded point; null without CLIP")
     label_similarity: float | None = Field(None, description="of label and point: cosine of their CLIP embeddings")
+    label_above_noise: bool | None = Field(
+        None, description="whether that is above 95 % of decoded noise's similarity to its own label"
+    )
     nearest: str | None = Field(None, description="test image with the nearest CLIP embedding, ``data set/id``")
     nearest_similarity: float | None = Field(None, description="cosine of their CLIP embeddings")
 
@@ -300,8 +312,11 @@ class Semantics(Open):
     common_label: dict[str, CommonLabel] | None = Field(None, description="most frequent, of end_points and noise")
     nearest_similarity: OfThree | None = Field(None, description="cosine of a picture and its nearest test image")
     vendi: Vendi | None = Field(None, description="Vendi score: effective number of different pictures")
-    unrelated: dict[str, float | None] | None = Field(
-        None, description="by data set: mean cosine of two different images of it, what CLIP gives for nothing"
+    words_sha256: str | None = Field(None, description="of the words, a line each")
+    unrelated: dict[str, Mean] | None = Field(
+        None,
+        description="by data set: cosine of two different images of it, what CLIP gives for nothing; mean over all"
+        " pairs, interval by the jackknife over images",
     )
 
 

@@ -1,7 +1,7 @@
 """What CLIP makes of the decoded end points, in sentences and a table for page and Markdown."""
 
 from probe.report.schema import Semantics
-from probe.report.words import number
+from probe.report.words import number, with_interval
 
 HEAD = ("", "end points", "decoded noise", "test images")
 
@@ -20,7 +20,7 @@ def sentences(found: Semantics) -> list[str]:
         f"than 95 % of decoded noise is to its own (5 % by chance). The most frequent label is {ours.label!r} "
         f"({100 * ours.share:.0f} %), of decoded noise {noise.label!r} ({100 * noise.share:.0f} %)."
     ]
-    unrelated = [f"{name} {number(value)}" for name, value in (found.unrelated or {}).items()]
+    unrelated = [f"{name} {with_interval(value)}" for name, value in (found.unrelated or {}).items()]
     if unrelated:
         said.append(
             "The similarity of an image and its reconstruction is to be read against that of two different images of "

@@ -4,8 +4,8 @@ from collections import defaultdict
 
 from probe.report.methods import PHRASES
 from probe.report.sample import FEW
-from probe.report.schema import DatasetReport, Report
-from probe.report.words import count, listed, percent
+from probe.report.schema import DatasetReport, Diversity, Report
+from probe.report.words import count, listed, number, percent
 
 TRIVIAL = 0.9
 """A basin with a larger share of the starts makes the field trivial: a warning."""
@@ -31,6 +31,8 @@ def summary(report: Report) -> list[str]:
     ]
     if dictionary.largest_basin is not None:
         sentences.append(f"The largest basin holds {100 * dictionary.largest_basin:.3g} % of the starts used.")
+    if dictionary.vendi is not None and dictionary.vendi.n > 1:
+        sentences.append(_diversity(dictionary.vendi, dictionary.atoms))
     if certificates.plain_checked:
         sentences.append(
             f"Iterated again plainly and in full precision, {certificates.plain_same} of "
@@ -40,6 +42,14 @@ def summary(report: Report) -> list[str]:
         images = sum(data.n_used for data in report.datasets.values())
         sentences.append(f"{count(images, 'image')} of {count(len(report.datasets), 'data set')} were reconstructed.")
     return sentences
+
+
+def _diversity(found: Diversity, atoms: int) -> str:
+    which = "The" if found.n == atoms else "The first"
+    return (
+        f"{which} {found.n} directions of the dictionary are as different as {number(found.atoms)} orthogonal ones "
+        f"(Vendi score; as many Gaussian directions: {number(found.gaussian)})."
+    )
 
 
 def _undecided(report: Report) -> str:

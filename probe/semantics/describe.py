@@ -31,6 +31,7 @@ class Description:
     Attributes:
         label: index of the nearest word (m,).
         label_similarity: its cosine (m,).
+        above_noise: whether that is above the quantile ``BEYOND`` of decoded noise's similarity to its own label (m,).
         nearest: index of the nearest test image (m,); -1 without images.
         nearest_similarity: its cosine (m,); NaN without.
         summary: counts and null levels, as report.json has them under ``semantics``.
@@ -38,6 +39,7 @@ class Description:
 
     label: Tensor
     label_similarity: Tensor
+    above_noise: Tensor
     nearest: Tensor
     nearest_similarity: Tensor
     summary: dict[str, Any]
@@ -51,6 +53,7 @@ def describe(points: Tensor, noise: Tensor, images: Tensor, words: Tensor, names
     else:
         near, nearest = torch.full_like(similarity, torch.nan), torch.full_like(label, -1)
     of_noise, noise_label = (noise @ words.T).max(1)
+    above = similarity > of_noise.quantile(BEYOND)
     summary = {
         "words": len(names),
         "label_similarity": {
@@ -58,7 +61,7 @@ def describe(points: Tensor, noise: Tensor, images: Tensor, words: Tensor, names
             "noise": float(of_noise.median()),
             "images": float((images @ words.T).amax(1).median()) if len(images) else None,
         },
-        "above_noise": float((similarity > of_noise.quantile(BEYOND)).double().mean()),
+        "above_noise": float(above.double().mean()),
         "common_label": {"end_points": _most_common(label, names), "noise": _most_common(noise_label, names)},
         "nearest_similarity": {
             "end_points": float(near.median()) if len(images) else None,
@@ -66,7 +69,25 @@ def describe(points: Tensor, noise: Tensor, images: Tensor, words: Tensor, names
         },
         "vendi": _vendi({"end_points": points, "noise": noise, "images": images}),
     }
-    return Description(label, similarity, nearest, near, summary)
+    return Description(label, similarity, above, nearest, near, summary)
+
+
+def unrelated(embeddings: Tensor) -> dict[str, Any]:
+    """Cosine of two different rows of (n, D), unit rows: ``mean`` over all pairs, and ``ci95``, a normal interval by
+    the jackknife over rows; None where there are too few rows (2 and 3 at least).
+
+    It is a function of n and the sum s of the rows: sum over i != j of e_i . e_j = |s|^2 - n.
+    """
+    n, e = len(embeddings), embeddings.double()
+    if n < 2:
+        return {"mean": None, "ci95": None}
+    s = e.sum(0)
+    mean = float((s.square().sum() - n) / (n * (n - 1)))
+    if n < 3:
+        return {"mean": mean, "ci95": None}
+    without = ((s - e).square().sum(1) - (n - 1)) / ((n - 1) * (n - 2))
+    half = 1.96 * float(((n - 1) * without.var(correction=0)).sqrt())
+    return {"mean": mean, "ci95": [mean - half, mean + half]}
 
 
 def _most_common(label: Tensor, names: list[str]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
-from probe.dictionary import Merge, merge_by_cosine, merge_by_euclid, unit_rows
+from probe.dictionary import Merge, gaussian, merge_by_cosine, merge_by_euclid, unit_rows
 from probe.dynamics import (
     Certificates,
     EndPoints,
@@ -24,10 +25,13 @@ from probe.dynamics.iterate import Map
 from probe.dynamics.latent_map import in_type
 from probe.dynamics.prediction import predicted_steps
 from probe.errors import UserError
+from probe.metrics.vendi import vendi_score
 
 UNKNOWN = -1
 LEADERS = 12
 """Atoms, largest basins first, whose start is iterated plainly for the comparison with the predicted steps."""
+COMPARED = 1024
+"""Atoms, largest basins first, whose Vendi score is computed."""
 
 
 @dataclass(frozen=True)
@@ -201,8 +205,10 @@ def assemble_dictionary(
         known = torch.where(already, ends.steps, UNKNOWN)
     known[merged.check] = plain[0]
     same = plain[1][: merged.sampled]
+    atoms = unit_rows(ends.end[leader])
     summary = {
         **merged.summary,
+        "vendi": diversity(atoms),
         "plain_checked": merged.sampled,
         "plain_same": int((same == 1).sum()),
         "plain_elsewhere": int((same == 0).sum()),
@@ -211,7 +217,7 @@ def assemble_dictionary(
         "undecided": int((found.attractor == UNDECIDED).sum()),
     }
     return Dictionary(
-        atoms=unit_rows(ends.end[leader]).float(),
+        atoms=atoms.float(),
         ends=ends.end[leader],
         leader=leader,
         basin=merged.basin,
@@ -229,6 +235,15 @@ def assemble_dictionary(
         plain_steps=known[leader],
         summary=summary,
     )
+
+
+def diversity(atoms: Tensor) -> dict[str, Any] | None:
+    """Vendi score, by cosine, of the first ``COMPARED`` of the atoms (m, d), unit rows, and of as many Gaussian
+    directions; None without atoms."""
+    if not len(atoms):
+        return None
+    n = min(len(atoms), COMPARED)
+    return {"n": n, "atoms": vendi_score(atoms[:n]), "gaussian": vendi_score(gaussian(n, atoms.shape[1], seed=0))}
 
 
 def _predicted_steps(points: Tensor, leader: Tensor, radius: Tensor, seeds: SeedConfig, solver: SolverConfig) -> Tensor:

@@ -55,7 +55,8 @@ class Reconstructions:
         sanity: (2, n) by metric: the same of ``SANITY``; the latent that stands for the mean image is its own.
         examples: uint8 pictures of at most ``PICTURE`` pixels a side, by name: (e, 3, h, w) for ``original`` and
             ``autoencoder``, (L, e, 3, h, w) for methods, of which those with several dictionaries have the first's.
-        originals: with CLIP: ``embedding`` (n, D) and ``picture`` (n, 3, h, w) of the images themselves; else empty.
+        originals: with CLIP: ``picture`` (n, 3, h, w) of the images themselves, at most ``PICTURE`` pixels a side, and
+            the ``embedding`` (n, D) of these; else empty.
     """
 
     methods: tuple[str, ...]
@@ -239,8 +240,15 @@ def reconstruct(
             for name, values in _sanity(model, latents, images, mean, sparse.batch_size, look).items()
         },
         examples={name: shown.cpu() for name, shown in examples.items()},
-        originals={"embedding": look.originals.cpu(), "picture": picture(images.cpu()).clone()} if look else {},
+        originals=originals(images, look) if look else {},
     )
+
+
+def originals(images: Tensor, look: Look) -> dict[str, Tensor]:
+    """``Reconstructions.originals``: as small as the decoded end points that they are compared with."""
+    small = picture(images)
+    embedding = look.originals if small is images else look.clip.images(small / 255)
+    return {"embedding": embedding.cpu(), "picture": small.cpu().clone()}
 
 
 def mean_image(images: Tensor) -> Tensor:

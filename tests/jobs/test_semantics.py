@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -15,6 +16,8 @@ from jobs.stages import Stages
 from probe import load_autoencoder
 from probe.config import ClipConfig, load_config
 from probe.data import load_images
+from probe.dynamics import gaussian_starts
+from probe.errors import UserError
 from probe.semantics import MISSING
 from probe.semantics.clip import load_clip
 
@@ -61,10 +64,64 @@ def test_a_run_with_clip(config: Path, tmp_path: Path, tiny_clip: Path):
     page = (out / "report" / "report.html").read_text()
     assert "Semantics" in page
     assert "## Semantics" in (out / "report" / "report.md").read_text()
+    noise = [model.to_pixels(model.decode(gaussian_starts(1, range(i, i + 64), (3, 4, 4)))) for i in range(0, 256, 64)]
+    of_noise = (clip.images(torch.cat(noise) / 255) @ clip.words(["cat", "grid", "red"]).T).amax(1)
+    assert seen["label_similarity"]["noise"] == pytest.approx(float(of_noise.quantile(0.5)), abs=1e-3)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     again = whole(config, out)  # finds everything done
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert again["semantics"] == seen
+
+
+def test_labels_are_chosen_anew_where_the_file_of_words_has_changed(config: Path, tmp_path: Path):
+    words = tmp_path / "words.txt"
+    words.write_text("cat\ngrid\n")
+    settings = yaml.safe_load(config.read_text())
+    settings["clip"]["labels"] = str(words)
+    config.write_text(yaml.safe_dump(settings))
+    first = whole(config, tmp_path / "out")
+    tables = (tmp_path / "out" / "reconstructions" / "digits.parquet").stat().st_mtime_ns
+    words.write_text("ship\nring\n")
+    second = whole(config, tmp_path / "out")
+    assert {atom["label"] for atom in first["gallery"]} <= {"cat", "grid"}
+    assert {atom["label"] for atom in second["gallery"]} <= {"ship", "ring"}
+    assert first["semantics"]["words_sha256"] != second["semantics"]["words_sha256"]
+    assert (tmp_path / "out" / "reconstructions" / "digits.parquet").stat().st_mtime_ns == tables
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": "local-dir:nowhere"}, "holds no"),
+        ({"labels": "nowhere.txt"}, "cannot be read"),
+        ({"labels": ["one"]}, "two words"),
+    ],
+)
+def test_a_mistake_is_found_before_anything_is_iterated(config: Path, tmp_path: Path, change: dict, said: str):
+    settings = yaml.safe_load(config.read_text())
+    settings["clip"] |= change
+    config.write_text(yaml.safe_dump(settings))
+    with pytest.raises(UserError, match=said):
+        whole(config, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("attractors/*"))
+
+
+@pytest.mark.busy
+def test_two_ranks_see_what_one_does(config: Path, tmp_path: Path, start):
+    alone = whole(config, tmp_path / "one")
+    assert start(config, "--out", tmp_path / "two", ranks=2).wait(400) == [0, 0]
+    together = json.loads((tmp_path / "two" / "report" / "report.json").read_text())
+    flat = [
+        pd.json_normalize(report["semantics"]).drop(columns="unrelated", errors="ignore")
+        for report in (alone, together)
+    ]
+    pd.testing.assert_frame_equal(*flat, atol=1e-4)
+    assert [atom["label"] for atom in alone["gallery"]] == [atom["label"] for atom in together["gallery"]]
+    rows = [
+        pq.read_table(tmp_path / run / "reconstructions" / "digits.parquet").to_pandas()["clip"]
+        for run in ("one", "two")
+    ]
+    assert rows[0].to_numpy() == pytest.approx(rows[1].to_numpy(), abs=1e-4)
 
 
 def test_without_the_extra_the_report_says_how_to_get_it(config: Path, tmp_path: Path, monkeypatch, caplog):

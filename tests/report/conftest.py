@@ -45,6 +45,9 @@ class Run:
     poison: float | None = None
     elsewhere: int = 0
     recall: float = 1.0
+    undecided: int = 0
+    vendi: dict[str, Any] | None = None
+    clip: bool = False
 
     def frame(self) -> pd.DataFrame:
         rng = np.random.default_rng(0)
@@ -82,11 +85,15 @@ class Run:
         self._attractors(run)
         self._dictionary(run)
         self._reconstructions(run)
-        config = {
+        if self.clip:
+            self._semantics(run)
+        config: dict[str, Any] = {
             "model": {"source": "embedded:cifar-kl"},
             "seeds": {"count": len(self.outcome)},
             "datasets": {self.name: {"source": self.source, "n": self.planned}},
         }
+        if self.clip:
+            config["clip"] = {"model": "local-dir:clip", "labels": ["cat", "dog", "eel"]}
         (run / "config.yaml").write_text(yaml.safe_dump(config))
         (run / "manifest.json").write_text(json.dumps(self.manifest()))
         return run
@@ -131,6 +138,8 @@ class Run:
     def _dictionary(self, run: Path) -> None:
         m = len(self.basin)
         certificate = np.array(self.certificate, np.int8)
+        examined = certificate != -1
+        examined[np.flatnonzero(~examined)[: self.undecided]] = True
         stated = {
             "atoms": m, "rule": "cosine > 0.99", "atoms_euclidean": m + 2, "rule_euclidean": "distance < 0.05 rms",
             "components": m, "index": "exact" if self.recall == 1 else "approximate", "recall": self.recall,
@@ -139,6 +148,7 @@ class Run:
             "certified": int((certificate == 1).sum()), "not_attractors": int((certificate == 0).sum()),
             "undecided": int((certificate == -1).sum()),
             "plain_checked": 4, "plain_same": 4 - self.elsewhere, "plain_elsewhere": self.elsewhere,
+            "vendi": self.vendi,
         }  # fmt: skip
         tensors = {
             "atoms": np.eye(m, D, dtype=np.float32),
@@ -146,14 +156,14 @@ class Run:
             "basin": np.array(self.basin, np.int64),
             "outcome": np.zeros(m, np.uint8),
             "steps": np.arange(m) + 20,
-            "residual": np.full(m, 1e-6),
-            "spectral_radius": np.where(certificate == -1, np.nan, np.where(certificate == 1, 0.9, 1.3)),
+            "residual": 1e-6 - 1e-10 * np.arange(m),
+            "spectral_radius": np.where(examined, np.array([1.3, 0.9, 1.0])[certificate], np.nan),
             "certificate": certificate,
             "settled": np.minimum(np.array(self.basin), 2),
-            "radius_error": np.where(certificate == -1, np.nan, 0.01),
-            "spectral_norm": np.where(certificate == -1, np.nan, 1.4),
-            "norm_error": np.where(certificate == -1, np.nan, 0.02),
-            "products": np.where(certificate == -1, 0, 60),
+            "radius_error": np.where(examined, 0.01, np.nan),
+            "spectral_norm": np.where(examined, 1.4, np.nan),
+            "norm_error": np.where(examined, 0.02, np.nan),
+            "products": np.where(examined, 60, 0),
             "predicted_steps": np.where(certificate == 1, 77.7, np.nan),
             "plain_steps": np.where(certificate == 1, 70, -1),
         }
@@ -182,6 +192,32 @@ class Run:
         levels = np.stack([images + np.uint8(level) for level in range(len(self.levels))])
         pictures = dict.fromkeys(("original", "autoencoder"), images) | dict.fromkeys(METHODS, levels)
         save_file(pictures, run / "reconstructions" / f"{self.name}.safetensors")
+
+    def _semantics(self, run: Path) -> None:
+        """Labels by turns; the nearest image of atom i is number i, of which every pixel is i."""
+        m = len(self.basin)
+        similarity = np.linspace(0.2, 0.3, m, dtype=np.float32)
+        tensors = {
+            "label_similarity": similarity,
+            "above_noise": similarity > 0.25,
+            "nearest_similarity": similarity[::-1].copy(),
+            "nearest_images": np.arange(m, dtype=np.uint8)[:, None, None, None]
+            + np.zeros((m, 3, SIDE, SIDE), np.uint8),
+        }
+        three = {"end_points": 0.25, "noise": 0.25, "images": 0.26}
+        summary = {
+            "model": "local-dir:clip", "pretrained": None, "weights_sha256": "ef" * 32, "words_sha256": "01" * 32,
+            "words": 3, "template": "a photo of a {}", "label_similarity": three, "above_noise": 0.5,
+            "common_label": {name: {"label": "cat", "share": 0.4} for name in ("end_points", "noise")},
+            "nearest_similarity": three, "vendi": three | {"n": 20},
+            "unrelated": {self.name: {"mean": 0.7, "ci95": [0.65, 0.75]}},
+        }  # fmt: skip
+        told = {
+            "labels": [("cat", "dog", "eel")[i % 3] for i in range(m)],
+            "nearest": [f"{self.name}/image-{i}" for i in range(m)],
+            "summary": summary,
+        }
+        save_file(tensors, run / "semantics.safetensors", {name: json.dumps(value) for name, value in told.items()})
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,20 @@ def test_counts(make_run: Make):
     assert solver["steps"]["max"] == 500
 
 
+def test_diversity_in_a_sentence(make_run: Make):
+    report = build_report(make_run(vendi={"n": 5, "atoms": 2.5, "gaussian": 4.87}))
+    said = "The 5 directions of the dictionary are as different as 2.50 orthogonal ones (Vendi score; as many Gaussian"
+    assert any(sentence.startswith(said) and "4.87" in sentence for sentence in report["summary"])
+    assert report["dictionary"]["vendi"]["gaussian"] == 4.87
+
+
+def test_atoms_that_were_not_examined_are_told_from_undecided_ones(make_run: Make):
+    report = build_report(make_run(certificate=[1, 0, -1, -1, -1], undecided=1))
+    kinds = [atom["certificate"] for atom in report["gallery"]]
+    assert kinds == ["attractor", "not an attractor", "undecided", "not examined", "not examined"]
+    assert any("1 undecided, 2 not examined" in sentence for sentence in report["summary"])
+
+
 def test_means_are_the_rows_means(make_run: Make):
     run = make_run(noise_per_method=0.02)
     rows = pq.read_table(run / "reconstructions" / "photos.parquet").to_pandas()

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from probe.config import DatasetConfig
+from probe.data import load_images
 from probe.report import write_report
 
 pytestmark = pytest.mark.slow
@@ -34,10 +37,11 @@ def chromium() -> Iterator[object]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, run_class: type) -> Path:
-    """Two data sets (one with a hostile source), and 200 atoms with all kinds of certificates."""
+    """Two data sets (one with a hostile source), and 200 atoms with all kinds of certificates, seen by CLIP."""
     certificate = [1] * 5 + [0] * 20 + [-1] * 175
     basin = np.random.default_rng(0).permutation(np.arange(1, 201)).tolist()
     changes = {"basin": basin, "certificate": certificate, "outcome": [0] * 12, "source": "folder:</script><b>x"}
+    changes |= {"undecided": 15, "clip": True}
     path: Path = run_class(**changes).write(tmp_path_factory.mktemp("page") / "run")
     with_sets(path, ["photos", "more"])
     write_report(path)
@@ -147,14 +151,75 @@ def test_the_gallery_is_sorted_filtered_and_drawn_in_parts(run: Path, open_page)
     page.locator("#kind").select_option("attractor")
     assert len(cards(page)) == 5
     assert page.locator("#counted").text_content() == "5 of 5 shown"
-    page.locator("#kind").select_option("")
-    page.locator("#order").select_option("spectral_radius")
-    radii = page.locator("#gallery .atom").evaluate_all(
-        "atoms => atoms.map(atom => atom.textContent.match(/= ([\\d.]+)/)?.[1])"
+    kinds = {"undecided": 15, "not an attractor": 20, "not examined": 160, "": 200}
+    for kind, of_it in kinds.items():
+        page.locator("#kind").select_option(kind)
+        assert page.locator("#counted").text_content() == f"{min(of_it, 120)} of {of_it} shown"
+
+
+def said(page, order: str, what: str) -> list:
+    """What a pattern finds on each of the cards shown, in that order of the gallery."""
+    page.locator("#order").select_option(order)
+    return page.locator("#gallery .atom").evaluate_all(
+        f"atoms => atoms.map(atom => atom.querySelector('figcaption').innerText.match(/{what}/m)?.[1])"
     )
-    assert radii[:5] == ["0.9"] * 5
-    assert radii[5:25] == ["1.3"] * 20
-    assert radii[25] is None
+
+
+def test_the_gallery_is_sorted_by_what_the_certificates_say(run: Path, open_page):
+    page = open_page(run)
+    radii = said(page, "spectral_radius", "= ([0-9.]+)")
+    assert radii[:41] == ["0.9"] * 5 + ["1"] * 15 + ["1.3"] * 20 + [None]
+    kinds = said(page, "certificate", "^(attractor|undecided|not an attractor|not examined)$")
+    assert kinds[:41] == ["attractor"] * 5 + ["undecided"] * 15 + ["not an attractor"] * 20 + ["not examined"]
+    page.locator("#order").select_option("residual")
+    atoms = page.locator("#gallery .atom").evaluate_all("atoms => atoms.map(atom => Number(atom.dataset.atom))")
+    assert atoms == list(range(199, 79, -1))  # atom i has a smaller residual than atom i - 1
+
+
+def test_the_gallery_is_sorted_by_label(run: Path, open_page):
+    page = open_page(run)
+    page.get_by_role("button", name="Show more").click()
+    found = said(page, "label", "(cat|dog|eel) [(]")
+    assert found == ["cat"] * 67 + ["dog"] * 53  # of 67, 67 and 66, a page-full
+    similar = said(page, "label", r"cat [(]([.0-9]+)")[:67]
+    assert similar == sorted(similar, reverse=True)
+    assert [bool(x) for x in said(page, "label", "(as noise has)")[:67]] == [float(x) <= 0.25 for x in similar]
+
+
+def test_the_nearest_image_is_that_of_the_atom(run: Path, open_page):
+    page = open_page(run)
+    card = page.locator("#gallery .atom[data-atom='137']")
+    assert "near photos/image-137 (" in card.inner_text()
+    shown = """async (element) => {
+        const style = getComputedStyle(element), image = new Image();
+        image.src = style.backgroundImage.slice(5, -2);
+        await image.decode();
+        const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+        [canvas.width, canvas.height] = [image.width, image.height];
+        pen.drawImage(image, 0, 0);
+        const [columns, rows] = style.backgroundSize.split(" ").map((size) => Math.round(parseFloat(size) / 100));
+        const [x, y] = style.backgroundPosition.split(" ").map((at) => parseFloat(at) / 100);
+        const middle = (size, count, at) => Math.floor((size / count) * (at * (count - 1) + 0.5));
+        return [...pen.getImageData(middle(image.width, columns, x), middle(image.height, rows, y), 1, 1).data];
+    }"""
+    near = card.get_by_role("img", name="Nearest image, photos/image-137").evaluate(shown)
+    assert near == pytest.approx([137, 137, 137, 255], abs=4)  # a JPEG
+
+
+def test_a_logarithmic_axis(run: Path, open_page):
+    page = open_page(run)
+    kind = "document.querySelector('#panel-0 .curve').layout.yaxis.type"
+    assert page.evaluate(kind) == "linear"
+    page.get_by_role("checkbox", name="logarithmic").check()
+    assert page.evaluate(kind) == "log"
+    assert drawn(page) > 0
+
+
+def test_the_command_is_copied(run: Path, open_page):
+    page = open_page(run, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    taken = page.evaluate("navigator.clipboard.readText().catch(() => getSelection().toString())")
+    assert taken.strip() == "probe run configs/quickstart.yaml --out 'my runs/first'"
 
 
 def test_dark_phone_and_print(run: Path, open_page):
@@ -179,17 +244,27 @@ def test_user_text_stays_text(run: Path, open_page):
     assert "folder:</script><b>x" in page.locator("#panel-0").text_content()
 
 
-def test_4096_atoms_and_six_sets_are_less_than_30_megabytes(tmp_path: Path, run_class: type, open_page):
+@pytest.mark.parametrize("side", [32, 128])
+def test_4096_atoms_and_six_sets_are_less_than_30_megabytes(tmp_path: Path, run_class: type, open_page, side: int):
     m, rng = 4096, np.random.default_rng(0)
-    path: Path = run_class(basin=[1] * m, certificate=[1] * 256 + [-1] * (m - 256), outcome=[0] * m).write(
+    path: Path = run_class(basin=[1] * m, certificate=[1] * 256 + [-1] * (m - 256), outcome=[0] * m, clip=True).write(
         tmp_path / "run"
     )
-    # As detailed as decoded pictures are: smooth, with a little noise.
-    smooth = rng.integers(40, 216, (m, 3, 8, 8), dtype=np.uint8).repeat(8, axis=2).repeat(8, axis=3)
-    thumbnails = smooth + rng.integers(0, 9, smooth.shape, dtype=np.uint8)
+    few = load_images("tiles", DatasetConfig(source="bundled:photographs", n=300, holdout=0), resolution=side)
+    tiles = few.images.numpy()
+
+    def photographs(*shape: int) -> np.ndarray:
+        """Photographs (*shape, 3, side, side), no two alike."""
+        found = tiles[rng.integers(0, len(tiles), shape)]
+        return found ^ rng.integers(0, 4, found.shape, dtype=np.uint8)
+
+    thumbnails = photographs(m)
     save_file({"images": thumbnails[:64], "thumbnails": thumbnails}, path / "gallery.safetensors")
+    with safe_open(path / "semantics.safetensors", framework="numpy") as file:
+        seen, told = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(seen | {"nearest_images": photographs(m)}, path / "semantics.safetensors", told)
     pictures = load_file(path / "reconstructions" / "photos.safetensors")
-    large = {name: rng.integers(0, 16, (*old.shape[:-2], 128, 128), dtype=np.uint8) for name, old in pictures.items()}
+    large = {name: photographs(*old.shape[:-4], 8) for name, old in pictures.items()}
     save_file(large, path / "reconstructions" / "photos.safetensors")
     with_sets(path, ["photos", *"abcde"])
     write_report(path)

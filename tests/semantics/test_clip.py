@@ -1,5 +1,6 @@
 """Embeddings against open_clip's own preprocessing and encoders; and what is refused."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from probe.config import ClipConfig
 from probe.errors import UserError
 from probe.semantics import is_installed
-from probe.semantics.clip import TEMPLATE, load_clip, word_list
+from probe.semantics.clip import TEMPLATE, Clip, load_clip, word_list
+from probe.semantics.describe import describe
 
 
 @pytest.mark.parametrize("side", [32, 20, 100])
@@ -83,3 +86,47 @@ def test_it_is_noticed_where_the_extra_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not is_installed()
+
+
+COLOURS = {"red": (0.9, 0.1, 0.1), "green": (0.1, 0.8, 0.1), "blue": (0.1, 0.1, 0.9)}
+
+
+def shades(n: int, side: int, seed: int) -> torch.Tensor:
+    """n pictures of each of ``COLOURS``, with noise: (3 n, 3, side, side)."""
+    generator = torch.Generator().manual_seed(seed)
+    flat = torch.tensor(list(COLOURS.values())).repeat_interleave(n, 0)[:, :, None, None]
+    return (flat + 0.15 * torch.randn(3 * n, 3, side, side, generator=generator)).clamp(0, 1)
+
+
+@pytest.fixture(scope="module")
+def colours(tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """A checkpoint that was taught three colours, from its folder."""
+    folder = tmp_path_factory.mktemp("colours") / "clip"
+    shutil.copytree(tiny_clip, folder)
+    clip = load_clip(ClipConfig(model=f"local-dir:{tiny_clip}"), torch.device("cpu"))
+    tokens = clip.tokenizer([TEMPLATE.format(word) for word in COLOURS])
+    optimiser = torch.optim.Adam(clip.model.parameters(), lr=1e-3)
+    answers = torch.arange(3).repeat_interleave(8)
+    for step in range(60):
+        optimiser.zero_grad()
+        shown = (shades(8, 32, step) - clip.mean) / clip.std
+        ours, theirs = (
+            torch.nn.functional.normalize(x) for x in (clip.model.encode_image(shown), clip.model.encode_text(tokens))
+        )
+        torch.nn.functional.cross_entropy(10 * ours @ theirs.T, answers).backward()
+        optimiser.step()
+    save_file(
+        {name: x.contiguous() for name, x in clip.model.state_dict().items()}, folder / "open_clip_model.safetensors"
+    )
+    return load_clip(ClipConfig(model=f"local-dir:{folder}"), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("side", [32, 96])
+def test_a_checkpoint_that_knows_three_colours_names_them(colours: Clip, side: int):
+    words = ["blue", "green", "red"]
+    points, images = colours.images(shades(5, side, 1000)), colours.images(shades(2, side, 1001))
+    grey = colours.images(0.5 + 0.15 * torch.randn(64, 3, side, side, generator=torch.Generator().manual_seed(3)))
+    found = describe(points, grey, images, colours.words(words), words)
+    assert [words[i] for i in found.label] == ["red"] * 5 + ["green"] * 5 + ["blue"] * 5
+    assert [i // 2 for i in found.nearest.tolist()] == [0] * 5 + [1] * 5 + [2] * 5
+    assert found.above_noise.all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from probe.metrics.vendi import vendi_score
-from probe.semantics.describe import describe
+from probe.semantics.describe import describe, unrelated
 
 
 def test_vendi_scores_in_closed_form():
@@ -33,6 +33,7 @@ def test_labels_and_neighbours():
     assert [names[i] for i in found.label] == ["cat", "galaxy", "dog"]
     assert found.label_similarity.tolist() == pytest.approx([3 / math.sqrt(10), 5 / math.sqrt(26), 1])
     assert found.nearest.tolist()[:2] == [1, 0]
+    assert found.above_noise.tolist() == [True] * 3
     summary = found.summary
     assert summary["above_noise"] == 1
     assert summary["common_label"]["noise"] == {"label": "noise", "share": 1.0}
@@ -48,3 +49,30 @@ def test_labels_of_noise_are_not_above_noise():
     assert found.summary["above_noise"] == pytest.approx(0.05, abs=0.03)
     assert found.nearest.tolist() == [-1] * 1000
     assert found.summary["nearest_similarity"]["end_points"] is None
+
+
+def test_two_different_rows_over_all_pairs():
+    rows = torch.nn.functional.normalize(torch.randn(7, 5, generator=torch.Generator().manual_seed(0)) + 1, dim=1)
+
+    def by_pairs(e: torch.Tensor) -> float:
+        pairs = [float(e[i] @ e[j]) for i in range(len(e)) for j in range(len(e)) if i != j]
+        return sum(pairs) / len(pairs)
+
+    found = unrelated(rows)
+    assert found["mean"] == pytest.approx(by_pairs(rows), abs=1e-6)
+    without = torch.tensor([by_pairs(torch.cat([rows[:i], rows[i + 1 :]])) for i in range(7)])
+    half = 1.96 * math.sqrt(6 / 7 * float((without - without.mean()).square().sum()))
+    assert found["ci95"] == pytest.approx([found["mean"] - half, found["mean"] + half], abs=1e-5)
+    assert unrelated(rows[:1]) == {"mean": None, "ci95": None}
+    assert unrelated(rows[:2]) == {"mean": pytest.approx(by_pairs(rows[:2]), abs=1e-6), "ci95": None}
+
+
+def test_the_interval_of_two_different_rows_holds_the_truth_as_often_as_it_says():
+    generator, truth, held = torch.Generator().manual_seed(1), 0.0, 0
+    direction = torch.nn.functional.normalize(torch.ones(6), dim=0)
+    many = torch.nn.functional.normalize(direction + torch.randn(200_000, 6, generator=generator) / 2, dim=1)
+    truth = float(many.mean(0).square().sum())
+    for draw in many[:40_000].view(1000, 40, 6):
+        low, high = unrelated(draw)["ci95"]
+        held += low <= truth <= high
+    assert 0.92 <= held / 1000 <= 0.98

@@ -6,14 +6,17 @@ import torch
 from sklearn.linear_model import orthogonal_mp
 
 from probe import load_autoencoder
-from probe.config import SparseConfig
+from probe.config import ClipConfig, SparseConfig
 from probe.dictionary import random_bases
 from probe.metrics.images import IMAGE_METRICS
+from probe.semantics.clip import load_clip
 from probe.studies.reconstruction import (
+    Look,
     Reconstructions,
     absent_controls,
     dictionaries,
     mean_image,
+    originals,
     picture,
     reconstruct,
     with_oracle,
@@ -104,3 +107,15 @@ def test_auto_compares_all_dictionaries_in_the_dtype_that_the_most_demanding_nee
     assert pursuit_dtype(auto, 100, [100, 60]) == "float64"
     ready = prepare({"a": torch.eye(100), "b": torch.eye(100)[:60]}, auto, torch.device("cpu"))
     assert {basis.dtype for basis in ready.values()} == {torch.float64}
+
+
+def test_originals_are_seen_as_small_as_decoded_end_points_are(tiny_clip):
+    clip = load_clip(ClipConfig(model=f"local-dir:{tiny_clip}"), torch.device("cpu"))
+    images = torch.randint(0, 256, (3, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    seen = originals(images, Look(clip, clip.images(images / 255)))
+    small = torch.nn.functional.avg_pool2d(images.float(), 2).round()
+    assert torch.equal(seen["picture"].float(), small)
+    assert torch.allclose(seen["embedding"], clip.images(small / 255), atol=1e-5)
+    assert not torch.allclose(seen["embedding"], clip.images(images / 255), atol=1e-3)
+    few = images[:, :, :32, :32]
+    assert torch.allclose(originals(few, Look(clip, clip.images(few / 255)))["embedding"], clip.images(few / 255))
