@@ -131,6 +131,7 @@ class _Pulse:
             if world.rank:
                 return
             done = sum(world.heard(self.stage))
+        done = min(done, self.total - self.before)  # parts of what is in work are estimates, and add up to more
         seconds = time.monotonic() - self.began
         rate = done / seconds if seconds > 0 else 0.0
         left = (self.total - self.before - done) / rate if rate else None
