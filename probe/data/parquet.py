@@ -22,6 +22,7 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
     """
     import datasets
 
+    datasets.disable_progress_bars()  # they run into the lines of our own
     paths = matching_files(where, place)
     try:
         table = datasets.load_dataset("parquet", data_files=[glob.escape(path) for path in paths], split="train")
