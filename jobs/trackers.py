@@ -9,8 +9,9 @@ import json
 import logging
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,10 +84,12 @@ class Tracker:
             write_atomically(self._note, json.dumps(self._noted))
 
     def _each(self, method: str, *values: Any, **more: Any) -> None:
-        """A tracker that fails is left out from then on: the work does not wait for it."""
+        """A tracker that fails is left out from then on: the work does not wait for it. What it prints (trackio) is no
+        result, so it goes to stderr."""
         for name, tracker in list(self.running.items()):
             try:
-                getattr(tracker, method)(*values, **more)
+                with redirect_stdout(sys.stderr):
+                    getattr(tracker, method)(*values, **more)
             except Exception as error:
                 _warn(name, error)
                 del self.running[name]

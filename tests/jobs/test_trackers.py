@@ -221,6 +221,7 @@ class Fake(GeneralTracker):
         self.about = (project, given)
 
     def start(self):
+        print("* created new run")  # as trackio does
         Fake.told.setdefault(self.about[1]["id"], []).append(self.about)
 
     def store_init_configuration(self, values):
@@ -241,7 +242,7 @@ def fake(monkeypatch) -> dict[str, list]:
     return Fake.told
 
 
-def test_a_run_keeps_its_id_and_its_steps(fake, tmp_path, caplog):
+def test_a_run_keeps_its_id_and_its_steps(fake, tmp_path, caplog, capsys):
     config = TrackersConfig(log_with=("wandb",), project="mine", name="first")
     for values in ({"loss": 0.5, "absent": None}, {"loss": 0.4}):  # begun again: step 1 is known
         with tracking(tmp_path, config, "run", {"a": {"b": [1], "c": None}}, cpu=True) as tracker:
@@ -255,6 +256,9 @@ def test_a_run_keeps_its_id_and_its_steps(fake, tmp_path, caplog):
         tracker.log({"loss": 0.3}, step=3)
     assert course[-1] == began  # it is left out from its first failure on
     assert "tracker wandb: the line is dead; the work goes on without it" in caplog.text
+    said = capsys.readouterr()
+    assert said.out == ""  # stdout is for results
+    assert said.err.count("* created new run") == 3
 
 
 def test_an_absent_package_is_named_before_any_work(own, tmp_path, monkeypatch):
