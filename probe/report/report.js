@@ -178,4 +178,7 @@ one("copy").addEventListener("click", async () => {
   }
 });
 
+/* What is folded cannot be unfolded on paper. */
+addEventListener("beforeprint", () => all("details").forEach((folded) => { folded.open = true; }));
+
 if (tabs.length) choose(0);

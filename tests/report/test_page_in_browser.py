@@ -227,6 +227,8 @@ def test_dark_phone_and_print(run: Path, open_page):
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 28)"
     page.emulate_media(media="print", color_scheme="light")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.get_by_text("At 5 % of d, by latent MSE: the dictionary beats").is_visible()
     assert page.locator("[role=tabpanel]:visible").count() == 2
     assert page.locator("#panel-1 .static img").first.is_visible()
     assert not page.locator("#more").is_visible()
