@@ -13,6 +13,8 @@ HANDFUL = 5
 """So does a median of so many steps to convergence or fewer."""
 RECALL = 0.99
 """An approximate index that finds a smaller share of the near pairs is worth a warning."""
+SMALLER = 2
+"""So is a random orthogonal basis that is larger than the dictionary by more than this factor."""
 
 
 def dictionary_label(certified: int, atoms: int) -> str:
@@ -108,8 +110,9 @@ def _field_warnings(report: Report) -> list[str]:
     found = []
     solver, dictionary, certificates = report.solver, report.dictionary, report.solver.certificates
     if certificates.certified * 2 < dictionary.atoms:
+        few = f"Only {certificates.certified}" if certificates.certified else "None"
         found.append(
-            f"Only {certificates.certified} of {count(dictionary.atoms, 'atom')} are certified attractors "
+            f"{few} of {count(dictionary.atoms, 'atom')} are certified attractors "
             f"({certificates.not_attractors} found not to be, {_undecided(report)}): "
             f"the dictionary is made mostly of other end points."
         )
@@ -173,12 +176,17 @@ def _data_warnings(report: Report) -> list[str]:
 def _method_warnings(report: Report) -> list[str]:
     """Alike for all data sets as a rule, so data sets are gathered under one sentence."""
     found = defaultdict(list)
-    atoms = report.dictionary.atoms
+    atoms, d = report.dictionary.atoms, report.model.d
     for name, data in report.datasets.items():
         if atoms < data.five_percent:
             found[
                 f"the dictionary has {count(atoms, 'atom')}, fewer than the {data.five_percent} of 5 % of d: "
                 f"its errors level off where other methods still gain."
+            ].append(name)
+        elif SMALLER * atoms < d and {"random_orthogonal", "gaussian"} <= set(data.method_atoms):
+            found[
+                f"the random orthogonal basis has {d} atoms to choose from, the dictionary {atoms}: an advantage that "
+                f"Gaussian vectors, as many as the dictionary's, do not have; more starts take it away."
             ].append(name)
         if nothing := _nothing(data):
             found[nothing].append(name)

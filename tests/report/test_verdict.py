@@ -176,7 +176,12 @@ def test_warning(make_run: Make, changes: dict, expected: str):
 
 
 def test_a_sound_run_has_no_warning(make_run: Make):
-    assert build_report(make_run(outcome=[0] * 11))["warnings"] == []
+    assert build_report(make_run(outcome=[0] * 32, basin=[1] * 32, certificate=[1] * 32))["warnings"] == []
+
+
+def test_a_dictionary_that_is_smaller_than_the_basis_is_a_warning(make_run: Make):
+    (found,) = build_report(make_run(outcome=[0] * 31, basin=[1] * 31, certificate=[1] * 31))["warnings"]
+    assert found.startswith("photos: the random orthogonal basis has 64 atoms to choose from, the dictionary 31")
 
 
 def test_starts_that_could_not_be_examined_are_not_passed_over(make_run: Make):
