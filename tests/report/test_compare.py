@@ -143,6 +143,18 @@ def test_other_images_are_independent_samples(make: Make):
     assert any("other images" in note for note in report.notes)
 
 
+def test_what_the_runs_reports_warn_of_is_said_again(make: Make):
+    many = {"outcome": [0] * 40, "basin": [1] * 40, "certificate": [1] * 40}
+    sound, none, broken = make("a", **many), make("b", **many | {"certificate": [0] * 40}), make("c", unreadable=["x"])
+    notes = compare([sound, none, broken]).notes
+    assert [note for note in notes if note.startswith("a")] == []
+    assert any(note.startswith("b: None of 40 atoms are certified attractors") for note in notes)
+    assert any(note.startswith("c: photos: 1 image could not be read (x)") for note in notes)
+    alike = compare([make("d", unreadable=["x"]), make("e", unreadable=["x"])]).notes
+    assert sum("could not be read" in note for note in alike) == 1
+    assert any(note.startswith("d and e: photos: 1 image") for note in alike)
+
+
 def test_models_of_different_d_are_compared_at_the_fractions_that_both_have(make: Make):
     other = make("b", levels=(6, 12, 24, 48), five_percent=6, means=MEANS)
     manifest = json.loads((other / "manifest.json").read_text())

@@ -1,5 +1,6 @@
 """From run directories to the content of compare.json."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -83,4 +84,8 @@ def _notes(runs: Sequence[Run], left_out: Sequence[float], one_space: bool) -> l
         notes.append(
             f"Atoms without a decided certificate ({stated}) do not count as certified, but may be attractors."
         )
-    return notes
+    own = defaultdict(list)  # what each run's report warns of
+    for run in runs:
+        for warning in run.report.warnings:
+            own[warning].append(run.name)
+    return notes + [f"{listed(names)}: {warning}" for warning, names in own.items()]
