@@ -77,10 +77,12 @@ def field(
 
 
 def _summary(content: dict[str, Any], out: Path) -> str:
+    from probe.report.words import count
+
     plane, points = content["plane"], content["fixed_points"]
     certified = [point for point in points if point["certificate"] == "attractor"]
     lines = [
-        f"{len(points)} distinct fixed points, {len(certified)} certified attractors, to which "
+        f"{count(len(points), 'distinct fixed point')}, {count(len(certified), 'certified attractor')}, to which "
         f"{100 * sum(point['grid_share'] for point in certified):.0f} % of the grid runs.",
         f"{out}/field.png, field.svg, field.json",
     ]
