@@ -5,6 +5,8 @@ sum_i g_i f(z_i), sum_i g_i = 1, with the smallest ||sum_i g_i r_i|| is the best
 extrapolation; Anderson mixing with restarts is the same). A guess is made only where
 
 - the residual has fallen to ``START`` of the first, and falls at a steady rate below 1;
+- it has fallen to ``BELOW`` of the lowest from which it rose again, by ``RISE``: chaotic transients come near a fixed
+  point and leave it, often several times, and an extrapolation there goes to an attractor of its own;
 - the same residuals, taken as a linear recurrence, have no mode that grows: near a saddle the plain iteration turns
   away in the end, and an extrapolation would fall into it. A mode that is still too small to be seen among five
   residuals slips through: one start in a thousand on maps made to provoke it;
@@ -23,6 +25,7 @@ guess waits twice as long. A row that was extrapolated converges only after ``CA
 | trial | z is a guess | (n,) |
 | back, bar | where to go if it fails; the squared residual that it must stay below | (n, ...), (n,) |
 | pause, rest | steps that the next guess waits after a failure; and still has to wait | (n,) |
+| lowest, turn | the smallest squared residual; the smallest from which it rose again | (n,) |
 | calm | plain steps with falling residuals since the last guess; large where there was none | (n,) |
 """
 
@@ -32,9 +35,10 @@ from torch import Tensor
 from probe.dynamics.flow import State, per_row
 
 DEPTH = 4
-START = 0.02
+START = 0.005
 GAIN = 0.3
 REACH = 2.0
+RISE, BELOW = 2.0, 0.5
 STEADY = 0.05
 """Largest change of the rate from step to step."""
 CALM = 2
@@ -59,6 +63,8 @@ def fresh(z: Tensor) -> State:
         "pause": torch.full_like(zero, DEPTH),
         "rest": zero.clone(),
         "calm": torch.full_like(zero, UNTOUCHED),
+        "lowest": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
+        "turn": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
     }
 
 
@@ -75,6 +81,9 @@ def judge(state: State, residual: Tensor) -> Tensor:
     rounding = residual < (16 * eps) ** 2 * state["z"].flatten(1).square().sum(1)
     rising = ~trial & (residual > state["before"]) & ~rounding & (state["calm"] < UNTOUCHED)
     state["calm"] = (state["calm"] + 1).masked_fill(kept | rising, 0)
+    lowest = torch.where(failed, state["lowest"], torch.minimum(state["lowest"], residual))
+    rises = ~failed & (residual > RISE**2 * lowest)
+    state["lowest"], state["turn"] = lowest, torch.where(rises, lowest, state["turn"])
     return failed
 
 
@@ -92,7 +101,7 @@ def propose(state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance
     even = (rate < 1) & ((rate - state["rate"]).abs() < STEADY)
     state["rate"], state["before"] = rate, torch.where(failed, torch.inf, residual)
     ready = even & (state["depth"] > DEPTH) & (state["rest"] == 0) & (residual >= tolerance)
-    ready &= residual < START**2 * state["residual0"]
+    ready &= (residual < START**2 * state["residual0"]) & (residual < BELOW**2 * state["turn"])
     guess, promise, decays = _guesses(state, ready)
     left = residual.sqrt() * rate / (1 - rate)
     ready &= decays & (promise < GAIN**2 * residual) & ((guess - y.flatten(1)).norm(dim=1) < REACH * left)

@@ -140,3 +140,33 @@ def test_a_guess_that_f_does_not_confirm_costs_one_evaluation_and_changes_nothin
     plain, fast = (iterate(f, z0, accelerate=value, tolerance=1e-12, max_steps=1500) for value in (False, True))
     assert torch.equal(plain.outcome, fast.outcome)
     assert torch.allclose(plain.end, fast.end, atol=0.05)
+
+
+def test_where_a_start_came_near_and_left_again_it_is_extrapolated_only_once_it_is_nearer():
+    """Three times it is thrown out again at 0.002 of its way: what it did then may not be taken for the end."""
+    rates, calls = torch.linspace(0.2, 0.9, 9, dtype=torch.float64), []
+
+    def f(z):
+        x, left = z[:, :-1], z[:, -1:]
+        thrown = (x.norm(dim=1, keepdim=True) < 0.002) & (left > 0.5)
+        y = torch.cat([x * rates + thrown * torch.full_like(x, 0.3), left - thrown.double()], 1)
+        calls.append((z[0].clone(), y[0]))
+        return y
+
+    start = torch.cat([torch.full((1, 9), 1 / 3), torch.full((1, 1), 3.0)], 1).double()
+    ends = iterate(f, start, accelerate=True, tolerance=1e-16, max_steps=1000, lag=0)
+    assert int(ends.guesses) > 0
+    assert float(ends.end.abs().max()) < 1e-6
+    (zs, ys), last = zip(*calls, strict=True), len(calls) - 1
+    failed = {t - 1 for t in range(2, last) if torch.equal(zs[t], ys[t - 2]) and not torch.equal(zs[t], ys[t - 1])}
+    residuals = {t: float((ys[t] - zs[t]).norm()) for t in range(last) if t not in failed}
+    guesses = [t for t in residuals if not torch.equal(zs[t + 1], ys[t])]
+    assert len(guesses) == int(ends.guesses) + len(failed)
+    for t in guesses:
+        past = [residual for at, residual in residuals.items() if at <= t]
+        turns = [r for i, r in enumerate(past) if max(past[i:]) > 2 * r]
+        assert past[-1] < 0.5 * min(turns, default=torch.inf)
+        assert past[-1] < 0.005 * past[0]
+    thrown = [t for t in residuals if residuals[t] > 1]
+    assert len(thrown) >= 3
+    assert any(t > thrown[-1] for t in guesses)
