@@ -116,6 +116,8 @@ class Ood(Work[OodDirectory]):
         content = write_ood_report(self.directory.path, TABLE, about["facts"])
         self._tell_trackers(content)
         shutil.rmtree(self.directory.path / WORK, ignore_errors=True)
+        for warning in content["warnings"]:
+            log.warning(f"warning: {warning}")
         log.info(f"report: {self.directory.path / 'report' / 'report.html'}")
         return content
 

@@ -52,7 +52,7 @@ def look_at(job: Job, dictionary: str) -> None:
         summary={
             **found.summary,
             "model": asked.model,
-            "pretrained": asked.pretrained,
+            "pretrained": None if ":" in asked.model else asked.pretrained,  # an address holds its weights
             "weights_sha256": clip.sha256,
             "words_sha256": made_from["words"],
             "template": TEMPLATE,

@@ -1,6 +1,8 @@
 """``probe field MODEL``: the latent vector field as a picture and as numbers."""
 
 import json
+import math
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +52,11 @@ def field(
     resolution = loaded.side if loaded.side and "resolution" not in settings else config.resolution
     shape = loaded.latent_shape(resolution)
     images = drawn(loaded, data, n, side or resolution) if data else None
+    print(
+        f"iterating {points**2} grid points and {config.seeds.count} starts, d = {math.prod(shape)}, each at most "
+        f"{config.solver.max_steps} steps",
+        file=sys.stderr,
+    )
     found = vector_field(
         LatentMap(loaded, clamp=config.model.clamp),
         shape,

@@ -151,8 +151,11 @@ def _numbers(one: Comparison, before: str = "") -> str:
     """``(0.434 against 0.609, ratio 0.713 [0.695, 0.731])``; where there is no ratio, the difference."""
     what, found = ("ratio", one.ratio) if one.ratio.mean is not None else ("difference", one.difference)
     numbers = f"{before}{what} {simultaneous(found)}"
-    if one.bases_beaten and one.result == "no difference seen":
-        numbers += f", {one.bases_beaten} of {one.bases} bases beaten"
+    if one.result == "no difference seen":
+        if one.bases_beaten:
+            numbers += f", {one.bases_beaten} of {one.bases} bases beaten"
+        elif (ends := one.difference.simultaneous) and ends[0] > 0:
+            numbers += f" to the mean of {one.bases} bases, not each of which is seen to be better"
     return f"({numbers})"
 
 

@@ -71,7 +71,8 @@ def load_clip(config: ClipConfig, device: torch.device) -> Clip:
         tokenizer = open_clip.get_tokenizer(config.model)
     except Exception as error:  # of the hub, of safetensors, of torch, of open_clip itself
         what = " ".join(str(error).split())[:200].rstrip(".")
-        raise UserError(f"clip {config.model!r} with weights {config.pretrained!r} cannot be loaded: {what}.") from None
+        weights = "" if pretrained is None else f" with weights {pretrained!r}"
+        raise UserError(f"clip {config.model!r}{weights} cannot be loaded: {what}.") from None
     return Clip(model, tokenizer, open_clip.get_model_preprocess_cfg(model), config.batch_size, device)
 
 

@@ -61,7 +61,7 @@ def build(channels: int, side: int, k: int, config: TrainConfig, seed: int) -> C
     if k > features:
         raise UserError(
             f"k = {k} is more than the {features} features before the bottleneck at {side} px; lower k, or raise "
-            f"training.base_channels to {-(-k * config.base_channels // features)}."
+            f"base_channels to {-(-k * config.base_channels // features)}."
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_seed(seed, 0))

@@ -27,7 +27,9 @@ def folder(tmp_path_factory):
 
 def test_files_and_numbers(folder, tmp_path, capsys):
     data = ["--data", "digits", "--n", "20", "--side", "8"]
-    assert "certified attractor" in field(capsys, str(folder / "2"), *data, "--points", "7", "--out", str(tmp_path))[0]
+    out, progress = field(capsys, str(folder / "2"), *data, "--points", "7", "--out", str(tmp_path))
+    assert "certified attractor" in out
+    assert "iterating 49 grid points" in progress
     assert (tmp_path / "field.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "field.svg").read_bytes()
     content = json.loads((tmp_path / "field.json").read_text())

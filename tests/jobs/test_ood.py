@@ -15,6 +15,8 @@ from jobs.status import read_status
 from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.cli.main import app, main
 from probe.errors import UserError
+from probe.report.ood.build import warnings
+from probe.report.ood.schema import OodReport
 from probe.studies.ood.config import parse_ood_config
 
 SETTINGS = {
@@ -50,6 +52,18 @@ def whole(tmp_path_factory):
 
 def scores(path):
     return pd.read_parquet(path / "scores.parquet")
+
+
+def test_a_single_attractor_is_a_warning(whole):
+    report = OodReport.model_validate_json((whole / "report" / "report.json").read_text())
+    for distinct, warned in ((1, True), (2, False)):
+        report.attractors |= {"distinct_converged": distinct, "outcomes": {"converged": 40}}
+        assert any("did so to one attractor" in warning for warning in warnings(report)) == warned
+
+
+def test_warnings_are_said_and_not_only_written(tmp_path, caplog):
+    begin(tmp_path / "ood").all()
+    assert "warning: KNN, K = 2000: of 40 training latents this is the distance to the farthest one." in caplog.text
 
 
 def test_from_images_to_report(whole):

@@ -59,6 +59,13 @@ def test_a_basis_that_is_not_beaten_takes_the_verdict(make_run: Make):
     )
 
 
+def test_a_basis_that_is_not_better_takes_the_verdict_too(make_run: Make):
+    """On the mean 0.43 is above 0.41, but the second of two bases has 0.43, too; the interval is that of the mean."""
+    sentence = verdict(make_run(means=BASE | {"random_orthogonal": 0.41}, bases=(-0.02, 0.02), spread=0.0))
+    assert sentence.startswith("no difference is seen between end points and the random orthogonal basis at 5 %")
+    assert "ratio 1.05 [1.05, 1.05] to the mean of 2 bases, not each of which is seen to be better)" in sentence
+
+
 def test_beats_base_but_not_one_step(make_run: Make):
     sentence = verdict(make_run(means=BASE, spread=0.0))
     assert sentence == (

@@ -132,7 +132,7 @@ def test_small_sets_are_gone_through_more_often(images, tmp_path):
 
 
 def test_what_does_not_fit_is_refused_in_a_sentence(images, tmp_path):
-    with pytest.raises(UserError, match=r"k = 17 is more than the 16 features .* raise training.base_channels to 3"):
+    with pytest.raises(UserError, match=r"k = 17 is more than the 16 features .* raise base_channels to 3"):
         fit(images, tmp_path, k=17)
     assert build(1, 16, 17, TrainConfig(base_channels=3), 0)
     with pytest.raises(UserError, match="no training image"):

@@ -51,7 +51,7 @@ def dataset_table(data: DatasetComparison) -> Table:
     """A row per level and run: every measure, and differences to the first run with their verdicts."""
     shown = _measures(data)
     first = next(iter(data.n))
-    head = ["of d", "run", "atoms", *(MEASURES[one] for one in shown)]
+    head = ["of d", "run", "atoms allowed", *(MEASURES[one] for one in shown)]
     head += [f"{MEASURES[one]}, minus {first}" for one in COMPARED]
     rows = []
     for level in data.levels:

@@ -60,7 +60,7 @@ def ood_report(results: OodResults) -> OodReport:
         warnings=[],
         provenance=_provenance(results),
     )
-    report.warnings = _warnings(report)
+    report.warnings = warnings(report)
     return report
 
 
@@ -141,7 +141,8 @@ def _groups(names: list[str], sets: dict[str, SetReport]) -> dict[str, dict[str,
     return found
 
 
-def _warnings(report: OodReport) -> list[str]:
+def warnings(report: OodReport) -> list[str]:
+    """What to know before believing a number."""
     facts, found = report.attractors, []
     starts, converged = facts["starts"], facts["outcomes"]["converged"]
     if converged < starts / 2:
@@ -151,6 +152,11 @@ def _warnings(report: OodReport) -> list[str]:
         )
     if facts["certified"] < facts["examined"]:
         found.append(f"{facts['certified']} of {facts['examined']} distinct converged end points are certified.")
+    if converged and facts["distinct_converged"] == 1:
+        found.append(
+            "All training starts that converged did so to one attractor: scores are distances to a single point, and "
+            "those of end points are what is left of the way to it."
+        )
     for name, k in report.neighbours.items():
         if k == starts:
             found.append(f"{label(name)}: of {starts} training latents this is the distance to the farthest one.")
