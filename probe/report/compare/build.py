@@ -58,6 +58,10 @@ def _facts(run: Run) -> RunFacts:
     )
 
 
+def _levels(run: Run) -> list[int]:
+    return [level.atoms for data in run.report.datasets.values() for level in data.levels]
+
+
 def _notes(runs: Sequence[Run], left_out: Sequence[float], one_space: bool) -> list[str]:
     first, notes = runs[0], []
     if left_out:
@@ -78,6 +82,13 @@ def _notes(runs: Sequence[Run], left_out: Sequence[float], one_space: bool) -> l
     if len(set(sizes.values())) > 1:
         stated = listed([f"{name} {atoms}" for name, atoms in sizes.items()])
         notes.append(f"Dictionaries differ in size ({stated} atoms): a larger one has more to choose from.")
+    short = [
+        f"{run.name} {run.report.dictionary.atoms} of {most}"
+        for run in runs
+        if run.report.dictionary.atoms < (most := max(_levels(run), default=0))
+    ]
+    if short:
+        notes.append(f"Dictionaries run out of atoms at the largest levels ({listed(short)}): errors stay as they are.")
     undecided = {run.name: run.report.solver.certificates.undecided for run in runs}
     if any(undecided.values()):
         stated = listed([f"{name} {atoms}" for name, atoms in undecided.items()])
