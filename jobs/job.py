@@ -38,7 +38,6 @@ class Job(Work[RunDirectory]):
     def model(self) -> Autoencoder:
         """The autoencoder, the same on all ranks and the one that made what is already there."""
         model = load_autoencoder(self.config.model)
-        _ = self.clip, self.words  # a mistake in them should not be found after hours of iteration
         about = self._describe(model)
         self.must_be_the_model(about)
         if self.leads:

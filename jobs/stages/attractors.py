@@ -19,6 +19,7 @@ def find_end_points(job: Job) -> None:
     total = sum(map(len, todo))
     if not todo:
         return
+    _ = job.clip, job.words  # a mistake in them should not be found after hours of iteration
     course = _Course(job)
     with job.timed("attractors"), job.tracked() as tracker:
         before = seeds.count - total

@@ -58,7 +58,9 @@ def reconstruct(job: Job) -> None:
     _ = job.model
     dictionary = job.on_rank_0(lambda: _dictionary(job))
     seen_by = job.clip.sha256 if job.clip else ""
-    names = job.on_rank_0(lambda: [n for n in job.config.datasets if not has_table(job, n, dictionary, seen_by)])
+    # What was seen when the extra was there is kept where it is missing.
+    by = None if job.config.clip and not job.clip else seen_by
+    names = job.on_rank_0(lambda: [n for n in job.config.datasets if not has_table(job, n, dictionary, by)])
     if names:
         _solve(job, names, dictionary, seen_by)
     if job.clip:

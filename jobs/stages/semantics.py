@@ -56,7 +56,7 @@ def look_at(job: Job, dictionary: str) -> None:
             "weights_sha256": clip.sha256,
             "words_sha256": made_from["words"],
             "template": TEMPLATE,
-            "unrelated": {name: unrelated(embedding) for name, embedding in embeddings.items()},
+            "unrelated": {name: unrelated(tensors["originals/whole"]) for name, tensors in sets.items()},
         },
     )
 

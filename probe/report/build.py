@@ -149,6 +149,7 @@ def _dictionary(results: Results) -> dict[str, Any]:
             "certified": counts[1],
             "not_attractors": counts[0],
             "undecided": counts[-1],
+            "unexamined": int(_unexamined(results).sum()),
             "starts": int(atoms["settled"][certificate == 1].sum()),
             **{name: spread(atoms[name]) for name in ("spectral_radius", "radius_error", "spectral_norm")},
             "products": spread(atoms["products"][atoms["products"] > 0]),
@@ -158,7 +159,7 @@ def _dictionary(results: Results) -> dict[str, Any]:
 
 
 def _gallery(results: Results) -> list[dict[str, Any]]:
-    atoms = results.dictionary
+    atoms, unexamined = results.dictionary, _unexamined(results)
     return [
         {
             "atom": i,
@@ -172,28 +173,31 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
                 for name in ("spectral_radius", "radius_error", "spectral_norm", "predicted_steps")
             },
             "plain_steps": int(atoms["plain_steps"][i]) if atoms["plain_steps"][i] >= 0 else None,
-            "certificate": _certificate(int(atoms["certificate"][i]), float(atoms["spectral_radius"][i])),
+            "certificate": "not examined" if unexamined[i] else CERTIFICATES[int(atoms["certificate"][i])],
             **_seen(results, i),
         }
         for i in range(len(results.thumbnails))
     ]
 
 
-def _certificate(code: int, radius: float) -> str:
-    return "not examined" if code == -1 and np.isnan(radius) else CERTIFICATES[code]
+def _unexamined(results: Results) -> NDArray[np.bool_]:
+    """Converged atoms beyond those, largest basins first, that ``solver.certificates`` had examined (m,)."""
+    converged = results.dictionary["outcome"] == Outcome.CONVERGED
+    return converged & (np.cumsum(converged) > results.config.solver.certificates)
 
 
 def _seen(results: Results, i: int) -> dict[str, Any]:
     """Label and nearest image of atom i."""
     if (seen := results.semantics) is None:
         return {}
-    near = {"nearest": seen["nearest"][i], "nearest_similarity": float(seen["nearest_similarity"][i])}
     label = {
         "label": seen["labels"][i],
         "label_similarity": float(seen["label_similarity"][i]),
         "label_above_noise": bool(seen["above_noise"][i]),
     }
-    return label | (near if seen["nearest"] else {})
+    if not seen["nearest"]:
+        return label
+    return label | {"nearest": seen["nearest"][i], "nearest_similarity": float(seen["nearest_similarity"][i])}
 
 
 def _semantics(results: Results) -> dict[str, Any] | None:

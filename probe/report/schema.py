@@ -188,7 +188,8 @@ class Certificates(Open):
         " its estimated error"
     )
     not_attractors: int
-    undecided: int = Field(description="atoms not checked, or too close to call")
+    undecided: int = Field(description="atoms not examined, without a derivative, or too close to call")
+    unexamined: int = Field(0, description="of these, atoms beyond ``solver.certificates``")
     starts: int = Field(description="starts that converged in a certified attractor's basin")
     spectral_radius: Spread
     radius_error: Spread = Field(description="estimated absolute errors of the radii")

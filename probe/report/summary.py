@@ -57,9 +57,8 @@ def _diversity(found: Diversity, atoms: int) -> str:
 def _undecided(report: Report) -> str:
     """``3 undecided`` or ``3 undecided, 240 not examined``."""
     certificates = report.solver.certificates
-    unexamined = min(report.dictionary.atoms - certificates.checked, certificates.undecided)
-    examined = f"{certificates.undecided - unexamined} undecided"
-    return f"{examined}, {unexamined} not examined" if unexamined else examined
+    examined = f"{certificates.undecided - certificates.unexamined} undecided"
+    return f"{examined}, {certificates.unexamined} not examined" if certificates.unexamined else examined
 
 
 def _endings(report: Report) -> list[str]:
@@ -183,10 +182,11 @@ def _method_warnings(report: Report) -> list[str]:
                 f"the dictionary has {count(atoms, 'atom')}, fewer than the {data.five_percent} of 5 % of d: "
                 f"its errors level off where other methods still gain."
             ].append(name)
-        elif SMALLER * atoms < d and {"random_orthogonal", "gaussian"} <= set(data.method_atoms):
+        elif SMALLER * atoms < d and "random_orthogonal" in data.method_atoms:
+            vectors = data.method_atoms.get("gaussian", 0)
+            fair = " that Gaussian vectors, of which there are as many, do not have" if vectors == atoms else ""
             found[
-                f"the random orthogonal basis has {d} atoms to choose from, the dictionary {atoms}: an advantage that "
-                f"Gaussian vectors, as many as the dictionary's, do not have; more starts take it away."
+                f"the random orthogonal basis has {d} atoms to choose from, the dictionary {atoms}: an advantage{fair}."
             ].append(name)
         if nothing := _nothing(data):
             found[nothing].append(name)

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from scipy.stats import t as student
 from torch import Tensor
 
 from probe.metrics.vendi import vendi_score
 
 NOISE = 256
 """Decoded draws from N(0, I)."""
+FEW = 10
+"""Images that an interval takes."""
 BEYOND = 0.95
 """An end point's label counts as seen if its similarity is above this quantile of decoded noise's."""
 
@@ -73,8 +76,8 @@ def describe(points: Tensor, noise: Tensor, images: Tensor, words: Tensor, names
 
 
 def unrelated(embeddings: Tensor) -> dict[str, Any]:
-    """Cosine of two different rows of (n, D), unit rows: ``mean`` over all pairs, and ``ci95``, a normal interval by
-    the jackknife over rows; None where there are too few rows (2 and 3 at least).
+    """Cosine of two different rows of (n, D), unit rows: ``mean`` over all pairs, and ``ci95``, Student's interval by
+    the jackknife over rows, at most 1; None where there are too few rows (2 and 10 at least).
 
     It is a function of n and the sum s of the rows: sum over i != j of e_i . e_j = |s|^2 - n.
     """
@@ -83,11 +86,11 @@ def unrelated(embeddings: Tensor) -> dict[str, Any]:
         return {"mean": None, "ci95": None}
     s = e.sum(0)
     mean = float((s.square().sum() - n) / (n * (n - 1)))
-    if n < 3:
+    if n < FEW:  # of three rows, nine tenths of such intervals hold the truth
         return {"mean": mean, "ci95": None}
     without = ((s - e).square().sum(1) - (n - 1)) / ((n - 1) * (n - 2))
-    half = 1.96 * float(((n - 1) * without.var(correction=0)).sqrt())
-    return {"mean": mean, "ci95": [mean - half, mean + half]}
+    half = float(student.ppf(0.975, n - 1)) * float(((n - 1) * without.var(correction=0)).sqrt())
+    return {"mean": mean, "ci95": [mean - half, min(mean + half, 1.0)]}
 
 
 def _most_common(label: Tensor, names: list[str]) -> dict[str, Any]:

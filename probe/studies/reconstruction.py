@@ -55,8 +55,8 @@ class Reconstructions:
         sanity: (2, n) by metric: the same of ``SANITY``; the latent that stands for the mean image is its own.
         examples: uint8 pictures of at most ``PICTURE`` pixels a side, by name: (e, 3, h, w) for ``original`` and
             ``autoencoder``, (L, e, 3, h, w) for methods, of which those with several dictionaries have the first's.
-        originals: with CLIP: ``picture`` (n, 3, h, w) of the images themselves, at most ``PICTURE`` pixels a side, and
-            the ``embedding`` (n, D) of these; else empty.
+        originals: with CLIP: ``picture`` (n, 3, h, w) of the images themselves, at most ``PICTURE`` pixels a side,
+            the ``embedding`` (n, D) of these, and that of the ``whole`` images; else empty.
     """
 
     methods: tuple[str, ...]
@@ -245,10 +245,10 @@ def reconstruct(
 
 
 def originals(images: Tensor, look: Look) -> dict[str, Tensor]:
-    """``Reconstructions.originals``: as small as the decoded end points that they are compared with."""
+    """``Reconstructions.originals``: also as small as the decoded end points that they are compared with."""
     small = picture(images)
     embedding = look.originals if small is images else look.clip.images(small / 255)
-    return {"embedding": embedding.cpu(), "picture": small.cpu().clone()}
+    return {"embedding": embedding.cpu(), "picture": small.cpu().clone(), "whole": look.originals.cpu().clone()}
 
 
 def mean_image(images: Tensor) -> Tensor:

@@ -106,6 +106,44 @@ def test_a_mistake_is_found_before_anything_is_iterated(config: Path, tmp_path: 
     assert not list((tmp_path / "out").glob("attractors/*"))
 
 
+def test_without_images_points_are_labelled_all_the_same(config: Path, tmp_path: Path):
+    settings = yaml.safe_load(config.read_text())
+    settings["datasets"] = {}
+    config.write_text(yaml.safe_dump(settings))
+    report = whole(config, tmp_path / "out")
+    assert {atom["label"] for atom in report["gallery"]} <= {"cat", "grid", "red"}
+    assert {atom["nearest"] for atom in report["gallery"]} == {None}
+
+
+def test_decoded_noise_is_seen_as_small_as_end_points(config: Path, tmp_path: Path, monkeypatch):
+    from jobs.stages import semantics
+
+    shown = []
+    monkeypatch.setattr(semantics, "picture", lambda images: shown.append(len(images)) or images)
+    whole(config, tmp_path / "out")
+    assert sum(shown) == 256
+
+
+def test_a_finished_run_is_reported_again_without_the_words(config: Path, tmp_path: Path):
+    words = tmp_path / "words.txt"
+    words.write_text("cat\ngrid\n")
+    settings = yaml.safe_load(config.read_text())
+    settings["clip"]["labels"] = str(words)
+    config.write_text(yaml.safe_dump(settings))
+    whole(config, tmp_path / "out")
+    words.unlink()
+    Stages(RunDirectory.open(tmp_path / "out")).report()
+
+
+def test_what_was_seen_is_kept_where_the_extra_is_missing_afterwards(config: Path, tmp_path: Path, monkeypatch):
+    first, find = whole(config, tmp_path / "out"), importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "open_clip" else find(name))
+    second = whole(config, tmp_path / "out")
+    for report in (first, second):
+        assert report["datasets"]["digits"]["autoencoder_floor"]["clip"]["mean"] is not None
+    assert first["semantics"] == second["semantics"]
+
+
 @pytest.mark.busy
 def test_two_ranks_see_what_one_does(config: Path, tmp_path: Path, start):
     alone = whole(config, tmp_path / "one")

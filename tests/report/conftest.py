@@ -46,6 +46,7 @@ class Run:
     elsewhere: int = 0
     recall: float = 1.0
     undecided: int = 0
+    gaussian_atoms: int = D
     vendi: dict[str, Any] | None = None
     clip: bool = False
 
@@ -90,6 +91,7 @@ class Run:
         config: dict[str, Any] = {
             "model": {"source": "embedded:cifar-kl"},
             "seeds": {"count": len(self.outcome)},
+            "solver": {"certificates": len(self.certificate) - self.certificate.count(-1) + self.undecided},
             "datasets": {self.name: {"source": self.source, "n": self.planned}},
         }
         if self.clip:
@@ -181,7 +183,8 @@ class Run:
 
     def _reconstructions(self, run: Path) -> None:
         facts = {
-            "method_atoms": dict.fromkeys(self.means, D) | {"attractors": len(self.basin)},
+            "method_atoms": dict.fromkeys(self.means, D) | {"attractors": len(self.basin)}
+            | ({"gaussian": self.gaussian_atoms} if "gaussian" in self.means else {}),
             "five_percent": self.five_percent, "dtype": "float64", "absent": self.absent,
             "levels": list(self.levels),
         }  # fmt: skip

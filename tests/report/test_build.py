@@ -64,6 +64,7 @@ def test_atoms_that_were_not_examined_are_told_from_undecided_ones(make_run: Mak
     report = build_report(make_run(certificate=[1, 0, -1, -1, -1], undecided=1))
     kinds = [atom["certificate"] for atom in report["gallery"]]
     assert kinds == ["attractor", "not an attractor", "undecided", "not examined", "not examined"]
+    assert report["solver"]["certificates"]["unexamined"] == 2
     assert any("1 undecided, 2 not examined" in sentence for sentence in report["summary"])
 
 

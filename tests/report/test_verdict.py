@@ -187,8 +187,15 @@ def test_a_sound_run_has_no_warning(make_run: Make):
 
 
 def test_a_dictionary_that_is_smaller_than_the_basis_is_a_warning(make_run: Make):
-    (found,) = build_report(make_run(outcome=[0] * 31, basin=[1] * 31, certificate=[1] * 31))["warnings"]
-    assert found.startswith("photos: the random orthogonal basis has 64 atoms to choose from, the dictionary 31")
+    few = {"outcome": [0] * 31, "basin": [1] * 31, "certificate": [1] * 31}
+    said = "photos: the random orthogonal basis has 64 atoms to choose from, the dictionary 31: an advantage"
+    assert build_report(make_run(**few))["warnings"] == [said + "."]  # there are 64 Gaussian vectors
+
+
+def test_of_vectors_that_are_as_many_as_atoms_the_warning_says_so(make_run: Make):
+    few = {"outcome": [0] * 31, "basin": [1] * 31, "certificate": [1] * 31, "gaussian_atoms": 31}
+    (found,) = build_report(make_run(**few))["warnings"]
+    assert found.endswith("an advantage that Gaussian vectors, of which there are as many, do not have.")
 
 
 def test_starts_that_could_not_be_examined_are_not_passed_over(make_run: Make):
