@@ -124,7 +124,7 @@ def test_other_protocols_are_refused_by_name(make: Make, changes: dict[str, Any]
 
 
 def test_what_else_differs_is_listed(make: Make):
-    config = {"solver": {"tolerance": 1e-6}, "model": {"source": "embedded:cifar-kl", "clamp": True}}
+    config = {"solver": {"tolerance": 1e-6, "certificates": 4}, "model": {"source": "embedded:cifar-kl", "clamp": True}}
     report = compare([make("a"), make("b", config=config)])
     assert {one.key: one.values for one in report.differs} == {
         "solver.tolerance": ["1e-05", "1e-06"],
