@@ -32,8 +32,7 @@ WANDERING_FILE, WANDERING = (
     ("index", "exponent", "error", "spectral_radius", "radius_error"),
 )
 GALLERY, THUMBNAILS = 64, 4096
-"""Atoms whose decoded end points are kept as pictures, and as pictures of at most so many pixels a side; largest basins
-first."""
+"""Atoms whose decoded end points are kept as pictures, and as small ones (``picture``); largest basins first."""
 CERTIFIED = ("attractor", "spectral_radius")
 VERDICTS = {"attractors": YES, "not_attractors": NO, "undecided": UNDECIDED}
 Tensors = dict[str, Tensor]

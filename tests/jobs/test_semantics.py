@@ -30,6 +30,13 @@ def config(own: Path, tiny_clip: Path) -> Path:
     return own
 
 
+def change(config: Path, clip: dict | None = None, **keys) -> None:
+    """Other values of these keys, and of keys of ``clip``."""
+    settings = yaml.safe_load(config.read_text()) | keys
+    settings["clip"] |= clip or {}
+    config.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
 def whole(config: Path, out: Path) -> dict:
     return Stages(RunDirectory.create(out, load_config(config))).all()
 
@@ -76,9 +83,7 @@ def test_a_run_with_clip(config: Path, tmp_path: Path, tiny_clip: Path):
 def test_labels_are_chosen_anew_where_the_file_of_words_has_changed(config: Path, tmp_path: Path):
     words = tmp_path / "words.txt"
     words.write_text("cat\ngrid\n")
-    settings = yaml.safe_load(config.read_text())
-    settings["clip"]["labels"] = str(words)
-    config.write_text(yaml.safe_dump(settings))
+    change(config, clip={"labels": str(words)})
     first = whole(config, tmp_path / "out")
     tables = (tmp_path / "out" / "reconstructions" / "digits.parquet").stat().st_mtime_ns
     words.write_text("ship\nring\n")
@@ -90,26 +95,22 @@ def test_labels_are_chosen_anew_where_the_file_of_words_has_changed(config: Path
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("wrong", "said"),
     [
         ({"model": "local-dir:nowhere"}, "holds no"),
         ({"labels": "nowhere.txt"}, "cannot be read"),
         ({"labels": ["one"]}, "two words"),
     ],
 )
-def test_a_mistake_is_found_before_anything_is_iterated(config: Path, tmp_path: Path, change: dict, said: str):
-    settings = yaml.safe_load(config.read_text())
-    settings["clip"] |= change
-    config.write_text(yaml.safe_dump(settings))
+def test_a_mistake_is_found_before_anything_is_iterated(config: Path, tmp_path: Path, wrong: dict, said: str):
+    change(config, clip=wrong)
     with pytest.raises(UserError, match=said):
         whole(config, tmp_path / "out")
     assert not list((tmp_path / "out").glob("attractors/*"))
 
 
 def test_without_images_points_are_labelled_all_the_same(config: Path, tmp_path: Path):
-    settings = yaml.safe_load(config.read_text())
-    settings["datasets"] = {}
-    config.write_text(yaml.safe_dump(settings))
+    change(config, datasets={})
     report = whole(config, tmp_path / "out")
     assert {atom["label"] for atom in report["gallery"]} <= {"cat", "grid", "red"}
     assert {atom["nearest"] for atom in report["gallery"]} == {None}
@@ -127,9 +128,7 @@ def test_decoded_noise_is_seen_as_small_as_end_points(config: Path, tmp_path: Pa
 def test_a_finished_run_is_reported_again_without_the_words(config: Path, tmp_path: Path):
     words = tmp_path / "words.txt"
     words.write_text("cat\ngrid\n")
-    settings = yaml.safe_load(config.read_text())
-    settings["clip"]["labels"] = str(words)
-    config.write_text(yaml.safe_dump(settings))
+    change(config, clip={"labels": str(words)})
     whole(config, tmp_path / "out")
     words.unlink()
     Stages(RunDirectory.open(tmp_path / "out")).report()
