@@ -22,7 +22,6 @@ class ConvAutoencoder(ModelMixin, ConfigMixin):
     """
 
     image_range = (0.0, 1.0)
-    _keep_in_fp32_modules = None  # else diffusers warns of an empty list whenever the type is changed
 
     @register_to_config
     def __init__(self, in_channels: int = 3, sample_size: int = 32, base_channels: int = 16, latent_dim: int = 128):
