@@ -13,7 +13,7 @@ import yaml
 
 from jobs.trackers import FOLDER as TRACKERS
 from probe.checked import Damaged, check_table, read_tensors, write_table, write_tensors
-from probe.config import Tracked
+from probe.config import WHAT, Tracked, kind_of
 from probe.errors import UserError
 from probe.files import write_atomically
 
@@ -117,12 +117,17 @@ class Directory(ABC, Generic[C]):
         """Open what was begun.
 
         Raises:
-            UserError: there is no config.yaml in it.
+            UserError: there is no config.yaml in it, or that of something else.
         """
         if not (path / "config.yaml").is_file():
             raise UserError(
                 f"{path} is no {cls.NOUN} directory: it has no config.yaml; `probe {cls.NOUN} CONFIG --out {path}` "
                 "makes one."
+            )
+        if (kind := kind_of(path)) != cls.NOUN:
+            raise UserError(
+                f"{path} holds {WHAT[kind]}, not {WHAT[cls.NOUN]}; `probe {kind} {path}/config.yaml --out {path}` goes "
+                "on with it, and writes its report again."
             )
         return cls(path, cls.load_config(path / "config.yaml"))
 

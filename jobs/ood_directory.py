@@ -8,19 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs.directory import Directory
-from probe.config import read_yaml
-from probe.errors import UserError
 from probe.studies.ood.config import OodConfig, load_ood_config, parse_ood_config
 
 REFERENCES = "references.safetensors"
-
-
-def is_ood(path: Path) -> bool:
-    """Whether a folder holds an experiment of ``probe ood`` rather than anything else."""
-    try:
-        return "inside" in read_yaml(path / "config.yaml")
-    except UserError:
-        return False
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from jobs.lock import OWNER
-from jobs.ood_directory import REFERENCES, OodDirectory, is_ood
+from jobs.ood_directory import REFERENCES, OodDirectory
 from jobs.run_directory import WORK, RunDirectory
-from jobs.study_directory import StudyDirectory, is_study
-from probe.config import Config
+from jobs.study_directory import StudyDirectory
+from probe.config import Config, kind_of
 from probe.errors import Failure
 
 FRESH = 60.0
@@ -66,9 +66,10 @@ def read_status(path: Path) -> Status:
     from jobs.slurm import scheduler
     from jobs.slurm.submit import submitted
 
-    if is_study(path):
+    kind = kind_of(path)
+    if kind == "study":
         stages = _stages_of_study(StudyDirectory.open(path))
-    elif is_ood(path):
+    elif kind == "ood":
         stages = _stages_of_ood(OodDirectory.open(path))
     else:
         stages = _stages(RunDirectory.open(path))

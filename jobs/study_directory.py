@@ -8,17 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.directory import Directory
-from probe.config import read_yaml
-from probe.errors import UserError
 from probe.studies.config import StudyConfig, load_study_config, parse_study_config
-
-
-def is_study(path: Path) -> bool:
-    """Whether a folder holds, or a configuration file describes, a study rather than a run or anything else."""
-    try:
-        return "study" in read_yaml(path / "config.yaml" if path.is_dir() else path)
-    except UserError:
-        return False
 
 
 @dataclass(frozen=True)

@@ -235,11 +235,10 @@ def main(
 ) -> None:
     """Work on a run or study as one of the ranks that a launcher started."""
     from jobs.stages import STAGES
-    from jobs.study_directory import is_study
-    from probe.config import load_config
+    from probe.config import kind_of, load_config
     from probe.studies.config import load_study_config
 
-    study = is_study(target)
+    study = kind_of(target) == "study"
     known = ("all", "images") if study else ("all", *STAGES)
     if stage not in known:
         raise UserError(f"--stage {stage!r} is unknown; use {', '.join(known)}.")

@@ -64,5 +64,6 @@ def device_of(name: str) -> torch.device:
     except (RuntimeError, AssertionError):
         device = torch.device("meta")
     if device.type == "meta":
-        raise UserError(f"model.device {name!r} is not available here; use auto, cpu, cuda or cuda:0.")
+        there = " or ".join(["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
+        raise UserError(f"model.device {name!r} is not available here; use {there}.")
     return device

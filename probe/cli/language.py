@@ -46,7 +46,7 @@ def language(
     from probe.dynamics import gaussian_starts
     from probe.files import write_atomically
     from probe.report.figures import render
-    from probe.report.language import language_figure, language_table
+    from probe.report.language import language_figure, language_page, language_table
     from probe.studies.language import iterated, record
 
     f = load_residual_stream(config.model, device_of(config.model.device))
@@ -69,10 +69,11 @@ def language(
         **record(f, kinds, solver=config.solver, dictionary=config.dictionary, device=f.device),
         **describe_process(),
     }
-    table, figure = language_table(content), language_figure(content)
+    figure = language_figure(content)
     text = json.dumps(content, allow_nan=False) + "\n"
     write_atomically(out / "language.png", render(figure, "png"))
     write_atomically(out / "language.svg", render(figure, "svg"))
-    write_atomically(out / "language.md", table)
+    write_atomically(out / "language.md", language_page(content))
     write_atomically(out / "language.json", text)
-    print(text if as_json else table, end="")
+    files = f"\n{out}/language.png, language.svg, language.md, language.json\n"
+    print(text if as_json else language_table(content) + files, end="")

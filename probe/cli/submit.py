@@ -50,11 +50,11 @@ def submit(
 def _described(config: Path, overrides: "Iterable[str]", path: Path) -> "RunDirectory | StudyDirectory":
     """The run or study that a file describes, not yet begun."""
     from jobs.run_directory import RunDirectory, resolved
-    from jobs.study_directory import StudyDirectory, is_study
-    from probe.config import load_config
+    from jobs.study_directory import StudyDirectory
+    from probe.config import kind_of, load_config
     from probe.studies.config import load_study_config
 
-    if is_study(config):
+    if kind_of(config) == "study":
         return StudyDirectory(path, load_study_config(config, overrides))
     return RunDirectory(path, resolved(load_config(config, overrides)))
 
@@ -63,7 +63,8 @@ def cancel(run_dir: RunDir, as_json: Json = False) -> None:
     """Cancel a run's or study's jobs in Slurm's queue; prints their ids. `probe submit` goes on with what is there."""
     from jobs.run_directory import RunDirectory
     from jobs.slurm.submit import cancel as withdraw
-    from jobs.study_directory import StudyDirectory, is_study
+    from jobs.study_directory import StudyDirectory
+    from probe.config import kind_of
 
-    jobs = withdraw((StudyDirectory if is_study(run_dir) else RunDirectory).open(run_dir).path)
+    jobs = withdraw((StudyDirectory if kind_of(run_dir) == "study" else RunDirectory).open(run_dir).path)
     print(json.dumps(jobs) if as_json else f"cancelled: {', '.join(jobs) or 'nothing, no job was in the queue'}")

@@ -102,7 +102,8 @@ def _basins(axes: Axes, field: dict[str, Any]) -> None:
     count = len(np.unique(basin[basin >= 0]))
     again = ", colours repeat" if count > PALETTE else ""
     none = f"; {_percent(float((basin < 0).mean()))} of the grid reaches none (white)" if (basin < 0).any() else ""
-    axes.set_title(f"basins of {count} fixed point{'s' * (count != 1)}{again}{none}", loc="left", fontsize=11)
+    other = ", colours not of the classes" if _classes(field) else ""
+    axes.set_title(f"basins of {count} fixed point{'s' * (count != 1)}{other}{again}{none}", loc="left", fontsize=11)
 
 
 def _fixed_points(axes: Axes, field: dict[str, Any]) -> None:
@@ -112,10 +113,12 @@ def _fixed_points(axes: Axes, field: dict[str, Any]) -> None:
 
 
 def _legend(field: dict[str, Any]) -> list[Line2D]:
-    certified = [point["certificate"] == "attractor" for point in field["fixed_points"]]
-    handles = [Line2D([], [], linestyle="none", label=f"certified attractor ({sum(certified)})", **CERTIFIED)]
-    if not all(certified):
-        label = f"fixed point without certificate ({len(certified) - sum(certified)})"
+    certified = [point for point in field["fixed_points"] if point["certificate"] == "attractor"]
+    others = [point for point in field["fixed_points"] if point["certificate"] != "attractor"]
+    label = f"certified attractor ({_counted(certified, field)})"
+    handles = [Line2D([], [], linestyle="none", label=label, **CERTIFIED)]
+    if others:
+        label = f"fixed point without certificate ({_counted(others, field)})"
         handles.append(Line2D([], [], linestyle="none", label=label, **FIXED))
     size = np.ma.masked_invalid(_numbers(field["spectral_norm"]))
     label = "spectral norm of J = 1" if _crosses(size) else f"spectral norm of J {_side(size)} in the window"
@@ -124,6 +127,15 @@ def _legend(field: dict[str, Any]) -> list[Line2D]:
     for name, colour in names.items() if names else {"data": DATA}.items() if field["data"] else ():
         handles.append(Line2D([], [], linestyle="none", marker="o", color=colour, label=name, markersize=5))
     return handles
+
+
+def _counted(points: list[dict[str, Any]], field: dict[str, Any]) -> str:
+    """How many there are, and how many of them the picture cannot show."""
+    sides = np.asarray(field["sides"])
+    low, high = sides[:, 0], sides[:, -1]
+    places = np.array([point["coordinates"] for point in points], dtype=float).reshape(-1, 2)
+    beyond = int(((places < low) | (places > high)).any(1).sum())
+    return f"{len(points)}, {beyond} outside the window" if beyond else f"{len(points)}"
 
 
 def _classes(field: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from probe.report.figures import STYLE
-from probe.report.markdown import table
+from probe.report.markdown import table, text
 from probe.report.words import count, listed, number
 
 # Okabe and Ito's palette.
@@ -36,10 +36,18 @@ def language_figure(content: dict[str, Any]) -> Figure:
             axes.set_xlabel("step")
             axes.set_title(label, loc="left", fontsize=11)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=3, fontsize=9)
-        model = content["model"]
-        title = f"{model['class']}, {model['source']}: {content['tokens']} tokens, d = {model['width']}"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        figure.suptitle(_title(content), x=0.01, ha="left", fontsize=11)
     return figure
+
+
+def language_page(content: dict[str, Any]) -> str:
+    """A Markdown page: what model, the table and sentences, the figure."""
+    return f"# {text(_title(content))}\n\n{language_table(content)}\n![norms at every step](language.png)\n"
+
+
+def _title(content: dict[str, Any]) -> str:
+    model = content["model"]
+    return f"{model['class']}, {model['source']}: {content['tokens']} tokens, d = {model['width']}"
 
 
 def language_table(content: dict[str, Any]) -> str:

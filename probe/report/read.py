@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from probe.config import Config, load_config
+from probe.config import WHAT, Config, kind_of, load_config
 from probe.errors import UserError
 from probe.report.methods import METHODS, METRICS
 from probe.report.schema import BASELINE, Report
@@ -73,8 +73,7 @@ def read_results(run: Path) -> Results:
     Raises:
         UserError: a file is missing, truncated, or contradicts another.
     """
-    if not run.is_dir():
-        raise UserError(f"{run} is no run directory: give the folder that `probe run` wrote.")
+    _must_be_run(run)
     if not (run / "config.yaml").is_file():
         raise UserError(f"{run / 'config.yaml'} is missing: {run} is no run directory.")
     config = load_config(run / "config.yaml")
@@ -123,14 +122,20 @@ def read_report(run: Path) -> Report:
     Raises:
         UserError: it is missing, truncated, or of another schema.
     """
-    if not run.is_dir():
-        raise UserError(f"{run} is no run directory: give the folder that `probe run` wrote.")
+    _must_be_run(run)
     with _reading(run / "report" / "report.json", "report") as path:
         content = json.loads(path.read_text("utf-8"))
         ours, theirs = Report.model_fields["schema_version"].default, content.get("schema_version")
         if theirs != ours:
             raise ValueError(f"its schema_version is {theirs}, this probe reads {ours}")
         return Report.model_validate(content)
+
+
+def _must_be_run(run: Path) -> None:
+    if not run.is_dir():
+        raise UserError(f"{run} is no run directory: give the folder that `probe run` wrote.")
+    if (kind := kind_of(run)) != "run":
+        raise UserError(f"{run} holds {WHAT[kind]}, not a run: give the folder that `probe run` wrote.")
 
 
 def read_atoms(run: Path) -> NDArray[np.floating[Any]]:

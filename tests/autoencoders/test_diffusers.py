@@ -322,7 +322,7 @@ def test_hub_errors_are_one_sentence(error, message, monkeypatch):
 
 
 def test_device_and_embedded_names_are_checked():
-    with pytest.raises(UserError, match=r"model.device 'cuda:99'"):
+    with pytest.raises(UserError, match=r"model.device 'cuda:99' is not available here; use auto or cpu"):
         load_autoencoder(ModelConfig(device="cuda:99"))
     with pytest.raises(UserError, match="there is cifar-kl"):
         load_autoencoder("embedded:nothing")

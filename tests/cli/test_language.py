@@ -31,7 +31,9 @@ def test_of_a_model(folder, tmp_path, capsys):
     assert all(len(row) == 13 for one in content["kinds"].values() for row in one["residual"] + one["norm"])
     assert all(sum(one["outcomes"].values()) == one["n"] for one in content["kinds"].values())
     assert (tmp_path / "language.png").read_bytes().startswith(b"\x89PNG")
-    assert "| 12 |" in (tmp_path / "language.md").read_text()
+    page = (tmp_path / "language.md").read_text()
+    assert page.startswith("# GPT2LMHeadModel, ")
+    assert "| 12 |" in page
 
 
 def test_text_needs_a_tokenizer(folder, tmp_path, capsys):

@@ -66,6 +66,22 @@ def test_warnings_are_said_and_not_only_written(tmp_path, caplog):
     assert "warning: KNN, K = 2000: of 40 training latents this is the distance to the farthest one." in caplog.text
 
 
+def test_fewer_images_than_planned_are_a_warning(tmp_path):
+    few = {"textures": {"source": "bundled:textures", "n": 2000}}
+    report = begin(tmp_path / "ood", outside=few, scores=["knn"], reencoded=0)
+    report = report.all() or report.report()
+    used = report["sets"]["textures"]["ends"]["n"]
+    assert used < 2000
+    assert report["warnings"][0] == f"textures: {used} of 2000 planned images were used."
+
+
+def test_other_commands_say_what_the_folder_holds(whole, capsys):
+    for command in ("report", "theory", "export"):
+        assert main([command, str(whole)]) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert "holds an experiment on OOD detection, not a run" in said, command
+
+
 def test_from_images_to_report(whole):
     table = scores(whole)
     counts = {"test": 30, "textures": 24, "noise": 20, "reencoded-textures": 12}

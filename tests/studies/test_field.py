@@ -128,6 +128,13 @@ def test_the_legend_says_where_the_spectral_norm_lies():
     assert "spectral norm of J < 1 in the window" in legend(record(drawn_field(lambda z: 0.5 * z, 2, points=5)))
 
 
+def test_the_legend_counts_what_lies_outside_the_window():
+    content = record(drawn_field(wells, 2, extent=1.5))
+    assert "certified attractor (4)" in legend(content)
+    content["sides"][0] = [x + 2 for x in content["sides"][0]]
+    assert "certified attractor (4, 2 outside the window)" in legend(content)
+
+
 def test_one_dimension_has_no_plane():
     with pytest.raises(UserError, match="one dimension"):
         drawn_field(lambda z: z, 1)

@@ -60,7 +60,7 @@ def ood_report(results: OodResults) -> OodReport:
         warnings=[],
         provenance=_provenance(results),
     )
-    report.warnings = warnings(report)
+    report.warnings = _fewer(data) + warnings(report)
     return report
 
 
@@ -139,6 +139,12 @@ def _groups(names: list[str], sets: dict[str, SetReport]) -> dict[str, dict[str,
                 for name in names
             }
     return found
+
+
+def _fewer(data: dict[str, Any]) -> list[str]:
+    """Sets of which there were fewer images than planned; noise is never short."""
+    short = {name: facts for name, facts in data.items() if facts["n_used"] < facts.get("n_planned", 0)}
+    return [f"{name}: {it['n_used']} of {it['n_planned']} planned images were used." for name, it in short.items()]
 
 
 def warnings(report: OodReport) -> list[str]:

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from probe.report.figures import STYLE
 from probe.report.ood.schema import OodReport
@@ -75,4 +76,5 @@ def _densities(axes: Axes, inside: np.ndarray, outside: np.ndarray, colour: str)
     for values, shade in ((inside, INSIDE), (outside, colour)):
         axes.hist(np.clip(values, edges[0], edges[-1]), bins=edges.tolist(), density=True, color=shade, alpha=0.55)
     axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(labelsize=8)

@@ -58,17 +58,23 @@ def by_group(report: OodReport) -> list[str]:
 def overview_head(report: OodReport) -> list[str]:
     """The head of ``overview_rows``."""
     names = [f"{name} ({report.sets[name].group})" for name in by_group(report)]
-    return ["AUROC / FPR95", *names, *(f"mean, {group}" for group in report.groups)]
+    return ["AUROC / FPR95", *names, *(f"mean, {group}" for group in _averaged(report))]
 
 
 def overview_rows(report: OodReport) -> list[list[str]]:
-    """A row for each score: AUROC and FPR95 on each set, near ones first, and their means over each group."""
+    """A row for each score: AUROC and FPR95 on each set, near ones first, and means over groups of several sets."""
     found = []
     for score in report.scores:
         pairs = [(one.auroc.value, one.fpr95.value) for one in _of(report, score)]
-        pairs += [(group[score]["auroc"], group[score]["fpr95"]) for group in report.groups.values()]
+        means = [report.groups[group][score] for group in _averaged(report)]
+        pairs += [(mean["auroc"], mean["fpr95"]) for mean in means]
         found.append([label(score), *(f"{a:.3f} / {b:.3f}" for a, b in pairs)])
     return found
+
+
+def _averaged(report: OodReport) -> list[str]:
+    """Groups of several sets: of one set the mean says nothing new."""
+    return [group for group in report.groups if sum(one.group == group for one in report.sets.values()) > 1]
 
 
 def _of(report: OodReport, score: str) -> list[Any]:
