@@ -23,6 +23,7 @@ from jobs.stopping import STATUS, Ended, Stopped, stop_on_signals
 from jobs.trackers import must_be_installed
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
+from probe.heap import keep_freed_memory
 
 if TYPE_CHECKING:
     from jobs.directory import Directory
@@ -210,6 +211,7 @@ def status_and_sentence(error: BaseException) -> tuple[int, str]:
 
 def guarded(command: Callable[[], object]) -> int:
     """Run a command; its exit status. What went wrong is one sentence on stderr, and a traceback if it is a bug."""
+    keep_freed_memory()
     try:
         command()
     except (Exception, KeyboardInterrupt, Stopped, Ended) as error:
