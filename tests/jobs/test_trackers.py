@@ -102,7 +102,8 @@ def test_trackers_may_come_and_go_and_change_nothing(own, tmp_path, run_of_one):
     assert report["solver"]["outcomes"] == undisturbed["solver"]["outcomes"]
     assert report["datasets"].keys() == undisturbed["datasets"].keys()
     for name, data in report["datasets"].items():
-        assert data["levels"] == undisturbed["datasets"][name]["levels"]
+        for level, there in zip(data["levels"], undisturbed["datasets"][name]["levels"], strict=True):
+            assert numbers(level) == pytest.approx(numbers(there), rel=1e-4)  # more threads round otherwise
 
 
 @pytest.mark.busy
