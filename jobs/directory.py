@@ -13,9 +13,10 @@ import yaml
 
 from jobs.trackers import FOLDER as TRACKERS
 from probe.checked import Damaged, check_table, read_tensors, write_table, write_tensors
-from probe.config import WHAT, Tracked, kind_of
+from probe.config import Tracked, read_yaml
 from probe.errors import UserError
 from probe.files import write_atomically
+from probe.kinds import WHAT, Kind, kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ class Directory(ABC, Generic[C]):
         config: the resolved configuration, as in ``config.yaml``.
     """
 
-    NOUN: ClassVar[str]
+    NOUN: ClassVar[Kind]
     """What it holds, in messages; ``probe NOUN`` is the command that makes it."""
     RESULTS: ClassVar[tuple[str, ...]]
     """Files and folders that say that there are results."""
@@ -49,11 +50,6 @@ class Directory(ABC, Generic[C]):
     @abstractmethod
     def parse(cls, data: dict[str, Any]) -> C:
         """Validate a configuration; UserError where it is wrong."""
-
-    @classmethod
-    @abstractmethod
-    def load_config(cls, file: Path) -> C:
-        """Read a configuration file; UserError where it is wrong."""
 
     @classmethod
     @abstractmethod
@@ -124,12 +120,13 @@ class Directory(ABC, Generic[C]):
                 f"{path} is no {cls.NOUN} directory: it has no config.yaml; `probe {cls.NOUN} CONFIG --out {path}` "
                 "makes one."
             )
-        if (kind := kind_of(path)) != cls.NOUN:
+        data = read_yaml(path / "config.yaml")
+        if (found := kind(data)) != cls.NOUN:
             raise UserError(
-                f"{path} holds {WHAT[kind]}, not {WHAT[cls.NOUN]}; `probe {kind} {path}/config.yaml --out {path}` goes "
-                "on with it, and writes its report again."
+                f"{path} holds {WHAT[found]}, not {WHAT[cls.NOUN]}; `probe {found} {path}/config.yaml --out {path}` "
+                "goes on with it, and writes its report again."
             )
-        return cls(path, cls.load_config(path / "config.yaml"))
+        return cls(path, cls.parse(data))
 
     @property
     def manifest(self) -> dict[str, Any]:

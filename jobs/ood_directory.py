@@ -4,11 +4,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from jobs.directory import Directory
-from probe.studies.ood.config import OodConfig, load_ood_config, parse_ood_config
+from probe.studies.ood.config import OodConfig, parse_ood_config
 
 REFERENCES = "references.safetensors"
 
@@ -24,11 +23,6 @@ class OodDirectory(Directory[OodConfig]):
     def parse(cls, data: dict[str, Any]) -> OodConfig:
         """See ``parse_ood_config``."""
         return parse_ood_config(data)
-
-    @classmethod
-    def load_config(cls, file: Path) -> OodConfig:
-        """See ``load_ood_config``."""
-        return load_ood_config(file)
 
     @classmethod
     def wants_cpu(cls, config: OodConfig) -> bool:

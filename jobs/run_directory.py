@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.directory import WORK, Directory, is_free
-from probe.config import Config, load_config, parse_config
+from probe.config import Config, parse_config
 from probe.data import resolve
 from probe.errors import UserError
 
@@ -31,11 +31,6 @@ class RunDirectory(Directory[Config]):
     def parse(cls, data: dict[str, Any]) -> Config:
         """See ``parse_config``."""
         return parse_config(data)
-
-    @classmethod
-    def load_config(cls, file: Path) -> Config:
-        """See ``probe.config.load_config``."""
-        return load_config(file)
 
     @classmethod
     def wants_cpu(cls, config: Config) -> bool:

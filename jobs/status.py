@@ -10,8 +10,9 @@ from jobs.lock import OWNER
 from jobs.ood_directory import REFERENCES, OodDirectory
 from jobs.run_directory import WORK, RunDirectory
 from jobs.study_directory import StudyDirectory
-from probe.config import Config, kind_of
+from probe.config import Config
 from probe.errors import Failure
+from probe.kinds import kind_of
 
 FRESH = 60.0
 """Seconds after which progress.json is no longer news."""

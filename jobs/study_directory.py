@@ -4,11 +4,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from jobs.directory import Directory
-from probe.studies.config import StudyConfig, load_study_config, parse_study_config
+from probe.studies.config import StudyConfig, parse_study_config
 
 
 @dataclass(frozen=True)
@@ -22,11 +21,6 @@ class StudyDirectory(Directory[Any]):
     def parse(cls, data: dict[str, Any]) -> StudyConfig:
         """See ``parse_study_config``."""
         return parse_study_config(data)
-
-    @classmethod
-    def load_config(cls, file: Path) -> StudyConfig:
-        """See ``load_study_config``."""
-        return load_study_config(file)
 
     @classmethod
     def wants_cpu(cls, config: StudyConfig) -> bool:

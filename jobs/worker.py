@@ -237,7 +237,8 @@ def main(
 ) -> None:
     """Work on a run or study as one of the ranks that a launcher started."""
     from jobs.stages import STAGES
-    from probe.config import kind_of, load_config
+    from probe.config import load_config
+    from probe.kinds import kind_of
     from probe.studies.config import load_study_config
 
     study = kind_of(target) == "study"

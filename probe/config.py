@@ -15,9 +15,7 @@ from probe.errors import UserError
 
 Control = Literal["random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle"]
 CONTROLS: tuple[Control, ...] = typing.get_args(Control)
-KEYS = {"study": "study", "ood": "inside"}
-"""The key that tells what a configuration is of; one with neither is of a run."""
-WHAT = {"run": "a run", "study": "a study", "ood": "an experiment on OOD detection"}
+
 
 M = typing.TypeVar("M", bound=BaseModel)
 T = typing.TypeVar("T")
@@ -268,15 +266,6 @@ def read_yaml(path: str | Path | None, overrides: typing.Iterable[str] = ()) -> 
     for override in overrides:
         _assign(data, override)
     return data
-
-
-def kind_of(target: Path) -> str:
-    """``run``, ``study`` or ``ood``: what a folder holds or a configuration file describes; ``run`` if unreadable."""
-    try:
-        data = read_yaml(target / "config.yaml" if target.is_dir() else target)
-    except UserError:
-        return "run"
-    return next((kind for kind, key in KEYS.items() if key in data), "run")
 
 
 class _Loader(yaml.SafeLoader):

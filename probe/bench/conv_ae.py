@@ -3,7 +3,6 @@
 from functools import cache
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from probe.autoencoders.convolutional import ConvAutoencoder
@@ -24,8 +23,7 @@ def load() -> ConvAutoencoder:
     x = load_images("digits", spec, resolution=SIDE).images.double() / 255
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = ConvAutoencoder(sample_size=SIDE, latent_dim=K)
-        nn.Module.to(model, torch.float64)  # diffusers' own warns of every change of type
+        model = ConvAutoencoder(sample_size=SIDE, latent_dim=K).double()
         optimiser = torch.optim.Adam(model.parameters(), lr=2e-3, weight_decay=1e-5)
         schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, STEPS)
         for _ in range(STEPS):
@@ -34,4 +32,4 @@ def load() -> ConvAutoencoder:
             F.mse_loss(model(batch), batch).backward()
             optimiser.step()
             schedule.step()
-    return nn.Module.to(model, torch.float32)
+    return model.float()

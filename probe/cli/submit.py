@@ -51,7 +51,8 @@ def _described(config: Path, overrides: "Iterable[str]", path: Path) -> "RunDire
     """The run or study that a file describes, not yet begun."""
     from jobs.run_directory import RunDirectory, resolved
     from jobs.study_directory import StudyDirectory
-    from probe.config import kind_of, load_config
+    from probe.config import load_config
+    from probe.kinds import kind_of
     from probe.studies.config import load_study_config
 
     if kind_of(config) == "study":
@@ -64,7 +65,7 @@ def cancel(run_dir: RunDir, as_json: Json = False) -> None:
     from jobs.run_directory import RunDirectory
     from jobs.slurm.submit import cancel as withdraw
     from jobs.study_directory import StudyDirectory
-    from probe.config import kind_of
+    from probe.kinds import kind_of
 
     jobs = withdraw((StudyDirectory if kind_of(run_dir) == "study" else RunDirectory).open(run_dir).path)
     print(json.dumps(jobs) if as_json else f"cancelled: {', '.join(jobs) or 'nothing, no job was in the queue'}")

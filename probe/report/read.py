@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from probe.config import WHAT, Config, kind_of, load_config
+from probe.config import Config, load_config
 from probe.errors import UserError
+from probe.kinds import WHAT, kind_of
 from probe.report.methods import METHODS, METRICS
 from probe.report.schema import BASELINE, Report
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from probe.report.methods import PHRASES
 from probe.report.sample import FEW
 from probe.report.schema import DatasetReport, Diversity, Report
-from probe.report.words import count, listed, number, percent
+from probe.report.words import count, fewer, listed, number, percent
 
 TRIVIAL = 0.9
 """A basin with a larger share of the starts makes the field trivial: a warning."""
@@ -154,8 +154,7 @@ def _at_most(steps: float) -> str:
 def _data_warnings(report: Report) -> list[str]:
     found = []
     for name, data in report.datasets.items():
-        if data.n_used < data.n_planned:
-            found.append(f"{name}: {data.n_used} of {data.n_planned} planned images were used.")
+        found += fewer(name, data.n_used, data.n_planned)
         if data.unreadable:
             shown = ", ".join(data.unreadable[:3]) + (", ..." if len(data.unreadable) > 3 else "")
             found.append(f"{name}: {count(len(data.unreadable), 'image')} could not be read ({shown}).")

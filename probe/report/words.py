@@ -45,6 +45,11 @@ def count(n: int, singular: str) -> str:
     return f"{n} {singular}" if n == 1 else f"{n} {singular}s"
 
 
+def fewer(name: str, used: int, planned: int) -> list[str]:
+    """The warning of a set with fewer images than planned; none where there are as many."""
+    return [f"{name}: {used} of {planned} planned images were used."] if used < planned else []
+
+
 def listed(parts: list[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

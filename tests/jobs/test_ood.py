@@ -68,8 +68,7 @@ def test_warnings_are_said_and_not_only_written(tmp_path, caplog):
 
 def test_fewer_images_than_planned_are_a_warning(tmp_path):
     few = {"textures": {"source": "bundled:textures", "n": 2000}}
-    report = begin(tmp_path / "ood", outside=few, scores=["knn"], reencoded=0)
-    report = report.all() or report.report()
+    report = begin(tmp_path / "ood", outside=few, scores=["knn"], reencoded=0).all()
     used = report["sets"]["textures"]["ends"]["n"]
     assert used < 2000
     assert report["warnings"][0] == f"textures: {used} of 2000 planned images were used."

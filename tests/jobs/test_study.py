@@ -125,6 +125,9 @@ def test_another_configuration_is_refused_and_named(whole, tmp_path):
         begin(tmp_path / "other")
     with pytest.raises(UserError, match=r"is no study directory: it has no config.yaml; `probe study CONFIG --out"):
         StudyDirectory.open(tmp_path)
+    (tmp_path / "config.yaml").write_text("study: [")
+    with pytest.raises(UserError, match="is not YAML"):
+        StudyDirectory.open(tmp_path)
 
 
 def test_a_mistake_is_found_before_anything_is_trained(tmp_path):

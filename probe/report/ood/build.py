@@ -1,5 +1,6 @@
 """From the table of scores to the report."""
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from probe.report.build import finite
 from probe.report.ood.read import OodResults
 from probe.report.ood.schema import Claim, Ends, OodReport, ScoreReport, SetReport, Value
 from probe.report.ood.tables import label
-from probe.report.words import number
+from probe.report.words import fewer, number
 from probe.studies.ood.config import MEANINGS
 
 CONTROL = "reencoded-"
@@ -60,7 +61,8 @@ def ood_report(results: OodResults) -> OodReport:
         warnings=[],
         provenance=_provenance(results),
     )
-    report.warnings = _fewer(data) + warnings(report)
+    short = [fewer(name, it["n_used"], it.get("n_planned", 0)) for name, it in data.items()]  # noise is never short
+    report.warnings = [*chain.from_iterable(short), *warnings(report)]
     return report
 
 
@@ -139,12 +141,6 @@ def _groups(names: list[str], sets: dict[str, SetReport]) -> dict[str, dict[str,
                 for name in names
             }
     return found
-
-
-def _fewer(data: dict[str, Any]) -> list[str]:
-    """Sets of which there were fewer images than planned; noise is never short."""
-    short = {name: facts for name, facts in data.items() if facts["n_used"] < facts.get("n_planned", 0)}
-    return [f"{name}: {it['n_used']} of {it['n_planned']} planned images were used." for name, it in short.items()]
 
 
 def warnings(report: OodReport) -> list[str]:

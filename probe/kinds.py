@@ -1,0 +1,25 @@
+"""What a configuration, or the folder that it made, is of."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from probe.config import read_yaml
+from probe.errors import UserError
+
+Kind = Literal["run", "study", "ood"]
+"""``probe KIND`` is the command that makes it."""
+WHAT: dict[Kind, str] = {"run": "a run", "study": "a study", "ood": "an experiment on OOD detection"}
+
+
+def kind(data: Mapping[str, Any]) -> Kind:
+    """By the key that only one kind has; a run where there is neither."""
+    return "study" if "study" in data else "ood" if "inside" in data else "run"
+
+
+def kind_of(target: Path) -> Kind:
+    """Of a folder or a configuration file; a run where it cannot be read, so that a run's reader says what is wrong."""
+    try:
+        return kind(read_yaml(target / "config.yaml" if target.is_dir() else target))
+    except UserError:
+        return "run"
