@@ -151,7 +151,7 @@ class _Pulse:
             content = {
                 "stage": self.title,
                 "unit": self.unit,
-                "done": round(done, 2),
+                "done": int(done),
                 "total": self.total,
                 "rate": rate,
                 "seconds_left": left,

@@ -9,10 +9,13 @@ from typing import Any
 from jobs.lock import OWNER
 from jobs.ood_directory import REFERENCES, OodDirectory
 from jobs.run_directory import WORK, RunDirectory
+from jobs.shards import part_file, shard_file
 from jobs.study_directory import StudyDirectory
+from probe.checked import Damaged, read_tensors
 from probe.config import Config
 from probe.errors import Failure
 from probe.kinds import kind_of
+from probe.studies.attractors import batches
 
 FRESH = 60.0
 """Seconds after which progress.json is no longer news."""
@@ -20,7 +23,7 @@ FRESH = 60.0
 
 @dataclass
 class StageStatus:
-    """A stage: shards that are there, and the number of shards; None where that is not known yet."""
+    """A stage: how many of its units are there, and of how many; None where that is not known yet."""
 
     name: str
     done: int
@@ -28,6 +31,7 @@ class StageStatus:
     state: str = "waiting"
     job: str | None = None
     slurm: str | None = None
+    unit: str = "shards"
 
 
 @dataclass
@@ -104,7 +108,8 @@ def _stages(run: RunDirectory) -> list[StageStatus]:
     from jobs.slurm.profile import RUN_STAGES
 
     counts = dict(zip(RUN_STAGES, (_images, _attractors, _dictionary, _reconstruct, _report), strict=True))
-    return [StageStatus(name, *count(run, run.config)) for name, count in counts.items()]
+    units = {"images": "data sets", "attractors": "starts", "report": "files"}
+    return [StageStatus(n, *count(run, run.config), unit=units.get(n, "shards")) for n, count in counts.items()]
 
 
 def _stages_of_study(study: StudyDirectory) -> list[StageStatus]:
@@ -136,8 +141,19 @@ def _images(run: RunDirectory, config: Config) -> tuple[int, int]:
 
 
 def _attractors(run: RunDirectory, config: Config) -> tuple[int, int]:
-    planned = -(-config.seeds.count // config.seeds.shard_size)
-    return len(list(run.path.glob("attractors/[0-9]*.safetensors"))), planned
+    """Starts that are there, those of unfinished shards included."""
+    parts = batches(config.seeds.count, config.seeds.shard_size)
+    there = [
+        len(part) if (run.path / shard_file(part)).exists() else _rows(run.path / part_file(part)) for part in parts
+    ]
+    return sum(there), config.seeds.count
+
+
+def _rows(part: Path) -> int:
+    try:
+        return len(read_tensors(part, ("index",))[0]["index"])
+    except (FileNotFoundError, Damaged):
+        return 0
 
 
 def _dictionary(run: RunDirectory, config: Config) -> tuple[int, int | None]:

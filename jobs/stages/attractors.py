@@ -5,9 +5,10 @@ import hashlib
 import torch
 
 from jobs.job import Job
+from jobs.shards import Shards, shard_file, shards
 from probe.dynamics import EndPoints, Outcome
 from probe.errors import UserError
-from probe.studies.attractors import batches, solve
+from probe.studies.attractors import solve
 
 
 def find_end_points(job: Job) -> None:
@@ -16,9 +17,10 @@ def find_end_points(job: Job) -> None:
     f, shape, model = job.f, job.latent_shape, job.model
     job.on_rank_0(lambda: _refuse_strangers(job))
     todo = job.absent(shards(job), lambda indices: job.run.checked(shard_file(indices)))
-    total = sum(map(len, todo))
     if not todo:
         return
+    kept = Shards(job)
+    total = sum(map(len, todo)) - job.on_rank_0(lambda: sum(map(kept.count, todo)))
     _ = job.clip, job.words  # a mistake in them should not be found after hours of iteration
     course = _Course(job)
     with job.timed("attractors"), job.tracked() as tracker:
@@ -31,19 +33,20 @@ def find_end_points(job: Job) -> None:
             solved = solve(
                 f,
                 shape,
-                claims,
+                kept.missing(claims),
                 seed=seeds.seed,
                 solver=solver,
                 device=model.device,
                 dtype=model.dtype,
                 most_rows=-(-total // job.world.size),  # else the first rank would take all of a small run
                 on_step=on_step,
+                gathered=kept.gathered,
             )
-            for indices, ends in solved:
-                about = {"index": torch.tensor(indices), **vars(ends)}
-                job.run.save(shard_file(indices), about, rank=job.world.rank)
-                if tracker:
-                    tracker.log(*course.so_far())
+            with kept:
+                for indices, ends in solved:
+                    kept.save(indices, ends)
+                    if tracker:
+                        tracker.log(*course.so_far())
         if tracker:  # the last shards may be other ranks'
             tracker.log(*course.so_far())
 
@@ -72,16 +75,6 @@ def end_points_sha256(job: Job) -> str | None:
     found = [job.run.checked(shard_file(indices)) for indices in shards(job)]
     digests = [about["sha256"] for about in found if about is not None]
     return hashlib.sha256("".join(digests).encode()).hexdigest() if len(digests) == len(found) else None
-
-
-def shards(job: Job) -> list[range]:
-    """The ranges of starts."""
-    return batches(job.config.seeds.count, job.config.seeds.shard_size)
-
-
-def shard_file(indices: range) -> str:
-    """Where a range of starts is kept."""
-    return f"attractors/{indices.start:08d}-{indices.stop - 1:08d}.safetensors"
 
 
 class _Course:

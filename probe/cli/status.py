@@ -49,14 +49,14 @@ def _page(now: "Status") -> "Group":
 
     table = Table(box=box.SIMPLE, pad_edge=False)
     slurm = any(stage.job for stage in now.stages)
-    for name in ("stage", "state", "shards", *(("job", "Slurm") if slurm else ())):
-        table.add_column(name, justify="right" if name == "shards" else "left")
+    for name in ("stage", "state", "done", *(("job", "Slurm") if slurm else ())):
+        table.add_column(name, justify="right" if name == "done" else "left")
     for stage in now.stages:
-        shards = f"{stage.done} of {'?' if stage.planned is None else stage.planned}"
+        done = f"{stage.done} of {'?' if stage.planned is None else stage.planned} {stage.unit}"
         table.add_row(
             stage.name,
             stage.state,
-            shards,
+            done,
             *((stage.job or "", stage.slurm or "") if slurm else ()),
         )
     lines = [f"{now.run_dir}: {now.state}"]

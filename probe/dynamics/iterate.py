@@ -9,6 +9,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,6 +114,7 @@ def iterate_batches(
     batches: "Iterable[tuple[object, Tensor]]",
     how: Iteration,
     on_step: Callable[[int, int, float], None] | None = None,
+    gathered: "Gathered | None" = None,
 ) -> "Iterator[tuple[object, EndPoints]]":
     """Iterate the starts of several batches as one stream; yields each batch when all of its starts have ended.
 
@@ -122,8 +124,9 @@ def iterate_batches(
     Args:
         batches: names and starts (n, ...), on the device on which f computes.
         on_step: called after each step with (starts that have ended, rows running, their part of the way in starts).
+        gathered: holds what has ended so far, for a caller that is interrupted.
     """
-    ends = _Ends()
+    ends = Gathered() if gathered is None else gathered
     source = ends.watch(batches, how)
     meter = _Meter(how.max_steps, on_step) if on_step else None
     groups = source if how.far_precision == "float32" else _far(f, source, how)
@@ -265,7 +268,7 @@ def _far(f: Map, source: Iterator[Group], how: Iteration) -> Iterator[Group]:
         yield group
 
 
-class _Ends:
+class Gathered:
     """End points of batches, put together as their starts end."""
 
     def __init__(self) -> None:
@@ -284,7 +287,7 @@ class _Ends:
             ends = EndPoints(
                 end=torch.empty_like(z0),
                 first=torch.empty_like(z0),
-                outcome=torch.empty(len(z0), dtype=torch.uint8, device=z0.device),
+                outcome=torch.full((len(z0),), RUNNING, dtype=torch.uint8, device=z0.device),
                 steps=torch.empty(len(z0), dtype=torch.long, device=z0.device),
                 guesses=torch.empty(len(z0), dtype=torch.long, device=z0.device),
                 evaluations=torch.empty(len(z0), dtype=torch.long, device=z0.device),
@@ -308,13 +311,21 @@ class _Ends:
             part = group.take(rows).state if len(rows) < len(homes) else group.state
             place = torch.tensor([homes[row][1] for row in rows], device=ends.end.device)
             period = torch.where(part["outcome"] == int(Outcome.CYCLE), part["period"], 0)
-            for key, value in {**part, "end": part["z"], "period": period}.items():
-                if key in EndPoints.__dataclass_fields__:
-                    getattr(ends, key)[place] = value
+            known = {**part, "end": part["z"], "period": period}
+            # The outcome last: a row that has one is complete, also when a signal comes between two fields.
+            for key in sorted(EndPoints.__dataclass_fields__, key="outcome".__eq__):
+                getattr(ends, key)[place] = known[key]
             self.open[batch] = (name, ends, missing - len(rows))
             if missing == len(rows):
-                del self.open[batch]
                 yield name, ends
+                del self.open[batch]  # only now has the caller taken it
+
+    def unfinished(self) -> "Iterator[tuple[Any, list[int], EndPoints]]":
+        """Batches that were not taken whole: the name, the rows that have ended, and their end points on the CPU."""
+        for name, ends, _ in self.open.values():
+            rows = (ends.outcome != RUNNING).nonzero().flatten()
+            if len(rows):
+                yield name, rows.tolist(), EndPoints(**{key: value[rows].cpu() for key, value in vars(ends).items()})
 
 
 class _Meter:

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
 from probe.dynamics import EndPoints, Iteration, LatentMap, gaussian_starts
-from probe.dynamics.iterate import Map, iterate_batches
+from probe.dynamics.iterate import Gathered, Map, iterate_batches
 from probe.dynamics.memory import Fitting
 from probe.studies.dictionary import Dictionary, build_dictionary
 
 OnStep = Callable[[int, int, float], None]
+Part = TypeVar("Part", bound=Sequence[int])
+"""Indices of starts that are iterated, and saved, together."""
 CPU_NUMBERS = 1 << 14
 """Latent coordinates iterated together on a CPU, where memory that runs out cannot be caught: 64 rows of the embedded
 autoencoder, 4 of a Stable Diffusion VAE at 256 px."""
@@ -23,7 +26,7 @@ MOST_ROWS = 256
 def solve(
     f: Map,
     latent_shape: Sequence[int],
-    parts: Iterable[range],
+    parts: Iterable[Part],
     *,
     seed: int,
     solver: SolverConfig,
@@ -31,23 +34,25 @@ def solve(
     dtype: torch.dtype = torch.float32,
     most_rows: int | None = None,
     on_step: OnStep | None = None,
-) -> Iterator[tuple[range, EndPoints]]:
-    """Iterate f from the starts of several ranges of indices, as one stream; yields each range when it is done.
+    gathered: Gathered | None = None,
+) -> Iterator[tuple[Part, EndPoints]]:
+    """Iterate f from the starts of several groups of indices, as one stream; yields each group when it is done.
 
     Args:
-        parts: taken one by one, when there is room in the batch.
+        parts: indices of starts; taken one by one, when there is room in the batch.
         most_rows: take no more rows together, so that parts are left to others.
         on_step: called after each step with (starts that have ended, rows running, their part of the way in starts).
+        gathered: holds what has ended so far, for a caller that is interrupted.
 
     Returns:
-        Ranges, in the order in which they are done, with their end points on the CPU.
+        Groups, in the order in which they are done, with their end points on the CPU.
     """
     device = torch.device(device)
     fitting = Fitting(torch.compile(f, dynamic=False) if solver.compile else f)
     starts = ((part, _to(device, gaussian_starts(seed, part, latent_shape).to(dtype))) for part in parts)
     how = iteration(solver, latent_shape, device)
     how = replace(how, batch_size=min(how.batch_size, most_rows or how.batch_size))
-    for part, ends in iterate_batches(fitting, starts, how, on_step):
+    for part, ends in iterate_batches(fitting, starts, how, on_step, gathered):
         yield part, EndPoints(**{name: value.cpu() for name, value in vars(ends).items()})  # type: ignore[misc]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from probe.dynamics import Outcome, iterate
-from probe.dynamics.iterate import Iteration, iterate_batches
+from probe.dynamics.iterate import Gathered, Iteration, iterate_batches
 
 
 def rotation(angle: float) -> torch.Tensor:
@@ -228,6 +228,29 @@ def test_batches_come_as_they_are_done_and_are_taken_when_there_is_room():
     assert seen[-1][0] + seen[-1][1] == 16
     parts = [ended + part for ended, _, part in seen]
     assert parts == sorted(parts)
+
+
+def test_what_has_ended_survives_an_interruption():
+    """Rates 0.5 and 0.99 from 1: the first ends at 2^-2t / 4 < 1e-5, so after 8 steps; the second has far to go."""
+    evaluations = 0
+
+    def f(z):
+        nonlocal evaluations
+        evaluations += 1
+        if evaluations > 20:
+            raise KeyboardInterrupt
+        return z * torch.tensor([0.5, 0.99]).gather(0, (z[:, 1] > 0).long())[:, None]
+
+    z0 = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    gathered = Gathered()
+    stream = iterate_batches(f, [("a", z0[:3]), ("b", z0[3:])], Iteration(batch_size=5), gathered=gathered)
+    assert next(stream)[0] == "b"
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+    ((name, rows, ends),) = gathered.unfinished()
+    assert (name, rows) == ("a", [0, 2])
+    assert ends.steps.tolist() == [8, 8]
+    assert torch.equal(ends.end[:, 0], torch.full((2,), 2.0**-8))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
