@@ -16,7 +16,7 @@ import yaml
 
 from jobs.made_with import ENTRY, MadeWith, differences, listed, made_with, settings_that_differ
 from jobs.trackers import FOLDER as TRACKERS
-from probe.checked import Damaged, check_table, read_tensors, write_table, write_tensors
+from probe.checked import Damaged, check_table, content_sha256, read_tensors, write_table, write_tensors
 from probe.config import Tracked, read_yaml
 from probe.errors import UserError
 from probe.files import write_atomically
@@ -75,9 +75,15 @@ class Directory(ABC, Generic[C]):
         """What all results have in common; a file that was made otherwise is not of this folder.
 
         Raises:
-            UserError: config.yaml has changed since the results were made, and what differs is not known.
+            UserError: config.yaml has changed since the results were made; what differs is named.
         """
-        return made_with(self)
+        found = made_with(self)
+        if changed := differences(self, found.settings, found.model):
+            raise UserError(
+                f"{self.path / 'config.yaml'} has changed since the results in {self.path} were made: "
+                f"{listed(changed)}; change it back, or choose another folder for the new settings."
+            )
+        return found
 
     @property
     def fingerprint(self) -> str:
@@ -104,7 +110,7 @@ class Directory(ABC, Generic[C]):
                     "folder with --out, or remove this one."
                 )
             if changed:
-                log.warning(f"{path} was begun with other settings and holds nothing yet: {listed(changed)}")
+                log.warning(f"{path} was begun with other settings and holds no results yet: {listed(changed)}")
                 for name in ("manifest.json", "error.json"):
                     (path / name).unlink(missing_ok=True)
                 for folder in (WORK, TRACKERS):
@@ -129,19 +135,13 @@ class Directory(ABC, Generic[C]):
         """
         if not self.manifest:
             return []
-        return differences(self, self.made_with.settings, self.made_with.model)
+        found = made_with(self)
+        return differences(self, found.settings, found.model)
 
     def unchanged(self) -> Self:
-        """Itself.
-
-        Raises:
-            UserError: config.yaml has changed since the results were made; what differs is named.
-        """
-        if changed := self.changes():
-            raise UserError(
-                f"{self.path / 'config.yaml'} has changed since the results in {self.path} were made: "
-                f"{listed(changed)}; change it back, or choose another folder for the new settings."
-            )
+        """Itself; errors as ``made_with``."""
+        if self.manifest:
+            _ = self.made_with
         return self
 
     def keep_made_with(self) -> None:
@@ -228,14 +228,16 @@ class Directory(ABC, Generic[C]):
         write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
 
     def save(self, name: str, tensors: "Mapping[str, Tensor]", **about: Any) -> str:
-        """Write a safetensors file of this folder; its SHA-256. A damaged one of that name is kept in ``REPLACED``."""
-        self._make_room(name)
-        return write_tensors(self.path / name, tensors, {**self._whose(name), **about})
+        """Write a safetensors file of this folder; its SHA-256. What it replaces is kept in ``REPLACED``."""
+        about = {**self._whose(name), **about}
+        there = self._make_room(name, tensors, about)
+        return there or write_tensors(self.path / name, tensors, about)
 
     def save_table(self, name: str, rows: "pd.DataFrame", **about: Any) -> None:
         """The same for a parquet file."""
-        self._make_room(name)
-        write_table(self.path / name, rows, {**self._whose(name), **about})
+        about = {**self._whose(name), **about}
+        if not self._make_room(name, rows, about):
+            write_table(self.path / name, rows, about)
 
     def load(self, name: str, *names: str) -> "tuple[dict[str, Tensor], dict[str, Any]]":
         """Read a safetensors file, whole and checked, or (unchecked) only the tensors named.
@@ -320,12 +322,15 @@ class Directory(ABC, Generic[C]):
             f"{self.path / name} {wrong}; `probe {self.NOUN} {self.path}/config.yaml --out {self.path}` makes it again."
         )
 
-    def _make_room(self, name: str) -> None:
-        """Before a file is written: what is damaged is kept, and what is not of this folder refused."""
-        if (self.path / name).exists():
-            about, wrong = self._look(name, {})
-            if about is None:
-                self._set_aside(name, wrong)
+    def _make_room(self, name: str, content: "Mapping[str, Tensor] | pd.DataFrame", about: Mapping[str, Any]) -> str:
+        """Before a file is written: move what is there to ``REPLACED``, or leave it if it is the same; its checksum."""
+        if not (self.path / name).exists():
+            return ""
+        there, wrong = self._look(name, {})
+        if there and there["sha256"] == content_sha256(content, about):
+            return there["sha256"]
+        self._set_aside(name, wrong or "differs from the new one")
+        return ""
 
     def _set_aside(self, name: str, wrong: str) -> None:
         if not (self.path / name).exists():

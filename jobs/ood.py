@@ -112,7 +112,7 @@ class Ood(Work[OodDirectory]):
         for name in self.sets:
             self.directory.needed(_score_file(name), **self._source(name))
         tables = [pd.read_parquet(self.directory.path / _score_file(name)) for name in self.sets]
-        self._join(pd.concat(tables, ignore_index=True))
+        self.directory.save_table(TABLE, pd.concat(tables, ignore_index=True))
         about = self.directory.load(REFERENCES, "attractors")[1]
         if "finished" not in self.directory.manifest:
             self.directory.update_manifest(finished=now())
@@ -123,11 +123,6 @@ class Ood(Work[OodDirectory]):
             log.warning(f"warning: {warning}")
         log.info(f"report: {self.directory.path / 'report' / 'report.html'}")
         return content
-
-    def _join(self, rows: pd.DataFrame) -> None:
-        """Write the table of all sets, if it is not there."""
-        if self.directory.claimed(TABLE) is None or not pd.read_parquet(self.directory.path / TABLE).equals(rows):
-            self.directory.save_table(TABLE, rows)
 
     def _tell_trackers(self, content: dict[str, Any]) -> None:
         with self.tracked() as tracker:

@@ -27,7 +27,7 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[st
 
     whole = {name: value.contiguous() for name, value in tensors.items()}
     metadata = {key: json.dumps(value) for key, value in about.items()}
-    digest = _digest(whole, metadata)
+    digest = content_sha256(whole, about)
     write_atomically(path, save(whole, {**metadata, "sha256": json.dumps(digest)}))
     return digest
 
@@ -113,6 +113,13 @@ def read_about(path: Path) -> dict[str, Any]:
             return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
     except (SafetensorError, pa.ArrowException, OSError, ValueError, KeyError):
         return {}
+
+
+def content_sha256(content: "Mapping[str, Tensor] | pd.DataFrame", about: Mapping[str, Any]) -> str:
+    """The checksum that a file of these tensors, or rows, gets."""
+    if isinstance(content, Mapping):
+        return _digest(content, {key: json.dumps(value) for key, value in about.items()})
+    return _table_digest(content, about)
 
 
 def _digest(tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> str:
