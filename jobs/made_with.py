@@ -13,6 +13,7 @@ The manifest keeps it from the first session on. Results are compared with the m
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,9 +83,7 @@ def differences(folder: "Directory[Any]", settings: dict[str, Any], model: dict[
     if model:
         ours = folder.model_checksums()
         changed += [
-            f"model {key}: {_short(model.get(key))} there, {_short(ours.get(key))} now"
-            for key in ours
-            if model.get(key) != ours.get(key)
+            _differing(f"model {key}", model.get(key), ours[key]) for key in ours if model.get(key) != ours[key]
         ]
     return changed
 
@@ -99,7 +98,7 @@ def settings_that_differ(there: dict[str, Any], here: dict[str, Any], prefix: st
         elif isinstance(old, dict) or isinstance(new, dict):
             found.append(f"{prefix}{key}: only {'there' if isinstance(old, dict) else 'now'}")
         elif old != new:
-            found.append(f"{prefix}{key}: {_short(old)} there, {_short(new)} now")
+            found.append(_differing(f"{prefix}{key}", old, new))
     return found
 
 
@@ -109,9 +108,12 @@ def listed(changed: list[str]) -> str:
     return "; ".join(changed[:4]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _differing(key: str, old: Any, new: Any) -> str:
+    """Both values; of long ones what is about the place where they begin to differ."""
+    texts = [repr(old), repr(new)]
+    begin = max(len(os.path.commonprefix(texts)) - 10, 0)
+    there, now = (text if len(text) <= 40 else f"{'...' * bool(begin)}{text[begin : begin + 40]}..." for text in texts)
+    return f"{key}: {there} there, {now} now"
 
 
 def _settings_of_old(folder: "Directory[Any]") -> Iterator[dict[str, Any]]:
