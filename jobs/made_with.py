@@ -13,7 +13,6 @@ The manifest keeps it from the first session on. Results are compared with the m
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,9 +110,15 @@ def listed(changed: list[str]) -> str:
 def _differing(key: str, old: Any, new: Any) -> str:
     """Both values; of long ones what is about the place where they begin to differ."""
     texts = [repr(old), repr(new)]
-    begin = max(len(os.path.commonprefix(texts)) - 10, 0)
-    there, now = (text if len(text) <= 40 else f"{'...' * bool(begin)}{text[begin : begin + 40]}..." for text in texts)
+    same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+    there, now = (_part(text, max(same - 10, 0)) for text in texts)
     return f"{key}: {there} there, {now} now"
+
+
+def _part(text: str, begin: int) -> str:
+    if len(text) <= 40:
+        return text
+    return f"{'...' if begin else ''}{text[begin : begin + 40]}{'...' if len(text) > begin + 40 else ''}"
 
 
 def _settings_of_old(folder: "Directory[Any]") -> Iterator[dict[str, Any]]:
