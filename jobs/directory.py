@@ -2,17 +2,21 @@
 
 import json
 import logging
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import yaml
 
+from jobs.made_with import ENTRY, MadeWith, differences, listed, made_with, settings_that_differ
 from jobs.trackers import FOLDER as TRACKERS
-from probe.checked import Damaged, check_table, read_tensors, write_table, write_tensors
+from probe.checked import Damaged, check_table, content_sha256, read_tensors, write_table, write_tensors
 from probe.config import Tracked, read_yaml
 from probe.errors import UserError
 from probe.files import write_atomically
@@ -27,6 +31,12 @@ log = logging.getLogger("probe")
 C = TypeVar("C", bound=Tracked)
 WORK = "work"
 """Intermediate results, removed once what is made of them is there."""
+DRAWN = {"images", "data"}
+"""Folders in ``WORK`` that hold images which were drawn, and nothing that was computed."""
+REPLACED = "replaced"
+"""Where a file goes that is damaged, or was made from other results, when a stage makes it again."""
+INPUTS = {"ends": "other end points", "data": "other images", "images": "other images", "tables": "other tables"}
+"""What results are made from, in words, where its name does not say it."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +66,36 @@ class Directory(ABC, Generic[C]):
     def wants_cpu(cls, config: C) -> bool:
         """Whether the work is to be done on the CPU even where there is a GPU."""
 
+    def model_checksums(self) -> dict[str, str | None]:
+        """Of the model that results are made with, where the configuration does not say everything of it."""
+        return {}
+
+    @cached_property
+    def made_with(self) -> MadeWith:
+        """What all results have in common; a file that was made otherwise is not of this folder.
+
+        Raises:
+            UserError: config.yaml has changed since the results were made; what differs is named.
+        """
+        found = made_with(self)
+        if changed := differences(self, found.settings, found.model):
+            raise UserError(
+                f"{self.path / 'config.yaml'} has changed since the results in {self.path} were made: "
+                f"{listed(changed)}; change it back, or choose another folder for the new settings."
+            )
+        return found
+
     @property
-    @abstractmethod
     def fingerprint(self) -> str:
-        """What all results have in common, as 16 hexadecimal digits; a file with another is not of this folder."""
+        """Of ``made_with``."""
+        return self.made_with.fingerprint
 
     @classmethod
     def create(cls, path: Path, config: C) -> Self:
         """Claim a new or empty folder, or go on with one that holds the same configuration; trackers may change.
 
-        A folder in which another configuration was begun, but has no results, is taken as new: the command before
-        had a mistake in it.
+        A folder in which another configuration was begun, but nothing was made, is taken as new, which a warning says:
+        the command before had a mistake in it.
 
         Raises:
             UserError: the folder holds another run or study (what differs is named), or something else.
@@ -74,18 +103,22 @@ class Directory(ABC, Generic[C]):
         file = path / "config.yaml"
         if file.exists():
             there = cls.open(path)
-            if there.config == config:
-                return there
-            differences = _differences(there.config.settings(), config.settings())
-            if differences and any((path / name).exists() for name in cls.RESULTS):
+            changed = settings_that_differ(there.config.settings(), config.settings()) or there.changes()
+            if changed and there.is_begun():
                 raise UserError(
-                    f"{path} holds another {cls.NOUN}, which differs in {'; '.join(differences)}; choose another "
+                    f"{path} holds another {cls.NOUN}, which differs in {listed(changed)}; choose another "
                     "folder with --out, or remove this one."
                 )
-            if differences:
-                (path / "manifest.json").unlink(missing_ok=True)
+            if changed:
+                log.warning(f"{path} was begun with other settings and holds no results yet: {listed(changed)}")
+                for name in ("manifest.json", "error.json"):
+                    (path / name).unlink(missing_ok=True)
                 for folder in (WORK, TRACKERS):
                     shutil.rmtree(path / folder, ignore_errors=True)
+            elif there.config == config:
+                return there
+            else:
+                there.keep_made_with()  # config.yaml, written again, would no longer say which keys the results know
         cls.refuse_foreign(path)
         try:
             content = {**config.settings(), "trackers": config.trackers.model_dump(mode="json")}
@@ -93,6 +126,51 @@ class Directory(ABC, Generic[C]):
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}; choose another folder with --out.") from None
         return cls(path, config)
+
+    def changes(self) -> list[str]:
+        """In what config.yaml differs from the settings that the results here are made with.
+
+        Raises:
+            UserError: it does, and what differs is not known.
+        """
+        if not self.manifest:
+            return []
+        found = made_with(self)
+        return differences(self, found.settings, found.model)
+
+    def unchanged(self) -> Self:
+        """Itself; errors as ``made_with``."""
+        if self.manifest:
+            _ = self.made_with
+        return self
+
+    def keep_made_with(self) -> None:
+        """Let the manifest say what the results are made with, if it does not."""
+        if self.manifest and ENTRY not in self.manifest:
+            self.update_manifest(**{ENTRY: self.made_with.as_dict()})
+
+    def is_begun(self) -> bool:
+        """Whether there is work that another configuration would spoil: results or parts of them, a process that was
+        at it, or submitted jobs; images that were drawn, and sessions, only unless the last one ended with a mistake
+        that the user is to correct."""
+        if any((self.path / name).exists() for name in self.RESULTS):
+            return True
+        inside = {file.relative_to(self.path / WORK).parts[0] for file in _files(self.path / WORK)}
+        sessions = self.manifest.get("sessions", [])
+        if self._ended_with_a_mistake(sessions):
+            return bool(inside - DRAWN)
+        return bool(inside or sessions or _files(self.path / "slurm"))
+
+    def _ended_with_a_mistake(self, sessions: list[dict[str, Any]]) -> bool:
+        try:
+            last = json.loads((self.path / "error.json").read_text())
+            return last["status"] == 2 and last["time"] >= max((one["started"] for one in sessions), default="")
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def parts(self) -> list[Path]:
+        """Files and folders of results and intermediate results."""
+        return [self.path / name for name in (*self.RESULTS, WORK)]
 
     def begun(self) -> Self:
         """``create`` for this folder and configuration."""
@@ -150,49 +228,128 @@ class Directory(ABC, Generic[C]):
         write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
 
     def save(self, name: str, tensors: "Mapping[str, Tensor]", **about: Any) -> str:
-        """Write a safetensors file of this folder; its SHA-256."""
-        return write_tensors(self.path / name, tensors, {**self._whose(name), **about})
+        """Write a safetensors file of this folder; its SHA-256. What it replaces is kept in ``REPLACED``."""
+        about = {**self._whose(name), **about}
+        there = self._make_room(name, tensors, about)
+        return there or write_tensors(self.path / name, tensors, about)
+
+    def save_table(self, name: str, rows: "pd.DataFrame", **about: Any) -> None:
+        """The same for a parquet file."""
+        about = {**self._whose(name), **about}
+        if not self._make_room(name, rows, about):
+            write_table(self.path / name, rows, about)
 
     def load(self, name: str, *names: str) -> "tuple[dict[str, Tensor], dict[str, Any]]":
         """Read a safetensors file, whole and checked, or (unchecked) only the tensors named.
 
         Raises:
-            UserError: it is missing or damaged.
+            UserError: it is missing, damaged or not of this folder.
         """
         try:
-            return read_tensors(self.path / name, names or None, self._whose(name))
+            tensors, about = read_tensors(self.path / name, names or None)
         except FileNotFoundError:
             raise UserError(
                 f"{self.path / name} is missing; run the stage before, or `probe {self.NOUN}`, again."
             ) from None
         except Damaged as error:
-            raise UserError(f"{self.path / name} is damaged: {error}; run the command again.") from None
+            raise self._unusable(name, f"is damaged ({error})") from None
+        self._must_be_ours(name, about)
+        return tensors, about
 
-    def save_table(self, name: str, rows: "pd.DataFrame", **about: Any) -> None:
-        """Write a parquet file of this folder."""
-        write_table(self.path / name, rows, {**self._whose(name), **about})
+    def checked(self, name: str, **made_from: Any) -> dict[str, Any] | None:
+        """What a result file says about itself; None where it is missing, damaged, or made from something else.
 
-    def checked(self, name: str, **expected: Any) -> dict[str, Any] | None:
-        """What a result file says about itself; None where it is not there.
-
-        The file is read through. If it is damaged, or not of this folder, it is named in a warning and removed, so
-        that it will be made again.
+        The file is read through, and left as it is.
 
         Args:
-            expected: further entries that the file must have, such as the checksum of what it was made from.
+            made_from: entries that the file must have, such as the checksum of what it was made from.
+
+        Raises:
+            UserError: it is not of this folder; what differs is named.
         """
-        file, expected = self.path / name, {**self._whose(name), **expected}
+        return self._look(name, made_from)[0]
+
+    def needed(self, name: str, **made_from: Any) -> dict[str, Any]:
+        """As ``checked``, for a stage that only reads.
+
+        Raises:
+            UserError: besides, it is missing, damaged, or made from something else.
+        """
+        about, wrong = self._look(name, made_from)
+        if about is None:
+            raise self._unusable(name, wrong)
+        return about
+
+    def claimed(self, name: str, **made_from: Any) -> dict[str, Any] | None:
+        """As ``checked``, for the stage that makes the file where there is None: what is there now is then moved to
+        ``REPLACED``, and named in a warning."""
+        about, wrong = self._look(name, made_from)
+        if about is None:
+            self._set_aside(name, wrong)
+        return about
+
+    def _look(self, name: str, made_from: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+        """As ``checked``, and what is wrong where it is None."""
+        file = self.path / name
         try:
-            return check_table(file, expected) if file.suffix == ".parquet" else read_tensors(file, None, expected)[1]
+            about = check_table(file) if file.suffix == ".parquet" else read_tensors(file)[1]
         except FileNotFoundError:
-            return None
+            return None, "is missing"
         except Damaged as error:
-            log.warning(f"{file} is computed again: {error}")
-            file.unlink()
-            return None
+            return None, f"is damaged ({error})"
+        self._must_be_ours(name, about)
+        other = [INPUTS.get(key, f"another {key}") for key, value in made_from.items() if about.get(key) != value]
+        return (None, f"was made from {other[0]}") if other else (about, "")
+
+    def _must_be_ours(self, name: str, about: Mapping[str, Any]) -> None:
+        """Refuse a whole file that was made with other settings or another model, or is a copy of another file."""
+        file, ours = self.path / name, self._whose(name)
+        if about.get("file") != name:
+            raise UserError(f"{file} was written as {about.get('file')!r}; move it out of the folder and rerun.")
+        if all(about.get(key) == value for key, value in ours.items()):
+            return
+        there = about.get(ENTRY)
+        if not isinstance(there, dict):
+            told = f"its fingerprint is {about.get(self.NOUN)} and not {self.fingerprint}"
+        elif not (changed := differences(self, there["settings"], there["model"])):
+            return  # the same, from a version of this tool that had other keys
+        else:
+            told = listed(changed)
+        raise UserError(f"{file} belongs to another {self.NOUN} ({told}); move it out of the folder and rerun.")
+
+    def _unusable(self, name: str, wrong: str) -> UserError:
+        return UserError(
+            f"{self.path / name} {wrong}; `probe {self.NOUN} {self.path}/config.yaml --out {self.path}` makes it again."
+        )
+
+    def _make_room(self, name: str, content: "Mapping[str, Tensor] | pd.DataFrame", about: Mapping[str, Any]) -> str:
+        """Before a file is written: move what is there to ``REPLACED``, or leave it if it is the same; its checksum."""
+        if not (self.path / name).exists():
+            return ""
+        there, wrong = self._look(name, {})
+        if there and there["sha256"] == content_sha256(content, about):
+            return there["sha256"]
+        self._set_aside(name, wrong or "differs from the new one")
+        return ""
+
+    def _set_aside(self, name: str, wrong: str) -> None:
+        if not (self.path / name).exists():
+            return
+        aside, number = self.path / REPLACED / name, 1
+        while aside.exists():
+            number += 1
+            aside = self.path / REPLACED / f"{name}.{number}"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # another process was faster
+            os.rename(self.path / name, aside)
+            log.warning(f"{self.path / name} is computed again: it {wrong}; the old file is kept as {aside}")
 
     def _whose(self, name: str) -> dict[str, Any]:
-        return {self.NOUN: self.fingerprint, "file": name}
+        return {self.NOUN: self.fingerprint, "file": name, **self.made_with.stamp()}
+
+
+def _files(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()]
 
 
 def is_free(path: Path) -> bool:
@@ -200,17 +357,3 @@ def is_free(path: Path) -> bool:
     if not path.exists():
         return True
     return path.is_dir() and all(child.name.startswith(".") for child in path.iterdir())
-
-
-def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
-    """Keys whose values differ, as "key: a there, b now"."""
-    found: list[str] = []
-    for key in sorted({*there, *here}):
-        old, new = there.get(key), here.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{prefix}{key}.")
-        elif isinstance(old, dict) or isinstance(new, dict):
-            found.append(f"{prefix}{key}: only {'there' if isinstance(old, dict) else 'now'}")
-        elif old != new:
-            found.append(f"{prefix}{key}: {old!r} there, {new!r} now")
-    return found

@@ -19,7 +19,8 @@ from probe.semantics.clip import Clip, load_clip, word_list
 
 log = logging.getLogger("probe")
 OPTIONAL = ("latents_mean", "latents_std", "quantisation", "length")
-"""What is known of some models only, and stands in the manifest of those."""
+"""What is known of some models only, and stands in the manifest of those. A fact that is added here later would be
+missing from older manifests, whose runs would then be refused: note it as ``None`` for all models instead."""
 
 
 class Job(Work[RunDirectory]):
@@ -39,7 +40,7 @@ class Job(Work[RunDirectory]):
         """The autoencoder, the same on all ranks and the one that made what is already there."""
         model = load_autoencoder(self.config.model)
         about = self._describe(model)
-        self.must_be_the_model(about)
+        self.must_be_the_model(about, OPTIONAL)
         if self.leads:
             self.begin_session(model.device, self.config.model.dtype, model=about)
         self.world.meet()  # from here on the manifest knows the model

@@ -83,7 +83,8 @@ class Ood(Work[OodDirectory]):
         Raises:
             UserError: the model cannot be loaded, is another than before, or does not suit the images.
         """
-        if not self.on_rank_0(lambda: self._references_sha is None):
+        made_from = {"data": self._data["train"]["sha256"]}
+        if not self.on_rank_0(lambda: self.directory.claimed(REFERENCES, **made_from) is None):
             return
         model = self.model
         total = min(self.config.solver.starts, self._data["train"]["n_used"])
@@ -94,7 +95,7 @@ class Ood(Work[OodDirectory]):
     def scores(self) -> None:
         """Score every set whose table is missing; each goes to one rank, the next to whoever is free."""
         sizes = {name: self._data[name]["n_used"] for name in self.sets}
-        todo = self.absent(list(sizes), self._is_there)
+        todo = self.absent(list(sizes), lambda name: self.directory.claimed(_score_file(name), **self._source(name)))
         if todo:
             _ = self.model  # all ranks agree on it, also those that will find no set left
         before = sum(sizes.values()) - sum(sizes[name] for name in todo)
@@ -108,6 +109,8 @@ class Ood(Work[OodDirectory]):
     def _report(self) -> dict[str, Any]:
         from probe.report.ood import write_ood_report
 
+        for name in self.sets:
+            self.directory.needed(_score_file(name), **self._source(name))
         tables = [pd.read_parquet(self.directory.path / _score_file(name)) for name in self.sets]
         self.directory.save_table(TABLE, pd.concat(tables, ignore_index=True))
         about = self.directory.load(REFERENCES, "attractors")[1]
@@ -205,8 +208,7 @@ class Ood(Work[OodDirectory]):
         rows.insert(0, "set", name)
         rows.insert(1, "image", range(len(rows)))
         rows.insert(2, "id", about["ids"])
-        made_from = {"data": self._data[name]["sha256"], "references": self._references_sha}
-        self.directory.save_table(_score_file(name), rows, **made_from)
+        self.directory.save_table(_score_file(name), rows, **self._source(name))
 
     def _draw(self, name: str) -> None:
         drawn = draw_set(self.config, name)
@@ -248,8 +250,11 @@ class Ood(Work[OodDirectory]):
         return self._sha
 
     def _is_there(self, name: str) -> bool:
-        expected = {"data": self._data[name]["sha256"], "references": self._references_sha}
-        return self.directory.checked(_score_file(name), **expected) is not None
+        return self.directory.checked(_score_file(name), **self._source(name)) is not None
+
+    def _source(self, name: str) -> dict[str, str | None]:
+        """What a set's table is made from."""
+        return {"data": self._data[name]["sha256"], "references": self._references_sha}
 
     def _is_settled(self, name: str) -> bool:
         """Whether a set's images are there, or nothing needs them any more."""

@@ -1,9 +1,6 @@
 """The directory of an experiment on OOD detection: configuration, manifest, training attractors, a table per set."""
 
-import hashlib
-import json
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from jobs.directory import Directory
@@ -28,9 +25,3 @@ class OodDirectory(Directory[OodConfig]):
     def wants_cpu(cls, config: OodConfig) -> bool:
         """Whether the model's device is the CPU."""
         return config.device == "cpu"
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of the configuration; each file says besides which images and references it was made from."""
-        same = json.dumps(self.config.settings(), sort_keys=True)
-        return hashlib.sha256(same.encode()).hexdigest()[:16]

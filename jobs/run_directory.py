@@ -1,9 +1,6 @@
 """The run directory: one run's configuration, manifest and results."""
 
-import hashlib
-import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +34,8 @@ class RunDirectory(Directory[Config]):
         """Whether ``model.device`` is cpu."""
         return config.model.device == "cpu"
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of configuration, weights and code. To be asked for once the model is known to the manifest.
+    def model_checksums(self) -> dict[str, str | None]:
+        """Of weights and code. To be asked for once the model is known to the manifest.
 
         Raises:
             UserError: it is not, since no stage has run.
@@ -47,8 +43,7 @@ class RunDirectory(Directory[Config]):
         model = self.manifest.get("model")
         if model is None:
             raise UserError(f"{self.path} has no results yet; run `probe run {self.path}` first.")
-        same = [self.config.settings(), *(model[k] for k in ("weights_sha256", "code_sha256"))]
-        return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
+        return {name: model[name] for name in ("weights_sha256", "code_sha256")}
 
 
 def resolved(config: Config) -> Config:

@@ -94,7 +94,7 @@ class Shards:
 
     def _known(self, shard: range) -> tuple[list[int], list[EndPoints]]:
         """The starts of a shard that an earlier session finished, and their end points."""
-        if not self.job.run.checked(part_file(shard)):
+        if not self.job.run.claimed(part_file(shard)):
             return [], []
         tensors = self.job.run.load(part_file(shard))[0]
         return tensors.pop("index").tolist(), [EndPoints(**tensors)]

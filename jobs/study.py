@@ -72,7 +72,7 @@ class Study(Work[StudyDirectory]):
         A model that a process outside of this world has in hand is left to it.
         """
         grid = shards(self.config, self._data)
-        todo = self.absent(grid, self._is_there)
+        todo = self.absent(grid, lambda shard: self.directory.claimed(cell_file(shard), **self._source(shard)))
         before = len(grid) - len(todo)
         for shard, meter in self.share_out("models", "models", todo, size=lambda shard: 1, before=before):
             with if_free(self.directory.path / WORK / "locks" / shard.name) as mine:
@@ -96,6 +96,9 @@ class Study(Work[StudyDirectory]):
 
         grid = shards(self.config, self._data)
         missing = self.missing()
+        for shard in missing:
+            if (self.directory.path / cell_file(shard)).exists():
+                self.directory.needed(cell_file(shard), **self._source(shard))
         if missing:
             raise UserError(
                 f"{self.directory.path} misses {len(missing)} models, {missing[0].name} first; run it again, or wait "

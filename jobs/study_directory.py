@@ -1,9 +1,6 @@
 """The directory of a study: configuration, manifest, one result file for each model."""
 
-import hashlib
-import json
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from jobs.directory import Directory
@@ -26,9 +23,3 @@ class StudyDirectory(Directory[Any]):
     def wants_cpu(cls, config: StudyConfig) -> bool:
         """Whether ``device`` is cpu."""
         return config.device == "cpu"
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of the configuration; a model's file says besides which images it was made from."""
-        same = json.dumps(self.config.settings(), sort_keys=True)
-        return hashlib.sha256(same.encode()).hexdigest()[:16]

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from jobs.directory import Directory
+from jobs.made_with import listed
 from jobs.progress import Meter, progress
 from jobs.provenance import describe_process, now
 from jobs.trackers import RUN, Tracker, tracking
@@ -29,6 +30,8 @@ class Work(Generic[D]):
     def __init__(self, directory: D, world: World | None = None):
         self.directory, self.world = directory, world or World()
         self._stages = 0
+        if self.leads:
+            directory.unchanged()
 
     @property
     def leads(self) -> bool:
@@ -102,19 +105,27 @@ class Work(Generic[D]):
         }
         sessions = [*self.directory.manifest.get("sessions", []), process]
         self.directory.update_manifest(schema_version=1, **sessions[0], **about, sessions=sessions, data={})
+        self.directory.keep_made_with()
 
-    def must_be_the_model(self, about: dict[str, Any]) -> None:
+    def must_be_the_model(self, about: dict[str, Any], optional: tuple[str, ...] = ()) -> None:
         """Refuse a model that is not the one which the work was begun with.
+
+        Args:
+            about: facts; one that the manifest lacks was not noted yet when the work was begun, and is not compared.
+            optional: facts that only some models have, and that are compared also where one side lacks them.
 
         Raises:
             UserError: it differs from the manifest's, in what is named.
         """
         there = self.on_rank_0(lambda: self.directory.manifest.get("model", about))
-        changed = [f"{key}: {there.get(key)} there, {new} now" for key, new in about.items() if there.get(key) != new]
+        compared = [key for key in about if key in there or key in optional]
+        compared += [key for key in optional if key in there and key not in about]
+        changed = [key for key in compared if there.get(key) != about.get(key)]
         if changed:
+            told = listed([f"{key}: {there.get(key)} there, {about.get(key)} now" for key in changed])
             raise UserError(
-                f"{self.directory.path} was begun with another model, which differs in {'; '.join(changed)}; choose "
-                "another folder with --out."
+                f"{self.directory.path} was begun with another model, which differs in {told}; choose another folder "
+                "with --out."
             )
 
     def must_be_the_images(

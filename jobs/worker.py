@@ -122,7 +122,7 @@ def _hold(
 ) -> "tuple[T, World]":
     from jobs.world import World
 
-    settings = config or kind.open(path).config
+    settings = config or kind.open(path).unchanged().config
     world = World.gather(cpu=kind.wants_cpu(settings), expected=world_size)
     with to_stderr(world.rank), _ending_together(world, path):
         if world.rank == 0:

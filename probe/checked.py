@@ -27,22 +27,19 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[st
 
     whole = {name: value.contiguous() for name, value in tensors.items()}
     metadata = {key: json.dumps(value) for key, value in about.items()}
-    digest = _digest(whole, metadata)
+    digest = content_sha256(whole, about)
     write_atomically(path, save(whole, {**metadata, "sha256": json.dumps(digest)}))
     return digest
 
 
-def read_tensors(
-    path: Path, names: tuple[str, ...] | None = None, expected: Mapping[str, Any] | None = None
-) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+def read_tensors(path: Path, names: tuple[str, ...] | None = None) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read a file of ``write_tensors``: its tensors and its metadata, ``sha256`` included.
 
     Args:
         names: read only these tensors, which leaves the content unchecked.
-        expected: entries that the metadata must have.
 
     Raises:
-        Damaged: it is truncated, its content does not fit its checksum, or an expected entry is another.
+        Damaged: it is truncated, or its content does not fit its checksum.
         FileNotFoundError: there is no such file.
     """
     from safetensors import SafetensorError, safe_open
@@ -53,10 +50,9 @@ def read_tensors(
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             about = {key: json.loads(value) for key, value in metadata.items()}
-            _compare(about, expected)
             tensors = {key: file.get_tensor(key) for key in (sorted(file.keys()) if names is None else names)}
     except (SafetensorError, OSError, ValueError) as error:
-        raise Damaged(" ".join(str(error).split())) from None
+        raise _damage(error, path) from None
     digest = about.get("sha256")
     if names is None and _digest(tensors, {key: metadata[key] for key in metadata if key != "sha256"}) != digest:
         raise Damaged("its content does not fit its checksum")
@@ -77,7 +73,7 @@ def write_table(path: Path, rows: "pd.DataFrame", about: Mapping[str, Any]) -> N
     write_atomically(path, buffer.getvalue())
 
 
-def check_table(path: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
+def check_table(path: Path) -> dict[str, Any]:
     """Read a file of ``write_table`` through; what it says about itself. Errors as ``read_tensors``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -91,17 +87,39 @@ def check_table(path: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
     except KeyError:
         raise Damaged("it was not written by this tool") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise Damaged(" ".join(str(error).split())) from None
-    _compare(about, expected)
+        raise _damage(error, path) from None
     if digest != about.get("sha256"):
         raise Damaged("its content does not fit its checksum")
     return about
 
 
-def _compare(about: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
-    for key, value in (expected or {}).items():
-        if about.get(key) != value:
-            raise Damaged(f"it belongs to another {key}")
+def _damage(error: Exception, path: Path) -> Exception:
+    """What a reader's error means: the system's own, such as a missing permission, say nothing about the content."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    return Damaged(" ".join(str(error).replace(str(path), path.name).split()).rstrip(".")[:160])
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What a result file says about itself, without reading its content; nothing where it cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if path.suffix == ".parquet":
+            return json.loads((pq.read_schema(path).metadata or {})[b"probe"])
+        with safe_open(path, "pt") as file:
+            return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+    except (SafetensorError, pa.ArrowException, OSError, ValueError, KeyError):
+        return {}
+
+
+def content_sha256(content: "Mapping[str, Tensor] | pd.DataFrame", about: Mapping[str, Any]) -> str:
+    """The checksum that a file of these tensors, or rows, gets."""
+    if isinstance(content, Mapping):
+        return _digest(content, {key: json.dumps(value) for key, value in about.items()})
+    return _table_digest(content, about)
 
 
 def _digest(tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ def find_end_points(job: Job) -> None:
     seeds, solver = job.config.seeds, job.config.solver
     f, shape, model = job.f, job.latent_shape, job.model
     job.on_rank_0(lambda: _refuse_strangers(job))
-    todo = job.absent(shards(job), lambda indices: job.run.checked(shard_file(indices)))
+    todo = job.absent(shards(job), lambda indices: job.run.claimed(shard_file(indices)))
     if not todo:
         return
     kept = Shards(job)
@@ -71,10 +71,16 @@ def load_first_steps(job: Job) -> torch.Tensor:
 
 
 def end_points_sha256(job: Job) -> str | None:
-    """What identifies the end points; None where some are missing. Damaged ones are removed."""
-    found = [job.run.checked(shard_file(indices)) for indices in shards(job)]
-    digests = [about["sha256"] for about in found if about is not None]
-    return hashlib.sha256("".join(digests).encode()).hexdigest() if len(digests) == len(found) else None
+    """What identifies the end points; None where some are missing.
+
+    Raises:
+        UserError: some are damaged.
+    """
+    files = [shard_file(indices) for indices in shards(job)]
+    if not all((job.run.path / file).exists() for file in files):
+        return None
+    digests = [job.run.needed(file)["sha256"] for file in files]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 class _Course:

@@ -36,6 +36,8 @@ GALLERY, THUMBNAILS = 64, 4096
 CERTIFIED = ("attractor", "spectral_radius")
 VERDICTS = {"attractors": YES, "not_attractors": NO, "undecided": UNDECIDED}
 Tensors = dict[str, Tensor]
+Look = Callable[..., dict[str, Any] | None]
+"""``checked``, ``needed`` or ``claimed`` of a directory."""
 Part = tuple[str, range]
 """A kind of work, and rows of the points that it is to be done for."""
 
@@ -48,12 +50,12 @@ def build(job: Job) -> None:
     """
     _ = job.model
     ends_sha256 = job.on_rank_0(lambda: _end_points(job))
-    if job.on_rank_0(lambda: dictionary_sha256(job, ends_sha256) is not None):
+    if job.on_rank_0(lambda: dictionary_sha256(job, ends_sha256, job.run.claimed) is not None):
         return
     with job.timed("dictionary"):
         counts = job.on_rank_0(lambda: _merge(job, ends_sha256))
         parts = [(kind, span) for kind in WORKS for span in batches(counts[kind], TOGETHER)]
-        todo = job.absent(parts, lambda part: job.run.checked(_file(part), ends=ends_sha256))
+        todo = job.absent(parts, lambda part: job.run.claimed(_file(part), ends=ends_sha256))
         points = job.run.load(MERGED_FILE)[0] if todo else {}
         before = sum(counts.values()) - sum(len(span) for _, span in todo)
         shared = job.share_out("certificates", "points", todo, size=lambda part: len(part[1]), before=before)
@@ -73,11 +75,15 @@ def build(job: Job) -> None:
         job.world.meet()
 
 
-def dictionary_sha256(job: Job, ends_sha256: str) -> str | None:
-    """The checksum of a dictionary made from these end points; None where there is none, or no gallery."""
-    about = job.run.checked(FILE, ends=ends_sha256)
+def dictionary_sha256(job: Job, ends_sha256: str, look: Look) -> str | None:
+    """The checksum of a dictionary made from these end points; None where there is none, or no gallery.
+
+    Args:
+        look: ``claimed`` of the directory where the dictionary is then made, ``needed`` where it is only read.
+    """
+    about = look(FILE, ends=ends_sha256)
     for file in (GALLERY_FILE, WANDERING_FILE):
-        if not (about and job.run.checked(file, dictionary=about["sha256"])):
+        if not (about and look(file, dictionary=about["sha256"])):
             return None
     return about["sha256"] if about else None
 
@@ -135,7 +141,7 @@ def _end_points(job: Job) -> str:
 
 def _merge(job: Job, ends_sha256: str) -> dict[str, int]:
     """Merge, if that was not done; the number of points for each kind of work."""
-    about = job.run.checked(MERGED_FILE, ends=ends_sha256)
+    about = job.run.claimed(MERGED_FILE, ends=ends_sha256)
     if about:
         return about["counts"]
     ends = load_end_points(job)

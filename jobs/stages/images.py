@@ -21,7 +21,9 @@ def draw(job: Job) -> None:
         images = read_again(job, name, known)
         about = _describe(images)
         tensors = {"images": images.images, "heldout": images.heldout}
-        job.run.save(image_file(name), tensors, ids=images.ids, data=about)
+        there = job.run.claimed(image_file(name))
+        if there is None or there["data"]["sha256"] != about["sha256"]:
+            job.run.save(image_file(name), tensors, ids=images.ids, data=about)
     if job.world.rank == 0:
         known = job.run.manifest["data"]
         new = [name for name in job.config.datasets if name in todo or name not in known]

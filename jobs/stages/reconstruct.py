@@ -60,20 +60,26 @@ def reconstruct(job: Job) -> None:
     seen_by = job.clip.sha256 if job.clip else ""
     # What was seen when the extra was there is kept where it is missing.
     by = None if job.config.clip and not job.clip else seen_by
-    names = job.on_rank_0(lambda: [n for n in job.config.datasets if not has_table(job, n, dictionary, by)])
+    names = list(job.config.datasets)
+    names = job.absent(names, lambda name: has_table(job, name, dictionary, by, job.run.claimed))
     if names:
         _solve(job, names, dictionary, seen_by)
     if job.clip:
         job.on_rank_0(lambda: look_at(job, dictionary))
+    if job.leads:
+        shutil.rmtree(job.run.path / WORK, ignore_errors=True)  # all that was made of it is there
+    job.world.meet()
 
 
 def _solve(job: Job, names: list[str], dictionary: str, seen_by: str) -> None:
-    if job.on_rank_0(lambda: any(job.run.checked(image_file(name)) is None for name in names)):
+    if job.on_rank_0(lambda: any(job.run.claimed(image_file(name)) is None for name in names)):
         draw(job)
     data = job.on_rank_0(lambda: {name: job.run.manifest["data"][name] for name in names})
     parts = [Part(name, span) for name in names for span in batches(data[name]["n_used"], job.config.sparse.batch_size)]
     made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"], "clip": seen_by} for n in names}
-    todo = job.absent(parts, lambda part: job.run.checked(part.file, **made_from[part.name]))
+    # Without CLIP nothing is to be compared, and older files have no such entry.
+    expected = {name: {key: value for key, value in about.items() if value} for name, about in made_from.items()}
+    todo = job.absent(parts, lambda part: job.run.claimed(part.file, **expected[part.name]))
     before = sum(len(part.images) for part in parts) - sum(len(part.images) for part in todo)
     bases = _bases(job)
     with job.timed("reconstruct"):
@@ -99,8 +105,8 @@ def _solve(job: Job, names: list[str], dictionary: str, seen_by: str) -> None:
 
 def _dictionary(job: Job) -> str:
     ends = end_points_sha256(job)
-    found = None if ends is None else dictionary_sha256(job, ends)
-    if found is None:
+    found = ends and (job.run.path / DICTIONARY).exists() and dictionary_sha256(job, ends, job.run.needed)
+    if not found:
         raise UserError(f"{job.run.path} has no dictionary yet; run `probe dictionary {job.run.path}` first.")
     return found
 

@@ -1,15 +1,15 @@
 """Stage ``report``: rank 0 checks that everything is there and belongs together, and writes report/."""
 
 import logging
-import shutil
 from typing import Any
 
 from jobs.job import Job
 from jobs.provenance import now
-from jobs.run_directory import WORK
 from jobs.stages.attractors import end_points_sha256
+from jobs.stages.dictionary import FILE as DICTIONARY
 from jobs.stages.dictionary import dictionary_sha256
-from jobs.stages.tables import has_table
+from jobs.stages.semantics import FILE as SEMANTICS
+from jobs.stages.tables import has_table, table_files
 from jobs.trackers import numbers
 from probe.errors import UserError
 
@@ -20,7 +20,7 @@ def report(job: Job) -> dict[str, Any]:
     """The report, on every rank.
 
     Raises:
-        UserError: a result is missing, or was made from others than those that are there.
+        UserError: a result is missing, damaged, or was made from others than those that are there. Nothing is changed.
     """
     _ = job.model
     content = job.on_rank_0(lambda: _write(job))
@@ -41,19 +41,23 @@ def _headlines(content: dict[str, Any]) -> dict[str, float]:
 def _write(job: Job) -> dict[str, Any]:
     from probe.report import write_report
 
+    run = job.run
     ends = end_points_sha256(job)
-    dictionary = ends and dictionary_sha256(job, ends)
-    missing = [name for name in job.config.datasets if not (dictionary and has_table(job, name, dictionary))]
-    if missing or not dictionary:
+    missing = [n for n in job.config.datasets if not all((run.path / file).exists() for file in table_files(n))]
+    made = ends and (run.path / DICTIONARY).exists()
+    if missing or not ends or not made:
         raise UserError(
-            f"{job.run.path} is not complete ({', '.join(missing) if dictionary else 'no dictionary'} missing); "
+            f"{run.path} is not complete ({', '.join(missing) if made else 'no dictionary'} missing); "
             "the stages before are `probe attractors`, `probe dictionary` and `probe reconstruct`."
         )
+    dictionary = dictionary_sha256(job, ends, run.needed)
+    for name in job.config.datasets:
+        has_table(job, name, dictionary, look=run.needed)
+    if job.config.clip and (run.path / SEMANTICS).exists():
+        run.needed(SEMANTICS)
     if "finished" not in job.run.manifest:
         job.run.update_manifest(finished=now())
     content = write_report(job.run.path)
-    if (job.run.path / WORK).exists():
-        shutil.rmtree(job.run.path / WORK)
     for warning in content["warnings"]:
         log.warning(f"warning: {warning}")
     log.info(f"report: {job.run.path / 'report' / 'report.html'}")

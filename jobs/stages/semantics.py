@@ -28,7 +28,7 @@ def look_at(job: Job, dictionary: str) -> None:
         "words": hashlib.sha256("\n".join(words).encode()).hexdigest(),
         "tables": [about["sha256"] for _, about in tables.values()],
     }
-    if job.run.checked(FILE, **made_from):
+    if job.run.claimed(FILE, **made_from):
         return
     points = clip.images(job.run.load(GALLERY_FILE)[0]["thumbnails"] / 255)
     sets = {name: job.run.load(table_files(name)[1])[0] for name in tables}

@@ -13,6 +13,7 @@ from PIL import Image
 
 from jobs.run_directory import RunDirectory
 from jobs.stages import Stages
+from jobs.worker import work
 from probe.checked import read_tensors
 from probe.config import load_config, parse_config
 from probe.dynamics import iterate
@@ -171,16 +172,21 @@ def test_damaged_and_foreign_files_are_named_and_computed_again(run, settings, t
     Stages(other).attractors()
     shards = sorted(run.path.glob("attractors/*.safetensors"))
     before = [read_tensors(file)[1]["sha256"] for file in shards]
+    foreign = other.path / "attractors" / shards[2].name
+    whole_bytes = shards[2].read_bytes()
+    shutil.copy(foreign, shards[2])  # of another run
+    with pytest.raises(UserError, match=rf"{shards[2].name} belongs to another run \(seeds.seed: 4 there, 3 now\)"):
+        Stages(run).all()
+    assert shards[2].read_bytes() == foreign.read_bytes()
+    shards[2].write_bytes(whole_bytes)
     shards[0].write_bytes(shards[0].read_bytes()[:-1])  # truncated
     flip(shards[1], -5)  # one bit of a tensor
-    shutil.copy(other.path / "attractors" / shards[2].name, shards[2])  # of another run
     forge(run.path / "reconstructions" / "digits.parquet")
     flip(run.path / "gallery.safetensors", -5)
     caplog.set_level("WARNING")
     again = Stages(run).all()
     told = [record.getMessage() for record in caplog.records if "computed again" in record.getMessage()]
-    assert [any(file.name in line for line in told) for file in shards] == [True] * 3
-    assert "belongs to another run" in next(line for line in told if shards[2].name in line)
+    assert [any(file.name in line for line in told) for file in shards] == [True, True, False]
     assert "checksum" in next(line for line in told if shards[1].name in line)
     assert any("digits.parquet" in line for line in told)
     assert any("gallery.safetensors" in line for line in told)
@@ -192,7 +198,7 @@ def test_a_shard_under_another_shards_name_is_foreign(run):
     Stages(run).attractors()
     one, two, _ = sorted(run.path.glob("attractors/*.safetensors"))
     shutil.copy(one, two)
-    with pytest.raises(UserError, match=f"{two.name} is damaged: it belongs to another file"):
+    with pytest.raises(UserError, match=f"{two.name} was written as 'attractors/{one.name}'"):
         Stages(run).end_points()
     (run.path / "attractors" / "00000099-00000102.safetensors").write_bytes(one.read_bytes())
     with pytest.raises(UserError, match="is no shard of this run"):
@@ -223,11 +229,15 @@ def test_images_of_the_hub_are_read_once(run, monkeypatch):
     assert run.manifest["data"]["digits"]["n_used"] == 6
 
 
-def test_a_mistake_leaves_the_folder_to_the_corrected_command(settings, tmp_path):
+def test_a_mistake_leaves_the_folder_to_the_corrected_command(settings, tmp_path, caplog):
     wrong = parse_config({**settings, "datasets": {"digits": {"source": "bundled:digit", "n": 6}}})
     with pytest.raises(UserError, match="digit"):
-        Stages(RunDirectory.create(tmp_path / "run", wrong)).all()
+        work(tmp_path / "run", lambda stages: stages.all(), wrong)
     right = RunDirectory.create(tmp_path / "run", parse_config(settings))
+    assert (
+        "was begun with other settings and holds no results yet: datasets.digits.holdout: 500 there, 5 now"
+        in caplog.text
+    )
     Stages(right).attractors()
     with pytest.raises(UserError, match="holds another run"):
         RunDirectory.create(tmp_path / "run", wrong)

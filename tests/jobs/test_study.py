@@ -12,6 +12,7 @@ from jobs.lock import if_free
 from jobs.status import read_status
 from jobs.study import Study
 from jobs.study_directory import StudyDirectory
+from jobs.worker import work_on_study
 from probe import load_autoencoder
 from probe.checked import read_tensors
 from probe.errors import UserError
@@ -131,9 +132,9 @@ def test_another_configuration_is_refused_and_named(whole, tmp_path):
 
 
 def test_a_mistake_is_found_before_anything_is_trained(tmp_path):
-    study = begin(tmp_path / "study", k=[2, 100])
+    wrong = parse_study_config({**SETTINGS, "k": [2, 100]})
     with pytest.raises(UserError, match="k = 100 is more than the 16 features"):
-        study.all()
+        work_on_study(tmp_path / "study", lambda study: study.all(), wrong)
     assert not (tmp_path / "study" / "models").exists()
     begin(tmp_path / "study", k=[2])  # and so the folder is still free
 
