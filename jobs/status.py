@@ -87,7 +87,7 @@ def read_status(path: Path) -> Status:
     progress, owner = _read(path / "progress.json"), _read(path / OWNER)
     heard = _age(progress.get("updated")) if progress else None
     live = owner is not None and heard is not None and heard < FRESH
-    queued = any(job in (states or {}) and (states or {})[job][0] not in scheduler.OVER for job in jobs.values())
+    queued = any(job in (states or {}) and not scheduler.is_over((states or {})[job][0]) for job in jobs.values())
     complete = all(stage.planned == stage.done for stage in stages)
     for stage in stages:
         stage.state = "complete" if stage.planned == stage.done else "waiting"
