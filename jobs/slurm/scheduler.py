@@ -30,8 +30,8 @@ def submit(script: str, options: Sequence[str]) -> str:
     if not ids:
         name = next((o.partition("=")[2] for o in options if o.startswith("--job-name=")), "")
         raise Failure(
-            f"sbatch printed no job id, but {_sentence(done.stdout)[:200]!r}; the job may be in the queue: find it with "
-            f"`squeue --me --name={name}`, and cancel it with `scancel` before you submit again."
+            f"sbatch printed no job id, but {_sentence(done.stdout)[:200]!r}; the job may be in the queue: find it "
+            f"with `squeue --me --name={name}`, and cancel it with `scancel` before you submit again."
         )
     return ids[-1].partition(";")[0]
 
@@ -74,8 +74,8 @@ STATES = {
     **dict.fromkeys(("OUT_OF_MEMORY", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"), UNDONE),
     "COMPLETED": DONE,
 }
-"""What Slurm's states mean (`man squeue`, JOB STATE CODES). One that a later Slurm may add counts as waiting: such a job
-is taken to be in the queue, and can be cancelled."""
+"""What Slurm's states mean (`man squeue`, JOB STATE CODES). One that a later Slurm may add counts as waiting: such a
+job is taken to be in the queue, and can be cancelled."""
 
 
 def is_over(state: str) -> bool:
