@@ -52,8 +52,8 @@ def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
             scripts[stage] = template.render(stage=stage, run_dir=path, shared=shared, **content)
     except TemplateNotFound as error:
         raise UserError(
-            f"template {error.name!r} is not in {folder}; put it beside the cluster profile, or leave out `template` to "
-            "use the one that is shipped."
+            f"template {error.name!r} is not in {folder}; put it beside the cluster profile, or leave out `template` "
+            "to use the one that is shipped."
         ) from None
     except Exception as error:  # a template of the user's may do anything
         reason = str(error) or type(error).__name__
