@@ -20,7 +20,7 @@ from jobs.faults import sentence_of
 from jobs.lock import exclusive
 from jobs.logs import to_file, to_stderr
 from jobs.provenance import now
-from jobs.stopping import STATUS, Ended, Stopped, stop_on_signals
+from jobs.stopping import INTERRUPTED, STATUS, Ended, Stopped, interruptible, stop_on_signals
 from jobs.trackers import must_be_installed
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 D = TypeVar("D", bound="Directory")
 ERROR_FILE = "error.json"
-INTERRUPTED = 130
 SHARED_PATIENCE = 600.0
 """Seconds that a process of a shared study waits for another to draw the images or write the report."""
 log = logging.getLogger("probe")
@@ -216,8 +215,18 @@ def status_and_sentence(error: BaseException) -> tuple[int, str]:
 def guarded(command: Callable[[], object]) -> int:
     """Run a command; its exit status. What went wrong is one sentence on stderr, and a traceback if it is a bug."""
     keep_freed_memory()
+    with interruptible():
+        return _guarded(command)
+
+
+def _guarded(command: Callable[[], object]) -> int:
     try:
         command()
+    except SystemExit as end:  # typer ends so, and says nothing after Ctrl-C
+        if end.code != INTERRUPTED:
+            raise
+        print(f"probe: {status_and_sentence(KeyboardInterrupt())[1]}", file=sys.stderr, flush=True)
+        return INTERRUPTED
     except (Exception, KeyboardInterrupt, Stopped, Ended) as error:
         status, sentence = status_and_sentence(error)
         told = isinstance(error, UserError | Failure | KeyboardInterrupt | Stopped | Ended)
