@@ -25,13 +25,13 @@ SIGNALS = pytest.mark.parametrize("number", SAID, ids=lambda number: number.name
 def test_a_rank_that_waits_says_so_and_hears_signals(own, tmp_path, start, number, rank):
     """Rank 0 hosts the store; rank 1 waits for it."""
     ranks = start(own, "--out", tmp_path / "out", ranks=2, only=[rank])
-    until(lambda: "waiting for 1 of 2 ranks at 127.0.0.1:" in ranks.said(), 60)
-    assert f"(rank {1 - rank}" in ranks.said()
+    until(lambda: "waiting for 1 of 2 ranks at 127.0.0.1:" in ranks.said(rank), 60)
+    assert f"(rank {1 - rank}" in ranks.said(rank)
     ranks.processes[0].send_signal(number)
     status, sentence = SAID[number]
     assert ranks.wait(SENTENCE_SECONDS) == [status]
-    assert sentence in ranks.said()
-    assert "Traceback" not in ranks.said()
+    assert sentence in ranks.said(rank)
+    assert "Traceback" not in ranks.said(rank)
     assert not (tmp_path / "out").exists()
 
 
@@ -112,13 +112,12 @@ finally:
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path):
-    process = _guarded(tmp_path, PUTS_IN_ORDER)
-    assert process.stdout.readline() == "here\n"
-    process.send_signal(signal.SIGINT)
-    assert process.stdout.readline() == "putting in order\n"
-    process.send_signal(signal.SIGINT)
-    assert process.wait(5) == -signal.SIGINT
-    process.communicate()
+    with _guarded(tmp_path, PUTS_IN_ORDER) as process:
+        assert process.stdout.readline() == "here\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "putting in order\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == -signal.SIGINT
 
 
 def test_ctrl_c_is_left_to_who_ignores_it_and_to_who_calls(tmp_path):
