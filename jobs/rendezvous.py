@@ -161,13 +161,15 @@ def take_over_slurm() -> None:
     tasks = tasks_of_step()
     if tasks == 1 or "RANK" in os.environ:
         return
-    needed = ("SLURM_JOB_ID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NODELIST")
-    if missing := [name for name in needed if not os.environ.get(name)]:
+    numbers = ("SLURM_JOB_ID", "SLURM_PROCID", "SLURM_LOCALID")
+    missing = [name for name in numbers if not os.environ.get(name, "").isdecimal()]
+    if missing := missing + [name for name in ("SLURM_STEP_NODELIST",) if not os.environ.get(name)]:
         raise UserError(
             f"srun started {tasks} tasks, but {', '.join(missing)} is not set; hand Slurm's variables into the "
             "container, or set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT."
         )
-    job, step = int(os.environ["SLURM_JOB_ID"]), int(os.environ.get("SLURM_STEP_ID", "0"))
+    step_id = os.environ.get("SLURM_STEP_ID", "")
+    job, step = int(os.environ["SLURM_JOB_ID"]), int(step_id) if step_id.isdecimal() else 0
     per_node = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1").partition("(")[0].partition(",")[0]
     os.environ.setdefault("MASTER_ADDR", first_host(os.environ["SLURM_STEP_NODELIST"]))
     os.environ.setdefault("MASTER_PORT", str(20000 + (job * 7 + step) % 20000))

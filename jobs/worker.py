@@ -105,7 +105,8 @@ def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | N
             must_be_installed(config.trackers)
         with _explaining(path), exclusive(path, SHARED_PATIENCE):
             study = Study(StudyDirectory.create(path, config) if config else StudyDirectory.open(path))
-        rank = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
+        task = os.environ.get("SLURM_ARRAY_TASK_ID", "")
+        rank = int(task) if task.isdecimal() else 0
         with _explaining(path), to_file(path, rank), _keeping_errors(path, World()):
             with exclusive(path, SHARED_PATIENCE):
                 study.draw()

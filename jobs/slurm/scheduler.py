@@ -29,9 +29,10 @@ def submit(script: str, options: Sequence[str]) -> str:
     ids = [line.strip() for line in done.stdout.splitlines() if re.fullmatch(r"\s*\d+(;\S+)?\s*", line)]
     if not ids:
         name = next((o.partition("=")[2] for o in options if o.startswith("--job-name=")), "")
+        said = " ".join(done.stdout.split())[:200]
         raise Failure(
-            f"sbatch printed no job id, but {_sentence(done.stdout)[:200]!r}; the job may be in the queue: find it "
-            f"with `squeue --me --name={name}`, and cancel it with `scancel` before you submit again."
+            f"sbatch printed no job id, but {said!r}; the job may be in the queue: find it with "
+            f"`squeue --me --name={name}`, and cancel it with `scancel` before you submit again."
         )
     return ids[-1].partition(";")[0]
 
@@ -125,4 +126,4 @@ def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
 def _sentence(text: str) -> str:
     for name in ("sbatch", "squeue", "scancel"):
         text = text.replace(f"{name}: error:", "")
-    return " ".join(text.split()) or "it gave no reason"
+    return " ".join(text.split())[:300] or "it gave no reason"
