@@ -4,7 +4,7 @@ import logging
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 logging.raiseExceptions = False  # a log that cannot be written (a full disk) must not end a run
@@ -49,6 +49,7 @@ def _attached(handler: logging.Handler) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # of a full disk, which is told where results are written
+            handler.close()
         log.setLevel(level)
         log.propagate = propagate

@@ -8,6 +8,7 @@ from typing import Any
 
 from jobs.lock import OWNER
 from jobs.ood_directory import REFERENCES, OodDirectory
+from jobs.process import is_suspended, is_there
 from jobs.run_directory import WORK, RunDirectory
 from jobs.shards import part_file, shard_file
 from jobs.study_directory import StudyDirectory
@@ -19,6 +20,8 @@ from probe.studies.attractors import batches
 
 FRESH = 60.0
 """Seconds after which progress.json is no longer news."""
+NOT_ANSWERING = "not answering"
+HOLDER = ("host", "pid", "since")
 
 
 @dataclass
@@ -40,7 +43,8 @@ class Status:
 
     Attributes:
         run_dir: its folder.
-        state: ``complete``, ``running``, ``queued``, ``stopped`` or ``new``.
+        state: ``complete``, ``running``, ``not answering`` (its process is there, but is suspended or has said nothing
+            for a minute), ``queued``, ``stopped`` or ``new``.
         stages: in order.
         progress: the last words of rank 0: stage, done, total, unit, rate (per second), seconds_left, ranks, updated;
             None where it never spoke.
@@ -88,20 +92,54 @@ def read_status(path: Path) -> Status:
         if stage.job and states is not None:
             state, reason = states.get(stage.job, ("", ""))
             stage.slurm = f"{state} ({reason})" if reason not in ("", "None") else state or "gone from the queue"
-    progress, owner = _read(path / "progress.json"), _read(path / OWNER)
-    heard = _age(progress.get("updated")) if progress else None
-    live = owner is not None and heard is not None and heard < FRESH
-    queued = any(job in (states or {}) and (states or {})[job][0] not in scheduler.OVER for job in jobs.values())
+    progress, owner = _read(path / "progress.json"), _holder(path)
+    life = _life(owner, progress)
+    queued = any(job in (states or {}) and not scheduler.is_over((states or {})[job][0]) for job in jobs.values())
     complete = all(stage.planned == stage.done for stage in stages)
     for stage in stages:
         stage.state = "complete" if stage.planned == stage.done else "waiting"
     working = next((stage for stage in stages if stage.state != "complete"), None)
-    if working and live:
-        working.state = "running"
+    if working and life:
+        working.state = life
     began = any(stage.done for stage in stages) or progress is not None
-    state = "complete" if complete else "running" if live else "queued" if queued else "stopped" if began else "new"
+    state = "complete" if complete else life if life else "queued" if queued else "stopped" if began else "new"
     slurm = note if jobs and states is None else ""
-    return Status(str(path), state, stages, progress, owner if live else None, _read(path / "error.json"), slurm)
+    return Status(
+        str(path), state, stages, progress, _shown(owner) if life else None, _read(path / "error.json"), slurm
+    )
+
+
+def _holder(path: Path) -> dict[str, Any] | None:
+    """Who wrote that it holds the run; None where nobody did, or not readably."""
+    owner = _read(path / OWNER) or {}
+    return owner if all(owner.get(key) for key in HOLDER) else None
+
+
+def _shown(owner: dict[str, Any] | None) -> dict[str, Any] | None:
+    return owner and {key: owner[key] for key in HOLDER}
+
+
+def _life(owner: dict[str, Any] | None, progress: dict[str, Any] | None) -> str:
+    """``running`` or ``not answering`` where a process holds the run, else nothing.
+
+    On this machine the process itself is looked at; of one elsewhere only what it wrote is known.
+    """
+    if owner is None:
+        return ""
+    there = is_there(owner)
+    ages = {
+        name: _age(when) for name, when in (("begun", owner.get("since")), ("heard", (progress or {}).get("updated")))
+    }
+    known = [age for age in ages.values() if age is not None]
+    fresh = bool(known) and min(known) < FRESH
+    if there is None:
+        return "running" if fresh else ""
+    if not there:
+        return ""
+    # Before its first words it loads a model, however long that takes; later it speaks every few seconds.
+    begun, heard = ages["begun"], ages["heard"]
+    silent = begun is not None and heard is not None and FRESH <= heard < begun
+    return NOT_ANSWERING if silent or is_suspended(owner) else "running"
 
 
 def _stages(run: RunDirectory) -> list[StageStatus]:
@@ -178,9 +216,10 @@ def _report(run: RunDirectory, config: Config) -> tuple[int, int]:
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError):
+        found = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def _age(moment: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""Signals that stop a run so that it can go on later."""
+"""Signals that stop a run so that it can be resumed later."""
 
 import os
 import signal
@@ -9,10 +9,14 @@ from types import FrameType
 
 STATUS = os.EX_TEMPFAIL if hasattr(os, "EX_TEMPFAIL") else 75
 """Exit status 75 of a run that was stopped by a signal: nothing is wrong, run the same command again (sysexits.h)."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a shell."""
+
+STOPPING = [signal.Signals[name] for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if name in signal.Signals.__members__]
 
 
 class Stopped(BaseException):
-    """SIGTERM or SIGUSR1 arrived. No Exception, so that nothing on the way takes it for one."""
+    """SIGTERM, SIGHUP or SIGUSR1 arrived. No Exception, so that nothing on the way takes it for one."""
 
 
 class Ended(BaseException):
@@ -25,19 +29,19 @@ class Ended(BaseException):
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGUSR1 raise ``Stopped`` at the next Python instruction; the shard in work is given up.
+    """SIGTERM, SIGHUP and SIGUSR1 raise ``Stopped`` at the next Python instruction; the shard in work is given up.
 
     Results are written whole or not at all, so that nothing is lost but the time since the last shard.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread only
         return
-    numbers = [signal.SIGTERM] + ([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])
+    numbers = [number for number in STOPPING if number.name != "SIGHUP" or not _is_nohup()]
 
     def stop(number: int, frame: FrameType | None) -> None:
         for other in numbers:
             signal.signal(other, signal.SIG_IGN)  # once is enough; a second one would disturb the clearing up
-        raise Stopped(f"stopped by {signal.Signals(number).name}; the same command goes on")
+        raise Stopped(f"stopped by {signal.Signals(number).name}; rerun the same command to resume.")
 
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
@@ -45,3 +49,31 @@ def stop_on_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """The first SIGINT (Ctrl-C) raises ``KeyboardInterrupt``, so that the work is put in order; a second one ends the
+    process at once. Where it is ignored, as in the background of a script, it stays so."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # torchrun hands the terminal's Ctrl-C on to ranks that heard it themselves: that is not a second one.
+        handed_on = "TORCHELASTIC_RUN_ID" in os.environ
+        signal.signal(signal.SIGINT, signal.SIG_IGN if handed_on else signal.SIG_DFL)
+        for other in STOPPING:
+            if callable(signal.getsignal(other)):  # once is enough, here as well
+                signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _is_nohup() -> bool:
+    return signal.getsignal(signal.SIGHUP) == signal.SIG_IGN

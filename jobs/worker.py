@@ -1,7 +1,7 @@
 """One rank of a run or study: ``accelerate launch -m jobs.worker RUN_DIR``; ``probe run`` is the same with one rank.
 
-Exit status: 0 done; 2 a mistake that the user can mend; 1 a failure; 75 stopped by SIGTERM or SIGUSR1 (the same command
-goes on); 130 interrupted. Another rank's end is this rank's, with the same status.
+Exit status: 0 done; 2 a mistake that the user can mend; 1 a failure; 75 stopped by SIGTERM, SIGHUP or SIGUSR1; 130
+interrupted (after both, rerun the same command to resume). Another rank's end is this rank's, with the same status.
 """
 
 import json
@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from jobs.faults import sentence_of
 from jobs.lock import exclusive
 from jobs.logs import to_file, to_stderr
 from jobs.provenance import now
-from jobs.stopping import STATUS, Ended, Stopped, stop_on_signals
+from jobs.stopping import INTERRUPTED, STATUS, Ended, Stopped, interruptible, stop_on_signals
 from jobs.trackers import must_be_installed
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 D = TypeVar("D", bound="Directory")
 ERROR_FILE = "error.json"
-INTERRUPTED = 130
 SHARED_PATIENCE = 600.0
 """Seconds that a process of a shared study waits for another to draw the images or write the report."""
 log = logging.getLogger("probe")
@@ -103,13 +103,14 @@ def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | N
         StudyDirectory.refuse_foreign(path)
         if config is not None:
             must_be_installed(config.trackers)
-        with _writable(path), exclusive(path, SHARED_PATIENCE):
+        with _explaining(path), exclusive(path, SHARED_PATIENCE):
             study = Study(StudyDirectory.create(path, config) if config else StudyDirectory.open(path))
-        with _keeping_errors(path, World()):
+        task = os.environ.get("SLURM_ARRAY_TASK_ID", "")
+        rank = int(task) if task.isdecimal() else 0
+        with _explaining(path), to_file(path, rank), _keeping_errors(path, World()):
             with exclusive(path, SHARED_PATIENCE):
                 study.draw()
-            with to_file(path, int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))):
-                study.models()
+            study.models()
             with exclusive(path, SHARED_PATIENCE):
                 left = study.missing()
                 if left:
@@ -129,7 +130,7 @@ def _hold(
             kind.refuse_foreign(path)
             if config is not None:  # a run that is there may be looked at without them
                 must_be_installed(settings.trackers)
-        with exclusive(path) if world.rank == 0 else nullcontext(), _writable(path):
+        with exclusive(path) if world.rank == 0 else nullcontext(), _explaining(path):
             directory = _open(path, settings, world, kind)
             with to_file(path, world.rank), _keeping_errors(path, world):
                 log.debug(f"begins: {world}, {' '.join(sys.argv)}")
@@ -160,20 +161,21 @@ def _ending_together(world: "World", path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    """A full disk becomes a sentence."""
+def _explaining(path: Path) -> Iterator[None]:
+    """A full disk, a file that cannot be read, a cache or a lost connection becomes a sentence about itself."""
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise Failure(f"{path} cannot be written: {reason}; mend that, and the same command goes on.") from error
+    except Exception as error:
+        if sentence := sentence_of(error, path):
+            raise Failure(sentence) from error
+        raise
 
 
 @contextmanager
 def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
     """Leave what went wrong with the work in its directory, for `probe status`."""
     try:
-        with _writable(path):
+        with _explaining(path):
             yield
         if world.rank == 0:
             (path / ERROR_FILE).unlink(missing_ok=True)
@@ -187,7 +189,7 @@ def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
 
 def _keep(path: Path, world: "World", error: BaseException) -> None:
     status, sentence = status_and_sentence(error)
-    log.debug(f"ends with status {status}: {sentence}")
+    log.debug(f"ends with status {status}: {sentence}", exc_info=None if isinstance(error, UserError) else error)
     content = {"time": now(), "rank": world.rank, "status": status, "message": sentence}
     with suppress(OSError):
         write_atomically(path / ERROR_FILE, json.dumps(content))
@@ -203,20 +205,33 @@ def status_and_sentence(error: BaseException) -> tuple[int, str]:
         case Ended():
             return error.status, str(error)
         case KeyboardInterrupt():
-            return INTERRUPTED, "interrupted; the same command goes on"
+            return INTERRUPTED, "interrupted; rerun the same command to resume."
         case Failure():
             return 1, str(error)
+        case OSError() if error.filename is not None:
+            return 1, sentence_of(error) or str(error)
     return 1, f"{type(error).__name__}: {error}"
 
 
 def guarded(command: Callable[[], object]) -> int:
     """Run a command; its exit status. What went wrong is one sentence on stderr, and a traceback if it is a bug."""
     keep_freed_memory()
+    with interruptible():
+        return _guarded(command)
+
+
+def _guarded(command: Callable[[], object]) -> int:
     try:
         command()
+    except SystemExit as end:  # typer ends so, and says nothing after Ctrl-C
+        if end.code != INTERRUPTED:
+            raise
+        print(f"probe: {status_and_sentence(KeyboardInterrupt())[1]}", file=sys.stderr, flush=True)
+        return INTERRUPTED
     except (Exception, KeyboardInterrupt, Stopped, Ended) as error:
         status, sentence = status_and_sentence(error)
-        if not isinstance(error, UserError | Failure | KeyboardInterrupt | Stopped | Ended):
+        told = isinstance(error, UserError | Failure | KeyboardInterrupt | Stopped | Ended)
+        if not (told or (isinstance(error, OSError) and error.filename is not None)):
             traceback.print_exc()
         print(f"probe: {sentence}", file=sys.stderr, flush=True)
         return status

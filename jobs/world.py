@@ -8,7 +8,6 @@ process is a world of one, on a store in its own memory: the same code.
 import json
 import os
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +18,15 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch.distributed import HashStore, Store
 
+from jobs.logs import to_stderr
+from jobs.rendezvous import PATIENCE, join, take_over_slurm, tasks_of_step
 from jobs.stopping import Ended
 from probe.errors import Failure, UserError
 
 T = TypeVar("T")
 P = ParamSpec("P")
-GATHERING = 300.0
-"""Seconds that ranks wait for each other at the start."""
+MEETING = 60.0
+"""Seconds that ranks which are all there may take to connect with each other."""
 POLL = 0.05
 LAST_WORDS = 10.0
 """Seconds that rank 0, which may host the store, waits at a bad end for the others to hear of it."""
@@ -73,12 +74,25 @@ class World:
         Raises:
             Failure: there are not as many ranks as the launcher promised, or they did not find each other.
         """
-        _take_over_slurm()
+        take_over_slurm()
         size = int(os.environ.get("WORLD_SIZE", "1"))
         _keep_promises(size, expected)
         if size == 1:
             return World()
         return _gather(cpu or not torch.cuda.is_available())
+
+    def introduce(self, about: dict[str, str]) -> None:
+        """Say something of this rank, and learn the same of all.
+
+        Raises:
+            Ended: another rank ended instead.
+        """
+        keys = [f"about/{rank}" for rank in range(self.size)]
+        self.store.set(keys[self.rank], json.dumps(about))
+        while not self.store.check(keys):
+            self.watch()
+            time.sleep(POLL)
+        self.ranks = [json.loads(self.store.get(key)) for key in keys]
 
     def agree(self, value: T | None = None) -> T:
         """The value of rank 0 (JSON), on every rank."""
@@ -139,7 +153,7 @@ class World:
                 if not self.store.check(["ended"]):
                     self.store.set("ended", json.dumps(last))
             self.store.add("gone", 1)
-            until = time.monotonic() + (LAST_WORDS if status else GATHERING)
+            until = time.monotonic() + (LAST_WORDS if status else PATIENCE)
             while self.rank == 0 and self.store.add("gone", 0) < self.size and time.monotonic() < until:
                 time.sleep(POLL)
         except Ended:
@@ -187,8 +201,6 @@ def _or_end(call: Callable[P, T]) -> Callable[P, T]:
 
 def _gather(cpu: bool) -> World:
     from accelerate import PartialState
-    from accelerate.utils import gather_object
-    from torch.distributed.rendezvous import rendezvous
 
     local = int(os.environ.setdefault("LOCAL_RANK", "0"))
     if cpu and "OMP_NUM_THREADS" not in os.environ:  # else every rank would use every core
@@ -196,47 +208,35 @@ def _gather(cpu: bool) -> World:
         beside = 1 if "SLURM_CPUS_PER_TASK" in os.environ else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         os.environ["OMP_NUM_THREADS"] = str(max(cores // beside, 1))
         torch.set_num_threads(max(cores // beside, 1))
-    where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-    try:
-        store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=GATHERING)))
-        state = PartialState(cpu=cpu, store=store, rank=rank, world_size=size)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise Failure(
-            f"rank {os.environ.get('RANK')} of {os.environ.get('WORLD_SIZE')} on {socket.gethostname()} did not find "
-            f"the others at {where} (MASTER_ADDR:MASTER_PORT): {reason}"
-        ) from error
-    world = World(rank, size, store)
-    device = torch.cuda.get_device_name(state.device) if state.device.type == "cuda" else f"cpu ({local})"
-    said = gather_object([{"rank": rank, "host": socket.gethostname(), "device": device, "backend": state.backend}])
-    if [one["rank"] for one in said] != list(range(size)):
-        raise Failure(f"{size} ranks were promised, and {[one['rank'] for one in said]} answered.")
-    world.ranks = [{key: one[key] for key in ("host", "device", "backend")} for one in said]
+    rank, size, port = (_number(name) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
+    where = f"{os.environ['MASTER_ADDR']}:{port}"
+    with to_stderr(rank):
+        store = join(rank, size, os.environ["MASTER_ADDR"], port)
+        try:
+            state = PartialState(cpu=cpu, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=MEETING))
+        except (RuntimeError, ValueError) as error:
+            raise Failure(
+                f"rank {rank} of {size} on {socket.gethostname()} did not find the others at {where} "
+                f"(MASTER_ADDR:MASTER_PORT): {str(error).splitlines()[0][:200]}"
+            ) from error
+        device = torch.cuda.get_device_name(state.device) if state.device.type == "cuda" else f"cpu ({local})"
+        world = World(rank, size, store)
+        world.introduce({"host": socket.gethostname(), "device": device, "backend": str(state.backend)})
     return world
 
 
-def _take_over_slurm() -> None:
-    """srun tells a task its rank in its own words; say it in those of torch, unless a launcher did already."""
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
-    if tasks == 1 or "RANK" in os.environ:
-        return
-    if "MASTER_ADDR" not in os.environ:
-        nodes = os.environ["SLURM_STEP_NODELIST"]
-        names = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
-        os.environ["MASTER_ADDR"] = names.stdout.split()[0]
-    job, step = int(os.environ["SLURM_JOB_ID"]), int(os.environ.get("SLURM_STEP_ID", "0"))
-    per_node = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1").partition("(")[0].partition(",")[0]
-    os.environ.setdefault("MASTER_PORT", str(20000 + (job * 7 + step) % 20000))
-    os.environ["RANK"] = os.environ["SLURM_PROCID"]
-    os.environ["WORLD_SIZE"] = str(tasks)
-    os.environ["LOCAL_RANK"] = os.environ["SLURM_LOCALID"]
-    os.environ["LOCAL_WORLD_SIZE"] = per_node
+def _number(name: str) -> int:
+    """A whole number that a launcher put into the environment."""
+    text = os.environ.get(name, "")
+    if not (text.isdecimal() and len(text) < 10):
+        raise UserError(f"{name} is {text[:40]!r}, not a number; use accelerate launch, torchrun or srun.")
+    return int(text)
 
 
 def _keep_promises(size: int, expected: int | None) -> None:
     """Fail where fewer ranks are in this world than were started: `accelerate launch --cpu` on two nodes makes two
     worlds of one, and each would report success."""
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    tasks = tasks_of_step()
     if expected is not None and expected != size:
         raise Failure(f"{expected} ranks were promised with --world-size, but this world has {size}.")
     if size % tasks:

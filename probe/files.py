@@ -1,20 +1,51 @@
 """Files that appear whole or not at all, and what they hold."""
 
+import errno
 import hashlib
 import inspect
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What a file system answers that knows no fsync (CIFS, VirtualBox's shared folders, some of FUSE)."""
+NOT_FOR_FOLDERS = UNSUPPORTED | {errno.EACCES, errno.EBADF, errno.EISDIR, errno.EPERM}
+"""What one answers that knows none of folders, or does not let this user read the folder."""
+
+
+def sync(descriptor: int) -> None:
+    """Put a file on the disk, where the file system can do that. A full or broken disk is an OSError as ever."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def _sync_folder(path: Path) -> None:
+    try:
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if error.errno not in NOT_FOR_FOLDERS:
+            raise
+
 
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write ``data`` (text as UTF-8) to ``path``: a temporary name in the same folder, fsync, rename.
 
     Whoever reads ``path`` sees the old content or the new one, also after a crash. Missing folders are made.
+
+    Raises:
+        OSError: it cannot be written; ``filename`` says what, also where the system does not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -22,16 +53,15 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         with temporary.open("wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)  # the rename itself lives in the folder
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself lives in the folder
-    finally:
-        os.close(folder)
 
 
 def tensors_sha256(named: "Iterable[tuple[str, Tensor]]", *more: str) -> str:

@@ -1,9 +1,15 @@
-"""What a cluster wants to be told: one YAML file, checked like a configuration."""
+"""The cluster profile: one YAML file, checked like a configuration.
 
+All values but ``setup``, which is shell code of the user's own, end up in shell scripts as single words.
+"""
+
+import re
+import shlex
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from probe.config import Strict, read_yaml, validated
 
@@ -13,32 +19,60 @@ STUDY_STAGES = ("images", "models")
 ALL_STAGES = tuple(dict.fromkeys((*RUN_STAGES, *STUDY_STAGES)))
 
 
+def _matching(pattern: str, meaning: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"this must be {meaning}")
+        return value
+
+    return AfterValidator(check)
+
+
+_WORD = r"[A-Za-z0-9_][A-Za-z0-9_.,@%+:=/~-]*"
+_PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
+Name = Annotated[str, _matching(_WORD, "a name of Slurm's: letters, digits and _.,@%+:=/~-, without spaces")]
+TimeLimit = Annotated[
+    str,
+    _matching(
+        r"(?i:unlimited|infinite)|(\d+-)?\d+(:\d+){0,2}",
+        'minutes, "hours:minutes:seconds" or "days-hours:minutes:seconds", in quotation marks',
+    ),
+]
+Memory = Annotated[str, _matching(r"\d+[KMGTkmgt]?[Bb]?", "a size such as 64G")]
+Modules = Annotated[str, _matching(rf"{_WORD}( +{_WORD})*", "names of modules; what needs the shell goes into `setup`")]
+Line = Annotated[str, _matching(r"[^\x00]*", "text without NUL characters")]
+Program = Annotated[str, _matching(rf"(?!-){_PRINTABLE}\S", "the path of an interpreter")]
+
+
 class Resources(Strict):
     """What one stage's job asks for; ``None`` and 0 leave the choice to the cluster."""
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    time: str | None = Field(None, description="time limit, as sbatch takes it")
-    nodes: int = Field(1, ge=1)
-    tasks_per_node: int = Field(1, ge=1, description="ranks on a node: one per GPU")
-    cpus_per_task: int = Field(1, ge=1)
-    gpus_per_task: int = Field(0, ge=0)
-    memory: str | None = Field(None, description="per node, as sbatch --mem takes it")
+    partition: Name | None = None
+    account: Name | None = None
+    qos: Name | None = None
+    time: TimeLimit | None = Field(None, description="time limit, as sbatch takes it")
+    nodes: int = Field(1, ge=1, le=100_000)
+    tasks_per_node: int = Field(1, ge=1, le=10_000, description="ranks on a node: one per GPU")
+    cpus_per_task: int = Field(1, ge=1, le=10_000)
+    gpus_per_task: int = Field(0, ge=0, le=10_000)
+    memory: Memory | None = Field(None, description="per node, as sbatch --mem takes it")
     options: tuple[str, ...] = Field((), description="further options of sbatch")
-    modules: tuple[str, ...] = Field((), description="for `module load`")
-    setup: tuple[str, ...] = Field((), description="lines of bash before the work")
-    environment: dict[str, str] = Field(default_factory=dict)
-    python: str = Field(sys.executable, description="the interpreter; by default the one that submits")
-    signal_seconds: int = Field(120, ge=0, description="warning before the time limit; 0: none")
-    requeues: int = Field(20, ge=0, description="how often a job may go back into the queue")
-    array: int | None = Field(None, ge=1, description="tasks of a study's array; by default nodes x tasks_per_node")
+    modules: tuple[Modules, ...] = Field((), description="for `module load`")
+    setup: tuple[Line, ...] = Field((), description="lines of bash before the work")
+    environment: dict[str, Line] = Field(default_factory=dict)
+    python: Program = Field(sys.executable, description="the interpreter; by default the one that submits")
+    signal_seconds: int = Field(120, ge=0, le=65_535, description="warning before the time limit; 0: none")
+    requeues: int = Field(20, ge=0, le=1_000_000, description="how often a job may go back into the queue")
+    array: int | None = Field(
+        None, ge=1, le=1_000_000, description="tasks of a study's array; by default nodes x tasks_per_node"
+    )
 
     @field_validator("options")
     @classmethod
     def _dashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for option in value:
-            if not option.startswith("-") or "\n" in option:
+            # A backslash is not to Slurm, within quotation marks, what it is to a shell.
+            if not re.fullmatch(rf"-{_PRINTABLE}", option) or "\\" in option or not _words(option):
                 raise ValueError(f"{option!r} is no option of sbatch; write it as --name=value")
         return value
 
@@ -46,7 +80,7 @@ class Resources(Strict):
     @classmethod
     def _names(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value:
-            if not name.isidentifier():
+            if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
                 raise ValueError(f"{name!r} is no name of an environment variable")
         return value
 
@@ -57,7 +91,7 @@ class Resources(Strict):
         return self.model_copy(update=one)
 
     def sbatch_options(self) -> list[str]:
-        """The options of sbatch that these resources amount to."""
+        """The options of sbatch that these resources amount to, quoted for a line of the script."""
         asked = {
             "--partition": self.partition,
             "--account": self.account,
@@ -74,15 +108,23 @@ class Resources(Strict):
             *(f"{name}={value}" for name, value in asked.items() if value is not None),
             "--requeue",
             "--open-mode=append",
-            *self.options,
+            *(shlex.join(_words(option)) for option in self.options),
         ]
+
+
+def _words(option: str) -> list[str]:
+    """The words of an option as a shell would read them; none where its quotation marks do not match."""
+    try:
+        return shlex.split(option)
+    except ValueError:
+        return []
 
 
 class ClusterProfile(Resources):
     """A cluster: resources of all stages, and what differs for some."""
 
     stages: dict[str, dict[str, object]] = Field(default_factory=dict)
-    template: str = Field("stage.sbatch.j2", description="beside the profile")
+    template: str = Field("stage.sbatch.j2", description="beside the profile, or the one that is shipped")
 
     @field_validator("stages")
     @classmethod

@@ -1,5 +1,7 @@
 """Slurm's commands, as far as they are used: sbatch, squeue, scancel."""
 
+import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ def submit(script: str, options: Sequence[str]) -> str:
 
     Raises:
         UserError: Slurm is not here, or refuses it; with Slurm's own words.
+        Failure: Slurm took it, as it seems, and did not say its number.
     """
     if shutil.which("sbatch") is None:
         raise UserError(
@@ -22,7 +25,16 @@ def submit(script: str, options: Sequence[str]) -> str:
     done = _run(["sbatch", "--parsable", *options, script])
     if done.returncode:
         raise UserError(f"sbatch refused the job: {_sentence(done.stderr)}")
-    return done.stdout.strip().partition(";")[0]
+    # Whatever a site prints besides (a greeting, a budget) is on lines of its own.
+    ids = [line.strip() for line in done.stdout.splitlines() if re.fullmatch(r"\s*\d+(;\S+)?\s*", line)]
+    if not ids:
+        name = next((o.partition("=")[2] for o in options if o.startswith("--job-name=")), "")
+        said = " ".join(done.stdout.split())[:200]
+        raise Failure(
+            f"sbatch printed no job id, but {said!r}; the job may be in the queue: find it with "
+            f"`squeue --me --name={name}`, and cancel it with `scancel` before you submit again."
+        )
+    return ids[-1].partition(";")[0]
 
 
 def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
@@ -47,19 +59,34 @@ def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
         raise Failure(f"squeue failed: {_sentence(done.stderr)}")
     tasks: dict[str, list[tuple[str, str]]] = {}
     for line in done.stdout.splitlines():
-        job, state, reason = line.split("|", 2)
-        if job in jobs.values():
+        job, _, rest = line.strip().partition("|")
+        state, _, reason = rest.partition("|")
+        if state and job in jobs.values():  # any other line is not squeue's
             tasks.setdefault(job, []).append((state, reason))
     return {job: min(states, key=_telling) for job, states in tasks.items()}
 
 
-OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
+WORKING, WAITING, UNDONE, DONE = range(4)
+STATES = {
+    **dict.fromkeys(("RUNNING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"), WORKING),
+    **dict.fromkeys(("PENDING", "CONFIGURING", "POWER_UP_NODE", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD"), WAITING),
+    **dict.fromkeys(("RESV_DEL_HOLD", "SPECIAL_EXIT", "UPDATE_DB"), WAITING),
+    **dict.fromkeys(("BOOT_FAIL", "CANCELLED", "DEADLINE", "EXPIRED", "FAILED", "LAUNCH_FAILED", "NODE_FAIL"), UNDONE),
+    **dict.fromkeys(("OUT_OF_MEMORY", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"), UNDONE),
+    "COMPLETED": DONE,
+}
+"""What Slurm's states mean (`man squeue`, JOB STATE CODES). One that a later Slurm may add counts as waiting: such a
+job is taken to be in the queue, and can be cancelled."""
 
 
-def _telling(task: tuple[str, str]) -> tuple[bool, bool, bool]:
+def is_over(state: str) -> bool:
+    """Whether a job in this state will not run any more."""
+    return STATES.get(state, WAITING) >= UNDONE
+
+
+def _telling(task: tuple[str, str]) -> int:
     """Of an array's tasks one that runs says most, then one that waits, then one that failed."""
-    state = task[0]
-    return state != "RUNNING", state in OVER, state == "COMPLETED"
+    return STATES.get(task[0], WAITING)
 
 
 def job_name(stage: str) -> str:
@@ -71,18 +98,25 @@ def cancel(jobs: Sequence[str]) -> None:
     """Cancel jobs; one that has ended already is no error.
 
     Raises:
+        UserError: Slurm is not here.
         Failure: Slurm does not answer.
     """
     if not jobs:
         return
+    if shutil.which("scancel") is None:
+        raise UserError(f"scancel is not on this machine; on a login node of the cluster: scancel {' '.join(jobs)}")
     done = _run(["scancel", *jobs])
     if done.returncode and "Invalid job id" not in done.stderr:
         raise Failure(f"scancel failed: {_sentence(done.stderr)}")
 
 
 def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    # SQUEUE_PARTITION and the like, of the user's own, would hide jobs.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=PATIENCE, env=env
+        )
     except subprocess.TimeoutExpired:
         raise Failure(f"{command[0]} did not answer within {PATIENCE:.0f} s; try again later.") from None
     except OSError as error:
@@ -92,4 +126,4 @@ def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
 def _sentence(text: str) -> str:
     for name in ("sbatch", "squeue", "scancel"):
         text = text.replace(f"{name}: error:", "")
-    return " ".join(text.split()) or "it gave no reason"
+    return " ".join(text.split())[:300] or "it gave no reason"

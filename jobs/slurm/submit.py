@@ -7,17 +7,19 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 
 from jobs.provenance import now
 from jobs.run_directory import RunDirectory
 from jobs.slurm import scheduler
 from jobs.slurm.profile import RUN_STAGES, STUDY_STAGES, ClusterProfile
 from jobs.study_directory import StudyDirectory
-from probe.errors import UserError
+from probe.errors import Failure, UserError
 from probe.files import write_atomically
 
 JOBS = "slurm/jobs.json"
+SHIPPED = Path(__file__).parent
+"""Where the template is that serves a profile with none beside it."""
 log = logging.getLogger("probe")
 
 
@@ -25,13 +27,16 @@ def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
     """The sbatch script of every stage.
 
     Args:
-        folder: where the profile's template is.
+        folder: where the profile is, and its template if it has one of its own.
 
     Raises:
         UserError: the template is missing or wrong.
     """
     environment = Environment(
-        loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+        loader=FileSystemLoader([folder, SHIPPED]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters["quote"] = shlex.quote
     path = str(run.path.resolve())
@@ -45,11 +50,14 @@ def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
                 wanted = wanted.as_array(run.config.shards)
             content = {**wanted.model_dump(exclude={"options"}), "options": wanted.sbatch_options()}
             scripts[stage] = template.render(stage=stage, run_dir=path, shared=shared, **content)
-    except TemplateError as error:
+    except TemplateNotFound as error:
         raise UserError(
-            f"template {folder / profile.template}: {error.message or type(error).__name__}; the template lies beside "
-            "the cluster profile."
+            f"template {error.name!r} is not in {folder}; put it beside the cluster profile, or leave out `template` "
+            "to use the one that is shipped."
         ) from None
+    except Exception as error:  # a template of the user's may do anything
+        reason = str(error) or type(error).__name__
+        raise UserError(f"template {profile.template} (cluster profile in {folder}) is wrong: {reason}.") from None
     return scripts
 
 
@@ -60,8 +68,13 @@ def submit(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
         Job ids by stage.
 
     Raises:
-        UserError: jobs of this run are still in the queue, or Slurm refuses one (then none stays in the queue).
+        UserError: jobs of this run are still in the queue, or Slurm refuses one (then none stays in the queue), or the
+            path of the run is none for Slurm.
     """
+    if "\\" in str(run.path.resolve()):
+        raise UserError(
+            f"{run.path}: Slurm cannot write logs below a path with a backslash; choose another with --out."
+        )
     waiting = unfinished(run.path)
     if waiting:
         raise UserError(
@@ -71,7 +84,7 @@ def submit(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
     jobs: dict[str, str] = {}
     (run.path / "logs").mkdir(exist_ok=True)
     for number, (stage, script) in enumerate(scripts.items()):
-        file = run.path / "slurm" / f"{number}-{stage}.sbatch"
+        file = run.path.resolve() / "slurm" / f"{number}-{stage}.sbatch"
         write_atomically(file, script)
         after = [f"--dependency=afterok:{list(jobs.values())[-1]}", "--kill-on-invalid-dep=yes"] if jobs else []
         output = str((run.path / "logs").resolve()).replace("%", "%%") + f"/slurm-%j-{stage}.log"
@@ -79,10 +92,18 @@ def submit(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
         try:
             jobs[stage] = scheduler.submit(str(file), options)
         except BaseException:
-            scheduler.cancel(list(jobs.values()))
+            _withdraw(list(jobs.values()))
             raise
     write_atomically(run.path / JOBS, json.dumps({"jobs": jobs, "submitted": now()}))
     return jobs
+
+
+def _withdraw(jobs: list[str]) -> None:
+    """Take back what was submitted, in the course of another error, which is the one to be told."""
+    try:
+        scheduler.cancel(jobs)
+    except (UserError, Failure) as error:
+        log.warning(f"{error} Still in the queue: {', '.join(jobs)}")
 
 
 def cancel(path: Path) -> list[str]:
@@ -106,7 +127,7 @@ def unfinished(path: Path) -> list[str]:
     """
     jobs = submitted(path).get("jobs", {})
     known = scheduler.states(jobs) or {}
-    return [job for job in jobs.values() if job in known and known[job][0] not in scheduler.OVER]
+    return [job for job in jobs.values() if job in known and not scheduler.is_over(known[job][0])]
 
 
 def submitted(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from probe.caches import cache_sentence
 from probe.config import ModelConfig
 from probe.errors import UserError
 
@@ -131,7 +132,8 @@ def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options
             "is neither a local folder nor a hub id of the form owner/name, and has no embedded: or python: prefix."
         )
     except (HfHubHTTPError, OSError) as error:
-        message = f"cannot be fetched from the hub: {' '.join(str(error).split())[:200]}"
+        told = cache_sentence(error) or " ".join(str(error).split())[:200]
+        message = f"cannot be fetched from the hub: {told}"
     raise UserError(f"{where(spec, source)} {message}")
 
 

@@ -23,7 +23,7 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts, and submit nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Submit a run or study to Slurm, a job per stage; prints the job ids. The same command goes on after a stop.
+    """Submit a run or study to Slurm, a job per stage; prints the job ids. Rerun it to resume after a stop.
 
     A study's models are an array of tasks that share them.
     """

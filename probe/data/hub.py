@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from probe.caches import cache_sentence
 from probe.config import DatasetConfig
 from probe.data.candidates import Candidate, Opened
 from probe.data.columns import image_column, label_column, label_of
@@ -88,6 +89,8 @@ def _explanation(error: Exception, repo: str) -> str | None:
         return f"hub data set {repo!r} holds no files that can be read as a table or images; choose another."
     if not_found:
         return f"hub data set {repo!r} does not exist or is private; check the id, or log in with HF_TOKEN."
+    if cached := cache_sentence(error):
+        return f"hub data set {repo!r}: {cached}"
     if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "aiohttp")):
         return f"hub data set {repo!r} could not be reached ({first_line(error)}); check the network and try again."
     if isinstance(error, ValueError):  # datasets names the splits or configurations that there are, on several lines

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.checked import Damaged, read_tensors, write_tensors
-from probe.errors import UserError
+from probe.errors import Failure, UserError
+from probe.files import sync
 
 STATE = "training.safetensors"
 
@@ -27,16 +29,24 @@ def epoch_of(folder: Path) -> int:
 
 
 def save_model(model: ConvAutoencoder, folder: Path) -> None:
-    """Write config.json and the safetensors; the folder appears whole or not at all."""
+    """Write config.json and the safetensors; the folder appears whole or not at all.
+
+    Raises:
+        OSError, Failure: it cannot be written.
+    """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         model.save_pretrained(temporary)
         for file in temporary.iterdir():
             with file.open("rb") as written:
-                os.fsync(written.fileno())
+                sync(written.fileno())
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
+    except SafetensorError as error:  # such as a full disk
+        shutil.rmtree(temporary, ignore_errors=True)
+        reason = " ".join(str(error).split())
+        raise Failure(f"{folder} cannot be written: {reason}; fix this and rerun to resume.") from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,135 @@ def test_scripts_are_bash_whatever_the_path(run, root, tmp_path):
     assert "export A='$(rm -rf /)'" in script
 
 
+def test_a_profile_anywhere_is_served_by_the_shipped_template(tmp_path, run, root, profile):
+    """Alone in a folder, and from a package without `slurm/`; one file, which a profile's own replaces."""
+    (tmp_path / "c.yaml").write_text((root / "slurm" / "example.yaml").read_text())
+    assert render(run, load_profile(tmp_path / "c.yaml"), tmp_path) == render(run, profile, root / "slurm")
+    assert (root / "slurm" / "stage.sbatch.j2").samefile(root / "jobs" / "slurm" / "stage.sbatch.j2")
+    (tmp_path / "stage.sbatch.j2").write_text("# mine")
+    assert set(render(run, load_profile(tmp_path / "c.yaml"), tmp_path).values()) == {"# mine"}
+
+
+HOSTILE = (
+    "gpu\ntouch {}",
+    "gpu$(touch {})",
+    "gpu;touch {}",
+    "`touch {}`",
+    "gpu' touch {} '",
+    "a\r\ntouch {}",
+    "--x {}",
+)
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("key", ["partition", "account", "qos", "memory", "time", "modules", "options", "python"])
+def test_no_value_of_a_profile_is_executed(tmp_path, run, key, value):
+    """It is refused, or is a word of the script, which is run here with commands of Slurm's that do nothing."""
+    trap = tmp_path / "executed"
+    text = value.format(trap)
+    content = {key: [f"--comment={text}" if key == "options" else text] if key in ("modules", "options") else text}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    with suppress(UserError):
+        _run_script(render(run, load_profile(tmp_path / "c.yaml"), tmp_path)["report"])
+    assert not trap.exists()
+
+
+def _run_script(script: str, **environment: str) -> list[str]:
+    """What srun is called with, and what the script says, where Slurm does nothing."""
+    fakes = (
+        'srun() { printf "%s\\n" "$@"; }; squeue() { :; }; module() { printf "module %s\\n" "$*"; }; export -f srun\n'
+    )
+    env = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", **environment}
+    done = subprocess.run(["bash"], input=fakes + script, capture_output=True, text=True, env=env, timeout=20)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return done.stdout.splitlines()
+
+
+def test_setup_may_use_variables_that_are_not_set_and_tasks_get_the_environment(tmp_path, run):
+    setup = ['echo "hook of $CONDA_DEFAULT_ENV and $PS1"', "false", "set -e", "export FROM_SETUP=yes"]
+    settings = {"setup": setup, "modules": ["cuda/12.4  gcc/13"], "environment": {"A": "it's\n$(b)"}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings))
+    script = render(run, load_profile(tmp_path / "c.yaml"), tmp_path)["report"]
+    said = _run_script(script, MASTER_ADDR="left.over", RANK="3")
+    assert said[:2] == ["module load cuda/12.4 gcc/13", "hook of  and "]
+    assert "--export=ALL" in said  # else `sbatch --export=NONE` is handed on to the tasks
+    shown = script.replace("\nsrun ", '\nprintf "%s|" "$A" "$FROM_SETUP" "${MASTER_ADDR-}" "${RANK-}"\nsrun ')
+    assert "it's\n$(b)|yes|||" in "\n".join(_run_script(shown, MASTER_ADDR="left.over", RANK="3"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "job"),
+    [
+        ("2026 maintenance!\n4711\n", "4711"),
+        ("Welcome.\nYour project has used 30 % of its budget.\n12;federated\n", "12"),
+        ("7\nhave a nice day\n", "7"),
+        ("  8  \n", "8"),
+    ],
+)
+def test_whatever_a_site_prints_besides_a_job_id(run, profile, root, slurm, answer, job):
+    slurm.does("sbatch", f"print({answer!r}, end='')")
+    assert set(submit(run, profile, root / "slurm").values()) == {job}
+    assert f"--dependency=afterok:{job}" in slurm.calls("sbatch")[1]
+
+
+@pytest.mark.parametrize("answer", ["", "Submitted batch job", "Welcome to the cluster\n"])
+def test_a_job_that_has_no_number_is_told_how_to_find(run, profile, root, slurm, answer):
+    slurm.does("sbatch", f"print({answer!r} if number else 100)")
+    with pytest.raises(Failure, match=r"no job id, but .*`squeue --me --name=probe-attractors`"):
+        submit(run, profile, root / "slurm")
+    assert slurm.calls("scancel") == [["100"]]
+    assert not (run.path / "slurm" / "jobs.json").exists()
+
+
+FINAL = """BOOT_FAIL CANCELLED COMPLETED DEADLINE EXPIRED FAILED LAUNCH_FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED
+RECONFIG_FAIL REVOKED TIMEOUT"""
+
+
+@pytest.mark.parametrize("state", FINAL.split())
+def test_final_states_are_final(run, profile, root, slurm, state):
+    jobs = submit(run, profile, root / "slurm")
+    slurm.queue("Welcome to squeue", *(f"{job}|{state}|None" for job in jobs.values()))
+    assert read_status(run.path).state == "new"
+    assert cancel(run.path) == []
+    assert submit(run, profile, root / "slurm") != jobs
+
+
+@pytest.mark.parametrize("state", ["PENDING", "SUSPENDED", "REQUEUE_HOLD", "SPECIAL_EXIT", "STAGE_OUT", "A_NEW_ONE"])
+def test_all_other_states_are_in_the_queue(run, profile, root, slurm, monkeypatch, state):
+    jobs = submit(run, profile, root / "slurm")
+    monkeypatch.setenv("SQUEUE_PARTITION", "other")  # of the user's own habits
+    slurm.does("squeue", f"import os; 'SQUEUE_PARTITION' in os.environ or print('{jobs['images']}|{state}|None')")
+    assert read_status(run.path).state == "queued"
+    assert cancel(run.path) == [jobs["images"]]
+
+
+def test_scancel_is_missing_where_squeue_is_not(run, profile, root, slurm, monkeypatch):
+    jobs = submit(run, profile, root / "slurm")
+    slurm.queue(f"{jobs['images']}|RUNNING|None")
+    (slurm.folder / "scancel").unlink()
+    monkeypatch.setenv("PATH", str(slurm.folder))
+    with pytest.raises(UserError, match=f"scancel {jobs['images']}$"):
+        cancel(run.path)
+
+
+@pytest.mark.parametrize("name", ["-x", "new\nline", "tab\tand 'quote'", 'back`tick` "$(x)"', "Ünïcödé 画像"])
+def test_paths_of_all_kinds_reach_the_worker(own, tmp_path, profile, root, slurm, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = RunDirectory.create(Path(name), load_config(own))
+    submit(run, profile, root / "slurm")
+    for call in slurm.calls("sbatch"):
+        assert Path(call[-1]).is_absolute()  # a dash at the beginning would be an option
+    script = render(run, profile, root / "slurm")["report"]
+    assert "\n".join(["jobs.worker", str(run.path.resolve()), "--stage", "report"]) in "\n".join(_run_script(script))
+
+
+def test_a_path_that_is_none_for_slurm_is_refused(own, tmp_path, profile, root, slurm):
+    run = RunDirectory.create(tmp_path / "back\\slash", load_config(own))
+    with pytest.raises(UserError, match="backslash"):
+        submit(run, profile, root / "slurm")
+    assert slurm.calls("sbatch") == []
+
+
 def _shellcheck(path: Path) -> None:
     try:
         # SC1091: files of the cluster cannot be followed. SC2016: there may be a dollar in a path.
@@ -282,7 +412,16 @@ def _run_directory_in(script: str) -> str:
         ({"stages": {"report": {"tme": 1}}}, "did you mean 'time'"),
         ({"nodes": 0}, "greater than or equal to 1"),
         ({"options": ["constraint=h100"]}, "is no option of sbatch"),
+        ({"options": ["--comment='half"]}, "is no option of sbatch"),
+        ({"options": ["--comment=a\nb"]}, "is no option of sbatch"),
         ({"environment": {"A B": "c"}}, "is no name of an environment variable"),
+        ({"environment": {"É": "c"}}, "is no name of an environment variable"),
+        ({"environment": {"A": "\0"}}, "NUL"),
+        ({"partition": "gpu; rm"}, "without spaces"),
+        ({"memory": "64 gigabytes"}, "a size such as 64G"),
+        ({"time": "tomorrow"}, "days-hours:minutes:seconds"),
+        ({"stages": {"models": {"account": "a\nb"}}}, "without spaces"),
+        ({"python": "-c"}, "the path of an interpreter"),
     ],
 )
 def test_mistakes_in_a_profile(tmp_path, content, message):
@@ -292,9 +431,18 @@ def test_mistakes_in_a_profile(tmp_path, content, message):
 
 
 def test_mistakes_in_a_template(tmp_path, run):
-    (tmp_path / "c.yaml").write_text("partition: gpu")
-    with pytest.raises(UserError, match=r"stage\.sbatch\.j2"):
+    (tmp_path / "c.yaml").write_text("{partition: gpu, template: mine.j2}")
+    with pytest.raises(UserError, match=r"template 'mine\.j2' is not in .*leave out `template`"):
         render(run, load_profile(tmp_path / "c.yaml"), tmp_path)
+    for content, reason in (
+        (b"{{ 1 / 0 }}", "division by zero"),
+        (b"\xff", "codec can't decode"),
+        (b"{% if %}", "Exp"),
+    ):
+        (tmp_path / "mine.j2").write_bytes(content)
+        with pytest.raises(UserError, match=f"template mine.j2 .* is wrong: .*{reason}"):
+            render(run, load_profile(tmp_path / "c.yaml"), tmp_path)
+    (tmp_path / "c.yaml").write_text("partition: gpu")
     (tmp_path / "stage.sbatch.j2").write_text("{{ gpus }}")
     with pytest.raises(UserError, match="'gpus' is undefined"):
         render(run, load_profile(tmp_path / "c.yaml"), tmp_path)

@@ -1,0 +1,185 @@
+"""How the ranks of a run find each other: a key-value store on rank 0, and what srun says of its tasks.
+
+Nothing here waits inside a library for longer than a connection takes, so that signals are heard and it is said who is
+waited for.
+"""
+
+import logging
+import os
+import re
+import socket
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from torch.distributed import Store, TCPStore
+
+from probe.errors import Failure, UserError
+
+PATIENCE = 300.0
+"""Seconds that ranks wait for each other at the start."""
+CONNECTING = 30.0
+"""Seconds that a connection to a store which is there may take."""
+FIRST_WORDS, NEXT_WORDS = 3.0, 30.0
+"""Seconds until it is said who is waited for, and until it is said again."""
+POLL = 0.1
+SPECIAL_STEP = 0xFFFFFFF0
+"""From here on numbers of steps stand for batch scripts, interactive shells and the like, which are no ranks."""
+log = logging.getLogger("probe")
+
+
+def join(rank: int, size: int, host: str, port: int, patience: float = PATIENCE) -> Store:
+    """Meet the other ranks: the store that all share, once all are there.
+
+    Rank 0 hosts the store, unless torchrun does.
+
+    Raises:
+        UserError: there can be no such rank.
+        Failure: some did not come in time, one came twice, or the port is taken.
+    """
+    if rank >= size or not 0 < port < 2**16:
+        raise UserError(
+            f"RANK is {rank}, WORLD_SIZE {size} and MASTER_PORT {port}; ranks count from 0 to WORLD_SIZE - 1, and "
+            "ports are below 65536."
+        )
+    waiting = _Waiting(rank, size, f"{host}:{port}", time.monotonic() + patience)
+    store = _open(waiting, host, port)
+    me, keys = f"{socket.gethostname()} {os.getpid()}", [f"here/{other}" for other in range(size)]
+    try:
+        store.set(keys[rank], me)
+        while not store.check(keys):
+            waiting.go_on([other for other in range(size) if not store.check([keys[other]])])
+        if (there := store.get(keys[rank]).decode()) != me:
+            raise Failure(f"rank {rank} was started twice, as processes {me} and {there} (host, process id).")
+    except RuntimeError as error:
+        raise Failure(f"{waiting}: the connection to rank 0 is lost ({_line(error)}).") from None
+    except BaseException:
+        _leave(store, keys[rank])
+        raise
+    store.set_timeout(timedelta(seconds=PATIENCE))
+    return store
+
+
+class _Waiting:
+    """Says now and then who is waited for, and gives up in the end."""
+
+    def __init__(self, rank: int, size: int, where: str, until: float):
+        self.rank, self.size, self.where, self.until = rank, size, where, until
+        self.speaks = time.monotonic() + FIRST_WORDS
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} of {self.size} on {socket.gethostname()} did not find the others at {self.where}"
+
+    def go_on(self, missing: list[int], why: str = "") -> None:
+        """Sleep a moment.
+
+        Raises:
+            Failure: it is too late.
+        """
+        names = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        who = f"rank{'s' if len(missing) > 1 else ''} {names}{why and f': {why}'}"
+        now = time.monotonic()
+        if now >= self.until:
+            raise Failure(
+                f"{self} (MASTER_ADDR:MASTER_PORT): {len(missing)} of {self.size} ranks did not come ({who}); start "
+                "them all, or unset WORLD_SIZE to run alone."
+            )
+        if now >= self.speaks:
+            self.speaks = now + NEXT_WORDS
+            left = self.until - now
+            log.warning(f"waiting for {len(missing)} of {self.size} ranks at {self.where} ({who}), {left:.0f} s more")
+        time.sleep(POLL)
+
+
+def _open(waiting: _Waiting, host: str, port: int) -> Store:
+    # torchrun keeps a store in its own process and says so to the ranks, in this variable.
+    hosts = waiting.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    while not hosts:
+        try:
+            socket.create_connection((host, port), timeout=2).close()  # unlike a store of torch's, it hears signals
+            break
+        except OSError as error:
+            waiting.go_on([0], error.strerror or str(error))
+    try:
+        return TCPStore(
+            host,
+            port,
+            waiting.size,
+            is_master=hosts,
+            timeout=timedelta(seconds=CONNECTING),
+            wait_for_workers=False,
+            multi_tenant=True,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise Failure(f"{waiting} (MASTER_ADDR:MASTER_PORT): {_line(error)}") from error
+
+
+def _leave(store: Store, key: str) -> None:
+    """The others wait on, for a rank that may come again."""
+    try:
+        store.delete_key(key)
+    except RuntimeError:
+        return  # rank 0 is gone
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+
+
+def tasks_of_step() -> int:
+    """How many tasks srun started beside this one, itself included; 1 outside of srun, and in a shell that srun gave a
+    terminal (``srun --pty``), whose other tasks are shells without one."""
+    number = os.environ.get("SLURM_STEP_NUM_TASKS", "")
+    step = os.environ.get("SLURM_STEP_ID", "")
+    if not number.isdecimal() or (step.isdecimal() and int(step) >= SPECIAL_STEP) or _is_interactive():
+        return 1
+    return max(int(number), 1)
+
+
+def _is_interactive() -> bool:
+    """Whether this process was typed into a shell of ``srun --pty``. A step within it inherits the variable."""
+    try:
+        if os.isatty(0):  # tasks of other steps read a pipe or nothing
+            return True
+    except OSError:
+        pass
+    if "SLURM_PTY_PORT" not in os.environ:
+        return False
+    try:
+        stat = Path(f"/proc/{int(os.environ['SLURM_TASK_PID'])}/stat").read_text(errors="replace")
+        return stat.rpartition(")")[2].split()[4] != "0"  # the terminal of the task that srun started
+    except (KeyError, ValueError, IndexError, OSError):
+        return True
+
+
+def take_over_slurm() -> None:
+    """srun tells a task its rank in its own words; say it in those of torch, unless a launcher did already.
+
+    Raises:
+        UserError: variables of Slurm are missing, as in a container that was not given them.
+    """
+    tasks = tasks_of_step()
+    if tasks == 1 or "RANK" in os.environ:
+        return
+    numbers = ("SLURM_JOB_ID", "SLURM_PROCID", "SLURM_LOCALID")
+    missing = [name for name in numbers if not os.environ.get(name, "").isdecimal()]
+    if missing := missing + [name for name in ("SLURM_STEP_NODELIST",) if not os.environ.get(name)]:
+        raise UserError(
+            f"srun started {tasks} tasks, but {', '.join(missing)} is not set; hand Slurm's variables into the "
+            "container, or set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT."
+        )
+    step_id = os.environ.get("SLURM_STEP_ID", "")
+    job, step = int(os.environ["SLURM_JOB_ID"]), int(step_id) if step_id.isdecimal() else 0
+    per_node = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1").partition("(")[0].partition(",")[0]
+    os.environ.setdefault("MASTER_ADDR", first_host(os.environ["SLURM_STEP_NODELIST"]))
+    os.environ.setdefault("MASTER_PORT", str(20000 + (job * 7 + step) % 20000))
+    os.environ["RANK"] = os.environ["SLURM_PROCID"]
+    os.environ["WORLD_SIZE"] = str(tasks)
+    os.environ["LOCAL_RANK"] = os.environ["SLURM_LOCALID"]
+    os.environ["LOCAL_WORLD_SIZE"] = per_node
+
+
+def first_host(nodes: str) -> str:
+    """The first name of a host list such as ``gpu[03-05,9],cpu1``. (scontrol knows, but is not in containers.)"""
+    first = re.match(r"(?:[^\[,]|\[[^\]]*\])*", nodes)
+    return re.sub(r"\[([^\]\-,]+)[^\]]*\]", r"\1", first[0] if first else nodes)
