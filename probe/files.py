@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write ``data`` (text as UTF-8) to ``path``: a temporary name in the same folder, fsync, rename.
+    """Write ``data`` (text as UTF-8; what has no UTF-8, as in ``\\udcff``) to ``path``: a temporary name in the same folder, fsync, rename.
 
     Whoever reads ``path`` sees the old content or the new one, also after a crash. Missing folders are made.
     """
@@ -20,7 +20,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.write(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

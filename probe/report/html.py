@@ -12,6 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from probe.dynamics.outcomes import Outcome
+from probe.names import printable
 from probe.report import semantics, words
 from probe.report.methods import COLOURS, EXPLANATIONS, OUTCOME_COLOURS, label
 from probe.report.page import page_data
@@ -91,6 +92,7 @@ def environment(*scripts: str) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     made.globals.update(style=_style(), policy=_policy(scripts))
     return made
