@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write ``data`` (text as UTF-8; what has no UTF-8, as in ``\\udcff``) to ``path``: a temporary name in the same folder, fsync, rename.
+    """Write ``data`` to ``path``: a temporary name in the same folder, fsync, rename.
 
-    Whoever reads ``path`` sees the old content or the new one, also after a crash. Missing folders are made.
+    Text becomes UTF-8; a lone surrogate, which has none, becomes ``\\udcff`` (that of JSON, too). Whoever reads
+    ``path`` sees the old content or the new one, also after a crash. Missing folders are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -40,12 +40,13 @@ def checkpoints(
     from jobs.provenance import describe_process
     from probe import load_autoencoder
     from probe.files import write_atomically
+    from probe.names import shown
     from probe.report.checkpoints import film_strip, training_figure, training_table
     from probe.report.figures import render
     from probe.studies.checkpoints import across_training
     from probe.studies.inputs import drawn
 
-    models = {one.name: load_autoencoder(config.model.model_copy(update={"source": str(one)})) for one in found}
+    models = {shown(one.name): load_autoencoder(config.model.model_copy(update={"source": str(one)})) for one in found}
     first = next(iter(models.values()))
     drawn_side = side or first.side or config.resolution
     images = {"train": drawn(first, train, memory, drawn_side), "test": drawn(first, test, n, drawn_side)}

@@ -125,9 +125,8 @@ def _legend(field: dict[str, Any]) -> list[Line2D]:
     handles.append(Line2D([], [], color="black", linestyle="--" if _crosses(size) else "none", label=label))
     names = _classes(field)
     for name, colour in names.items() if names else {"data": DATA}.items() if field["data"] else ():
-        handles.append(
-            Line2D([], [], linestyle="none", marker="o", color=colour, label=legend_name(name), markersize=5)
-        )
+        label = legend_name(name)
+        handles.append(Line2D([], [], linestyle="none", marker="o", color=colour, label=label, markersize=5))
     return handles
 
 

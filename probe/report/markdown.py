@@ -107,14 +107,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, escaped: bool =
 
 def text(raw: str) -> str:
     """User text in which nothing is markup: neither HTML nor Markdown that a table or list would trip over."""
-    line = (
-        printable(" ".join(raw.split()))
-        .replace("\\", "\\\\")
-        .replace("&", "&amp;")
-        .replace("<", "&lt;")
-        .replace("|", "\\|")
-    )
-    return "".join(f"\\{c}" if c in "`*_[" else c for c in line)
+    line = printable(" ".join(raw.split())).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{c}" if c in "\\`*_[|" else c for c in line)
 
 
 def code(raw: str) -> str:
