@@ -2,9 +2,13 @@
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from probe.errors import UserError
 
 CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"  # control characters (ESC begins a terminal's commands) and line ends
 DIRECTIONS = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they let "gpj.exe" be read as "exe.jpg"
@@ -29,14 +33,28 @@ def shown(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The same for whole texts: line ends and tabs stay, and no backslash is doubled."""
-    return _UNSAFE_IN_TEXT.sub(_escape, text)
+    """The same for whole texts: line ends and tabs stay, no backslash is doubled, and escapes are those of JSON."""
+    return _UNSAFE_IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def shortened(name: str, most: int) -> str:
     """A name of at most ``most`` characters, without its middle where it is longer."""
     half = (most - 3) // 2
     return name if len(name) <= most else f"{name[: most - 3 - half]}...{name[-half:]}"
+
+
+def given_path(text: str | Path) -> Path:
+    """A path from a command line or a configuration; ``~`` is the home folder where no shell saw it (``--out=~/x``).
+
+    Raises:
+        UserError: ``~name`` of nobody, or a path that is not UTF-8, which libraries do not open.
+    """
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise UserError(f"path '{shown(path)}': there is no such home folder; write ./~ for a folder named so.")
+    if not path.isascii() and any("\ud800" <= c <= "\udfff" for c in path):
+        raise UserError(f"path '{shown(path)}' is not UTF-8; rename it, or use another folder.")
+    return Path(path)
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

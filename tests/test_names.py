@@ -50,7 +50,7 @@ def test_different_names_stay_different_and_every_file_takes_them(found):
 
 
 def test_texts_keep_their_lines():
-    assert printable("a\n\tb\x1b]0;title\x07 \\xff\udcff") == "a\n\tb\\x1b]0;title\\x07 \\xff\\xff"
+    assert printable("a\n\tb\x1b]0;title\x07 \\xff\udcff") == "a\n\tb\\u001b]0;title\\u0007 \\xff\\udcff"
     assert shortened("abcdefghij", 7) == "ab...ij"
     assert shortened("abc", 7) == "abc"
 
