@@ -47,8 +47,8 @@ METADATA: dict[str, dict[str, None]] = {
 """What matplotlib would otherwise write into a file: when and by which version."""
 
 
-WIDEST, WIDEST_LABEL = 120, 60
-"""Characters in a line of a figure's text, and in one of a tick or legend, of which more leave no room for the axes."""
+WIDEST, WIDEST_IN_LEGEND, WIDEST_TICK = 300, 60, 48
+"""Characters in a line of a text; more of them leave no room for the axes."""
 
 
 def render(figure: Figure, kind: Literal["png", "svg", "pdf"]) -> bytes:
@@ -73,7 +73,7 @@ class _Names(Formatter):
         self.of = of
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        return _drawable(self.of(x, pos), WIDEST_LABEL).replace("$", r"\$")
+        return _drawable(self.of(x, pos), WIDEST_TICK).replace("$", r"\$")
 
 
 def _as_text(figure: Figure) -> None:
@@ -91,7 +91,7 @@ def _as_text(figure: Figure) -> None:
     for text in figure.findobj(Text):
         if isinstance(text, Text) and id(text) not in numbers:
             text.set_parse_math(False)
-            text.set_text(_drawable(text.get_text(), WIDEST_LABEL if id(text) in legends else WIDEST))
+            text.set_text(_drawable(text.get_text(), WIDEST_IN_LEGEND if id(text) in legends else WIDEST))
 
 
 def _drawable(text: str, most: int) -> str:

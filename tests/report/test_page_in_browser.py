@@ -13,9 +13,11 @@ import yaml
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+import probe.report
 from probe.config import DatasetConfig
 from probe.data import load_images
 from probe.report import write_report
+from probe.report.compare import write_comparison
 
 pytestmark = pytest.mark.slow
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1200, "height": 900}
@@ -291,6 +293,26 @@ def test_nothing_leaves_the_page_even_if_markup_gets_in(run: Path, chromium, esc
     assert [url for url in sent if not url.startswith(("file:", "data:", "blob:"))] == []
     assert refused
     context.close()
+
+
+def test_a_comparison_loads_nothing_and_complains_of_nothing(tmp_path: Path, run_class: type, open_page):
+    runs = [run_class().write(tmp_path / name) for name in ("$a$", "</td><script>b")]
+    for one in runs:
+        write_report(one)
+    write_comparison(runs, tmp_path / "x" / "report")
+    (tmp_path / "x/report/compare.html").rename(tmp_path / "x/report/report.html")
+    page = open_page(tmp_path / "x")
+    assert page.locator("img").first.evaluate("image => image.naturalWidth") > 100
+    assert page.evaluate("getComputedStyle(document.body).margin") == "0px"  # the style sheet is used
+    assert page.get_by_text("</td><script>b").count() > 0
+
+
+def test_every_page_has_a_policy():
+    pages = [path for path in Path(probe.report.__file__).parent.rglob("*.j2") if "<html" in path.read_text("utf-8")]
+    assert len(pages) >= 5
+    for path in pages:
+        head = path.read_text("utf-8").partition("</head>")[0]
+        assert head.index('<meta http-equiv="Content-Security-Policy" content="{{ policy }}">') < head.index("<style")
 
 
 @pytest.mark.parametrize("side", [32, 128])
