@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from probe.config import DatasetConfig
+from probe.config import DatasetConfig, parse_config
 from probe.data import load_images
+from probe.errors import UserError
 from probe.files import write_atomically
 from probe.names import csv_text, printable, shortened, shown
 
@@ -98,3 +99,13 @@ def test_a_folder_of_odd_names(tmp_path):
     assert got.unreadable == [r"bad\xfe.png"]
     json.dumps([got.ids, got.labels]).encode("ascii")
     "".join(got.ids).encode()
+
+
+@pytest.mark.parametrize(
+    "names", [("A", "a"), ("\u00e9", "e\u0301"), ("Straße", "STRASSE"), ("n" * 121,), ("猫" * 41,)]
+)
+def test_names_of_data_sets_that_files_cannot_bear(names):
+    with pytest.raises(UserError, match=r"one file name on some systems|at most 120 bytes") as error:
+        parse_config({"datasets": {name: {} for name in names}})
+    assert len(str(error.value)) < 500
+    assert parse_config({"datasets": {"n" * 120: {}, "猫" * 40: {}, "b": {}}})

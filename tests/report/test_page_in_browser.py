@@ -296,7 +296,7 @@ def test_nothing_leaves_the_page_even_if_markup_gets_in(run: Path, chromium, esc
 
 
 def test_a_comparison_loads_nothing_and_complains_of_nothing(tmp_path: Path, run_class: type, open_page):
-    runs = [run_class().write(tmp_path / name) for name in ("$a$", "</td><script>b")]
+    runs = [run_class().write(tmp_path / name) for name in ("$a$", "<script>b")]
     for one in runs:
         write_report(one)
     write_comparison(runs, tmp_path / "x" / "report")
@@ -304,7 +304,7 @@ def test_a_comparison_loads_nothing_and_complains_of_nothing(tmp_path: Path, run
     page = open_page(tmp_path / "x")
     assert page.locator("img").first.evaluate("image => image.naturalWidth") > 100
     assert page.evaluate("getComputedStyle(document.body).margin") == "0px"  # the style sheet is used
-    assert page.get_by_text("</td><script>b").count() > 0
+    assert page.get_by_text("<script>b").count() > 0
 
 
 def test_every_page_has_a_policy():
