@@ -25,6 +25,8 @@ from jobs.trackers import must_be_installed
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
 from probe.heap import keep_freed_memory
+from probe.names import given_path, printable
+from probe.terminal import total_output
 
 if TYPE_CHECKING:
     from jobs.directory import Directory
@@ -213,6 +215,7 @@ def status_and_sentence(error: BaseException) -> tuple[int, str]:
     return 1, f"{type(error).__name__}: {error}"
 
 
+@total_output
 def guarded(command: Callable[[], object]) -> int:
     """Run a command; its exit status. What went wrong is one sentence on stderr, and a traceback if it is a bug."""
     keep_freed_memory()
@@ -233,16 +236,21 @@ def _guarded(command: Callable[[], object]) -> int:
         told = isinstance(error, UserError | Failure | KeyboardInterrupt | Stopped | Ended)
         if not (told or (isinstance(error, OSError) and error.filename is not None)):
             traceback.print_exc()
-        print(f"probe: {sentence}", file=sys.stderr, flush=True)
+        print(f"probe: {printable(sentence)}", file=sys.stderr, flush=True)
         return status
     return 0
 
 
 def main(
     target: Annotated[
-        Path, typer.Argument(metavar="RUN_DIR|CONFIG", help="A run or study that was begun, or a configuration.")
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR|CONFIG", help="A run or study that was begun, or a configuration.", parser=given_path
+        ),
     ],
-    out: Annotated[Path | None, typer.Option(help="For a CONFIG; default runs/NAME_OF_CONFIG.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="For a CONFIG; default runs/NAME_OF_CONFIG.", parser=given_path)
+    ] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
     stage: Annotated[
         str, typer.Option(help="all, images, attractors, dictionary, reconstruct or report; of a study all or images.")

@@ -5,6 +5,7 @@ import math
 import re
 import types
 import typing
+import unicodedata
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from probe.errors import UserError
+from probe.names import shortened
 
 Control = Literal["random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle"]
 CONTROLS: tuple[Control, ...] = typing.get_args(Control)
@@ -229,9 +231,19 @@ class Config(Tracked):
         return file_names(value)
 
 
+LONGEST_NAME = 120
+"""Bytes of a data set's name: a file name holds 255, of which suffixes take some."""
+
+
 def file_names(value: dict[str, T]) -> dict[str, T]:
-    """Data sets, whose names become file names; ValueError where one cannot."""
+    """Data sets, whose names become file names; ValueError where one cannot, or two are one to some file systems."""
+    files: dict[str, str] = {}
     for name in value:
+        other = files.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            raise ValueError(f"data set names {other!r} and {name!r} are one file name on some systems: rename one")
+        if len(name.encode(errors="replace")) > LONGEST_NAME:
+            raise ValueError(f"data set name {shortened(name, 40)!r} becomes a file name: at most {LONGEST_NAME} bytes")
         if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
             raise ValueError(f"data set name {name!r} becomes a file name: use letters, digits, '-', '_' and '.'")
     return value

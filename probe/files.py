@@ -40,9 +40,10 @@ def _sync_folder(path: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write ``data`` (text as UTF-8) to ``path``: a temporary name in the same folder, fsync, rename.
+    """Write ``data`` to ``path``: a temporary name in the same folder, fsync, rename.
 
-    Whoever reads ``path`` sees the old content or the new one, also after a crash. Missing folders are made.
+    Text becomes UTF-8; a lone surrogate, which has none, becomes ``\\udcff`` (that of JSON, too). Whoever reads
+    ``path`` sees the old content or the new one, also after a crash. Missing folders are made.
 
     Raises:
         OSError: it cannot be written; ``filename`` says what, also where the system does not.
@@ -51,7 +52,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.write(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
             file.flush()
             sync(file.fileno())
         os.replace(temporary, path)

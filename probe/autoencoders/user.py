@@ -76,7 +76,7 @@ def _function(target: str) -> Callable[[], Any]:
     place, colon, name = target.rpartition(":")
     if not colon or not place or not name:
         raise UserError(f"model python:{target} must read python:package.module:function or python:file.py:function.")
-    module = _file(Path(place)) if place.endswith(".py") else _module(place)
+    module = _file(Path(place).expanduser()) if place.endswith(".py") else _module(place)
     function = getattr(module, name, None)
     if not callable(function):
         raise UserError(f"model python:{target}: {place} has no function {name!r}.")

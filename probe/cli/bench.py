@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from probe.cli.options import Json, Overrides
+from probe.names import given_path
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed against other tools, on the same data in one run.")
 Configured = Annotated[
-    Path | None, typer.Argument(metavar="[CONFIG]", help="YAML file; without it the embedded autoencoder.")
+    Path | None,
+    typer.Argument(metavar="[CONFIG]", help="YAML file; without it the embedded autoencoder.", parser=given_path),
 ]
 Repeats = Annotated[int, typer.Option(min=1, help="How often each contender is measured; medians are shown.")]
 
@@ -46,7 +48,7 @@ def dynamics(
         return
     from rich.table import Table
 
-    from probe.cli.run import console
+    from probe.terminal import console
 
     on = "cpu" if model.device.type == "cpu" else "gpu"
     table = Table(title=f"{model.source}, {settings.seeds.count} starts of {shape} on {on}", title_justify="left")
@@ -71,7 +73,11 @@ def dynamics(
 def sparse(
     run_dir: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN_DIR]", help="Use the dictionary of this run; without it smooth random fields."),
+        typer.Argument(
+            metavar="[RUN_DIR]",
+            help="Use the dictionary of this run; without it smooth random fields.",
+            parser=given_path,
+        ),
     ] = None,
     atoms: Annotated[int | None, typer.Option(min=1, help="Atoms a code; by default 5 % of d.")] = None,
     d: Annotated[int, typer.Option("--d", min=16, help="Length of the random fields, 4 times a square.")] = 4096,
@@ -108,7 +114,7 @@ def sparse(
         return
     from rich.table import Table
 
-    from probe.cli.run import console
+    from probe.terminal import console
 
     source = run_dir or "smooth random fields"
     title = f"{source}: {len(dictionary)} atoms, d = {d}, codes of {atoms} atoms, {threads} threads"
@@ -121,7 +127,10 @@ def sparse(
 
 
 EndPointsOf = Annotated[
-    Path | None, typer.Argument(metavar="[RUN_DIR]", help="Merge the end points of a run; without it random clusters.")
+    Path | None,
+    typer.Argument(
+        metavar="[RUN_DIR]", help="Merge the end points of a run; without it random clusters.", parser=given_path
+    ),
 ]
 
 
@@ -152,7 +161,7 @@ def dedup(
         return
     from rich.table import Table
 
-    from probe.cli.run import console
+    from probe.terminal import console
 
     title = f"{len(rows)} points of {rows.shape[1]} dimensions, {source}, cosine > {cosine:g}"
     table = Table(title=title + (f"; {known} clusters" if known else ""), title_justify="left")

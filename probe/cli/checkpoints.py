@@ -6,14 +6,18 @@ from typing import Annotated
 
 import typer
 
-from probe.cli.options import Json, Overrides
+from probe.cli.options import Json, OutDir, Overrides
+from probe.names import given_path
 
 PAPER = ("solver.tolerance=1e-6", "solver.max_steps=3000")
 """The iteration of the paper's Section 3."""
 
 
 def checkpoints(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Holds models as folders, in order of their names.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Holds models as folders, in order of their names.", parser=given_path),
+    ],
     train: Annotated[str, typer.Option(metavar="SPEC", help="The images that they were trained on: parquet:PATH, ...")],
     test: Annotated[str, typer.Option(metavar="SPEC", help="Other images of the kind.")],
     n: Annotated[int, typer.Option("--n", min=4, help="Starts of each kind, and test images.")] = 500,
@@ -22,7 +26,7 @@ def checkpoints(
         int | None, typer.Option(min=1, help="Draw them at this side, and pad with black to the model's (28 of 32).")
     ] = None,
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("runs/checkpoints"),
+    out: OutDir = Path("runs/checkpoints"),
     as_json: Json = False,
 ) -> None:
     """Distinct attractors, memorization, Chamfer similarity, FPR95 of noise and spectral norms at every checkpoint.
@@ -40,12 +44,13 @@ def checkpoints(
     from jobs.provenance import describe_process
     from probe import load_autoencoder
     from probe.files import write_atomically
+    from probe.names import shown
     from probe.report.checkpoints import film_strip, training_figure, training_table
     from probe.report.figures import render
     from probe.studies.checkpoints import across_training
     from probe.studies.inputs import drawn
 
-    models = {one.name: load_autoencoder(config.model.model_copy(update={"source": str(one)})) for one in found}
+    models = {shown(one.name): load_autoencoder(config.model.model_copy(update={"source": str(one)})) for one in found}
     first = next(iter(models.values()))
     drawn_side = side or first.side or config.resolution
     images = {"train": drawn(first, train, memory, drawn_side), "test": drawn(first, test, n, drawn_side)}

@@ -6,17 +6,21 @@ from typing import Annotated
 
 import typer
 
-from probe.cli.options import Json
+from probe.cli.options import Json, OutDir
+from probe.names import given_path
 
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN_DIR", help="Folders of finished runs; differences are to the first.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN_DIR", help="Folders of finished runs; differences are to the first.", parser=given_path
+        ),
     ],
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="Let data sets of one name hold other images: independent samples.")
     ] = False,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("runs/compare"),
+    out: OutDir = Path("runs/compare"),
     as_json: Json = False,
 ) -> None:
     """Errors of runs on the same images, paired; solver outcomes, settings that differ, similarity of dictionaries.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from probe.cli.options import Json
+from probe.cli.options import Json, OutDir
 
 
 def contraction(
@@ -15,7 +15,7 @@ def contraction(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Random weights of each architecture.")] = 10,
     samples: Annotated[int, typer.Option(min=2, help="Inputs and latents of each model.")] = 64,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("runs/contraction"),
+    out: OutDir = Path("runs/contraction"),
     as_json: Json = False,
 ) -> None:
     """Variance ratio out/in of untrained autoencoders, around (D after E) and of the latent map, over seeds.

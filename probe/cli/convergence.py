@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from probe.cli.options import Json, Overrides
+from probe.cli.options import Json, OutDir, Overrides
 
 if TYPE_CHECKING:
     from probe.studies.convergence import Convergence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def convergence(
     source: Annotated[str, typer.Argument(metavar="MODEL|RUN_DIR", help="As model.source, or the folder of a run.")],
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("runs/convergence"),
+    out: OutDir = Path("runs/convergence"),
     as_json: Json = False,
 ) -> None:
     """Steps to an attractor against log(eps / ||z0 - z*||) / log(spectral radius) (Proposition A.9).
@@ -29,8 +29,9 @@ def convergence(
     from probe.report.figures import render
     from probe.studies.convergence import record
 
-    run = (Path(source) / "manifest.json").is_file()
-    found = _of_run(Path(source), overrides) if run else _of_model(source, overrides)
+    folder = Path(source).expanduser()
+    run = (folder / "manifest.json").is_file()
+    found = _of_run(folder, overrides) if run else _of_model(source, overrides)
     content = {"source": source, **record(found), **describe_process()}
     text = json.dumps(content, allow_nan=False) + "\n"
     figure = convergence_figure(content, source)

@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from probe.cli.options import Json, RunDir
+from probe.names import given_path
 
 
 def export(
     run_dir: RunDir,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where the files go; default RUN_DIR/export.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where the files go; default RUN_DIR/export.", parser=given_path),
     ] = None,
     as_json: Json = False,
 ) -> None:

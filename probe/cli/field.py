@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from probe.cli.options import Json, Overrides
+from probe.cli.options import Json, OutDir, Overrides
 
 PAPER = ("solver.tolerance=1e-6", "solver.max_steps=3000")
 """The iteration of the paper's Section 3."""
@@ -28,7 +28,7 @@ def field(
     ] = None,
     points: Annotated[int, typer.Option(min=5, max=1001, help="Grid points along an axis.")] = 61,
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("runs/field"),
+    out: OutDir = Path("runs/field"),
     as_json: Json = False,
 ) -> None:
     """Draw f(z) - z: norm, streamlines, attractors, basins, data; on the principal plane where d > 2.

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from probe.cli.options import Json, RunDir
+from probe.names import given_path
 
 KINDS = ("pdf", "svg", "png")
 
@@ -19,7 +20,12 @@ def figure(
     ] = "pixel_mse",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="A .pdf, .svg or .png; default RUN_DIR/report/figures/paper.pdf."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="A .pdf, .svg or .png; default RUN_DIR/report/figures/paper.pdf.",
+            parser=given_path,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

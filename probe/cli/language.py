@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from probe.cli.options import Json, Overrides
+from probe.cli.options import Json, OutDir, Overrides
 
 DEFAULTS = (
     *("solver.max_steps=300", "solver.accelerate=false", "solver.far_precision=float32", "solver.certificates=4"),
@@ -23,7 +23,7 @@ def language(
         str | None, typer.Option(metavar="IDS", help="Token ids instead, for a model without tokenizer: '5 17 3'.")
     ] = None,
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("runs/language"),
+    out: OutDir = Path("runs/language"),
     as_json: Json = False,
 ) -> None:
     """h <- f(h), from the embedding output through all blocks to the final norm: norms at every step, outcomes.

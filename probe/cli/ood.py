@@ -25,8 +25,8 @@ def ood(config: ConfigFile, overrides: Overrides = None, out: Out = None, as_jso
     if as_json:
         print(json.dumps(report, indent=1))
         return
-    from probe.cli.run import console
     from probe.report.ood import ood_table
+    from probe.terminal import console
 
     console().print(ood_table(report))
     print("\n".join(report["verdicts_in_words"]))

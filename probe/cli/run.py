@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,15 +9,16 @@ import typer
 
 from probe.cli.options import Json, Out, Overrides
 from probe.errors import UserError
+from probe.names import given_path
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from probe.config import Config
 
 
 def run(
-    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="YAML file; optional with --model.")] = None,
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="YAML file; optional with --model.", parser=given_path)
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", metavar="SOURCE", help="As model.source.")] = None,
     overrides: Overrides = None,
     out: Out = None,
@@ -62,12 +62,6 @@ def show(report: dict, as_json: bool) -> None:
         print("\n".join(report["summary"]))
         return
     from probe.report import five_percent_table
+    from probe.terminal import console
 
     console().print(five_percent_table(report))
-
-
-def console() -> "Console":
-    """stdout; where it is a file, rich would fold tables at 80 columns."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=160)

@@ -1,13 +1,13 @@
 """``probe status RUN_DIR``: how far a run is."""
 
 import json
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from probe.cli.options import Json, RunDir
+from probe.names import printable
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -21,20 +21,19 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show stages, shards done of planned, rate, remaining time, Slurm's states and the last error."""
-    from rich.console import Console
     from rich.live import Live
 
     from jobs.status import read_status
+    from probe.terminal import console
 
     now = read_status(run_dir)
     if as_json:
         print(json.dumps(now.as_dict(), indent=1))
         return
-    console = Console() if sys.stdout.isatty() else Console(width=160)
     if not watch:
-        console.print(_page(now))
+        console().print(_page(now))
         return
-    with Live(_page(now), console=console, auto_refresh=False) as live:
+    with Live(_page(now), console=console(), auto_refresh=False) as live:
         while now.state != "complete":
             time.sleep(2)
             now = read_status(run_dir)
@@ -74,7 +73,8 @@ def _page(now: "Status") -> "Group":
     error = now.last_error
     if error:
         lines.append(f"last error ({error['time']}, rank {error['rank']}): {error['message']}")
-    return Group(Text(lines[0], style="bold"), table, *map(Text, lines[1:]))
+    first, *rest = map(printable, lines)
+    return Group(Text(first, style="bold"), table, *map(Text, rest))
 
 
 def _span(seconds: float) -> str:

@@ -42,8 +42,8 @@ def _show(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(report, indent=1))
         return
-    from probe.cli.run import console
     from probe.report.study import study_table
+    from probe.terminal import console
 
     for name, table in study_table(report).items():
         console().print(table)

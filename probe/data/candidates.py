@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from probe.names import shown
+
 
 class UnreadableImage(Exception):
     """One image that cannot be had (damaged, not an image, not downloaded): it is counted, and never fatal."""
@@ -16,12 +18,17 @@ class UnreadableImage(Exception):
 class Candidate:
     """An image that has a stable ``id`` in its source; ``read`` gives it encoded or decoded, or UnreadableImage.
 
-    ``label`` names its class, where the source has classes.
+    ``label`` names its class, where the source has classes. Both are made safe to write and to show, as
+    ``probe.names.shown`` does it: file names may hold anything.
     """
 
     id: str
     read: Callable[[], bytes | Image.Image]
     label: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", shown(self.id))
+        object.__setattr__(self, "label", None if self.label is None else shown(self.label))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """levels.csv: the numbers of report.json's levels, tidy."""
 
-import csv
-import io
+from collections.abc import Iterator
+from typing import Any
 
+from probe.names import csv_text
 from probe.report.schema import Contrast, Mean, MethodErrors, Report
 from probe.report.tables import known_metrics
 
@@ -21,21 +22,21 @@ def levels_csv(report: Report) -> str:
     ``pixel_mse_over_autoencoder`` the ratio to the autoencoder alone, and ``latent_mse_sd_of_bases`` how far random
     bases are apart. The autoencoder alone, ``zero_code`` and ``mean_image`` are methods without a level.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(HEAD)
+    return csv_text([HEAD, *_rows(report)])
+
+
+def _rows(report: Report) -> Iterator[list[Any]]:
     for name, data in report.datasets.items():
         known = known_metrics(data)
         for level in data.levels:
             for method, errors in level.methods.items():
                 for metric, mean in _metrics(errors, known).items():
                     place = [name, level.atoms, level.fraction, method, metric]
-                    writer.writerow([*place, *spread(mean), *_simultaneous(mean), data.n_used, errors.atoms_used])
+                    yield [*place, *spread(mean), *_simultaneous(mean), data.n_used, errors.atoms_used]
         for method, row in {"autoencoder": data.autoencoder_floor, **data.sanity}.items():
             for metric in known if method != "autoencoder" else known[1:]:
                 found = spread(getattr(row, metric))
-                writer.writerow([name, None, None, method, metric, *found, None, None, data.n_used, None])
-    return buffer.getvalue()
+                yield [name, None, None, method, metric, *found, None, None, data.n_used, None]
 
 
 def _metrics(errors: MethodErrors, known: list[str]) -> dict[str, Mean]:

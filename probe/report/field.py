@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from probe.report.figures import STYLE
+from probe.report.figures import STYLE, legend_name
 
 PALETTE = 20
 """Colours that are told apart; further basins begin again at the first."""
@@ -125,7 +125,8 @@ def _legend(field: dict[str, Any]) -> list[Line2D]:
     handles.append(Line2D([], [], color="black", linestyle="--" if _crosses(size) else "none", label=label))
     names = _classes(field)
     for name, colour in names.items() if names else {"data": DATA}.items() if field["data"] else ():
-        handles.append(Line2D([], [], linestyle="none", marker="o", color=colour, label=name, markersize=5))
+        label = legend_name(name)
+        handles.append(Line2D([], [], linestyle="none", marker="o", color=colour, label=label, markersize=5))
     return handles
 
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -9,10 +10,13 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.legend import Legend
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from probe.dynamics.outcomes import Outcome
+from probe.names import printable, shortened
 from probe.report.methods import COLOURS, MARKS, METHODS, OUTCOME_COLOURS, label
 from probe.report.schema import DatasetReport, GalleryAtom
 
@@ -43,12 +47,55 @@ METADATA: dict[str, dict[str, None]] = {
 """What matplotlib would otherwise write into a file: when and by which version."""
 
 
+WIDEST, WIDEST_IN_LEGEND, WIDEST_TICK = 300, 60, 48
+"""Characters in a line of a text; more of them leave no room for the axes."""
+
+
 def render(figure: Figure, kind: Literal["png", "svg", "pdf"]) -> bytes:
-    """The figure as a file's bytes, the same for the same figure."""
+    """The figure as a file's bytes, the same for the same figure; its texts are text, whatever names they hold."""
+    _as_text(figure)
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box is drawn, as everywhere
         figure.savefig(buffer, format=kind, dpi=150, metadata=METADATA[kind])
     return buffer.getvalue()
+
+
+def legend_name(name: str) -> str:
+    """A name for a legend: matplotlib leaves out what begins with an underscore."""
+    return f" {name}" if name.startswith("_") else name
+
+
+class _Names(Formatter):
+    """Names along an axis, as text."""
+
+    def __init__(self, of: Formatter):
+        self.of = of
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return _drawable(self.of(x, pos), WIDEST_TICK).replace("$", r"\$")
+
+
+def _as_text(figure: Figure) -> None:
+    """No text but the numbers along axes is a formula (``$``); none holds what no font has, or leaves no room.
+
+    Done to the whole figure, since names get into it in many places.
+    """
+    axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
+    for axis in axes:
+        if isinstance(formatter := axis.get_major_formatter(), FuncFormatter | FixedFormatter):
+            axis.set_major_formatter(_Names(formatter))
+    ticks = [tick for axis in axes for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())]
+    numbers = {id(text) for tick in ticks for text in (tick.label1, tick.label2)} | {id(one.offsetText) for one in axes}
+    legends = {id(text) for one in figure.findobj(Legend) for text in one.findobj(Text)}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in numbers:
+            text.set_parse_math(False)
+            text.set_text(_drawable(text.get_text(), WIDEST_IN_LEGEND if id(text) in legends else WIDEST))
+
+
+def _drawable(text: str, most: int) -> str:
+    return "\n".join(shortened(line, most) for line in printable(text).expandtabs().split("\n"))
 
 
 def curve(data: DatasetReport, metric: Literal["latent_mse", "pixel_mse"], subject: str) -> Figure:

@@ -1,7 +1,9 @@
 """report.html: one file, nothing to load; readable without its script, too."""
 
+import base64
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -10,6 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from probe.dynamics.outcomes import Outcome
+from probe.names import printable
 from probe.report import semantics, words
 from probe.report.methods import COLOURS, EXPLANATIONS, OUTCOME_COLOURS, label
 from probe.report.page import page_data
@@ -38,49 +41,74 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
         results: the pictures that it shows: gallery and examples.
         files: figures by file name, SVG and PNG, which stand where there is no script, and in print.
     """
-    # Names, sources and commands are user text: everything is escaped unless it says otherwise here.
-    environment = jinja2.Environment(
+    subject = report_subject(report)
+    data = page_data(report, results)
+    scripts = {"plotly": Markup(get_plotlyjs()), "script": script()}
+    return (
+        environment(*scripts.values())
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            data=data,
+            **scripts,
+            subject=subject,
+            rows=five_percent_rows(report),
+            shown=methods_shown(report),
+            label=lambda method: label(method, subject),
+            best=BEST,
+            certificate_head=CERTIFICATE_HEAD,
+            certificate_note=CERTIFICATE_NOTE,
+            certificate_rows=certificate_rows(report),
+            detail_head=detail_head,
+            detail_rows=lambda one: detail_rows(one, subject),
+            detail_note=detail_note,
+            words=words,
+            outcomes=list(Outcome),
+            colours=COLOURS,
+            outcome_colours=OUTCOME_COLOURS,
+            explanations=EXPLANATIONS,
+            figure=lambda name: uri("image/svg+xml", files[f"{name}.svg"]),
+            gallery=uri("image/png", files["gallery.png"]) if "gallery.png" in files else None,
+            semantics=semantics.sentences(report.semantics) if report.semantics else [],
+            semantics_head=semantics.HEAD,
+            semantics_rows=semantics.rows(report.semantics) if report.semantics else [],
+            provenance=_provenance(report),
+            config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
+        )
+    )
+
+
+def environment(*scripts: str) -> jinja2.Environment:
+    """What all pages are made with; ``style`` and ``policy`` are known to their templates.
+
+    Names, sources and commands are user text: everything is escaped that is not Markup.
+
+    Args:
+        scripts: the contents of the page's <script> elements, character by character; no others will run.
+    """
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("probe.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    subject = report_subject(report)
-    data = page_data(report, results)
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        data=data,
-        style=style(),
-        script=script(),
-        plotly=Markup(get_plotlyjs()),
-        subject=subject,
-        rows=five_percent_rows(report),
-        shown=methods_shown(report),
-        label=lambda method: label(method, subject),
-        best=BEST,
-        certificate_head=CERTIFICATE_HEAD,
-        certificate_note=CERTIFICATE_NOTE,
-        certificate_rows=certificate_rows(report),
-        detail_head=detail_head,
-        detail_rows=lambda one: detail_rows(one, subject),
-        detail_note=detail_note,
-        words=words,
-        outcomes=list(Outcome),
-        colours=COLOURS,
-        outcome_colours=OUTCOME_COLOURS,
-        explanations=EXPLANATIONS,
-        figure=lambda name: uri("image/svg+xml", files[f"{name}.svg"]),
-        gallery=uri("image/png", files["gallery.png"]) if "gallery.png" in files else None,
-        semantics=semantics.sentences(report.semantics) if report.semantics else [],
-        semantics_head=semantics.HEAD,
-        semantics_rows=semantics.rows(report.semantics) if report.semantics else [],
-        provenance=_provenance(report),
-        config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
+    made.globals.update(style=_style(), policy=_policy(scripts))
+    return made
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """A Content-Security-Policy: nothing is fetched, sent or run but what the page holds; pictures are data."""
+    digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
+    runs = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    return (
+        f"default-src 'none'; script-src {runs}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "connect-src 'none'; form-action 'none'; base-uri 'none'"
     )
 
 
-def style() -> Markup:
+def _style() -> Markup:
     """The style sheet of all reports."""
     return Markup(resources.files("probe.report").joinpath("style.css").read_text("utf-8"))
 

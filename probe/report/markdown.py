@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from probe.dynamics.outcomes import Outcome
+from probe.names import printable
 from probe.report import semantics
 from probe.report.methods import label
 from probe.report.schema import DatasetReport, Report
@@ -106,10 +107,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, escaped: bool =
 
 def text(raw: str) -> str:
     """User text in which nothing is markup: neither HTML nor Markdown that a table or list would trip over."""
-    line = " ".join(raw.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return "".join(f"\\{c}" if c in "`*_[" else c for c in line)
+    line = printable(" ".join(raw.split())).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{c}" if c in "\\`*_[|" else c for c in line)
 
 
 def code(raw: str) -> str:
     """A code span on one line, in which only backticks and pipes could do harm."""
-    return "`" + " ".join(raw.split()).replace("`", "'").replace("|", "\\|") + "`"
+    line = printable(" ".join(raw.split())).replace("`", "'")
+    return "`" + line.replace("\\|", "\\ |").replace("|", "\\|") + "`"  # two backslashes would end the cell

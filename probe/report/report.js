@@ -74,11 +74,17 @@ function layout(dataset, metric) {
   };
 }
 
+/* Named one by one: Plotly's own set offers to upload the chart. */
+const SETTINGS = {
+  responsive: true, displaylogo: false, plotlyServerURL: "", topojsonURL: "", showSendToCloud: false, showEditInChartStudio: false,
+  modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
+};
+
 function draw() {
   const metric = one("metric")?.value, methods = all("[name=method]:checked").map((box) => box.value);
   panels.filter((panel) => !panel.hidden).forEach((panel) => {
     const place = panel.querySelector(".curve"), dataset = data.datasets[Number(place.dataset.dataset)];
-    Plotly.react(place, traces(dataset, metric, methods), layout(dataset, metric), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+    Plotly.react(place, traces(dataset, metric, methods), layout(dataset, metric), SETTINGS);
   });
 }
 all("#metric, #log, [name=method]").forEach((control) => control.addEventListener("change", draw));

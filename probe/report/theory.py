@@ -1,16 +1,13 @@
 """The theory page of a run: theory.json, theory.md, theory.html and figures, from the record of ``probe.studies``."""
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from probe.files import write_atomically
 from probe.report import theory_figures as figures
 from probe.report.figures import render
-from probe.report.html import flat, style
+from probe.report.html import environment, flat
 from probe.report.markdown import code, table, text
 from probe.report.pictures import uri
 from probe.report.theory_sections import Section, sections
@@ -61,16 +58,15 @@ def _markdown(content: dict[str, Any], page: list[Section], files: dict[str, byt
 
 
 def _html(content: dict[str, Any], page: list[Section], files: dict[str, bytes]) -> str:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources.files("probe.report").joinpath("theory.html.j2").read_text("utf-8")
     facts = ("model", "images", "settings", "git_revision", "versions", "platform")
-    return environment.from_string(source).render(
-        subject=_subject(content),
-        page=page,
-        style=style(),
-        pictures={Path(name).stem: uri("image/svg+xml", files[name]) for name in files if name.endswith(".svg")},
-        command=content["command"],
-        provenance=[(key.replace("_", " "), flat(content[key])) for key in facts],
+    return (
+        environment()
+        .get_template("theory.html.j2")
+        .render(
+            subject=_subject(content),
+            page=page,
+            pictures={Path(name).stem: uri("image/svg+xml", files[name]) for name in files if name.endswith(".svg")},
+            command=content["command"],
+            provenance=[(key.replace("_", " "), flat(content[key])) for key in facts],
+        )
     )

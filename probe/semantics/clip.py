@@ -1,5 +1,6 @@
 """CLIP embeddings of images and words, by open_clip."""
 
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def load_clip(config: ClipConfig, device: torch.device) -> Clip:
     """
     import open_clip
 
+    config = _at_home(config)
     pretrained = _pretrained(config)
     try:
         model = open_clip.create_model(
@@ -74,6 +76,14 @@ def load_clip(config: ClipConfig, device: torch.device) -> Clip:
         weights = "" if pretrained is None else f" with weights {pretrained!r}"
         raise UserError(f"clip {config.model!r}{weights} cannot be loaded: {what}.") from None
     return Clip(model, tokenizer, open_clip.get_model_preprocess_cfg(model), config.batch_size, device)
+
+
+def _at_home(config: ClipConfig) -> ClipConfig:
+    """The same with its paths' ``~`` expanded."""
+    scheme, local, folder = config.model.rpartition("local-dir:")
+    given = config.pretrained and os.path.expanduser(config.pretrained)
+    model = f"{scheme}{local}{os.path.expanduser(folder)}" if local else config.model
+    return config.model_copy(update={"model": model, "pretrained": given})
 
 
 def _pretrained(config: ClipConfig) -> str | None:
@@ -114,7 +124,7 @@ def word_list(labels: str | tuple[str, ...] | None) -> list[str]:
     else:
         try:
             bundled = resources.files("probe.semantics").joinpath("words.txt")
-            text = bundled.read_text("utf-8") if labels is None else Path(labels).read_text("utf-8")
+            text = bundled.read_text("utf-8") if labels is None else Path(labels).expanduser().read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"clip.labels {labels!r} cannot be read: {error}.") from None
         words = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from probe.config import DatasetConfig
-from probe.data import load_images, urls
+from probe.data import download, load_images
+from probe.data.candidates import UnreadableImage
 from probe.errors import UserError
 
 
@@ -58,12 +59,13 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(urls, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(download, "SILENCE_SECONDS", 0.3)
 
 
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("PROBE_ALLOW_PRIVATE_HOSTS", "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -97,15 +99,15 @@ def test_the_order_does_not_depend_on_speed(server, tmp_path, name):
     assert bare.ids == [f"{server}/late/{i}" for i in numbers(bare.images)]
     assert sorted(numbers(full.images) + numbers(full.heldout)) == list(range(10))
     assert load(source, 4, 0, seed=1).ids != bare.ids
-    assert Handler.agents == {urls.USER_AGENT}
+    assert Handler.agents == {download.USER_AGENT}
 
 
 BAD = ("404/x", "500/x", "silent/x", "html/x", "large/x", "drip/x")
 
 
 def test_every_failure_is_counted_and_replaced(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(urls, "MAX_BYTES", 150_000)
-    monkeypatch.setattr(urls, "SILENCE_SECONDS", 2.0)  # long enough for the good ones on a busy machine
+    monkeypatch.setattr(download, "MAX_BYTES", 150_000)
+    monkeypatch.setattr(download, "SILENCE_SECONDS", 2.0)  # long enough for the good ones on a busy machine
     bad = [f"{server}/{path}" for path in BAD]
     bad += ["http://127.0.0.1:1/refused", "ftp://127.0.0.1/x", "not an address", "http://[bad", "file:///etc/passwd"]
     good = [f"{server}/ok/{i}" for i in range(5)]
@@ -118,15 +120,15 @@ def test_every_failure_is_counted_and_replaced(server, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("path", "message"), [("silent/x", "timed out"), ("large/x", "more than"), ("404/x", "404")])
 def test_why(server, impatient, monkeypatch, path, message):
-    monkeypatch.setattr(urls, "MAX_BYTES", 150_000)
-    with pytest.raises(urls.UnreadableImage, match=message):
-        urls.download(f"{server}/{path}")
+    monkeypatch.setattr(download, "MAX_BYTES", 150_000)
+    with pytest.raises(UnreadableImage, match=message):
+        download.download(f"{server}/{path}")
 
 
 def test_a_server_that_drips_is_left(server, monkeypatch):
-    monkeypatch.setattr(urls, "DEADLINE_SECONDS", 0.2)
-    with pytest.raises(urls.UnreadableImage, match="not complete after"):
-        urls.download(f"{server}/drip/x")
+    monkeypatch.setattr(download, "DEADLINE_SECONDS", 0.2)
+    with pytest.raises(UnreadableImage, match="not complete after"):
+        download.download(f"{server}/drip/x")
 
 
 def test_an_address_is_taken_once(server, tmp_path):

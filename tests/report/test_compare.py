@@ -232,6 +232,43 @@ def test_files(make: Make, tmp_path: Path):
     assert "<script" not in (out / "compare.md").read_text()
 
 
+ODD = [
+    "$x_{$",
+    "_hidden",
+    "=1+1",
+    "[red]a",
+    "a|b`c*d_\\",
+    "<b>&amp;",
+    "\x1b[31mred\u202e",
+    "猫",
+    "n" * 240,
+    "$",
+    r"\$a$",
+]
+
+
+def test_runs_with_odd_names(make: Make, tmp_path: Path):
+    runs, out = [make(name) for name in ODD], tmp_path / "out"
+    write_comparison(runs, out)
+    rows = list(csv.DictReader(io.StringIO((out / "compare.csv").read_text("utf-8"))))
+    found = list(dict.fromkeys(row["run"] for row in rows))
+    assert found[:4] == ["$x_{$", "_hidden", "'=1+1", "[red]a"]
+    assert found[6] == r"\x1b[31mred\u202e"
+    assert len(found) == len(ODD)
+    svg = (out / "ratios.svg").read_text("utf-8")  # which holds the texts beside their outlines
+    for name in ("$x_{$", "_hidden", "=1+1", "[red]a", r"\$a$"):
+        assert re.search(rf"<!-- *{re.escape(name)} -->", svg), name
+    assert "n" * 61 not in svg
+    page = (out / "compare.html").read_text("utf-8")
+    assert "&lt;b&gt;&amp;amp;" in page
+    assert "<b>&amp;" not in page
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e]", page)
+    about = (out / "compare.md").read_text("utf-8").partition("What the solver found")[2].partition("##")[0]
+    lines = [line for line in about.splitlines() if line.startswith("| ")]
+    assert len(lines) == 2 + len(ODD)
+    assert len({len(re.sub(r"\\.", "", line).split("|")) for line in lines}) == 1  # as many cells
+
+
 def test_command(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     runs, out = [str(make("a")), str(make("b", config={"resolution": 64}))], str(tmp_path / "out")
     assert main(["compare", *runs, "--out", out]) == 2

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ import yaml
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+import probe.report
 from probe.config import DatasetConfig
 from probe.data import load_images
 from probe.report import write_report
+from probe.report.compare import write_comparison
 
 pytestmark = pytest.mark.slow
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1200, "height": 900}
@@ -244,6 +247,72 @@ def test_without_scripts_everything_is_there(run: Path, open_page):
 def test_user_text_stays_text(run: Path, open_page):
     page = open_page(run)
     assert "folder:</script><b>x" in page.locator("#panel-0").text_content()
+
+
+TOOLS = ["Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"]
+
+
+def test_the_tool_bar_zooms_and_saves_and_nothing_else(run: Path, open_page):
+    page = open_page(run)
+    for panel in (0, 1):
+        page.get_by_role("tab").nth(panel).click()
+        buttons = page.locator(f"#panel-{panel} .modebar-btn")
+        assert buttons.evaluate_all("all => all.map(one => one.dataset.title)") == TOOLS
+    settings = page.evaluate("JSON.stringify(document.querySelector('#panel-1 .curve')._context)")
+    assert not re.search("https?:|//|cloud|studio", re.sub('"show[A-Za-z]+":false', "", settings))
+    with page.expect_download() as saved:
+        page.locator("#panel-1 .modebar-btn").first.click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+ESCAPES = {
+    "a script": "document.body.append(Object.assign(document.createElement('script'), {textContent: 'seen = 1'}))",
+    "a handler": "document.body.insertAdjacentHTML('beforeend', '<img src=data:, onerror=\"seen = 1\">')",
+    "a request": "fetch('http://127.0.0.1:9/x').catch(() => 0)",
+    "a beacon": "navigator.sendBeacon('http://127.0.0.1:9/x', 'x')",
+    "a picture": "document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))",
+    "a style": "document.body.insertAdjacentHTML('beforeend', '<p style=\"background: url(http://127.0.0.1:9/x)\">.')",
+    "a frame": "document.body.insertAdjacentHTML('beforeend', '<iframe src=\"http://127.0.0.1:9/x\"></iframe>')",
+    "a form": "document.body.insertAdjacentHTML('beforeend', '<form action=\"http://127.0.0.1:9/x\"></form>');"
+    "document.forms[0].submit()",
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_nothing_leaves_the_page_even_if_markup_gets_in(run: Path, chromium, escape: str):
+    context = chromium.new_context()
+    page, sent, refused = context.new_page(), [], []
+    page.on("request", lambda request: sent.append(request.url))
+    page.on("requestfailed", lambda request: sent.remove(request.url) if request.failure == "csp" else None)
+    page.on("console", lambda said: refused.append(said.text) if "Content Security Policy" in said.text else None)
+    page.goto((run / "report" / "report.html").as_uri(), wait_until="commit")
+    page.wait_for_selector("#copy")
+    page.evaluate(ESCAPES[escape])
+    page.wait_for_timeout(200)
+    assert page.evaluate("typeof seen") == "undefined"
+    assert [url for url in sent if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert refused
+    context.close()
+
+
+def test_a_comparison_loads_nothing_and_complains_of_nothing(tmp_path: Path, run_class: type, open_page):
+    runs = [run_class().write(tmp_path / name) for name in ("$a$", "<script>b")]
+    for one in runs:
+        write_report(one)
+    write_comparison(runs, tmp_path / "x" / "report")
+    (tmp_path / "x/report/compare.html").rename(tmp_path / "x/report/report.html")
+    page = open_page(tmp_path / "x")
+    assert page.locator("img").first.evaluate("image => image.naturalWidth") > 100
+    assert page.evaluate("getComputedStyle(document.body).margin") == "0px"  # the style sheet is used
+    assert page.get_by_text("<script>b").count() > 0
+
+
+def test_every_page_has_a_policy():
+    pages = [path for path in Path(probe.report.__file__).parent.rglob("*.j2") if "<html" in path.read_text("utf-8")]
+    assert len(pages) >= 5
+    for path in pages:
+        head = path.read_text("utf-8").partition("</head>")[0]
+        assert head.index('<meta http-equiv="Content-Security-Policy" content="{{ policy }}">') < head.index("<style")
 
 
 @pytest.mark.parametrize("side", [32, 128])

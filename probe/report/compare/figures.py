@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from probe.report.compare.protocol import FIVE
 from probe.report.compare.schema import MEASURES, Comparison, Measure, Value
-from probe.report.figures import STYLE
+from probe.report.figures import STYLE, legend_name
 from probe.report.methods import COLOURS, MARKS
 
 SHOWN: tuple[Measure, ...] = ("latent_ratio", "pixel_ratio")
@@ -44,7 +44,7 @@ def _marks(axes: Axes, report: Comparison, measure: Measure, place: int, run: st
     ]
     style: dict[str, Any] = {"color": colours[place % len(colours)]}
     axes.plot([mean for _, mean, _ in shown], [y for y, _, _ in shown], ls="", marker=marks[place % len(marks)],
-              markersize=5, label=run, **style)  # fmt: skip
+              markersize=5, label=legend_name(run), **style)  # fmt: skip
     for y, _, ends in shown:
         if ends is not None:
             axes.plot(ends, (y, y), lw=1.6, **style)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from probe.errors import UserError
+from probe.names import shown
 from probe.report.compare.schema import Setting
 from probe.report.read import Results, read_report, read_results
 from probe.report.schema import Report
@@ -67,7 +68,9 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         raise UserError("a comparison needs two run directories or more, each named once; give their folders.")
     short = [path.resolve().name for path in paths]
     names = [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
-    return [Run(name, path, read_results(path), read_report(path)) for name, path in zip(names, paths, strict=True)]
+    return [
+        Run(shown(name), path, read_results(path), read_report(path)) for name, path in zip(names, paths, strict=True)
+    ]
 
 
 def check(runs: Sequence[Run], *, unpaired: bool = False) -> None:

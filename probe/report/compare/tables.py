@@ -1,10 +1,9 @@
 """The tables of a comparison, once for Markdown, HTML and CSV; every cell is text."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from probe.names import csv_text
 from probe.report.compare.schema import MEASURES, Comparison, DatasetComparison, Measure, RunValues, Value
 from probe.report.export import spread
 from probe.report.words import number, percent, with_interval
@@ -94,19 +93,17 @@ SIMILARITY_NOTE = (
 
 def tidy(report: Comparison) -> str:
     """compare.csv: a row per data set, level, run and measure; empty where there is no number."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(
-        ["dataset", "fraction", "atoms", "run", "measure", "mean", "low", "high", "n", "paired",
-         "difference", "difference_low", "difference_high", "verdict"]
-    )  # fmt: skip
-    for name, data in report.datasets.items():
-        for level in data.levels:
-            for run in level.runs:
-                about = [data.n[run.run], str(data.paired[run.run]).lower()]
-                for measure, cells in _cells(run):
-                    writer.writerow([name, level.fraction, run.atoms, run.run, measure, *cells[:3], *about, *cells[3:]])
-    return buffer.getvalue()
+    head = ["dataset", "fraction", "atoms", "run", "measure", "mean", "low", "high", "n", "paired",
+            "difference", "difference_low", "difference_high", "verdict"]  # fmt: skip
+    rows = [
+        [name, level.fraction, run.atoms, run.run, measure, *cells[:3], data.n[run.run],
+         str(data.paired[run.run]).lower(), *cells[3:]]
+        for name, data in report.datasets.items()
+        for level in data.levels
+        for run in level.runs
+        for measure, cells in _cells(run)
+    ]  # fmt: skip
+    return csv_text([head, *rows])
 
 
 def _cells(run: RunValues) -> list[tuple[str, list[float | str | None]]]:

@@ -2,11 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from importlib import resources
 
-import jinja2
-
-from probe.report.html import flat, style
+from probe.report.html import environment, flat
 from probe.report.ood.schema import OodReport
 from probe.report.ood.tables import HEADS, by_group, ends_in_words, label, overview_head, overview_rows, rows
 from probe.report.pictures import uri
@@ -18,14 +15,10 @@ def html(report: OodReport, files: Mapping[str, bytes]) -> str:
     Args:
         files: figures by file name; the SVG are embedded.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources.files("probe.report.ood").joinpath("ood.html.j2").read_text("utf-8")
     facts = {key: value for key, value in report.provenance.items() if key not in ("config", "command")}
-    return environment.from_string(source).render(
+    page = environment().get_template("ood/ood.html.j2")
+    return page.render(
         report=report,
-        style=style(),
         heads=HEADS,
         rows=rows,
         label=label,

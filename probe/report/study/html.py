@@ -3,12 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib import resources
 
-import jinja2
 from markupsafe import Markup
 
-from probe.report.html import flat, style
+from probe.report.html import environment, flat
 from probe.report.pictures import uri
 from probe.report.study.pages import PAGES
 from probe.report.study.schema import StudyReport
@@ -22,19 +20,15 @@ def html(report: StudyReport, files: Mapping[str, bytes], figures: Mapping[str, 
         files: figures by file name; the SVG are embedded.
         figures: of each data set, by name.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources.files("probe.report.study").joinpath("study.html.j2").read_text("utf-8")
     facts = {key: value for key, value in report.provenance.items() if key not in ("config", "command")}
 
     def pictures(name: str) -> list[tuple[str, Markup]]:
         return [(one, uri("image/svg+xml", files[f"{one}.svg"])) for one in figures[name]]
 
-    return environment.from_string(source).render(
+    page = environment().get_template("study/study.html.j2")
+    return page.render(
         report=report,
         trained=sum(data.n_train is not None for data in report.datasets.values()),
-        style=style(),
         heads=heads(report),
         rows=partial(rows, report),
         note=PAGES[report.study].note,

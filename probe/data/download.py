@@ -1,0 +1,237 @@
+"""The body behind an http(s) address, of a server that may be slow, endless or hostile."""
+
+import functools
+import io
+import os
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any
+from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from probe.data.candidates import UnreadableImage
+from probe.data.hosts import must_not_be_private, resolve
+
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 10.0  # the longest wait between two pieces of an answer
+DEADLINE_SECONDS = 30.0  # for the whole of it, from the first name asked for to the last byte
+MAX_BYTES = 32 * 2**20
+OVERHEAD = 2**20  # bytes of headers and framing, which are counted too
+REDIRECTS = 5
+LONGEST_ADDRESS = 8192
+USER_AGENT = "latent-probe (research; downloads a small sample of a public image table)"
+HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+UNRESERVED = "!#$%&'()*+,/:;=?@[]~"  # what stays as it is in a path and query that was quoted, or half quoted
+
+
+def download(address: str) -> bytes:
+    """The body behind an http(s) address.
+
+    The deadline holds for every wait: name, connection, TLS, headers, body, and all redirects together. Up to
+    REDIRECTS are followed, their bodies unread. Each hop must be public, or allowed (``probe.data.hosts``). No cookies
+    and no passwords are sent. Proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) are used; they resolve
+    names themselves, so that only numeric addresses and localhost are checked here.
+
+    Raises:
+        UnreadableImage: any failure, with a short reason.
+    """
+    until = _Until(DEADLINE_SECONDS)
+    try:
+        for _ in range(REDIRECTS + 1):
+            answer = _ask(address, until)
+            if isinstance(answer, bytes):
+                return answer
+            address = urljoin(address, answer)
+        raise UnreadableImage(f"more than {REDIRECTS} redirects")
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: addresses that no parser takes
+        until.left()  # says so, where it was the deadline
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableImage(ascii(reason)[1:-1][:200]) from error
+
+
+class _Until:
+    """A point in time."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self._end = seconds, time.monotonic() + seconds
+
+    def left(self, most: float = float("inf")) -> float:
+        """Seconds until then, at most ``most``; UnreadableImage if it is past."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise UnreadableImage(f"not complete after {self.seconds:g} s")
+        return min(left, most)
+
+
+class _Wire:
+    """A socket for http.client: no wait passes the deadline, and every byte that comes is counted.
+
+    Python's sockets hold a timeout for a whole call (a TLS handshake or a TLS record, too), so that a server which
+    drips gains nothing.
+    """
+
+    def __init__(self, sock: socket.socket, until: _Until):
+        self.sock, self.until = sock, until
+        self._most = MAX_BYTES + OVERHEAD
+
+    def sendall(self, data: bytes) -> None:
+        self.sock.settimeout(self.until.left(SILENCE_SECONDS))
+        self.sock.sendall(data)
+
+    def recv_into(self, buffer: Any) -> int:
+        self.sock.settimeout(self.until.left(SILENCE_SECONDS))
+        got = self.sock.recv_into(buffer)
+        self._most -= got
+        if self._most < 0:
+            raise _too_large()
+        return got
+
+    def makefile(self, *_: object) -> io.BufferedReader:
+        return io.BufferedReader(_Incoming(self), 2**16)
+
+    def close(self) -> None:
+        """http.client lets go of the wire before the body is read; whoever made the socket closes it."""
+
+
+class _Incoming(io.RawIOBase):
+    def __init__(self, wire: _Wire):
+        self._wire = wire
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._wire.recv_into(buffer)
+
+
+def _ask(address: str, until: _Until) -> bytes | str:
+    """The body at an address, or the address that it is said to have moved to."""
+    scheme, host, port, target = _parsed(address)
+    with _connected(scheme, host, port, until) as (wire, via):
+        name = f"[{host}]" if ":" in host else host
+        where = name if port == (443 if scheme == "https" else 80) else f"{name}:{port}"
+        headers = {"Host": where, **HEADERS}
+        if via and scheme == "http":
+            target, headers = f"http://{where}{target}", headers | via
+        answer = _send(wire, "GET", target, headers)
+        if answer.status in (301, 302, 303, 307, 308) and (moved := answer.getheader("Location")):
+            with suppress(UnicodeError):
+                moved = moved.encode("latin-1").decode()  # what http.client takes for Latin-1 is mostly UTF-8
+            return moved
+        if answer.status != 200:
+            raise UnreadableImage(f"status {answer.status}")
+        return _body(answer)
+
+
+def _parsed(address: str) -> tuple[str, str, int, str]:
+    """Scheme, host in ASCII, port, path with query."""
+    if len(address) > LONGEST_ADDRESS:
+        raise UnreadableImage(f"the address is longer than {LONGEST_ADDRESS} characters")
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UnreadableImage("not an http or https address")
+    if "@" in parts.netloc:
+        raise UnreadableImage("the address holds a user name or password")
+    host = parts.hostname if ":" in parts.hostname else parts.hostname.encode("idna").decode()
+    path = quote(parts.path or "/", UNRESERVED) + (f"?{quote(parts.query, UNRESERVED)}" if parts.query else "")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, host.lower(), port, path
+
+
+@contextmanager
+def _connected(scheme: str, host: str, port: int, until: _Until) -> Iterator[tuple[_Wire, dict[str, str] | None]]:
+    """A wire to the host, and what a proxy on the way wants to be told; None without proxy."""
+    proxy = None if proxy_bypass(host) else getproxies().get(scheme)
+    if proxy is None:
+        sock, via = _socket(host, port, until, checked=True), None
+    else:
+        must_not_be_private(host, port)
+        sock, via = _to_proxy(proxy, until)
+    with closing(sock):
+        if scheme == "http":
+            yield _Wire(sock, until), via
+            return
+        if via is not None:
+            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            opened = _send(_Wire(sock, until), "CONNECT", where, {"Host": where, **via})
+            if opened.status != 200:
+                raise UnreadableImage(f"the proxy answers with status {opened.status}")
+        sock.settimeout(until.left(SILENCE_SECONDS))
+        with closing(_certificates().wrap_socket(sock, server_hostname=host)) as secure:
+            yield _Wire(secure, until), via
+
+
+def _to_proxy(proxy: str, until: _Until) -> tuple[socket.socket, dict[str, str]]:
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise UnreadableImage("the proxy of the environment is not an http:// one")
+    via = {}
+    if parts.username is not None:
+        secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        via["Proxy-Authorization"] = f"Basic {b64encode(secret.encode()).decode()}"
+    return _socket(parts.hostname, parts.port or 80, until, checked=False), via
+
+
+def _socket(host: str, port: int, until: _Until, *, checked: bool) -> socket.socket:
+    """Connected to the first address of a host that answers."""
+    failed: OSError | None = None
+    for family, place in resolve(host, port, until.left, checked=checked):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(until.left(CONNECT_SECONDS))
+            sock.connect(place)
+            return sock
+        except OSError as error:
+            failed = error
+            sock.close()
+        except BaseException:
+            sock.close()
+            raise
+    raise failed or UnreadableImage("the name has no address")
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """The system's authorities and certifi's, and a bundle of one's own as `requests` takes it."""
+    import certifi
+
+    context = ssl.create_default_context()
+    for bundle in (certifi.where(), os.environ.get("REQUESTS_CA_BUNDLE"), os.environ.get("CURL_CA_BUNDLE")):
+        if bundle and os.path.exists(bundle):
+            context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
+    return context
+
+
+def _send(wire: _Wire, method: str, target: str, headers: dict[str, str]) -> HTTPResponse:
+    """Ask on a wire; the answer, of which the headers are read."""
+    connection = HTTPConnection("")
+    connection.sock = wire
+    connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    return connection.getresponse()
+
+
+def _body(answer: HTTPResponse) -> bytes:
+    if answer.getheader("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
+        raise UnreadableImage("the body is compressed, which was not asked for")
+    if (answer.length or 0) > MAX_BYTES:
+        raise _too_large()
+    body = bytearray()
+    while piece := answer.read(2**16):
+        body += piece
+        if len(body) > MAX_BYTES:
+            raise _too_large()
+    if answer.length:
+        raise UnreadableImage(f"the body ends {answer.length} bytes too early")
+    return bytes(body)
+
+
+def _too_large() -> UnreadableImage:
+    return UnreadableImage(f"more than {MAX_BYTES} bytes")

@@ -1,0 +1,79 @@
+"""Names that come from outside (files, folders, classes, other people's runs), made safe to write and to show."""
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from probe.errors import UserError
+
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"  # control characters (ESC begins a terminal's commands) and line ends
+DIRECTIONS = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they let "gpj.exe" be read as "exe.jpg"
+SURROGATES = r"\ud800-\udfff"  # Python's stand-ins for bytes of a file name that are not UTF-8: no file takes them
+
+_UNSAFE = re.compile(f"[{CONTROLS}{DIRECTIONS}{SURROGATES}]")
+_UNSAFE_IN_TEXT = re.compile(rf"(?![\n\t])[{CONTROLS}{DIRECTIONS}{SURROGATES}]")
+_ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4})")
+_FORMULA = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # the last four are full-width = + - @
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def shown(name: str) -> str:
+    r"""A name as text that every file, page and terminal takes; different names stay different.
+
+    A byte that is not UTF-8 becomes ``\xff``, a control character ``\x1b`` or ``\u202e``. A backslash is doubled only
+    in a name with such an escape, or with what looks like one, so that all other names stay as they are.
+    """
+    if _UNSAFE.search(name) or _ESCAPED.search(name):
+        return _UNSAFE.sub(_escape, name.replace("\\", "\\\\"))
+    return name
+
+
+def printable(text: str) -> str:
+    """The same for whole texts: line ends and tabs stay, no backslash is doubled, and escapes are those of JSON."""
+    return _UNSAFE_IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def shortened(name: str, most: int) -> str:
+    """A name of at most ``most`` characters, without its middle where it is longer."""
+    half = (most - 3) // 2
+    return name if len(name) <= most else f"{name[: most - 3 - half]}...{name[-half:]}"
+
+
+def given_path(text: str | Path) -> Path:
+    """A path from a command line or a configuration; ``~`` is the home folder where no shell saw it (``--out=~/x``).
+
+    Raises:
+        UserError: ``~name`` of nobody, or a path that is not UTF-8, which libraries do not open.
+    """
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise UserError(f"path '{shown(path)}': there is no such home folder; write ./~ for a folder named so.")
+    if not path.isascii() and any("\ud800" <= c <= "\udfff" for c in path):
+        raise UserError(f"path '{shown(path)}' is not UTF-8; rename it, or use another folder.")
+    return Path(path)
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV in which no text is a formula: a quote is put before what a spreadsheet would compute."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value) else text
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"

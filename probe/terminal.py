@@ -1,0 +1,117 @@
+"""stdout and stderr that take whatever is printed, and never end the work."""
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ParamSpec, TextIO
+
+from probe.names import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+P = ParamSpec("P")
+_CONTROL_SEQUENCE = re.compile(r"(\x1b\[[0-9;?]*[A-Za-z])")  # colours, and a progress bar's cursor
+
+
+class _Total:
+    """A stream that takes every text; what cannot be written is lost, and ``failed`` says why.
+
+    What its encoding lacks is escaped, and so are control characters, but colours and cursors on a terminal.
+    """
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+        self.failed: OSError | None = None
+        self._colours = stream.isatty()
+
+    def write(self, text: str) -> int:
+        try:
+            self.stream.write(self._taken(text))
+        except OSError as error:
+            self._lose(error)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self._lose(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def _taken(self, text: str) -> str:
+        parts = _CONTROL_SEQUENCE.split(text) if self._colours else [text]
+        parts[::2] = ["\r".join(map(printable, part.split("\r"))) for part in parts[::2]]  # \r: a progress bar's
+        encoding = self.stream.encoding or "utf-8"
+        return "".join(parts).encode(encoding, "backslashreplace").decode(encoding)
+
+    def _lose(self, error: OSError) -> None:
+        """Send what is in the buffer, and all that follows, nowhere; else Python would try again at its end."""
+        self.failed = self.failed or error
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+
+def total_output(command: Callable[P, int]) -> Callable[P, int]:
+    """A command whose printing fails without ending it; its status becomes 1 if stdout could not be written.
+
+    That a reader has had enough (``| head -1``) or that stdout was closed (``>&-``) is no failure.
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        _open_standard_streams()
+        before = sys.stdout, sys.stderr
+        out, err = _Total(sys.stdout), _Total(sys.stderr)
+        sys.stdout, sys.stderr = out, err
+        try:
+            status = command(*args, **kwargs)
+        except SystemExit as end:
+            if not _lost(out) or end.code not in (None, 0):
+                raise
+            status = 0
+        finally:
+            out.flush()
+            err.flush()
+            lost = _lost(out)
+            if lost:
+                print(f"probe: stdout cannot be written: {lost}; what was computed is kept.", file=err, flush=True)
+            sys.stdout, sys.stderr = before
+        return status or (1 if lost else 0)
+
+    return run
+
+
+def _lost(out: _Total) -> str | None:
+    """Why stdout could not be written, unless its reader left."""
+    out.flush()
+    return None if out.failed is None or isinstance(out.failed, BrokenPipeError) else out.failed.strerror
+
+
+def _open_standard_streams() -> None:
+    """Streams that the caller closed lead nowhere; their numbers must not go to the next file that is opened."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def console() -> "Console":
+    """stdout for rich; a name in brackets is no markup. Where it is a file, rich would fold tables at 80 columns."""
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
