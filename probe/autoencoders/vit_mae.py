@@ -3,12 +3,14 @@
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.repository import folder_of, is_local
+from probe.autoencoders.blueprint import must_be_bounded
+from probe.autoencoders.repository import folder_of, is_local, where
 from probe.config import ModelConfig
 from probe.errors import UserError
 
@@ -16,7 +18,9 @@ IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.2
 """What the encoder wants subtracted and divided by, where no preprocessor_config.json says otherwise."""
 
 
-def load_vit_mae(spec: ModelConfig, source: str, device: torch.device, dtype: torch.dtype) -> Autoencoder:
+def load_vit_mae(
+    spec: ModelConfig, source: str, config: dict[str, Any], device: torch.device, dtype: torch.dtype
+) -> Autoencoder:
     """Load a ``ViTMAEForPreTraining`` from safetensors.
 
     z (n, 1 + patches, hidden) is the encoder's whole token sequence, the class token first (paper, Section 4.2); images
@@ -24,10 +28,12 @@ def load_vit_mae(spec: ModelConfig, source: str, device: torch.device, dtype: to
 
     Raises:
         UserError: transformers is absent, the weights have no decoder, or the decoder gives patches, each normalised by
-            its own mean and deviation (norm_pix_loss), from which no image can be had.
+            its own mean and deviation (norm_pix_loss), from which no image can be had; or scaled latents are wanted.
     """
+    if spec.latents == "scaled":
+        raise UserError(f"model {source}: latents of a ViT-MAE have no scaled coordinates; use model.latents=raw.")
     try:
-        from transformers import ViTMAEForPreTraining
+        from transformers import ViTMAEConfig, ViTMAEForPreTraining
         from transformers.utils.logging import disable_progress_bar
     except ImportError:
         raise UserError(f"model {source} needs transformers; pip install 'latent-probe[transformers]'.") from None
@@ -35,8 +41,15 @@ def load_vit_mae(spec: ModelConfig, source: str, device: torch.device, dtype: to
 
     disable_progress_bar()
     # Attention written out: the fused kernels have no forward derivative, which certificates need.
-    model = from_pretrained(
-        ViTMAEForPreTraining, spec, source, dtype=dtype, mask_ratio=0.0, attn_implementation="eager"
+    options: dict[str, Any] = {"mask_ratio": 0.0, "attn_implementation": "eager"}
+    must_be_bounded(config, where(spec, source))
+    model, warnings = from_pretrained(
+        ViTMAEForPreTraining,
+        spec,
+        source,
+        lambda: ViTMAEForPreTraining(ViTMAEConfig.from_dict(config)),
+        dtype=dtype,
+        **options,
     )
     settings = model.config
     if settings.norm_pix_loss:
@@ -65,7 +78,7 @@ def load_vit_mae(spec: ModelConfig, source: str, device: torch.device, dtype: to
         decoder=decode,
         modules=(model,),
         image_range=(0.0, 1.0),
-        latents=spec.latents,
+        warnings=warnings,
         channels=settings.num_channels,
         side=int(settings.image_size),
         device=device,
