@@ -133,7 +133,7 @@ def coordinates_of(model: Any, there: str) -> Coordinates:
     name = type(model).__name__
     rule = RULES.get(name)
     if rule is None:
-        reason = NO_RULE.get(name, "no pipeline of diffusers says so")
+        reason = NO_RULE.get(name, "no pipeline of diffusers uses it")
         raise UserError(f"{there}: how latents of a {name} are scaled is not known: {reason}; use model.latents=raw.")
     factor, shift = (number(model.config, key, there) for key in ("scaling_factor", "shift_factor"))
     if rule.factor and factor is None:
@@ -176,7 +176,7 @@ def _statistics(model: Any, rule: Rule, there: str) -> tuple[Tensor | None, Tens
                 return None, None
             key = "latents_mean" if found[0] is None else "latents_std"
             raise UserError(f"{there}: config.json has no {key}, by which latents are scaled; use model.latents=raw.")
-        mean, std = (torch.tensor(value, dtype=torch.float64).view(1, -1) for value in found)
+        mean, std = (torch.tensor(value).view(1, -1) for value in found)
     else:
         mean, std = model.latents_mean, model.latents_std
         shape: tuple[int, ...] = (1, -1)
@@ -230,7 +230,7 @@ def statistics(settings: Any, key: str, there: str) -> tuple[float, ...] | None:
     if value is None:
         return None
     try:
-        found = torch.as_tensor(value, dtype=torch.float64).flatten()
+        found = torch.as_tensor(value, dtype=torch.float32).flatten()  # as pipelines have them
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise UserError(f"{there}: {key} must be a list of numbers; correct it in config.json.") from None
     if not len(found) or not found.isfinite().all() or (key == "latents_std" and (found <= 0).any()):
