@@ -22,8 +22,8 @@ def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
         spec: a source (``embedded:NAME``, hub id, folder, ``python:...``), or the whole ``model`` configuration.
 
     Raises:
-        UserError: it cannot be found, is not safe to load, is not an autoencoder, or its weights are not all used or not
-            finite; one sentence says which.
+        UserError: it cannot be found, is not safe to load, is not an autoencoder, or its weights are not all used
+            or not finite; one sentence says which.
     """
     if isinstance(spec, str):
         spec = ModelConfig(source=spec)

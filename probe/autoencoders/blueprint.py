@@ -35,7 +35,9 @@ def must_be_bounded(config: Any, there: str, largest: int = LARGEST, key: str = 
             must_be_bounded(value, there, largest, str(name))
     elif isinstance(config, list):
         if len(config) > LONGEST:
-            raise UserError(f"{there}: {key[:80]} in config.json has {len(config):,} entries; at most {LONGEST:,} can be.")
+            raise UserError(
+                f"{there}: {key[:80]} in config.json has {len(config):,} entries; at most {LONGEST:,} can be."
+            )
         for value in config:
             must_be_bounded(value, there, largest, key)
     elif isinstance(config, int) and abs(config) > largest:

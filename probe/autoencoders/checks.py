@@ -1,7 +1,5 @@
 """What is checked of an autoencoder once it is loaded, before hours are spent on it."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,9 +13,10 @@ if TYPE_CHECKING:
 
 ROWS = 2
 """Inputs that E and D are tried on: the fewest that can disturb each other."""
+SAME_TWICE = 1e-2
 SAME_ROW = 1e-3
-"""Change of a row, relative to the latents' mean size, from which it depends on its neighbour. A batch of the same size
-is computed by the same kernels, so that rounding is far below."""
+"""Changes, relative to the latents' mean size, from which f is random, or a row depends on its neighbour: a batch of
+the same size is computed by the same kernels, so that rounding is far below."""
 
 
 def check_loaded(model: "Autoencoder") -> None:
@@ -66,12 +65,12 @@ def checked_latent_shape(model: "Autoencoder", resolution: int) -> tuple[int, ..
             f"use {max(resolution // model.downsampling, 1) * model.downsampling}, for example."
         )
     x = _inputs(model, shape)
-    z = _called(model, "encode", model.encode, x, "an input")
+    z = _rows(model, "encode", x, "an input")
     _must_be_a_latent(model, x, z)
-    _must_be_same(model, "encode", z, lambda: model.encode(x[:1].repeat(ROWS, *(1,) * len(shape))), row=0)
-    y = _called(model, "decode", model.decode, z, "the latent of an input")
+    _must_be_same(model, "encode", z, _called(model, "encode", torch.stack([x[0], x[0]])), row=0)
+    y = _rows(model, "decode", z, "the latent of an input")
     _must_be_inputs(model, x, y, z)
-    again = _called(model, "encode", model.encode, y, "a reconstruction")
+    again = _rows(model, "encode", y, "a reconstruction")
     if again.shape != z.shape:
         raise UserError(
             f"the shapes of {model.source} do not close at resolution {resolution}: encode gives {_of_one(z)}, and "
@@ -82,18 +81,16 @@ def checked_latent_shape(model: "Autoencoder", resolution: int) -> tuple[int, ..
 
 
 def _inputs(model: "Autoencoder", shape: tuple[int, ...]) -> Tensor:
-    """Two plain inputs, one of them constant at 0, the other rising from the smallest to the largest value."""
+    """Two plain inputs that rise from the smallest value, to the middle and to the largest."""
     low, high = model.image_range if model.kind != "audio" else (-0.5, 0.5)
     ramp = torch.linspace(low, high, torch.Size(shape).numel(), dtype=model.dtype).view(shape)
-    return torch.stack([torch.zeros(shape, dtype=model.dtype), ramp]).to(model.device)
+    return torch.stack([low + (ramp - low) / 2, ramp]).to(model.device)
 
 
-def _called(
-    model: "Autoencoder", verb: str, function: Callable[[Tensor], Tensor], value: Tensor, what: str
-) -> Tensor:
-    """Call a model's code: whatever it raises or returns becomes one sentence."""
+def _called(model: "Autoencoder", verb: str, value: Tensor) -> Tensor:
+    """What E or D returns; whatever a user's code raises or returns instead of a tensor becomes one sentence."""
     try:
-        result = function(value)
+        result = getattr(model, verb)(value)
     except UserError:
         raise
     except Exception as error:
@@ -101,10 +98,17 @@ def _called(
         raise UserError(f"{model.source} cannot {verb} a tensor of shape {tuple(value.shape)}: {reason}") from error
     if not isinstance(result, Tensor):
         raise UserError(f"{model.source}: {verb} must return a tensor, not a {type(result).__name__}.")
-    if not result.is_floating_point():
+    if not result.is_floating_point() or result.layout is not torch.strided or result.device != value.device:
         raise UserError(
-            f"{model.source}: {verb} must return floating-point numbers, not {_name(result.dtype)}; f iterates them."
+            f"{model.source}: {verb} must return a dense tensor of floating-point numbers on {value.device}, not "
+            f"{_name(result.dtype)}, {_name(result.layout)}, on {result.device}."
         )
+    return result
+
+
+def _rows(model: "Autoencoder", verb: str, value: Tensor, what: str) -> Tensor:
+    """What E or D returns, finite and a row for each row."""
+    result = _called(model, verb, value)
     if result.ndim < 1 or len(result) != ROWS:
         raise UserError(
             f"{model.source}: {verb} of a batch of {ROWS} returned the shape {tuple(result.shape)}; the first "
@@ -114,7 +118,7 @@ def _called(
         raise UserError(f"{model.source}: {verb} returned an empty tensor of shape {tuple(result.shape)}.")
     if not result.isfinite().all():
         advice = "use model.dtype=float64" if model.dtype == torch.float32 else "check the weights"
-        raise UserError(f"{model.source}: {verb} of {what} gives NaN or infinity ({_name(model.dtype)}); {advice}.")
+        raise UserError(f"{model.source}: {verb} of {what} gives NaN or infinity ({_name(result.dtype)}); {advice}.")
     return result
 
 
@@ -149,8 +153,7 @@ def _changed_type(model: "Autoencoder", x: Tensor, z: Tensor, y: Tensor) -> User
 def _must_be_a_map(model: "Autoencoder", z: Tensor, again: Tensor) -> None:
     """f gives the same twice, and each row whatever its neighbour is."""
     # Not equal to the bit: some CUDA kernels add up in any order.
-    size = float(again.abs().mean())
-    if not torch.allclose(again, _f(model, z), rtol=1e-2, atol=1e-2 * size):
+    if not _close(again, _f(model, z), SAME_TWICE):
         raise UserError(
             f"{model.source} maps one latent to two different ones; encode and decode must be deterministic (the "
             "mode of a posterior, not a sample; dropout off), or f has no fixed points."
@@ -158,27 +161,31 @@ def _must_be_a_map(model: "Autoencoder", z: Tensor, again: Tensor) -> None:
     other = torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(z)
     for row in range(ROWS):
         beside = torch.stack([z[i] if i == row else other for i in range(ROWS)])
-        _must_be_same(model, "f", again, partial(_f, model, beside), row)
+        _must_be_same(model, "f", again, _f(model, beside), row)
 
 
-def _must_be_same(model: "Autoencoder", name: str, found: Tensor, beside_another: Callable[[], Tensor], row: int) -> None:
-    close = SAME_ROW * float(found.abs().mean()) + 1e-8
-    if not torch.allclose(found[row], beside_another()[row], rtol=SAME_ROW, atol=close):
+def _must_be_same(model: "Autoencoder", name: str, found: Tensor, beside_another: Tensor, row: int) -> None:
+    if not _close(found[row : row + 1], beside_another[row : row + 1], SAME_ROW):
         raise UserError(
             f"{model.source}: the rows of a batch are not independent: {name} of one row depends on the row beside it; "
             "encode and decode must treat each row by itself, in order."
         )
 
 
+def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    size = tolerance * float(one.abs().mean()) + 1e-8
+    return one.shape == other.shape and torch.allclose(one, other, rtol=tolerance, atol=size)
+
+
 def _f(model: "Autoencoder", z: Tensor) -> Tensor:
-    return model.encode(model.decode(z))
+    return _called(model, "encode", _called(model, "decode", z))
 
 
 def _of_one(batch: Tensor) -> tuple[int, ...]:
     return (1, *batch.shape[1:])
 
 
-def _name(dtype: torch.dtype) -> str:
+def _name(dtype: torch.dtype | torch.layout) -> str:
     return str(dtype).removeprefix("torch.")
 
 

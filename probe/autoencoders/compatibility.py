@@ -89,9 +89,7 @@ def _scaled(
 ) -> str:
     """The rule of scaled latents, found to be what the class's pipeline computes; or why scaled latents are refused."""
     with_settings(cls, config, shape[0]).save_pretrained(folder)
-    raw, scaled = (
-        ModelConfig(source=str(folder), device="cpu", latents=name, **lengths) for name in ("raw", "scaled")
-    )
+    raw, scaled = (ModelConfig(source=str(folder), device="cpu", latents=name, **lengths) for name in ("raw", "scaled"))
     if cls.__name__ not in RULES:
         try:
             load_autoencoder(scaled)

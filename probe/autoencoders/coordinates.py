@@ -58,8 +58,9 @@ class Rule:
 
     Attributes:
         factor, shift: whether they use ``scaling_factor`` and ``shift_factor``.
-        statistics: where they find a mean and a deviation: in ``config`` (latents_mean, latents_std), in ``buffers`` of
-            these names (``bins``: for each channel and bin), in the batch norm ``bn`` over patches of 2 x 2, or nowhere.
+        statistics: where they find a mean and a deviation: in ``config`` (latents_mean, latents_std), in ``buffers``
+            of these names (``bins``: for each channel and bin), in the batch norm ``bn`` over patches of 2 x 2, or
+            nowhere.
         optional: whether the statistics may be absent.
         remark: for the table.
     """
@@ -134,11 +135,13 @@ def coordinates_of(model: Any, there: str) -> Coordinates:
     rule = RULES.get(name)
     if rule is None:
         reason = NO_RULE.get(name, "no pipeline of diffusers uses it")
-        raise UserError(f"{there}: how latents of a {name} are scaled is not known: {reason}; use model.latents=raw.")
+        raise UserError(
+            f"{there}: the scaling of latents of the class {name} is not known: {reason}; use model.latents=raw."
+        )
     factor, shift = (number(model.config, key, there) for key in ("scaling_factor", "shift_factor"))
     if rule.factor and factor is None:
         raise UserError(
-            f"{there}: config.json has no scaling_factor, by which a {name} is scaled; use model.latents=raw."
+            f"{there}: config.json has no scaling_factor, by which latents are scaled; use model.latents=raw."
         )
     mean, std = _statistics(model, rule, there)
     trivial = {"scaling_factor": factor in (None, 1.0), "shift_factor": not shift}
@@ -153,8 +156,8 @@ def coordinates_of(model: Any, there: str) -> Coordinates:
         needless.append("shift_factor beside latents_mean")
     if needless:
         raise UserError(
-            f"{there}: config.json has {needless[0]}, which no pipeline uses for a {name}, so the scaled coordinates "
-            "are not known; use model.latents=raw."
+            f"{there}: config.json has {needless[0]}, which no pipeline uses for this class ({name}), so the "
+            "scaled coordinates are not known; use model.latents=raw."
         )
     scale = factor if rule.factor and factor is not None else 1.0
     if mean is None or std is None:
@@ -210,7 +213,7 @@ def must_be_number(value: Any, key: str, there: str, *, positive: bool) -> None:
     good = isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
     if not good or (positive and value <= 0):
         kind = "a finite number above 0" if positive else "a finite number"
-        raise UserError(f"{there}: {key} must be {kind}, not {str(value)[:40]!r}; correct it in the configuration.")
+        raise UserError(f"{there}: {key} must be {kind}, not {repr(value)[:40]}; correct it in the configuration.")
 
 
 def _finite(value: float) -> bool:

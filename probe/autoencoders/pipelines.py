@@ -27,7 +27,9 @@ def _as_it_is(z: Tensor, _vae: Any) -> Tensor:
 
 def _of_sd_and_flux(z: Tensor, vae: Any) -> Tensor:
     if vae.config.latents_mean is not None:  # StableDiffusionXLPipeline
-        mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (vae.config.latents_mean, vae.config.latents_std))
+        mean, std = (
+            torch.tensor(value).view(1, -1, 1, 1) for value in (vae.config.latents_mean, vae.config.latents_std)
+        )
         return z * std / vae.config.scaling_factor + mean
     return _divided(z, vae) if vae.config.shift_factor is None else _divided_and_shifted(z, vae)
 
@@ -57,7 +59,9 @@ def _of_flux2(z: Tensor, vae: Any) -> Tensor:
 
 
 def _of_mochi(z: Tensor, vae: Any) -> Tensor:
-    mean, std = (torch.tensor(value).view(1, -1, 1, 1, 1) for value in (vae.config.latents_mean, vae.config.latents_std))
+    mean, std = (
+        torch.tensor(value).view(1, -1, 1, 1, 1) for value in (vae.config.latents_mean, vae.config.latents_std)
+    )
     return z * std / vae.config.scaling_factor + mean
 
 

@@ -13,10 +13,12 @@ from probe.autoencoders.repository import as_named, located, pickles, read_confi
 from probe.autoencoders.single_file import config_source, is_single_file, load_single_file, on_this_machine
 from probe.autoencoders.weights import (
     Header,
+    as_meta,
     converted,
     header_of,
     incomplete,
     must_fit,
+    must_have_shapes,
     must_have_size,
     must_hold_numbers,
     unused,
@@ -105,6 +107,8 @@ def _compare(header: Header, build: Callable[[], Any] | None, there: str) -> Non
         return
     if isinstance(model, ModelMixin):
         must_fit(model, converted(model, header, there), there, header)
+    else:
+        must_have_shapes(model, as_meta(header), there)
     must_have_size(header, model, there)
 
 

@@ -95,8 +95,8 @@ def load_single_file(
         The model, and warnings about tensors that were not used.
 
     Raises:
-        UserError: the class cannot be loaded from one file, or the weights do not fit, do not fill the model, or are not
-            all used.
+        UserError: the class cannot be loaded from one file, or the weights do not fit, do not fill the model, or are
+            not all used.
     """
     there = f"model {file}"
     if not hasattr(cls, "from_single_file"):
@@ -112,8 +112,10 @@ def load_single_file(
     if plan is not None:
         left, native = _account(cls, plan, header, config, there)
         warnings = unused(plan, left, there)
-        if native and left:  # diffusers would take it for the authors' layout
-            checkpoint = {name: value for name, value in load_file(file).items() if name not in left}
+        if native and set(header) != set(plan.state_dict()):  # diffusers would take it for the authors' layout
+            checkpoint = load_file(file)
+            plan._fix_state_dict_keys_on_load(checkpoint)
+            checkpoint = {name: value for name, value in checkpoint.items() if name not in left}
     try:
         with quiet():
             model = cls.from_single_file(checkpoint, torch_dtype=dtype, config=source, subfolder=spec.subfolder)
@@ -126,9 +128,7 @@ def load_single_file(
     return model, warnings
 
 
-def _account(
-    cls: Any, plan: Any, header: Header, config: dict[str, Any], there: str
-) -> tuple[set[str], bool]:
+def _account(cls: Any, plan: Any, header: Header, config: dict[str, Any], there: str) -> tuple[set[str], bool]:
     """Compare the file with the model, in the layout of diffusers or after conversion from the authors'.
 
     Returns:

@@ -152,7 +152,17 @@ def must_fit(model: nn.Module, state: dict[str, Tensor], there: str, names: Iter
     missing = sorted(name for name in wanted if name not in state)
     if missing:
         raise UserError(incomplete(there, missing, names or state, tuple(model._modules)))
-    other = [name for name in sorted(wanted) if wanted[name].shape != state[name].shape]
+    must_have_shapes(model, state, there)
+
+
+def must_have_shapes(model: nn.Module, state: dict[str, Tensor], there: str) -> None:
+    """Compare the tensors that go by the same name.
+
+    Raises:
+        UserError: names the first of another shape.
+    """
+    wanted = model.state_dict()
+    other = [name for name in sorted(wanted) if name in state and wanted[name].shape != state[name].shape]
     if other:
         name = other[0]
         raise UserError(
@@ -202,17 +212,17 @@ def unused(model: nn.Module, names: Iterable[str], there: str, base: str = "") -
     below = [name for name in left if _is_part(model, name.removeprefix(base).split(".")[0])]
     if below:
         raise UserError(
-            f"{there}: the weights hold {len(below)} tensor{'s' * (len(below) > 1)} that the {type(model).__name__} of "
-            f"config.json has no place for, {below[0]} first: it says fewer layers or parts than the weights have; use "
-            "the config.json that belongs to them."
+            f"{there}: the weights hold {len(below)} tensor{'s' * (len(below) > 1)} that the model has no place "
+            f"for, {below[0]} first: config.json says fewer layers or parts than the "
+            "weights have; use the one that belongs to them."
         )
     if not left:
         return ()
     groups = Counter(name.split(".")[0] for name in left)
     shown = ", ".join(f"{group[:40]} ({count})" for group, count in groups.most_common(5))
     return (
-        f"{there}: {len(left)} tensor{'s' * (len(left) > 1)} of the weights belong to no part of the "
-        f"{type(model).__name__} and are not used: {shown}{', ...' if len(groups) > 5 else ''}.",
+        f"{there}: the weights hold {len(left)} tensor{'s' * (len(left) > 1)} outside of all parts of the "
+        f"{type(model).__name__}, not used here: {shown}{', ...' if len(groups) > 5 else ''}.",
     )
 
 
