@@ -185,7 +185,9 @@ def test_a_users_model_is_checked_alike(tmp_path, line, message):
     file = tmp_path / "mine.py"
     file.write_text(
         f"import torch\n\nclass Mine:\n    {line}\n"
-        "    def __init__(self):\n        self.weights = getattr(self, 'weight', 0)\n    def encode(self, x):\n        return x\n    def decode(self, z):\n        return z\n"
+        "    def __init__(self):\n        self.weights = getattr(self, 'weight', 0)\n"
+        "    def encode(self, x):\n        return x\n"
+        "    def decode(self, z):\n        return z\n"
     )
     with pytest.raises(UserError, match=message or "bias has NaN or infinity"):
         load_autoencoder(f"python:{file}:Mine")
