@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from probe.autoencoders.coordinates import must_be_number
 from probe.errors import UserError
@@ -26,13 +26,7 @@ def check_loaded(model: "Autoencoder") -> None:
         UserError: names the first bad tensor or the setting.
     """
     for module in model.modules:
-        buffers = {name for name, _ in module.named_buffers()}
-        bad = [name for name, value in module.state_dict().items() if _is_bad(value, mask=name in buffers)]
-        if bad:
-            raise UserError(
-                f"{model.source}: the weights are not finite: {bad[0]} has NaN or infinity ({len(bad)} tensor"
-                f"{'s' * (len(bad) > 1)} in all); use an intact copy, or model.dtype=float64 if they exceed float32."
-            )
+        must_be_finite(module, model.source)
     must_be_number(model.scaling_factor, "scaling_factor", model.source, positive=True)
     must_be_number(model.shift_factor, "shift_factor", model.source, positive=False)
     low, high = model.image_range
@@ -41,6 +35,21 @@ def check_loaded(model: "Autoencoder") -> None:
     if low >= high:
         raise UserError(
             f"{model.source}: image_range must go from a smaller to a larger pixel value, not from {low:g} to {high:g}."
+        )
+
+
+def must_be_finite(module: nn.Module, source: str) -> None:
+    """Refuse weights with NaN or infinity.
+
+    Raises:
+        UserError: names the first such tensor.
+    """
+    buffers = {name for name, _ in module.named_buffers()}
+    bad = [name for name, value in module.state_dict().items() if _is_bad(value, mask=name in buffers)]
+    if bad:
+        raise UserError(
+            f"{source}: the weights are not finite: {bad[0]} has NaN or infinity ({len(bad)} tensor"
+            f"{'s' * (len(bad) > 1)} in all); use an intact copy, or model.dtype=float64 if they exceed float32."
         )
 
 

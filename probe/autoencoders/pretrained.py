@@ -1,5 +1,6 @@
 """Models in the formats of diffusers and transformers, from the hub, a folder or one file."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -46,7 +47,7 @@ def load_pretrained(spec: ModelConfig, source: str, device: torch.device, dtype:
         return load_vit_mae(spec, source, config, device, dtype)
     own = (config.get("auto_map") or {}).get("AutoModel")
     if own and config.get("_class_name") not in autoencoder_classes():
-        model, warnings = _from_own_code(str(own), spec, source, dtype)
+        model, warnings = _from_own_code(str(own), spec, source, config, dtype)
         return adapted(model, spec, device, dtype, warnings)
     there = where(spec, source)
     cls: Any = class_of(config, there)
@@ -90,7 +91,12 @@ def from_pretrained(
     if missing := sorted(about["missing_keys"]):  # they would stay at random
         raise UserError(incomplete(there, missing, header or (), tuple(model._modules)))
     prefix = f"{model.base_model_prefix}." if getattr(model, "base_model_prefix", "") else ""
-    return model, unused(model, about["unexpected_keys"], there, prefix)
+    left = set(about["unexpected_keys"])
+    if header is not None and isinstance(model, ModelMixin):  # an index need not name all that its shards hold
+        left |= {name for name in converted(model, header, there) if name not in model.state_dict()}
+        ignored = model._keys_to_ignore_on_load_unexpected or ()
+        left = {name for name in left if not any(re.search(pattern, name) for pattern in ignored)}
+    return model, unused(model, left, there, prefix)
 
 
 def _stem(cls: Any) -> str:
@@ -131,7 +137,9 @@ def _from_one_file(spec: ModelConfig, file: str, dtype: torch.dtype) -> tuple[An
     return load_single_file(cls, spec, file, about, config, dtype)
 
 
-def _from_own_code(reference: str, spec: ModelConfig, source: str, dtype: torch.dtype) -> tuple[Any, tuple[str, ...]]:
+def _from_own_code(
+    reference: str, spec: ModelConfig, source: str, config: dict[str, Any], dtype: torch.dtype
+) -> tuple[Any, tuple[str, ...]]:
     """A class that comes as a Python file with the weights: ``module.Class``."""
     module, _, name = reference.rpartition(".")
     if not spec.trust_remote_code:
@@ -152,4 +160,4 @@ def _from_own_code(reference: str, spec: ModelConfig, source: str, dtype: torch.
         )
     except Exception as error:  # whatever the file raises when it is run
         raise UserError(f"{where(spec, source)}: {module}.py fails: {type(error).__name__}: {error}") from error
-    return from_pretrained(cls, spec, source, torch_dtype=dtype)
+    return from_pretrained(cls, spec, source, lambda: cls.from_config(config), torch_dtype=dtype)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.autoencoders.blueprint import LARGEST_OF_LANGUAGE, must_be_bounded
+from probe.autoencoders.checks import must_be_finite
 from probe.autoencoders.pretrained import from_pretrained
 from probe.autoencoders.repository import as_named, read_config, where
 from probe.config import ModelConfig
@@ -92,6 +93,7 @@ def load_residual_stream(spec: ModelConfig, device: torch.device) -> ResidualStr
     for warning in warnings:
         log.warning(f"warning: {warning}")
     model.eval().requires_grad_(False).to(device)
+    must_be_finite(model, where(spec, source))
     width = int(model.get_input_embeddings().embedding_dim)
     stream = ResidualStream(spec.source, type(model).__name__, model.base_model, width, device, dtype)
     _check(stream, where(spec, source))
@@ -118,6 +120,8 @@ def _check(stream: ResidualStream, there: str) -> None:
             f"{there} takes a stream {tuple(h.shape)} and gives {tuple(y.shape)} (last_hidden_state), so it cannot be "
             "iterated."
         )
+    if not y.isfinite().all():
+        raise UserError(f"{there} gives NaN or infinity for a stream of zeros; use model.dtype=float64.")
 
 
 def tokens_of(spec: ModelConfig, prompt: str) -> list[int]:

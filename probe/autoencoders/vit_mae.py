@@ -10,6 +10,7 @@ from torch import Tensor
 
 from probe.autoencoders.base import Autoencoder
 from probe.autoencoders.blueprint import must_be_bounded
+from probe.autoencoders.coordinates import must_be_number
 from probe.autoencoders.repository import folder_of, is_local, where
 from probe.config import ModelConfig
 from probe.errors import UserError
@@ -52,6 +53,8 @@ def load_vit_mae(
         **options,
     )
     settings = model.config
+    if not isinstance(settings.image_size, int):
+        raise UserError(f"model {source}: image_size in config.json must be one number, the side of square images.")
     if settings.norm_pix_loss:
         raise UserError(
             f"model {source} was trained with norm_pix_loss: D(z) is patches without their means and deviations, not "
@@ -59,7 +62,8 @@ def load_vit_mae(
         )
     model.eval().requires_grad_(False).to(device)
     mean, std = (
-        torch.tensor(value, dtype=dtype, device=device).view(1, -1, 1, 1) for value in _normalisation(spec, source)
+        torch.tensor(value, dtype=dtype, device=device).view(1, -1, 1, 1)
+        for value in _normalisation(spec, source, settings.num_channels)
     )
     patches = model.vit.embeddings.patch_embeddings.num_patches
     order = torch.arange(patches, device=device).view(1, -1)
@@ -86,7 +90,7 @@ def load_vit_mae(
     )
 
 
-def _normalisation(spec: ModelConfig, source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(spec: ModelConfig, source: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation per channel of images in [0, 1]."""
     file = "preprocessor_config.json"
     path = folder_of(spec, source) / file
@@ -97,4 +101,10 @@ def _normalisation(spec: ModelConfig, source: str) -> tuple[tuple[float, ...], t
         with suppress(HfHubHTTPError, OSError):  # there need not be one
             path = Path(hf_hub_download(source, file, subfolder=spec.subfolder, revision=spec.revision))
     settings = {**IMAGENET, **(json.loads(path.read_text()) if path.is_file() else {})}
-    return tuple(settings["image_mean"]), tuple(settings["image_std"])
+    mean, std = settings["image_mean"], settings["image_std"]
+    for key, values in (("image_mean", mean), ("image_std", std)):
+        if not isinstance(values, list | tuple) or len(values) not in (1, channels):
+            raise UserError(f"{where(spec, source)}: {key} in {file} must be a list of {channels} numbers.")
+        for value in values:
+            must_be_number(value, f"{key} in {file}", where(spec, source), positive=key == "image_std")
+    return tuple(mean), tuple(std)

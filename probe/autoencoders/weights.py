@@ -76,7 +76,9 @@ def header_of(files: Iterable[Path], there: str) -> Header | None:
     from safetensors import SafetensorError, safe_open
 
     header: Header = {}
+    found = False
     for file in files:
+        found = True
         try:
             with safe_open(file, framework="pt") as opened:
                 for name in opened.keys():  # noqa: SIM118 - it is no dictionary
@@ -86,7 +88,7 @@ def header_of(files: Iterable[Path], there: str) -> Header | None:
                     header[name] = Stored(view.get_dtype(), tuple(view.get_shape()))
         except (SafetensorError, OSError):
             return None
-    return header or None
+    return header if found else None
 
 
 def as_meta(header: Header) -> dict[str, Tensor]:
@@ -115,7 +117,10 @@ def must_hold_numbers(header: Header, model: nn.Module | None, there: str) -> No
     """
     wanted = model.state_dict() if model else {}
     for name, stored in sorted(header.items()):
-        counted = not wanted[name].is_floating_point() if name in wanted else bool(MASKS.search(name))
+        if name in wanted:
+            counted = not wanted[name].is_floating_point()
+        else:  # of a name that is not known, masks and counters apart
+            counted = bool(MASKS.search(name)) or not name.endswith(("weight", "bias"))
         if not stored.is_float and not counted:
             raise UserError(
                 f"{there}: {name} is stored as {stored.dtype}, and weights must be real floating-point numbers; use "

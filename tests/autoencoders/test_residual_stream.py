@@ -184,3 +184,10 @@ def test_every_tensor_of_a_language_model_is_accounted_for(kind, tmp_path, caplo
         load_residual_stream(changed(tmp_path, {}, **{layers: 10**7}), CPU)
     with pytest.raises(UserError, match="another architecture"):
         load_residual_stream(changed(tmp_path, {}, **{layers: 3, "vocab_size": 10**7}), CPU)
+
+
+def test_weights_of_a_language_model_are_finite(tmp_path):
+    save("gpt2", tmp_path)
+    bad = {"transformer.ln_f.bias": torch.full((16,), math.nan)}
+    with pytest.raises(UserError, match=r"transformer\.ln_f\.bias has NaN or infinity"):
+        load_residual_stream(changed(tmp_path, bad), CPU)

@@ -118,3 +118,19 @@ def test_scaled_latents_are_refused(tmp_path):
     save(tmp_path)
     with pytest.raises(UserError, match=r"no scaled coordinates; use model\.latents=raw"):
         load_autoencoder(ModelConfig(source=str(tmp_path), latents="scaled"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_mean": "auto"}, "image_mean in preprocessor_config.json must be a list of 3 numbers"),
+        ({"image_mean": [0.5, 0.5]}, "must be a list of 3 numbers"),
+        ({"image_std": [1.0, 0.0, 1.0]}, "image_std in preprocessor_config.json must be a finite number above 0"),
+        ({"image_std": [1.0, "x", 1.0]}, "image_std in preprocessor_config.json must be a finite number above 0"),
+    ],
+)
+def test_a_normalisation_that_is_none_is_refused(settings, message, tmp_path):
+    save(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match=message):
+        load_autoencoder(str(tmp_path))

@@ -116,6 +116,29 @@ def test_shards_are_accounted_for(saved, tmp_path):
         load_autoencoder(str(folder))
 
 
+def test_what_an_index_leaves_out_is_accounted_for(saved, tmp_path):
+    model = AutoencoderKL.from_pretrained(saved())
+    folder = tmp_path / "shards"
+    model.save_pretrained(folder, max_shard_size="20KB")
+    rewritten(folder, lambda w: w | {"encoder.extra.weight": torch.ones(1)}, min(folder.glob("*.safetensors")).name)
+    with pytest.raises(UserError, match=r"no place for, encoder\.extra\.weight first"):
+        load_autoencoder(str(folder))
+    index = folder / f"{WEIGHTS}.index.json"
+    content = json.loads(index.read_text())
+    content["weight_map"]["encoder.absent.weight"] = min(folder.glob("*.safetensors")).name
+    index.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="no place for"):
+        load_autoencoder(str(folder))
+
+
+def test_a_file_without_tensors_is_told(saved):
+    folder = saved()
+    save_file({}, folder / WEIGHTS, {"format": "pt"})
+    for source in (folder, folder / WEIGHTS):
+        with pytest.raises(UserError, match="is missing"):
+            load_autoencoder(str(source))
+
+
 def test_our_own_class_is_accounted_for(tmp_path):
     ConvAutoencoder(1, 32, 4, 7).save_pretrained(tmp_path)
     rewritten(tmp_path, lambda weights: weights | {"encoder.10.weight": torch.ones(1)})
