@@ -136,9 +136,10 @@ def must_have_size(header: Header, model: nn.Module, there: str) -> None:
     """
     described = sum(p.numel() for p in model.parameters())
     held = sum(torch.Size(stored.shape).numel() for stored in header.values())
-    if described > 2 * held + 10**6:
+    computed = sum(b.numel() for b in model.buffers())  # masks and tables, which no file has
+    if described > 2 * held + 10**6 or computed > 2 * held + 10**8:
         raise UserError(
-            f"{there}: config.json describes {described:,} numbers, and the weights hold {held:,}; use the config.json "
+            f"{there}: config.json describes {described + computed:,} numbers, and the weights hold {held:,}; use the config.json "
             "that belongs to them."
         )
 
