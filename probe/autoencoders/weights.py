@@ -139,8 +139,8 @@ def must_have_size(header: Header, model: nn.Module, there: str) -> None:
     computed = sum(b.numel() for b in model.buffers())  # masks and tables, which no file has
     if described > 2 * held + 10**6 or computed > 2 * held + 10**8:
         raise UserError(
-            f"{there}: config.json describes {described + computed:,} numbers, and the weights hold {held:,}; use the config.json "
-            "that belongs to them."
+            f"{there}: config.json describes {described + computed:,} numbers, and the weights hold {held:,}; use the "
+            "config.json that belongs to them."
         )
 
 
