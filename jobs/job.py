@@ -42,7 +42,8 @@ class Job(Work[RunDirectory]):
         about = self._describe(model)
         self.must_be_the_model(about, OPTIONAL)
         if self.leads:
-            self.begin_session(model.device, self.config.model.dtype, model=about)
+            told = {"warnings": list(model.warnings)} if model.warnings else {}
+            self.begin_session(model.device, self.config.model.dtype, model=about | told)
         self.world.meet()  # from here on the manifest knows the model
         return model
 

@@ -151,7 +151,8 @@ class Ood(Work[OodDirectory]):
         self.must_be_the_model(about)
         must_fit(model.channels, self._data)
         if self.leads:
-            self.directory.update_manifest(model=about)
+            told = {"warnings": list(model.warnings)} if model.warnings else {}
+            self.directory.update_manifest(model=about | told)
         self.world.meet()
         return model
 

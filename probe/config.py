@@ -36,7 +36,8 @@ class ModelConfig(Strict):
     ``python:module:function`` or ``python:path/to/file.py:function``.
     config: for a source that is one .safetensors file, the folder or hub id with its config.json (default: beside it).
     variant: of the weight files, such as ``fp16`` for diffusion_pytorch_model.fp16.safetensors.
-    latents: ``raw`` (what the encoder returns) or ``scaled`` (shifted, scaled as in diffusers); N(0, I) is drawn there.
+    latents: ``raw`` (what the encoder returns) or ``scaled`` (as the class's diffusion pipelines scale them, by the
+    table in docs/models.md; refused where it has no rule); N(0, I) is drawn there.
     frames, samples: length of the input of a video and of an audio model (of a spectrogram: its columns).
     quantisation: for models with a code book, z is ``continuous`` (before it; D quantises: f = E(D(Q(z)))) or
     ``quantised`` (code vectors; E quantises: f = Q(E(D(z)))).

@@ -1,14 +1,18 @@
 """Where E and D come from."""
 
+import logging
 from importlib.resources import files
 
 import torch
 
 from probe.autoencoders.base import Autoencoder
+from probe.autoencoders.checks import check_loaded
 from probe.config import ModelConfig
 from probe.errors import UserError
 
 __all__ = ["Autoencoder", "device_of", "embedded_names", "load_autoencoder"]
+
+log = logging.getLogger("probe")
 
 
 def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
@@ -18,7 +22,8 @@ def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
         spec: a source (``embedded:NAME``, hub id, folder, ``python:...``), or the whole ``model`` configuration.
 
     Raises:
-        UserError: it cannot be found, is not safe to load, or is not an autoencoder; one sentence says which.
+        UserError: it cannot be found, is not safe to load, is not an autoencoder, or its weights are not all used
+            or not finite; one sentence says which.
     """
     if isinstance(spec, str):
         spec = ModelConfig(source=spec)
@@ -32,6 +37,9 @@ def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
         from probe.autoencoders.pretrained import load_pretrained
 
         model = load_pretrained(spec, _embedded(name) if kind == "embedded" else spec.source, device, dtype)
+    check_loaded(model)
+    for warning in model.warnings:
+        log.warning(f"warning: {warning}")
     if spec.channels_last:
         for module in model.modules:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -130,7 +130,11 @@ def decoder_of(model: Any, quantised: bool = False) -> Function:
 
         def from_codes(z: Tensor) -> Tensor:
             codes = z if quantised else model.quantize(z)[0].detach() + 0 * z
-            return model.decode(codes, force_not_quantize=True).sample
+            if not model.config.get("lookup_from_codebook"):
+                return model.decode(codes, force_not_quantize=True).sample
+            # With that setting, decode takes what is not quantised for numbers of code vectors.
+            spatial = model.config.get("norm_type") == "spatial"
+            return model.decoder(model.post_quant_conv(codes), codes if spatial else None)
 
         return from_codes
     options = {"num_frames": 1} if "num_frames" in inspect.signature(model.decode).parameters else {}
@@ -147,11 +151,3 @@ def decoder_of(model: Any, quantised: bool = False) -> Function:
 def has_quantiser(model: Any) -> bool:
     """Whether the latent can be had before and after quantisation."""
     return hasattr(model, "quantize") and "force_not_quantize" in inspect.signature(model.decode).parameters
-
-
-def statistics(settings: Any, key: str) -> tuple[float, ...] | None:
-    """``latents_mean`` or ``latents_std`` per channel; None where absent."""
-    value = settings.get(key)
-    if value is None:
-        return None
-    return tuple(float(v) for v in torch.as_tensor(value).flatten())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from probe.autoencoders.coordinates import Coordinates
 from probe.errors import UserError
 from probe.files import tensors_sha256
 
@@ -22,9 +23,11 @@ class Autoencoder:
         decoder: z in raw coordinates -> x.
         modules: the modules that hold the weights.
         image_range: smallest and largest pixel value.
-        scaling_factor, shift_factor, latents_mean, latents_std: as diffusers uses them, the latter two per channel:
-            scaled = (raw - shift_factor - latents_mean) * scaling_factor / latents_std.
+        scaling_factor, shift_factor, latents_mean, latents_std: as the configuration has them, the latter two per
+            channel.
         latents: ``raw`` or ``scaled``: the coordinates of ``encode`` and ``decode``.
+        coordinates: the scaled ones, by the rule of the class; None: (raw - shift_factor) * scaling_factor.
+        warnings: sentences on what was not used of the weights.
         downsampling: H / h where it is known beforehand, otherwise None.
         kind: ``image`` (n, channels, H, W), ``video`` (n, channels, length, H, W) or ``audio`` (n, channels, length).
         channels: of an input. side: of an image, where the model takes one only. length: frames or samples.
@@ -52,35 +55,23 @@ class Autoencoder:
     quantisation: str | None = None
     bins: int | None = None
     code_sha256: str | None = None
+    coordinates: Coordinates | None = None
+    warnings: tuple[str, ...] = ()
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
 
     def encode(self, x: Tensor) -> Tensor:
         """Inputs to latents, in the coordinates named by ``latents``; differentiable."""
         z = self.encoder(x)
-        if self.latents != "scaled":
-            return z
-        z = (z - self.shift_factor) * self.scaling_factor
-        if self.latents_mean is not None:
-            z = z - self._per_channel(self.latents_mean, z) * self.scaling_factor
-        return z if self.latents_std is None else z / self._per_channel(self.latents_std, z)
+        return self._scaling.scaled(z) if self.latents == "scaled" else z
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents to inputs, not clamped; the inverse coordinates of ``encode``; differentiable."""
-        if self.latents != "scaled":
-            return self.decoder(z)
-        if self.latents_std is not None:
-            z = z * self._per_channel(self.latents_std, z)
-        z = z / self.scaling_factor + self.shift_factor
-        return self.decoder(z if self.latents_mean is None else z + self._per_channel(self.latents_mean, z))
+        return self.decoder(self._scaling.raw(z) if self.latents == "scaled" else z)
 
-    def _per_channel(self, values: tuple[float, ...], z: Tensor) -> Tensor:
-        if z.ndim < 2 or len(values) not in (1, z.shape[1]):
-            raise UserError(
-                f"{self.source} has latents_mean or latents_std of {len(values)} channels and latents of shape "
-                f"{tuple(z.shape[1:])}; use model.latents: raw."
-            )
-        return torch.tensor(values, dtype=z.dtype, device=z.device).view(1, -1, *(1,) * (z.ndim - 2))
+    @property
+    def _scaling(self) -> Coordinates:
+        return self.coordinates or Coordinates(self.scaling_factor, self.shift_factor)
 
     def sample_shape(self, resolution: int) -> tuple[int, ...]:
         """The shape of one input: (channels, R, R), (channels, frames, R, R) or (channels, samples).
@@ -135,69 +126,16 @@ class Autoencoder:
             picture = picture[:, :1].expand(-1, 3, -1, -1)
         return ((picture.clamp(low, high) - low) / (high - low) * 255).round().to(torch.uint8).cpu()
 
-    @torch.no_grad()
     def latent_shape(self, resolution: int) -> tuple[int, ...]:
-        """The shape of the latent of one input, (c, h, w) for images, found by encoding one and decoding it again.
+        """The shape of the latent of one input, (c, h, w) for images, found by trying E and D on two inputs.
 
         Raises:
-            UserError: the resolution does not suit the model, or E(D(z)) has not the shape of z.
+            UserError: the resolution does not suit the model, or f(z) = E(D(z)) is not a map of rows of finite latents
+                to rows of the same shape (``probe.autoencoders.checks``).
         """
-        shape = self.sample_shape(resolution)
-        if self.downsampling and resolution % self.downsampling:
-            raise UserError(
-                f"resolution {resolution} is not divisible by {self.downsampling}, the downsampling of {self.source}; "
-                f"use {max(resolution // self.downsampling, 1) * self.downsampling}, for example."
-            )
-        x = torch.zeros((1, *shape), dtype=self.dtype, device=self.device)
-        z = self._checked("encode", self.encode, x)
-        y = self._checked("decode", self.decode, z)
-        again = self._checked("encode", self.encode, y)
-        if not z.dtype == y.dtype == self.dtype:
-            raise UserError(
-                f"{self.source} turns {self.dtype} images into {z.dtype} latents and {y.dtype} images; it must keep "
-                "the type, since fixed points of a coarser type are rounding."
-            )
-        if y.shape != x.shape:
-            raise UserError(
-                f"{self.source} decodes the latent {tuple(z.shape)} of an {self._input} {tuple(x.shape)} to an "
-                f"{self._input} {tuple(y.shape)}; a reconstruction needs the same size: try {self._other_size(y)}."
-            )
-        if again.shape != z.shape:
-            raise UserError(
-                f"the shapes of {self.source} do not close at resolution {resolution}: encode gives {tuple(z.shape)}, "
-                f"and encode(decode(z)) {tuple(again.shape)}; f(z) = E(D(z)) needs them equal."
-            )
-        once_more = self.encode(self.decode(z))
-        # Not equal to the bit: some CUDA kernels add up in any order.
-        if not torch.allclose(again, once_more, rtol=1e-2, atol=1e-2 * float(again.abs().mean()), equal_nan=True):
-            raise UserError(
-                f"{self.source} maps one latent to two different ones; encode and decode must be deterministic (the "
-                "mode of a posterior, not a sample; dropout off), or f has no fixed points."
-            )
-        return tuple(z.shape[1:])
+        from probe.autoencoders.checks import checked_latent_shape
 
-    @property
-    def _input(self) -> str:
-        return "image" if self.kind == "image" else f"input ({self.kind})"
-
-    def _other_size(self, decoded: Tensor) -> str:
-        """The setting under which the shapes are likely to close."""
-        if self.kind == "audio":
-            return f"model.samples={decoded.shape[2]}" if decoded.ndim >= 3 else "other model.samples"
-        if self.kind == "video" and decoded.ndim == 5 and decoded.shape[2] != self.length:
-            return f"model.frames={decoded.shape[2]}"
-        return "another resolution"
-
-    def _checked(self, verb: str, function: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
-        """Call a user's code: whatever it raises or returns becomes one sentence."""
-        try:
-            result = function(value)
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(f"{self.source} cannot {verb} a tensor of shape {tuple(value.shape)}: {reason}") from error
-        if not isinstance(result, Tensor):
-            raise UserError(f"{self.source}: {verb} must return a tensor, not a {type(result).__name__}.")
-        return result
+        return checked_latent_shape(self, resolution)
 
     def parameters(self) -> int:
         """How many weights."""

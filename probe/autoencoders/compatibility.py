@@ -12,7 +12,9 @@ import torch
 
 from probe.autoencoders import load_autoencoder
 from probe.autoencoders.adapter import why_undefined
+from probe.autoencoders.coordinates import RULES
 from probe.autoencoders.diffusers_vae import autoencoder_classes
+from probe.autoencoders.pipelines import RAW, with_settings
 from probe.autoencoders.untrained import NEEDS, RESOLUTION, small_configurations
 from probe.config import ModelConfig
 from probe.dynamics import LatentMap
@@ -27,6 +29,7 @@ class Compatibility:
     """A class. status: ``works``; ``undefined`` (f cannot be); ``untested`` (no small configuration); ``fails``.
 
     latent: the shape of a latent in the test, and input that of its input; empty where nothing was built.
+    scaled: how raw latents z become scaled ones.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Compatibility:
     input: tuple[int, ...] = ()
     latent: tuple[int, ...] = ()
     reason: str = ""
+    scaled: str = ""
 
 
 def compatibility() -> Iterator[Compatibility]:
@@ -71,12 +75,34 @@ def _tried(
                 if model.quantisation is None:
                     break
                 maps.append(model.quantisation)
+            scaled = _scaled(cls, config, folder / "scaled", resolution, shape, lengths)
         except UserError as error:
             return Compatibility(cls.__name__, "fails", reason=str(error).replace(str(folder), "it"))
         except Exception as error:  # what a class raises when it is built from a configuration that it no longer knows
             return Compatibility(cls.__name__, "fails", reason=f"{type(error).__name__}: {error}".splitlines()[0])
     note = f"maps: {', '.join(maps)}" if maps else ""
-    return Compatibility(cls.__name__, "works", model.kind, model.sample_shape(resolution), shape, note)
+    return Compatibility(cls.__name__, "works", model.kind, model.sample_shape(resolution), shape, note, scaled)
+
+
+def _scaled(
+    cls: Any, config: dict[str, Any], folder: Path, resolution: int, shape: tuple[int, ...], lengths: dict[str, int]
+) -> str:
+    """The rule of scaled latents, found to be what the class's pipeline computes; or why scaled latents are refused."""
+    with_settings(cls, config, shape[0]).save_pretrained(folder)
+    raw, scaled = (ModelConfig(source=str(folder), device="cpu", latents=name, **lengths) for name in ("raw", "scaled"))
+    if cls.__name__ not in RULES:
+        try:
+            load_autoencoder(scaled)
+        except UserError as error:
+            return f"refused: {str(error).split(' is not known: ')[1].partition(';')[0]}"
+        raise UserError("latents are scaled by no rule.")
+    one, other = load_autoencoder(raw), load_autoencoder(scaled)
+    x = 0.5 * torch.rand(1, *one.sample_shape(resolution))
+    z, s = one.encode(x), other.encode(x)
+    for found, expected in ((RAW[cls.__name__](s, one.modules[0]), z), (other.decode(s), one.decode(z))):
+        if not torch.allclose(found, expected, rtol=1e-3, atol=1e-4):
+            raise UserError("scaled latents are not those of the class's pipeline.")
+    return str(RULES[cls.__name__])
 
 
 def _iterate(model: Any, shape: tuple[int, ...]) -> None:
@@ -104,10 +130,15 @@ def markdown(rows: Iterable[Compatibility]) -> str:
         "with finite results and independent rows. Classes that a later diffusers adds are taken up by the same",
         "conventions.",
         "",
-        "| class | kind | f | input here | latent here | remarks |",
-        "|---|---|---|---|---|---|",
+        "Scaled latents (`model.latents: scaled`) are what the class's diffusion pipelines compute from z, the latent",
+        "that encode returns, with its `scaling_factor`, `shift_factor`, mean and deviation per channel; each rule was",
+        "compared with the pipelines' own arithmetic. Where none is known they are refused.",
+        "",
+        "| class | kind | f | input here | latent here | scaled latents | remarks |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         sizes = [" x ".join(map(str, shape)) for shape in (row.input, row.latent)]
-        lines.append(f"| `{row.name}` | {row.kind} | {row.status} | {sizes[0]} | {sizes[1]} | {row.reason} |")
+        cells = [f"`{row.name}`", row.kind, row.status, *sizes, row.scaled, row.reason]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

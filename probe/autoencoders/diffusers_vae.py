@@ -18,18 +18,25 @@ from probe.autoencoders.adapter import (
     has_quantiser,
     kind_of,
     prepare,
-    statistics,
     why_undefined,
 )
 from probe.autoencoders.base import Autoencoder
 from probe.autoencoders.convolutional import ConvAutoencoder
+from probe.autoencoders.coordinates import coordinates_of, number, statistics
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.files import source_sha256
 
 
-def adapted(model: Any, spec: ModelConfig, device: torch.device, dtype: torch.dtype) -> Autoencoder:
-    """A model of diffusers, or of ours in its format, as an ``Autoencoder``."""
+def adapted(
+    model: Any, spec: ModelConfig, device: torch.device, dtype: torch.dtype, warnings: tuple[str, ...] = ()
+) -> Autoencoder:
+    """A model of diffusers, or of ours in its format, as an ``Autoencoder``.
+
+    Raises:
+        UserError: its configuration has a scaling that is none, or scaled latents are wanted and not known.
+    """
+    there = f"model {spec.source}"
     model.eval().requires_grad_(False).to(device)
     settings, name, kind = model.config, type(model).__name__, kind_of(model)
     prepare(model, spec)
@@ -42,11 +49,13 @@ def adapted(model: Any, spec: ModelConfig, device: torch.device, dtype: torch.dt
         decoder=decoder_of(model, quantised),
         modules=(model,),
         image_range=model.image_range if ours else RANGES.get(name, (-1.0, 1.0)),
-        scaling_factor=_number(settings, "scaling_factor", 1.0),
-        shift_factor=_number(settings, "shift_factor", 0.0),
-        latents_mean=statistics(settings, "latents_mean"),
-        latents_std=statistics(settings, "latents_std"),
+        scaling_factor=number(settings, "scaling_factor", there) or 1.0,
+        shift_factor=number(settings, "shift_factor", there) or 0.0,
+        latents_mean=statistics(settings, "latents_mean", there),
+        latents_std=statistics(settings, "latents_std", there),
         latents=spec.latents,
+        coordinates=coordinates_of(model, there) if spec.latents == "scaled" else None,
+        warnings=warnings,
         downsampling=_downsampling(name, settings),
         kind=kind,
         channels=channels_of(model, kind),
@@ -104,11 +113,6 @@ def class_of(config: dict[str, Any], where: str) -> type:
     if reason:
         raise UserError(f"{where} holds a {name}, for which f(z) = E(D(z)) is undefined: {reason}; see `probe models`.")
     return classes[name]
-
-
-def _number(settings: Any, key: str, default: float) -> float:
-    value = settings.get(key)  # present but null in some repositories
-    return default if value is None else float(value)
 
 
 def _downsampling(name: str, settings: Any) -> int | None:

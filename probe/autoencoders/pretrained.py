@@ -1,13 +1,30 @@
 """Models in the formats of diffusers and transformers, from the hub, a folder or one file."""
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from diffusers import ModelMixin
 
 from probe.autoencoders.base import Autoencoder
+from probe.autoencoders.blueprint import blueprint, must_be_bounded
 from probe.autoencoders.diffusers_vae import adapted, autoencoder_classes, class_of, quiet
 from probe.autoencoders.repository import as_named, located, pickles, read_config, where
 from probe.autoencoders.single_file import config_source, is_single_file, load_single_file, on_this_machine
+from probe.autoencoders.weights import (
+    Header,
+    as_meta,
+    converted,
+    header_of,
+    incomplete,
+    must_fit,
+    must_have_shapes,
+    must_have_size,
+    must_hold_numbers,
+    unused,
+    weight_files,
+)
 from probe.config import ModelConfig
 from probe.errors import UserError
 
@@ -20,27 +37,41 @@ def load_pretrained(spec: ModelConfig, source: str, device: torch.device, dtype:
             pickle form, or code of its own that was not asked for.
     """
     if is_single_file(source):
-        return adapted(_from_one_file(spec, on_this_machine(spec, source), dtype), spec, device, dtype)
+        model, warnings = _from_one_file(spec, on_this_machine(spec, source), dtype)
+        return adapted(model, spec, device, dtype, warnings)
     spec = located(spec, source)
     config = read_config(spec, source)
     if config.get("model_type") == "vit_mae":
         from probe.autoencoders.vit_mae import load_vit_mae
 
-        return load_vit_mae(spec, source, device, dtype)
+        return load_vit_mae(spec, source, config, device, dtype)
     own = (config.get("auto_map") or {}).get("AutoModel")
     if own and config.get("_class_name") not in autoencoder_classes():
-        return adapted(_from_own_code(str(own), spec, source, dtype), spec, device, dtype)
-    cls = class_of(config, where(spec, source))
-    return adapted(from_pretrained(cls, spec, source, torch_dtype=dtype), spec, device, dtype)
+        model, warnings = _from_own_code(str(own), spec, source, config, dtype)
+        return adapted(model, spec, device, dtype, warnings)
+    there = where(spec, source)
+    cls: Any = class_of(config, there)
+    must_be_bounded(config, there)
+    model, warnings = from_pretrained(cls, spec, source, lambda: cls.from_config(config), torch_dtype=dtype)
+    return adapted(model, spec, device, dtype, warnings)
 
 
-def from_pretrained(cls: Any, spec: ModelConfig, source: str, **options: Any) -> Any:
-    """A model by its class's ``from_pretrained`` (of diffusers or transformers), complete.
+def from_pretrained(
+    cls: Any, spec: ModelConfig, source: str, build: Callable[[], Any] | None = None, **options: Any
+) -> tuple[Any, tuple[str, ...]]:
+    """A model by its class's ``from_pretrained`` (of diffusers or transformers), and warnings about its weights.
+
+    Args:
+        build: makes the same model from its configuration, to be compared with the files before memory is taken.
 
     Raises:
-        UserError: no weights in safetensors, or weights that do not fit the configuration or do not fill the model.
+        UserError: no weights in safetensors; weights that do not fit the configuration, do not fill the model, are not
+            all used by it, or are no floating-point numbers.
     """
     there = where(spec, source)
+    header = header_of(weight_files(spec, source, _stem(cls)), there)
+    if header is not None:
+        _compare(header, build, there)
     try:
         with quiet():
             model, about = cls.from_pretrained(
@@ -58,11 +89,33 @@ def from_pretrained(cls: Any, spec: ModelConfig, source: str, **options: Any) ->
         # Both libraries and safetensors raise a dozen types here, all for files that do not fit each other.
         raise UserError(f"{there}: the weights do not load: {' '.join(str(error).split())[:300]}") from error
     if missing := sorted(about["missing_keys"]):  # they would stay at random
-        raise UserError(
-            f"{there}: the weights are incomplete, or of another architecture than config.json's: {missing[0]} is "
-            f"missing ({len(missing)} in all)."
-        )
-    return model
+        raise UserError(incomplete(there, missing, header or (), tuple(model._modules)))
+    prefix = f"{model.base_model_prefix}." if getattr(model, "base_model_prefix", "") else ""
+    left = set(about["unexpected_keys"])
+    if header is not None and isinstance(model, ModelMixin):  # an index need not name all that its shards hold
+        left |= {name for name in converted(model, header, there) if name not in model.state_dict()}
+        ignored = model._keys_to_ignore_on_load_unexpected or ()
+        left = {name for name in left if not any(re.search(pattern, name) for pattern in ignored)}
+    return model, unused(model, left, there, prefix)
+
+
+def _stem(cls: Any) -> str:
+    """How the library of a class calls its files of weights."""
+    return "diffusion_pytorch_model" if cls.__module__.split(".")[0] != "transformers" else "model"
+
+
+def _compare(header: Header, build: Callable[[], Any] | None, there: str) -> None:
+    """Compare the files with the model that the configuration describes, where both can be had without memory."""
+    with quiet():
+        model = blueprint(build, there, len(header)) if build else None
+    must_hold_numbers(header, model, there)
+    if model is None:
+        return
+    if isinstance(model, ModelMixin):
+        must_fit(model, converted(model, header, there), there, header)
+    else:
+        must_have_shapes(model, as_meta(header), there)
+    must_have_size(header, model, there)
 
 
 def _without_weights(there: str, found: list[str], error: str) -> str:
@@ -75,14 +128,18 @@ def _without_weights(there: str, found: list[str], error: str) -> str:
     return f"{there}: no readable weights in safetensors ({' '.join(error.split())[:200]})."
 
 
-def _from_one_file(spec: ModelConfig, file: str, dtype: torch.dtype) -> Any:
+def _from_one_file(spec: ModelConfig, file: str, dtype: torch.dtype) -> tuple[Any, tuple[str, ...]]:
     about = config_source(spec, file)
     spec = located(spec, about)
     config = read_config(spec, about)
-    return load_single_file(class_of(config, f"model {file}"), spec, file, about, dtype)
+    cls = class_of(config, f"model {file}")
+    must_be_bounded(config, f"model {file}")
+    return load_single_file(cls, spec, file, about, config, dtype)
 
 
-def _from_own_code(reference: str, spec: ModelConfig, source: str, dtype: torch.dtype) -> Any:
+def _from_own_code(
+    reference: str, spec: ModelConfig, source: str, config: dict[str, Any], dtype: torch.dtype
+) -> tuple[Any, tuple[str, ...]]:
     """A class that comes as a Python file with the weights: ``module.Class``."""
     module, _, name = reference.rpartition(".")
     if not spec.trust_remote_code:
@@ -103,4 +160,4 @@ def _from_own_code(reference: str, spec: ModelConfig, source: str, dtype: torch.
         )
     except Exception as error:  # whatever the file raises when it is run
         raise UserError(f"{where(spec, source)}: {module}.py fails: {type(error).__name__}: {error}") from error
-    return from_pretrained(cls, spec, source, torch_dtype=dtype)
+    return from_pretrained(cls, spec, source, lambda: cls.from_config(config), torch_dtype=dtype)

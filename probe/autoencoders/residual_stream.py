@@ -4,16 +4,22 @@ There is no E and no D: h (tokens, d), the embedding output, passes all blocks a
 put in again. Learned position embeddings (GPT-2's) are added inside of that map, so at every step.
 """
 
+import logging
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from probe.autoencoders.blueprint import LARGEST_OF_LANGUAGE, must_be_bounded
+from probe.autoencoders.checks import must_be_finite
 from probe.autoencoders.pretrained import from_pretrained
 from probe.autoencoders.repository import as_named, read_config, where
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.files import tensors_sha256
+
+log = logging.getLogger("probe")
 
 
 @dataclass(frozen=True)
@@ -70,22 +76,35 @@ def load_residual_stream(spec: ModelConfig, device: torch.device) -> ResidualStr
         raise UserError(f"model {spec.source} needs transformers; pip install 'latent-probe[transformers]'.") from None
     disable_progress_bar()
     source, dtype = spec.source, getattr(torch, spec.dtype)
-    if "model_type" not in read_config(spec, source):
+    config = read_config(spec, source)
+    if "model_type" not in config:
         raise UserError(f"{where(spec, source)} is not a model of transformers: its config.json has no model_type.")
+    must_be_bounded(config, where(spec, source), LARGEST_OF_LANGUAGE)
     # Attention written out: the fused kernels have no forward derivative, which certificates need.
-    model = from_pretrained(
+    model, warnings = from_pretrained(
         AutoModelForCausalLM,
         spec,
         source,
+        None if config.get("auto_map") else partial(_built, spec, source),
         dtype=dtype,
         attn_implementation="eager",
         trust_remote_code=spec.trust_remote_code,
     )
+    for warning in warnings:
+        log.warning(f"warning: {warning}")
     model.eval().requires_grad_(False).to(device)
+    must_be_finite(model, where(spec, source))
     width = int(model.get_input_embeddings().embedding_dim)
     stream = ResidualStream(spec.source, type(model).__name__, model.base_model, width, device, dtype)
     _check(stream, where(spec, source))
     return stream
+
+
+def _built(spec: ModelConfig, source: str) -> nn.Module:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(as_named(source), subfolder=spec.subfolder or "", revision=spec.revision)
+    return AutoModelForCausalLM.from_config(config)
 
 
 @torch.no_grad()
@@ -101,6 +120,8 @@ def _check(stream: ResidualStream, there: str) -> None:
             f"{there} takes a stream {tuple(h.shape)} and gives {tuple(y.shape)} (last_hidden_state), so it cannot be "
             "iterated."
         )
+    if not y.isfinite().all():
+        raise UserError(f"{there} gives NaN or infinity for a stream of zeros; use model.dtype=float64.")
 
 
 def tokens_of(spec: ModelConfig, prompt: str) -> list[int]:

@@ -5,9 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.loaders.single_file_model import (
+    SINGLE_FILE_LOADABLE_CLASSES,
+    _get_single_file_loadable_mapping_class,
+)
+from safetensors.torch import load_file
 
+from probe.autoencoders.blueprint import blueprint
 from probe.autoencoders.diffusers_vae import quiet
 from probe.autoencoders.repository import PICKLES, fetched, is_local
+from probe.autoencoders.weights import (
+    Header,
+    as_meta,
+    converted,
+    header_of,
+    must_fit,
+    must_hold_numbers,
+    unused,
+)
 from probe.config import ModelConfig
 from probe.errors import UserError
 
@@ -68,21 +83,78 @@ def config_source(spec: ModelConfig, file: str) -> str:
     return spec.config or str(folder)
 
 
-def load_single_file(cls: Any, spec: ModelConfig, file: str, config: str, dtype: torch.dtype) -> Any:
+def load_single_file(
+    cls: Any, spec: ModelConfig, file: str, source: str, config: dict[str, Any], dtype: torch.dtype
+) -> tuple[Any, tuple[str, ...]]:
     """Load one file of weights into a class of diffusers.
 
+    Args:
+        source: where config.json is. config: its content.
+
+    Returns:
+        The model, and warnings about tensors that were not used.
+
     Raises:
-        UserError: the class cannot be loaded from one file, or the weights do not fit or do not fill the model.
+        UserError: the class cannot be loaded from one file, or the weights do not fit, do not fill the model, or are
+            not all used.
     """
+    there = f"model {file}"
     if not hasattr(cls, "from_single_file"):
-        raise UserError(f"model {file}: a {cls.__name__} cannot be loaded from one file; give the folder instead.")
+        raise UserError(f"{there}: a {cls.__name__} cannot be loaded from one file; give the folder instead.")
+    header = header_of([Path(file)], there)
+    if header is None:
+        raise UserError(f"{there}: the weights do not load: this is no complete file of safetensors.")
+    with quiet():
+        plan: Any = blueprint(lambda: cls.from_config(config), there, len(header))
+    must_hold_numbers(header, plan, there)
+    warnings: tuple[str, ...] = ()
+    checkpoint: Any = file
+    if plan is not None:
+        left, native = _account(cls, plan, header, config, there)
+        warnings = unused(plan, left, there)
+        if native and set(header) != set(plan.state_dict()):  # diffusers would take it for the authors' layout
+            checkpoint = load_file(file)
+            plan._fix_state_dict_keys_on_load(checkpoint)
+            checkpoint = {name: value for name, value in checkpoint.items() if name not in left}
     try:
         with quiet():
-            return cls.from_single_file(file, torch_dtype=dtype, config=config, subfolder=spec.subfolder)
+            model = cls.from_single_file(checkpoint, torch_dtype=dtype, config=source, subfolder=spec.subfolder)
     except Exception as error:  # a dozen types, for files that do not fit each other
         if "meta tensor" in str(error):  # what is not in the file has no value
             raise UserError(
-                f"model {file}: the weights are incomplete: some tensors of the {cls.__name__} are missing."
+                f"{there}: the weights are incomplete: some tensors of the {cls.__name__} are missing."
             ) from None
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"model {file}: the weights do not load: {reason}") from error
+        raise UserError(f"{there}: the weights do not load: {' '.join(str(error).split())[:300]}") from error
+    return model, warnings
+
+
+def _account(cls: Any, plan: Any, header: Header, config: dict[str, Any], there: str) -> tuple[set[str], bool]:
+    """Compare the file with the model, in the layout of diffusers or after conversion from the authors'.
+
+    Returns:
+        The names of tensors that are not used, without the authors' prefix; whether the layout is diffusers'.
+    """
+    wanted = set(plan.state_dict())
+    native = 2 * len(wanted & set(header)) > len(wanted)
+    if native:
+        state = converted(plan, header, there)
+        must_fit(plan, state, there, header)
+        return set(state) - wanted, True
+    state = as_meta(header)
+    whose = {tensor.untyped_storage()._cdata: name for name, tensor in state.items()}
+    convert = SINGLE_FILE_LOADABLE_CLASSES[_get_single_file_loadable_mapping_class(cls)]["checkpoint_mapping_fn"]
+    try:
+        with quiet():
+            made = dict(convert(checkpoint=dict(state), config=config))
+    except Exception as error:  # whatever a converter misses first
+        if "meta" in str(error).lower():  # it looks at values, which there are none
+            return set(), False
+        made = {}
+    must_fit(plan, made, there, header)
+    if extra := set(made) - wanted:
+        return extra, False
+    storages = {tensor.untyped_storage()._cdata for tensor in made.values()}
+    if storages - set(whose):  # computed from several: which ones cannot be told
+        return set(), False
+    dropped = {name for storage, name in whose.items() if storage not in storages}
+    return {name.removeprefix("first_stage_model.").removeprefix("vae.") for name in dropped}, False

@@ -42,6 +42,8 @@ def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch
     (scale,) = _numbers(model, "scaling_factor", (1.0,), spec.source)
     (shift,) = _numbers(model, "shift_factor", (0.0,), spec.source)
     (factor,) = _numbers(model, "downsampling", (0.0,), spec.source)
+    if not (0 <= factor < 2**31 and factor == int(factor)):
+        raise UserError(f"{spec.source}: downsampling must be a whole number, H / h, not {factor:g}.")
     return Autoencoder(
         source=spec.source,
         class_name=type(model).__name__,

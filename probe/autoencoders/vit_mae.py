@@ -3,12 +3,15 @@
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.repository import folder_of, is_local
+from probe.autoencoders.blueprint import must_be_bounded
+from probe.autoencoders.coordinates import must_be_number
+from probe.autoencoders.repository import folder_of, is_local, where
 from probe.config import ModelConfig
 from probe.errors import UserError
 
@@ -16,7 +19,9 @@ IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.2
 """What the encoder wants subtracted and divided by, where no preprocessor_config.json says otherwise."""
 
 
-def load_vit_mae(spec: ModelConfig, source: str, device: torch.device, dtype: torch.dtype) -> Autoencoder:
+def load_vit_mae(
+    spec: ModelConfig, source: str, config: dict[str, Any], device: torch.device, dtype: torch.dtype
+) -> Autoencoder:
     """Load a ``ViTMAEForPreTraining`` from safetensors.
 
     z (n, 1 + patches, hidden) is the encoder's whole token sequence, the class token first (paper, Section 4.2); images
@@ -24,10 +29,12 @@ def load_vit_mae(spec: ModelConfig, source: str, device: torch.device, dtype: to
 
     Raises:
         UserError: transformers is absent, the weights have no decoder, or the decoder gives patches, each normalised by
-            its own mean and deviation (norm_pix_loss), from which no image can be had.
+            its own mean and deviation (norm_pix_loss), from which no image can be had; or scaled latents are wanted.
     """
+    if spec.latents == "scaled":
+        raise UserError(f"model {source}: latents of a ViT-MAE have no scaled coordinates; use model.latents=raw.")
     try:
-        from transformers import ViTMAEForPreTraining
+        from transformers import ViTMAEConfig, ViTMAEForPreTraining
         from transformers.utils.logging import disable_progress_bar
     except ImportError:
         raise UserError(f"model {source} needs transformers; pip install 'latent-probe[transformers]'.") from None
@@ -35,10 +42,19 @@ def load_vit_mae(spec: ModelConfig, source: str, device: torch.device, dtype: to
 
     disable_progress_bar()
     # Attention written out: the fused kernels have no forward derivative, which certificates need.
-    model = from_pretrained(
-        ViTMAEForPreTraining, spec, source, dtype=dtype, mask_ratio=0.0, attn_implementation="eager"
+    options: dict[str, Any] = {"mask_ratio": 0.0, "attn_implementation": "eager"}
+    must_be_bounded(config, where(spec, source))
+    model, warnings = from_pretrained(
+        ViTMAEForPreTraining,
+        spec,
+        source,
+        lambda: ViTMAEForPreTraining(ViTMAEConfig.from_dict(config)),
+        dtype=dtype,
+        **options,
     )
     settings = model.config
+    if not isinstance(settings.image_size, int):
+        raise UserError(f"model {source}: image_size in config.json must be one number, the side of square images.")
     if settings.norm_pix_loss:
         raise UserError(
             f"model {source} was trained with norm_pix_loss: D(z) is patches without their means and deviations, not "
@@ -46,7 +62,8 @@ def load_vit_mae(spec: ModelConfig, source: str, device: torch.device, dtype: to
         )
     model.eval().requires_grad_(False).to(device)
     mean, std = (
-        torch.tensor(value, dtype=dtype, device=device).view(1, -1, 1, 1) for value in _normalisation(spec, source)
+        torch.tensor(value, dtype=dtype, device=device).view(1, -1, 1, 1)
+        for value in _normalisation(spec, source, settings.num_channels)
     )
     patches = model.vit.embeddings.patch_embeddings.num_patches
     order = torch.arange(patches, device=device).view(1, -1)
@@ -65,7 +82,7 @@ def load_vit_mae(spec: ModelConfig, source: str, device: torch.device, dtype: to
         decoder=decode,
         modules=(model,),
         image_range=(0.0, 1.0),
-        latents=spec.latents,
+        warnings=warnings,
         channels=settings.num_channels,
         side=int(settings.image_size),
         device=device,
@@ -73,7 +90,7 @@ def load_vit_mae(spec: ModelConfig, source: str, device: torch.device, dtype: to
     )
 
 
-def _normalisation(spec: ModelConfig, source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(spec: ModelConfig, source: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation per channel of images in [0, 1]."""
     file = "preprocessor_config.json"
     path = folder_of(spec, source) / file
@@ -84,4 +101,10 @@ def _normalisation(spec: ModelConfig, source: str) -> tuple[tuple[float, ...], t
         with suppress(HfHubHTTPError, OSError):  # there need not be one
             path = Path(hf_hub_download(source, file, subfolder=spec.subfolder, revision=spec.revision))
     settings = {**IMAGENET, **(json.loads(path.read_text()) if path.is_file() else {})}
-    return tuple(settings["image_mean"]), tuple(settings["image_std"])
+    mean, std = settings["image_mean"], settings["image_std"]
+    for key, values in (("image_mean", mean), ("image_std", std)):
+        if not isinstance(values, list | tuple) or len(values) not in (1, channels):
+            raise UserError(f"{where(spec, source)}: {key} in {file} must be a list of {channels} numbers.")
+        for value in values:
+            must_be_number(value, f"{key} in {file}", where(spec, source), positive=key == "image_std")
+    return tuple(mean), tuple(std)

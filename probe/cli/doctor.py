@@ -44,6 +44,7 @@ def doctor(
         "d": math.prod(shape),
         "latents": loaded.latents,
         "quantisation": loaded.quantisation,
+        "warnings": " ".join(loaded.warnings) or None,
         "parameters": loaded.parameters(),
         **cost(loaded, shape, config),
         "device": str(loaded.device),

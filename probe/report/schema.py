@@ -163,6 +163,7 @@ class ModelFacts(Open):
     )
     latent_shape: tuple[int, ...] = Field(description="(c, h, w) at the run's resolution")
     d: int = Field(description="c * h * w")
+    warnings: list[str] = Field([], description="on tensors of the weights that the model does not use; usually empty")
 
 
 class Spread(Open):

@@ -102,7 +102,7 @@ def _radius(report: Report) -> str:
 
 def warnings(report: Report) -> list[str]:
     """Sentences, the run's before those of single data sets."""
-    return _field_warnings(report) + _data_warnings(report) + _method_warnings(report)
+    return report.model.warnings + _field_warnings(report) + _data_warnings(report) + _method_warnings(report)
 
 
 def _field_warnings(report: Report) -> list[str]:

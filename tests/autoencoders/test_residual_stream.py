@@ -139,7 +139,7 @@ def test_what_is_no_language_model_is_refused(tmp_path, tiny_vae):
         hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, image_size=8, patch_size=4
     )
     transformers.ViTMAEModel(config).save_pretrained(tmp_path / "vit")
-    with pytest.raises(UserError, match="do not load"):
+    with pytest.raises(UserError, match=r"no model can be built from config\.json: Unrecognized"):
         load_residual_stream(ModelConfig(source=str(tmp_path / "vit")), CPU)
 
 
@@ -149,3 +149,45 @@ def test_pickles_are_refused(tmp_path):
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(UserError, match="pickle form"):
         load_residual_stream(ModelConfig(source=str(tmp_path)), CPU)
+
+
+def changed(folder, more, **settings):
+    """A saved model with other weights and settings."""
+    import json
+
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | more, folder / "model.safetensors", {"format": "pt"})
+    return ModelConfig(source=str(folder))
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_every_tensor_of_a_language_model_is_accounted_for(kind, tmp_path, caplog):
+    layers, first = {"gpt2": ("n_layer", "transformer.h.2"), "llama": ("num_hidden_layers", "model.layers.2")}[kind]
+    save(kind, tmp_path)
+    masks = {
+        "transformer.h.0.attn.bias": torch.ones(1, 1, 16, 16, dtype=torch.uint8),
+        "transformer.h.0.attn.masked_bias": torch.tensor(-1e4),
+        "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4),
+    }
+    mine = {name: value for name, value in masks.items() if name.startswith(first.split(".")[0])}
+    load_residual_stream(changed(tmp_path, mine), CPU)
+    assert not caplog.records
+    load_residual_stream(changed(tmp_path, {"v_head.weight": torch.ones(1)}), CPU)
+    assert "not used here: v_head (1)" in caplog.text
+    with pytest.raises(UserError, match=f"no place for, {first}"):
+        load_residual_stream(changed(tmp_path, {}, **{layers: 2}), CPU)
+    with pytest.raises(UserError, match="describes a model of more than"):
+        load_residual_stream(changed(tmp_path, {}, **{layers: 10**7}), CPU)
+    with pytest.raises(UserError, match="another architecture"):
+        load_residual_stream(changed(tmp_path, {}, **{layers: 3, "vocab_size": 10**7}), CPU)
+
+
+def test_weights_of_a_language_model_are_finite(tmp_path):
+    save("gpt2", tmp_path)
+    bad = {"transformer.ln_f.bias": torch.full((16,), math.nan)}
+    with pytest.raises(UserError, match=r"transformer\.ln_f\.bias has NaN or infinity"):
+        load_residual_stream(changed(tmp_path, bad), CPU)

@@ -86,3 +86,51 @@ def test_what_is_no_autoencoder_is_refused(tmp_path):
     save(tmp_path / "whole").vit.save_pretrained(tmp_path / "encoder")
     with pytest.raises(UserError, match=r"weights are incomplete, .*: decoder"):
         load_autoencoder(str(tmp_path / "encoder"))
+
+
+def edited(folder, **settings):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_hidden_layers": 1}, r"no place for, vit\.layers\.1\."),
+        ({"num_hidden_layers": 3}, r"vit\.layers\.2\..* is missing"),
+        ({"hidden_size": 10}, "another architecture"),
+        ({"image_size": 100_000, "patch_size": 1}, "another architecture"),
+        ({"intermediate_size": 10**6}, "config.json describes .* numbers"),
+        ({"num_hidden_layers": 10**7}, "num_hidden_layers in config.json is 10,000,000"),
+        ({"num_hidden_layers": 900_000}, "describes a model of more than"),
+        ({"hidden_size": "many"}, "no model can be built from config.json"),
+    ],
+)
+def test_the_weights_are_those_of_the_configuration(settings, message, tmp_path):
+    save(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        load_autoencoder(edited(tmp_path, **settings))
+    assert len(str(caught.value)) < 500
+
+
+def test_scaled_latents_are_refused(tmp_path):
+    save(tmp_path)
+    with pytest.raises(UserError, match=r"no scaled coordinates; use model\.latents=raw"):
+        load_autoencoder(ModelConfig(source=str(tmp_path), latents="scaled"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_mean": "auto"}, "image_mean in preprocessor_config.json must be a list of 3 numbers"),
+        ({"image_mean": [0.5, 0.5]}, "must be a list of 3 numbers"),
+        ({"image_std": [1.0, 0.0, 1.0]}, "image_std in preprocessor_config.json must be a finite number above 0"),
+        ({"image_std": [1.0, "x", 1.0]}, "image_std in preprocessor_config.json must be a finite number above 0"),
+    ],
+)
+def test_a_normalisation_that_is_none_is_refused(settings, message, tmp_path):
+    save(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match=message):
+        load_autoencoder(str(tmp_path))

@@ -62,7 +62,7 @@ def ood_report(results: OodResults) -> OodReport:
         provenance=_provenance(results),
     )
     short = [fewer(name, it["n_used"], it.get("n_planned", 0)) for name, it in data.items()]  # noise is never short
-    report.warnings = [*chain.from_iterable(short), *warnings(report)]
+    report.warnings = [*manifest["model"].get("warnings", []), *chain.from_iterable(short), *warnings(report)]
     return report
 
 

@@ -1,0 +1,88 @@
+"""A model built without memory, on torch's meta device, to be compared with its files before it is loaded."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from probe.errors import UserError
+
+LARGEST = 10**6
+"""No integer of an autoencoder's configuration is larger: sample rates are below 200,000, all others far below."""
+LARGEST_OF_LANGUAGE = 10**8
+"""That of a language model: positions reach 10 million."""
+LONGEST = 4096
+"""No list of a configuration is longer."""
+SPARE = 1000
+"""Parameters that a model may register beyond four for each tensor of its weights (weight norms make three of one)."""
+
+
+class _TooLargeError(Exception):
+    """More parameters than the weights can fill."""
+
+
+def must_be_bounded(config: Any, there: str, largest: int = LARGEST, key: str = "") -> None:
+    """Refuse numbers and lists in a config.json with which building the model would never end.
+
+    Raises:
+        UserError: names the first key that exceeds its bound.
+    """
+    if isinstance(config, dict):
+        for name, value in config.items():
+            must_be_bounded(value, there, largest, str(name))
+    elif isinstance(config, list):
+        if len(config) > LONGEST:
+            raise UserError(
+                f"{there}: {key[:80]} in config.json has {len(config):,} entries; at most {LONGEST:,} can be."
+            )
+        for value in config:
+            must_be_bounded(value, there, largest, key)
+    elif isinstance(config, int) and abs(config) > largest:
+        size = f"{config:,}" if abs(config) < 10**18 else "a number of more than 18 digits"
+        raise UserError(f"{there}: {key[:80]} in config.json is {size}; at most {largest:,} is possible.")
+
+
+def blueprint(build: Callable[[], nn.Module], there: str, tensors: int) -> nn.Module | None:
+    """The model that ``build`` makes, all tensors on the meta device; None where its class cannot be built there.
+
+    Args:
+        tensors: how many the weights have, which bounds the number of parameters.
+
+    Raises:
+        UserError: the configuration is not one of the class, or describes far more parameters than there are weights.
+    """
+    try:
+        with torch.device("meta"), _at_most(4 * tensors + SPARE):
+            return build()
+    except _TooLargeError:
+        raise UserError(
+            f"{there}: config.json describes a model of more than {4 * tensors + SPARE:,} parameters, and the weights "
+            f"have {tensors:,} tensors; use the config.json that belongs to them."
+        ) from None
+    except UserError:
+        raise
+    except Exception as error:  # whatever a constructor raises for what it is given
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "meta" in reason.lower():
+            return None
+        raise UserError(f"{there}: no model can be built from config.json: {reason[:200]}") from error
+
+
+@contextmanager
+def _at_most(limit: int) -> Iterator[None]:
+    count = 0
+
+    def registered(_module: nn.Module, _name: str, _value: Any) -> None:
+        nonlocal count
+        count += 1
+        if count > limit:
+            raise _TooLargeError
+
+    handle = register_module_parameter_registration_hook(registered)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,249 @@
+"""Every tensor of a model's files is accounted for: used, converted, unused or missing."""
+
+import inspect
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from probe.autoencoders.repository import folder_of, is_local
+from probe.config import ModelConfig
+from probe.errors import UserError
+
+MASKS = re.compile(r"(^|\.)(attn\.(masked_)?bias|attention\.(masked_)?bias|position_ids|inv_freq|num_batches_tracked)$")
+"""Buffers that older checkpoints of language models hold, and that today's classes compute."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in a file. dtype: as safetensors names it, such as F32."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it holds real numbers."""
+        return self.dtype.startswith(("F", "BF"))
+
+
+Header = dict[str, Stored]
+
+
+def weight_files(spec: ModelConfig, source: str, stem: str) -> list[Path]:
+    """The files that diffusers (stem diffusion_pytorch_model) or transformers (model) loads; none where they are not
+    found: what is wrong is then said by the library."""
+    variant = f".{spec.variant}" if spec.variant else ""
+    index, single = f"{stem}.safetensors.index{variant}.json", f"{stem}{variant}.safetensors"
+    for name in (single, index) if stem == "model" else (index, single):
+        path = _found(spec, source, name)
+        if path is None:
+            continue
+        if name == single:
+            return [path]
+        with suppress(ValueError, TypeError, KeyError, AttributeError):
+            shards = sorted({str(shard) for shard in json.loads(path.read_text())["weight_map"].values()})
+            found = [_found(spec, source, shard) for shard in shards if PurePosixPath(shard).name == shard]
+            return [shard for shard in found if shard is not None]
+    return []
+
+
+def _found(spec: ModelConfig, source: str, name: str) -> Path | None:
+    if is_local(source):
+        path = folder_of(spec, source) / name
+        return path if path.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    with suppress(HfHubHTTPError, OSError, ValueError):
+        return Path(hf_hub_download(source, name, subfolder=spec.subfolder, revision=spec.revision))
+    return None
+
+
+def header_of(files: Iterable[Path], there: str) -> Header | None:
+    """Names, types and shapes of all tensors; None where a file cannot be read, which the library then says.
+
+    Raises:
+        UserError: two files hold a tensor of one name.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    header: Header = {}
+    found = False
+    for file in files:
+        found = True
+        try:
+            with safe_open(file, framework="pt") as opened:
+                for name in opened.keys():  # noqa: SIM118 - it is no dictionary
+                    if name in header:
+                        raise UserError(f"{there}: the weights hold {name} twice, in {file.name} and another shard.")
+                    view = opened.get_slice(name)
+                    header[name] = Stored(view.get_dtype(), tuple(view.get_shape()))
+        except (SafetensorError, OSError):
+            return None
+    return header if found else None
+
+
+def as_meta(header: Header) -> dict[str, Tensor]:
+    """The state dict that the files hold, without memory."""
+    return {name: torch.empty(stored.shape, device="meta") for name, stored in header.items()}
+
+
+def converted(model: Any, header: Header, there: str) -> dict[str, Tensor]:
+    """The state dict after diffusers has renamed what older versions of it called otherwise.
+
+    Raises:
+        UserError: a tensor is there under both names.
+    """
+    state = as_meta(header)
+    model._fix_state_dict_keys_on_load(state)
+    if len(state) < len(header):
+        raise UserError(f"{there}: the weights hold a tensor under an old and a new name; use an intact copy.")
+    return state
+
+
+def must_hold_numbers(header: Header, model: nn.Module | None, there: str) -> None:
+    """Refuse weights that are integers or complex: quantised ones are nothing without their scales.
+
+    Raises:
+        UserError: names the first.
+    """
+    wanted = model.state_dict() if model else {}
+    for name, stored in sorted(header.items()):
+        if name in wanted:
+            counted = not wanted[name].is_floating_point()
+        else:  # of a name that is not known, masks and counters apart
+            counted = bool(MASKS.search(name)) or not name.endswith(("weight", "bias"))
+        if not stored.is_float and not counted:
+            raise UserError(
+                f"{there}: {name} is stored as {stored.dtype}, and weights must be real floating-point numbers; use "
+                "weights that are not quantised."
+            )
+
+
+def must_have_size(header: Header, model: nn.Module, there: str) -> None:
+    """Refuse a configuration of far more numbers than the weights hold, before memory is taken for it.
+
+    Raises:
+        UserError: gives both numbers.
+    """
+    described = sum(p.numel() for p in model.parameters())
+    held = sum(torch.Size(stored.shape).numel() for stored in header.values())
+    computed = sum(b.numel() for b in model.buffers())  # masks and tables, which no file has
+    if described > 2 * held + 10**6 or computed > 2 * held + 10**8:
+        raise UserError(
+            f"{there}: config.json describes {described + computed:,} numbers, and the weights hold {held:,}; use the "
+            "config.json that belongs to them."
+        )
+
+
+def must_fit(model: nn.Module, state: dict[str, Tensor], there: str, names: Iterable[str] = ()) -> None:
+    """Compare a state dict with the model that it is to fill: nothing may be missing or have another shape.
+
+    Args:
+        state: as it will be loaded.
+        names: of the tensors as they are in the files.
+
+    Raises:
+        UserError: names the first tensor that does not fit.
+    """
+    wanted = model.state_dict()
+    missing = sorted(name for name in wanted if name not in state)
+    if missing:
+        raise UserError(incomplete(there, missing, names or state, tuple(model._modules)))
+    must_have_shapes(model, state, there)
+
+
+def must_have_shapes(model: nn.Module, state: dict[str, Tensor], there: str) -> None:
+    """Compare the tensors that go by the same name.
+
+    Raises:
+        UserError: names the first of another shape.
+    """
+    wanted = model.state_dict()
+    other = [name for name in sorted(wanted) if name in state and wanted[name].shape != state[name].shape]
+    if other:
+        name = other[0]
+        raise UserError(
+            f"{there}: the weights are of another architecture than config.json's: {name} has the shape "
+            f"{tuple(state[name].shape)}, and config.json says {tuple(wanted[name].shape)} ({len(other)} in all)."
+        )
+
+
+def incomplete(there: str, missing: Sequence[str], names: Iterable[str], parts: tuple[str, ...] = ()) -> str:
+    """The sentence about tensors that would stay at random."""
+    sentence = (
+        f"{there}: the weights are incomplete, or of another architecture than config.json's: {missing[0]} is missing "
+        f"({len(missing)} in all)"
+    )
+    if extra := _foreign(missing[0], sorted(names), parts):
+        return f"{sentence}; the names in the file have {extra!r} added: rename them without it."
+    return sentence + "."
+
+
+def _foreign(missing: str, names: list[str], parts: tuple[str, ...]) -> str:
+    """What a wrapper has put before or into the names, such as ``module.``; nothing where that is not what is wrong."""
+    for name in names:
+        if name.endswith(f".{missing}"):
+            return name.removesuffix(missing)
+        for inside in ("_orig_mod.", "module."):
+            if inside in name and name.replace(inside, "") == missing:
+                return inside
+    first = {name.split(".")[0] for name in names}
+    return f"{first.pop()}." if len(first) == 1 and not first & set(parts) and "." in names[0] else ""
+
+
+def unused(model: nn.Module, names: Iterable[str], there: str, base: str = "") -> tuple[str, ...]:
+    """Account for tensors that the model has no place for.
+
+    Args:
+        names: of those tensors.
+        base: a prefix that names may lack.
+
+    Returns:
+        Warnings: nothing, or a sentence about tensors that belong to no part of the model, such as ``loss.``.
+
+    Raises:
+        UserError: one lies below a module that the model or its class has, so that the weights are those of another
+            model than the configuration says.
+    """
+    left = sorted(name for name in names if not MASKS.search(name))
+    below = [name for name in left if _is_part(model, name.removeprefix(base).split(".")[0])]
+    if below:
+        raise UserError(
+            f"{there}: the weights hold {len(below)} tensor{'s' * (len(below) > 1)} that the model has no place "
+            f"for, {below[0]} first: config.json says fewer layers or parts than the "
+            "weights have; use the one that belongs to them."
+        )
+    if not left:
+        return ()
+    groups = Counter(name.split(".")[0] for name in left)
+    shown = ", ".join(f"{group[:40]} ({count})" for group, count in groups.most_common(5))
+    return (
+        f"{there}: the weights hold {len(left)} tensor{'s' * (len(left) > 1)} outside of all parts of the "
+        f"{type(model).__name__}, not used here: {shown}{', ...' if len(groups) > 5 else ''}.",
+    )
+
+
+def _is_part(model: nn.Module, name: str) -> bool:
+    """Whether the model has a part of that name, or its class would have with another configuration."""
+    if name in model._modules or name in model._parameters or name in model._buffers:
+        return True
+    inner = getattr(model, "base_model", model)
+    if isinstance(inner, nn.Module) and inner is not model and _is_part(inner, name):
+        return True
+    return vars(model).get(name, "") is None or f"self.{name} = " in _source(type(model))
+
+
+def _source(cls: Any) -> str:
+    try:
+        return inspect.getsource(cls.__init__)
+    except (OSError, TypeError):
+        return ""
