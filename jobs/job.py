@@ -28,15 +28,22 @@ class Job(Work[RunDirectory]):
     Attributes:
         run: the run directory.
         config: the run's configuration.
+        trusted: whether the user asked for the code that the model may bring, rather than for the directory alone.
     """
 
-    def __init__(self, run: RunDirectory, world: World | None = None):
+    def __init__(self, run: RunDirectory, world: World | None = None, trusted: bool = True):
         super().__init__(run, world)
+        self.trusted = trusted
         self.run, self.config = run, run.config
 
     @cached_property
     def model(self) -> Autoencoder:
-        """The autoencoder, the same on all ranks and the one that made what is already there."""
+        """The autoencoder, the same on all ranks and the one that made what is already there.
+
+        Raises:
+            UserError: it cannot be loaded, is another, or would run code that the user did not ask for.
+        """
+        self.may_run_code(self.config.model, self.trusted)
         model = load_autoencoder(self.config.model)
         about = self._describe(model)
         self.must_be_the_model(about)

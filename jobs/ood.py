@@ -33,8 +33,9 @@ log = logging.getLogger("probe")
 class Ood(Work[OodDirectory]):
     """The stages, in order; each rank scores sets of its own, the first trains the model and finds the attractors."""
 
-    def __init__(self, directory: OodDirectory, world: World | None = None):
+    def __init__(self, directory: OodDirectory, world: World | None = None, trusted: bool = True):
         super().__init__(directory, world)
+        self.trusted = trusted
         self.config = directory.config
         self._sha: str | None = None
 
@@ -135,6 +136,8 @@ class Ood(Work[OodDirectory]):
         Raises:
             UserError: as ``load_autoencoder``; or it is not the one that the experiment was begun with.
         """
+        if self.config.model:
+            self.may_run_code(self.config.model, self.trusted)
         spec = self.config.model or self._trained(self.config.train or OodTraining(k=1))
         model = load_autoencoder(spec)
         about = {

@@ -45,7 +45,11 @@ log = logging.getLogger("probe")
 
 
 def work(
-    path: Path, do: "Callable[[Stages], T]", config: "Config | None" = None, world_size: int | None = None
+    path: Path,
+    do: "Callable[[Stages], T]",
+    config: "Config | None" = None,
+    world_size: int | None = None,
+    trusted: bool | None = None,
 ) -> "tuple[T, World]":
     """Join the other ranks, hold the run directory, and do something with its stages, on all ranks alike.
 
@@ -54,6 +58,7 @@ def work(
         do: calls stages.
         config: begins the run, or must be that of the run which is there; None: the run must have begun.
         world_size: the number of ranks that there must be; by default what the launcher says.
+        trusted: whether the user asked for the code that the model may bring; by default if there is a ``config``.
 
     Raises:
         UserError, Failure: as the command line reports them, with status 2 and 1.
@@ -63,7 +68,8 @@ def work(
         from jobs.run_directory import RunDirectory
         from jobs.stages import Stages
 
-        return _hold(path, lambda run, world: do(Stages(run, world)), RunDirectory, config, world_size)
+        asked = config is not None if trusted is None else trusted
+        return _hold(path, lambda run, world: do(Stages(run, world, asked)), RunDirectory, config, world_size)
 
 
 def work_on_study(
@@ -77,13 +83,16 @@ def work_on_study(
         return _hold(path, lambda directory, world: do(Study(directory, world)), StudyDirectory, config, world_size)
 
 
-def work_on_ood(path: Path, do: "Callable[[Ood], T]", config: "OodConfig | None" = None) -> "tuple[T, World]":
+def work_on_ood(
+    path: Path, do: "Callable[[Ood], T]", config: "OodConfig | None" = None, trusted: bool | None = None
+) -> "tuple[T, World]":
     """The same for an experiment on OOD detection."""
     with stop_on_signals():
         from jobs.ood import Ood
         from jobs.ood_directory import OodDirectory
 
-        return _hold(path, lambda directory, world: do(Ood(directory, world)), OodDirectory, config, None)
+        asked = config is not None if trusted is None else trusted
+        return _hold(path, lambda directory, world: do(Ood(directory, world, asked)), OodDirectory, config, None)
 
 
 def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | None":
@@ -206,6 +215,9 @@ def status_and_sentence(error: BaseException) -> tuple[int, str]:
             return INTERRUPTED, "interrupted; the same command goes on"
         case Failure():
             return 1, str(error)
+        case SystemExit():
+            *_, last = traceback.extract_tb(error.__traceback__)
+            return 1, f"{last.filename}, line {last.lineno}, raised SystemExit({error.code!r}): the work is not done"
     return 1, f"{type(error).__name__}: {error}"
 
 
@@ -214,6 +226,12 @@ def guarded(command: Callable[[], object]) -> int:
     keep_freed_memory()
     try:
         command()
+    except SystemExit as error:
+        if _is_typers(error):
+            raise
+        status, sentence = status_and_sentence(error)
+        print(f"probe: {sentence}", file=sys.stderr, flush=True)
+        return status
     except (Exception, KeyboardInterrupt, Stopped, Ended) as error:
         status, sentence = status_and_sentence(error)
         if not isinstance(error, UserError | Failure | KeyboardInterrupt | Stopped | Ended):
@@ -221,6 +239,12 @@ def guarded(command: Callable[[], object]) -> int:
         print(f"probe: {sentence}", file=sys.stderr, flush=True)
         return status
     return 0
+
+
+def _is_typers(error: SystemExit) -> bool:
+    """Typer ends the process itself: 0 after --help, 2 for a wrong option. Nobody else may."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1].partition(".")[0] in ("typer", "click")
 
 
 def main(
@@ -234,12 +258,14 @@ def main(
     ] = "all",
     shared: Annotated[bool, typer.Option("--shared", help="As for `probe study`.")] = False,
     world_size: Annotated[int | None, typer.Option(help="Fail unless there are so many ranks.")] = None,
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the code that the model brings.")] = False,
 ) -> None:
     """Work on a run or study as one of the ranks that a launcher started."""
     from jobs.stages import STAGES
     from probe.config import load_config
     from probe.kinds import kind_of
     from probe.studies.config import load_study_config
+    from probe.trust import is_in_run_directory
 
     study = kind_of(target) == "study"
     known = ("all", "images") if study else ("all", *STAGES)
@@ -257,7 +283,8 @@ def main(
     elif study:
         work_on_study(path, lambda its: its.draw() if stage == "images" else its.all() and None, config, world_size)
     else:
-        work(path, lambda stages: getattr(stages, stage)() and None, config, world_size)
+        trusted = trust_code or not (target.is_dir() or is_in_run_directory(target))
+        work(path, lambda stages: getattr(stages, stage)() and None, config, world_size, trusted)
 
 
 if __name__ == "__main__":

@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class Failure(Exception):
     """Something outside of the user's command went wrong (a full disk, a lost process): one sentence, status 1."""
+
+
+class Interruption(BaseException):
+    """The work must stop here and now: no Exception, so that nothing on the way takes it for one."""

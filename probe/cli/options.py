@@ -14,4 +14,10 @@ Overrides = Annotated[
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="RUN_DIR", help="Where the run goes; default runs/NAME_OF_CONFIG.")
 ]
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code", help="Run the code that the run's model brings, though no command of yours has named it before."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
