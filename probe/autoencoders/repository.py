@@ -138,3 +138,18 @@ def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options
 def pickles(spec: ModelConfig, source: str) -> list[str]:
     """Names of the files in pickle form in a local folder."""
     return sorted(file.name for file in folder_of(spec, source).glob("*") if file.suffix in PICKLES)
+
+
+def what_it_is(file: Path) -> str | None:
+    """What a file of weights is instead, by its first bytes, as a predicate; None where it may be what it should."""
+    with file.open("rb") as opened:
+        head = opened.read(512)
+    if not head:
+        return "is empty; download it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a git-lfs pointer, not the weights; run `git lfs pull` in its folder, or download it again"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page, not weights; download it again (the page may say why not)"
+    if head[8:9] == b"{" and file.suffix in PICKLES:
+        return "is in safetensors already; rename it to .safetensors"
+    return None
