@@ -44,8 +44,8 @@ def code_of(spec: ModelConfig) -> Code | None:
         return _users(target.rpartition(":")[0])
     if not spec.trust_remote_code or kind == "embedded":
         return None
-    folder = Path(spec.source).expanduser()
-    if not folder.exists():
+    folder = Path(os.path.expanduser(spec.source))
+    if not os.path.exists(folder):
         return Code(spec.source, ((f"hub:{spec.source}@{spec.revision}", ""),))
     files = sorted(file for file in folder.rglob("*.py") if file.is_file())
     return Code(str(folder), tuple(map(_digest, files))) if files else None
@@ -119,8 +119,8 @@ def module_specs(name: str) -> list[ModuleSpec]:
 
 def _users(place: str) -> Code | None:
     if place.endswith(".py"):
-        file = Path(place).expanduser()
-        return Code(str(file), (_digest(file),)) if file.is_file() else None
+        file = Path(os.path.expanduser(place))
+        return Code(str(file), (_digest(file),)) if os.path.isfile(file) else None
     specs = module_specs(place)
     files = [Path(spec.origin) for spec in specs if spec.origin and spec.has_location]
     if not specs or (all(_is_ours(file) for file in files) and files):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probe.autoencoders.repository import PICKLES, fetched, is_local, what_it_is
+from probe.autoencoders.repository import PICKLES, fetched, is_local, local, what_it_is
 from probe.autoencoders.state_dict import state_dict_of
 from probe.config import ModelConfig
 from probe.errors import Failure, UserError
@@ -48,8 +48,8 @@ def convert(
             a place that is taken.
         Failure: the place cannot be written.
     """
-    path = Path(source).expanduser()
-    if path.is_file() or path.suffix in PICKLES:
+    path = local(source)
+    if os.path.isfile(path) or path.suffix.lower() in PICKLES:
         if out.suffix != ".safetensors":
             raise UserError(f"the new file must end in .safetensors, not {out.name}.")
         with _whole(out.parent) as (place, move):
@@ -78,7 +78,7 @@ def convert(
 
 def _new_names(path: Path, source: str, on_note: Callable[[str], None]) -> dict[Path, Path]:
     """The files of weights in a folder, and what they will be called."""
-    found = sorted(file for file in path.rglob("*") if file.suffix in PICKLES and file.is_file())
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICKLES and file.is_file())
     aside = [file for file in found if file.name.startswith(NO_WEIGHTS)]
     files = [file for file in found if file not in aside]
     if not files:

@@ -8,6 +8,7 @@ from probe.autoencoders.base import Autoencoder
 from probe.autoencoders.diffusers_vae import adapted, autoencoder_classes, class_of, quiet
 from probe.autoencoders.repository import as_named, located, pickles, read_config, where
 from probe.autoencoders.single_file import config_source, is_single_file, load_single_file, on_this_machine
+from probe.autoencoders.sources import must_be_a_model, weights_at_hand
 from probe.config import ModelConfig
 from probe.errors import UserError
 
@@ -19,6 +20,7 @@ def load_pretrained(spec: ModelConfig, source: str, device: torch.device, dtype:
         UserError: absent or gated repository, a class that is not supported, weights that are incomplete or only in
             pickle form, or code of its own that was not asked for.
     """
+    must_be_a_model(spec, source)
     if is_single_file(source):
         return adapted(_from_one_file(spec, on_this_machine(spec, source), dtype), spec, device, dtype)
     spec = located(spec, source)
@@ -53,6 +55,8 @@ def from_pretrained(cls: Any, spec: ModelConfig, source: str, **options: Any) ->
                 **options,
             )
     except OSError as error:
+        if why := weights_at_hand(spec, source):
+            raise UserError(f"{there} {why}.") from None
         raise UserError(_without_weights(there, pickles(spec, source), str(error))) from None
     except Exception as error:
         # Both libraries and safetensors raise a dozen types here, all for files that do not fit each other.

@@ -1,6 +1,7 @@
 """Where the files of a pretrained model are, on this machine or on the hub, and which of them may be opened."""
 
 import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,17 +15,22 @@ INDICES = "*.safetensors*.index.json"
 
 def is_local(source: str) -> bool:
     """Whether a source names something on this machine rather than on the hub."""
-    return Path(source).expanduser().exists() or source.startswith((".", "/", "~"))
+    return os.path.exists(local(source)) or source.startswith((".", "/", "~"))
+
+
+def local(source: str) -> Path:
+    """A source as a path; ~ stays where there is no such home."""
+    return Path(os.path.expanduser(source))
 
 
 def as_named(source: str) -> str:
     """What the libraries are to be given for a source: a path without ~, or the hub id."""
-    return str(Path(source).expanduser()) if is_local(source) else source
+    return str(local(source)) if is_local(source) else source
 
 
 def folder_of(spec: ModelConfig, source: str) -> Path:
     """The local folder of a model."""
-    return Path(source).expanduser() / (spec.subfolder or "")
+    return local(source) / (spec.subfolder or "")
 
 
 def where(spec: ModelConfig, source: str) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from probe.autoencoders.diffusers_vae import quiet
 from probe.autoencoders.repository import PICKLES, fetched, is_local
+from probe.autoencoders.sources import pickled
 from probe.config import ModelConfig
 from probe.errors import UserError
 
@@ -25,10 +26,7 @@ def is_single_file(source: str) -> bool:
     """
     suffix = Path(source).suffix.lower()
     if suffix in PICKLES:
-        raise UserError(
-            f"model {source} is in pickle form ({suffix}), which can run code when opened; `probe convert` makes "
-            "safetensors of it without running any."
-        )
+        raise UserError(f"model {source} {pickled(source)}.")
     return suffix == ".safetensors"
 
 

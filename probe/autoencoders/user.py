@@ -90,7 +90,7 @@ def _function(target: str) -> Callable[[], Any]:
     place, colon, name = target.rpartition(":")
     if not colon or not place or not name:
         raise UserError(f"model python:{target} must read python:package.module:function or python:file.py:function.")
-    module = _file(Path(place).expanduser()) if place.endswith(".py") else _module(place)
+    module = _file(Path(os.path.expanduser(place))) if place.endswith(".py") else _module(place)
     with _contained(f"model python:{target}", "fails at import"):
         function = getattr(module, name, None)
     if isinstance(function, nn.Module):
@@ -102,7 +102,7 @@ def _function(target: str) -> Callable[[], Any]:
 
 def _file(path: Path) -> ModuleType:
     """A file as a module of its own: neither its name nor what Python compiled of it before matters."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"model python:{path}: there is no such file.")
     name = f"probe_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     module_spec = importlib.util.spec_from_file_location(name, path)
