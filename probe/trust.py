@@ -53,7 +53,7 @@ def code_of(spec: ModelConfig) -> Code | None:
 
 def is_in_run_directory(config: Path) -> bool:
     """Whether a configuration file is that of a run directory, which may be somebody else's."""
-    return (config.parent / "manifest.json").exists()
+    return any((folder / "manifest.json").exists() for folder in (config.parent, config.resolve().parent))
 
 
 def remember(spec: ModelConfig) -> bool:

@@ -52,6 +52,7 @@ def convert(
     if os.path.isfile(path) or path.suffix.lower() in PICKLES:
         if out.suffix != ".safetensors":
             raise UserError(f"the new file must end in .safetensors, not {out.name}.")
+        _must_be_free([out])
         with _whole(out.parent) as (place, move):
             _convert_file(path, place / out.name, on_note)
             move(out.parent)
@@ -62,6 +63,7 @@ def convert(
         wanted = ["*.json", *(f"*{suffix}" for suffix in PICKLES)]
         path = fetched(snapshot_download, ModelConfig(source=source, revision=revision), source, allow_patterns=wanted)
     written = _new_names(path, source, on_note)
+    _must_be_free([out / name for name in written.values()])
     with _whole(out.parent) as (place, move):
         for file, name in written.items():
             _convert_file(file, place / name, on_note)
@@ -127,13 +129,21 @@ def _whole(beside: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def _must_be_free(places: list[Path]) -> None:
+    """Refuse before the work what would be refused after it."""
+    for place in places:
+        if os.path.lexists(place):
+            raise UserError(f"{place} exists; choose another place.")
+
+
 def _is_there(new: Path, old: Path) -> bool:
     """Whether a JSON file is there already, as it is to be."""
-    if not old.exists():
+    if not os.path.lexists(old):
         return False
     if new.suffix == ".json" and old.is_file() and old.read_bytes() == new.read_bytes():
         return True
-    raise UserError(f"{old} exists; choose another place.")
+    _must_be_free([old])
+    return False
 
 
 def _renamed(file: Path) -> Path:

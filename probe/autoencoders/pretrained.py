@@ -76,7 +76,10 @@ def _without_weights(there: str, found: list[str], error: str) -> str:
             f"{there} has weights in pickle form only ({names}), which can run code when opened; `probe convert` makes "
             "safetensors of them without running any."
         )
-    return f"{there}: no readable weights in safetensors ({' '.join(error.split())[:200]})."
+    return (
+        f"{there}: no readable weights in safetensors; if they are a variant, set model.variant (fp16, for example) "
+        f"({' '.join(error.split())[:200]})."
+    )
 
 
 def _from_one_file(spec: ModelConfig, file: str, dtype: torch.dtype) -> Any:

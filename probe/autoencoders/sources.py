@@ -49,6 +49,8 @@ def must_be_a_model(spec: ModelConfig, source: str) -> None:
             path = local(source)
             look = _of_file if path.is_file() else _of_folder if path.is_dir() else _of_nothing
             problem = look(path, spec)
+        if problem is None and spec.config and local(spec.config).is_file():
+            problem = f"has a file as model.config; give its folder, {local(spec.config).parent}"
     except OSError as error:
         problem = f"cannot be read: {error.strerror or error}"
     if problem:

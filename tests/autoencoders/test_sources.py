@@ -73,6 +73,13 @@ def test_files(tmp_path, name, content, message):
     refused(tmp_path / name, message)
 
 
+def test_a_configuration_is_named_by_its_folder(tmp_path, tiny_vae):
+    file = tiny_vae / "diffusion_pytorch_model.safetensors"
+    shutil.copy(file, tmp_path / "one.safetensors")
+    config = str(tiny_vae / "config.json")
+    refused(tmp_path / "one.safetensors", "has a file as model.config; give its folder", config=config)
+
+
 def test_a_pickle_beside_its_config_needs_conversion_only(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "ae.pt").write_bytes(b"")
