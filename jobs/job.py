@@ -12,7 +12,7 @@ import torch
 from jobs.run_directory import RunDirectory
 from jobs.work import Work
 from jobs.world import World
-from probe.autoencoders import Autoencoder, device_of, load_autoencoder
+from probe.autoencoders import Autoencoder, device_of
 from probe.dynamics import LatentMap
 from probe.semantics import MISSING, is_installed
 from probe.semantics.clip import Clip, load_clip, word_list
@@ -43,8 +43,7 @@ class Job(Work[RunDirectory]):
         Raises:
             UserError: it cannot be loaded, is another, or would run code that the user did not ask for.
         """
-        self.may_run_code(self.config.model, self.trusted)
-        model = load_autoencoder(self.config.model)
+        model = self.loaded(self.config.model, self.trusted)
         about = self._describe(model)
         self.must_be_the_model(about)
         if self.leads:

@@ -15,7 +15,7 @@ from jobs.provenance import now
 from jobs.trackers import log_training, numbers
 from jobs.work import Work
 from jobs.world import World
-from probe.autoencoders import Autoencoder, load_autoencoder
+from probe.autoencoders import Autoencoder
 from probe.config import ModelConfig
 from probe.dynamics import Outcome
 from probe.studies.ood.config import OodTraining
@@ -136,10 +136,8 @@ class Ood(Work[OodDirectory]):
         Raises:
             UserError: as ``load_autoencoder``; or it is not the one that the experiment was begun with.
         """
-        if self.config.model:
-            self.may_run_code(self.config.model, self.trusted)
         spec = self.config.model or self._trained(self.config.train or OodTraining(k=1))
-        model = load_autoencoder(spec)
+        model = self.loaded(spec, self.trusted)
         about = {
             "source": MODEL if self.config.train else model.source,  # where the folder lies does not matter
             "class": model.class_name,

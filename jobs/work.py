@@ -12,6 +12,7 @@ from jobs.progress import Meter, progress
 from jobs.provenance import describe_process, now
 from jobs.trackers import RUN, Tracker, tracking
 from jobs.world import World
+from probe.autoencoders import Autoencoder, load_autoencoder
 from probe.config import ModelConfig, TrackersConfig
 from probe.errors import UserError
 from probe.trust import must_be_trusted, remember
@@ -107,16 +108,18 @@ class Work(Generic[D]):
         sessions = [*self.directory.manifest.get("sessions", []), process]
         self.directory.update_manifest(schema_version=1, **sessions[0], **about, sessions=sessions, data={})
 
-    def may_run_code(self, spec: ModelConfig, trusted: bool) -> None:
-        """Note the code of a model that the user asked for; refuse what somebody else's directory asks for.
+    def loaded(self, spec: ModelConfig, trusted: bool) -> Autoencoder:
+        """A model; its code is noted if the user asked for it, and refused if somebody else's directory does.
 
         Raises:
-            UserError: it is not trusted, and was not before.
+            UserError: as ``load_autoencoder``; or it would run code that is not trusted, and was not before.
         """
         if not trusted:
             must_be_trusted(spec, self.directory.path)
-        elif self.leads and not remember(spec):
+        model = load_autoencoder(spec)
+        if trusted and self.leads and not remember(spec):
             log.info("the model's code cannot be noted as yours: a command on the directory alone needs --trust-code")
+        return model
 
     def must_be_the_model(self, about: dict[str, Any]) -> None:
         """Refuse a model that is not the one which the work was begun with.

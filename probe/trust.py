@@ -47,8 +47,9 @@ def code_of(spec: ModelConfig) -> Code | None:
     folder = Path(os.path.expanduser(spec.source))
     if not os.path.exists(folder):
         return Code(spec.source, ((f"hub:{spec.source}@{spec.revision}", ""),))
-    files = sorted(file for file in folder.rglob("*.py") if file.is_file())
-    return Code(str(folder), tuple(map(_digest, files))) if files else None
+    inside = folder / (spec.subfolder or "")
+    files = sorted(file for file in (*inside.glob("*.py"), inside / "config.json") if os.path.isfile(file))
+    return Code(str(folder), tuple(map(_digest, files)) or ((str(folder), ""),))
 
 
 def is_in_run_directory(config: Path) -> bool:
@@ -121,9 +122,12 @@ def _users(place: str) -> Code | None:
     if place.endswith(".py"):
         file = Path(os.path.expanduser(place))
         return Code(str(file), (_digest(file),)) if os.path.isfile(file) else None
-    specs = module_specs(place)
+    try:
+        specs = module_specs(place)
+    except (ImportError, ValueError, AttributeError, OSError):  # no name of a module
+        specs = []
     files = [Path(spec.origin) for spec in specs if spec.origin and spec.has_location]
-    if not specs or (all(_is_ours(file) for file in files) and files):
+    if files and all(map(_is_ours, files)):
         return None
     here = tuple(_digest(file) for file in files if file.is_file())
     return Code(str(files[-1]) if files else place, here or ((f"module:{place}", ""),))

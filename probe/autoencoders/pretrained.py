@@ -92,6 +92,8 @@ def _from_one_file(spec: ModelConfig, file: str, dtype: torch.dtype) -> Any:
 def _from_own_code(reference: str, spec: ModelConfig, source: str, dtype: torch.dtype) -> Any:
     """A class that comes as a Python file with the weights: ``module.Class``."""
     module, _, name = reference.rpartition(".")
+    if not module.replace(".", "").isidentifier():
+        raise UserError(f"{where(spec, source)}: config.json names {reference!r:.80}, which is no class of its folder.")
     if not spec.trust_remote_code:
         raise UserError(
             f"{where(spec, source)} would run its own code, {module}.py; read that file, and set "

@@ -153,6 +153,15 @@ def test_a_module_beside_the_directory_is_refused(tmp_path, monkeypatch, sentine
     assert not sentinel.exists()
 
 
+@pytest.mark.parametrize("name", ["os.path", ".relative", "a\0b", "no_such_module", "json", "", "a..b", "sys"])
+def test_odd_names_of_modules_are_asked_about_or_refused(tmp_path, stranger, name, capsys):
+    (tmp_path / "config.yaml").write_text(json.dumps({"model": {"source": f"python:{name}:load"}}))
+    assert probe(["attractors", str(tmp_path)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    if name != "":
+        assert code_of(ModelConfig(source=f"python:{name}:load")) is not None
+
+
 def test_code_that_comes_with_weights_is_asked_about(tmp_path, stranger, sentinel, capsys):
     folder, run = tmp_path / "weights", tmp_path / "run"
     for path in (folder, run):
@@ -168,7 +177,13 @@ def test_code_that_comes_with_weights_is_asked_about(tmp_path, stranger, sentine
         assert name in said
     assert not sentinel.exists()
     (folder / "own.py").unlink()
-    assert code_of(ModelConfig(source=str(folder), trust_remote_code=True)) is None
+    (tmp_path / "own.py").write_text(f"open({str(sentinel)!r}, 'w')")
+    (folder / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "../own.Model"}}))
+    (run / "config.yaml").write_text(yaml.safe_dump({"model": {"source": str(folder), "trust_remote_code": True}}))
+    for more, message in (([], "--trust-code"), (["--trust-code"], "which is no class of its folder")):
+        assert probe(["attractors", str(run), *more]) == 2
+        assert message in capsys.readouterr().err
+    assert not sentinel.exists()
     assert code_of(ModelConfig(source=str(folder))) is None
     assert code_of(ModelConfig()) is None
     assert code_of(ModelConfig(source="python:probe.bench.conv_ae:load")) is None  # this tool's own
