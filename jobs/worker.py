@@ -21,7 +21,7 @@ from jobs.logs import to_file, to_stderr
 from jobs.provenance import now
 from jobs.stopping import STATUS, Ended, Stopped, stop_on_signals
 from jobs.trackers import must_be_installed
-from probe.errors import Failure, UserError
+from probe.errors import Failure, UserError, leaves
 from probe.files import write_atomically
 from probe.heap import keep_freed_memory
 
@@ -191,6 +191,8 @@ def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
         raise
     except BaseException as error:
         _keep(path, world, error)
+        if leaves(error):
+            raise Failure(status_and_sentence(error)[1]) from error
         raise
 
 
@@ -215,9 +217,10 @@ def status_and_sentence(error: BaseException) -> tuple[int, str]:
             return INTERRUPTED, "interrupted; the same command goes on"
         case Failure():
             return 1, str(error)
-        case SystemExit():
+        case _ if leaves(error):
             *_, last = traceback.extract_tb(error.__traceback__)
-            return 1, f"{last.filename}, line {last.lineno}, raised SystemExit({error.code!r}): the work is not done"
+            what = f"{type(error).__name__}({str(error)[:80]})"
+            return 1, f"{last.filename}, line {last.lineno}, raised {what}: the work is not done"
     return 1, f"{type(error).__name__}: {error}"
 
 

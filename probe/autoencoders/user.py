@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from probe.autoencoders.base import Autoencoder
 from probe.config import ModelConfig
-from probe.errors import Interruption, UserError
+from probe.errors import Interruption, UserError, leaves
 from probe.files import source_sha256
 from probe.trust import module_specs
 
@@ -172,9 +172,11 @@ def _never_leaving(function: Callable[[Tensor], Any], what: str) -> Callable[[Te
     def call(value: Tensor) -> Any:
         try:
             return function(value)
-        except (Exception, KeyboardInterrupt, Interruption):
+        except (KeyboardInterrupt, Interruption):
             raise
         except BaseException as error:
+            if isinstance(error, Exception) and not leaves(error):
+                raise
             raise UserError(f"model {what} raised {_brief(error)}; it must return a tensor.") from error
 
     return call

@@ -155,6 +155,9 @@ def test_exceptions_of_ones_own_are_contained_and_interrupts_are_not(tmp_path):
     file.write_text(LEAVING.format(**{**empty, "decode": "raise Stop('now')"}))
     with pytest.raises(UserError, match=r"decode\(\) raised Stop: now"):
         load_autoencoder(f"python:{file}:load").latent_shape(16)
+    file.write_text(LEAVING.format(**{**empty, "encode": "import typer; raise typer.Exit(0)"}))
+    with pytest.raises(UserError, match=r"encode\(\) raised Exit"):
+        load_autoencoder(f"python:{file}:load").latent_shape(16)
     for place in ("top", "load", "encode"):
         file.write_text(LEAVING.format(**{**empty, place: "raise KeyboardInterrupt"}))
         with pytest.raises(KeyboardInterrupt):

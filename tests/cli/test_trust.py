@@ -209,6 +209,22 @@ def test_leaving_is_no_success(tmp_path, sentinel, place, capsys):
     assert "leaves.py" in capsys.readouterr().err
 
 
+def test_no_library_ends_a_run_with_success(tmp_path, monkeypatch, capsys):
+    import typer
+
+    for end in (SystemExit(0), SystemExit(), typer.Exit(0)):
+
+        def leave(*_, end=end):
+            raise end
+
+        monkeypatch.setattr("jobs.stages.attractors.find_end_points", leave)
+        assert (
+            probe(["run", "--model", "embedded:cifar-kl", "--set", "datasets={}", "--out", str(tmp_path / "run")]) == 1
+        )
+        assert "test_trust.py, line" in capsys.readouterr().err
+        assert "the work is not done" in json.loads((tmp_path / "run" / "error.json").read_text())["message"]
+
+
 def test_no_library_ends_the_process_with_success(capsys):
     import argparse
 
