@@ -12,7 +12,7 @@ import torch
 from jobs.run_directory import RunDirectory
 from jobs.work import Work
 from jobs.world import World
-from probe.autoencoders import Autoencoder, device_of, load_autoencoder
+from probe.autoencoders import Autoencoder, device_of
 from probe.dynamics import LatentMap
 from probe.semantics import MISSING, is_installed
 from probe.semantics.clip import Clip, load_clip, word_list
@@ -29,16 +29,22 @@ class Job(Work[RunDirectory]):
     Attributes:
         run: the run directory.
         config: the run's configuration.
+        trusted: whether the user asked for the code that the model may bring, rather than for the directory alone.
     """
 
-    def __init__(self, run: RunDirectory, world: World | None = None):
+    def __init__(self, run: RunDirectory, world: World | None = None, trusted: bool = True):
         super().__init__(run, world)
+        self.trusted = trusted
         self.run, self.config = run, run.config
 
     @cached_property
     def model(self) -> Autoencoder:
-        """The autoencoder, the same on all ranks and the one that made what is already there."""
-        model = load_autoencoder(self.config.model)
+        """The autoencoder, the same on all ranks and the one that made what is already there.
+
+        Raises:
+            UserError: it cannot be loaded, is another, or would run code that the user did not ask for.
+        """
+        model = self.loaded(self.config.model, self.trusted)
         about = self._describe(model)
         self.must_be_the_model(about, OPTIONAL)
         if self.leads:

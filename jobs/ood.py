@@ -15,7 +15,7 @@ from jobs.provenance import now
 from jobs.trackers import log_training, numbers
 from jobs.work import Work
 from jobs.world import World
-from probe.autoencoders import Autoencoder, load_autoencoder
+from probe.autoencoders import Autoencoder
 from probe.config import ModelConfig
 from probe.dynamics import Outcome
 from probe.studies.ood.config import OodTraining
@@ -33,8 +33,9 @@ log = logging.getLogger("probe")
 class Ood(Work[OodDirectory]):
     """The stages, in order; each rank scores sets of its own, the first trains the model and finds the attractors."""
 
-    def __init__(self, directory: OodDirectory, world: World | None = None):
+    def __init__(self, directory: OodDirectory, world: World | None = None, trusted: bool = True):
         super().__init__(directory, world)
+        self.trusted = trusted
         self.config = directory.config
         self._sha: str | None = None
 
@@ -139,7 +140,7 @@ class Ood(Work[OodDirectory]):
             UserError: as ``load_autoencoder``; or it is not the one that the experiment was begun with.
         """
         spec = self.config.model or self._trained(self.config.train or OodTraining(k=1))
-        model = load_autoencoder(spec)
+        model = self.loaded(spec, self.trusted)
         about = {
             "source": MODEL if self.config.train else model.source,  # where the folder lies does not matter
             "class": model.class_name,

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from probe.errors import Interruption
+
 STATUS = os.EX_TEMPFAIL if hasattr(os, "EX_TEMPFAIL") else 75
 """Exit status 75 of a run that was stopped by a signal: nothing is wrong, run the same command again (sysexits.h)."""
 INTERRUPTED = 130
@@ -15,11 +17,11 @@ INTERRUPTED = 130
 STOPPING = [signal.Signals[name] for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if name in signal.Signals.__members__]
 
 
-class Stopped(BaseException):
-    """SIGTERM, SIGHUP or SIGUSR1 arrived. No Exception, so that nothing on the way takes it for one."""
+class Stopped(Interruption):
+    """SIGTERM, SIGHUP or SIGUSR1 arrived."""
 
 
-class Ended(BaseException):
+class Ended(Interruption):
     """Another rank ended, and so must this one, with the same status."""
 
     def __init__(self, status: int, message: str):

@@ -1,5 +1,6 @@
 """What every kind of work on a directory needs: ranks that share parts, sessions in the manifest, nothing mixed."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -12,8 +13,12 @@ from jobs.progress import Meter, progress
 from jobs.provenance import describe_process, now
 from jobs.trackers import RUN, Tracker, tracking
 from jobs.world import World
-from probe.config import TrackersConfig
+from probe.autoencoders import Autoencoder, load_autoencoder
+from probe.config import ModelConfig, TrackersConfig
 from probe.errors import UserError
+from probe.trust import must_be_trusted, remember
+
+log = logging.getLogger("probe")
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Directory[Any])
@@ -106,6 +111,19 @@ class Work(Generic[D]):
         sessions = [*self.directory.manifest.get("sessions", []), process]
         self.directory.update_manifest(schema_version=1, **sessions[0], **about, sessions=sessions, data={})
         self.directory.keep_made_with()
+
+    def loaded(self, spec: ModelConfig, trusted: bool) -> Autoencoder:
+        """A model; its code is noted if the user asked for it, and refused if somebody else's directory does.
+
+        Raises:
+            UserError: as ``load_autoencoder``; or it would run code that is not trusted, and was not before.
+        """
+        if not trusted:
+            must_be_trusted(spec, self.directory.path)
+        model = load_autoencoder(spec)
+        if trusted and self.leads and not remember(spec):
+            log.info("the model's code cannot be noted as yours: a command on the directory alone needs --trust-code")
+        return model
 
     def must_be_the_model(self, about: dict[str, Any], optional: tuple[str, ...] = ()) -> None:
         """Refuse a model that is not the one which the work was begun with.

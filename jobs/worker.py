@@ -22,7 +22,7 @@ from jobs.logs import to_file, to_stderr
 from jobs.provenance import now
 from jobs.stopping import INTERRUPTED, STATUS, Ended, Stopped, interruptible, stop_on_signals
 from jobs.trackers import must_be_installed
-from probe.errors import Failure, UserError
+from probe.errors import Failure, UserError, leaves
 from probe.files import write_atomically
 from probe.heap import keep_freed_memory
 from probe.names import given_path, printable
@@ -47,7 +47,11 @@ log = logging.getLogger("probe")
 
 
 def work(
-    path: Path, do: "Callable[[Stages], T]", config: "Config | None" = None, world_size: int | None = None
+    path: Path,
+    do: "Callable[[Stages], T]",
+    config: "Config | None" = None,
+    world_size: int | None = None,
+    trusted: bool | None = None,
 ) -> "tuple[T, World]":
     """Join the other ranks, hold the run directory, and do something with its stages, on all ranks alike.
 
@@ -56,6 +60,7 @@ def work(
         do: calls stages.
         config: begins the run, or must be that of the run which is there; None: the run must have begun.
         world_size: the number of ranks that there must be; by default what the launcher says.
+        trusted: whether the user asked for the code that the model may bring; by default if there is a ``config``.
 
     Raises:
         UserError, Failure: as the command line reports them, with status 2 and 1.
@@ -65,7 +70,8 @@ def work(
         from jobs.run_directory import RunDirectory
         from jobs.stages import Stages
 
-        return _hold(path, lambda run, world: do(Stages(run, world)), RunDirectory, config, world_size)
+        asked = config is not None if trusted is None else trusted
+        return _hold(path, lambda run, world: do(Stages(run, world, asked)), RunDirectory, config, world_size)
 
 
 def work_on_study(
@@ -79,13 +85,16 @@ def work_on_study(
         return _hold(path, lambda directory, world: do(Study(directory, world)), StudyDirectory, config, world_size)
 
 
-def work_on_ood(path: Path, do: "Callable[[Ood], T]", config: "OodConfig | None" = None) -> "tuple[T, World]":
+def work_on_ood(
+    path: Path, do: "Callable[[Ood], T]", config: "OodConfig | None" = None, trusted: bool | None = None
+) -> "tuple[T, World]":
     """The same for an experiment on OOD detection."""
     with stop_on_signals():
         from jobs.ood import Ood
         from jobs.ood_directory import OodDirectory
 
-        return _hold(path, lambda directory, world: do(Ood(directory, world)), OodDirectory, config, None)
+        asked = config is not None if trusted is None else trusted
+        return _hold(path, lambda directory, world: do(Ood(directory, world, asked)), OodDirectory, config, None)
 
 
 def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | None":
@@ -186,6 +195,8 @@ def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
         raise
     except BaseException as error:
         _keep(path, world, error)
+        if leaves(error):
+            raise Failure(status_and_sentence(error)[1]) from error
         raise
 
 
@@ -212,6 +223,10 @@ def status_and_sentence(error: BaseException) -> tuple[int, str]:
             return 1, str(error)
         case OSError() if error.filename is not None:
             return 1, sentence_of(error) or str(error)
+        case _ if leaves(error):
+            *_, last = traceback.extract_tb(error.__traceback__)
+            what = f"{type(error).__name__}({str(error)[:80]})"
+            return 1, f"{last.filename}, line {last.lineno}, raised {what}: the work is not done"
     return 1, f"{type(error).__name__}: {error}"
 
 
@@ -226,11 +241,13 @@ def guarded(command: Callable[[], object]) -> int:
 def _guarded(command: Callable[[], object]) -> int:
     try:
         command()
-    except SystemExit as end:  # typer ends so, and says nothing after Ctrl-C
-        if end.code != INTERRUPTED:
+    except SystemExit as error:
+        stopped = _is_typers(error) and error.code == INTERRUPTED  # typer ends so after Ctrl-C, and says nothing
+        if _is_typers(error) and not stopped:
             raise
-        print(f"probe: {status_and_sentence(KeyboardInterrupt())[1]}", file=sys.stderr, flush=True)
-        return INTERRUPTED
+        status, sentence = status_and_sentence(KeyboardInterrupt() if stopped else error)
+        print(f"probe: {printable(sentence)}", file=sys.stderr, flush=True)
+        return status
     except (Exception, KeyboardInterrupt, Stopped, Ended) as error:
         status, sentence = status_and_sentence(error)
         told = isinstance(error, UserError | Failure | KeyboardInterrupt | Stopped | Ended)
@@ -239,6 +256,12 @@ def _guarded(command: Callable[[], object]) -> int:
         print(f"probe: {printable(sentence)}", file=sys.stderr, flush=True)
         return status
     return 0
+
+
+def _is_typers(error: SystemExit) -> bool:
+    """Typer ends the process itself: 0 after --help, 2 for a wrong option. Nobody else may."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1].partition(".")[0] in ("typer", "click")
 
 
 def main(
@@ -257,12 +280,14 @@ def main(
     ] = "all",
     shared: Annotated[bool, typer.Option("--shared", help="As for `probe study`.")] = False,
     world_size: Annotated[int | None, typer.Option(help="Fail unless there are so many ranks.")] = None,
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the code that the model brings.")] = False,
 ) -> None:
     """Work on a run or study as one of the ranks that a launcher started."""
     from jobs.stages import STAGES
     from probe.config import load_config
     from probe.kinds import kind_of
     from probe.studies.config import load_study_config
+    from probe.trust import is_in_run_directory
 
     study = kind_of(target) == "study"
     known = ("all", "images") if study else ("all", *STAGES)
@@ -280,7 +305,8 @@ def main(
     elif study:
         work_on_study(path, lambda its: its.draw() if stage == "images" else its.all() and None, config, world_size)
     else:
-        work(path, lambda stages: getattr(stages, stage)() and None, config, world_size)
+        trusted = trust_code or not (target.is_dir() or is_in_run_directory(target))
+        work(path, lambda stages: getattr(stages, stage)() and None, config, world_size, trusted)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from jobs.slurm.profile import RUN_STAGES, STUDY_STAGES, ClusterProfile
 from jobs.study_directory import StudyDirectory
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
+from probe.trust import code_of
 
 JOBS = "slurm/jobs.json"
 SHIPPED = Path(__file__).parent
@@ -42,6 +43,8 @@ def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
     path = str(run.path.resolve())
     try:
         template = environment.get_template(profile.template)
+        # Who submits has named the code; a compute node need not see the note of that in his home.
+        trust_code = isinstance(run, RunDirectory) and code_of(run.config.model) is not None
         scripts = {}
         for stage in STUDY_STAGES if isinstance(run, StudyDirectory) else RUN_STAGES:
             wanted = profile.of(stage)
@@ -49,7 +52,7 @@ def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
             if isinstance(run, StudyDirectory) and shared:
                 wanted = wanted.as_array(run.config.shards)
             content = {**wanted.model_dump(exclude={"options"}), "options": wanted.sbatch_options()}
-            scripts[stage] = template.render(stage=stage, run_dir=path, shared=shared, **content)
+            scripts[stage] = template.render(stage=stage, run_dir=path, shared=shared, trust_code=trust_code, **content)
     except TemplateNotFound as error:
         raise UserError(
             f"template {error.name!r} is not in {folder}; put it beside the cluster profile, or leave out `template` "

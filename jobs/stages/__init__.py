@@ -17,8 +17,8 @@ STAGES = ("images", "attractors", "dictionary", "reconstruct", "report")
 class Stages:
     """The stages over one run directory, for one rank; the model is loaded once."""
 
-    def __init__(self, run: RunDirectory, world: World | None = None):
-        self.job = Job(run, world)
+    def __init__(self, run: RunDirectory, world: World | None = None, trusted: bool = True):
+        self.job = Job(run, world, trusted)
         self.run = run
 
     def all(self) -> dict[str, Any]:

@@ -17,12 +17,11 @@ log = logging.getLogger("probe")
 
 
 def report(job: Job) -> dict[str, Any]:
-    """The report, on every rank.
+    """The report, on every rank; from results alone: no model is loaded, and no code of one is run.
 
     Raises:
         UserError: a result is missing, damaged, or was made from others than those that are there. Nothing is changed.
     """
-    _ = job.model
     content = job.on_rank_0(lambda: _write(job))
     with job.tracked() as tracker:
         tracker.log(_headlines(content))

@@ -1,58 +1,149 @@
 """Weights in pickle form made into safetensors, without running any code that a pickle might hold."""
 
 import json
+import os
 import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from probe.autoencoders.repository import PICKLES, fetched, is_local
+from probe.autoencoders.repository import PICKLES, fetched, is_local, local, what_it_is
+from probe.autoencoders.state_dict import state_dict_of
 from probe.config import ModelConfig
-from probe.errors import UserError
+from probe.errors import Failure, UserError
 
 NAMES = {"pytorch_model": "model", "diffusion_pytorch_model": "diffusion_pytorch_model"}
 """Stems by which transformers and diffusers look for weights: of pickles, and of safetensors."""
+NO_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states")
+"""How the names of files begin that trainers write beside weights."""
+ROOM = 2**30
+"""Bytes by which the tensors of a file may be larger than the file (views that repeat what is stored once)."""
 
 
-def convert(source: str, out: Path, revision: str | None = None) -> list[Path]:
+def convert(
+    source: str, out: Path, revision: str | None = None, on_note: Callable[[str], None] = lambda note: None
+) -> list[Path]:
     """Write the weights of ``source`` as safetensors; a folder's JSON files, subfolders included, go with them.
+
+    Nested entries, such as ``{"encoder": {...}, "decoder": {...}}``, get names joined by dots. What is no weight (the
+    state of an optimizer, an epoch) is left out. Everything is written, or nothing.
 
     Args:
         source: a file in pickle form, a folder with such files, or a hub id.
         out: the new file (.safetensors), or the new folder.
         revision: of the hub id.
+        on_note: told what was left out, a sentence for each file.
 
     Returns:
         The files of weights that were written.
 
     Raises:
-        UserError: nothing to convert, a pickle that holds more than tensors, or a place that is taken.
+        UserError: nothing to convert, a pickle that holds more than tensors, tensors that safetensors cannot hold, or
+            a place that is taken.
+        Failure: the place cannot be written.
     """
-    path = Path(source).expanduser()
-    if path.is_file() or path.suffix in PICKLES:
+    path = local(source)
+    if os.path.isfile(path) or path.suffix.lower() in PICKLES:
         if out.suffix != ".safetensors":
             raise UserError(f"the new file must end in .safetensors, not {out.name}.")
-        return [_convert_file(path, out)]
+        _must_be_free([out])
+        with _whole(out.parent) as (place, move):
+            _convert_file(path, place / out.name, on_note)
+            move(out.parent)
+        return [out]
     if not is_local(source):
         from huggingface_hub import snapshot_download
 
         wanted = ["*.json", *(f"*{suffix}" for suffix in PICKLES)]
         path = fetched(snapshot_download, ModelConfig(source=source, revision=revision), source, allow_patterns=wanted)
-    files = sorted(file for file in path.rglob("*") if file.suffix in PICKLES)
+    written = _new_names(path, source, on_note)
+    _must_be_free([out / name for name in written.values()])
+    with _whole(out.parent) as (place, move):
+        for file, name in written.items():
+            _convert_file(file, place / name, on_note)
+        for file in sorted(path.rglob("*.json")):
+            name = file.relative_to(path)
+            if file.name.endswith(".index.json"):
+                _convert_index(file, place / name)
+            elif file.is_file():
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, place / name)
+        move(out)
+    return [out / name for name in written.values()]
+
+
+def _new_names(path: Path, source: str, on_note: Callable[[str], None]) -> dict[Path, Path]:
+    """The files of weights in a folder, and what they will be called."""
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICKLES and file.is_file())
+    aside = [file for file in found if file.name.startswith(NO_WEIGHTS)]
+    files = [file for file in found if file not in aside]
     if not files:
-        found = "there is no such folder" if not path.is_dir() else f"it has no {', '.join(PICKLES)}"
-        raise UserError(f"{source}: nothing to convert: {found}.")
-    written = [_convert_file(file, out / _renamed(file.relative_to(path))) for file in files]
-    for file in sorted(path.rglob("*.json")):
-        place = out / file.relative_to(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if file.name.endswith(".index.json"):
-            _convert_index(file, place.with_name(_renamed(Path(file.name.removesuffix(".index.json"))).name))
-        else:
-            shutil.copyfile(file, place)
-    return written
+        why = "there is no such folder" if not path.is_dir() else f"it has no {', '.join(PICKLES)}"
+        raise UserError(f"{source}: nothing to convert: {why}.")
+    if aside:
+        names = ", ".join(file.name for file in aside[:6])
+        on_note(f"{source}: left out: {names} ({len(aside)} files without weights)")
+    new: dict[Path, Path] = {}
+    for file in files:
+        name = _renamed(file.relative_to(path))
+        if name in new.values():
+            raise UserError(f"{source}: two files would become {name}; convert the files one by one.")
+        new[file] = name
+    return new
+
+
+@contextmanager
+def _whole(beside: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
+    """A temporary folder, and a function that moves all that is in it to where it belongs.
+
+    Raises:
+        UserError: a file is there already that says something else.
+        Failure: it cannot be written.
+    """
+    from safetensors import SafetensorError
+
+    there = next(folder for folder in (beside, *beside.parents) if folder.exists())
+    try:
+        place = Path(tempfile.mkdtemp(prefix=".convert-", dir=there))
+    except OSError as error:
+        raise UserError(f"{there} cannot be written: {error.strerror}; choose another place.") from None
+
+    def move(out: Path) -> None:
+        files = sorted(file.relative_to(place) for file in place.rglob("*") if file.is_file())
+        new = [file for file in files if not _is_there(place / file, out / file)]
+        for file in new:
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(place / file, out / file)
+
+    try:
+        yield place, move
+    except (OSError, SafetensorError) as error:
+        raise Failure(f"{beside} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _must_be_free(places: list[Path]) -> None:
+    """Refuse before the work what would be refused after it."""
+    for place in places:
+        if os.path.lexists(place):
+            raise UserError(f"{place} exists; choose another place.")
+
+
+def _is_there(new: Path, old: Path) -> bool:
+    """Whether a JSON file is there already, as it is to be."""
+    if not os.path.lexists(old):
+        return False
+    if new.suffix == ".json" and old.is_file() and old.read_bytes() == new.read_bytes():
+        return True
+    _must_be_free([old])
+    return False
 
 
 def _renamed(file: Path) -> Path:
@@ -62,36 +153,84 @@ def _renamed(file: Path) -> Path:
 
 
 def _convert_index(file: Path, place: Path) -> None:
-    index = json.loads(file.read_text())
-    index["weight_map"] = {name: _renamed(Path(shard)).name for name, shard in index["weight_map"].items()}
-    place.with_name(f"{place.name}.index.json").write_text(json.dumps(index, indent=1))
+    try:
+        index = json.loads(file.read_text())
+        index["weight_map"] = {name: _renamed(Path(shard)).name for name, shard in index["weight_map"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(f"{file} is no index of shards; is the file complete?") from None
+    stem = _renamed(Path(file.name.removesuffix(".index.json"))).name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.with_name(f"{stem}.index.json").write_text(json.dumps(index, indent=1))
 
 
-def _convert_file(file: Path, place: Path) -> Path:
+def _convert_file(file: Path, place: Path, on_note: Callable[[str], None]) -> None:
     from safetensors.torch import save_file
 
-    if place.exists():
-        raise UserError(f"{place} exists; choose another place.")
+    found = state_dict_of(_content(file), file)
+    _must_be_plain(found.tensors, file)
     place.parent.mkdir(parents=True, exist_ok=True)
     # A copy of each, since safetensors refuses tensors that share memory.
-    save_file({name: value.clone().contiguous() for name, value in _tensors(file).items()}, place, {"format": "pt"})
-    return place
+    save_file({name: _copy(value) for name, value in found.tensors.items()}, place, {"format": "pt"})
+    if note := found.note():
+        on_note(f"{file}: {note}")
 
 
-def _tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, by name; the state dict alone where it is one of several things in the file."""
+def _copy(value: Tensor) -> Tensor:
+    return value.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+
+
+def _must_be_plain(tensors: dict[str, Tensor], file: Path) -> None:
+    """Refuse what safetensors cannot hold."""
+    from safetensors.torch import _TYPES
+
+    for name, value in tensors.items():
+        kind = (
+            "on the meta device, without values"
+            if value.is_meta
+            else "quantised"
+            if value.is_quantized
+            else f"sparse ({value.layout})"
+            if value.layout != torch.strided
+            else f"of type {value.dtype}"
+            if value.dtype not in _TYPES.values()
+            else None
+        )
+        if kind:
+            raise UserError(
+                f"{file}: {name} is {kind}, which safetensors cannot hold; save it as a plain dense tensor of numbers."
+            )
+    size = sum(value.numel() * value.element_size() for value in tensors.values())
+    if size > file.stat().st_size + ROOM:
+        raise UserError(
+            f"{file} has {file.stat().st_size:,} bytes and its tensors {size:,}: they repeat what is stored once; save "
+            "them with .contiguous()."
+        )
+
+
+def _content(file: Path) -> Any:
+    """What a checkpoint holds; nothing in it is run."""
+    if not file.is_file():
+        raise UserError(f"{file}: there is no such file.")
+    if known := what_it_is(file):
+        raise UserError(f"{file} {known}.")
+    if _is_torchscript(file):
+        raise UserError(
+            f"{file} is a TorchScript archive, which holds code; load it with torch.jit.load where you trust it, and "
+            "save its state_dict() with torch.save."
+        )
     try:
-        content: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{file}: there is no such file.") from None
+        return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # of the unpickler, of zip files, of torch itself
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise UserError(f"{file} holds more than tensors, or is damaged, and is not opened: {reason}") from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    named = content.items() if isinstance(content, dict) else ()
-    found = {name: value for name, value in named if isinstance(value, Tensor)}
-    if not found:
-        raise UserError(f"{file} holds no state dict.")
-    return found
+        raise UserError(
+            f"{file} holds more than tensors, such as a whole model, or is damaged, and is not opened: {reason}; save "
+            "model.state_dict() with torch.save where you trust it."
+        ) from error
+
+
+def _is_torchscript(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False

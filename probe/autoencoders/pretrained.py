@@ -12,6 +12,7 @@ from probe.autoencoders.blueprint import blueprint, must_be_bounded
 from probe.autoencoders.diffusers_vae import adapted, autoencoder_classes, class_of, quiet
 from probe.autoencoders.repository import as_named, located, pickles, read_config, where
 from probe.autoencoders.single_file import config_source, is_single_file, load_single_file, on_this_machine
+from probe.autoencoders.sources import must_be_a_model, weights_at_hand
 from probe.autoencoders.weights import (
     Header,
     as_meta,
@@ -36,6 +37,7 @@ def load_pretrained(spec: ModelConfig, source: str, device: torch.device, dtype:
         UserError: absent or gated repository, a class that is not supported, weights that are incomplete or only in
             pickle form, or code of its own that was not asked for.
     """
+    must_be_a_model(spec, source)
     if is_single_file(source):
         model, warnings = _from_one_file(spec, on_this_machine(spec, source), dtype)
         return adapted(model, spec, device, dtype, warnings)
@@ -84,6 +86,8 @@ def from_pretrained(
                 **options,
             )
     except OSError as error:
+        if why := weights_at_hand(spec, source):
+            raise UserError(f"{there} {why}.") from None
         raise UserError(_without_weights(there, pickles(spec, source), str(error))) from None
     except Exception as error:
         # Both libraries and safetensors raise a dozen types here, all for files that do not fit each other.
@@ -125,7 +129,10 @@ def _without_weights(there: str, found: list[str], error: str) -> str:
             f"{there} has weights in pickle form only ({names}), which can run code when opened; `probe convert` makes "
             "safetensors of them without running any."
         )
-    return f"{there}: no readable weights in safetensors ({' '.join(error.split())[:200]})."
+    return (
+        f"{there}: no readable weights in safetensors; if they are a variant, set model.variant (fp16, for example) "
+        f"({' '.join(error.split())[:200]})."
+    )
 
 
 def _from_one_file(spec: ModelConfig, file: str, dtype: torch.dtype) -> tuple[Any, tuple[str, ...]]:
@@ -142,6 +149,8 @@ def _from_own_code(
 ) -> tuple[Any, tuple[str, ...]]:
     """A class that comes as a Python file with the weights: ``module.Class``."""
     module, _, name = reference.rpartition(".")
+    if not module.replace(".", "").isidentifier():
+        raise UserError(f"{where(spec, source)}: config.json names {reference!r:.80}, which is no class of its folder.")
     if not spec.trust_remote_code:
         raise UserError(
             f"{where(spec, source)} would run its own code, {module}.py; read that file, and set "

@@ -1,6 +1,7 @@
 """Where the files of a pretrained model are, on this machine or on the hub, and which of them may be opened."""
 
 import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,17 +16,22 @@ INDICES = "*.safetensors*.index.json"
 
 def is_local(source: str) -> bool:
     """Whether a source names something on this machine rather than on the hub."""
-    return Path(source).expanduser().exists() or source.startswith((".", "/", "~"))
+    return os.path.exists(local(source)) or source.startswith((".", "/", "~"))
+
+
+def local(source: str) -> Path:
+    """A source as a path; ~ stays where there is no such home."""
+    return Path(os.path.expanduser(source))
 
 
 def as_named(source: str) -> str:
     """What the libraries are to be given for a source: a path without ~, or the hub id."""
-    return str(Path(source).expanduser()) if is_local(source) else source
+    return str(local(source)) if is_local(source) else source
 
 
 def folder_of(spec: ModelConfig, source: str) -> Path:
     """The local folder of a model."""
-    return Path(source).expanduser() / (spec.subfolder or "")
+    return local(source) / (spec.subfolder or "")
 
 
 def where(spec: ModelConfig, source: str) -> str:
@@ -140,3 +146,18 @@ def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options
 def pickles(spec: ModelConfig, source: str) -> list[str]:
     """Names of the files in pickle form in a local folder."""
     return sorted(file.name for file in folder_of(spec, source).glob("*") if file.suffix in PICKLES)
+
+
+def what_it_is(file: Path) -> str | None:
+    """What a file of weights is instead, by its first bytes, as a predicate; None where it may be what it should."""
+    with file.open("rb") as opened:
+        head = opened.read(512)
+    if not head:
+        return "is empty; download it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a git-lfs pointer, not the weights; run `git lfs pull` in its folder, or download it again"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page, not weights; download it again (the page may say why not)"
+    if head[8:9] == b"{" and file.suffix in PICKLES:
+        return "is in safetensors already; rename it to .safetensors"
+    return None

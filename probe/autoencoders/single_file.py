@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from probe.autoencoders.blueprint import blueprint
 from probe.autoencoders.diffusers_vae import quiet
 from probe.autoencoders.repository import PICKLES, fetched, is_local
+from probe.autoencoders.sources import pickled
 from probe.autoencoders.weights import (
     Header,
     as_meta,
@@ -40,10 +41,7 @@ def is_single_file(source: str) -> bool:
     """
     suffix = Path(source).suffix.lower()
     if suffix in PICKLES:
-        raise UserError(
-            f"model {source} is in pickle form ({suffix}), which can run code when opened; `probe convert` makes "
-            "safetensors of it without running any."
-        )
+        raise UserError(f"model {source} {pickled(source)}.")
     return suffix == ".safetensors"
 
 

@@ -1,21 +1,25 @@
 """A user's own autoencoder: ``python:package.module:function`` or ``python:path/to/file.py:function``."""
 
+import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from probe.autoencoders.base import Autoencoder
 from probe.config import ModelConfig
-from probe.errors import UserError
+from probe.errors import Interruption, UserError, leaves
 from probe.files import source_sha256
+from probe.trust import module_specs
 
 
 def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch.dtype) -> Autoencoder:
@@ -26,10 +30,20 @@ def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch
     the device and put into eval mode: the object itself, or those among its attributes.
 
     Raises:
-        UserError: the function cannot be found or called, or its result lacks encode or decode.
+        UserError: the function cannot be found or called, or its result lacks encode or decode; or the code leaves by
+            ``sys.exit`` or the like, now or later in encode and decode.
     """
     function = _function(target)
-    model = _call(function, spec.source)
+    with _contained(f"model {spec.source}", "raised"):
+        return _wrapped(spec, function, _call(function, spec.source), device, dtype)
+
+
+def _wrapped(
+    spec: ModelConfig, function: Callable[[], Any], model: Any, device: torch.device, dtype: torch.dtype
+) -> Autoencoder:
+    if model is None or isinstance(model, type):
+        what = "None" if model is None else f"the class {model.__name__}, not an object of it"
+        raise UserError(f"{spec.source} returned {what}; return an object with encode() and decode().")
     for name in ("encode", "decode"):
         if not callable(getattr(model, name, None)):
             raise UserError(f"{spec.source} returned a {type(model).__name__} without {name}(); it needs both methods.")
@@ -47,8 +61,8 @@ def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch
     return Autoencoder(
         source=spec.source,
         class_name=type(model).__name__,
-        encoder=model.encode,
-        decoder=model.decode,
+        encoder=_never_leaving(model.encode, f"{spec.source}: encode()"),
+        decoder=_never_leaving(model.decode, f"{spec.source}: decode()"),
         modules=found,
         image_range=(low, high),
         scaling_factor=scale,
@@ -78,39 +92,110 @@ def _function(target: str) -> Callable[[], Any]:
     place, colon, name = target.rpartition(":")
     if not colon or not place or not name:
         raise UserError(f"model python:{target} must read python:package.module:function or python:file.py:function.")
-    module = _file(Path(place).expanduser()) if place.endswith(".py") else _module(place)
-    function = getattr(module, name, None)
+    module = _file(Path(os.path.expanduser(place))) if place.endswith(".py") else _module(place)
+    with _contained(f"model python:{target}", "fails at import"):
+        function = getattr(module, name, None)
+    if isinstance(function, nn.Module):
+        raise UserError(f"model python:{target}: {name} is a model; name a function that returns it.")
     if not callable(function):
         raise UserError(f"model python:{target}: {place} has no function {name!r}.")
     return function
 
 
 def _file(path: Path) -> ModuleType:
-    if not path.is_file():
+    """A file as a module of its own: neither its name nor what Python compiled of it before matters."""
+    if not os.path.isfile(path):
         raise UserError(f"model python:{path}: there is no such file.")
-    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"probe_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None  # a file that ends in .py has a loader
-    assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
-    sys.modules.setdefault(path.stem, module)  # dataclasses look their module up by name
+    before = sys.modules.get(name)
+    sys.modules[name] = module  # dataclasses look their module up by name
     try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"model python:{path} fails at import: {type(error).__name__}: {error}") from error
+        with _contained(f"model python:{path}", "fails at import"):
+            try:
+                exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
+            except ImportError as error:
+                raise UserError(f"model python:{path} fails at import: {error}{_hint(path, error)}.") from error
+    except BaseException:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+        raise
     return module
 
 
+def _hint(path: Path, error: ImportError) -> str:
+    """What to do about an import that a file alone cannot make."""
+    if "relative import" in str(error):
+        return "; for relative imports name the module, python:package.module:function"
+    top = (error.name or "").partition(".")[0]
+    beside = top and ((path.parent / f"{top}.py").is_file() or (path.parent / top).is_dir())
+    return f"; set PYTHONPATH={path.resolve().parent} for modules beside the file" if beside else ""
+
+
 def _module(name: str) -> ModuleType:
+    _must_not_be_another(name)
     if os.getcwd() not in sys.path:  # as with `python -m`; an installed command does not look there by itself
         sys.path.insert(0, os.getcwd())
-    try:
+    importlib.invalidate_caches()
+    with _contained(f"model python:{name}", "fails at import"):
         return importlib.import_module(name)
-    except Exception as error:
-        raise UserError(f"model python:{name} fails at import: {type(error).__name__}: {error}") from error
+
+
+def _must_not_be_another(name: str) -> None:
+    """A module that is imported already hides a file of the same name: json.py, or one from another folder."""
+    for spec in module_specs(name):
+        there = getattr(sys.modules.get(spec.name), "__file__", None)
+        if spec.name not in sys.modules or not spec.has_location or not spec.origin:
+            continue
+        if there is None or Path(there).resolve() != Path(spec.origin).resolve():
+            raise UserError(
+                f"model python:{name}: the name {spec.name} is taken by another module ({there or 'built in'}); "
+                f"name the file, python:{spec.origin}:function, or rename it."
+            )
 
 
 def _call(function: Callable[[], Any], source: str) -> Any:
     try:
-        return function()
-    except Exception as error:
-        raise UserError(f"model {source} raised {type(error).__name__}: {error}") from error
+        inspect.signature(function).bind()
+    except TypeError:
+        raise UserError(f"model {source} takes arguments; name a function that can be called without any.") from None
+    except ValueError:  # written in C, and without a signature
+        pass
+    return function()
+
+
+def _never_leaving(function: Callable[[Tensor], Any], what: str) -> Callable[[Tensor], Any]:
+    """A method that cannot end the process as if all were well; errors pass."""
+
+    def call(value: Tensor) -> Any:
+        try:
+            return function(value)
+        except (KeyboardInterrupt, Interruption):
+            raise
+        except BaseException as error:
+            if isinstance(error, Exception) and not leaves(error):
+                raise
+            raise UserError(f"model {what} raised {_brief(error)}; it must return a tensor.") from error
+
+    return call
+
+
+@contextmanager
+def _contained(what: str, verb: str) -> Iterator[None]:
+    """Whatever a user's code raises becomes one sentence, also what is no Exception, such as SystemExit."""
+    try:
+        yield
+    except (UserError, KeyboardInterrupt, Interruption):
+        raise
+    except BaseException as error:
+        raise UserError(f"{what} {verb}: {_brief(error)}".replace("raised: ", "raised ")) from error
+
+
+def _brief(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"SystemExit (sys.exit({error.code!r})), which would end the whole run; remove it"[:300]
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

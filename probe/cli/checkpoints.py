@@ -1,12 +1,14 @@
 """``probe checkpoints FOLDER``: attractors across training."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from probe.cli.options import Json, OutDir, Overrides
+from probe.cli.watch import watching
 from probe.names import given_path
 
 PAPER = ("solver.tolerance=1e-6", "solver.max_steps=3000")
@@ -47,24 +49,36 @@ def checkpoints(
     from probe.names import shown
     from probe.report.checkpoints import film_strip, training_figure, training_table
     from probe.report.figures import render
-    from probe.studies.checkpoints import across_training
+    from probe.studies.checkpoints import across_training, most_evaluations
     from probe.studies.inputs import drawn
 
-    models = {shown(one.name): load_autoencoder(config.model.model_copy(update={"source": str(one)})) for one in found}
-    first = next(iter(models.values()))
-    drawn_side = side or first.side or config.resolution
-    images = {"train": drawn(first, train, memory, drawn_side), "test": drawn(first, test, n, drawn_side)}
-    measured = dict(
-        across_training(
-            models,
-            images["train"].images,
-            images["test"].images,
-            solver=config.solver,
-            dictionary=config.dictionary,
-            starts=n,
-            seed=config.seeds.seed,
-        )
+    with watching(f"checkpoints: loading {len(found)} models, drawing up to {memory + n} images"):
+        models = {
+            shown(one.name): load_autoencoder(config.model.model_copy(update={"source": str(one)})) for one in found
+        }
+        first = next(iter(models.values()))
+        drawn_side = side or first.side or config.resolution
+        images = {"train": drawn(first, train, memory, drawn_side), "test": drawn(first, test, n, drawn_side)}
+    seen, unseen = images["train"].images, images["test"].images
+    most = len(models) * most_evaluations(len(seen), len(unseen), solver=config.solver, starts=n)
+    print(
+        f"checkpoints: {len(models)} models, up to {n} starts of each of 4 kinds, each followed twice for at most "
+        f"{config.solver.max_steps} steps: up to about {most:,} evaluations of f; --n and solver.max_steps lower that",
+        file=sys.stderr,
     )
+    with watching("checkpoints", most) as watch:
+        measured = dict(
+            across_training(
+                {name: watch.model(model) for name, model in models.items()},
+                seen,
+                unseen,
+                solver=config.solver,
+                dictionary=config.dictionary,
+                starts=n,
+                seed=config.seeds.seed,
+                on_part=watch.say,
+            )
+        )
     records = {name: one.values for name, one in measured.items()}
     films = {name: one.film.numpy() for name, one in measured.items()}
     strip = film_strip(images["train"].images[: len(next(iter(films.values())))].numpy(), films)

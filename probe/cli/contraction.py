@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from probe.cli.options import Json, OutDir
+from probe.cli.watch import watching
 
 
 def contraction(
@@ -28,7 +29,13 @@ def contraction(
     from probe.report.figures import render
     from probe.studies import contraction as study
 
-    records = [study.record(one) for one in study.contraction(names or None, seeds=range(seeds), samples=samples)]
+    wanted, records = study.known(names or None), []
+    with watching("contraction") as watch:
+        watch.say(f"architecture 1 of {len(wanted)}, {wanted[0]}")
+        for done, one in enumerate(study.contraction(wanted, seeds=range(seeds), samples=samples), 1):
+            records.append(study.record(one))
+            if done < len(wanted):
+                watch.say(f"architecture {done + 1} of {len(wanted)}, {wanted[done]}")
     content = {"seeds": seeds, "samples": samples, "architectures": records, **describe_process()}
     table, figure = contraction_table(records), contraction_figure(records)
     text = json.dumps(content, allow_nan=False, indent=1) + "\n"

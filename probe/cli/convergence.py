@@ -1,12 +1,14 @@
 """``probe convergence MODEL|RUN_DIR``: predicted against actual steps."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from probe.cli.options import Json, OutDir, Overrides
+from probe.cli.watch import watching
 
 if TYPE_CHECKING:
     from probe.studies.convergence import Convergence
@@ -64,12 +66,16 @@ def _of_model(source: str, overrides: list[str] | None) -> "Convergence":
 
     model = load_autoencoder(config.model)
     resolution = model.side if model.side and "resolution" not in settings else config.resolution
-    return study(
-        LatentMap(model, clamp=config.model.clamp),
-        model.latent_shape(resolution),
-        seeds=config.seeds,
-        solver=config.solver,
-        dictionary=config.dictionary,
-        device=model.device,
-        dtype=model.dtype,
-    )
+    starts, steps = config.seeds.count, config.solver.max_steps
+    print(f"convergence: {starts} starts, each at most {steps} steps of f", file=sys.stderr)
+    most = starts * (steps + 1) + config.solver.certificates * config.solver.products
+    with watching("convergence", most) as watch:
+        return study(
+            LatentMap(watch.model(model), clamp=config.model.clamp),
+            model.latent_shape(resolution),
+            seeds=config.seeds,
+            solver=config.solver,
+            dictionary=config.dictionary,
+            device=model.device,
+            dtype=model.dtype,
+        )

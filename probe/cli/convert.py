@@ -1,5 +1,6 @@
 """``probe convert``: pickles to safetensors."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,11 @@ def convert(
     ],
     revision: Annotated[str | None, typer.Option(help="Of the hub id.")] = None,
 ) -> None:
-    """Make safetensors of weights in pickle form; nothing in them is run (torch.load with weights_only)."""
+    """Make safetensors of weights in pickle form; nothing in them is run (torch.load with weights_only).
+
+    Names of nested entries are joined by dots; what is left out is said on stderr.
+    """
     from probe.autoencoders.convert import convert as write
 
-    for file in write(source, out, revision):
+    for file in write(source, out, revision, on_note=lambda note: print(f"probe: {note}", file=sys.stderr)):
         print(file)

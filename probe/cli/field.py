@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from probe.cli.options import Json, OutDir, Overrides
+from probe.cli.watch import watching
 
 PAPER = ("solver.tolerance=1e-6", "solver.max_steps=3000")
 """The iteration of the paper's Section 3."""
@@ -45,6 +46,7 @@ def field(
     from probe.files import write_atomically
     from probe.report.field import field_figure
     from probe.report.figures import render
+    from probe.studies.checkpoints import PRODUCTS
     from probe.studies.field import record, vector_field
     from probe.studies.inputs import drawn, encode
 
@@ -57,18 +59,20 @@ def field(
         f"{config.solver.max_steps} steps",
         file=sys.stderr,
     )
-    found = vector_field(
-        LatentMap(loaded, clamp=config.model.clamp),
-        shape,
-        seeds=config.seeds,
-        solver=config.solver,
-        dictionary=config.dictionary,
-        data=encode(loaded, images.images, resolution) if images else None,
-        extent=extent,
-        points=points,
-        device=loaded.device,
-        dtype=loaded.dtype,
-    )
+    most = points**2 * (config.solver.max_steps + PRODUCTS) + config.seeds.count * (config.solver.max_steps + 1)
+    with watching("field", most + config.solver.certificates * config.solver.products) as watch:
+        found = vector_field(
+            LatentMap(watch.model(loaded), clamp=config.model.clamp),
+            shape,
+            seeds=config.seeds,
+            solver=config.solver,
+            dictionary=config.dictionary,
+            data=encode(loaded, images.images, resolution) if images else None,
+            extent=extent,
+            points=points,
+            device=loaded.device,
+            dtype=loaded.dtype,
+        )
     content = {
         "model": {"source": model, "class": loaded.class_name, "weights_sha256": loaded.weights_sha256()},
         "solver": config.solver.model_dump(),

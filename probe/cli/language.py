@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from probe.cli.options import Json, OutDir, Overrides
+from probe.cli.watch import watching
 
 DEFAULTS = (
     *("solver.max_steps=300", "solver.accelerate=false", "solver.far_precision=float32", "solver.certificates=4"),
@@ -53,7 +54,15 @@ def language(
     ids = tokens_of(config.model, prompt) if given is None else given
     start = f.embed(ids)
     noise = gaussian_starts(config.seeds.seed, range(config.seeds.count), start.shape[1:]).to(start)
-    kinds = {name: iterated(f, starts, config.solver) for name, starts in (("prompt", start), ("noise", noise))}
+    solver, kinds = config.solver, {}
+    most = (len(start) + len(noise)) * 2 * (solver.max_steps + 1) + solver.certificates * solver.products
+    with watching("language", most) as watch:
+        counted = watch.counting(f)
+        for name, starts in (("prompt", start), ("noise", noise)):
+            watch.say(f"starts of {name}")
+            kinds[name] = iterated(counted, starts, solver)
+        watch.say("certificates")
+        found = record(counted, kinds, solver=solver, dictionary=config.dictionary, device=f.device)
     content = {
         "model": {
             "source": model,
@@ -66,7 +75,7 @@ def language(
         "prompt": None if given is not None else prompt,
         "token_ids": ids,
         "tokens": len(ids),
-        **record(f, kinds, solver=config.solver, dictionary=config.dictionary, device=f.device),
+        **found,
         **describe_process(),
     }
     figure = language_figure(content)

@@ -3,10 +3,16 @@
 import json
 from pathlib import Path
 
-from probe.cli.options import ConfigFile, Json, Out, Overrides
+from probe.cli.options import ConfigFile, Json, Out, Overrides, TrustCode
 
 
-def ood(config: ConfigFile, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+def ood(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    trust_code: TrustCode = False,
+    as_json: Json = False,
+) -> None:
     """Tell OOD images from in-distribution ones by trajectories in the latent space, and by baselines.
 
     Trains the model first where the configuration says so, finds the training attractors, scores every set, writes
@@ -18,8 +24,10 @@ def ood(config: ConfigFile, overrides: Overrides = None, out: Out = None, as_jso
     settings = load_ood_config(config, overrides or ())
 
     from jobs.worker import work_on_ood
+    from probe.trust import is_in_run_directory
 
-    report, world = work_on_ood(out or Path("runs") / config.stem, lambda stages: stages.all(), settings)
+    path, trusted = out or Path("runs") / config.stem, trust_code or not is_in_run_directory(config)
+    report, world = work_on_ood(path, lambda stages: stages.all(), settings, trusted)
     if world.rank:
         return
     if as_json:

@@ -24,4 +24,10 @@ Out = Annotated[
     ),
 ]
 OutDir = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.", parser=given_path)]
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code", help="Run the code that the run's model brings, though no command of yours has named it before."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from probe.cli.options import Json, Out, Overrides
+from probe.cli.options import Json, Out, Overrides, TrustCode
 from probe.errors import UserError
 from probe.names import given_path
 
@@ -22,6 +22,7 @@ def run(
     model: Annotated[str | None, typer.Option("--model", metavar="SOURCE", help="As model.source.")] = None,
     overrides: Overrides = None,
     out: Out = None,
+    trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
     """Find the attractors, build the dictionary, reconstruct the data sets, write the report.
@@ -32,9 +33,11 @@ def run(
     settings = settings_of(config, model, overrides or [])
 
     from jobs.worker import work
+    from probe.trust import is_in_run_directory
 
+    trusted = trust_code or model is not None or config is None or not is_in_run_directory(config)
     name = config.stem if config else re.sub(r"[^\w.-]+", "-", model or "").strip("-.")
-    report, world = work(out or Path("runs") / name, lambda stages: stages.all(), settings)
+    report, world = work(out or Path("runs") / name, lambda stages: stages.all(), settings, trusted=trusted)
     if world.rank == 0:
         show(report, as_json)
 

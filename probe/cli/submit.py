@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from probe.cli.options import ConfigFile, Json, Out, Overrides, RunDir
+from probe.cli.options import ConfigFile, Json, Out, Overrides, RunDir, TrustCode
 from probe.names import given_path
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def submit(
     ],
     overrides: Overrides = None,
     out: Out = None,
+    trust_code: TrustCode = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts, and submit nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -34,9 +35,14 @@ def submit(
     from jobs.slurm.profile import load_profile
     from jobs.slurm.submit import render
     from jobs.slurm.submit import submit as send
+    from probe.trust import is_in_run_directory, must_be_trusted, remember
 
     run = _described(config, overrides or (), out or Path("runs") / config.stem)
     profile = load_profile(cluster)
+    if run.NOUN == "run":
+        if is_in_run_directory(config) and not trust_code:
+            must_be_trusted(run.config.model, config.parent)
+        remember(run.config.model)
     if dry_run:
         scripts = render(run, profile, cluster.parent)
         print(json.dumps(scripts, indent=1) if as_json else "\n".join(scripts.values()))

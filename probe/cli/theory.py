@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probe.cli.options import Json, RunDir
+from probe.cli.options import Json, RunDir, TrustCode
 
 if TYPE_CHECKING:
     from jobs.stages import Stages
@@ -15,6 +15,7 @@ def theory(
     run_dir: RunDir,
     points: Annotated[int, typer.Option(min=2, help="Points of each kind that get a Jacobian.")] = 16,
     probes: Annotated[int, typer.Option(min=2, help="Of the antisymmetric part of a Jacobian.")] = 8,
+    trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
     """Proposition 3.2, Lipschitz constants of f, Theorem 1 (is f(z) - z a score?), and whether the field is a gradient.
@@ -28,7 +29,7 @@ def theory(
 
         return measure(stages.job, points=points, probes=probes)
 
-    content, world = work(run_dir, do)
+    content, world = work(run_dir, do, trusted=trust_code)
     if world.rank or content is None:
         return
     if as_json:

@@ -13,8 +13,9 @@ interval as such (for the end points that were found: what further starts would 
 Noise comes in two kinds, since a latent space need not be near N(0, I), and what is found then depends on the choice.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,6 +39,10 @@ from probe.studies.trajectories import trajectory_scores
 
 KINDS = ("train", "test", "noise", "noise_images")
 NOISES = ("noise", "noise_images")
+POINTS = 64
+PRODUCTS = 70
+"""Evaluations of f that the spectral norm at a point takes at most."""
+OnPart = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,32 @@ class Checkpoint:
 
 
 def across_training(
-    checkpoints: Mapping[str, Autoencoder], train: Tensor, test: Tensor, **settings: Any
+    checkpoints: Mapping[str, Autoencoder],
+    train: Tensor,
+    test: Tensor,
+    *,
+    on_part: OnPart = lambda part: None,
+    **settings: Any,
 ) -> Iterator[tuple[str, Checkpoint]]:
     """``measure`` each checkpoint, in order; from the same starts, as far as the encoders agree."""
     for name, model in checkpoints.items():
-        yield name, measure(model, train, test, **settings)
+        yield name, measure(model, train, test, on_part=partial(_of_one, on_part, name), **settings)
+
+
+def _of_one(on_part: OnPart, name: str, part: str) -> None:
+    on_part(f"{name}, {part}")
+
+
+def most_evaluations(train: int, test: int, *, solver: SolverConfig, starts: int, points: int = POINTS) -> int:
+    """About how many evaluations of f (of one row) ``measure`` takes at most, where no start converges.
+
+    Every start is followed twice: to its end point, and then past the end points of the training starts.
+
+    Args:
+        train, test: how many images there are. starts, points: as for ``measure``.
+    """
+    of_kinds = [min(train, starts), min(test, starts), starts, starts]
+    return sum(2 * (solver.max_steps + 1) * n + PRODUCTS * min(n, points) for n in of_kinds)
 
 
 def measure(
@@ -74,9 +100,10 @@ def measure(
     solver: SolverConfig,
     dictionary: DictionaryConfig,
     starts: int = 500,
-    points: int = 64,
+    points: int = POINTS,
     film: int = 10,
     seed: int = 0,
+    on_part: OnPart = lambda part: None,
 ) -> Checkpoint:
     """One checkpoint, from up to ``starts`` starts of each kind.
 
@@ -85,6 +112,7 @@ def measure(
         points: at which the spectral norm is taken, of each kind.
         film: training starts whose decoded end points are kept.
         seed: of the noise.
+        on_part: called with what begins.
 
     Returns:
         ``distinct``: for each kind the share of starts that end apart, by ``cosine`` (paper; mean with interval over
@@ -98,7 +126,7 @@ def measure(
     f, side = LatentMap(model), train.shape[-1]
     z0 = _starts(model, train[:starts], test[:starts], starts, seed)
     how = iteration(solver, z0["train"].shape[1:], model.device)
-    ends = {kind: end_points(f, z, how) for kind, z in z0.items()}
+    ends = {kind: end_points(f, z, how) for kind, z in _told(z0, "end points", on_part)}
     apart = {kind: _distinct(found, dictionary, solver) for kind, found in ends.items()}
     shown = decode(model, apart["train"], side) if len(apart["train"]) else train[:0].float()
     nulls = null_levels(train, unseen=test, noise=noise_images(starts, train.shape[1:], seed=seed))
@@ -109,8 +137,11 @@ def measure(
         "train_error": _error(model, train[:starts], z0["train"]),
         "test_error": _error(model, test[:starts], z0["test"]),
         **{name: one for kind in KINDS[1:] for name, one in _nearest(apart["train"], apart[kind], kind).items()},
-        **_scores(f, z0, apart["train"], how),
-        **{f"norm_{kind}": jacobian_norm(f, z[:points], how.batch_size) for kind, z in z0.items()},
+        **_scores(f, _told(z0, "trajectories", on_part), apart["train"], how),
+        **{
+            f"norm_{kind}": jacobian_norm(f, z[:points], how.batch_size)
+            for kind, z in _told(z0, "norms of the Jacobian", on_part)
+        },
     }
     samples = {name: one.double().cpu() for name, one in found.items()}
     values = {
@@ -131,6 +162,12 @@ def measure(
         "spectral_norm": {kind: _norms(samples[f"norm_{kind}"]) for kind in KINDS},
     }
     return Checkpoint(values, _pictures(decode(model, ends["train"].end[:film], side)), samples)
+
+
+def _told(z0: dict[str, Tensor], what: str, on_part: OnPart) -> Iterator[tuple[str, Tensor]]:
+    for kind, z in z0.items():
+        on_part(f"{what} of {kind}")
+        yield kind, z
 
 
 def _starts(model: Autoencoder, train: Tensor, test: Tensor, n: int, seed: int) -> dict[str, Tensor]:
@@ -174,9 +211,9 @@ def _chamfer(train: Tensor, other: Tensor) -> float | None:
     return chamfer_cosine(train, other) if len(train) and len(other) else None
 
 
-def _scores(f: LatentMap, z0: dict[str, Tensor], reference: Tensor, how: Iteration) -> dict[str, Tensor]:
+def _scores(f: LatentMap, starts: Iterable[tuple[str, Tensor]], reference: Tensor, how: Iteration) -> dict[str, Tensor]:
     if not len(reference):
-        return {f"score_{kind}": torch.empty(0) for kind in z0}
+        return {f"score_{kind}": torch.empty(0) for kind in KINDS}
     return {
         f"score_{kind}": trajectory_scores(
             f,
@@ -187,7 +224,7 @@ def _scores(f: LatentMap, z0: dict[str, Tensor], reference: Tensor, how: Iterati
             max_norm=how.max_norm,
             together=how.batch_size,
         ).trajectory
-        for kind, z in z0.items()
+        for kind, z in starts
     }
 
 

@@ -1,0 +1,194 @@
+"""What a source is, where it is no model, and what to give instead: one sentence, before anything is loaded."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from probe.autoencoders.repository import PICKLES, is_local, local, what_it_is, where
+from probe.config import ModelConfig
+from probe.errors import UserError
+
+FORMATS = {
+    ".gguf": "GGUF",
+    ".onnx": "ONNX",
+    ".h5": "Keras",
+    ".keras": "Keras",
+    ".msgpack": "Flax",
+    ".tflite": "TensorFlow Lite",
+    ".pb": "TensorFlow",
+    ".npz": "NumPy",
+    ".zip": "an archive",
+    ".tar": "an archive",
+    ".gz": "an archive",
+}
+"""Suffixes of weights and archives that are not read."""
+FOLDERS_OWN = ("config.json", "model_index.json")
+WEIGHTS = "a folder or hub id with config.json and safetensors"
+PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.IGNORECASE)
+VARIANT = re.compile(r"\w+\.(?P<one>[^.]+?)(-\d{5}-of-\d{5})?\.safetensors")
+"""diffusion_pytorch_model.fp16.safetensors."""
+ADDRESS = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<id>[^/?#]+/[^/?#]+)(?:/tree/(?P<revision>[^/?#]+))?/?",
+    re.IGNORECASE,
+)
+CACHE = re.compile(r"models--(?P<owner>.+)--(?P<name>.+)")
+"""A repository's folder in the cache of the hub."""
+
+
+def must_be_a_model(spec: ModelConfig, source: str) -> None:
+    """Refuse a source that is recognised as something else.
+
+    Raises:
+        UserError: it is an address, a file of a folder or of another format, or a folder without a model; the
+            sentence says what to give instead.
+    """
+    problem = _of_name(source)
+    try:
+        if problem is None and is_local(source):
+            path = local(source)
+            look = _of_file if path.is_file() else _of_folder if path.is_dir() else _of_nothing
+            problem = look(path, spec)
+        if problem is None and spec.config and local(spec.config).is_file():
+            problem = f"has a file as model.config; give its folder, {local(spec.config).parent}"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror or error}"
+    if problem:
+        raise UserError(f"{where(spec, source)} {problem}.")
+
+
+def weights_at_hand(spec: ModelConfig, source: str) -> str | None:
+    """Why a local folder has no weights that can be loaded, as a predicate; None if that is not known."""
+    folder = local(source) / (spec.subfolder or "")
+    if not folder.is_dir():
+        return None
+    names = sorted(file.name for file in folder.iterdir() if file.is_file())
+    variants = sorted({match["one"] for name in names if (match := VARIANT.fullmatch(name))})
+    plain = any(name.endswith(".safetensors") and not VARIANT.fullmatch(name) for name in names)
+    if variants and spec.variant not in variants and (spec.variant or not plain):
+        return f"has its weights as {', '.join(variants)} only; set model.variant={variants[0]}"
+    if spec.variant and plain:
+        return f"has no variant {spec.variant!r}; leave model.variant out"
+    others = [name for name in names if Path(name).suffix.lower() in FORMATS]
+    if others and not plain and not any(name.endswith(PICKLES) for name in names):
+        return f"has weights in other formats only ({', '.join(others[:3])}), which are not read; get its safetensors"
+    return None
+
+
+def pickled(source: str) -> str:
+    """What to do with a file in pickle form, as a predicate."""
+    path = local(source)
+    base = f"is in pickle form ({path.suffix.lower()}), which can run code; `probe convert` makes safetensors"
+    if (path.parent / "config.json").is_file():
+        return f"{base} of it, and config.json is beside it"
+    return (
+        f"{base} of it, for which model.config must then name the config.json of a class of diffusers; a class of your "
+        "own needs model.source=python:FILE.py:FUNCTION, where the function loads this file"
+    )
+
+
+def _of_name(source: str) -> str | None:
+    if source != source.strip() or not source:
+        return "begins or ends with a space, or is empty; give a folder, a file or a hub id"
+    scheme, colon, rest = source.partition(":")
+    if colon and scheme.lower() in ("python", "embedded") and not is_local(source):
+        return f"must be written {scheme.lower()}:{rest}, in small letters"
+    if match := ADDRESS.fullmatch(source):
+        revision = f" and model.revision={match['revision']}" if match["revision"] else ""
+        return f"is an address; give the hub id {match['id']}{revision}"
+    if re.match(r"(?i)(https?|ftp|s3|gs|hf)://", source) and not re.match(r"(?i)https?://huggingface\.co/", source):
+        return f"is an address, from which no model is loaded; give {WEIGHTS}, or download it and give its folder"
+    if not is_local(source) and source.endswith("/"):
+        return f"ends with a slash and is no folder here; give {source.rstrip('/')} for the hub"
+    return None
+
+
+def _of_nothing(path: Path, spec: ModelConfig) -> str | None:
+    if path.suffix.lower() in (".safetensors", *PICKLES):
+        return None  # have sentences of their own
+    return "does not exist: there is no such file or folder, and so no config.json; check the path"
+
+
+def _of_file(path: Path, spec: ModelConfig) -> str | None:
+    suffix, name = path.suffix.lower(), path.name
+    if name in FOLDERS_OWN or name.endswith(".index.json"):
+        return f"is a file of a model's folder; give the folder {path.parent}"
+    if suffix in PICKLES:
+        return None
+    if suffix == ".py":
+        return f"is code; give python:{path}:FUNCTION, whose function returns the model"
+    if suffix in FORMATS:
+        return f"is in a format that is not read ({FORMATS[suffix]}); give {WEIGHTS}"
+    if suffix != ".safetensors":
+        return f"is a file of no known kind; give {WEIGHTS}, or a .safetensors file"
+    if match := PART.fullmatch(name):
+        return f"is part {int(match['number'])} of {int(match['count'])}; give the folder {path.parent}"
+    return what_it_is(path)
+
+
+def _of_folder(path: Path, spec: ModelConfig) -> str | None:
+    if (snapshots := path / "snapshots").is_dir() and not (path / "config.json").exists():
+        return _of_cache(path, snapshots)
+    if cached := sorted(one.name for one in path.glob("models--*--*")):
+        ids = ", ".join(name.removeprefix("models--").replace("--", "/") for name in cached[:3])
+        return f"is the cache of the hub; give the id of a model in it ({ids})"
+    folder = path / (spec.subfolder or "")
+    if not folder.is_dir():
+        inside = sorted(one.name for one in path.iterdir() if (one / "config.json").is_file())
+        return f"has no such subfolder; {_hint(inside)}"
+    if not any(folder.iterdir()):
+        return f"is empty: there is no config.json in it; give {WEIGHTS}"
+    if not (folder / "config.json").is_file():
+        return _without_config(folder, spec)
+    for file in sorted(folder.glob("*.safetensors")):
+        if problem := what_it_is(file):
+            return f"does not load: {file.name} {problem}"
+    return None
+
+
+def _of_cache(path: Path, snapshots: Path) -> str:
+    match = CACHE.fullmatch(path.name)
+    ref = path / "refs" / "main"
+    names = [ref.read_text().strip()] if ref.is_file() else []
+    there = [one for one in (*names, *sorted(one.name for one in snapshots.iterdir())) if (snapshots / one).is_dir()]
+    whose = f"of {match['owner']}/{match['name']}: give that id" if match else "of a repository: give its hub id"
+    if not there:
+        return f"is the hub's cache {whose} (no snapshot is in it)"
+    return f"is the hub's cache {whose}, or its snapshot {snapshots / there[0]}"
+
+
+def _without_config(folder: Path, spec: ModelConfig) -> str | None:
+    inside = {one.parent.name: _config(one) for one in sorted(folder.glob("*/config.json"))}
+    good = [name for name, config in inside.items() if _is_autoencoders(config)]
+    if spec.subfolder is None and good:
+        return None if good == ["vae"] or "vae" in good else f"has no config.json; {_hint(good)}"
+    if inside:
+        classes = ", ".join(f"{name} ({config.get('_class_name', 'no class')})" for name, config in inside.items())
+        return f"holds {classes:.200}, and no autoencoder; give a folder or hub id with one"
+    files = sorted(one.name for one in folder.iterdir() if one.is_file())
+    pickles = [name for name in files if Path(name).suffix.lower() in PICKLES]
+    if pickles:
+        return f"has no config.json; its file {folder / pickles[0]} {pickled(str(folder / pickles[0]))}"
+    weights = [name for name in files if name.endswith(".safetensors")]
+    if weights:
+        return f"has {weights[0]} but there is no config.json; add it, or give the file and model.config"
+    return weights_at_hand(spec, str(folder)) or f"is no model: there is no config.json in it; give {WEIGHTS}"
+
+
+def _is_autoencoders(config: dict[str, Any]) -> bool:
+    from probe.autoencoders.diffusers_vae import autoencoder_classes
+
+    own = config.get("auto_map") or config.get("model_type") == "vit_mae"
+    return bool(own) or config.get("_class_name") in autoencoder_classes()
+
+
+def _config(file: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _hint(inside: list[str]) -> str:
+    return f"set model.subfolder to one of {', '.join(inside[:8])}" if inside else f"give {WEIGHTS}"

@@ -1,0 +1,126 @@
+"""The weights in a checkpoint: which of its entries they are, under which names, and what else is there."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from probe.errors import UserError
+
+CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "params", "weights")
+"""Entries that hold the weights where training frameworks keep further things beside them; the first one counts."""
+ASIDE = ("optim", "sched", "ema", "callbacks", "loops", "rng", "random", "scaler")
+"""Parts of the names of such further things."""
+DEEPEST = 64
+MOST = 1_000_000
+SHOWN = 6
+
+
+@dataclass
+class StateDict:
+    """What was found.
+
+    Attributes:
+        tensors: the weights; names of nested entries are joined by dots.
+        taken: the entry that they were under, "" for the whole checkpoint.
+        left_out: what is no weight, as "name (n tensors)" or "name".
+    """
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    taken: str = ""
+    left_out: list[str] = field(default_factory=list)
+
+    def note(self) -> str:
+        """A sentence on what was left out; empty if nothing was."""
+        if not self.left_out:
+            return ""
+        names = ", ".join(self.left_out[:SHOWN])
+        more = f" and {len(self.left_out) - SHOWN} more" if len(self.left_out) > SHOWN else ""
+        whose = f" of {self.taken!r}" if self.taken else ""
+        return f"{len(self.tensors)} tensors{whose} written; left out: {names}{more}"
+
+
+def state_dict_of(content: Any, file: object) -> StateDict:
+    """The weights among what ``torch.load`` returned.
+
+    Args:
+        file: for messages.
+
+    Raises:
+        UserError: there are none, or their names are ambiguous.
+    """
+    if not isinstance(content, Mapping):
+        kind = "one tensor" if isinstance(content, Tensor) else f"a {type(content).__name__}"
+        raise UserError(f"{file} holds {kind}, no state dict; save model.state_dict().")
+    found = StateDict()
+    while (key := _container(content)) is not None:
+        found.left_out += [_told(name, value) for name, value in content.items() if name != key]
+        found.taken = f"{found.taken}.{key}".lstrip(".")
+        content = content[key]
+    nested = any(_count(value) for value in content.values() if not isinstance(value, Tensor))
+    for name, value in content.items():
+        scalar = isinstance(value, Tensor) and value.ndim == 0
+        aside = isinstance(name, str) and not isinstance(value, Tensor) and _is_aside(name, value)
+        if (nested and scalar) or aside or not _count(value):  # beside modules, a number counts steps
+            found.left_out.append(_told(name, value))
+            continue
+        for path, one in _leaves(value, (name,)):
+            if not isinstance(one, Tensor):
+                found.left_out.append(".".join(map(str, path)))
+                continue
+            joined = _joined(path, file)
+            if joined in found.tensors:
+                raise UserError(f"{file} has two tensors of the name {joined!r}; rename one of them.")
+            found.tensors[joined] = one
+    if not found.tensors:
+        raise UserError(f"{file} holds no state dict: there is no tensor under a name in it.")
+    return found
+
+
+def _container(content: Mapping[Any, Any]) -> str | None:
+    """The entry to go into: one of the usual names, which holds named tensors."""
+    if any(isinstance(value, Tensor) and value.ndim for value in content.values()):
+        return None
+    return next((key for key in CONTAINERS if isinstance(content.get(key), Mapping) and _count(content[key])), None)
+
+
+def _is_aside(name: str, value: Any) -> bool:
+    words = name.lower().replace("-", "_")
+    by_name = any(part in words for part in ASIDE if part != "ema") or "ema" in words.split("_")
+    return by_name or (isinstance(value, Mapping) and {"state", "param_groups"} <= set(value))
+
+
+def _told(name: Any, value: Any) -> str:
+    count = 0 if isinstance(value, Tensor) else _count(value)
+    return f"{name!s:.60}" + (f" ({count} tensors)" if count else "")
+
+
+def _count(value: Any) -> int:
+    return sum(isinstance(one, Tensor) for _, one in _leaves(value))
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """All that is in nested mappings and lists, in order, with the keys that lead there."""
+    stack, visited = [(path, value)], 0
+    while stack:
+        path, value = stack.pop()
+        visited += 1
+        if visited > MOST or len(path) > DEEPEST:
+            raise UserError("the checkpoint is nested too deep, or in itself; save model.state_dict() alone.")
+        if isinstance(value, Mapping):
+            stack += reversed([((*path, key), one) for key, one in value.items()])
+        elif isinstance(value, list | tuple):
+            stack += reversed([((*path, key), one) for key, one in enumerate(value)])
+        else:
+            yield path, value
+
+
+def _joined(path: tuple[Any, ...], file: object) -> str:
+    for key in path:
+        if isinstance(key, bool) or not isinstance(key, str | int) or key == "":
+            raise UserError(f"{file}: {key!r:.60} is no name of a tensor; names are text.")
+    name = ".".join(map(str, path))
+    if name == "__metadata__" or not name.isprintable():
+        raise UserError(f"{file}: {name!a:.60} cannot be a name of a tensor in safetensors; rename it.")
+    return name
