@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from jobs.provenance import now
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
+from probe.reading import Unreadable, read_object
 
 OWNER = ".owner.json"
 PATIENCE = 60.0 if "SLURM_JOB_ID" in os.environ else 2.0
@@ -68,7 +69,7 @@ def if_free(path: Path) -> Iterator[bool]:
 
 def _owner(path: Path) -> str:
     try:
-        owner = json.loads((path / OWNER).read_text())
+        owner = read_object(path / OWNER)
         return f"process {owner['pid']} on {owner['host']}, since {owner['since']}"
-    except (OSError, ValueError, KeyError):
+    except (Unreadable, KeyError):
         return "another process"

@@ -1,10 +1,11 @@
 """How far a run is, read from its files alone; and what Slurm says of its jobs, where there is Slurm."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.lock import OWNER
 from jobs.ood_directory import REFERENCES, OodDirectory
@@ -13,9 +14,43 @@ from jobs.study_directory import StudyDirectory
 from probe.config import Config
 from probe.errors import Failure
 from probe.kinds import kind_of
+from probe.reading import Unreadable, read_object
 
 FRESH = 60.0
 """Seconds after which progress.json is no longer news."""
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class Progress(_Said):
+    """progress.json."""
+
+    stage: str
+    unit: str
+    done: float
+    total: float
+    rate: float
+    seconds_left: float | None
+    ranks: int
+    updated: str
+
+
+class Owner(_Said):
+    """.owner.json."""
+
+    host: str
+    pid: int
+    since: str
+
+
+class LastError(_Said):
+    """error.json."""
+
+    time: str
+    rank: int
+    message: str
 
 
 @dataclass
@@ -43,6 +78,7 @@ class Status:
         owner: the process that holds the run: host, pid, since.
         last_error: time, rank, status, message; None after a good end.
         slurm: why Slurm's states are not known; empty where they are, or where nothing was submitted.
+        unreadable: a sentence for each file that could not be read, and is left out.
     """
 
     run_dir: str
@@ -52,6 +88,7 @@ class Status:
     owner: dict[str, Any] | None = None
     last_error: dict[str, Any] | None = None
     slurm: str = ""
+    unreadable: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -74,7 +111,12 @@ def read_status(path: Path) -> Status:
         stages = _stages_of_ood(OodDirectory.open(path))
     else:
         stages = _stages(RunDirectory.open(path))
-    jobs: dict[str, str] = submitted(path).get("jobs", {})
+    unreadable: list[str] = []
+    jobs: dict[str, str] = {}
+    try:
+        jobs = submitted(path).get("jobs", {})
+    except Unreadable as error:
+        unreadable.append(str(error))
     try:
         states, note = scheduler.states(jobs), "no squeue here"
     except Failure as failure:
@@ -84,7 +126,9 @@ def read_status(path: Path) -> Status:
         if stage.job and states is not None:
             state, reason = states.get(stage.job, ("", ""))
             stage.slurm = f"{state} ({reason})" if reason not in ("", "None") else state or "gone from the queue"
-    progress, owner = _read(path / "progress.json"), _read(path / OWNER)
+    progress = _read(path / "progress.json", Progress, unreadable)
+    owner = _read(path / OWNER, Owner, unreadable)
+    last_error = _read(path / "error.json", LastError, unreadable)
     heard = _age(progress.get("updated")) if progress else None
     live = owner is not None and heard is not None and heard < FRESH
     queued = any(job in (states or {}) and (states or {})[job][0] not in scheduler.OVER for job in jobs.values())
@@ -97,7 +141,7 @@ def read_status(path: Path) -> Status:
     began = any(stage.done for stage in stages) or progress is not None
     state = "complete" if complete else "running" if live else "queued" if queued else "stopped" if began else "new"
     slurm = note if jobs and states is None else ""
-    return Status(str(path), state, stages, progress, owner if live else None, _read(path / "error.json"), slurm)
+    return Status(str(path), state, stages, progress, owner if live else None, last_error, slurm, unreadable)
 
 
 def _stages(run: RunDirectory) -> list[StageStatus]:
@@ -160,11 +204,20 @@ def _report(run: RunDirectory, config: Config) -> tuple[int, int]:
     return int((run.path / "report" / "report.json").is_file()), 1
 
 
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError):
+def _read(file: Path, kind: type[BaseModel], unreadable: list[str]) -> dict[str, Any] | None:
+    """What a file says, as ``kind``; None where it is not there, or, which is noted, where it says nothing."""
+    if not file.exists():
         return None
+    try:
+        content = read_object(file)
+        kind.model_validate(content)
+        return content
+    except Unreadable as error:
+        unreadable.append(str(error))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        unreadable.append(str(Unreadable(file, f"its entry {first['loc'][0]}: {first['msg']}")))
+    return None
 
 
 def _age(moment: Any) -> float | None:

@@ -6,7 +6,6 @@ goes on); 130 interrupted. Another rank's end is this rank's, with the same stat
 
 import json
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -98,7 +97,7 @@ def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | N
     with stop_on_signals(), to_stderr():
         from jobs.study import Study
         from jobs.study_directory import StudyDirectory
-        from jobs.world import World
+        from jobs.world import World, number
 
         StudyDirectory.refuse_foreign(path)
         if config is not None:
@@ -108,7 +107,7 @@ def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | N
         with _keeping_errors(path, World()):
             with exclusive(path, SHARED_PATIENCE):
                 study.draw()
-            with to_file(path, int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))):
+            with to_file(path, number("SLURM_ARRAY_TASK_ID", 0)):
                 study.models()
             with exclusive(path, SHARED_PATIENCE):
                 left = study.missing()
@@ -233,7 +232,9 @@ def main(
         str, typer.Option(help="all, images, attractors, dictionary, reconstruct or report; of a study all or images.")
     ] = "all",
     shared: Annotated[bool, typer.Option("--shared", help="As for `probe study`.")] = False,
-    world_size: Annotated[int | None, typer.Option(help="Fail unless there are so many ranks.")] = None,
+    world_size: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Fail unless there are so many ranks.")
+    ] = None,
 ) -> None:
     """Work on a run or study as one of the ranks that a launcher started."""
     from jobs.stages import STAGES

@@ -21,17 +21,33 @@ from torch.distributed import HashStore, Store
 
 from jobs.stopping import Ended
 from probe.errors import Failure, UserError
+from probe.reading import short
 
 T = TypeVar("T")
 P = ParamSpec("P")
 GATHERING = 300.0
 """Seconds that ranks wait for each other at the start."""
+MOST_RANKS = 100_000
 POLL = 0.05
 LAST_WORDS = 10.0
 """Seconds that rank 0, which may host the store, waits at a bad end for the others to hear of it."""
 BEAT, SILENCE = 5.0, 12
 """Every rank beats, once in so many seconds; rank 0 takes one that missed so many beats of rank 0's own for dead. Where
 all are suspended together, rank 0 does not beat either."""
+
+
+def number(name: str, default: int | None = None) -> int:
+    """The integer from 0 to 2**32 - 1 in an environment variable; ``default`` where that is unset or empty.
+
+    Raises:
+        UserError: it is no such integer, or it is unset and there is no default.
+    """
+    text = os.environ.get(name, "").strip()
+    if not text and default is not None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < 2**32):
+        raise UserError(f"environment variable {name} must be an integer from 0 to 2**32 - 1, not {short(text)}.")
+    return int(text)
 
 
 class Line:
@@ -74,7 +90,12 @@ class World:
             Failure: there are not as many ranks as the launcher promised, or they did not find each other.
         """
         _take_over_slurm()
-        size = int(os.environ.get("WORLD_SIZE", "1"))
+        size = number("WORLD_SIZE", 1)
+        if not 1 <= size <= MOST_RANKS or (size > 1 and number("RANK") >= size):
+            raise UserError(
+                f"WORLD_SIZE is {size} and RANK is {short(os.environ.get('RANK'))}: WORLD_SIZE must be from 1 to "
+                f"{MOST_RANKS}, RANK below it; use accelerate launch, torchrun or srun."
+            )
         _keep_promises(size, expected)
         if size == 1:
             return World()
@@ -190,10 +211,11 @@ def _gather(cpu: bool) -> World:
     from accelerate.utils import gather_object
     from torch.distributed.rendezvous import rendezvous
 
-    local = int(os.environ.setdefault("LOCAL_RANK", "0"))
+    local = number("LOCAL_RANK", 0)
+    os.environ["LOCAL_RANK"] = str(local)
     if cpu and "OMP_NUM_THREADS" not in os.environ:  # else every rank would use every core
-        cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or len(os.sched_getaffinity(0))
-        beside = 1 if "SLURM_CPUS_PER_TASK" in os.environ else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        cores = number("SLURM_CPUS_PER_TASK", 0) or len(os.sched_getaffinity(0))
+        beside = 1 if os.environ.get("SLURM_CPUS_PER_TASK") else number("LOCAL_WORLD_SIZE", 1)
         os.environ["OMP_NUM_THREADS"] = str(max(cores // beside, 1))
         torch.set_num_threads(max(cores // beside, 1))
     where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
@@ -217,26 +239,26 @@ def _gather(cpu: bool) -> World:
 
 def _take_over_slurm() -> None:
     """srun tells a task its rank in its own words; say it in those of torch, unless a launcher did already."""
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    tasks = number("SLURM_STEP_NUM_TASKS", 1)
     if tasks == 1 or "RANK" in os.environ:
         return
     if "MASTER_ADDR" not in os.environ:
         nodes = os.environ["SLURM_STEP_NODELIST"]
         names = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
         os.environ["MASTER_ADDR"] = names.stdout.split()[0]
-    job, step = int(os.environ["SLURM_JOB_ID"]), int(os.environ.get("SLURM_STEP_ID", "0"))
+    job, step = number("SLURM_JOB_ID"), number("SLURM_STEP_ID", 0)
     per_node = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1").partition("(")[0].partition(",")[0]
     os.environ.setdefault("MASTER_PORT", str(20000 + (job * 7 + step) % 20000))
-    os.environ["RANK"] = os.environ["SLURM_PROCID"]
+    os.environ["RANK"] = str(number("SLURM_PROCID"))
     os.environ["WORLD_SIZE"] = str(tasks)
-    os.environ["LOCAL_RANK"] = os.environ["SLURM_LOCALID"]
+    os.environ["LOCAL_RANK"] = str(number("SLURM_LOCALID"))
     os.environ["LOCAL_WORLD_SIZE"] = per_node
 
 
 def _keep_promises(size: int, expected: int | None) -> None:
     """Fail where fewer ranks are in this world than were started: `accelerate launch --cpu` on two nodes makes two
     worlds of one, and each would report success."""
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    tasks = number("SLURM_STEP_NUM_TASKS", 1)
     if expected is not None and expected != size:
         raise Failure(f"{expected} ranks were promised with --world-size, but this world has {size}.")
     if size % tasks:

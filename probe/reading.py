@@ -311,4 +311,4 @@ def _characters(text: str) -> str:
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise ValueError(f"{ascii(clipped(text, 60))} is not Unicode text") from None
+        raise ValueError(f"{clipped(text, 60)!a} is not Unicode text") from None

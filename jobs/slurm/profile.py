@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from probe.config import Strict, read_yaml, validated
+from probe.config import Name, Strict, Text, read_yaml, validated
+from probe.reading import short
 
 RUN_STAGES = ("images", "attractors", "dictionary", "reconstruct", "report")
 STUDY_STAGES = ("images", "models")
@@ -16,30 +17,32 @@ ALL_STAGES = tuple(dict.fromkeys((*RUN_STAGES, *STUDY_STAGES)))
 class Resources(Strict):
     """What one stage's job asks for; ``None`` and 0 leave the choice to the cluster."""
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    time: str | None = Field(None, description="time limit, as sbatch takes it")
-    nodes: int = Field(1, ge=1)
-    tasks_per_node: int = Field(1, ge=1, description="ranks on a node: one per GPU")
-    cpus_per_task: int = Field(1, ge=1)
-    gpus_per_task: int = Field(0, ge=0)
-    memory: str | None = Field(None, description="per node, as sbatch --mem takes it")
-    options: tuple[str, ...] = Field((), description="further options of sbatch")
-    modules: tuple[str, ...] = Field((), description="for `module load`")
-    setup: tuple[str, ...] = Field((), description="lines of bash before the work")
-    environment: dict[str, str] = Field(default_factory=dict)
-    python: str = Field(sys.executable, description="the interpreter; by default the one that submits")
-    signal_seconds: int = Field(120, ge=0, description="warning before the time limit; 0: none")
-    requeues: int = Field(20, ge=0, description="how often a job may go back into the queue")
-    array: int | None = Field(None, ge=1, description="tasks of a study's array; by default nodes x tasks_per_node")
+    partition: Text | None = None
+    account: Text | None = None
+    qos: Text | None = None
+    time: Text | None = Field(None, description="time limit, as sbatch takes it")
+    nodes: int = Field(1, ge=1, le=10**5)
+    tasks_per_node: int = Field(1, ge=1, le=10**4, description="ranks on a node: one per GPU")
+    cpus_per_task: int = Field(1, ge=1, le=10**5)
+    gpus_per_task: int = Field(0, ge=0, le=1000)
+    memory: Text | None = Field(None, description="per node, as sbatch --mem takes it")
+    options: tuple[Text, ...] = Field((), max_length=1000, description="further options of sbatch")
+    modules: tuple[Text, ...] = Field((), max_length=1000, description="for `module load`")
+    setup: tuple[Text, ...] = Field((), max_length=1000, description="lines of bash before the work")
+    environment: dict[Name, Text] = Field(default_factory=dict, max_length=1000)
+    python: Text = Field(sys.executable, description="the interpreter; by default the one that submits")
+    signal_seconds: int = Field(120, ge=0, le=65535, description="warning before the time limit; 0: none")
+    requeues: int = Field(20, ge=0, le=10**4, description="how often a job may go back into the queue")
+    array: int | None = Field(
+        None, ge=1, le=4_000_000, description="tasks of a study's array; by default nodes x tasks_per_node"
+    )
 
     @field_validator("options")
     @classmethod
     def _dashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for option in value:
             if not option.startswith("-") or "\n" in option:
-                raise ValueError(f"{option!r} is no option of sbatch; write it as --name=value")
+                raise ValueError(f"{short(option)} is no option of sbatch; write it as --name=value")
         return value
 
     @field_validator("environment")
@@ -47,7 +50,7 @@ class Resources(Strict):
     def _names(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value:
             if not name.isidentifier():
-                raise ValueError(f"{name!r} is no name of an environment variable")
+                raise ValueError(f"{short(name)} is no name of an environment variable")
         return value
 
     def as_array(self, models: int) -> "Resources":
@@ -81,15 +84,15 @@ class Resources(Strict):
 class ClusterProfile(Resources):
     """A cluster: resources of all stages, and what differs for some."""
 
-    stages: dict[str, dict[str, object]] = Field(default_factory=dict)
-    template: str = Field("stage.sbatch.j2", description="beside the profile")
+    stages: dict[Name, dict[str, object]] = Field(default_factory=dict, max_length=100)
+    template: Text = Field("stage.sbatch.j2", description="beside the profile")
 
     @field_validator("stages")
     @classmethod
     def _known(cls, value: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
         for name in value:
             if name not in ALL_STAGES:
-                raise ValueError(f"there is no stage {name!r}; stages are {', '.join(ALL_STAGES)}")
+                raise ValueError(f"there is no stage {short(name)}; stages are {', '.join(ALL_STAGES)}")
         return value
 
     def of(self, stage: str) -> Resources:

@@ -11,6 +11,7 @@ from torch import Tensor
 from probe.autoencoders.repository import PICKLES, fetched, is_local
 from probe.config import ModelConfig
 from probe.errors import UserError
+from probe.reading import read_object
 
 NAMES = {"pytorch_model": "model", "diffusion_pytorch_model": "diffusion_pytorch_model"}
 """Stems by which transformers and diffusers look for weights: of pickles, and of safetensors."""
@@ -62,8 +63,11 @@ def _renamed(file: Path) -> Path:
 
 
 def _convert_index(file: Path, place: Path) -> None:
-    index = json.loads(file.read_text())
-    index["weight_map"] = {name: _renamed(Path(shard)).name for name, shard in index["weight_map"].items()}
+    index = read_object(file)
+    shards = index.get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+        raise UserError(f"{file} is no index of shards; is the file complete?")
+    index["weight_map"] = {name: _renamed(Path(shard)).name for name, shard in shards.items()}
     place.with_name(f"{place.name}.index.json").write_text(json.dumps(index, indent=1))
 
 

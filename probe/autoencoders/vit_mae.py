@@ -1,6 +1,5 @@
 """ViT-MAE of transformers as an autoencoder: all patches are seen, in their own order (mask ratio 0)."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from probe.autoencoders.base import Autoencoder
 from probe.autoencoders.repository import folder_of, is_local
 from probe.config import ModelConfig
 from probe.errors import UserError
+from probe.reading import read_object, short
 
 IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 """What the encoder wants subtracted and divided by, where no preprocessor_config.json says otherwise."""
@@ -83,5 +83,10 @@ def _normalisation(spec: ModelConfig, source: str) -> tuple[tuple[float, ...], t
 
         with suppress(HfHubHTTPError, OSError):  # there need not be one
             path = Path(hf_hub_download(source, file, subfolder=spec.subfolder, revision=spec.revision))
-    settings = {**IMAGENET, **(json.loads(path.read_text()) if path.is_file() else {})}
-    return tuple(settings["image_mean"]), tuple(settings["image_std"])
+    settings = {**IMAGENET, **(read_object(path) if path.is_file() else {})}
+    mean, deviation = settings["image_mean"], settings["image_std"]
+    for name, values in (("image_mean", mean), ("image_std", deviation)):
+        numbers = isinstance(values, list | tuple) and all(type(one) in (int, float) for one in values)
+        if not numbers or len(values) != 3 or (name == "image_std" and min(values) <= 0):
+            raise UserError(f"{path}: {name} must be three numbers (deviations above 0), not {short(values)}.")
+    return tuple(mean), tuple(deviation)
