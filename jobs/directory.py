@@ -21,6 +21,8 @@ from probe.config import Tracked, read_yaml
 from probe.errors import UserError
 from probe.files import write_atomically
 from probe.kinds import WHAT, Kind, kind
+from probe.manifest import read_manifest
+from probe.reading import Unreadable, read_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,9 +165,9 @@ class Directory(ABC, Generic[C]):
 
     def _ended_with_a_mistake(self, sessions: list[dict[str, Any]]) -> bool:
         try:
-            last = json.loads((self.path / "error.json").read_text())
+            last = read_object(self.path / "error.json")
             return last["status"] == 2 and last["time"] >= max((one["started"] for one in sessions), default="")
-        except (OSError, ValueError, KeyError, TypeError):
+        except (Unreadable, KeyError, TypeError):
             return False
 
     def parts(self) -> list[Path]:
@@ -215,9 +217,11 @@ class Directory(ABC, Generic[C]):
                 raise UserError(f"{self.path} has results but no manifest.json to say what made them; begin anew.")
             return {}
         try:
-            return json.loads(file.read_text())
-        except ValueError:
-            raise UserError(f"{file} is damaged, so what made the results is unknown; begin anew.") from None
+            return read_manifest(file)
+        except Unreadable as error:
+            raise UserError(
+                f"{file} is damaged ({error.reason}), so what made the results is unknown; begin anew."
+            ) from None
 
     def update_manifest(self, **entries: Any) -> None:
         """Set entries of the manifest; a mapping is merged into the mapping that is there."""

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from jobs.process import is_there, this_process
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
+from probe.reading import Unreadable, read_object
 
 OWNER = ".owner.json"
 MARKER = ".lock.held"
@@ -162,7 +163,6 @@ def _how_to_clear(path: Path) -> str:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError):
+        return read_object(file)
+    except Unreadable:
         return {}
-    return found if isinstance(found, dict) else {}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from probe.checked import read_about
 from probe.config import read_yaml
 from probe.errors import UserError
+from probe.reading import Unreadable, read_object
 
 if TYPE_CHECKING:
     from jobs.directory import Directory
@@ -128,8 +129,8 @@ def _settings_of_old(folder: "Directory[Any]") -> Iterator[dict[str, Any]]:
     yield _only(whole, read_yaml(folder.path / "config.yaml"))
     yield whole
     try:
-        told = json.loads((folder.path / "report" / "report.json").read_text())["provenance"]["config"]
-    except (OSError, ValueError, KeyError, TypeError):
+        told = read_object(folder.path / "report" / "report.json", nan=True)["provenance"]["config"]
+    except (Unreadable, KeyError, TypeError):
         return
     if isinstance(told, dict):
         yield told

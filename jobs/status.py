@@ -1,10 +1,11 @@
 """How far a run is, read from its files alone; and what Slurm says of its jobs, where there is Slurm."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.lock import OWNER
 from jobs.ood_directory import REFERENCES, OodDirectory
@@ -16,12 +17,46 @@ from probe.checked import Damaged, read_tensors
 from probe.config import Config
 from probe.errors import Failure
 from probe.kinds import kind_of
+from probe.reading import Unreadable, read_object
 from probe.studies.attractors import batches
 
 FRESH = 60.0
 """Seconds after which progress.json is no longer news."""
 NOT_ANSWERING = "not answering"
 HOLDER = ("host", "pid", "since")
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class Progress(_Said):
+    """progress.json."""
+
+    stage: str
+    unit: str
+    done: float
+    total: float
+    rate: float
+    seconds_left: float | None
+    ranks: int
+    updated: str
+
+
+class Owner(_Said):
+    """.owner.json."""
+
+    host: str
+    pid: int
+    since: str
+
+
+class LastError(_Said):
+    """error.json."""
+
+    time: str
+    rank: int
+    message: str
 
 
 @dataclass
@@ -51,6 +86,7 @@ class Status:
         owner: the process that holds the run: host, pid, since.
         last_error: time, rank, status, message; None after a good end.
         slurm: why Slurm's states are not known; empty where they are, or where nothing was submitted.
+        unreadable: a sentence for each file that could not be read, and is left out.
     """
 
     run_dir: str
@@ -60,6 +96,7 @@ class Status:
     owner: dict[str, Any] | None = None
     last_error: dict[str, Any] | None = None
     slurm: str = ""
+    unreadable: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -82,7 +119,12 @@ def read_status(path: Path) -> Status:
         stages = _stages_of_ood(OodDirectory.open(path))
     else:
         stages = _stages(RunDirectory.open(path))
-    jobs: dict[str, str] = submitted(path).get("jobs", {})
+    unreadable: list[str] = []
+    jobs: dict[str, str] = {}
+    try:
+        jobs = submitted(path).get("jobs", {})
+    except Unreadable as error:
+        unreadable.append(str(error))
     try:
         states, note = scheduler.states(jobs), "no squeue here"
     except Failure as failure:
@@ -92,7 +134,9 @@ def read_status(path: Path) -> Status:
         if stage.job and states is not None:
             state, reason = states.get(stage.job, ("", ""))
             stage.slurm = f"{state} ({reason})" if reason not in ("", "None") else state or "gone from the queue"
-    progress, owner = _read(path / "progress.json"), _holder(path)
+    progress = _read(path / "progress.json", Progress, unreadable)
+    owner = _read(path / OWNER, Owner, unreadable)
+    last_error = _read(path / "error.json", LastError, unreadable)
     life = _life(owner, progress)
     queued = any(job in (states or {}) and not scheduler.is_over((states or {})[job][0]) for job in jobs.values())
     complete = all(stage.planned == stage.done for stage in stages)
@@ -104,15 +148,8 @@ def read_status(path: Path) -> Status:
     began = any(stage.done for stage in stages) or progress is not None
     state = "complete" if complete else life if life else "queued" if queued else "stopped" if began else "new"
     slurm = note if jobs and states is None else ""
-    return Status(
-        str(path), state, stages, progress, _shown(owner) if life else None, _read(path / "error.json"), slurm
-    )
-
-
-def _holder(path: Path) -> dict[str, Any] | None:
-    """Who wrote that it holds the run; None where nobody did, or not readably."""
-    owner = _read(path / OWNER) or {}
-    return owner if all(owner.get(key) for key in HOLDER) else None
+    shown = _shown(owner) if life else None
+    return Status(str(path), state, stages, progress, shown, last_error, slurm, unreadable)
 
 
 def _shown(owner: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -214,12 +251,20 @@ def _report(run: RunDirectory, config: Config) -> tuple[int, int]:
     return int((run.path / "report" / "report.json").is_file()), 1
 
 
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError):
+def _read(file: Path, kind: type[BaseModel], unreadable: list[str]) -> dict[str, Any] | None:
+    """What a file says, as ``kind``; None where it is not there, or, which is noted, where it says nothing."""
+    if not file.exists():
         return None
-    return found if isinstance(found, dict) else None
+    try:
+        content = read_object(file)
+        kind.model_validate(content)
+        return content
+    except Unreadable as error:
+        unreadable.append(str(error))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        unreadable.append(str(Unreadable(file, f"its entry {first['loc'][0]}: {first['msg']}")))
+    return None
 
 
 def _age(moment: Any) -> float | None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from probe.errors import UserError
 from probe.files import write_atomically
+from probe.reading import read_object
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -137,7 +138,7 @@ def tracking(
         shutil.rmtree(folder / FOLDER / name, ignore_errors=True)
     noted: dict[str, Any] = {"id": secrets.token_hex(4), "logged": {}}
     if note.exists():
-        noted = json.loads(note.read_text())
+        noted = _noted(note)
     shown = "-".join([config.name or folder.resolve().name, *([] if name == RUN else [name])])
     running: dict[str, GeneralTracker] = {
         kind: _build(kind, config.project, folder / FOLDER, name, shown, noted["id"]) for kind in config.log_with
@@ -153,7 +154,19 @@ def tracking(
 def is_complete(folder: Path, name: str) -> bool:
     """Whether all of a course was logged: see ``Tracker.complete``."""
     note = folder / FOLDER / f"{name}.json"
-    return note.exists() and json.loads(note.read_text()).get("complete", False)
+    return note.exists() and bool(_noted(note).get("complete", False))
+
+
+def _are_numbers(logged: Any) -> bool:
+    return isinstance(logged, dict) and all(type(step) is int for step in logged.values())
+
+
+def _noted(note: Path) -> dict[str, Any]:
+    """What a note holds; UserError where it is none."""
+    noted = read_object(note)
+    if not isinstance(noted.get("id"), str) or not _are_numbers(noted.get("logged")):
+        raise UserError(f"{note} is no note of what trackers were told; remove it to log everything again.")
+    return noted
 
 
 def log_training(tracker: Tracker, training: "TrainConfig", losses: Sequence[float]) -> None:

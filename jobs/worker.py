@@ -6,7 +6,6 @@ interrupted (after both, rerun the same command to resume). Another rank's end i
 
 import json
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -109,16 +108,14 @@ def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | N
     with stop_on_signals(), to_stderr():
         from jobs.study import Study
         from jobs.study_directory import StudyDirectory
-        from jobs.world import World
+        from jobs.world import World, number
 
         StudyDirectory.refuse_foreign(path)
         if config is not None:
             must_be_installed(config.trackers)
         with _explaining(path), exclusive(path, SHARED_PATIENCE):
             study = Study(StudyDirectory.create(path, config) if config else StudyDirectory.open(path))
-        task = os.environ.get("SLURM_ARRAY_TASK_ID", "")
-        rank = int(task) if task.isdecimal() else 0
-        with _explaining(path), to_file(path, rank), _keeping_errors(path, World()):
+        with _explaining(path), to_file(path, number("SLURM_ARRAY_TASK_ID", 0)), _keeping_errors(path, World()):
             with exclusive(path, SHARED_PATIENCE):
                 study.draw()
             study.models()
@@ -279,7 +276,9 @@ def main(
         str, typer.Option(help="all, images, attractors, dictionary, reconstruct or report; of a study all or images.")
     ] = "all",
     shared: Annotated[bool, typer.Option("--shared", help="As for `probe study`.")] = False,
-    world_size: Annotated[int | None, typer.Option(help="Fail unless there are so many ranks.")] = None,
+    world_size: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Fail unless there are so many ranks.")
+    ] = None,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the code that the model brings.")] = False,
 ) -> None:
     """Work on a run or study as one of the ranks that a launcher started."""

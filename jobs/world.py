@@ -22,17 +22,33 @@ from jobs.logs import to_stderr
 from jobs.rendezvous import PATIENCE, join, take_over_slurm, tasks_of_step
 from jobs.stopping import Ended
 from probe.errors import Failure, UserError
+from probe.reading import short
 
 T = TypeVar("T")
 P = ParamSpec("P")
 MEETING = 60.0
 """Seconds that ranks which are all there may take to connect with each other."""
+MOST_RANKS = 100_000
 POLL = 0.05
 LAST_WORDS = 10.0
 """Seconds that rank 0, which may host the store, waits at a bad end for the others to hear of it."""
 BEAT, SILENCE = 5.0, 12
 """Every rank beats, once in so many seconds; rank 0 takes one that missed so many beats of rank 0's own for dead. Where
 all are suspended together, rank 0 does not beat either."""
+
+
+def number(name: str, default: int | None = None) -> int:
+    """The integer from 0 to 2**32 - 1 in an environment variable; ``default`` where that is unset or empty.
+
+    Raises:
+        UserError: it is no such integer, or it is unset and there is no default.
+    """
+    text = os.environ.get(name, "").strip()
+    if not text and default is not None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < 2**32):
+        raise UserError(f"environment variable {name} must be an integer from 0 to 2**32 - 1, not {short(text)}.")
+    return int(text)
 
 
 class Line:
@@ -75,7 +91,12 @@ class World:
             Failure: there are not as many ranks as the launcher promised, or they did not find each other.
         """
         take_over_slurm()
-        size = int(os.environ.get("WORLD_SIZE", "1"))
+        size = number("WORLD_SIZE", 1)
+        if not 1 <= size <= MOST_RANKS or (size > 1 and number("RANK") >= size):
+            raise UserError(
+                f"WORLD_SIZE is {size} and RANK is {short(os.environ.get('RANK'))}: WORLD_SIZE must be from 1 to "
+                f"{MOST_RANKS}, RANK below it; use accelerate launch, torchrun or srun."
+            )
         _keep_promises(size, expected)
         if size == 1:
             return World()
@@ -202,13 +223,14 @@ def _or_end(call: Callable[P, T]) -> Callable[P, T]:
 def _gather(cpu: bool) -> World:
     from accelerate import PartialState
 
-    local = int(os.environ.setdefault("LOCAL_RANK", "0"))
+    local = number("LOCAL_RANK", 0)
+    os.environ["LOCAL_RANK"] = str(local)
     if cpu and "OMP_NUM_THREADS" not in os.environ:  # else every rank would use every core
-        cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or len(os.sched_getaffinity(0))
-        beside = 1 if "SLURM_CPUS_PER_TASK" in os.environ else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        cores = number("SLURM_CPUS_PER_TASK", 0) or len(os.sched_getaffinity(0))
+        beside = 1 if os.environ.get("SLURM_CPUS_PER_TASK") else number("LOCAL_WORLD_SIZE", 1)
         os.environ["OMP_NUM_THREADS"] = str(max(cores // beside, 1))
         torch.set_num_threads(max(cores // beside, 1))
-    rank, size, port = (_number(name) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
+    rank, size, port = (number(name) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
     where = f"{os.environ['MASTER_ADDR']}:{port}"
     with to_stderr(rank):
         store = join(rank, size, os.environ["MASTER_ADDR"], port)
@@ -223,14 +245,6 @@ def _gather(cpu: bool) -> World:
         world = World(rank, size, store)
         world.introduce({"host": socket.gethostname(), "device": device, "backend": str(state.backend)})
     return world
-
-
-def _number(name: str) -> int:
-    """A whole number that a launcher put into the environment."""
-    text = os.environ.get(name, "")
-    if not (text.isdecimal() and len(text) < 10):
-        raise UserError(f"{name} is {text[:40]!r}, not a number; use accelerate launch, torchrun or srun.")
-    return int(text)
 
 
 def _keep_promises(size: int, expected: int | None) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probe.errors import UserError
 from probe.files import tensors_sha256, write_atomically
+from probe.reading import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,9 +51,9 @@ def read_tensors(path: Path, names: tuple[str, ...] | None = None) -> "tuple[dic
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            about = {key: json.loads(value) for key, value in metadata.items()}
+            about = {key: parse_json(value, f"its entry {key}", nan=True) for key, value in metadata.items()}
             tensors = {key: file.get_tensor(key) for key in (sorted(file.keys()) if names is None else names)}
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, UserError) as error:
         raise _damage(error, path) from None
     digest = about.get("sha256")
     if names is None and _digest(tensors, {key: metadata[key] for key in metadata if key != "sha256"}) != digest:
@@ -82,11 +84,11 @@ def check_table(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(path)
     try:
         table = pq.read_table(path)
-        about = json.loads((table.schema.metadata or {})[b"probe"])
+        about = parse_json((table.schema.metadata or {})[b"probe"].decode(), "its entry probe", nan=True)
         digest = _table_digest(table.to_pandas(), {key: about[key] for key in about if key != "sha256"})
     except KeyError:
         raise Damaged("it was not written by this tool") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, UserError) as error:
         raise _damage(error, path) from None
     if digest != about.get("sha256"):
         raise Damaged("its content does not fit its checksum")

@@ -1,19 +1,17 @@
 """The whole configuration of a run: defaults here, over them the YAML file, over that the command line."""
 
-import difflib
 import math
-import re
-import types
 import typing
 import unicodedata
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from probe.errors import UserError
+from probe.mistakes import sentence
 from probe.names import shortened
+from probe.reading import parse_yaml, read_yaml_file, short
 
 Control = Literal["random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle"]
 CONTROLS: tuple[Control, ...] = typing.get_args(Control)
@@ -22,11 +20,44 @@ CONTROLS: tuple[Control, ...] = typing.get_args(Control)
 M = typing.TypeVar("M", bound=BaseModel)
 T = typing.TypeVar("T")
 
+Text = Annotated[str, Field(max_length=8192)]
+Name = Annotated[str, Field(max_length=200)]
+"""Of a data set, which becomes a file name."""
+MOST = 10**9
+"""Of what is counted, where nothing smaller is said: an upper bound that tells a slip from a wish."""
+LARGEST_SEED = 2**63 - 1
+LARGEST_SIDE = 8192
+"""Of images, in pixels."""
+
 
 class Strict(BaseModel):
-    """Unknown keys are mistakes, and a validated configuration never changes."""
+    """Unknown keys are mistakes, and a validated configuration never changes.
+
+    Every number has a lower and an upper bound, every text and list a largest length. A section, list or mapping with
+    nothing behind its key has its default.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        for name, field in cls.model_fields.items():
+            kind, given = field.annotation, data.get(name)
+            if name in data and given is None and _is_section(kind):
+                data[name] = {}
+            elif name in data and given is None and isinstance(field.get_default(call_default_factory=True), tuple):
+                del data[name]
+            elif isinstance(given, dict) and typing.get_origin(kind) is dict and _is_section(typing.get_args(kind)[1]):
+                data[name] = {key: {} if value is None else value for key, value in given.items()}
+        return data
+
+
+def _is_section(kind: Any) -> bool:
+    return typing.get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel))
 
 
 class ModelConfig(Strict):
@@ -47,18 +78,18 @@ class ModelConfig(Strict):
     channels_last: keep weights in that memory format, which can be faster (10 % on TAEF2 on a CPU) or slower.
     """
 
-    source: str = "embedded:cifar-kl"
-    subfolder: str | None = None
-    revision: str | None = None
-    variant: str | None = None
-    config: str | None = None
+    source: Text = "embedded:cifar-kl"
+    subfolder: Text | None = None
+    revision: Text | None = None
+    variant: Text | None = None
+    config: Text | None = None
     latents: Literal["raw", "scaled"] = "raw"
-    frames: int = Field(9, ge=1)
-    samples: int = Field(16384, ge=1)
+    frames: int = Field(9, ge=1, le=100_000)
+    samples: int = Field(16384, ge=1, le=MOST)
     quantisation: Literal["continuous", "quantised"] = "continuous"
     clamp: bool = False
     dtype: Literal["float32", "float64"] = "float32"
-    device: str = "auto"
+    device: Text = "auto"
     tiling: bool = False
     slicing: bool = False
     trust_remote_code: bool = False
@@ -75,40 +106,47 @@ class ModelConfig(Strict):
 class SeedConfig(Strict):
     """How many Gaussian starts; start i is a function of (seed, i) alone."""
 
-    count: int = Field(256, ge=1)
-    seed: int = Field(0, ge=0)
-    shard_size: int = Field(32, ge=1, description="starts in a file; a stopped run loses the files that were begun")
+    count: int = Field(256, ge=1, le=10**8)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
+    shard_size: int = Field(
+        32, ge=1, le=10**8, description="starts in a file; a stopped run loses the files that were begun"
+    )
 
 
 class SolverConfig(Strict):
     """The iteration z <- f(z). tolerance is on the squared norm of f(z) - z (paper, Section 4.1)."""
 
-    max_steps: int = Field(500, ge=1)
-    tolerance: float = Field(1e-5, gt=0)
-    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    max_steps: int = Field(500, ge=1, le=MOST)
+    tolerance: float = Field(1e-5, gt=0, le=1e6)
+    batch_size: Annotated[int, Field(ge=1, le=10**8)] | Literal["auto"] = Field(
         "auto", description="rows that are iterated together; auto: by the latent's size on a CPU, what fits on a GPU"
     )
-    max_norm: float = Field(1e6, gt=0, description="a row whose latent norm exceeds this has diverged")
+    max_norm: float = Field(1e6, gt=0, le=1e18, description="a row whose latent norm exceeds this has diverged")
     accelerate: bool = Field(True, description="extrapolate where a row is in its linear regime")
     far_precision: Literal["auto", "float32", "tf32", "bfloat16"] = Field(
         "auto", description="for the first part of the way; auto: tf32 on a GPU. bfloat16 can change where a start ends"
     )
     compile: bool = Field(False, description="torch.compile the map: a minute at the start, faster steps")
-    certificates: int = Field(256, ge=0, description="how many atoms (largest basins first) get a certificate")
-    products: int = Field(300, ge=24, description="Jacobian products that a spectral radius may take")
+    certificates: int = Field(256, ge=0, le=10**8, description="atoms (largest basins first) that get a certificate")
+    products: int = Field(300, ge=24, le=10**6, description="Jacobian products that a spectral radius may take")
     certificate_dtype: Literal["run", "float64"] = Field("run", description="the type in which points are certified")
     exponents: int = Field(
-        32, ge=0, description="how many starts that do not settle are examined: Lyapunov exponent, spectral radius"
+        32,
+        ge=0,
+        le=10**8,
+        description="starts that do not settle and are examined: Lyapunov exponent, spectral radius",
     )
-    plain_checks: int = Field(16, ge=0, description="starts that are iterated again, plainly, to see where they end")
+    plain_checks: int = Field(16, ge=0, le=10**8, description="starts iterated again, plainly, to see where they end")
 
 
 class DictionaryConfig(Strict):
     """Which end points become atoms. euclidean: relative to the root mean square norm of the end points."""
 
     cosine: float = Field(0.99, gt=0, lt=1)
-    euclidean: float = Field(0.05, gt=0)
-    outcomes: tuple[Literal["converged", "cycle", "max_steps"], ...] = ("converged", "cycle", "max_steps")
+    euclidean: float = Field(0.05, gt=0, le=1e6)
+    outcomes: tuple[Literal["converged", "cycle", "max_steps"], ...] = Field(
+        ("converged", "cycle", "max_steps"), max_length=100
+    )
 
     @field_validator("outcomes")
     @classmethod
@@ -120,27 +158,39 @@ class DictionaryConfig(Strict):
 
 def _exact_number(value: Any) -> Any:
     """Keep 64 (atoms) and 0.05 (fraction) apart, and refuse what only looks like a number."""
+    if isinstance(value, str):
+        value = _number(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("a level is a number of atoms (an integer) or a fraction of the dimension (below 1)")
-    if not math.isfinite(value) or value <= 0 or (isinstance(value, float) and value > 1):
+    if not math.isfinite(value) or value <= 0 or value > (1 if isinstance(value, float) else MOST):
         raise ValueError("a level is a positive number of atoms or a fraction in (0, 1]")
     return value
 
 
-Level = Annotated[int | float, BeforeValidator(_exact_number)]
+def _number(text: str) -> int | float | str:
+    """An integer where there are digits only, a number where it is one; else the text."""
+    if text.isascii() and text.isdecimal() and len(text) < 20:
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+Level = Annotated[int | float, BeforeValidator(_exact_number), Field(gt=0, le=MOST)]
 
 
 class SparseConfig(Strict):
     """Levels of sparsity: integers are atoms, fractions are of the latent dimension d; 5 % is always added."""
 
-    levels: tuple[Level, ...] = (4, 8, 16, 32, 64, 128, 256)
-    controls: tuple[Control, ...] = CONTROLS
-    random_bases: int = Field(5, ge=1, description="random orthogonal bases drawn, so that their spread is known")
+    levels: tuple[Level, ...] = Field((4, 8, 16, 32, 64, 128, 256), max_length=1000)
+    controls: tuple[Control, ...] = Field(CONTROLS, max_length=100)
+    random_bases: int = Field(5, ge=1, le=1000, description="random orthogonal bases, to know their spread")
     dtype: Literal["auto", "float32", "float64"] = Field(
         "float64",
         description="of the pursuit; auto: float32 where its greedy paths hold, see probe.sparse.working_dtype",
     )
-    batch_size: int = Field(64, ge=1, description="images encoded or decoded at once")
+    batch_size: int = Field(64, ge=1, le=10**6, description="images encoded or decoded at once")
 
     def atoms(self, d: int) -> list[int]:
         """The levels as sorted, distinct numbers of atoms in 1..d, with 5 % of d among them."""
@@ -160,14 +210,14 @@ class DatasetConfig(Strict):
     ``urls:ID-or-parquet`` (a column of image addresses).
     """
 
-    source: str | None = None
-    config: str | None = None
-    split: str = "test"
-    column: str | None = None
-    revision: str | None = None
-    n: int = Field(500, ge=1, description="test images, drawn with the seed")
-    holdout: int = Field(500, ge=0, description="further images, for the PCA oracle only")
-    seed: int = Field(0, ge=0)
+    source: Text | None = None
+    config: Text | None = None
+    split: Text = "test"
+    column: Text | None = None
+    revision: Text | None = None
+    n: int = Field(500, ge=1, le=MOST, description="test images, drawn with the seed")
+    holdout: int = Field(500, ge=0, le=MOST, description="further images, for the PCA oracle only")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
 
 
 class TrackersConfig(Strict):
@@ -178,9 +228,9 @@ class TrackersConfig(Strict):
     name: of the run in a tracker; absent: that of its folder.
     """
 
-    log_with: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
-    project: str = "probe"
-    name: str | None = None
+    log_with: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field((), max_length=100)
+    project: Text = "probe"
+    name: Text | None = None
 
 
 class Tracked(Strict):
@@ -201,30 +251,21 @@ class ClipConfig(Strict):
     labels: words, or a text file with a word a line, that decoded end points are labelled from; default: bundled ones.
     """
 
-    model: str = "ViT-B-32"
-    pretrained: str | None = "laion2b_s34b_b79k"
-    labels: str | tuple[str, ...] | None = None
-    batch_size: int = Field(64, ge=1, description="images that CLIP sees at once")
+    model: Text = "ViT-B-32"
+    pretrained: Text | None = "laion2b_s34b_b79k"
+    labels: Text | Annotated[tuple[Text, ...], Field(max_length=100_000)] | None = None
+    batch_size: int = Field(64, ge=1, le=10**6, description="images that CLIP sees at once")
 
 
 class Config(Tracked):
     model: ModelConfig = ModelConfig()
-    resolution: int = Field(32, ge=1)
+    resolution: int = Field(32, ge=1, le=LARGEST_SIDE)
     seeds: SeedConfig = SeedConfig()
     solver: SolverConfig = SolverConfig()
     dictionary: DictionaryConfig = DictionaryConfig()
     sparse: SparseConfig = SparseConfig()
-    datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
+    datasets: dict[Name, DatasetConfig] = Field(default_factory=dict, max_length=1000)
     clip: ClipConfig | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_names(cls, data: Any) -> Any:
-        """``imagenet:`` with nothing behind it means the preset of that name."""
-        if isinstance(data, dict) and isinstance(data.get("datasets"), dict):
-            named = {name: {} if spec is None else spec for name, spec in data["datasets"].items()}
-            return {**data, "datasets": named}
-        return data
 
     @field_validator("datasets")
     @classmethod
@@ -246,7 +287,7 @@ def file_names(value: dict[str, T]) -> dict[str, T]:
         if len(name.encode(errors="replace")) > LONGEST_NAME:
             raise ValueError(f"data set name {shortened(name, 40)!r} becomes a file name: at most {LONGEST_NAME} bytes")
         if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-            raise ValueError(f"data set name {name!r} becomes a file name: use letters, digits, '-', '_' and '.'")
+            raise ValueError(f"data set name {short(name)} becomes a file name: use letters, digits, '-', '_' and '.'")
     return value
 
 
@@ -265,37 +306,18 @@ def parse_config(data: dict[str, Any]) -> Config:
 
 
 def read_yaml(path: str | Path | None, overrides: typing.Iterable[str] = ()) -> dict[str, Any]:
-    """The mapping in a YAML file, with ``dotted.key=value`` overrides; see ``load_config`` for the errors."""
-    data: Any = {}
-    try:
-        if path is not None:
-            data = yaml.load(Path(path).read_text(), _Loader) or {}
-    except OSError as error:
-        raise UserError(f"config {path}: {error.strerror or error}; give the path of a YAML file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"config {path} is not YAML: {' '.join(str(error).split())}.") from None
+    """The mapping in a YAML file, with ``dotted.key=value`` overrides; see ``load_config`` for the errors.
+
+    Scalars are texts (see ``probe.reading.parse_yaml``): the fields of a configuration say what they are.
+    """
+    data: Any = {} if path is None else read_yaml_file(Path(path))
+    if data is None:
+        raise UserError(f"config {path} is empty; write at least one key, or {{}} to take every default.")
     if not isinstance(data, dict):
-        raise UserError(f"config {path} must be a mapping of keys to values, not a {type(data).__name__}.")
+        raise UserError(f"config {path} must be a mapping of keys to values, not {short(data)}.")
     for override in overrides:
         _assign(data, override)
     return data
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML, except that a key given twice is a mistake, and 1e-5 is a number (YAML 1.1 wants a dot in it)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        for name in names:
-            if names.count(name) > 1 and name != "<<":
-                raise yaml.YAMLError(f"key {name!r} stands twice in one place")
-        return super().construct_mapping(node, deep)
-
-
-# A sign in the exponent tells 1e-5 from a git revision such as 12e4567.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+][0-9]+$"), list("-+0123456789")
-)
 
 
 def validated(model: type[M], data: dict[str, Any]) -> M:
@@ -303,51 +325,19 @@ def validated(model: type[M], data: dict[str, Any]) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise UserError(_sentence(error, model)) from None
+        raise UserError(sentence(error, model)) from None
 
 
 def _assign(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
+    parts, shown = key.strip().split("."), f"--set {short(override)}"
     if not equals or not all(parts):
-        raise UserError(f"--set {override!r} must read dotted.key=value, for example --set solver.max_steps=100.")
-    try:
-        value = yaml.load(text, _Loader)
-    except yaml.YAMLError:
-        raise UserError(f"--set {override!r}: the value is not YAML.") from None
+        raise UserError(f"{shown} must read dotted.key=value, for example --set solver.max_steps=100.")
+    value = parse_yaml(text, shown)
     for part in parts[:-1]:
         if data.get(part) is None:
             data[part] = {}
         data = data[part]
         if not isinstance(data, dict):
-            raise UserError(f"--set {override!r}: {part!r} holds a value, not keys.")
+            raise UserError(f"{shown}: {short(part)} holds a value, not keys.")
     data[parts[-1]] = value
-
-
-def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    first, *rest = error.errors()
-    path = [str(part) for part in first["loc"]]
-    more = f" ({len(rest)} more {'mistake follows' if len(rest) == 1 else 'mistakes follow'}.)" if rest else ""
-    if first["type"] == "extra_forbidden":
-        valid = _keys_beside(model, first["loc"])
-        near = difflib.get_close_matches(path[-1], valid, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(sorted(valid))}."
-        return f"config key {'.'.join(path)!r} is unknown: {hint}{more}"
-    if first["type"] == "missing":
-        return f"config key {'.'.join(path)!r} is missing: set it in the file or with --set.{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    if not path:  # about several keys, which the message names
-        return f"config: {message}.{more}"
-    return f"config key {'.'.join(path)!r}: {message} (got {first['input']!r}).{more}"
-
-
-def _keys_beside(model: Any, loc: tuple[int | str, ...]) -> list[str]:
-    """The names of the fields that stand where the unknown key at ``loc`` was put."""
-    for part in loc[:-1]:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[str(part)].annotation
-        else:  # dict[str, M]: the key is free, the value is M
-            model = typing.get_args(model)[-1]
-        if typing.get_origin(model) in (typing.Union, types.UnionType):
-            model = next(a for a in typing.get_args(model) if isinstance(a, type) and issubclass(a, BaseModel))
-    return list(model.model_fields)

@@ -11,7 +11,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator
 
-from probe.config import Strict, read_yaml, validated
+from probe.config import Name, Strict, Text, read_yaml, validated
+from probe.reading import short
 
 RUN_STAGES = ("images", "attractors", "dictionary", "reconstruct", "report")
 STUDY_STAGES = ("images", "models")
@@ -30,7 +31,7 @@ def _matching(pattern: str, meaning: str) -> AfterValidator:
 
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.,@%+:=/~-]*"
 _PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
-Name = Annotated[str, _matching(_WORD, "a name of Slurm's: letters, digits and _.,@%+:=/~-, without spaces")]
+Word = Annotated[str, _matching(_WORD, "a name of Slurm's: letters, digits and _.,@%+:=/~-, without spaces")]
 TimeLimit = Annotated[
     str,
     _matching(
@@ -47,24 +48,24 @@ Program = Annotated[str, _matching(rf"(?!-){_PRINTABLE}\S", "the path of an inte
 class Resources(Strict):
     """What one stage's job asks for; ``None`` and 0 leave the choice to the cluster."""
 
-    partition: Name | None = None
-    account: Name | None = None
-    qos: Name | None = None
+    partition: Word | None = None
+    account: Word | None = None
+    qos: Word | None = None
     time: TimeLimit | None = Field(None, description="time limit, as sbatch takes it")
     nodes: int = Field(1, ge=1, le=100_000)
     tasks_per_node: int = Field(1, ge=1, le=10_000, description="ranks on a node: one per GPU")
     cpus_per_task: int = Field(1, ge=1, le=10_000)
-    gpus_per_task: int = Field(0, ge=0, le=10_000)
+    gpus_per_task: int = Field(0, ge=0, le=1000)
     memory: Memory | None = Field(None, description="per node, as sbatch --mem takes it")
-    options: tuple[str, ...] = Field((), description="further options of sbatch")
-    modules: tuple[Modules, ...] = Field((), description="for `module load`")
-    setup: tuple[Line, ...] = Field((), description="lines of bash before the work")
-    environment: dict[str, Line] = Field(default_factory=dict)
+    options: tuple[Text, ...] = Field((), max_length=1000, description="further options of sbatch")
+    modules: tuple[Modules, ...] = Field((), max_length=1000, description="for `module load`")
+    setup: tuple[Line, ...] = Field((), max_length=1000, description="lines of bash before the work")
+    environment: dict[Name, Line] = Field(default_factory=dict, max_length=1000)
     python: Program = Field(sys.executable, description="the interpreter; by default the one that submits")
     signal_seconds: int = Field(120, ge=0, le=65_535, description="warning before the time limit; 0: none")
-    requeues: int = Field(20, ge=0, le=1_000_000, description="how often a job may go back into the queue")
+    requeues: int = Field(20, ge=0, le=10_000, description="how often a job may go back into the queue")
     array: int | None = Field(
-        None, ge=1, le=1_000_000, description="tasks of a study's array; by default nodes x tasks_per_node"
+        None, ge=1, le=4_000_000, description="tasks of a study's array; by default nodes x tasks_per_node"
     )
 
     @field_validator("options")
@@ -73,7 +74,7 @@ class Resources(Strict):
         for option in value:
             # A backslash is not to Slurm, within quotation marks, what it is to a shell.
             if not re.fullmatch(rf"-{_PRINTABLE}", option) or "\\" in option or not _words(option):
-                raise ValueError(f"{option!r} is no option of sbatch; write it as --name=value")
+                raise ValueError(f"{short(option)} is no option of sbatch; write it as --name=value")
         return value
 
     @field_validator("environment")
@@ -81,7 +82,7 @@ class Resources(Strict):
     def _names(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value:
             if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
-                raise ValueError(f"{name!r} is no name of an environment variable")
+                raise ValueError(f"{short(name)} is no name of an environment variable")
         return value
 
     def as_array(self, models: int) -> "Resources":
@@ -123,15 +124,15 @@ def _words(option: str) -> list[str]:
 class ClusterProfile(Resources):
     """A cluster: resources of all stages, and what differs for some."""
 
-    stages: dict[str, dict[str, object]] = Field(default_factory=dict)
-    template: str = Field("stage.sbatch.j2", description="beside the profile, or the one that is shipped")
+    stages: dict[Name, dict[str, object]] = Field(default_factory=dict, max_length=100)
+    template: Text = Field("stage.sbatch.j2", description="beside the profile, or the one that is shipped")
 
     @field_validator("stages")
     @classmethod
     def _known(cls, value: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
         for name in value:
             if name not in ALL_STAGES:
-                raise ValueError(f"there is no stage {name!r}; stages are {', '.join(ALL_STAGES)}")
+                raise ValueError(f"there is no stage {short(name)}; stages are {', '.join(ALL_STAGES)}")
         return value
 
     def of(self, stage: str) -> Resources:

@@ -16,6 +16,7 @@ from jobs.slurm.profile import RUN_STAGES, STUDY_STAGES, ClusterProfile
 from jobs.study_directory import StudyDirectory
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
+from probe.reading import Unreadable, read_object, short
 from probe.trust import code_of
 
 JOBS = "slurm/jobs.json"
@@ -134,8 +135,16 @@ def unfinished(path: Path) -> list[str]:
 
 
 def submitted(path: Path) -> dict[str, Any]:
-    """What was submitted last: job ids by stage, and when; empty if nothing was."""
-    try:
-        return json.loads((path / JOBS).read_text())
-    except (OSError, ValueError):
+    """What was submitted last: job ids by stage, and when; empty if nothing was.
+
+    Raises:
+        Unreadable: there is a file, and it does not say that.
+    """
+    file = path / JOBS
+    if not file.exists():
         return {}
+    content = read_object(file)
+    jobs = content.get("jobs", {})
+    if not isinstance(jobs, dict) or not all(isinstance(job, str) for job in jobs.values()):
+        raise Unreadable(file, f"its entry jobs must be job ids by stage, not {short(jobs)}")
+    return content

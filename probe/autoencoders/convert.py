@@ -17,6 +17,7 @@ from probe.autoencoders.repository import PICKLES, fetched, is_local, local, wha
 from probe.autoencoders.state_dict import state_dict_of
 from probe.config import ModelConfig
 from probe.errors import Failure, UserError
+from probe.reading import read_object
 
 NAMES = {"pytorch_model": "model", "diffusion_pytorch_model": "diffusion_pytorch_model"}
 """Stems by which transformers and diffusers look for weights: of pickles, and of safetensors."""
@@ -153,11 +154,11 @@ def _renamed(file: Path) -> Path:
 
 
 def _convert_index(file: Path, place: Path) -> None:
-    try:
-        index = json.loads(file.read_text())
-        index["weight_map"] = {name: _renamed(Path(shard)).name for name, shard in index["weight_map"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise UserError(f"{file} is no index of shards; is the file complete?") from None
+    index = read_object(file)
+    shards = index.get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+        raise UserError(f"{file} is no index of shards; is the file complete?")
+    index["weight_map"] = {name: _renamed(Path(shard)).name for name, shard in shards.items()}
     stem = _renamed(Path(file.name.removesuffix(".index.json"))).name
     place.parent.mkdir(parents=True, exist_ok=True)
     place.with_name(f"{stem}.index.json").write_text(json.dumps(index, indent=1))

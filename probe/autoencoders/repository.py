@@ -1,6 +1,5 @@
 """Where the files of a pretrained model are, on this machine or on the hub, and which of them may be opened."""
 
-import json
 import os
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from probe.caches import cache_sentence
 from probe.config import ModelConfig
 from probe.errors import UserError
+from probe.reading import Unreadable, read_object
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 """Weights in these forms can run code when they are opened; ``probe convert`` makes safetensors of them."""
@@ -79,20 +79,17 @@ def read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
     else:
         path = _download_config(spec, source)
     try:
-        config = json.loads(path.read_text())
-    except ValueError:
-        raise UserError(f"{where(spec, source)}: config.json is not JSON; is the file complete?") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{where(spec, source)}: config.json must hold a JSON object.")
-    return config
+        return read_object(path)
+    except Unreadable as error:
+        raise UserError(f"{where(spec, source)}: {error} Is the file complete?") from None
 
 
 def _stay_inside(folder: Path) -> None:
     """Shards are files of the folder: an index that names others is refused. (The hub's are checked by diffusers.)"""
     for index in folder.glob(INDICES):
         try:
-            names = set(json.loads(index.read_text())["weight_map"].values())
-        except (ValueError, TypeError, KeyError, AttributeError):
+            names = set(read_object(index)["weight_map"].values())
+        except (Unreadable, TypeError, KeyError, AttributeError):
             raise UserError(f"{index} is no index of shards; is the file complete?") from None
         for name in sorted(map(str, names)):
             if PurePosixPath(name).name != name:

@@ -1,6 +1,5 @@
 """What a source is, where it is no model, and what to give instead: one sentence, before anything is loaded."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from probe.autoencoders.repository import PICKLES, is_local, local, what_it_is, where
 from probe.config import ModelConfig
 from probe.errors import UserError
+from probe.reading import Unreadable, read_object
 
 FORMATS = {
     ".gguf": "GGUF",
@@ -184,10 +184,9 @@ def _is_autoencoders(config: dict[str, Any]) -> bool:
 
 def _config(file: Path) -> dict[str, Any]:
     try:
-        config = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError):
+        return read_object(file)
+    except Unreadable:
         return {}
-    return config if isinstance(config, dict) else {}
 
 
 def _hint(inside: list[str]) -> str:

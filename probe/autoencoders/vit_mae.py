@@ -1,6 +1,5 @@
 """ViT-MAE of transformers as an autoencoder: all patches are seen, in their own order (mask ratio 0)."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from probe.autoencoders.coordinates import must_be_number
 from probe.autoencoders.repository import folder_of, is_local, where
 from probe.config import ModelConfig
 from probe.errors import UserError
+from probe.reading import read_object
 
 IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 """What the encoder wants subtracted and divided by, where no preprocessor_config.json says otherwise."""
@@ -100,7 +100,7 @@ def _normalisation(spec: ModelConfig, source: str, channels: int) -> tuple[tuple
 
         with suppress(HfHubHTTPError, OSError):  # there need not be one
             path = Path(hf_hub_download(source, file, subfolder=spec.subfolder, revision=spec.revision))
-    settings = {**IMAGENET, **(json.loads(path.read_text()) if path.is_file() else {})}
+    settings = {**IMAGENET, **(read_object(path) if path.is_file() else {})}
     mean, std = settings["image_mean"], settings["image_std"]
     for key, values in (("image_mean", mean), ("image_std", std)):
         if not isinstance(values, list | tuple) or len(values) not in (1, channels):

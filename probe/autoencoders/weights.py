@@ -1,7 +1,6 @@
 """Every tensor of a model's files is accounted for: used, converted, unused or missing."""
 
 import inspect
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from probe.autoencoders.repository import folder_of, is_local
 from probe.config import ModelConfig
 from probe.errors import UserError
+from probe.reading import Unreadable, read_object
 
 MASKS = re.compile(r"(^|\.)(attn\.(masked_)?bias|attention\.(masked_)?bias|position_ids|inv_freq|num_batches_tracked)$")
 """Buffers that older checkpoints of language models hold, and that today's classes compute."""
@@ -48,8 +48,8 @@ def weight_files(spec: ModelConfig, source: str, stem: str) -> list[Path]:
             continue
         if name == single:
             return [path]
-        with suppress(ValueError, TypeError, KeyError, AttributeError):
-            shards = sorted({str(shard) for shard in json.loads(path.read_text())["weight_map"].values()})
+        with suppress(Unreadable, TypeError, KeyError, AttributeError):
+            shards = sorted({str(shard) for shard in read_object(path)["weight_map"].values()})
             found = [_found(spec, source, shard) for shard in shards if PurePosixPath(shard).name == shard]
             return [shard for shard in found if shard is not None]
     return []

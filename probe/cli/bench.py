@@ -18,14 +18,18 @@ Configured = Annotated[
     Path | None,
     typer.Argument(metavar="[CONFIG]", help="YAML file; without it the embedded autoencoder.", parser=given_path),
 ]
-Repeats = Annotated[int, typer.Option(min=1, help="How often each contender is measured; medians are shown.")]
+Repeats = Annotated[
+    int, typer.Option(min=1, max=1_000_000, help="How often each contender is measured; medians are shown.")
+]
 
 
 @app.command()
 def dynamics(
     config: Configured = None,
     overrides: Overrides = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Rows that the others take at once; as ours.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="Rows that the others take at once; as ours.")
+    ] = None,
     repeats: Repeats = 3,
     as_json: Json = False,
 ) -> None:
@@ -79,12 +83,18 @@ def sparse(
             parser=given_path,
         ),
     ] = None,
-    atoms: Annotated[int | None, typer.Option(min=1, help="Atoms a code; by default 5 % of d.")] = None,
-    d: Annotated[int, typer.Option("--d", min=16, help="Length of the random fields, 4 times a square.")] = 4096,
-    n_atoms: Annotated[int | None, typer.Option(min=1, help="How many random fields; by default as many as d.")] = None,
-    signals: Annotated[int, typer.Option(min=2, help="Signals of ours and SPAMS; scikit-learn gets fewer.")] = 32,
+    atoms: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Atoms a code; by default 5 % of d.")] = None,
+    d: Annotated[
+        int, typer.Option("--d", min=16, max=1_000_000, help="Length of the random fields, 4 times a square.")
+    ] = 4096,
+    n_atoms: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="How many random fields; by default as many as d.")
+    ] = None,
+    signals: Annotated[
+        int, typer.Option(min=2, max=1_000_000, help="Signals of ours and SPAMS; scikit-learn gets fewer.")
+    ] = 32,
     repeats: Repeats = 3,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of every contender.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1_000_000, help="Threads of every contender.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Milliseconds a sparse code: scikit-learn, SPAMS (if installed) and ours, on one dictionary."""
@@ -137,9 +147,9 @@ EndPointsOf = Annotated[
 @app.command()
 def dedup(
     run: EndPointsOf = None,
-    points: Annotated[int, typer.Option(min=1, help="Points in random clusters.")] = 20_000,
-    d: Annotated[int, typer.Option("--d", min=2, help="Their dimension.")] = 256,
-    clusters: Annotated[int, typer.Option(min=1, help="Number of clusters.")] = 1000,
+    points: Annotated[int, typer.Option(min=1, max=1_000_000, help="Points in random clusters.")] = 20_000,
+    d: Annotated[int, typer.Option("--d", min=2, max=1_000_000, help="Their dimension.")] = 256,
+    clusters: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of clusters.")] = 1000,
     repeats: Repeats = 3,
     as_json: Json = False,
 ) -> None:

@@ -22,10 +22,13 @@ def checkpoints(
     ],
     train: Annotated[str, typer.Option(metavar="SPEC", help="The images that they were trained on: parquet:PATH, ...")],
     test: Annotated[str, typer.Option(metavar="SPEC", help="Other images of the kind.")],
-    n: Annotated[int, typer.Option("--n", min=4, help="Starts of each kind, and test images.")] = 500,
-    memory: Annotated[int, typer.Option(min=4, help="Training images that mem looks for the closest among.")] = 10_000,
+    n: Annotated[int, typer.Option("--n", min=4, max=1_000_000, help="Starts of each kind, and test images.")] = 500,
+    memory: Annotated[
+        int, typer.Option(min=4, max=1_000_000, help="Training images that mem looks for the closest among.")
+    ] = 10_000,
     side: Annotated[
-        int | None, typer.Option(min=1, help="Draw them at this side, and pad with black to the model's (28 of 32).")
+        int | None,
+        typer.Option(min=1, max=8192, help="Draw them at this side, and pad with black to the model's (28 of 32)."),
     ] = None,
     overrides: Overrides = None,
     out: OutDir = Path("runs/checkpoints"),

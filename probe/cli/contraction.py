@@ -14,8 +14,8 @@ def contraction(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Architectures, as the table names them; all.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Random weights of each architecture.")] = 10,
-    samples: Annotated[int, typer.Option(min=2, help="Inputs and latents of each model.")] = 64,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="Random weights of each architecture.")] = 10,
+    samples: Annotated[int, typer.Option(min=2, max=1_000_000, help="Inputs and latents of each model.")] = 64,
     out: OutDir = Path("runs/contraction"),
     as_json: Json = False,
 ) -> None:

@@ -20,12 +20,14 @@ def field(
     data: Annotated[
         str | None, typer.Option(metavar="SPEC", help="Images to encode: a preset, or parquet:PATH, folder:PATH, ...")
     ] = None,
-    n: Annotated[int, typer.Option("--n", min=3, help="How many of them.")] = 500,
+    n: Annotated[int, typer.Option("--n", min=3, max=1_000_000, help="How many of them.")] = 500,
     side: Annotated[
-        int | None, typer.Option(min=1, help="Draw them at this side, and pad with black to the model's (28 of 32).")
+        int | None,
+        typer.Option(min=1, max=8192, help="Draw them at this side, and pad with black to the model's (28 of 32)."),
     ] = None,
     extent: Annotated[
-        float | None, typer.Option(min=1e-6, help="Half the window's side; by default 8, or about what there is.")
+        float | None,
+        typer.Option(min=1e-6, max=1e6, help="Half the window's side; by default 8, or about what there is."),
     ] = None,
     points: Annotated[int, typer.Option(min=5, max=1001, help="Grid points along an axis.")] = 61,
     overrides: Overrides = None,

@@ -70,6 +70,7 @@ def _page(now: "Status") -> "Group":
         )
     if now.slurm:
         lines.append(f"Slurm: {now.slurm}")
+    lines += now.unreadable
     error = now.last_error
     if error:
         lines.append(f"last error ({error['time']}, rank {error['rank']}): {error['message']}")

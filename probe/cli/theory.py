@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def theory(
     run_dir: RunDir,
-    points: Annotated[int, typer.Option(min=2, help="Points of each kind that get a Jacobian.")] = 16,
-    probes: Annotated[int, typer.Option(min=2, help="Of the antisymmetric part of a Jacobian.")] = 8,
+    points: Annotated[int, typer.Option(min=2, max=1_000_000, help="Points of each kind that get a Jacobian.")] = 16,
+    probes: Annotated[int, typer.Option(min=2, max=1_000_000, help="Of the antisymmetric part of a Jacobian.")] = 8,
     trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:

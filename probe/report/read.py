@@ -1,6 +1,5 @@
 """What a run directory holds, read and checked; one sentence that names the file where it is not as agreed."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from probe.config import Config, load_config
 from probe.errors import UserError
 from probe.kinds import WHAT, kind_of
+from probe.manifest import read_manifest
+from probe.reading import Unreadable, parse_json, read_object
 from probe.report.methods import METHODS, METRICS
 from probe.report.schema import BASELINE, Report
 
@@ -79,7 +80,7 @@ def read_results(run: Path) -> Results:
         raise UserError(f"{run / 'config.yaml'} is missing: {run} is no run directory.")
     config = load_config(run / "config.yaml")
     with _reading(run / "manifest.json", "run") as path:
-        manifest = json.loads(path.read_text())
+        manifest = read_manifest(path)
         missing = {"model", "data", "versions", "command"} - set(manifest)
         if missing:
             raise KeyError(f"no {', '.join(sorted(missing))}")
@@ -91,7 +92,7 @@ def read_results(run: Path) -> Results:
     wandering, _ = _tensors(run / "wandering.safetensors", "dictionary", WANDERING)
     gallery, _ = _tensors(run / "gallery.safetensors", "dictionary", ("images", "thumbnails"))
     with _reading(run / "dictionary.safetensors", "dictionary"):
-        summary = json.loads(metadata["summary"])
+        summary = parse_json(metadata["summary"], "its summary", nan=True)
     return Results(
         config=config,
         manifest=manifest,
@@ -112,7 +113,7 @@ def _semantics(run: Path, config: Config) -> dict[str, Any]:
         return {"semantics": None, "nearest": None}
     tensors, about = _tensors(path, "reconstruct", ())
     with _reading(path, "reconstruct"):
-        told = {name: json.loads(about[name]) for name in ("labels", "nearest", "summary")}
+        told = {name: parse_json(about[name], f"its {name}", nan=True) for name in ("labels", "nearest", "summary")}
         found = told | {name: tensors[name] for name in ("label_similarity", "above_noise", "nearest_similarity")}
     return {"semantics": found, "nearest": tensors.get("nearest_images")}
 
@@ -125,7 +126,7 @@ def read_report(run: Path) -> Report:
     """
     _must_be_run(run)
     with _reading(run / "report" / "report.json", "report") as path:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_object(path)
         ours, theirs = Report.model_fields["schema_version"].default, content.get("schema_version")
         if theirs != ours:
             raise ValueError(f"its schema_version is {theirs}, this probe reads {ours}")
@@ -169,7 +170,7 @@ def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstr
     path = run / "reconstructions" / f"{name}.parquet"
     with _reading(path, "reconstruct"):
         table = pq.read_table(path)
-        facts = json.loads((table.schema.metadata or {})[b"probe"])
+        facts = parse_json((table.schema.metadata or {})[b"probe"].decode(), "its entry probe", nan=True)
         there = [name for name in COLUMNS if name in table.column_names or name not in OPTIONAL]
         rows = table.select(there).to_pandas().reindex(columns=list(COLUMNS))
     if name not in manifest["data"]:
@@ -219,6 +220,6 @@ def _reading(path: Path, stage: str) -> Iterator[Path]:
         if not path.is_file():
             raise UserError(f"{path} is missing: run {again} first.")
         yield path
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, pa.ArrowException) as error:
-        what = " ".join(str(error).split()).rstrip(".")
+    except (Unreadable, OSError, ValueError, KeyError, TypeError, SafetensorError, pa.ArrowException) as error:
+        what = error.reason if isinstance(error, Unreadable) else " ".join(str(error).split()).rstrip(".")
         raise UserError(f"{path} cannot be read ({what[:160]}): delete it and run {again} again.") from None

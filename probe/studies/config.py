@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from probe.config import Tracked, file_names, read_yaml, validated
+from probe.config import LARGEST_SEED, Name, Tracked, file_names, read_yaml, validated
 from probe.errors import UserError
+from probe.reading import short
 from probe.studies.datasets import Positive, StudyDataset
 from probe.studies.measures import (
     CheckpointsMeasureConfig,
@@ -20,7 +21,7 @@ from probe.studies.measures import (
 )
 from probe.training.config import TrainConfig
 
-Natural = Annotated[int, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class StudyConfig(Tracked):
@@ -29,8 +30,8 @@ class StudyConfig(Tracked):
     seeds: of the weights, and of all else that is drawn for a model.
     """
 
-    study: str
-    seeds: tuple[Natural, ...] = Field((0, 1, 2), min_length=1)
+    study: Name
+    seeds: tuple[Natural, ...] = Field((0, 1, 2), min_length=1, max_length=10_000)
     device: Literal["auto", "cpu"] = "auto"
 
     @field_validator("k", "sizes", "seeds", "architectures", check_fields=False)
@@ -57,8 +58,8 @@ class GridConfig(StudyConfig):
     seeds: of the initial weights, of the order of the images, and of their choice.
     """
 
-    datasets: dict[str, StudyDataset] = Field(min_length=1)
-    k: tuple[Positive, ...] = Field(min_length=1)
+    datasets: dict[Name, StudyDataset] = Field(min_length=1, max_length=1000)
+    k: tuple[Positive, ...] = Field(min_length=1, max_length=1000)
     training: TrainConfig = TrainConfig()
 
     @field_validator("datasets")
@@ -88,7 +89,7 @@ class MemorizationConfig(GridConfig):
     """
 
     study: Literal["bottleneck", "training_size"]
-    sizes: tuple[Positive, ...] | None = None
+    sizes: Annotated[tuple[Positive, ...], Field(max_length=1000)] | None = None
     solver: StudySolverConfig = StudySolverConfig()
     measure: MeasureConfig = MeasureConfig()
 
@@ -139,9 +140,9 @@ class ContractionConfig(StudyConfig):
     """
 
     study: Literal["contraction"]
-    architectures: tuple[str, ...] | None = None
-    seeds: tuple[Natural, ...] = Field(tuple(range(10)), min_length=1)
-    samples: int = Field(64, ge=2)
+    architectures: Annotated[tuple[Name, ...], Field(max_length=1000)] | None = None
+    seeds: tuple[Natural, ...] = Field(tuple(range(10)), min_length=1, max_length=10_000)
+    samples: int = Field(64, ge=2, le=10**6)
     device: Literal["cpu"] = "cpu"
 
     @property
@@ -171,8 +172,8 @@ def parse_study_config(data: dict[str, Any]) -> StudyConfig:
     kind = data.get("study")
     if kind is None:
         raise UserError(f"config key 'study' is missing: set it to one of {', '.join(KINDS)}.")
-    if kind not in KINDS:
-        near = difflib.get_close_matches(str(kind), KINDS, n=1)
+    if not isinstance(kind, str) or kind not in KINDS:
+        near = difflib.get_close_matches(short(kind), KINDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}."
-        raise UserError(f"config key 'study': there is no study {kind!r}; {hint}")
+        raise UserError(f"config key 'study': there is no study {short(kind)}; {hint}")
     return validated(KINDS[kind], data)

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from probe.config import DatasetConfig, Strict
+from probe.config import LARGEST_SIDE, MOST, DatasetConfig, Name, Strict, Text
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=10**8)]
 
 
 class StudyImages(Strict):
@@ -15,12 +15,12 @@ class StudyImages(Strict):
     split: of a hub data set; absent: ``train`` or ``test``, by what the images are for.
     """
 
-    source: str
-    config: str | None = None
-    split: str | None = None
-    column: str | None = None
-    revision: str | None = None
-    n: int = Field(ge=1)
+    source: Text
+    config: Text | None = None
+    split: Text | None = None
+    column: Text | None = None
+    revision: Text | None = None
+    n: int = Field(ge=1, le=MOST)
 
     def dataset(self, part: Literal["train", "test"], more: int = 0) -> DatasetConfig:
         """The same for ``load_images``, with so many further images held out."""
@@ -40,8 +40,8 @@ class StudyDataset(Strict):
 
     train: StudyImages
     test: StudyImages | Positive
-    side: int = Field(32, ge=1)
-    classes: tuple[str, ...] | None = None
+    side: int = Field(32, ge=1, le=LARGEST_SIDE)
+    classes: Annotated[tuple[Name, ...], Field(max_length=100_000)] | None = None
 
     @model_validator(mode="after")
     def _apart(self) -> "StudyDataset":

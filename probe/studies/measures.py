@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from probe.config import DictionaryConfig, SolverConfig, Strict
+from probe.config import MOST, DictionaryConfig, SolverConfig, Strict
 from probe.studies.datasets import Positive
 
 
@@ -14,11 +14,11 @@ class CheckpointsSolverConfig(Strict):
     starts: starts of a kind (training images, where they are latents of these; all, where there are fewer).
     """
 
-    starts: int = Field(1000, ge=1)
-    max_steps: int = Field(3000, ge=1)
-    tolerance: float = Field(1e-6, gt=0)
+    starts: int = Field(1000, ge=1, le=10**8)
+    max_steps: int = Field(3000, ge=1, le=MOST)
+    tolerance: float = Field(1e-6, gt=0, le=1e6)
     batch_size: Positive | Literal["auto"] = "auto"
-    max_norm: float = Field(1e6, gt=0)
+    max_norm: float = Field(1e6, gt=0, le=1e18)
 
     def solver(self) -> SolverConfig:
         """The same for what takes a ``SolverConfig``."""
@@ -30,8 +30,8 @@ class CheckpointsSolverConfig(Strict):
 class ConvergenceSolverConfig(CheckpointsSolverConfig):
     """certificates: distinct end points, largest basins first, that get a certificate."""
 
-    certificates: int = Field(64, ge=0)
-    products: int = Field(300, ge=24)
+    certificates: int = Field(64, ge=0, le=10**8)
+    products: int = Field(300, ge=24, le=10**6)
     certificate_dtype: Literal["run", "float64"] = "run"
 
 
@@ -47,7 +47,7 @@ class ConvergenceMeasureConfig(Strict):
     averages over attractors are over these.
     """
 
-    euclidean: float = Field(0.05, gt=0)
+    euclidean: float = Field(0.05, gt=0, le=1e6)
 
 
 class _MergeConfig(ConvergenceMeasureConfig):
@@ -68,9 +68,9 @@ class MeasureConfig(_MergeConfig):
     gallery: decoded attractors, largest basins first, that are kept as pictures.
     """
 
-    nulls: int = Field(1000, ge=2)
+    nulls: int = Field(1000, ge=2, le=10**8)
     variance: float = Field(0.9, gt=0, le=1)
-    gallery: int = Field(8, ge=0)
+    gallery: int = Field(8, ge=0, le=10_000)
 
 
 class CheckpointsMeasureConfig(_MergeConfig):
@@ -80,5 +80,5 @@ class CheckpointsMeasureConfig(_MergeConfig):
     film: training images whose decoded end points are kept as pictures.
     """
 
-    points: int = Field(64, ge=1)
-    film: int = Field(10, ge=1)
+    points: int = Field(64, ge=1, le=10**8)
+    film: int = Field(10, ge=1, le=10_000)

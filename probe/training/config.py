@@ -18,16 +18,16 @@ class TrainConfig(Strict):
     checkpoint_every: epochs between the models that are kept, from the untrained one (0) on; None: the last only.
     """
 
-    base_channels: int = Field(16, ge=1)
+    base_channels: int = Field(16, ge=1, le=4096)
     initialisation: Initialisation = "torch"
-    epochs: int = Field(500, ge=1)
-    min_steps: int = Field(0, ge=0)
-    batch_size: int = Field(128, ge=1)
-    learning_rate: float = Field(5e-4, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    noise: float = Field(0.0, ge=0)
+    epochs: int = Field(500, ge=1, le=10**7)
+    min_steps: int = Field(0, ge=0, le=10**10)
+    batch_size: int = Field(128, ge=1, le=10**7)
+    learning_rate: float = Field(5e-4, gt=0, le=1e3)
+    weight_decay: float = Field(1e-4, ge=0, le=1e3)
+    noise: float = Field(0.0, ge=0, le=1e3)
     mask: float = Field(0.0, ge=0, lt=1)
-    checkpoint_every: int | None = Field(None, ge=1)
+    checkpoint_every: int | None = Field(None, ge=1, le=10**7)
 
     def epochs_for(self, n: int) -> int:
         """Epochs over a training set of n images."""

@@ -25,54 +25,63 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
-from probe.config import TrackersConfig
+from probe.config import LARGEST_SEED, Strict, TrackersConfig
 
 log = logging.getLogger(__name__)
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Strict):
     """Everything that decides the weights. Weights of loss terms multiply means over elements or rows."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seed: int = Field(0, ge=0)
-    block_out_channels: tuple[int, ...] = (8, 16, 32)
-    latent_channels: int = Field(4, ge=1)
-    norm_num_groups: int = Field(8, ge=1)
-    steps: int = Field(2000, ge=1, description="optimiser steps")
-    contraction_from: int = Field(500, ge=0, description="step at which the contraction term begins")
-    contraction_ramp: int = Field(200, ge=1, description="steps over which its weight rises to the full value")
-    batch_size: int = Field(64, ge=1)
-    learning_rate: float = Field(2e-3, gt=0, description="peak; linear warm-up, then a cosine to 2 % of it")
-    warmup: int = Field(100, ge=1)
-    weight_decay: float = Field(1e-2, ge=0)
-    gradient_clip: float = Field(1.0, gt=0)
-    kl: float = Field(3e-3, ge=0, description="weight of the KL divergence, a mean over latent dimensions")
-    image_noise: float = Field(0.1, ge=0, description="standard deviation on images in [-1, 1]")
-    latent_noise: float = Field(0.2, ge=0, description="in units of the standard deviation of the posterior means")
-    cycle: float = Field(0.05, ge=0)
-    prior_cycle: float = Field(0.05, ge=0)
-    prior_rows: int = Field(16, ge=1, description="fresh starts a step for the prior cycle and the wells")
-    wells: float = Field(1.0, ge=0)
-    wells_pool: int = Field(2, ge=1, description="side of the patches whose means are bistable")
-    wells_depth: float = Field(1.5, gt=0, description="the two stable values of a patch's mean are +- this")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
+    block_out_channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (8, 16, 32), min_length=1, max_length=16
+    )
+    latent_channels: int = Field(4, ge=1, le=4096)
+    norm_num_groups: int = Field(8, ge=1, le=4096)
+    steps: int = Field(2000, ge=1, le=10**8, description="optimiser steps")
+    contraction_from: int = Field(500, ge=0, le=10**8, description="step at which the contraction term begins")
+    contraction_ramp: int = Field(
+        200, ge=1, le=10**8, description="steps over which its weight rises to the full value"
+    )
+    batch_size: int = Field(64, ge=1, le=10**8)
+    learning_rate: float = Field(2e-3, gt=0, le=1e6, description="peak; linear warm-up, then a cosine to 2 % of it")
+    warmup: int = Field(100, ge=1, le=10**8)
+    weight_decay: float = Field(1e-2, ge=0, le=1e6)
+    gradient_clip: float = Field(1.0, gt=0, le=1e6)
+    kl: float = Field(3e-3, ge=0, le=1e6, description="weight of the KL divergence, a mean over latent dimensions")
+    image_noise: float = Field(0.1, ge=0, le=1e6, description="standard deviation on images in [-1, 1]")
+    latent_noise: float = Field(
+        0.2, ge=0, le=1e6, description="in units of the standard deviation of the posterior means"
+    )
+    cycle: float = Field(0.05, ge=0, le=1e6)
+    prior_cycle: float = Field(0.05, ge=0, le=1e6)
+    prior_rows: int = Field(16, ge=1, le=10**8, description="fresh starts a step for the prior cycle and the wells")
+    wells: float = Field(1.0, ge=0, le=1e6)
+    wells_pool: int = Field(2, ge=1, le=4096, description="side of the patches whose means are bistable")
+    wells_depth: float = Field(1.5, gt=0, le=1e6, description="the two stable values of a patch's mean are +- this")
     wells_share: float = Field(0.2, gt=0, le=1, description="of the way there that one step of f goes")
-    contraction: float = Field(0.05, ge=0)
-    rho: float = Field(0.96, gt=0, description="the growth of a tangent in one step that is still free of charge")
-    min_age: int = Field(20, ge=0, description="steps since the start before a trajectory pays")
-    trajectories: int = Field(48, ge=1, description="trajectories that are kept from step to step")
-    trajectory_rows: int = Field(24, ge=1, description="of these, the number that moves in one optimiser step")
-    trajectory_life: int = Field(250, ge=1, description="steps of f after which a trajectory starts afresh")
-    log_every: int = Field(100, ge=1)
+    contraction: float = Field(0.05, ge=0, le=1e6)
+    rho: float = Field(
+        0.96, gt=0, le=1e6, description="the growth of a tangent in one step that is still free of charge"
+    )
+    min_age: int = Field(20, ge=0, le=10**8, description="steps since the start before a trajectory pays")
+    trajectories: int = Field(48, ge=1, le=10**8, description="trajectories that are kept from step to step")
+    trajectory_rows: int = Field(
+        24, ge=1, le=10**8, description="of these, the number that moves in one optimiser step"
+    )
+    trajectory_life: int = Field(250, ge=1, le=10**8, description="steps of f after which a trajectory starts afresh")
+    log_every: int = Field(100, ge=1, le=10**8)
     held_out: int = Field(1000, ge=1, le=10000, description="test images for the PSNR")
     trackers: TrackersConfig = TrackersConfig()
 

@@ -1,12 +1,12 @@
 """What the directory of an OOD experiment holds."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from probe.manifest import read_manifest
 from probe.studies.ood.config import OodConfig, load_ood_config
 
 
@@ -22,5 +22,5 @@ class OodResults:
 
 def read_ood(path: Path, table: str, facts: dict[str, Any]) -> OodResults:
     """Read a directory; ``table`` is the file of scores below it."""
-    manifest = json.loads((path / "manifest.json").read_text())
+    manifest = read_manifest(path / "manifest.json")
     return OodResults(load_ood_config(path / "config.yaml"), manifest, pd.read_parquet(path / table), facts)

@@ -1,6 +1,5 @@
 """What a study directory holds, read and checked."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from probe.checked import Damaged, read_tensors
 from probe.errors import UserError
+from probe.manifest import read_manifest
 from probe.report.schema import Open
 from probe.studies.config import StudyConfig
 
@@ -59,5 +59,5 @@ def read_study(study: Path, config: StudyConfig, files: Sequence[str], model: ty
             raise UserError(f"{study / name} is missing or damaged ({error}); run the study again.") from None
         arrays = {key: np.asarray(value) for key, value in tensors.items()}
         found.append(Found(model.model_validate(about["model"]), arrays))
-    manifest = json.loads((study / "manifest.json").read_text())
+    manifest = read_manifest(study / "manifest.json")
     return StudyResults(config, manifest, found)

@@ -6,7 +6,18 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from probe.config import DatasetConfig, ModelConfig, Strict, Tracked, file_names, read_yaml, validated
+from probe.config import (
+    LARGEST_SIDE,
+    MOST,
+    DatasetConfig,
+    ModelConfig,
+    Name,
+    Strict,
+    Tracked,
+    file_names,
+    read_yaml,
+    validated,
+)
 from probe.studies.config import Natural
 from probe.studies.datasets import Positive, StudyImages
 from probe.studies.measures import StudySolverConfig
@@ -38,7 +49,7 @@ class OodTraining(TrainConfig):
     k: the bottleneck. seed: of the initial weights and of the order of the images.
     """
 
-    k: int = Field(ge=1)
+    k: int = Field(ge=1, le=10**8)
     seed: Natural = 0
     device: Literal["auto", "cpu"] = "auto"
 
@@ -51,9 +62,9 @@ class OodSolver(StudySolverConfig):
     accelerate, far_precision: for the attractors only; trajectories are always plain.
     """
 
-    starts: int = Field(2000, ge=1)
-    max_steps: int = Field(500, ge=1)
-    tolerance: float = Field(1e-5, gt=0)
+    starts: int = Field(2000, ge=1, le=10**8)
+    max_steps: int = Field(500, ge=1, le=MOST)
+    tolerance: float = Field(1e-5, gt=0, le=1e6)
 
 
 class Inside(Strict):
@@ -108,14 +119,14 @@ class OodConfig(Tracked):
 
     model: ModelConfig | None = None
     train: OodTraining | None = None
-    resolution: int = Field(32, ge=1)
+    resolution: int = Field(32, ge=1, le=LARGEST_SIDE)
     inside: Inside
-    outside: dict[str, Outside] = Field(min_length=1)
+    outside: dict[Name, Outside] = Field(min_length=1, max_length=1000)
     solver: OodSolver = OodSolver()
-    scores: tuple[Score, ...] = Field(SCORES, min_length=1)
-    neighbours: tuple[Positive, ...] = Field((2000, 10), min_length=1)
-    reencoded: int = Field(500, ge=0)
-    resamples: int = Field(1000, ge=100)
+    scores: tuple[Score, ...] = Field(SCORES, min_length=1, max_length=100)
+    neighbours: tuple[Positive, ...] = Field((2000, 10), min_length=1, max_length=1000)
+    reencoded: int = Field(500, ge=0, le=MOST)
+    resamples: int = Field(1000, ge=100, le=10**7)
     seed: Natural = 0
 
     @field_validator("outside")

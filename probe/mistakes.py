@@ -1,0 +1,110 @@
+"""What is wrong with a configuration, in one sentence: the key, the nearest name, what to write instead."""
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from probe.reading import clipped, short
+
+Where = tuple[int | str, ...]
+LONGEST = 480
+"""Characters of a sentence."""
+
+
+def sentence(error: ValidationError, model: type[BaseModel]) -> str:
+    """What is wrong with a mapping that ``model`` refused: the first mistake, and how many more there are.
+
+    An unknown key goes before what is missing, for it is often the same thing misspelt.
+    """
+    found = [(*_place(model, one["loc"]), one) for one in error.errors(include_url=False, include_context=False)]
+    found = [one for one in found if not _other_branch(one, found)]
+    path, beside, first = min(found, key=lambda one: one[2]["type"] != "extra_forbidden")
+    same = [one for key, _, one in found if key == path]
+    many = len({key for key, *_ in found}) - 1
+    more = f" ({many} more mistake{'s follow' if many > 1 else ' follows'}.)" if many else ""
+    return clipped(_told(".".join(map(str, path)), beside, first, same), LONGEST - len(more)) + more
+
+
+def _told(key: str, beside: list[str], first: Any, same: list[Any]) -> str:
+    key = clipped(key, 100)
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])
+        near = difflib.get_close_matches(name[:100], beside, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(sorted(beside))}."
+        return f"config key {key!r} is unknown: {hint}"
+    if first["type"] == "missing":
+        return f"config key {key!r} is missing: set it in the file or with --set."
+    told = list(dict.fromkeys(_message(one) for one in same))
+    message = clipped(" or ".join(told), 250)
+    if not key:  # about several keys, which the message names
+        return f"config: {message}."
+    if any(one["type"] == "tuple_type" for one in same) and isinstance(first["input"], str | int | float):
+        return f"config key {key!r} is a list: write {key}=[{clipped(str(first['input']), 60)}] or, in a file, [a, b]."
+    return f"config key {key!r}: {message} (got {short(first['input'])})."
+
+
+def _message(error: Any) -> str:
+    """In words of YAML: pydantic speaks of parsing strings and of Python's types."""
+    if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        return "Input should be keys with values"
+    if error["type"] == "tuple_type":
+        return "Input should be a list"
+    if error["type"] == "float_parsing" and str(error["input"]).lower().lstrip("+-") in (".inf", ".nan"):
+        return "Input should be a finite number"
+    return error["msg"].removeprefix("Value error, ").partition(", unable to ")[0]
+
+
+def _other_branch(one: tuple[Where, Any, Any], found: list[tuple[Where, Any, Any]]) -> bool:
+    """Whether a mistake is that a value, in which another branch of a union finds mistakes, is not of this branch."""
+    path, _, error = one
+    return isinstance(error["input"], dict | list) and any(
+        len(key) > len(path) and key[: len(path)] == path for key, *_ in found
+    )
+
+
+def _place(model: type[BaseModel], loc: Where) -> tuple[Where, list[str]]:
+    """From pydantic's place of a mistake: the keys that lead to it, and the names of the fields that may stand there.
+
+    Inside of a union pydantic puts in the name of the branch, which is no key.
+    """
+    path: list[int | str] = []
+    types_here: list[Any] = [model]
+    for number, part in enumerate(loc):
+        if len(types_here) > 1:  # ``part`` names the branch
+            named = [kind for kind in types_here if getattr(kind, "__name__", None) == part]
+            types_here = named or [kind for kind in types_here if not _is_model(kind)]
+            continue
+        path.append(part)
+        if number == len(loc) - 1:
+            break
+        types_here = _branches(_below(types_here[0] if types_here else Any, part))
+    names = [name for kind in types_here if _is_model(kind) for name in kind.model_fields]
+    return tuple(one for one in path if one != "[key]"), names
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _below(kind: Any, part: int | str) -> Any:
+    """The type of what stands under a key or at a place of a value of type ``kind``."""
+    if _is_model(kind):
+        field = kind.model_fields.get(str(part))
+        return field.annotation if field else Any
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        return arguments[1]
+    return arguments[0] if origin is tuple else Any
+
+
+def _branches(kind: Any) -> list[Any]:
+    """The types of a union, without None; the type itself where it is none."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return _branches(typing.get_args(kind)[0])
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return [branch for one in typing.get_args(kind) for branch in _branches(one) if branch is not type(None)]
+    return [kind]

@@ -1,0 +1,314 @@
+"""YAML and JSON files, read whole or refused in one sentence: whatever the file is, its reader ends, and soon.
+
+Both readers take regular files of UTF-8 only, and limit size, depth and number of values before anything is built.
+"""
+
+import copy
+import json
+import os
+import reprlib
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from probe.errors import UserError
+
+DEPTH = 64
+"""Lists and mappings inside of each other."""
+TOO_DEEP = f"lists and mappings in it are nested more than {DEPTH} deep"
+YAML_BYTES, YAML_VALUES = 1 << 20, 20_000
+JSON_BYTES, JSON_VALUES = 64 << 20, 4_000_000
+DIGITS = 40
+"""Of an integer in JSON."""
+_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
+
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring, _short.maxother = 2, 60, 60
+_short.maxlist = _short.maxtuple = _short.maxset = _short.maxdict = 4
+
+
+class Unreadable(UserError):
+    """A file that is not what it should be; ``reason`` says why without its name."""
+
+    def __init__(self, name: object, reason: str):
+        self.reason = clipped(" ".join(reason.split()).rstrip("."), 200)
+        super().__init__(f"{clipped(str(name), 200)} cannot be read: {self.reason}.")
+
+
+def short(value: object) -> str:
+    """A value for a message: ``repr``, of at most 200 characters."""
+    try:
+        return clipped(_short.repr(value), 200)
+    except ValueError:  # an integer of more digits than Python prints
+        return f"a {type(value).__name__} of many digits"
+
+
+def clipped(text: str, length: int) -> str:
+    """A text of at most so many characters, its middle left out where it has more."""
+    return text if len(text) <= length else f"{text[: length - length // 3 - 3]}...{text[-(length // 3) :]}"
+
+
+def read_text(path: Path, limit: int) -> str:
+    """The UTF-8 text of a regular file of at most ``limit`` bytes; a byte order mark is left out.
+
+    Raises:
+        Unreadable: it is absent, no regular file (a pipe, a device, a folder), too large, or in another encoding.
+    """
+    try:
+        _must_be_regular(path, os.stat(path))
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            _must_be_regular(path, os.fstat(file.fileno()))
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise Unreadable(path, error.strerror or str(error)) from None
+    except ValueError as error:  # a path with a NUL
+        raise Unreadable(short(str(path)), str(error)) from None
+    if len(data) > limit:
+        raise Unreadable(path, f"it is larger than {limit >> 20} MiB")
+    for mark, encoding in _ENCODINGS.items():
+        if data.startswith(mark):
+            raise Unreadable(path, f"it is in {encoding}; save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(path, f"byte {error.start} is not UTF-8; save the file as UTF-8") from None
+
+
+def _must_be_regular(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise Unreadable(path, "it is a folder; give a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable(path, "it is a pipe or a device; give a regular file")
+
+
+def read_json(path: Path, *, nan: bool = False) -> Any:
+    """What a JSON file holds: see ``parse_json``.
+
+    Raises:
+        Unreadable: see ``read_text`` and ``parse_json``.
+    """
+    return parse_json(read_text(path, JSON_BYTES), path, nan=nan)
+
+
+def read_object(path: Path, *, nan: bool = False) -> dict[str, Any]:
+    """What a JSON file holds, which must be an object.
+
+    Raises:
+        Unreadable: see ``read_json``; or it holds something else.
+    """
+    value = read_json(path, nan=nan)
+    if not isinstance(value, dict):
+        raise Unreadable(path, f"it must hold a JSON object, not {short(value)}")
+    return value
+
+
+def parse_json(text: str, name: object, *, nan: bool = False) -> Any:
+    """The value of a JSON text, called ``name`` in messages.
+
+    Args:
+        nan: take NaN and Infinity, which Python's json writes, and which are no JSON.
+
+    Raises:
+        Unreadable: it is no JSON, a key stands twice in one object, a number is not finite or has more than ``DIGITS``
+            digits, a string is no Unicode, or it has too many values or levels.
+    """
+    if text.count(",") + text.count("[") + text.count("{") > JSON_VALUES:
+        raise Unreadable(name, f"it has more than {JSON_VALUES:,} values")
+    hooks: dict[str, Any] = {} if nan else {"parse_constant": _no_constant, "parse_float": _finite}
+    try:
+        value = json.loads(text, object_pairs_hook=_once, parse_int=_integer, **hooks)
+        for one, level in _walk(value):
+            _not_too_deep(level)
+            if isinstance(one, str) and not one.isascii():
+                one.encode()  # half of a surrogate pair is no character
+    except json.JSONDecodeError as error:
+        raise Unreadable(name, f"it is not JSON ({error.msg}, line {error.lineno}, column {error.colno})") from None
+    except UnicodeEncodeError:
+        raise Unreadable(name, "a string in it is not Unicode text") from None
+    except RecursionError:
+        raise Unreadable(name, TOO_DEEP) from None
+    except ValueError as error:
+        raise Unreadable(name, str(error)) from None
+    return value
+
+
+def _walk(value: Any) -> Iterator[tuple[Any, int]]:
+    """Every value and key, with the number of lists and mappings around it."""
+    left = [(value, 0)]
+    while left:
+        one, level = left.pop()
+        yield one, level
+        if isinstance(one, dict):
+            left += [(inner, level + 1) for pair in one.items() for inner in pair]
+        elif isinstance(one, list):
+            left += [(inner, level + 1) for inner in one]
+
+
+def _not_too_deep(level: int) -> None:
+    if level > DEPTH:
+        raise ValueError(TOO_DEEP)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names: set[str] = set()
+        twice = next(name for name, _ in pairs if name in names or names.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {short(twice)} stands twice in one object")
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"it holds an integer of {len(text)} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {clipped(text, 40)} is too large")
+    return value
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"it holds {text}, which is not JSON")
+
+
+def read_yaml_file(path: Path) -> Any:
+    """What a YAML file holds: see ``parse_yaml``.
+
+    Raises:
+        Unreadable: see ``read_text`` and ``parse_yaml``.
+    """
+    return parse_yaml(read_text(path, YAML_BYTES), path)
+
+
+def parse_yaml(text: str, name: object) -> Any:
+    """The value of one YAML document as mappings (keys are text), lists, texts and None.
+
+    A scalar is the text that stands there, so that whoever takes it decides what it is: ``010`` is ten where a number
+    is wanted and a git revision elsewhere. Only an empty value, ``null`` and ``~`` are None. Anchors, aliases and
+    merge keys (``<<``) are followed, and count as if they were written out; tags are refused.
+
+    Args:
+        name: of the text, in messages.
+
+    Raises:
+        Unreadable: it is no YAML, has several documents, a tag, a key twice or a key that is no text, or too many
+            values or levels.
+    """
+    try:
+        return _Document(text).value
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        reason = f"it is not YAML ({clipped(error.problem or error.context or 'syntax', 120)}{place})"
+    except yaml.YAMLError as error:  # a character that YAML does not allow
+        reason = f"it is not YAML ({str(error).splitlines()[0]})"
+    except (ValueError, OverflowError) as error:
+        reason = str(error)
+    raise Unreadable(name, reason)
+
+
+class _Document:
+    """Builds the value of a document from the events of PyYAML's parser."""
+
+    def __init__(self, text: str):
+        self.events = yaml.parse(text, yaml.SafeLoader)
+        self.anchors: dict[str, tuple[Any, int]] = {}
+        self.values = 0
+        self.value: Any = None
+        documents = 0
+        for event in self.events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise ValueError("it holds several documents; remove the line '---' between them")
+            elif isinstance(event, yaml.NodeEvent):
+                self.value = self.build(event, 0)
+
+    def build(self, event: Any, level: int) -> Any:
+        """The value that begins with an event."""
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self.anchors:
+                raise ValueError(f"*{clipped(str(event.anchor), 60)} names no anchor that stands before it")
+            value, size = self.anchors[event.anchor]
+            self.count(size)
+            _not_too_deep(max(level + inside for _, inside in _walk(value)))
+            return copy.deepcopy(value)
+        if event.tag is not None:
+            tag = short(event.tag.replace("tag:yaml.org,2002:", "!!"))
+            raise ValueError(f"tag {tag} in line {event.start_mark.line + 1} is not supported; remove it")
+        _not_too_deep(level)
+        before = self.values
+        self.count(1)
+        if isinstance(event, yaml.ScalarEvent):
+            value = self.scalar(event)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = [self.build(item, level + 1) for item in self.until(yaml.SequenceEndEvent)]
+        else:
+            value = self.mapping(level + 1)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = (value, self.values - before)
+        return value
+
+    def count(self, more: int) -> None:
+        """Refuse a document of too many values."""
+        self.values += more
+        if self.values > YAML_VALUES:
+            raise ValueError(f"it has more than {YAML_VALUES:,} values")
+
+    def until(self, end: type[yaml.Event]) -> Iterator[Any]:
+        """The first events of the values up to an end."""
+        while not isinstance(event := next(self.events), end):
+            yield event
+
+    def scalar(self, event: yaml.ScalarEvent) -> str | None:
+        """Its text; None for a null."""
+        if event.style is None and event.value in ("", "~", "null", "Null", "NULL"):
+            return None
+        return _characters(event.value)
+
+    def mapping(self, level: int) -> dict[str, Any]:
+        """The mapping whose keys and values follow."""
+        found: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for event in self.until(yaml.MappingEndEvent):
+            line = event.start_mark.line + 1
+            if not isinstance(event, yaml.ScalarEvent) or event.tag is not None:
+                raise ValueError(f"a key in line {line} is no plain text")
+            self.count(1)
+            key, value = _characters(event.value), self.build(next(self.events), level)
+            if event.anchor is not None:
+                self.anchors[event.anchor] = (key, 1)
+            if key == "<<" and event.style is None:
+                merged = {**_merged(value, line), **merged}
+            elif key in found:
+                raise ValueError(f"key {short(key)} stands twice in one place (line {line})")
+            else:
+                found[key] = value
+        return {**merged, **found}
+
+
+def _merged(value: Any, line: int) -> dict[str, Any]:
+    """What the merge key brings: a mapping, or several of which the first ones win."""
+    found: dict[str, Any] = {}
+    for one in value if isinstance(value, list) else [value]:
+        if not isinstance(one, dict):
+            raise ValueError(f"<< in line {line} takes a mapping, or a list of mappings")
+        found = {**one, **found}
+    return found
+
+
+def _characters(text: str) -> str:
+    """The text with surrogate pairs, in which json.dumps writes what is beyond 16 bits, as the characters they mean."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise ValueError(f"{clipped(text, 60)!a} is not Unicode text") from None
