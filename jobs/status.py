@@ -145,7 +145,7 @@ def read_status(path: Path) -> Status:
     working = next((stage for stage in stages if stage.state != "complete"), None)
     if working and life:
         working.state = life
-    began = any(stage.done for stage in stages) or progress is not None
+    began = any(stage.done for stage in stages) or (path / "progress.json").exists()
     state = "complete" if complete else life if life else "queued" if queued else "stopped" if began else "new"
     slurm = note if jobs and states is None else ""
     shown = _shown(owner) if life else None

@@ -31,18 +31,18 @@ def _matching(pattern: str, meaning: str) -> AfterValidator:
 
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.,@%+:=/~-]*"
 _PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
-Word = Annotated[str, _matching(_WORD, "a name of Slurm's: letters, digits and _.,@%+:=/~-, without spaces")]
+Word = Annotated[Text, _matching(_WORD, "a name of Slurm's: letters, digits and _.,@%+:=/~-, without spaces")]
 TimeLimit = Annotated[
-    str,
+    Text,
     _matching(
         r"(?i:unlimited|infinite)|(\d+-)?\d+(:\d+){0,2}",
         'minutes, "hours:minutes:seconds" or "days-hours:minutes:seconds", in quotation marks',
     ),
 ]
-Memory = Annotated[str, _matching(r"\d+[KMGTkmgt]?[Bb]?", "a size such as 64G")]
-Modules = Annotated[str, _matching(rf"{_WORD}( +{_WORD})*", "names of modules; what needs the shell goes into `setup`")]
-Line = Annotated[str, _matching(r"[^\x00]*", "text without NUL characters")]
-Program = Annotated[str, _matching(rf"(?!-){_PRINTABLE}\S", "the path of an interpreter")]
+Memory = Annotated[Text, _matching(r"\d+[KMGTkmgt]?[Bb]?", "a size such as 64G")]
+Modules = Annotated[Text, _matching(rf"{_WORD}( +{_WORD})*", "module names; shell code goes into `setup`")]
+Line = Annotated[Text, _matching(r"[^\x00]*", "text without NUL characters")]
+Program = Annotated[Text, _matching(rf"(?!-){_PRINTABLE}\S", "the path of an interpreter")]
 
 
 class Resources(Strict):

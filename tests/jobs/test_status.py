@@ -38,7 +38,8 @@ def run(own, tmp_path):
     def write(owner: object, heard: float | None = None) -> str:
         (directory.path / OWNER).write_text(owner if isinstance(owner, str) else json.dumps(owner))
         if heard is not None:
-            said = {"stage": "attractors", "updated": ago(heard)}
+            said = {"stage": "attractors", "unit": "starts", "done": 1, "total": 2, "rate": 1.0, "seconds_left": None}
+            said |= {"ranks": 1, "updated": ago(heard)}
             (directory.path / "progress.json").write_text(json.dumps(said))
         return read_status(directory.path).state
 
