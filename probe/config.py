@@ -155,8 +155,8 @@ class SparseConfig(Strict):
 class DatasetConfig(Strict):
     """Where images come from; a data set that bears a preset's name takes from it what is not set here.
 
-    source: ``hub:ID``, ``parquet:PATH`` (may hold wildcards), ``folder:PATH``, ``bundled:NAME``,
-    ``urls:ID-or-parquet`` (a column of image addresses).
+    source: ``hub:ID``, ``parquet:PATH`` (a file, a folder, or a pattern), ``folder:PATH``, ``bundled:NAME``,
+    ``urls:ID-or-parquet`` (a column of image addresses), or the path of a folder of images or of parquet.
     """
 
     source: str | None = None
@@ -219,9 +219,10 @@ class Config(Tracked):
     @model_validator(mode="before")
     @classmethod
     def _bare_names(cls, data: Any) -> Any:
-        """``imagenet:`` with nothing behind it means the preset of that name."""
+        """``imagenet:`` with nothing behind it means the preset of that name; text behind it is the source."""
         if isinstance(data, dict) and isinstance(data.get("datasets"), dict):
-            named = {name: {} if spec is None else spec for name, spec in data["datasets"].items()}
+            short = {name: {"source": spec} for name, spec in data["datasets"].items() if isinstance(spec, str)}
+            named = {name: {} if spec is None else spec for name, spec in (data["datasets"] | short).items()}
             return {**data, "datasets": named}
         return data
 
