@@ -168,6 +168,12 @@ class DatasetConfig(Strict):
     holdout: int = Field(500, ge=0, description="further images, for the PCA oracle only")
     seed: int = Field(0, ge=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_source(cls, data: Any) -> Any:
+        """``cats: folder:imgs/cats`` means that source."""
+        return {"source": data} if isinstance(data, str) else data
+
 
 class TrackersConfig(Strict):
     """Experiment trackers that follow the work, through Accelerate; results do not depend on them.
@@ -219,10 +225,9 @@ class Config(Tracked):
     @model_validator(mode="before")
     @classmethod
     def _bare_names(cls, data: Any) -> Any:
-        """``imagenet:`` with nothing behind it means the preset of that name; text behind it is the source."""
+        """``imagenet:`` with nothing behind it means the preset of that name."""
         if isinstance(data, dict) and isinstance(data.get("datasets"), dict):
-            short = {name: {"source": spec} for name, spec in data["datasets"].items() if isinstance(spec, str)}
-            named = {name: {} if spec is None else spec for name, spec in (data["datasets"] | short).items()}
+            named = {name: {} if spec is None else spec for name, spec in data["datasets"].items()}
             return {**data, "datasets": named}
         return data
 

@@ -2,23 +2,56 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from probe.cli.options import Json, RunDir
+import typer
+
+from probe.cli.options import Json, Out, Overrides, RunDir
 from probe.cli.run import show
+from probe.errors import UserError
+from probe.names import given_path
 
 if TYPE_CHECKING:
     from jobs.stages import Stages
+    from probe.config import Config
 
 
-def images(run_dir: RunDir, as_json: Json = False) -> None:
-    """Draw the images of every data set, for compute nodes that cannot reach the hub; prints how many per data set."""
+def images(
+    run_dir: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_DIR|CONFIG", help="Folder of a run, or the YAML file of one.", parser=given_path),
+    ],
+    overrides: Overrides = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the images of every data set, for compute nodes that cannot reach the hub; prints how many per data set.
+
+    With a CONFIG the run begins here, and `probe run` with the same CONFIG, --set and --out goes on.
+    """
+    if run_dir.is_dir():
+        if overrides or out:
+            raise UserError(f"{run_dir} is a folder, whose settings are fixed; --set and --out go with a CONFIG.")
+        settings = None
+    else:
+        from probe.config import parse_config, read_yaml
+
+        raw = read_yaml(run_dir, overrides or [])
+        for command, key in (("study", "study"), ("ood", "outside")):
+            if key in raw:
+                raise UserError(
+                    f"{run_dir} is the configuration of `probe {command}`, which draws its own images; run that "
+                    "where the images can be reached."
+                )
+        settings = parse_config(raw)
+        run_dir = out or Path("runs") / run_dir.stem
 
     def do(stages: "Stages") -> dict[str, int]:
         stages.images()
         return _images(stages)
 
-    _work(run_dir, do, as_json)
+    _work(run_dir, do, as_json, settings)
 
 
 def attractors(run_dir: RunDir, as_json: Json = False) -> None:
@@ -64,11 +97,11 @@ def _images(stages: "Stages") -> dict[str, int]:
     return {name: entry["n_used"] for name, entry in stages.run.manifest.get("data", {}).items()}
 
 
-def _work(run_dir: RunDir, do, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+def _work(run_dir: RunDir, do, as_json: bool, config: "Config | None" = None) -> None:  # type: ignore[no-untyped-def]
     from jobs.worker import work
 
     values: Mapping[str, object]
-    values, world = work(run_dir, do)
+    values, world = work(run_dir, do, config)
     if world.rank:
         return
     if as_json:

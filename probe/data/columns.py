@@ -13,7 +13,7 @@ IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "pixels"
 PATH_NAMES = (*IMAGE_NAMES, "file_name", "filename", "path", "image_path", "file")
 URL_NAMES = ("url", "image_url", "img_url", "image")
 LABEL_NAMES = ("label", "fine_label", "labels", "class", "target")
-SHOWN = 8  # columns that a message lists
+SHOWN = 5  # columns that a message lists
 
 
 @dataclass(frozen=True)
