@@ -206,8 +206,8 @@ class SparseConfig(Strict):
 class DatasetConfig(Strict):
     """Where images come from; a data set that bears a preset's name takes from it what is not set here.
 
-    source: ``hub:ID``, ``parquet:PATH`` (may hold wildcards), ``folder:PATH``, ``bundled:NAME``,
-    ``urls:ID-or-parquet`` (a column of image addresses).
+    source: ``hub:ID``, ``parquet:PATH`` (a file, a folder, or a pattern), ``folder:PATH``, ``bundled:NAME``,
+    ``urls:ID-or-parquet`` (a column of image addresses), or the path of a folder of images or of parquet.
     """
 
     source: Text | None = None
@@ -218,6 +218,12 @@ class DatasetConfig(Strict):
     n: int = Field(500, ge=1, le=MOST, description="test images, drawn with the seed")
     holdout: int = Field(500, ge=0, le=MOST, description="further images, for the PCA oracle only")
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_source(cls, data: Any) -> Any:
+        """``cats: folder:imgs/cats`` means that source."""
+        return {"source": data} if isinstance(data, str) else data
 
 
 class TrackersConfig(Strict):

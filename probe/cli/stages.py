@@ -2,23 +2,47 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from probe.cli.options import Json, RunDir, TrustCode
+import typer
+
+from probe.cli.options import Json, Out, Overrides, RunDir, TrustCode
 from probe.cli.run import show
+from probe.errors import UserError
+from probe.names import given_path
 
 if TYPE_CHECKING:
     from jobs.stages import Stages
+    from probe.config import Config
 
 
-def images(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = False) -> None:
-    """Draw the images of every data set, for compute nodes that cannot reach the hub; prints how many per data set."""
+def images(
+    run_dir: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_DIR|CONFIG", help="Folder of a run, or the YAML file of one.", parser=given_path),
+    ],
+    overrides: Overrides = None,
+    out: Out = None,
+    trust_code: TrustCode = False,
+    as_json: Json = False,
+) -> None:
+    """Draw the images of every data set, for compute nodes that cannot reach the hub; prints how many per data set.
+
+    With a CONFIG the run begins here; `probe run` with the same CONFIG, --set and --out continues it.
+    """
+    settings = None
+    if run_dir.is_dir():
+        if overrides or out:
+            raise UserError(f"{run_dir} is a folder, whose settings are fixed; --set and --out go with a CONFIG.")
+    else:
+        settings, run_dir = _config(run_dir, overrides or []), out or Path("runs") / run_dir.stem
 
     def do(stages: "Stages") -> dict[str, int]:
         stages.images()
         return _images(stages)
 
-    _work(run_dir, do, trust_code, as_json)
+    _work(run_dir, do, trust_code, as_json, settings)
 
 
 def attractors(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = False) -> None:
@@ -64,11 +88,25 @@ def _images(stages: "Stages") -> dict[str, int]:
     return {name: entry["n_used"] for name, entry in stages.run.manifest.get("data", {}).items()}
 
 
-def _work(run_dir: RunDir, do, trust_code: bool, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+def _config(file: Path, overrides: list[str]) -> "Config":
+    from probe.config import parse_config, read_yaml
+    from probe.kinds import kind
+
+    raw = read_yaml(file, overrides)
+    if (found := kind(raw)) != "run":
+        raise UserError(
+            f"{file} is the configuration of `probe {found}`, which draws its own images; run that instead."
+        )
+    return parse_config(raw)
+
+
+def _work(  # type: ignore[no-untyped-def]
+    run_dir: RunDir, do, trust_code: bool, as_json: bool, config: "Config | None" = None
+) -> None:
     from jobs.worker import work
 
     values: Mapping[str, object]
-    values, world = work(run_dir, do, trusted=trust_code)
+    values, world = work(run_dir, do, config, trusted=trust_code)
     if world.rank:
         return
     if as_json:

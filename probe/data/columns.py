@@ -2,13 +2,32 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from probe.errors import UserError
+from probe.names import shortened, shown
 
 IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "pixels")
+PATH_NAMES = (*IMAGE_NAMES, "file_name", "filename", "path", "image_path", "file")
 URL_NAMES = ("url", "image_url", "img_url", "image")
 LABEL_NAMES = ("label", "fine_label", "labels", "class", "target")
+SHOWN = 5  # columns that a message lists
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a local table; the attributes are those of a ``datasets`` feature.
+
+    dtype: the type, as messages say it.
+    holds: what images can be made of: "image" (declared as images), "bytes" or "path"; None for other types.
+    names: of the classes, where the column holds their numbers.
+    """
+
+    dtype: str
+    holds: str | None = None
+    names: tuple[str, ...] | None = None
 
 
 def image_column(where: str, features: Mapping[str, Any], wanted: str | None) -> str:
@@ -16,79 +35,102 @@ def image_column(where: str, features: Mapping[str, Any], wanted: str | None) ->
 
     Args:
         where: names the table in messages.
-        features: column name -> its ``datasets`` feature, or None where that is not known.
+        features: column name -> its ``datasets`` feature or ``Column``, or None where that is not known.
 
     Raises:
         UserError: the wanted column is absent or holds no images, or none is found; the columns are listed.
     """
-    able = [name for name, feature in features.items() if _may_hold_images(feature)]
+    holds = {name: _holds(feature) for name, feature in features.items()}
+    able = [name for name, what in holds.items() if what and what != "path"]
     if wanted is not None:
-        if wanted in able:
-            return wanted
-        if wanted in features:
-            raise UserError(
-                f"{where}: column {wanted!r} holds {_kind(features[wanted])}, not images; "
-                f"set column to one of {_listed(able or features)}."
-            )
-        raise _absent(where, features, wanted)
-    declared = [name for name in able if type(features[name]).__name__ == "Image"]
+        if wanted not in features:
+            raise _absent(where, features, wanted)
+        if holds[wanted] is None:
+            others = f"set column to one of {_listed(able)}" if able else _NO_IMAGES
+            raise UserError(f"{where}: column {_name(wanted)} holds {kind(features[wanted])}, not images; {others}.")
+        return wanted
+    declared = [name for name in able if holds[name] == "image"]
     if len(declared) == 1:
         return declared[0]
-    return _by_name(where, able, IMAGE_NAMES, features)
+    able = able or [name for name, what in holds.items() if what and name.lower() in PATH_NAMES]
+    if not able:
+        columns = _list(f"{_name(name)} ({kind(feature)})" for name, feature in features.items())
+        raise UserError(f"{where}: no column holds images: {columns or 'it has no columns'}; {_NO_IMAGES}.")
+    return able[0] if len(able) == 1 else _by_name(where, able, PATH_NAMES)
+
+
+_NO_IMAGES = "store each image as a PNG or JPEG file's bytes, or set column to one with paths"
 
 
 def label_column(features: Mapping[str, Any]) -> str | None:
-    """The column of classes: the first with a usual name; None where there is none."""
-    lowered = {name.lower(): name for name in features}
+    """The column of classes: the first with a usual name that holds no images; None where there is none."""
+    lowered = {name.lower(): name for name, one in features.items() if one is None or _holds(one) in (None, "path")}
     return next((lowered[name] for name in LABEL_NAMES if name in lowered), None)
 
 
 def label_of(feature: Any, value: Any) -> str | None:
-    """The name of a class from a cell of its column: as a ClassLabel names it, else the value itself."""
+    """The name of a class from a cell of its column: as a ClassLabel names it, else the value itself.
+
+    None where the cell is empty, hidden (-1), or a number that has no name.
+    """
     if value is None or value == -1:  # the hub's mark of a hidden label
         return None
     names = getattr(feature, "names", None)
-    return str(names[value] if names else value)
+    if not names:
+        return str(value)
+    return str(names[value]) if isinstance(value, int) and 0 <= value < len(names) else None
 
 
 def url_column(where: str, columns: Iterable[str], wanted: str | None) -> str:
-    """The column of addresses: the wanted one, or the one with a usual name (URL, in either case, comes first)."""
+    """The column of addresses: the wanted one, the only one, or the one with a usual name (URL comes first)."""
     columns = list(columns)
     if wanted is None:
-        return _by_name(where, columns, URL_NAMES, columns)
+        return columns[0] if len(columns) == 1 else _by_name(where, columns, URL_NAMES)
     if wanted not in columns:
         raise _absent(where, columns, wanted)
     return wanted
 
 
-def _by_name(where: str, able: Iterable[str], usual: Iterable[str], columns: Iterable[str]) -> str:
+def kind(feature: Any) -> str:
+    """The type of a column, in a few words."""
+    return shortened(str(getattr(feature, "dtype", type(feature).__name__)), 40)
+
+
+def _by_name(where: str, able: Iterable[str], usual: Iterable[str]) -> str:
     lowered = {name.lower(): name for name in able}
     found = next((lowered[name] for name in usual if name in lowered), None)
     if found is None:
-        raise UserError(f"{where}: which column to use is not clear; set column to one of {_listed(columns)}.")
+        raise UserError(f"{where}: which column to use is not clear; set column to one of {_listed(able)}.")
     return found
 
 
 def _absent(where: str, columns: Iterable[str], wanted: str) -> UserError:
     near = difflib.get_close_matches(wanted, list(columns), n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return UserError(f"{where} has no column {wanted!r}: {hint}set column to one of {_listed(columns)}.")
+    hint = f"did you mean {_name(near[0])}? " if near else ""
+    return UserError(f"{where} has no column {_name(wanted)}: {hint}set column to one of {_listed(columns)}.")
 
 
-def _may_hold_images(feature: Any) -> bool:
-    """An Image feature, plain bytes, or {bytes, path}; an unknown feature may."""
+def _holds(feature: Any) -> str | None:
+    """What a column can hold, see ``Column``; an unknown feature may hold bytes."""
+    if isinstance(feature, Column):
+        return feature.holds
     if isinstance(feature, Mapping):
-        return "bytes" in feature
-    return (
-        feature is None
-        or type(feature).__name__ == "Image"
-        or getattr(feature, "dtype", None) in ("binary", "large_binary")
-    )
-
-
-def _kind(feature: Any) -> str:
-    return str(getattr(feature, "dtype", type(feature).__name__))
+        return "bytes" if "bytes" in feature else None
+    if type(feature).__name__ == "Image":
+        return "image"
+    return "bytes" if feature is None or getattr(feature, "dtype", None) in ("binary", "large_binary") else None
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)
+    return _list(_name(name) for name in names)
+
+
+def _list(words: Iterable[str]) -> str:
+    words = iter(words)
+    text = ", ".join(islice(words, SHOWN))
+    left = sum(1 for _ in words)
+    return f"{text} and {left} more" if left else text
+
+
+def _name(name: str) -> str:
+    return f"'{shortened(shown(name), 30)}'"

@@ -9,8 +9,9 @@ from typing import Any
 from probe.caches import cache_sentence
 from probe.config import DatasetConfig
 from probe.data.candidates import Candidate, Opened
+from probe.data.cells import hub_image
 from probe.data.columns import image_column, label_column, label_of
-from probe.data.parquet import first_line, read_cell
+from probe.data.rows import first_line
 from probe.errors import UserError
 
 # Rows held while shuffling a stream. The order is uniform for a split that fits, and otherwise only approximately so:
@@ -104,7 +105,7 @@ def _candidates(
     with explained(where, repo):
         for row in images:
             label = label_of(labels[1], row[labels[0]]) if labels else None
-            yield Candidate(_stable_id(row[column]), partial(read_cell, row[column]), label)
+            yield Candidate(_stable_id(row[column]), partial(hub_image, row[column]), label)
 
 
 def _stable_id(cell: dict[str, Any] | None) -> str:

@@ -19,9 +19,11 @@ from probe.data.folder import open_folder
 from probe.data.hub import open_hub
 from probe.data.parquet import open_parquet
 from probe.data.presets import resolve
+from probe.data.sources import recognised
 from probe.data.transform import image_to_tensor
 from probe.data.urls import open_urls
 from probe.errors import UserError
+from probe.names import shortened
 
 Opener = Callable[[str, DatasetConfig, str], Opened]
 Prepare = Callable[[bytes | Image.Image], bytes | Image.Image]
@@ -86,7 +88,8 @@ def load_images(
             the classes has no image among those drawn.
     """
     spec = resolve(name, spec)
-    where = f"data set {name!r} ({spec.source})"
+    where = f"data set {name!r} ({shortened(spec.source or '', 100)})"
+    spec = spec.model_copy(update={"source": recognised(where, spec.source or "", frozenset(KINDS))})
     unreadable: list[str] = []
     opened = _open(where, spec)
     with closing(opened.candidates) as candidates:

@@ -6,77 +6,132 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from probe.config import DatasetConfig
-from probe.data.candidates import Candidate, Opened, UnreadableImage, seeded_order
-from probe.data.columns import image_column, label_column, label_of
+from probe.data.candidates import Candidate, Opened, UnreadableImage
+from probe.data.cells import local_image
+from probe.data.columns import image_column, kind, label_column, label_of
+from probe.data.rows import MAX_ROWS, File, Row, first_line, open_file, read_rows, short
 from probe.errors import UserError
+
+WINDOW = range(64, 4097)  # rows read at once: as many as are wanted, within these bounds
+WINDOW_BYTES = 512 * 2**20  # and no more encoded images than this
 
 
 def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
-    """The rows of all files that ``place`` (a path, or a pattern with wildcards) matches; an id is a row's number.
+    """The rows of all files that ``place`` (a path, a folder, or a pattern) matches; an id is a row's number.
 
-    ``datasets`` keeps a memory-mapped copy in its cache, so that single rows are read and only they are decoded.
+    The order is drawn over all rows. It is taken in windows of as many rows as are wanted, and of each window only the
+    row groups that hold its rows are read, so that ten images of a million need neither the time nor the memory of all.
 
     Raises:
-        UserError: no file matches, a file is no parquet, or the column of images is not clear.
+        UserError: no file matches, a file is no parquet, the files differ, or the column of images is not clear.
     """
-    import datasets
-
-    datasets.disable_progress_bars()  # they run into the lines of our own
-    paths = matching_files(where, place)
-    try:
-        table = datasets.load_dataset("parquet", data_files=[glob.escape(path) for path in paths], split="train")
-    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:  # ValueError: pyarrow's ArrowInvalid
-        cause = error.__cause__ or error
-        raise UserError(
-            f"{where} cannot be read as parquet ({first_line(cause)}); give parquet files with the same columns."
-        ) from error
-    column = image_column(where, table.features, spec.column)
-    images = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-    classes = label_column(table.features)
-    labels: list[str | None] = [None] * len(table)
-    if classes:
-        labels = [label_of(table.features[classes], value) for value in table[classes]]
-    return Opened(
-        _candidates(images, column, labels, spec.seed), {"column": column, "available": len(images), "sample": "exact"}
-    )
+    files: list[File] = []
+    rows = 0
+    for path in matching_files(where, place):
+        file = open_file(where, Path(path), rows)
+        rows = file.starts[-1]
+        if rows > file.starts[0]:  # an empty file often knows no types
+            files.append(file)
+    if not files:
+        raise UserError(f"{where} holds no rows; give a table with images.")
+    if rows > MAX_ROWS:
+        raise UserError(f"{where} holds {rows:,} rows, and at most {MAX_ROWS:,} are read; name fewer files.")
+    features = _common_columns(where, files)
+    column, label = image_column(where, features, spec.column), label_column(features)
+    _must_hold_images(where, files, column)
+    wanted = min(max(spec.n + spec.holdout, WINDOW.start), WINDOW.stop - 1)
+    order = np.random.default_rng(spec.seed).permutation(rows)  # that of seeded_order, which would list it
+    facts = {"column": column, "available": rows, "sample": "exact"}
+    return Opened(_candidates(files, order, wanted, column, label), facts)
 
 
 def matching_files(where: str, place: str) -> list[str]:
-    """The files of a path or pattern, sorted; UserError where there is none."""
+    """The files of a path, folder or pattern, sorted; UserError where there is none."""
     pattern = str(Path(place).expanduser())
+    if Path(pattern).is_dir():
+        pattern = str(Path(glob.escape(pattern)) / "**" / "*.parquet")
     paths = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
-    paths = [path for path in paths if Path(path).is_file()]
-    if not paths:
+    files = [path for path in paths if Path(path).is_file()]
+    special = [path for path in (paths or [pattern]) if Path(path).exists() and not Path(path).is_dir()]
+    if odd := next((path for path in special if path not in files), None):
+        raise UserError(f"{where}: {short(odd)} is not a regular file; give parquet files.")
+    if not files:
         raise UserError(
-            f"{where}: no file matches {pattern!r}; give the path of a file, or a pattern such as DIR/*.parquet."
+            f"{where}: no file matches {short(pattern)!r}; give the path of a file or folder, or a pattern such as "
+            "DIR/*.parquet."
         )
-    return paths
+    return files
 
 
-def read_cell(cell: dict[str, Any] | None) -> bytes:
-    """The encoded image of an undecoded Image cell: its bytes, or what its path (local or on the hub) leads to."""
-    if cell is None or (cell["bytes"] is None and cell["path"] is None):
-        raise UnreadableImage("the cell is empty")
-    if cell["bytes"] is not None:
-        return cell["bytes"]
-    import fsspec  # type: ignore[import-untyped]
-
-    try:
-        with fsspec.open(cell["path"], "rb") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        raise UnreadableImage(str(error)) from error
-
-
-def first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(". ")
+def _common_columns(where: str, files: list[File]) -> dict[str, Any]:
+    """Columns by name, which must be those of every file; UserError naming the first file that differs."""
+    first = files[0]
+    for file in files:
+        if odd := sorted(first.columns.keys() ^ file.columns.keys()):
+            has, lacks = (first, file) if odd[0] in first.columns else (file, first)
+            raise UserError(
+                f"{where}: {short(has.path)} has a column {short(odd[0])!r} and {short(lacks.path)} has none; give "
+                "files with the same columns."
+            )
+    # A column without a value in one file (type null) is described by another.
+    known = {name: [file.columns[name] for file in files] for name in first.columns}
+    return {name: next((one for one in ones if one.dtype != "null"), ones[0]) for name, ones in known.items()}
 
 
-def _candidates(images: Any, column: str, labels: list[str | None], seed: int) -> Generator[Candidate, None, None]:
-    for row in seeded_order(len(images), seed):
-        yield Candidate(str(row), partial(_read_row, images, column, row), labels[row])
+def _must_hold_images(where: str, files: list[File], column: str) -> None:
+    for file in files:
+        if file.columns[column].holds is None and file.columns[column].dtype != "null":
+            raise UserError(
+                f"{where}: column {short(column)!r} of {short(file.path)} holds {kind(file.columns[column])}, not "
+                "images as in other files; give files of one kind."
+            )
 
 
-def _read_row(images: Any, column: str, row: int) -> bytes:
-    return read_cell(images[row][column])
+def _candidates(
+    files: list[File], order: Any, wanted: int, column: str, label: str | None
+) -> Generator[Candidate, None, None]:
+    done = 0
+    while done < len(order):
+        window, read = _window(files, order[done : done + wanted].tolist(), column, label)
+        done += len(window)
+        for number in window:
+            yield _candidate(number, read.pop(number), label)
+
+
+def _window(files: list[File], window: list[int], column: str, label: str | None) -> tuple[list[int], dict[int, Any]]:
+    """Rows by number, for as many of the window's first rows as memory has room for."""
+    read: dict[int, Any] = {}
+    size = 0
+    for number, row in read_rows(files, list(window), column, label):
+        if number not in read and number in window:
+            read[number] = row
+            size += _size(row)
+        while size > WINDOW_BYTES and len(window) > 1:
+            window = window[: len(window) // 2]
+            read = {number: row for number, row in read.items() if number in set(window)}
+            size = sum(map(_size, read.values()))
+    return window, read
+
+
+def _size(row: "Row | UnreadableImage") -> int:
+    if isinstance(row, UnreadableImage):
+        return 0
+    cell = row.cell.get("bytes") if isinstance(row.cell, dict) else row.cell
+    return len(cell) if isinstance(cell, bytes | str) else 0
+
+
+def _candidate(number: int, row: "Row | UnreadableImage", label: str | None) -> Candidate:
+    if isinstance(row, UnreadableImage):
+        return Candidate(str(number), partial(_fail, row))
+    named = label_of(row.file.columns.get(label), row.label) if label is not None else None
+    return Candidate(str(number), partial(local_image, row.cell, row.file.path.parent), named)
+
+
+def _fail(error: UnreadableImage) -> bytes:
+    raise error
+
+
+__all__ = ["first_line", "matching_files", "open_parquet"]

@@ -104,6 +104,23 @@ def test_status_watch_and_cancel(config, tmp_path):
     assert (done.returncode, "was not submitted" in done.stderr) == (2, True)
 
 
+def test_images_of_a_config_begin_the_run(config, tmp_path):
+    out = tmp_path / "run"
+    begin = ["images", str(config), "--out", str(out), "--set", "seeds.count=5", "--json"]
+    done = probe(*begin)
+    assert (done.returncode, json.loads(done.stdout or "{}")) == (0, {"digits": 4}), done.stderr
+    assert json.loads(probe("images", str(out), "--json").stdout) == {"digits": 4}
+    whole = probe("run", str(config), "--out", str(out), "--set", "seeds.count=5", "--json")
+    assert json.loads(whole.stdout)["solver"]["n"] == 5, whole.stderr
+    fixed = probe("images", str(out), "--set", "seeds.count=6")
+    assert (fixed.returncode, "settings are fixed" in fixed.stderr) == (2, True)
+    for key, command in (("study: bottleneck", "study"), ("outside: {}", "ood")):
+        other = tmp_path / "other.yaml"
+        other.write_text(key)
+        refused = probe("images", str(other), cwd=tmp_path)
+        assert (refused.returncode, f"configuration of `probe {command}`" in refused.stderr) == (2, True)
+
+
 def test_a_dry_run_prints_the_scripts_and_leaves_nothing(config, tmp_path, root):
     out = tmp_path / "run"
     arguments = [

@@ -1,0 +1,76 @@
+"""What the cell of a column of images leads to: its own bytes, or a file beside the table or on the hub."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from probe.data.candidates import UnreadableImage
+from probe.data.files import MAX_FILE_BYTES, check_size, read_regular
+from probe.names import shortened
+
+_ON_THE_HUB = re.compile(r"(zip://[^:]*::)?hf://[^:]+")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def local_image(cell: Any, folder: Path) -> bytes:
+    """The encoded image of a cell of a local table: its bytes, or the file that its path names.
+
+    A table comes from somewhere else more often than not, so a path must lead to a regular file below ``folder``, that
+    of the table: anything else would put other files of this machine into reports, or read what never ends.
+
+    Args:
+        cell: bytes, a path, {"bytes", "path"}, or None.
+        folder: relative paths start here.
+
+    Raises:
+        UnreadableImage: the cell is empty or too large, or its path leads elsewhere.
+    """
+    data, path = _parts(cell)
+    if path is None:
+        return data
+    if _ADDRESS.match(path):
+        raise UnreadableImage(f"its path {_short(path)} is an address, and a local table may name local files only")
+    try:
+        inside = (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # a null byte, or a loop of links
+        raise UnreadableImage(f"its path {_short(path)} cannot be followed ({error})") from error
+    if not inside:
+        raise UnreadableImage(f"its path {_short(path)} leads out of the table's folder")
+    return read_regular(folder / path)
+
+
+def hub_image(cell: Any) -> bytes:
+    """The same for a table on the hub, whose paths lead to files on the hub."""
+    data, path = _parts(cell)
+    if path is None:
+        return data
+    if not _ON_THE_HUB.fullmatch(path):
+        raise UnreadableImage(f"its path {_short(path)} is not on the hub")
+    import fsspec  # type: ignore[import-untyped]
+
+    try:
+        with fsspec.open(path, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError, KeyError) as error:  # KeyError: no such member of an archive
+        raise UnreadableImage(str(error)) from error
+    check_size(len(data))
+    return data
+
+
+def _parts(cell: Any) -> tuple[bytes, None] | tuple[None, str]:
+    """The bytes of a cell, or else its path."""
+    if isinstance(cell, Mapping):
+        cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
+        if cell is not None and not isinstance(cell, str | bytes):
+            raise UnreadableImage(f"the cell holds {type(cell).__name__}, not bytes")
+    if not cell:
+        raise UnreadableImage("the cell is empty")
+    if isinstance(cell, str):
+        return None, cell
+    check_size(len(cell))
+    return cell, None
+
+
+def _short(path: str) -> str:
+    return repr(shortened(path, 60))

@@ -1,0 +1,117 @@
+"""Short forms of a source, and what is said where none can be made of what lies there."""
+
+import os
+
+import datasets
+import pytest
+
+from probe.config import parse_config
+from probe.data.sources import recognised
+from probe.errors import UserError
+from probe.names import given_path
+
+from .test_tables import PICTURES, load, numbers, png, refused, write
+
+
+@pytest.fixture(autouse=True)
+def _there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def pictures(path, count=3):
+    path.mkdir(parents=True)
+    for index in range(count):
+        (path / f"{index}.png").write_bytes(png(index))
+
+
+def test_text_is_the_source_of_a_data_set():
+    config = parse_config({"model": {"source": "x"}, "datasets": {"cats": "folder:imgs/cats", "imagenet": None}})
+    assert config.datasets["cats"].source == "folder:imgs/cats"
+    assert config.datasets["imagenet"].source is None
+
+
+@pytest.mark.parametrize(
+    "way", ["imgs/cats", "./imgs/cats/", "~/imgs/cats", "{}/imgs/cats", "imgs", "folder:imgs/cats"]
+)
+def test_a_plain_folder_of_images(way, tmp_path):
+    pictures(tmp_path / "imgs" / "cats")
+    got = load(way.format(tmp_path))
+    assert sorted(numbers(got)) == [0, 1, 2]
+    assert got.source["source"].startswith("folder:")
+
+
+@pytest.mark.parametrize(
+    "way", ["rows/0.parquet", "rows", "~/rows/", "rows/*.parquet", "parquet:rows", "parquet:~/rows"]
+)
+def test_plain_parquet(way, tmp_path):
+    (tmp_path / "rows" / "deep").mkdir(parents=True)
+    write(tmp_path / "rows" / "0.parquet", PICTURES)
+    if "0" not in way and "*" not in way:
+        write(tmp_path / "rows" / "deep" / "1.parquet", [png(9)])
+    got = load(way)
+    assert got.source["source"].startswith("parquet:")
+    assert len(got.ids) == (6 if "0" in way or "*" in way else 7)
+
+
+def test_what_cannot_be_read_says_what_to_do(tmp_path):
+    pictures(tmp_path / "imgs")
+    write(tmp_path / "a.parquet", PICTURES)
+    for folder, name in [
+        ("tars", "0.tar"),
+        ("videos", "a.mp4"),
+        ("zips", "a.zip"),
+        ("rows", "a.parquet"),
+        ("none", ""),
+    ]:
+        (tmp_path / folder).mkdir()
+        if name:
+            (tmp_path / folder / name).write_bytes(b"x")
+    for name in ("a.csv", "a.tar.gz", "a.zip", "a.npz", "one.png"):
+        (tmp_path / name).write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe")
+    for source, words in [
+        ("a.csv", "write urls:a.csv"),
+        ("folder:a.parquet", "write parquet:a.parquet"),
+        ("folder:rows", "write parquet:rows"),
+        ("parquet:imgs", "write folder:imgs"),
+        ("a.tar.gz", "tar -xf a.tar.gz -C DIR"),
+        ("folder:a.zip", "unzip a.zip -d DIR"),
+        ("parquet:a.zip", "unzip a.zip -d DIR"),
+        ("one.png", "give the folder that it lies in"),
+        ("a.npz", "is a file; give a folder"),
+        ("tars", "unpack the archives"),
+        ("folder:zips", "unzip FILE.zip"),
+        ("videos", "it holds 1 .mp4"),
+        ("none", "it is empty"),
+        ("parquet:none", "it is empty"),
+        ("pipe", "not a regular file"),
+        ("folder:pipe", "not a regular file"),
+        ("parquet:pipe", "not a regular file"),
+        ("gone", "no known kind"),
+        ("owner/name", "hub:owner/name"),
+        ("gone.parquet", "no file matches"),
+        ("a\0b", "no known kind"),
+        ("x" * 5000, "no known kind"),
+        ("parquet:" + "x" * 5000, "no file matches"),
+    ]:
+        assert words in refused(source), source
+
+
+@pytest.mark.parametrize("way", ["saved", "folder:saved", "parquet:saved"])
+@pytest.mark.parametrize("splits", [False, True])
+def test_save_to_disk_names_the_command(way, splits, tmp_path):
+    table = datasets.Dataset.from_dict({"image": [{"bytes": p, "path": None} for p in PICTURES]})
+    (datasets.DatasetDict({"train": table}) if splits else table).save_to_disk(tmp_path / "saved")
+    said = refused(way)
+    command = said.split('python -c "')[1].split('"')[0]
+    exec(command.replace("SPLIT", "train"))
+    assert sorted(numbers(load("parquet:saved.parquet"))) == list(range(6))
+
+
+def test_linked_folders_that_lead_back(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
+    with pytest.raises(UserError, match="holds no image files"):
+        recognised("it", "a", frozenset({"folder"}))
+    assert given_path("~/a").is_dir()
