@@ -62,7 +62,8 @@ def ood_report(results: OodResults) -> OodReport:
         provenance=_provenance(results),
     )
     short = [fewer(name, it["n_used"], it.get("n_planned", 0)) for name, it in data.items()]  # noise is never short
-    report.warnings = [*chain.from_iterable(short), *warnings(report)]
+    notes = [f"{name}: {note}" for name, it in data.items() for note in it.get("notes", [])]
+    report.warnings = [*chain.from_iterable(short), *notes, *warnings(report)]
     return report
 
 
