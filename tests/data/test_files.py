@@ -286,7 +286,7 @@ def test_impossible_folders(place):
 
 def test_the_commonest_reason_is_told(tmp_path):
     for index in range(3):
-        (tmp_path / f"{index}.png").write_bytes(png(index)[: 60 + index])
+        (tmp_path / f"{index}.png").write_bytes(png(index)[: 46 + index])
     (tmp_path / "3.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="none of the 4 images tried .* the reason for 3 of them: ") as caught:
         load(f"folder:{tmp_path}", 2, 2)
