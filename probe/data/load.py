@@ -107,10 +107,7 @@ def load_images(
     used = total - _heldout(total, spec.n, spec.holdout)
     notes = [*opened.notes, *found.notes()]
     if used < min(spec.n, total):
-        notes.append(
-            f"{total - used} of {total} were held out for the PCA oracle, which leaves {used} of the "
-            f"{spec.n} asked for."
-        )
+        notes.append(f"{total - used} of {total} images were held out, which leaves {used} of the {spec.n} asked for.")
     for note in notes:
         log.warning(f"{name}: {note}")
     asked = {field: getattr(spec, field) for field in ("source", "config", "split", "column", "revision", "seed")}

@@ -1,5 +1,6 @@
 """Pictures of unusual modes against values known beforehand, colour profiles, and limits."""
 
+import contextlib
 import io
 import re
 import struct
@@ -7,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms
 
 from probe.data.candidates import UnreadableImage
 from probe.data.decode import BROKEN_PROFILE, DIM, decoded, opened
@@ -106,8 +107,8 @@ def test_other_modes():
     assert np.abs(ink - [255, 0, 255]).max() <= 3
     luma = np.asarray(decoded(saved(Image.new("YCbCr", (8, 8), (76, 85, 255)), "TIFF")), int)
     assert np.abs(luma - [255, 0, 0]).max() <= 3
-    # CIE L*a*b* (D50) of sRGB red is about (54.3, 80.8, 69.9); Pillow's LAB holds L * 2.55 and signed bytes.
-    red = np.asarray(decoded(saved(Image.new("LAB", (2, 2), (138, 81, 70)), "TIFF")), int)
+    # CIE L*a*b* (D50) of sRGB red is about (54.3, 80.8, 69.9); Pillow's LAB holds L * 2.55 and a and b from 128.
+    red = np.asarray(decoded(saved(Image.new("LAB", (2, 2), (138, 128 + 81, 128 + 70)), "TIFF")), int)
     assert np.abs(red - [255, 0, 0]).max() <= 3
 
 
@@ -236,8 +237,5 @@ def test_a_tiff_of_many_tags_is_read_or_refused():
     extra = b"".join(struct.pack("<HHII", 1000 + index % 60000, 1, 2**31, 8) for index in range(count))
     own = data[at + 2 : -4]
     bomb = data[:at] + struct.pack("<H", count + len(own) // 12) + own + extra + bytes(4)
-    try:
+    with contextlib.suppress(UnreadableImage):
         assert decoded(bomb).size == (1, 1)
-    except UnreadableImage:
-        pass
-    assert TiffImagePlugin.READ_LIBTIFF is False

@@ -109,7 +109,7 @@ def test_a_small_source_serves_the_test_images_first(source):
     got, whole = load(source, 15, 15), load(source, 18, 0)
     assert (len(got.images), len(got.heldout)) == (14, 4)
     assert torch.equal(torch.cat([got.images, got.heldout]), whole.images)
-    assert got.notes == ["4 of 18 were held out for the PCA oracle, which leaves 14 of the 15 asked for."]
+    assert got.notes == ["4 of 18 images were held out, which leaves 14 of the 15 asked for."]
     got = load(source, 12, 15)
     assert (len(got.images), len(got.heldout), got.notes) == (12, 6, [])
     got = load(source, 100, 2)
@@ -288,7 +288,7 @@ def test_the_commonest_reason_is_told(tmp_path):
     for index in range(3):
         (tmp_path / f"{index}.png").write_bytes(png(index)[: 46 + index])
     (tmp_path / "3.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match="none of the 4 images tried .* the reason for 3 of them: ") as caught:
+    with pytest.raises(UserError, match=r"none of the 4 images tried .* the reason for 3 of them: ") as caught:
         load(f"folder:{tmp_path}", 2, 2)
     assert "0x" not in str(caught.value)
 
