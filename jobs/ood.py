@@ -17,6 +17,7 @@ from jobs.work import Work
 from jobs.world import World
 from probe.autoencoders import Autoencoder
 from probe.config import ModelConfig
+from probe.data.collect import overlap
 from probe.dynamics import Outcome
 from probe.studies.ood.config import OodTraining
 from probe.studies.ood.images import Drawn, as_taken, control_name, draw_control, draw_set, must_fit
@@ -72,6 +73,7 @@ class Ood(Work[OodDirectory]):
         if self.leads:
             names = [one for name in todo for one in (name, control_name(name))]
             drawn = {name: about["data"] for name in names if (about := self.directory.checked(_data_file(name)))}
+            self._note_shared(drawn)
             self.directory.update_manifest(data=drawn)
             if self.config.train:
                 must_fit(self._channels, self._data)
@@ -221,6 +223,19 @@ class Ood(Work[OodDirectory]):
     def _keep(self, name: str, drawn: Drawn) -> None:
         self.must_be_the_images(f"set {name!r}", drawn.facts, self._data.get(name))
         self.directory.save(_data_file(name), {"images": drawn.images}, data=drawn.facts, ids=drawn.ids)
+
+    def _note_shared(self, drawn: dict[str, dict[str, Any]]) -> None:
+        """Add to the facts of test and OOD sets how many of their images are training images, too."""
+        if self.directory.checked(_data_file("train")) is None:
+            return  # used up: the sets were compared when they were drawn first
+        train = self._images("train")
+        for name, facts in drawn.items():
+            if name not in ("test", *self.config.outside):
+                continue
+            if shared := overlap(train, self._images(name)):
+                note = f"{shared} of {facts['n_used']} images are training images, too, pixel by pixel."
+                log.warning(f"{name}: {note}")
+                facts |= {"shared_with_train": shared, "notes": [*facts.get("notes", []), note]}
 
     def _images(self, name: str) -> torch.Tensor:
         return self.directory.load(_data_file(name), "images")[0]["images"]

@@ -44,7 +44,7 @@ def read_again(job: Job, name: str, known: dict[str, Any]) -> ImageSet:
     images = load_images(name, job.config.datasets[name], resolution=job.config.resolution)
     about = _describe(images)
     job.must_be_the_images(
-        f"data set {name!r}", about, known.get(name), ("n_used", "n_heldout", "unreadable", "source")
+        f"data set {name!r}", about, known.get(name), ("n_used", "n_heldout", "unreadable", "repeated", "source")
     )
     return images
 
@@ -67,5 +67,7 @@ def _describe(images: ImageSet) -> dict[str, Any]:
         "n_used": len(images.images),
         "n_heldout": len(images.heldout),
         "unreadable": images.unreadable,
+        "repeated": images.repeated,
+        "notes": list(images.notes),
         "source": images.source,
     }

@@ -38,11 +38,13 @@ class Opened:
     candidates: in an order that depends on the source and the seed alone, never on how many are wanted.
     facts: what the report should know of the source (column, revision, ...).
     tries: how many candidates may be tried for each image that is wanted; None for as many as there are.
+    notes: sentences on what is odd about the source; they become warnings.
     """
 
     candidates: Generator[Candidate, None, None]
     facts: dict[str, Any] = field(default_factory=dict)
     tries: int | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def seeded_order(count: int, seed: int) -> list[int]:

@@ -15,7 +15,8 @@ from typing import Any
 from PIL import Image, JpegImagePlugin
 
 from probe.data.candidates import UnreadableImage
-from probe.data.transform import central_square, decoded
+from probe.data.decode import decoded, opened, unreadable
+from probe.data.transform import central_square
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,13 @@ def encoding_of(data: bytes | Image.Image) -> Encoding:
         UnreadableImage: it is no image.
     """
     try:
-        image = Image.open(io.BytesIO(data)) if isinstance(data, bytes) else data
+        image = opened(data)
         tables: dict[int, Any] = getattr(image, "quantization", None) or {}
         subsampling = JpegImagePlugin.get_sampling(image) if isinstance(image, JpegImagePlugin.JpegImageFile) else -1
-    except Exception as error:  # as in image_to_tensor: Pillow raises nearly any class
-        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+    except UnreadableImage:
+        raise
+    except Exception as error:  # as in decoded: Pillow raises nearly any class
+        raise unreadable(error) from error
     found = tuple(tuple(tables[key]) for key in sorted(tables)) if image.format == "JPEG" else ()
     return Encoding(image.format, min(image.size), found, subsampling)
 

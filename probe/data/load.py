@@ -2,31 +2,29 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-import torch
-from PIL import Image
 from torch import Tensor
 
 from probe.config import DatasetConfig
 from probe.data.bundled import open_bundled
-from probe.data.candidates import Candidate, Opened, UnreadableImage
+from probe.data.candidates import Candidate, Opened
+from probe.data.collect import Collection, Prepare
 from probe.data.folder import open_folder
 from probe.data.hub import open_hub
 from probe.data.parquet import open_parquet
 from probe.data.presets import resolve
 from probe.data.sources import recognised
-from probe.data.transform import image_to_tensor
 from probe.data.urls import open_urls
 from probe.errors import UserError
 from probe.names import shortened
 
 Opener = Callable[[str, DatasetConfig, str], Opened]
-Prepare = Callable[[bytes | Image.Image], bytes | Image.Image]
+log = logging.getLogger("probe")
 
 # kind -> (opener, how it is written, the fields of DatasetConfig that mean something to it)
 KINDS: dict[str, tuple[Opener, str, frozenset[str]]] = {
@@ -51,7 +49,10 @@ class ImageSet:
     unreadable: ids of the images that were tried and could not be had; others were drawn in their place.
     sha256: of the bytes of images and heldout and the ids, in hexadecimal.
     source: source, config, split, column, revision, seed; available (rows in the source, None where unknown); sample
-        ("exact", or how a stream was shuffled); packages (versions, for a bundled set).
+        ("exact", or how a stream was shuffled); packages (versions, for a bundled set); skipped (files of a folder
+        that are no images, by suffix).
+    repeated: how many images were left out because their pixels are those of another.
+    notes: sentences on what is odd about the images.
     """
 
     name: str
@@ -63,6 +64,8 @@ class ImageSet:
     unreadable: list[str]
     sha256: str
     source: dict[str, Any]
+    repeated: int = 0
+    notes: Sequence[str] = ()
 
 
 def load_images(
@@ -75,9 +78,11 @@ def load_images(
 ) -> ImageSet:
     """Draw ``spec.n`` test images and ``spec.holdout`` further ones with ``spec.seed``, at resolution x resolution.
 
-    The source is put in a seeded order; the first n that can be read are the test images and those that follow are
-    held out, so the test images depend on (source, seed, n) and not on ``holdout``, and come first where the source
-    is small. Decoding, cropping and resizing: see ``image_to_tensor``.
+    The source is put in a seeded order; the first n distinct pictures that can be read are the test images and those
+    that follow are held out, so the test images depend on (source, seed, n) and not on ``holdout``. Where the source
+    has fewer than n + ``holdout``, a quarter of what it has is held out at least (or ``holdout``, if that is less).
+    A picture whose pixels, at the resolution, are those of an earlier one is left out. Decoding, cropping and
+    resizing: see ``image_to_tensor``. What is odd is logged as a warning and noted in ``ImageSet.notes``.
 
     Args:
         classes: draw images of these classes only.
@@ -90,23 +95,47 @@ def load_images(
     spec = resolve(name, spec)
     where = f"data set {name!r} ({shortened(spec.source or '', 100)})"
     spec = spec.model_copy(update={"source": recognised(where, spec.source or "", frozenset(KINDS))})
-    unreadable: list[str] = []
     opened = _open(where, spec)
+    found = Collection(resolution, prepare)
     with closing(opened.candidates) as candidates:
         seen: set[str | None] = set()
         wanted = _of_classes(candidates, classes, seen)
-        ids, labels, images = _collect(wanted, spec.n, opened.tries, resolution, unreadable, prepare)
-        _must_not_be_empty(where, set(classes or ()) - set(labels), seen)
-        if not ids:
-            example = f", for example {unreadable[0]!r}" if unreadable else ""
-            raise UserError(
-                f"{where}: none of the {len(unreadable)} images tried could be read{example}; check the source."
-            )
-        _, _, heldout = _collect(wanted, spec.holdout, opened.tries, resolution, unreadable, prepare)
+        found.read(wanted, spec.n, opened.tries)
+        _must_not_be_empty(where, set(classes or ()) - set(found.labels), seen)
+        if not found.ids:
+            raise UserError(f"{where}: {_nothing(found)}; check the source.")
+        found.read(wanted, spec.holdout, opened.tries)
+    total = len(found.ids)
+    used = total - _heldout(total, spec.n, spec.holdout)
+    notes = [*opened.notes, *found.notes()]
+    if used < min(spec.n, total):
+        notes.append(f"{total - used} of {total} images were held out, which leaves {used} of the {spec.n} asked for.")
+    for note in notes:
+        log.warning(f"{name}: {note}")
     asked = {field: getattr(spec, field) for field in ("source", "config", "split", "column", "revision", "seed")}
     meaningful = KINDS[_kind(where, spec)][2] | {"source", "seed"}
     source = {field: value if field in meaningful else None for field, value in asked.items()} | opened.facts
-    return ImageSet(name, images, ids, labels, heldout, spec.n, unreadable, _digest(images, heldout, ids), source)
+    images, heldout, ids = found.stacked(slice(used)), found.stacked(slice(used, None)), found.ids[:used]
+    return ImageSet(
+        name=name,
+        images=images,
+        ids=ids,
+        labels=found.labels[:used],
+        heldout=heldout,
+        n_planned=spec.n,
+        unreadable=found.unreadable,
+        sha256=_digest(images, heldout, ids),
+        source=source,
+        repeated=found.repeated,
+        notes=notes,
+    )
+
+
+def _nothing(found: Collection) -> str:
+    if not found.unreadable:
+        return "it holds no images"
+    example = f"for example {shortened(found.unreadable[0], 80)!r}"
+    return f"none of the {len(found.unreadable)} images tried could be read, {example}; {found.commonest}"
 
 
 def _of_classes(
@@ -145,29 +174,9 @@ def _open(where: str, spec: DatasetConfig) -> Opened:
     return opener(where, spec, (spec.source or "").partition(":")[2])
 
 
-def _collect(
-    candidates: Iterator[Candidate],
-    wanted: int,
-    tries: int | None,
-    resolution: int,
-    unreadable: list[str],
-    prepare: Prepare | None,
-) -> tuple[list[str], list[str | None], Tensor]:
-    """Read candidates until ``wanted`` are got, or ``tries`` for each were made; the unreadable are noted."""
-    ids: list[str] = []
-    labels: list[str | None] = []
-    images: list[Tensor] = []
-    allowed = islice(candidates, None if tries is None else tries * wanted)
-    while len(ids) < wanted and (candidate := next(allowed, None)) is not None:  # takes none too many from the stream
-        try:
-            data = candidate.read()
-            images.append(image_to_tensor(prepare(data) if prepare else data, resolution))
-            ids.append(candidate.id)
-            labels.append(candidate.label)
-        except UnreadableImage:
-            unreadable.append(candidate.id)
-    none = torch.empty((0, 3, resolution, resolution), dtype=torch.uint8)
-    return ids, labels, torch.stack(images) if images else none
+def _heldout(total: int, n: int, holdout: int) -> int:
+    """How many images are held out: those that the tests leave, but of a small source at least a quarter."""
+    return min(holdout, max(total - n, total // 4))
 
 
 def _digest(images: Tensor, heldout: Tensor, ids: list[str]) -> str:

@@ -52,6 +52,7 @@ def dataset_report(
         n_used=manifest["n_used"],
         n_heldout=manifest["n_heldout"],
         unreadable=[str(name) for name in manifest["unreadable"]],
+        notes=manifest.get("notes", []),
         five_percent=five,
         method_atoms=data.facts["method_atoms"],
         absent=_absent(data, set(controls)),

@@ -141,6 +141,7 @@ class DatasetReport(Open):
     n_used: int = Field(description="images behind every mean")
     n_heldout: int = Field(description="further images, for the PCA oracle only")
     unreadable: list[str] = Field(description="ids of images that could not be read")
+    notes: list[str] = Field([], description="what else is odd about the images: repeats, dark ones, skipped folders")
     five_percent: int = Field(description="the level, in atoms, that stands for 5 % of d")
     method_atoms: dict[str, int] = Field(description="size of each method's dictionary")
     absent: dict[str, str] = Field(description="methods without rows, with the reason")

@@ -158,6 +158,7 @@ def _data_warnings(report: Report) -> list[str]:
         if data.unreadable:
             shown = ", ".join(data.unreadable[:3]) + (", ..." if len(data.unreadable) > 3 else "")
             found.append(f"{name}: {count(len(data.unreadable), 'image')} could not be read ({shown}).")
+        found += [f"{name}: {note}" for note in data.notes]
         if data.n_used < FEW:
             found.append(f"{name}: {count(data.n_used, 'image')}, too few for a verdict, which takes {FEW}.")
         broken = [

@@ -1,5 +1,6 @@
 """The models of a study: every data set with every k, size and seed; or every architecture."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +11,15 @@ import torch
 from torch import Tensor
 
 from probe.data import ImageSet, load_images
+from probe.data.collect import overlap
 from probe.errors import UserError
 from probe.studies.config import ContractionConfig, GridConfig, StudyConfig
 from probe.studies.contraction import known
 from probe.studies.datasets import StudyDataset
 from probe.training import build, fitted
 from probe.training.images import is_grey
+
+log = logging.getLogger("probe")
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,12 @@ def _both(name: str, spec: StudyDataset) -> tuple[ImageSet, Tensor, dict[str, An
     if not isinstance(spec.test, int):
         train = load_images(f"{name}/train", spec.train.dataset("train"), resolution=spec.side, classes=spec.classes)
         test = load_images(f"{name}/test", spec.test.dataset("test"), resolution=spec.side, classes=spec.classes)
-        return train, test.images, _facts(test)
+        about = _facts(test)
+        if shared := overlap(train.images, test.images):
+            note = f"{shared} of {len(test.images)} test images are training images, too, pixel by pixel."
+            log.warning(f"{name}/test: {note}")
+            about |= {"shared_with_train": shared, "notes": [*about["notes"], note]}
+        return train, test.images, about
     train = load_images(name, spec.train.dataset("train", spec.test), resolution=spec.side, classes=spec.classes)
     if not len(train.heldout):
         raise UserError(f"data set {name!r}: no image is left for tests; lower datasets.{name}.train.n.")
@@ -104,6 +113,8 @@ def _facts(images: ImageSet) -> dict[str, Any]:
         "n_used": len(images.images),
         "classes": len({label for label in images.labels if label is not None}),
         "unreadable": images.unreadable,
+        "repeated": images.repeated,
+        "notes": list(images.notes),
         "source": images.source,
     }
 

@@ -1,8 +1,10 @@
 """Folders and parquet files, and with them what all sources share: order, replacement, refusal."""
 
 import io
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -28,10 +30,12 @@ def write_folder(root: Path, count: int, broken: tuple[int, ...] = ()) -> str:
     return f"folder:{root}"
 
 
-def write_parquet(path: Path, count: int, broken: tuple[int, ...] = (), columns: tuple[str, ...] = ("image",)) -> str:
+def write_parquet(
+    path: Path, count: int, broken: tuple[int, ...] = (), columns: tuple[str, ...] = ("image",), first: int = 0
+) -> str:
     import datasets
 
-    rows = [{"bytes": b"no picture" if i in broken else png(i), "path": None} for i in range(count)]
+    rows = [{"bytes": b"no picture" if i in broken else png(first + i), "path": None} for i in range(count)]
     features = {name: datasets.Image(decode=False) for name in columns} | {"label": datasets.Value("int64")}
     data = dict.fromkeys(columns, rows) | {"label": list(range(count))}
     datasets.Dataset.from_dict(data, features=datasets.Features(features)).to_parquet(path)
@@ -96,27 +100,37 @@ def test_unreadable_images_are_counted_and_replaced(source):
     got = load(source, 18, 0)
     assert len(got.images) == got.n_planned == 18
     got = load(source, 19, 5)
-    assert (len(got.images), len(got.heldout), got.n_planned) == (18, 0, 19)
+    assert (len(got.images), len(got.heldout), got.n_planned) == (14, 4, 19)
     assert sorted(number(i) for i in got.unreadable) == [3, 11]
 
 
 def test_a_small_source_serves_the_test_images_first(source):
-    got = load(source, 15, 15)
-    assert (len(got.images), len(got.heldout)) == (15, 3)
+    """A quarter is held out at least, and the source's order stays."""
+    got, whole = load(source, 15, 15), load(source, 18, 0)
+    assert (len(got.images), len(got.heldout)) == (14, 4)
+    assert torch.equal(torch.cat([got.images, got.heldout]), whole.images)
+    assert got.notes == ["4 of 18 images were held out, which leaves 14 of the 15 asked for."]
+    got = load(source, 12, 15)
+    assert (len(got.images), len(got.heldout), got.notes) == (12, 6, [])
+    got = load(source, 100, 2)
+    assert (len(got.images), len(got.heldout)) == (16, 2)
 
 
 @pytest.mark.parametrize("kind", ["folder", "parquet"])
 def test_nothing_left(kind, tmp_path):
     write = write_folder if kind == "folder" else write_parquet
     source = write(tmp_path / "bad.parquet", 3, broken=(0, 1, 2))
-    with pytest.raises(UserError, match=r"'mine'.*none of the 3 images tried could be read, for example"):
+    reason = "the reason for 3 of them: it is no image of a known format"
+    with pytest.raises(
+        UserError, match=rf"'mine'.*none of the 3 images tried could be read, for example '.*'; {reason}"
+    ):
         load(source, 2, 2)
 
 
 def test_relative_paths_and_wildcards(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_parquet(Path("part-0.parquet"), 3)
-    write_parquet(Path("part-1.parquet"), 4)
+    write_parquet(Path("part-1.parquet"), 4, first=3)
     got = load("parquet:part-*.parquet", 100, 0)
     assert sorted(got.ids) == [str(i) for i in range(7)]
     assert got.source["column"] == "image"
@@ -174,3 +188,116 @@ def test_bad_places(tmp_path):
 def test_fields_that_mean_nothing_are_refused(tmp_path):
     with pytest.raises(UserError, match="revision means nothing to a folder:PATH source"):
         load(write_folder(tmp_path, 1), 1, 0, revision="main")
+
+
+def write_pictures(root: Path, *numbers: int) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    for index in numbers:
+        (root / f"{index:03}.png").write_bytes(png(index))
+    return root
+
+
+@pytest.mark.parametrize("write", [write_folder, write_parquet])
+def test_each_picture_is_taken_once(write, tmp_path, monkeypatch):
+    """Of 24 files with 2 pictures, 2 are taken, and none of them is both tested and held out."""
+    alike = png
+    monkeypatch.setitem(globals(), "png", lambda index: alike(index % 2))
+    got = load(write(tmp_path / "many.parquet", 24), 12, 12)
+    assert (len(got.ids), len(got.heldout), got.repeated) == (2, 0, 22)
+    assert got.notes == ["22 images were left out because they repeat others of this set pixel by pixel."]
+
+
+def test_repeats_are_those_of_the_pixels(tmp_path):
+    """One picture in two formats and with metadata is one; what is prepared is the pictures taken, in their order."""
+    write_pictures(tmp_path, 1, 2, 3)
+    for index in (1, 2):
+        with Image.open(tmp_path / f"{index:03}.png") as image:
+            image.save(tmp_path / f"again-{index}.bmp")
+            exif = Image.Exif()
+            exif[0x010E] = "the same"
+            image.save(tmp_path / f"noted-{index}.png", exif=exif)
+    (tmp_path / "cut.png").write_bytes(png(9)[:50])
+    prepared = []
+
+    def prepare(data):
+        prepared.append(data)
+        return data
+
+    spec = DatasetConfig(source=f"folder:{tmp_path}", n=9, holdout=0)
+    got = load_images("mine", spec, resolution=4, prepare=prepare)
+    assert sorted(numbers(got.images)) == [1, 2, 3]
+    assert (got.repeated, got.unreadable) == (4, ["cut.png"])
+    assert prepared == [(tmp_path / name).read_bytes() for name in got.ids]
+
+
+def test_hidden_and_system_entries_are_skipped(tmp_path):
+    write_pictures(tmp_path / "a", 1, 2)
+    hidden = (".ipynb_checkpoints", "__MACOSX", "@eaDir", ".git/b", "a/.thumbs")
+    for index, name in enumerate(hidden):
+        write_pictures(tmp_path / name, 10 + index)
+    (tmp_path / "a" / "._001.png").write_bytes(png(20))
+    (tmp_path / "a" / "Thumbs.db").write_bytes(b"")
+    (tmp_path / "a" / "b.HEIC").write_bytes(b"")
+    (tmp_path / "a" / "README").write_bytes(b"")
+    got = load(f"folder:{tmp_path}", 9, 0)
+    assert sorted(got.ids) == ["a/001.png", "a/002.png"]
+    assert set(got.labels) == {"a"}
+    assert got.source["skipped"] == {"hidden": 7, ".heic": 1, "without suffix": 1}
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    there = write_pictures(tmp_path / "there" / "b", 1, 2)
+    root = write_pictures(tmp_path / "root" / "c", 3).parent
+    (root / "b").symlink_to(there)
+    (root / "a").symlink_to(root / "c")  # real folders come first: its files keep the names under c
+    (root / "c" / "up").symlink_to(root)
+    (root / "c" / "far").symlink_to("/")
+    (there / "round").symlink_to(there)
+    (root / "gone").symlink_to(root / "nowhere")
+    (root / "x.png").symlink_to(there / "001.png")
+    got = load(f"folder:{root}", 9, 0)
+    assert sorted(got.ids) == ["b/001.png", "b/002.png", "c/003.png"]
+    assert got.source["skipped"] == {"linked twice": 5, "broken link": 1}
+
+
+def test_what_is_no_file_and_closed_folders(tmp_path, monkeypatch):
+    write_pictures(tmp_path / "open", 1)
+    write_pictures(tmp_path / "closed", 2)
+    os.mkfifo(tmp_path / "pipe.png")
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    got = load(f"folder:{tmp_path}", 9, 0)
+    assert got.ids == ["open/001.png"]
+    assert got.source["skipped"] == {"no file": 1}
+    assert got.notes == ["folder 'closed' could not be read; its images are missing."]
+
+
+@pytest.mark.parametrize("place", ["~nobody-here/x", "a\0b", "x" * 300])
+def test_impossible_folders(place):
+    with pytest.raises(UserError):
+        load(f"folder:{place}", 1, 0)
+
+
+def test_the_commonest_reason_is_told(tmp_path):
+    for index in range(3):
+        (tmp_path / f"{index}.png").write_bytes(png(index)[: 46 + index])
+    (tmp_path / "3.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"none of the 4 images tried .* the reason for 3 of them: ") as caught:
+        load(f"folder:{tmp_path}", 2, 2)
+    assert "0x" not in str(caught.value)
+
+
+def test_dark_sets_are_noted(tmp_path):
+    for index in range(2):
+        image = Image.fromarray(np.full((4, 4), 4095 - index, dtype=np.uint16))
+        image.save(tmp_path / f"{index}.png")
+        Image.fromarray(np.full((4, 4), 9 + index, dtype=np.uint8)).save(tmp_path / f"{index}-8.png")
+    notes = load(f"folder:{tmp_path}", 9, 0).notes
+    assert notes[-2].startswith("1 16-bit picture uses fewer than 12 bits")  # the two are one in 8 bits
+    assert notes[-1].startswith("the brightest value of all images is 16 of 255")

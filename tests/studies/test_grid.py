@@ -108,13 +108,17 @@ def test_grey_images_keep_one_channel_and_no_test_image_is_trained_on():
     assert (drawn.train[:, None] == drawn.test[None]).flatten(2).all(2).sum() == 0
     with pytest.raises(UserError, match="images of side 8 are too small for four strides"):
         draw("digits", config(datasets={"digits": {**DIGITS, "side": 8}}).datasets["digits"])
-    with pytest.raises(UserError, match="no image is left for tests"):
-        draw(
-            "digits",
-            config(datasets={"digits": {**DIGITS, "train": {"source": "bundled:digits", "n": 1797}}}).datasets[
-                "digits"
-            ],
-        )
+    whole = {**DIGITS, "train": {"source": "bundled:digits", "n": 1797}}
+    drawn = draw("digits", config(datasets={"digits": whole}).datasets["digits"])
+    assert (len(drawn.train), len(drawn.test)) == (1785, 12)
+
+
+def test_test_images_that_are_training_images_are_told():
+    """Both parts come from one set with the same seed: the 12 test images are the first training images."""
+    same = {"train": {"source": "bundled:digits", "n": 30}, "test": {"source": "bundled:digits", "n": 12}, "side": 16}
+    drawn = draw("digits", config(datasets={"digits": same}).datasets["digits"])
+    assert drawn.facts["test"]["shared_with_train"] == 12
+    assert drawn.facts["test"]["notes"] == ["12 of 12 test images are training images, too, pixel by pixel."]
 
 
 def test_classes_are_chosen_and_an_empty_one_is_named():

@@ -62,7 +62,9 @@ def ood_report(results: OodResults) -> OodReport:
         provenance=_provenance(results),
     )
     short = [fewer(name, it["n_used"], it.get("n_planned", 0)) for name, it in data.items()]  # noise is never short
-    report.warnings = [*manifest["model"].get("warnings", []), *chain.from_iterable(short), *warnings(report)]
+    notes = [f"{name}: {note}" for name, it in data.items() for note in it.get("notes", [])]
+    told = [*manifest["model"].get("warnings", []), *chain.from_iterable(short), *notes]
+    report.warnings = [*told, *warnings(report)]
     return report
 
 

@@ -49,7 +49,7 @@ def study_report(results: StudyResults) -> StudyReport:
             datasets=datasets,
             models=[one.model for one in results.found],
             rules=dict(page.rules),
-            warnings=warnings + _padded(datasets),
+            warnings=_notes(results) + warnings + _padded(datasets),
             provenance=_provenance(results),
         )
     except (KeyError, ValueError) as error:
@@ -82,6 +82,16 @@ def _images(name: str, facts: dict[str, Any]) -> dict[str, Any]:
         "padded_to": fitted(facts["side"], name),
         "source": {part: facts[part]["source"]["source"] for part in ("train", "test")},
     }
+
+
+def _notes(results: StudyResults) -> list[str]:
+    """What is odd about the images of each data set."""
+    return [
+        f"{name}/{part}: {note}"
+        for name in results.config.data
+        for part in ("train", "test")
+        for note in results.manifest["data"][name][part].get("notes", [])
+    ]
 
 
 def in_words(claim: Claim) -> str:

@@ -69,6 +69,7 @@ def _loaded(name: str, spec: Any, config: OodConfig, prepare: Collecting | Reenc
     drawn: ImageSet = load_images(name, spec, resolution=config.resolution, prepare=prepare)
     encodings = prepare.found[: len(drawn.ids)] if isinstance(prepare, Collecting) else []
     more = {"n_planned": drawn.n_planned, "unreadable": drawn.unreadable, "source": drawn.source}
+    more |= {"repeated": drawn.repeated, "notes": list(drawn.notes)}
     if encodings:
         more["encodings"] = _common(encodings)
     return Drawn(drawn.images, drawn.ids, _facts(drawn.images, more), encodings)
