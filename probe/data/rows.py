@@ -133,7 +133,9 @@ def _must_fit(about: parquet.FileMetaData, group: int, columns: list[str]) -> No
     chunks = (about.row_group(group).column(index) for index in range(about.num_columns))
     size = sum(chunk.total_uncompressed_size for chunk in chunks if _belongs(chunk.path_in_schema, columns))
     if size > MAX_GROUP_BYTES:
-        raise UnreadableImage(f"it unpacks to {size:,} bytes and may hold {MAX_GROUP_BYTES:,}; write smaller row groups")
+        raise UnreadableImage(
+            f"it unpacks to {size:,} bytes and may hold {MAX_GROUP_BYTES:,}; write smaller row groups"
+        )
 
 
 def _belongs(leaf: str, columns: list[str]) -> bool:

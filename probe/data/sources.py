@@ -32,8 +32,8 @@ def recognised(where: str, source: str, kinds: frozenset[str]) -> str:
     if not source or not os.path.exists(path):  # false for a null byte too
         if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not source.startswith(("./", "../")):
             raise UserError(
-                f"{where}: the source is of no known kind; write one of hub:ID, parquet:PATH, folder:PATH, bundled:NAME, "
-                f"urls:ID-or-PATH (hub:{shortened(source, 60)} for a data set of the hub)."
+                f"{where}: the source is of no known kind; write one of hub:ID, parquet:PATH, folder:PATH, "
+                f"bundled:NAME, urls:ID-or-PATH (hub:{shortened(source, 60)} for a data set of the hub)."
             )
         if path.suffix.lower() == ".parquet":  # a pattern, or a file that its reader will miss
             return f"parquet:{source}"

@@ -8,7 +8,6 @@ import pytest
 from probe.config import parse_config
 from probe.data.sources import recognised
 from probe.errors import UserError
-from probe.names import given_path
 
 from .test_tables import PICTURES, load, numbers, png, refused, write
 
@@ -31,7 +30,9 @@ def test_text_is_the_source_of_a_data_set():
     assert config.datasets["imagenet"].source is None
 
 
-@pytest.mark.parametrize("way", ["imgs/cats", "./imgs/cats/", "~/imgs/cats", "{}/imgs/cats", "imgs", "folder:imgs/cats"])
+@pytest.mark.parametrize(
+    "way", ["imgs/cats", "./imgs/cats/", "~/imgs/cats", "{}/imgs/cats", "imgs", "folder:imgs/cats"]
+)
 def test_a_plain_folder_of_images(way, tmp_path):
     pictures(tmp_path / "imgs" / "cats")
     got = load(way.format(tmp_path))
@@ -39,7 +40,9 @@ def test_a_plain_folder_of_images(way, tmp_path):
     assert got.source["source"].startswith("folder:")
 
 
-@pytest.mark.parametrize("way", ["rows/0.parquet", "rows", "~/rows/", "rows/*.parquet", "parquet:rows", "parquet:~/rows"])
+@pytest.mark.parametrize(
+    "way", ["rows/0.parquet", "rows", "~/rows/", "rows/*.parquet", "parquet:rows", "parquet:~/rows"]
+)
 def test_plain_parquet(way, tmp_path):
     (tmp_path / "rows" / "deep").mkdir(parents=True)
     write(tmp_path / "rows" / "0.parquet", PICTURES)
@@ -53,7 +56,13 @@ def test_plain_parquet(way, tmp_path):
 def test_what_cannot_be_read_says_what_to_do(tmp_path):
     pictures(tmp_path / "imgs")
     write(tmp_path / "a.parquet", PICTURES)
-    for folder, name in [("tars", "0.tar"), ("videos", "a.mp4"), ("zips", "a.zip"), ("rows", "a.parquet"), ("none", "")]:
+    for folder, name in [
+        ("tars", "0.tar"),
+        ("videos", "a.mp4"),
+        ("zips", "a.zip"),
+        ("rows", "a.parquet"),
+        ("none", ""),
+    ]:
         (tmp_path / folder).mkdir()
         if name:
             (tmp_path / folder / name).write_bytes(b"x")
@@ -104,4 +113,3 @@ def test_linked_folders_that_lead_back(tmp_path):
     (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
     with pytest.raises(UserError, match="holds no image files"):
         recognised("it", "a", frozenset({"folder"}))
-    assert given_path("~/a").is_dir()
