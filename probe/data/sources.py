@@ -64,7 +64,8 @@ def _check(where: str, kind: str, path: Path) -> None:
     wanted = SUFFIXES if kind == "folder" else {".parquet"}
     if any(found[suffix] for suffix in wanted) or found.total() >= LOOKED_AT:
         return
-    raise UserError(f"{where}: {_nothing(kind, path, found)}")
+    if said := _nothing(kind, path, found):
+        raise UserError(f"{where}: {said}")
 
 
 def _refuse_file(where: str, kind: str, path: Path) -> None:
@@ -86,8 +87,8 @@ def _refuse_file(where: str, kind: str, path: Path) -> None:
     raise UserError(f"{where}: {what}.")
 
 
-def _nothing(kind: str, path: Path, found: Counter[str]) -> str:
-    """Why a folder is no source of this kind, and what to do."""
+def _nothing(kind: str, path: Path, found: Counter[str]) -> str | None:
+    """Why a folder is no source of this kind, and what to do; None where its reader knows no less."""
     name = shortened(str(path), 80)
     there = ", ".join(f"{count} {shortened(suffix, 12) or 'without suffix'}" for suffix, count in found.most_common(5))
     held = f"it holds {there}" if there else "it is empty"
@@ -102,7 +103,7 @@ def _nothing(kind: str, path: Path, found: Counter[str]) -> str:
     elif found[".arrow"]:
         do = "write the table as parquet with datasets' to_parquet"
     elif kind == "folder":
-        do = f"looked for {', '.join(sorted(SUFFIXES))}"
+        return None
     else:
         do = "give a folder of .parquet files"
     return f"the folder {nothing} ({held}); {do}."

@@ -81,8 +81,8 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path):
         ("a.npz", "is a file; give a folder"),
         ("tars", "unpack the archives"),
         ("folder:zips", "unzip FILE.zip"),
-        ("videos", "it holds 1 .mp4"),
-        ("none", "it is empty"),
+        ("videos", "holds no image files; looked for"),
+        ("none", "holds no image files; looked for"),
         ("parquet:none", "it is empty"),
         ("pipe", "not a regular file"),
         ("folder:pipe", "not a regular file"),
@@ -111,5 +111,7 @@ def test_save_to_disk_names_the_command(way, splits, tmp_path):
 def test_linked_folders_that_lead_back(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
-    with pytest.raises(UserError, match="holds no image files"):
+    assert recognised("it", "a", frozenset({"folder"})) == "folder:a"
+    (tmp_path / "a" / "x.zip").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"holds no image files \(it holds 1 \.zip\); unpack"):
         recognised("it", "a", frozenset({"folder"}))
