@@ -15,6 +15,7 @@ from probe.data.cells import local_image
 from probe.data.columns import image_column, kind, label_column, label_of
 from probe.data.rows import MAX_ROWS, File, Row, open_file, read_rows, short
 from probe.errors import UserError
+from probe.names import given_path
 
 WINDOW = range(64, 4097)  # rows read at once: as many as are wanted, within these bounds
 WINDOW_BYTES = 512 * 2**20  # and no more encoded images than this
@@ -51,7 +52,7 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
 
 def matching_files(where: str, place: str) -> list[str]:
     """The files of a path, folder or pattern, sorted; UserError where there is none."""
-    pattern = str(Path(place).expanduser())
+    pattern = str(given_path(place))
     if os.path.isdir(pattern):  # these are false for a path that cannot be, where Path raises
         pattern = str(Path(glob.escape(pattern)) / "**" / "*.parquet")
     paths = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))

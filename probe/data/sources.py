@@ -8,7 +8,7 @@ from pathlib import Path
 
 from probe.data.folder import SUFFIXES
 from probe.errors import UserError
-from probe.names import shortened
+from probe.names import given_path, shortened
 
 ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
 LOOKED_AT = 20_000  # files, before a folder is left to its reader
@@ -26,9 +26,9 @@ def recognised(where: str, source: str, kinds: frozenset[str]) -> str:
     kind, colon, place = source.partition(":")
     if colon and kind in kinds:
         if place and kind in ("folder", "parquet"):
-            _check(where, kind, Path(place).expanduser())
+            _check(where, kind, given_path(place))
         return source
-    path = Path(source).expanduser()
+    path = given_path(source)
     if not source or not os.path.exists(path):  # false for a null byte too
         if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not source.startswith(("./", "../")):
             raise UserError(

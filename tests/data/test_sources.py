@@ -90,6 +90,8 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path):
         ("gone", "no known kind"),
         ("owner/name", "hub:owner/name"),
         ("gone.parquet", "no file matches"),
+        ("~nobody-here/x", "no such home folder"),
+        ("parquet:~nobody-here/x", "no such home folder"),
         ("a\0b", "no known kind"),
         ("x" * 5000, "no known kind"),
         ("parquet:" + "x" * 5000, "no file matches"),
