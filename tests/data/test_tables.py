@@ -223,7 +223,7 @@ def test_cells_larger_than_an_image_may_be(tmp_path, monkeypatch):
 
 def test_a_row_group_that_unpacks_to_too_much(tmp_path, monkeypatch):
     monkeypatch.setattr("probe.data.rows.MAX_GROUP_BYTES", 10_000)
-    source = write(tmp_path / "a.parquet", PICTURES[:4] + [os.urandom(20_000)], row_group_size=4)
+    source = write(tmp_path / "a.parquet", [*PICTURES[:4], os.urandom(20_000)], row_group_size=4)
     got = load(source)
     assert (len(got.ids), got.unreadable) == (4, ["4"])
 
