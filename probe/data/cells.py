@@ -26,9 +26,9 @@ def local_image(cell: Any, folder: Path) -> bytes:
     Raises:
         UnreadableImage: the cell is empty or too large, or its path leads elsewhere.
     """
-    data, path = _parts(cell)
-    if path is None:
-        return data
+    path = _bytes_or_path(cell)
+    if isinstance(path, bytes):
+        return path
     if _ADDRESS.match(path):
         raise UnreadableImage(f"its path {_short(path)} is an address, and a local table may name local files only")
     try:
@@ -42,23 +42,23 @@ def local_image(cell: Any, folder: Path) -> bytes:
 
 def hub_image(cell: Any) -> bytes:
     """The same for a table on the hub, whose paths lead to files on the hub."""
-    data, path = _parts(cell)
-    if path is None:
-        return data
+    path = _bytes_or_path(cell)
+    if isinstance(path, bytes):
+        return path
     if not _ON_THE_HUB.fullmatch(path):
         raise UnreadableImage(f"its path {_short(path)} is not on the hub")
     import fsspec  # type: ignore[import-untyped]
 
     try:
         with fsspec.open(path, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data: bytes = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError, KeyError) as error:  # KeyError: no such member of an archive
         raise UnreadableImage(str(error)) from error
     check_size(len(data))
     return data
 
 
-def _parts(cell: Any) -> tuple[bytes, None] | tuple[None, str]:
+def _bytes_or_path(cell: Any) -> bytes | str:
     """The bytes of a cell, or else its path."""
     if isinstance(cell, Mapping):
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
@@ -67,9 +67,9 @@ def _parts(cell: Any) -> tuple[bytes, None] | tuple[None, str]:
     if not cell:
         raise UnreadableImage("the cell is empty")
     if isinstance(cell, str):
-        return None, cell
+        return cell
     check_size(len(cell))
-    return cell, None
+    return bytes(cell)
 
 
 def _short(path: str) -> str:

@@ -1,6 +1,7 @@
 """Parquet files with a column of encoded images, as the hub keeps them."""
 
 import glob
+import os
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,9 @@ from probe.config import DatasetConfig
 from probe.data.candidates import Candidate, Opened, UnreadableImage
 from probe.data.cells import local_image
 from probe.data.columns import image_column, kind, label_column, label_of
-from probe.data.rows import MAX_ROWS, File, Row, first_line, open_file, read_rows, short
+from probe.data.rows import MAX_ROWS, File, Row, open_file, read_rows, short
 from probe.errors import UserError
+from probe.names import given_path
 
 WINDOW = range(64, 4097)  # rows read at once: as many as are wanted, within these bounds
 WINDOW_BYTES = 512 * 2**20  # and no more encoded images than this
@@ -50,12 +52,12 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
 
 def matching_files(where: str, place: str) -> list[str]:
     """The files of a path, folder or pattern, sorted; UserError where there is none."""
-    pattern = str(Path(place).expanduser())
-    if Path(pattern).is_dir():
+    pattern = str(given_path(place))
+    if os.path.isdir(pattern):  # these are false for a path that cannot be, where Path raises
         pattern = str(Path(glob.escape(pattern)) / "**" / "*.parquet")
-    paths = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
-    files = [path for path in paths if Path(path).is_file()]
-    special = [path for path in (paths or [pattern]) if Path(path).exists() and not Path(path).is_dir()]
+    paths = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
+    files = [path for path in paths if os.path.isfile(path)]
+    special = [path for path in (paths or [pattern]) if os.path.exists(path) and not os.path.isdir(path)]
     if odd := next((path for path in special if path not in files), None):
         raise UserError(f"{where}: {short(odd)} is not a regular file; give parquet files.")
     if not files:
@@ -97,6 +99,7 @@ def _candidates(
     while done < len(order):
         window, read = _window(files, order[done : done + wanted].tolist(), column, label)
         done += len(window)
+        wanted = len(window)  # what had no room once has none again
         for number in window:
             yield _candidate(number, read.pop(number), label)
 
@@ -105,13 +108,15 @@ def _window(files: list[File], window: list[int], column: str, label: str | None
     """Rows by number, for as many of the window's first rows as memory has room for."""
     read: dict[int, Any] = {}
     size = 0
-    for number, row in read_rows(files, list(window), column, label):
-        if number not in read and number in window:
+    inside = set(window)
+    for number, row in read_rows(files, window, column, label):
+        if number in inside:
             read[number] = row
             size += _size(row)
         while size > WINDOW_BYTES and len(window) > 1:
             window = window[: len(window) // 2]
-            read = {number: row for number, row in read.items() if number in set(window)}
+            inside = set(window)
+            read = {number: row for number, row in read.items() if number in inside}
             size = sum(map(_size, read.values()))
     return window, read
 
@@ -132,6 +137,3 @@ def _candidate(number: int, row: "Row | UnreadableImage", label: str | None) -> 
 
 def _fail(error: UnreadableImage) -> bytes:
     raise error
-
-
-__all__ = ["first_line", "matching_files", "open_parquet"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from probe.data.folder import SUFFIXES
 from probe.errors import UserError
-from probe.names import shortened
+from probe.names import given_path, shortened
 
 ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
 LOOKED_AT = 20_000  # files, before a folder is left to its reader
@@ -26,14 +26,14 @@ def recognised(where: str, source: str, kinds: frozenset[str]) -> str:
     kind, colon, place = source.partition(":")
     if colon and kind in kinds:
         if place and kind in ("folder", "parquet"):
-            _check(where, kind, Path(place).expanduser())
+            _check(where, kind, given_path(place))
         return source
-    path = Path(source).expanduser()
+    path = given_path(source)
     if not source or not os.path.exists(path):  # false for a null byte too
         if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not source.startswith(("./", "../")):
             raise UserError(
-                f"{where}: the source is of no known kind; write one of hub:ID, parquet:PATH, folder:PATH, bundled:NAME, "
-                f"urls:ID-or-PATH (hub:{shortened(source, 60)} for a data set of the hub)."
+                f"{where}: the source is of no known kind; write one of hub:ID, parquet:PATH, folder:PATH, "
+                f"bundled:NAME, urls:ID-or-PATH (hub:{shortened(source, 60)} for a data set of the hub)."
             )
         if path.suffix.lower() == ".parquet":  # a pattern, or a file that its reader will miss
             return f"parquet:{source}"
@@ -64,7 +64,8 @@ def _check(where: str, kind: str, path: Path) -> None:
     wanted = SUFFIXES if kind == "folder" else {".parquet"}
     if any(found[suffix] for suffix in wanted) or found.total() >= LOOKED_AT:
         return
-    raise UserError(f"{where}: {_nothing(kind, path, found)}")
+    if said := _nothing(kind, path, found):
+        raise UserError(f"{where}: {said}")
 
 
 def _refuse_file(where: str, kind: str, path: Path) -> None:
@@ -86,8 +87,8 @@ def _refuse_file(where: str, kind: str, path: Path) -> None:
     raise UserError(f"{where}: {what}.")
 
 
-def _nothing(kind: str, path: Path, found: Counter[str]) -> str:
-    """Why a folder is no source of this kind, and what to do."""
+def _nothing(kind: str, path: Path, found: Counter[str]) -> str | None:
+    """Why a folder is no source of this kind, and what to do; None where its reader knows no less."""
     name = shortened(str(path), 80)
     there = ", ".join(f"{count} {shortened(suffix, 12) or 'without suffix'}" for suffix, count in found.most_common(5))
     held = f"it holds {there}" if there else "it is empty"
@@ -102,7 +103,7 @@ def _nothing(kind: str, path: Path, found: Counter[str]) -> str:
     elif found[".arrow"]:
         do = "write the table as parquet with datasets' to_parquet"
     elif kind == "folder":
-        do = f"looked for {', '.join(sorted(SUFFIXES))}"
+        return None
     else:
         do = "give a folder of .parquet files"
     return f"the folder {nothing} ({held}); {do}."

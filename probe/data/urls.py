@@ -12,11 +12,13 @@ from probe.data.candidates import Candidate, Opened, seeded_order
 from probe.data.columns import url_column
 from probe.data.download import download
 from probe.data.hub import columns_of, explained, open_stream
-from probe.data.parquet import first_line, matching_files
+from probe.data.parquet import matching_files
+from probe.data.rows import first_line, open_file
 from probe.errors import UserError
 
 THREADS = 16
 BUFFER = 10_000  # addresses are small
+MAX_TABLE_BYTES = 2 * 2**30  # of local tables of addresses, which are held in memory
 
 
 def open_urls(where: str, spec: DatasetConfig, place: str) -> Opened:
@@ -61,17 +63,24 @@ def _local(where: str, spec: DatasetConfig, place: str) -> tuple[Iterator[str], 
     import pyarrow
     from pyarrow import csv, parquet
 
-    (path,) = matching_files(where, place)[:1]
+    paths = matching_files(where, place)
+    size = sum(Path(path).stat().st_size for path in paths)
+    if size > MAX_TABLE_BYTES:
+        raise UserError(f"{where} holds {size:,} bytes, and at most {MAX_TABLE_BYTES:,} are read; name fewer files.")
     try:
-        if Path(path).suffix.lower() == ".parquet":
-            column = url_column(where, parquet.read_schema(path).names, spec.column)
-            cells = parquet.read_table(path, columns=[column])[column]
+        if Path(place).suffix.lower() == ".parquet":
+            columns = open_file(where, Path(paths[0]), 0).columns
+            column = url_column(where, columns, spec.column)
+            chunks = [parquet.read_table(path, columns=[column], partitioning=None)[column] for path in paths]
         else:
-            table = csv.read_csv(path)
-            column = url_column(where, table.column_names, spec.column)
-            cells = table[column]
-    except (pyarrow.ArrowException, OSError) as error:
+            tables = [csv.read_csv(path) for path in paths]
+            column = url_column(where, tables[0].column_names, spec.column)
+            chunks = [table[column] for table in tables]
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:  # KeyError: a column of some files only
         raise UserError(f"{where} cannot be read as a table ({first_line(error)}); give a .parquet or .csv.") from error
+    cells = pyarrow.chunked_array(
+        [part.cast(pyarrow.large_string()) for chunk in chunks for part in chunk.chunks], pyarrow.large_string()
+    )
     addresses = (str(cells[row].as_py()) for row in seeded_order(len(cells), spec.seed))
     return addresses, {"column": column, "available": len(cells), "sample": "exact"}
 

@@ -141,7 +141,7 @@ def test_relative_paths_and_wildcards(tmp_path, monkeypatch):
 def test_the_column_is_found_or_asked_for(tmp_path):
     assert load(write_parquet(tmp_path / "1.parquet", 2, columns=("pic",)), 1, 0).source["column"] == "pic"
     two = write_parquet(tmp_path / "2.parquet", 2, columns=("left", "right"))
-    with pytest.raises(UserError, match="'left', 'right'."):
+    with pytest.raises(UserError, match=r"'left', 'right'\."):
         load(two, 1, 0)
     assert load(two, 1, 0, column="right").source["column"] == "right"
     with pytest.raises(UserError, match="did you mean 'right'"):

@@ -8,7 +8,6 @@ import pytest
 from probe.config import parse_config
 from probe.data.sources import recognised
 from probe.errors import UserError
-from probe.names import given_path
 
 from .test_tables import PICTURES, load, numbers, png, refused, write
 
@@ -82,8 +81,8 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path):
         ("a.npz", "is a file; give a folder"),
         ("tars", "unpack the archives"),
         ("folder:zips", "unzip FILE.zip"),
-        ("videos", "it holds 1 .mp4"),
-        ("none", "it is empty"),
+        ("videos", "holds no image files; looked for"),
+        ("none", "holds no image files; looked for"),
         ("parquet:none", "it is empty"),
         ("pipe", "not a regular file"),
         ("folder:pipe", "not a regular file"),
@@ -91,6 +90,8 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path):
         ("gone", "no known kind"),
         ("owner/name", "hub:owner/name"),
         ("gone.parquet", "no file matches"),
+        ("~nobody-here/x", "no such home folder"),
+        ("parquet:~nobody-here/x", "no such home folder"),
         ("a\0b", "no known kind"),
         ("x" * 5000, "no known kind"),
         ("parquet:" + "x" * 5000, "no file matches"),
@@ -112,6 +113,7 @@ def test_save_to_disk_names_the_command(way, splits, tmp_path):
 def test_linked_folders_that_lead_back(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
-    with pytest.raises(UserError, match="holds no image files"):
+    assert recognised("it", "a", frozenset({"folder"})) == "folder:a"
+    (tmp_path / "a" / "x.zip").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"holds no image files \(it holds 1 \.zip\); unpack"):
         recognised("it", "a", frozenset({"folder"}))
-    assert given_path("~/a").is_dir()

@@ -144,7 +144,7 @@ def test_the_search_is_bounded(server, tmp_path):
 
 def test_bad_tables(tmp_path):
     (tmp_path / "bad.parquet").write_text("no parquet")
-    with pytest.raises(UserError, match="cannot be read as a table"):
+    with pytest.raises(UserError, match="cannot be read as parquet"):
         load(f"urls:{tmp_path}/bad.parquet", 1, 0)
     with pytest.raises(UserError, match="no file matches"):
         load(f"urls:{tmp_path}/gone.csv", 1, 0)
