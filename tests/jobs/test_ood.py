@@ -74,6 +74,20 @@ def test_fewer_images_than_planned_are_a_warning(tmp_path):
     assert report["warnings"][0] == f"textures: {used} of 2000 planned images were used."
 
 
+def test_training_images_in_another_set_are_told(tmp_path):
+    """An OOD set that is drawn from the source of the training images holds the first of them."""
+    outside = {**SETTINGS["outside"], "again": {"source": "bundled:histology", "n": 7}}
+    work = begin(tmp_path / "ood", outside=outside)
+    work.begin()
+    work.images()
+    data = work.directory.manifest["data"]
+    assert {name: one.get("shared_with_train") for name, one in data.items() if "shared_with_train" in one} == {
+        "again": 7
+    }
+    assert data["again"]["notes"] == ["7 of 7 images are training images, too, pixel by pixel."]
+    assert data["test"]["notes"] == []
+
+
 def test_other_commands_say_what_the_folder_holds(whole, capsys):
     for command in ("report", "theory", "export"):
         assert main([command, str(whole)]) == 2

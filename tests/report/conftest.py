@@ -28,6 +28,7 @@ class Run:
     n_images: int = 20
     planned: int = 20
     unreadable: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     levels: tuple[int, ...] = (3, 6, 12)
     means: dict[str, float] = field(default_factory=lambda: dict(MEANS))
     absent: dict[str, str] = field(default_factory=dict)
@@ -108,7 +109,8 @@ class Run:
         }  # fmt: skip
         data = {
             "sha256": "cd" * 32, "n_planned": self.planned, "n_used": self.n_images, "n_heldout": 20,
-            "unreadable": self.unreadable, "source": {"source": self.source, "split": "test", "config": None},
+            "unreadable": self.unreadable, "notes": self.notes,
+            "source": {"source": self.source, "split": "test", "config": None},
         }  # fmt: skip
         return {
             "schema_version": 1, "command": "probe run configs/quickstart.yaml --out 'my runs/first'",

@@ -113,12 +113,16 @@ def test_grey_images_keep_one_channel_and_no_test_image_is_trained_on():
     assert (len(drawn.train), len(drawn.test)) == (1785, 12)
 
 
-def test_test_images_that_are_training_images_are_told():
-    """Both parts come from one set with the same seed: the 12 test images are the first training images."""
-    same = {"train": {"source": "bundled:digits", "n": 30}, "test": {"source": "bundled:digits", "n": 12}, "side": 16}
-    drawn = draw("digits", config(datasets={"digits": same}).datasets["digits"])
-    assert drawn.facts["test"]["shared_with_train"] == 12
-    assert drawn.facts["test"]["notes"] == ["12 of 12 test images are training images, too, pixel by pixel."]
+def test_test_images_that_are_training_images_are_told(tmp_path):
+    for part, greys in (("train", (10, 20, 30)), ("test", (20, 30, 200, 210))):
+        (tmp_path / part).mkdir()
+        for grey in greys:
+            Image.new("L", (16, 16), grey).save(tmp_path / part / f"{grey}.png")
+    parts = {part: {"source": f"folder:{tmp_path / part}", "n": 9} for part in ("train", "test")}
+    facts = draw("mine", config(datasets={"mine": {**parts, "side": 16}}).datasets["mine"]).facts
+    assert facts["test"]["shared_with_train"] == 2
+    assert facts["test"]["notes"] == ["2 of 4 test images are training images, too, pixel by pixel."]
+    assert facts["train"]["notes"] == ["the brightest value of all images is 30 of 255; check the range of the files."]
 
 
 def test_classes_are_chosen_and_an_empty_one_is_named():
