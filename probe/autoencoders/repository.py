@@ -79,7 +79,7 @@ def read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
     else:
         path = _download_config(spec, source)
     try:
-        return read_object(path)
+        return read_object(path, nan=True)  # Mamba 2 has Infinity there; what is used is checked
     except Unreadable as error:
         raise UserError(f"{where(spec, source)}: {error} Is the file complete?") from None
 

@@ -259,7 +259,7 @@ def test_shapes_that_differ_are_told(saved):
     [
         ({"block_out_channels": [10**9, 10**9]}, "block_out_channels in config.json is 1,000,000,000; at most"),
         ({"layers_per_block": 10**7}, "layers_per_block in config.json is 10,000,000; at most 1,000,000"),
-        ({"latent_channels": 10**400}, "a number of more than 18 digits"),
+        ({"latent_channels": 10**400}, "an integer of 401 digits"),
         ({"in_channels": -(10**9)}, "in_channels"),
         ({"block_out_channels": [8] * 5000}, "block_out_channels in config.json has 5,000 entries"),
         ({"layers_per_block": 900_000}, "describes a model of more than 1,480 parameters"),

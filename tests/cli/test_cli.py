@@ -50,8 +50,8 @@ def test_run_and_stages(config, tmp_path):
     ("arguments", "message"),
     [
         (["run"], "name a CONFIG"),
-        (["run", "absent.yaml"], "absent.yaml: No such file"),
-        (["study", "absent.yaml"], "absent.yaml: No such file"),
+        (["run", "absent.yaml"], "absent.yaml cannot be read: No such file"),
+        (["study", "absent.yaml"], "absent.yaml cannot be read: No such file"),
         (["study", "CONFIG"], "config key 'study' is missing: set it to one of bottleneck"),
         (["study", "CONFIG", "--sharde"], "No such option"),
         (["run", "CONFIG", "--set", "solver.max_stps=3"], "did you mean 'max_steps'"),
@@ -114,7 +114,7 @@ def test_images_of_a_config_begin_the_run(config, tmp_path):
     assert json.loads(whole.stdout)["solver"]["n"] == 5, whole.stderr
     fixed = probe("images", str(out), "--set", "seeds.count=6")
     assert (fixed.returncode, "settings are fixed" in fixed.stderr) == (2, True)
-    for key, command in (("study: bottleneck", "study"), ("outside: {}", "ood")):
+    for key, command in (("study: bottleneck", "study"), ("inside: {}", "ood")):
         other = tmp_path / "other.yaml"
         other.write_text(key)
         refused = probe("images", str(other), cwd=tmp_path)

@@ -76,8 +76,6 @@ def test_every_command_expands_the_home_folder(tmp_path: Path, monkeypatch, caps
         ["compare", "~/gone", "~/other"],
         ["submit", "configs/quickstart.yaml", "--cluster=~/gone"],
         ["figure", "~/gone", "--paper"],
-        ["convergence", "~/gone"],
-        ["field", "~/gone"],
     ]
     for line in lines:
         more = ["--train", "x", "--test", "x"] if line[0] == "checkpoints" else []
@@ -85,6 +83,9 @@ def test_every_command_expands_the_home_folder(tmp_path: Path, monkeypatch, caps
         said = capsys.readouterr().err
         assert status == 2, line
         assert f"{tmp_path}/gone" in said, line
+    for command in ("convergence", "field"):  # a model is named as the user wrote it
+        assert main([command, "~/gone"]) == 2
+        assert "~/gone does not exist" in capsys.readouterr().err
 
 
 class Broken(io.StringIO):
