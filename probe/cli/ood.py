@@ -17,7 +17,7 @@ def ood(
 
     Trains the model first where the configuration says so, finds the training attractors, scores every set, writes
     scores.parquet (a row per image) and the report. Prints AUROC and FPR95 of every set and score, and the verdicts.
-    The same command goes on after a stop.
+    Rerun the same command to resume.
     """
     from probe.studies.ood.config import load_ood_config
 

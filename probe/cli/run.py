@@ -27,7 +27,7 @@ def run(
 ) -> None:
     """Find the attractors, build the dictionary, reconstruct the data sets, write the report.
 
-    Prints latent MSE at 5 % of the atoms per data set and method. The same command goes on after a stop. Without a
+    Prints latent MSE at 5 % of the atoms per data set and method. Rerun the same command to resume. Without a
     CONFIG the data sets are the six that come with the package, and everything else has its default.
     """
     settings = settings_of(config, model, overrides or [])

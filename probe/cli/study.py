@@ -20,7 +20,7 @@ def study(
 ) -> None:
     """Train every model of the grid, or build every architecture, measure it as the kind of study says, and report.
 
-    Prints mean and standard deviation over seeds, and the verdicts. The same command goes on after a stop.
+    Prints mean and standard deviation over seeds, and the verdicts. Rerun the same command to resume.
     """
     from probe.studies.config import load_study_config
 
