@@ -9,8 +9,8 @@ from jobs.progress import FILE, progress
 from jobs.world import World
 
 
-@pytest.mark.parametrize(("part", "done", "none_left"), [(2.5, 5.5, False), (3.0, 6.0, True), (3.2, 6.0, True)])
-def test_a_stage_is_never_more_than_done(tmp_path: Path, part: float, done: float, none_left: bool):
+@pytest.mark.parametrize(("part", "done", "none_left"), [(2.5, 5, False), (3.0, 6, True), (3.2, 6, True)])
+def test_a_stage_is_never_more_than_done(tmp_path: Path, part: float, done: int, none_left: bool):
     with progress(tmp_path, World(), 1, "models", "models", total=6, before=2) as meter:
         meter.finish(1)
         meter.update(part)

@@ -159,5 +159,5 @@ def test_numbers_of_a_launcher_that_are_none(monkeypatch, name, value):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=f"{name} is '{value}', not a number"):
+    with pytest.raises(UserError, match=f"{name} must be an integer from 0 to .*, not '{value}'"):
         World.gather(cpu=True)
