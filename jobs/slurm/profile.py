@@ -3,6 +3,7 @@
 All values but ``setup``, which is shell code of the user's own, end up in shell scripts as single words.
 """
 
+import os
 import re
 import shlex
 import sys
@@ -22,7 +23,7 @@ ALL_STAGES = tuple(dict.fromkeys((*RUN_STAGES, *STUDY_STAGES)))
 
 def _matching(pattern: str, meaning: str) -> AfterValidator:
     def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
+        if not re.fullmatch(pattern, value, re.ASCII):  # digits of other scripts are none to Slurm
             raise ValueError(f"this must be {meaning}")
         return value
 
@@ -30,6 +31,7 @@ def _matching(pattern: str, meaning: str) -> AfterValidator:
 
 
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.,@%+:=/~-]*"
+_MODULE = rf"/?{_WORD}"  # a module file may be given by its path
 _PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
 Word = Annotated[Text, _matching(_WORD, "a name of Slurm's: letters, digits and _.,@%+:=/~-, without spaces")]
 TimeLimit = Annotated[
@@ -40,9 +42,13 @@ TimeLimit = Annotated[
     ),
 ]
 Memory = Annotated[Text, _matching(r"\d+[KMGTkmgt]?[Bb]?", "a size such as 64G")]
-Modules = Annotated[Text, _matching(rf"{_WORD}( +{_WORD})*", "module names; shell code goes into `setup`")]
+Modules = Annotated[Text, _matching(rf"{_MODULE}( +{_MODULE})*", "module names; shell code goes into `setup`")]
 Line = Annotated[Text, _matching(r"[^\x00]*", "text without NUL characters")]
-Program = Annotated[Text, _matching(rf"(?!-){_PRINTABLE}\S", "the path of an interpreter")]
+Program = Annotated[
+    Text,
+    AfterValidator(os.path.expanduser),  # no shell does: the scripts quote it
+    _matching(rf"(?!-){_PRINTABLE}\S", "the path of an interpreter"),
+]
 
 
 class Resources(Strict):

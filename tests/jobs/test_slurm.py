@@ -446,3 +446,16 @@ def test_mistakes_in_a_template(tmp_path, run):
     (tmp_path / "stage.sbatch.j2").write_text("{{ gpus }}")
     with pytest.raises(UserError, match="'gpus' is undefined"):
         render(run, load_profile(tmp_path / "c.yaml"), tmp_path)
+
+
+def test_a_profile_takes_paths_of_module_files_and_homes_and_no_digits_of_other_scripts(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    path = tmp_path / "cluster.yaml"
+    path.write_text("modules: [/apps/modulefiles/cuda gcc/13]\npython: ~/venv/bin/python\n")
+    profile = load_profile(path)
+    assert profile.modules == ("/apps/modulefiles/cuda gcc/13",)
+    assert profile.python == "/home/someone/venv/bin/python"
+    for key, value in (("time", "\u0661\u0662"), ("memory", "\uff16\uff14G"), ("modules", "[/a$b]")):
+        path.write_text(f"{key}: {value}\n", encoding="utf-8")
+        with pytest.raises(UserError, match=key):
+            load_profile(path)
