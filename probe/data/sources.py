@@ -37,6 +37,8 @@ def recognised(where: str, source: str, kinds: frozenset[str]) -> str:
             )
         if path.suffix.lower() == ".parquet":  # a pattern, or a file that its reader will miss
             return f"parquet:{source}"
+        if source.startswith(("/", "./", "../", "~")):
+            raise UserError(f"{where}: there is no {shortened(str(path), 160)}; check the path.")
         return source
     kind = "parquet" if _is_table(path) else "folder"
     _check(where, kind, path)

@@ -88,6 +88,8 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path):
         ("folder:pipe", "not a regular file"),
         ("parquet:pipe", "not a regular file"),
         ("gone", "no known kind"),
+        ("~/gone", "there is no .*gone; check the path"),
+        ("./gone/*", "there is no .*; check the path"),
         ("owner/name", "hub:owner/name"),
         ("gone.parquet", "no file matches"),
         ("~nobody-here/x", "no such home folder"),
