@@ -10,7 +10,7 @@ from diffusers import ModelMixin
 from probe.autoencoders.base import Autoencoder
 from probe.autoencoders.blueprint import blueprint, must_be_bounded
 from probe.autoencoders.diffusers_vae import adapted, autoencoder_classes, class_of, quiet
-from probe.autoencoders.repository import as_named, located, pickles, read_config, where
+from probe.autoencoders.repository import as_named, for_libraries, located, pickles, read_config, where
 from probe.autoencoders.single_file import config_source, is_single_file, load_single_file, on_this_machine
 from probe.autoencoders.sources import must_be_a_model, weights_at_hand
 from probe.autoencoders.weights import (
@@ -71,14 +71,15 @@ def from_pretrained(
             all used by it, or are no floating-point numbers.
     """
     there = where(spec, source)
-    header = header_of(weight_files(spec, source, _stem(cls)), there)
+    files = weight_files(spec, source, _stem(cls))
+    header = header_of(files, there)
     if header is not None:
         _compare(header, build, there)
     try:
-        with quiet():
+        with quiet(), for_libraries(spec, source) as (name, subfolder):
             model, about = cls.from_pretrained(
-                as_named(source),
-                subfolder=spec.subfolder or "",
+                name,
+                subfolder=subfolder,
                 revision=spec.revision,
                 variant=spec.variant,
                 use_safetensors=True,  # a pickle can run code when it is opened
@@ -88,6 +89,11 @@ def from_pretrained(
     except OSError as error:
         if why := weights_at_hand(spec, source):
             raise UserError(f"{there} {why}.") from None
+        if files and header is None:
+            names = ", ".join(file.name for file in files[:3])
+            raise UserError(
+                f"{there}: the weights ({names:.200}) are damaged or incomplete; copy or download them again."
+            ) from None
         raise UserError(_without_weights(there, pickles(spec, source), str(error))) from None
     except Exception as error:
         # Both libraries and safetensors raise a dozen types here, all for files that do not fit each other.

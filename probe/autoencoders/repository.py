@@ -1,13 +1,17 @@
 """Where the files of a pretrained model are, on this machine or on the hub, and which of them may be opened."""
 
+import codecs
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from probe.caches import cache_sentence
 from probe.config import ModelConfig
 from probe.errors import UserError
-from probe.reading import Unreadable, read_object
+from probe.reading import JSON_BYTES, Unreadable, read_object, read_text
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 """Weights in these forms can run code when they are opened; ``probe convert`` makes safetensors of them."""
@@ -27,6 +31,30 @@ def local(source: str) -> Path:
 def as_named(source: str) -> str:
     """What the libraries are to be given for a source: a path without ~, or the hub id."""
     return str(local(source)) if is_local(source) else source
+
+
+@contextmanager
+def for_libraries(spec: ModelConfig, source: str) -> Iterator[tuple[str, str]]:
+    """The source and subfolder that the libraries are to be given: they read no config.json with a byte order mark, so
+    such a folder is replaced by one of links with the same file without it."""
+    folder = folder_of(spec, source)
+    config = folder / "config.json"
+    if not is_local(source) or not _has_mark(config):
+        yield as_named(source), spec.subfolder or ""
+        return
+    with TemporaryDirectory(prefix="probe-") as copy:
+        for entry in folder.iterdir():
+            if entry.name != config.name:
+                (Path(copy) / entry.name).symlink_to(entry.resolve())
+        (Path(copy) / config.name).write_text(read_text(config, JSON_BYTES), encoding="utf-8")
+        yield copy, ""
+
+
+def _has_mark(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return opened.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
 def folder_of(spec: ModelConfig, source: str) -> Path:
@@ -147,6 +175,8 @@ def pickles(spec: ModelConfig, source: str) -> list[str]:
 
 def what_it_is(file: Path) -> str | None:
     """What a file of weights is instead, by its first bytes, as a predicate; None where it may be what it should."""
+    if file.exists() and not file.is_file():  # opening a pipe would never end
+        return "is no regular file; replace it by the weights"
     with file.open("rb") as opened:
         head = opened.read(512)
     if not head:

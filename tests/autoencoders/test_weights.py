@@ -1,6 +1,7 @@
 """Every tensor of a model's files is accounted for, and models that cannot be those of the files are not built."""
 
 import json
+import os
 import re
 import resource
 import time
@@ -296,3 +297,34 @@ def test_a_warning_reaches_the_report(saved, tmp_path, capsys):
         report = json.loads(capsys.readouterr().out)
         assert len(report["model"]["warnings"]) == 1
         assert [one for one in report["warnings"] if "not used here: loss (1)" in one] == report["model"]["warnings"]
+
+
+def test_a_byte_order_mark_is_left_out(saved):
+    folder = saved()
+    weights = {name: value.clone() for name, value in load_autoencoder(str(folder)).modules[0].state_dict().items()}
+    config = folder / "config.json"
+    config.write_text(config.read_text(), encoding="utf-8-sig")
+    found = load_autoencoder(str(folder)).modules[0].state_dict()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    assert config.read_bytes().startswith(b"\xef\xbb\xbf")
+
+
+def test_weights_in_a_pipe_or_a_device_are_refused(saved):
+    folder = saved()
+    file = folder / WEIGHTS
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(UserError, match="no regular file"):
+        load_autoencoder(str(folder))
+    file.unlink()
+    file.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="no regular file"):
+        load_autoencoder(str(folder))
+
+
+def test_truncated_weights_are_called_damaged(saved):
+    folder = saved()
+    file = folder / WEIGHTS
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match="damaged or incomplete; copy or download them again"):
+        load_autoencoder(str(folder))
