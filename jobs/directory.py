@@ -214,13 +214,17 @@ class Directory(ABC, Generic[C]):
         file = self.path / "manifest.json"
         if not file.exists():
             if any((self.path / name).exists() for name in self.RESULTS):
-                raise UserError(f"{self.path} has results but no manifest.json to say what made them; begin anew.")
+                raise UserError(
+                    f"{self.path} has results but no manifest.json to say what made them; put it back, or choose "
+                    "another folder with --out."
+                )
             return {}
         try:
             return read_manifest(file)
         except Unreadable as error:
             raise UserError(
-                f"{file} is damaged ({error.reason}), so what made the results is unknown; begin anew."
+                f"{file} is damaged ({error.reason}), so what made the results is unknown; put it back, or choose "
+                "another folder with --out."
             ) from None
 
     def update_manifest(self, **entries: Any) -> None:

@@ -222,7 +222,7 @@ def unused(model: nn.Module, names: Iterable[str], there: str, base: str = "") -
         raise UserError(
             f"{there}: the weights hold {len(below)} tensor{'s' * (len(below) > 1)} that the model has no place "
             f"for, {below[0]} first: config.json says fewer layers or parts than the "
-            "weights have; use the one that belongs to them."
+            "weights have; use the config.json that belongs to them."
         )
     if not left:
         return ()

@@ -62,7 +62,7 @@ def _page(now: "Status") -> "Group":
     if now.owner:
         lines.append(f"held by process {now.owner['pid']} on {now.owner['host']}, since {now.owner['since']}")
     last = now.progress
-    if last and now.state != "complete":
+    if last and now.state in ("running", "not answering"):
         left = "" if last["seconds_left"] is None else f", {_span(last['seconds_left'])} left"
         lines.append(
             f"{last['stage']}: {last['done']:g} of {last['total']:g} {last['unit']}, {last['rate']:.3g} a second"
