@@ -2,14 +2,18 @@
 
 import json
 import random
+import shutil
 import time
+from collections import Counter
 
+import pytest
 import yaml
 
 from jobs.slurm.profile import load_profile
 from jobs.slurm.submit import submitted
 from jobs.status import LastError, Owner, Progress, _read
 from probe.autoencoders.repository import read_config
+from probe.cli.main import main
 from probe.config import ModelConfig, load_config
 from probe.errors import UserError
 from probe.kinds import kind_of
@@ -153,3 +157,37 @@ def test_five_hundred_mutated_json_files(tmp_path):
             read = {"manifest.json": read_manifest, "jobs.json": submitted, "report.json": read_report}[name]
             count += refused(read, folder / name if name == "manifest.json" else tmp_path)
     assert 100 < count < 490
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "report/report.json", "progress.json", "error.json", ".owner.json"])
+def test_commands_on_a_run_with_a_mutated_file(root, tmp_path, capsys, name):
+    """The reading commands, as a user calls them, on a finished run of which one JSON file is mutated."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(root / "tests" / "jobs" / "finished" / "run", run)
+    whole = STUBS[name] if name in STUBS else json.loads((run / name).read_text())
+    draw, counts = random.Random(name), Counter[int]()
+    before = set(tmp_path.rglob("*")) | {run / name}
+    for _ in range(40):
+        (run / name).write_bytes(mutated(json.dumps(whole, indent=draw.choice((None, 1))), draw))
+        for command in (["status", str(run)], ["export", str(run), "--out", str(out)]):
+            began = time.monotonic()
+            try:
+                status = main(command)
+            except SystemExit as end:  # typer's own, after a command
+                status = end.code
+            said = capsys.readouterr()
+            assert time.monotonic() - began < 10
+            assert status in (0, 2), said.err
+            assert "Traceback" not in said.err
+            assert len(said.err) <= 500, said.err
+            counts[status] += 1
+    assert counts[0] > 10
+    assert {file for file in tmp_path.rglob("*") if out not in (file, *file.parents)} == before
+
+
+STUBS = {
+    "progress.json": {"stage": "a", "unit": "b", "done": 1, "total": 2, "rate": 1.5, "seconds_left": None, "ranks": 1}
+    | {"updated": "c"},
+    "error.json": {"time": "a", "rank": 0, "status": 1, "message": "b"},
+    ".owner.json": {"host": "a", "pid": 1, "since": "b"},
+}
