@@ -15,7 +15,7 @@ install: $(VENV)/.installed
 
 # Every version is pinned in constraints.txt; torch goes first, so that nothing else chooses it. torchvision, which
 # open_clip wants, has only wheels for CUDA: it goes without its dependencies, and its operators are declared for it.
-OPERATORS := tests/environment/torchvision_operators.py
+OPERATORS := torchvision_operators.py
 $(VENV)/.installed: pyproject.toml constraints.txt $(OPERATORS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)

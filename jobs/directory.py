@@ -16,13 +16,13 @@ import yaml
 
 from jobs.made_with import ENTRY, MadeWith, differences, listed, made_with, settings_that_differ
 from jobs.trackers import FOLDER as TRACKERS
-from probe.checked import Damaged, check_table, content_sha256, read_tensors, write_table, write_tensors
 from probe.config import Tracked, read_yaml
 from probe.errors import UserError
 from probe.files import write_atomically
 from probe.kinds import WHAT, Kind, kind
-from probe.manifest import read_manifest
 from probe.reading import Unreadable, read_object
+from probe.results.files import Damaged, check_table, content_sha256, read_tensors, write_table, write_tensors
+from probe.results.manifest import read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe.checked import read_about
 from probe.config import read_yaml
 from probe.errors import UserError
 from probe.reading import Unreadable, read_object
+from probe.results.files import read_about
 
 if TYPE_CHECKING:
     from jobs.directory import Directory

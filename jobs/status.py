@@ -8,17 +8,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.lock import OWNER
-from jobs.ood_directory import REFERENCES, OodDirectory
+from jobs.ood.directory import REFERENCES, OodDirectory
 from jobs.process import is_suspended, is_there
-from jobs.run_directory import WORK, RunDirectory
-from jobs.shards import part_file, shard_file
-from jobs.study_directory import StudyDirectory
-from probe.checked import Damaged, read_tensors
+from jobs.run.directory import WORK, RunDirectory
+from jobs.run.shards import part_file, shard_file
+from jobs.study.directory import StudyDirectory
 from probe.config import Config
 from probe.errors import Failure
 from probe.kinds import kind_of
 from probe.reading import Unreadable, read_object
-from probe.studies.attractors import batches
+from probe.results.files import Damaged, read_tensors
+from probe.studies.probing.end_points import batches
 
 FRESH = 60.0
 """Seconds after which progress.json is no longer news."""

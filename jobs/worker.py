@@ -29,13 +29,13 @@ from probe.terminal import total_output
 
 if TYPE_CHECKING:
     from jobs.directory import Directory
-    from jobs.ood import Ood
-    from jobs.stages import Stages
-    from jobs.study import Study
+    from jobs.ood.ood import Ood
+    from jobs.run.stages import Stages
+    from jobs.study.study import Study
     from jobs.world import World
     from probe.config import Config
-    from probe.studies.config import StudyConfig
     from probe.studies.ood.config import OodConfig
+    from probe.studies.sweeps.config import StudyConfig
 
 T = TypeVar("T")
 D = TypeVar("D", bound="Directory")
@@ -66,8 +66,8 @@ def work(
         Stopped, Ended: status 75, or that of the rank that ended first.
     """
     with stop_on_signals():
-        from jobs.run_directory import RunDirectory
-        from jobs.stages import Stages
+        from jobs.run.directory import RunDirectory
+        from jobs.run.stages import Stages
 
         asked = config is not None if trusted is None else trusted
         return _hold(path, lambda run, world: do(Stages(run, world, asked)), RunDirectory, config, world_size)
@@ -78,8 +78,8 @@ def work_on_study(
 ) -> "tuple[T, World]":
     """The same for a study."""
     with stop_on_signals():
-        from jobs.study import Study
-        from jobs.study_directory import StudyDirectory
+        from jobs.study.directory import StudyDirectory
+        from jobs.study.study import Study
 
         return _hold(path, lambda directory, world: do(Study(directory, world)), StudyDirectory, config, world_size)
 
@@ -89,8 +89,8 @@ def work_on_ood(
 ) -> "tuple[T, World]":
     """The same for an experiment on OOD detection."""
     with stop_on_signals():
-        from jobs.ood import Ood
-        from jobs.ood_directory import OodDirectory
+        from jobs.ood.directory import OodDirectory
+        from jobs.ood.ood import Ood
 
         asked = config is not None if trusted is None else trusted
         return _hold(path, lambda directory, world: do(Ood(directory, world, asked)), OodDirectory, config, None)
@@ -106,8 +106,8 @@ def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | N
         The report, of the process that finds every model done; None for one that leaves models to others.
     """
     with stop_on_signals(), to_stderr():
-        from jobs.study import Study
-        from jobs.study_directory import StudyDirectory
+        from jobs.study.directory import StudyDirectory
+        from jobs.study.study import Study
         from jobs.world import World, number
 
         StudyDirectory.refuse_foreign(path)
@@ -282,10 +282,10 @@ def main(
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the code that the model brings.")] = False,
 ) -> None:
     """Work on a run or study as one of the ranks that a launcher started."""
-    from jobs.stages import STAGES
+    from jobs.run.stages import STAGES
     from probe.config import load_config
     from probe.kinds import kind_of
-    from probe.studies.config import load_study_config
+    from probe.studies.sweeps.config import load_study_config
     from probe.trust import is_in_run_directory
 
     study = kind_of(target) == "study"

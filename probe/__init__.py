@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "load_autoencoder": "probe.autoencoders",
     "LatentMap": "probe.dynamics",
-    "find_attractors": "probe.studies.attractors",
+    "find_attractors": "probe.studies.probing.end_points",
 }
 __all__ = ["LatentMap", "find_attractors", "load_autoencoder"]
 

@@ -10,10 +10,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 
 from jobs.provenance import now
-from jobs.run_directory import RunDirectory
+from jobs.run.directory import RunDirectory
 from jobs.slurm import scheduler
 from jobs.slurm.profile import RUN_STAGES, STUDY_STAGES, ClusterProfile
-from jobs.study_directory import StudyDirectory
+from jobs.study.directory import StudyDirectory
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
 from probe.reading import Unreadable, read_object, short

@@ -21,8 +21,8 @@ from probe.dictionary import merge_by_cosine
 from probe.dynamics import EndPoints, LatentMap, apply, certify, gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.dynamics.memory import Fitting
-from probe.dynamics.precision import full_float32
-from probe.studies.attractors import batches, iteration, solve
+from probe.precision import full_float32
+from probe.studies.probing.end_points import batches, iteration, solve
 
 Solver = Callable[["Counted", Tensor], Tensor]
 
@@ -207,7 +207,7 @@ def _peak(config: Config, device: torch.device) -> float:
     """Operations a second of a large matrix product on this GPU, in the arithmetic of the first part of the way."""
     from contextlib import nullcontext
 
-    from probe.dynamics.precision import reduced
+    from probe.precision import reduced
 
     far = iteration(config.solver, (1,), device).far_precision
     a = torch.randn(8192, 8192, device=device)

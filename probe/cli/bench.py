@@ -103,8 +103,8 @@ def sparse(
     from probe.errors import UserError
 
     if run_dir is not None:
-        from jobs.run_directory import RunDirectory
-        from jobs.stages.dictionary import FILE
+        from jobs.run.dictionary import FILE
+        from jobs.run.directory import RunDirectory
 
         dictionary = RunDirectory.open(run_dir).load(FILE, "atoms")[0]["atoms"]
     else:
@@ -186,10 +186,10 @@ def dedup(
 
 def _end_points(run: Path) -> "tuple[Tensor, float]":
     """The end points of a run that may become atoms (n, d), and its threshold."""
-    from jobs.run_directory import RunDirectory
-    from jobs.stages import Stages
+    from jobs.run.directory import RunDirectory
+    from jobs.run.stages import Stages
     from probe.errors import UserError
-    from probe.studies.dictionary import admitted
+    from probe.studies.probing.dictionary import admitted
 
     stages = Stages(RunDirectory.open(run))
     ends, rule = stages.end_points(), stages.run.config.dictionary

@@ -50,10 +50,10 @@ def checkpoints(
     from probe import load_autoencoder
     from probe.files import write_atomically
     from probe.names import shown
-    from probe.report.checkpoints import film_strip, training_figure, training_table
-    from probe.report.figures import render
-    from probe.studies.checkpoints import across_training, most_evaluations
+    from probe.report.figures.checkpoints import film_strip, training_figure, training_table
+    from probe.report.figures.run import render
     from probe.studies.inputs import drawn
+    from probe.studies.sweeps.across_training import across_training, most_evaluations
 
     with watching(f"checkpoints: loading {len(found)} models, drawing up to {memory + n} images"):
         models = {

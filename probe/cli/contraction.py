@@ -25,9 +25,9 @@ def contraction(
     """
     from jobs.provenance import describe_process
     from probe.files import write_atomically
-    from probe.report.contraction import contraction_figure, contraction_table
-    from probe.report.figures import render
-    from probe.studies import contraction as study
+    from probe.report.figures.contraction import contraction_figure, contraction_table
+    from probe.report.figures.run import render
+    from probe.studies.sweeps import contraction as study
 
     wanted, records = study.known(names or None), []
     with watching("contraction") as watch:

@@ -11,7 +11,7 @@ from probe.cli.options import Json, OutDir, Overrides
 from probe.cli.watch import watching
 
 if TYPE_CHECKING:
-    from probe.studies.convergence import Convergence
+    from probe.studies.sweeps.convergence import Convergence
 
 
 def convergence(
@@ -27,9 +27,9 @@ def convergence(
     """
     from jobs.provenance import describe_process
     from probe.files import write_atomically
-    from probe.report.convergence import convergence_figure, sentence
-    from probe.report.figures import render
-    from probe.studies.convergence import record
+    from probe.report.figures.convergence import convergence_figure, sentence
+    from probe.report.figures.run import render
+    from probe.studies.sweeps.convergence import record
 
     folder = Path(source).expanduser()
     run = (folder / "manifest.json").is_file()
@@ -44,10 +44,10 @@ def convergence(
 
 
 def _of_run(folder: Path, overrides: list[str] | None) -> "Convergence":
-    from jobs.run_directory import RunDirectory
-    from jobs.stages.dictionary import FILE
+    from jobs.run.dictionary import FILE
+    from jobs.run.directory import RunDirectory
     from probe.errors import UserError
-    from probe.studies.convergence import of_run
+    from probe.studies.sweeps.convergence import of_run
 
     if overrides:
         raise UserError(f"--set changes nothing in {folder}, a run that was made; give its model for other settings.")
@@ -62,7 +62,7 @@ def _of_model(source: str, overrides: list[str] | None) -> "Convergence":
     config = parse_config(settings)
 
     from probe import LatentMap, load_autoencoder
-    from probe.studies.convergence import convergence as study
+    from probe.studies.sweeps.convergence import convergence as study
 
     model = load_autoencoder(config.model)
     resolution = model.side if model.side and "resolution" not in settings else config.resolution

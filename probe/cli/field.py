@@ -46,11 +46,11 @@ def field(
     from jobs.provenance import describe_process
     from probe import LatentMap, load_autoencoder
     from probe.files import write_atomically
-    from probe.report.field import field_figure
-    from probe.report.figures import render
-    from probe.studies.checkpoints import PRODUCTS
+    from probe.report.figures.field import field_figure
+    from probe.report.figures.run import render
     from probe.studies.field import record, vector_field
     from probe.studies.inputs import drawn, encode
+    from probe.studies.sweeps.across_training import PRODUCTS
 
     loaded = load_autoencoder(config.model)
     resolution = loaded.side if loaded.side and "resolution" not in settings else config.resolution
@@ -90,7 +90,7 @@ def field(
 
 
 def _summary(content: dict[str, Any], out: Path) -> str:
-    from probe.report.words import count
+    from probe.report.page.text import count
 
     plane, points = content["plane"], content["fixed_points"]
     certified = [point for point in points if point["certificate"] == "attractor"]

@@ -40,9 +40,9 @@ def figure(
         raise UserError(f"--out {file}: a figure is a {', '.join(KINDS[:-1])} or {KINDS[-1]} file; name one.")
 
     from probe.files import write_atomically
-    from probe.report.figures import render
-    from probe.report.paper_figure import paper_figure
-    from probe.report.read import read_report
+    from probe.report.figures.paper import paper_figure
+    from probe.report.figures.run import render
+    from probe.results.run import read_report
 
     write_atomically(file, render(paper_figure(read_report(run_dir), metric), kind))  # type: ignore[arg-type]
     print(json.dumps({"figure": str(file)}) if as_json else file)

@@ -46,8 +46,8 @@ def language(
     from probe.autoencoders.residual_stream import load_residual_stream, tokens_of
     from probe.dynamics import gaussian_starts
     from probe.files import write_atomically
-    from probe.report.figures import render
-    from probe.report.language import language_figure, language_page, language_table
+    from probe.report.figures.language import language_figure, language_page, language_table
+    from probe.report.figures.run import render
     from probe.studies.language import iterated, record
 
     f = load_residual_stream(config.model, device_of(config.model.device))

@@ -64,7 +64,7 @@ def show(report: dict, as_json: bool) -> None:
     if not report["datasets"]:
         print("\n".join(report["summary"]))
         return
-    from probe.report import five_percent_table
+    from probe.report.run import five_percent_table
     from probe.terminal import console
 
     console().print(five_percent_table(report))

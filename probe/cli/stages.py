@@ -13,7 +13,7 @@ from probe.errors import UserError
 from probe.names import given_path
 
 if TYPE_CHECKING:
-    from jobs.stages import Stages
+    from jobs.run.stages import Stages
     from probe.config import Config
 
 

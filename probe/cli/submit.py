@@ -12,8 +12,8 @@ from probe.names import given_path
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobs.run_directory import RunDirectory
-    from jobs.study_directory import StudyDirectory
+    from jobs.run.directory import RunDirectory
+    from jobs.study.directory import StudyDirectory
 
 
 def submit(
@@ -58,11 +58,11 @@ def submit(
 
 def _described(config: Path, overrides: "Iterable[str]", path: Path) -> "RunDirectory | StudyDirectory":
     """The run or study that a file describes, not yet begun."""
-    from jobs.run_directory import RunDirectory, resolved
-    from jobs.study_directory import StudyDirectory
+    from jobs.run.directory import RunDirectory, resolved
+    from jobs.study.directory import StudyDirectory
     from probe.config import load_config
     from probe.kinds import kind_of
-    from probe.studies.config import load_study_config
+    from probe.studies.sweeps.config import load_study_config
 
     if kind_of(config) == "study":
         return StudyDirectory(path, load_study_config(config, overrides))
@@ -71,9 +71,9 @@ def _described(config: Path, overrides: "Iterable[str]", path: Path) -> "RunDire
 
 def cancel(run_dir: RunDir, as_json: Json = False) -> None:
     """Cancel a run's or study's jobs in Slurm's queue; prints their ids. `probe submit` goes on with what is there."""
-    from jobs.run_directory import RunDirectory
+    from jobs.run.directory import RunDirectory
     from jobs.slurm.submit import cancel as withdraw
-    from jobs.study_directory import StudyDirectory
+    from jobs.study.directory import StudyDirectory
     from probe.kinds import kind_of
 
     jobs = withdraw((StudyDirectory if kind_of(run_dir) == "study" else RunDirectory).open(run_dir).path)

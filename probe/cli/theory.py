@@ -8,7 +8,7 @@ import typer
 from probe.cli.options import Json, RunDir, TrustCode
 
 if TYPE_CHECKING:
-    from jobs.stages import Stages
+    from jobs.run.stages import Stages
 
 
 def theory(
@@ -25,7 +25,7 @@ def theory(
     from jobs.worker import work
 
     def do(stages: "Stages") -> dict[str, Any] | None:
-        from jobs.stages.theory import measure
+        from jobs.run.theory import measure
 
         return measure(stages.job, points=points, probes=probes)
 
@@ -35,6 +35,6 @@ def theory(
     if as_json:
         print(json.dumps(content, indent=1, allow_nan=False))
         return
-    from probe.report.theory import summary
+    from probe.report.theory.write import summary
 
     print(summary(content), end="")

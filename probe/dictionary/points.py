@@ -16,7 +16,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from probe.dynamics.precision import full_float32
+from probe.precision import full_float32
 
 Rows = NDArray[np.int64]
 ELEMENTS = 2**24

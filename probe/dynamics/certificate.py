@@ -9,9 +9,9 @@ from torch import Tensor
 from probe.dynamics.iterate import apply
 from probe.dynamics.jacobian import Jacobian
 from probe.dynamics.memory import Fitting
-from probe.dynamics.precision import full_float32
 from probe.dynamics.spectra import Estimate, spectral_norm, spectral_radius
 from probe.errors import Failure
+from probe.precision import full_float32
 
 YES, NO, UNDECIDED = 1, 0, -1
 ROUNDING = 16

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from probe.dynamics.iterate import Map, apply
 from probe.dynamics.jacobian import Jacobian
-from probe.dynamics.precision import full_float32
 from probe.dynamics.spectra import spectral_norm
+from probe.precision import full_float32
 
 DENSE = 8
 """Up to this d the Jacobian is written out, by d products; beyond, its norm is found by power iteration."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from probe.dynamics import acceleration, cycles
 from probe.dynamics.flow import Group, State, flow, per_row
 from probe.dynamics.outcomes import Outcome
-from probe.dynamics.precision import full_float32, reduced
+from probe.precision import full_float32, reduced
 
 Map = Callable[[Tensor], Tensor]
 RUNNING = 255

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from probe.dynamics.memory import Fitting
-from probe.dynamics.precision import full_float32
+from probe.precision import full_float32
 
 AGREEMENT = 0.1
 """Largest relative difference between a product and finite differences."""

@@ -9,7 +9,7 @@
 import torch
 from torch import Tensor
 
-from probe.dynamics.precision import full_float32
+from probe.precision import full_float32
 
 CELLS = 2**24
 """Similarities, and coordinates of the set, that are held at once: 64 MiB each in float32."""

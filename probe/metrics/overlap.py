@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from probe.dynamics.precision import full_float32
+from probe.precision import full_float32
 
 ROWS = 1024
 """Rows of A whose products with B are held at once."""

@@ -1,7 +1,1 @@
-"""The report of a run: report.json (``schema``), report.md, report.html and figures, from results only."""
-
-from probe.report.build import build_report
-from probe.report.tables import five_percent_table
-from probe.report.write import write_report
-
-__all__ = ["build_report", "five_percent_table", "write_report"]
+"""Reports: what results say, as JSON, Markdown, HTML and figures; read from results only."""

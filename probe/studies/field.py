@@ -13,9 +13,9 @@ from probe.dynamics.certificate import NO, UNDECIDED, YES
 from probe.dynamics.field import Plane, field_at, jacobian_norm, principal_plane, whole_plane
 from probe.dynamics.iterate import Map
 from probe.errors import UserError
-from probe.studies.attractors import iteration
-from probe.studies.dictionary import certify_points
 from probe.studies.fixed_points import distinct, end_points, fixed_points
+from probe.studies.probing.dictionary import certify_points
+from probe.studies.probing.end_points import iteration
 
 PAPER_EXTENT = 8.0
 """Of the paper's pictures for k = 2: z in [-8, 8]^2."""

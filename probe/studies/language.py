@@ -12,12 +12,12 @@ from probe.config import DictionaryConfig, SolverConfig
 from probe.dynamics import Certificates, EndPoints, Outcome
 from probe.dynamics.iterate import Map, apply
 from probe.dynamics.memory import Fitting
-from probe.dynamics.precision import full_float32
 from probe.metrics.interval import Interval, verdict
-from probe.studies.attractors import iteration
-from probe.studies.dictionary import certify_points
+from probe.precision import full_float32
 from probe.studies.field import CERTIFICATES
 from probe.studies.fixed_points import end_points, fixed_points
+from probe.studies.probing.dictionary import certify_points
+from probe.studies.probing.end_points import iteration
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from probe.dynamics.flow import Group, State, flow, per_row
 from probe.dynamics.iterate import LAG, RUNNING, Map, apply
 from probe.dynamics.outcomes import Outcome
-from probe.dynamics.precision import full_float32
+from probe.precision import full_float32
 
 
 @dataclass(frozen=True)

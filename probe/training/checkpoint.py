@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from probe.autoencoders.convolutional import ConvAutoencoder
-from probe.checked import Damaged, read_tensors, write_tensors
 from probe.errors import Failure, UserError
 from probe.files import sync
+from probe.results.files import Damaged, read_tensors, write_tensors
 
 STATE = "training.safetensors"
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 import yaml
 
-from jobs.run_directory import RunDirectory
-from jobs.stages import Stages
-from probe.checked import read_tensors
+from jobs.run.directory import RunDirectory
+from jobs.run.stages import Stages
 from probe.dynamics import Outcome
+from probe.results.files import read_tensors
 
 MAP = '''
 """f(z) = tanh(2 m(z)) with m the mean of each channel: attractors are the eight constant latents of signs

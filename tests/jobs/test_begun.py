@@ -5,17 +5,17 @@ import json
 import pytest
 import yaml
 
-from jobs.ood import Ood
-from jobs.ood_directory import OodDirectory
-from jobs.run_directory import RunDirectory
-from jobs.stages import Stages
-from jobs.study import Study
-from jobs.study_directory import StudyDirectory
+from jobs.ood.directory import OodDirectory
+from jobs.ood.ood import Ood
+from jobs.run.directory import RunDirectory
+from jobs.run.stages import Stages
+from jobs.study.directory import StudyDirectory
+from jobs.study.study import Study
 from jobs.worker import work, work_on_study
 from probe.config import parse_config
 from probe.errors import UserError
-from probe.studies.config import parse_study_config
 from probe.studies.ood.config import parse_ood_config
+from probe.studies.sweeps.config import parse_study_config
 
 from .conftest import configure
 from .test_ood import SETTINGS as OOD
@@ -60,7 +60,7 @@ def test_a_run_that_ended_before_its_first_shard_keeps_its_configuration(
         settings["datasets"] = {}
     path = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr("jobs.stages.attractors.solve", end)
+        patched.setattr("jobs.run.attractors.solve", end)
         with pytest.raises((Killed, KeyboardInterrupt)):
             work(path, lambda stages: stages.all(), parse_config(settings))
     assert not (path / "attractors").exists()
@@ -73,7 +73,7 @@ def test_a_run_that_ended_before_its_first_shard_keeps_its_configuration(
 
 def test_an_edited_config_in_a_begun_folder_is_refused_too(settings, tmp_path, monkeypatch):
     path = tmp_path / "run"
-    monkeypatch.setattr("jobs.stages.attractors.solve", stop)
+    monkeypatch.setattr("jobs.run.attractors.solve", stop)
     with pytest.raises(Killed):
         Stages(RunDirectory.create(path, parse_config(settings))).all()
     edited = yaml.safe_load((path / "config.yaml").read_text())
@@ -102,7 +102,7 @@ def test_a_study_that_was_begun_keeps_its_configuration(during, tmp_path, monkey
 @pytest.mark.parametrize("during", ["_draw", "_train", "_find"])
 def test_an_experiment_that_was_begun_keeps_its_configuration(during, tmp_path, monkeypatch):
     path = tmp_path / "ood"
-    monkeypatch.setattr(f"jobs.ood.Ood.{during}", stop)
+    monkeypatch.setattr(f"jobs.ood.ood.Ood.{during}", stop)
     with pytest.raises(Killed):
         Ood(OodDirectory.create(path, parse_ood_config(OOD))).all()
     refused(OodDirectory, path, parse_ood_config({**OOD, "seed": 3}), "seed: 0 there, 3 now")

@@ -10,17 +10,17 @@ from pydantic import Field
 
 from jobs.directory import REPLACED
 from jobs.made_with import ENTRY
-from jobs.ood import Ood
-from jobs.ood_directory import OodDirectory
-from jobs.run_directory import RunDirectory
-from jobs.stages import Stages
-from jobs.study import Study
-from jobs.study_directory import StudyDirectory
-from probe.checked import read_about, write_tensors
+from jobs.ood.directory import OodDirectory
+from jobs.ood.ood import Ood
+from jobs.run.directory import RunDirectory
+from jobs.run.stages import Stages
+from jobs.study.directory import StudyDirectory
+from jobs.study.study import Study
 from probe.cli.main import main
 from probe.config import Config, SolverConfig, parse_config, validated
-from probe.studies.config import ContractionConfig
+from probe.results.files import read_about, write_tensors
 from probe.studies.ood.config import OodConfig
+from probe.studies.sweeps.config import ContractionConfig
 
 FINISHED = Path(__file__).parent / "finished"
 WORKING = {"run": (RunDirectory, Stages), "older": (RunDirectory, Stages), "study": (StudyDirectory, Study)}
@@ -372,9 +372,7 @@ def test_damaged_intermediate_results_are_replaced_and_kept(part, finished, tmp_
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    place = (
-        "jobs.stages.dictionary._assemble" if part in ("merged", "certificates") else "jobs.stages.reconstruct._finish"
-    )
+    place = "jobs.run.dictionary._assemble" if part in ("merged", "certificates") else "jobs.run.reconstruct._finish"
     with monkeypatch.context() as patched:
         patched.setattr(place, stop)
         with pytest.raises(KeyboardInterrupt):

@@ -1,8 +1,8 @@
 """Long parts of a stage show that they live."""
 
 from jobs.progress import Meter
-from jobs.run_directory import RunDirectory
-from jobs.stages import Stages
+from jobs.run.directory import RunDirectory
+from jobs.run.stages import Stages
 from probe.config import load_config
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs.run_directory import RunDirectory
+from jobs.run.directory import RunDirectory
 from jobs.slurm import scheduler
 from jobs.slurm.profile import RUN_STAGES, ClusterProfile, load_profile
 from jobs.slurm.submit import cancel, render, submit
 from jobs.status import read_status
-from jobs.study_directory import StudyDirectory
+from jobs.study.directory import StudyDirectory
 from probe.config import load_config
 from probe.errors import Failure, UserError
-from probe.studies.config import parse_study_config
+from probe.studies.sweeps.config import parse_study_config
 
 FAKE = """#!{python}
 # {name}: writes down how it was called, and does what the test put into {folder}/{name}.do

@@ -12,7 +12,7 @@ import pytest
 
 from jobs.lock import OWNER
 from jobs.process import this_process
-from jobs.run_directory import RunDirectory
+from jobs.run.directory import RunDirectory
 from jobs.status import read_status
 from probe.config import load_config
 

@@ -15,21 +15,21 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jobs import trackers
-from jobs.ood import Ood
-from jobs.ood_directory import OodDirectory
-from jobs.run_directory import RunDirectory
-from jobs.stages import Stages
-from jobs.study import Study
-from jobs.study_directory import StudyDirectory
+from jobs.ood.directory import OodDirectory
+from jobs.ood.ood import Ood
+from jobs.run.directory import RunDirectory
+from jobs.run.stages import Stages
+from jobs.study.directory import StudyDirectory
+from jobs.study.study import Study
 from jobs.trackers import Tracker, flat, numbers, tracking
 from probe import load_autoencoder
-from probe.checked import read_tensors
 from probe.cli.main import app
 from probe.config import TrackersConfig, load_config, parse_config
 from probe.dynamics import Outcome
 from probe.errors import UserError
-from probe.studies.config import parse_study_config
+from probe.results.files import read_tensors
 from probe.studies.ood.config import parse_ood_config
+from probe.studies.sweeps.config import parse_study_config
 from probe.training.config import TrainConfig
 
 from .conftest import CLEAN, results_of
@@ -132,7 +132,7 @@ def begin(path: Path, **changes) -> Study:
 
 
 def test_each_model_of_a_study_has_its_training_curve_also_after_a_kill(tmp_path, monkeypatch):
-    from jobs import study_models as module
+    from jobs.study.study import models as module
 
     real, trained = module.train, []
 

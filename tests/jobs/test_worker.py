@@ -10,11 +10,11 @@ import pytest
 import torch
 import yaml
 
-from jobs.run_directory import RunDirectory
-from jobs.stages import Stages
+from jobs.run.directory import RunDirectory
+from jobs.run.stages import Stages
 from jobs.world import BEAT, SILENCE
-from probe.checked import read_tensors
 from probe.dynamics import gaussian_starts
+from probe.results.files import read_tensors
 
 from .conftest import ATTRACTOR, CLEAN, SENTENCE_SECONDS, assert_same_run, free_port, shard_files, until
 

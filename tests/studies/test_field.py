@@ -7,7 +7,7 @@ import torch
 
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
 from probe.errors import UserError
-from probe.report.field import field_figure
+from probe.report.figures.field import field_figure
 from probe.studies.field import record, vector_field
 
 EDGE = 0.9575040

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from probe.config import DictionaryConfig, SolverConfig
-from probe.report.language import language_figure, language_table
+from probe.report.figures.language import language_figure, language_table
 from probe.studies.language import iterated, norms_along, record
 
 SOLVER = SolverConfig(max_steps=60, tolerance=1e-8, accelerate=False, far_precision="float32", certificates=3)

@@ -9,7 +9,7 @@ from probe.report.compare.datasets import dataset_comparison
 from probe.report.compare.protocol import Run, check, differences, read_runs, shared_levels
 from probe.report.compare.schema import Comparison, RunFacts
 from probe.report.compare.similarity import similarities
-from probe.report.words import listed, number
+from probe.report.page.text import listed, number
 
 
 def compare(paths: Sequence[Path], *, unpaired: bool = False) -> Comparison:

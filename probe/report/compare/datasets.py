@@ -17,8 +17,8 @@ from probe.report.compare.schema import (
     Value,
     Verdict,
 )
-from probe.report.sample import ROUNDING, mean_of
-from probe.report.schema import BASELINE, Mean
+from probe.report.run.sample import ROUNDING, mean_of
+from probe.report.run.schema import BASELINE, Mean
 
 Column = tuple[NDArray[np.float64], NDArray[np.float64]]
 

@@ -6,10 +6,10 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from probe.methods import COLOURS, MARKS
 from probe.report.compare.protocol import FIVE
 from probe.report.compare.schema import MEASURES, Comparison, Measure, Value
-from probe.report.figures import STYLE, legend_name
-from probe.report.methods import COLOURS, MARKS
+from probe.report.figures.run import STYLE, legend_name
 
 SHOWN: tuple[Measure, ...] = ("latent_ratio", "pixel_ratio")
 

@@ -3,8 +3,8 @@
 from probe.report.compare.markdown import title
 from probe.report.compare.schema import Comparison
 from probe.report.compare.tables import SIMILARITY_NOTE, dataset_table, differs_table, runs_table, similarity_table
-from probe.report.html import environment
-from probe.report.pictures import uri
+from probe.report.page.pictures import uri
+from probe.report.run.html import environment
 
 
 def html(report: Comparison, figure: bytes | None) -> str:

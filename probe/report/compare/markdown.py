@@ -9,8 +9,8 @@ from probe.report.compare.tables import (
     runs_table,
     similarity_table,
 )
-from probe.report.markdown import code, table, text
-from probe.report.words import listed
+from probe.report.page.text import listed
+from probe.report.run.markdown import code, table, text
 
 FIGURE = "ratios"
 

@@ -14,8 +14,8 @@ from typing import Any
 from probe.errors import UserError
 from probe.names import shown
 from probe.report.compare.schema import Setting
-from probe.report.read import Results, read_report, read_results
-from probe.report.schema import Report
+from probe.report.run.schema import Report
+from probe.results.run import Results, read_report, read_results
 
 FIVE = 0.05
 SHOWN = 3

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from probe.report.schema import Mean, Open
+from probe.report.run.schema import Mean, Open
 
 Measure = Literal["pixel_mse", "latent_mse", "latent_ratio", "pixel_ratio", "floor_ratio"]
 MEASURES: dict[Measure, str] = {

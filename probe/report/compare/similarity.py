@@ -12,8 +12,8 @@ from probe.metrics.nearest import nearest_cosine
 from probe.metrics.overlap import overlap, unrelated
 from probe.report.compare.protocol import Run
 from probe.report.compare.schema import Similarity
-from probe.report.read import read_atoms
-from probe.report.sample import mean_of
+from probe.report.run.sample import mean_of
+from probe.results.run import read_atoms
 
 DRAWS = 8
 """Random dictionaries behind a null level; their means differ in the third digit."""

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from probe.names import csv_text
 from probe.report.compare.schema import MEASURES, Comparison, DatasetComparison, Measure, RunValues, Value
-from probe.report.export import spread
-from probe.report.words import number, percent, with_interval
+from probe.report.page.text import number, percent, with_interval
+from probe.report.run.export import spread
 
 COMPARED: tuple[Measure, ...] = ("pixel_mse", "latent_ratio")
 """Measures whose differences the tables show; compare.csv and compare.json have those of all."""

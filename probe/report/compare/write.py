@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from probe.files import write_atomically
-from probe.report.build import finite
 from probe.report.compare.build import compare
 from probe.report.compare.figures import ratios
 from probe.report.compare.html import html
 from probe.report.compare.markdown import FIGURE, markdown
 from probe.report.compare.tables import tidy
-from probe.report.figures import render
+from probe.report.figures.run import render
+from probe.report.run.build import finite
 
 
 def write_comparison(paths: Sequence[Path], out: Path, *, unpaired: bool = False) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Figures of an OOD experiment, in the style of ``probe.report.figures``."""
+"""Figures of an OOD experiment, in the style of ``probe.report.figures.run``."""
 
 import matplotlib
 import numpy as np
@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from probe.report.figures import STYLE
+from probe.report.figures.run import STYLE
 from probe.report.ood.schema import OodReport
 from probe.report.ood.tables import by_group, label
 

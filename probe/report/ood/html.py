@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 
-from probe.report.html import environment, flat
 from probe.report.ood.schema import OodReport
 from probe.report.ood.tables import HEADS, by_group, ends_in_words, label, overview_head, overview_rows, rows
-from probe.report.pictures import uri
+from probe.report.page.pictures import uri
+from probe.report.run.html import environment, flat
 
 
 def html(report: OodReport, files: Mapping[str, bytes]) -> str:

@@ -1,8 +1,8 @@
 """report.md of an OOD experiment."""
 
-from probe.report.markdown import code, table, text
 from probe.report.ood.schema import OodReport
 from probe.report.ood.tables import HEADS, by_group, ends_in_words, label, overview_head, overview_rows, rows
+from probe.report.run.markdown import code, table, text
 
 
 def markdown(report: OodReport) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from probe.manifest import read_manifest
+from probe.results.manifest import read_manifest
 from probe.studies.ood.config import OodConfig, load_ood_config
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from probe.metrics.interval import Verdict
-from probe.report.schema import Open
+from probe.report.run.schema import Open
 
 
 class Value(Open):

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from probe.report.ood.schema import OodReport, SetReport, Value
-from probe.report.words import listed
+from probe.report.page.text import listed
 
 LABELS = {
     "trajectory": "trajectory (paper)",

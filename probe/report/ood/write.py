@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from probe.files import write_atomically
-from probe.report.figures import render
+from probe.report.figures.run import render
 from probe.report.ood import figures
 from probe.report.ood.build import dump, ood_report
 from probe.report.ood.html import html

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from probe.metrics.interval import on_side
 from probe.metrics.separation import fpr95
-from probe.report.checkpoints import film_strip, number_at, training_figure
+from probe.report.figures.checkpoints import film_strip, number_at, training_figure
 from probe.report.study.page import Page, first_seed, spread
 from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Checkpoints, Claim, DatasetReport, Point, Spread

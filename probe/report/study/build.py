@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from probe.errors import UserError
-from probe.report.build import finite
+from probe.report.page.text import count, listed, number
+from probe.report.run.build import finite
 from probe.report.study.pages import PAGES
 from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Claim, DatasetReport, StudyReport
-from probe.report.words import count, listed, number
 from probe.training import fitted
 
 EVERYTHING = "random weights"

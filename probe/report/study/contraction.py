@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from probe.metrics.interval import Verdict
-from probe.report.contraction import contraction_figure
+from probe.report.figures.contraction import contraction_figure
 from probe.report.study.page import Page, spread
 from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Claim, Contraction, DatasetReport, Point, Ratios, Spread

@@ -1,4 +1,4 @@
-"""Figures of a study, each a Figure of its own, in the style of ``probe.report.figures``."""
+"""Figures of a study, each a Figure of its own, in the style of ``probe.report.figures.run``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from probe.report.figures import STYLE, mosaic
+from probe.report.figures.run import STYLE, mosaic
 from probe.report.study.read import Arrays
 from probe.report.study.schema import DatasetReport, Model
 

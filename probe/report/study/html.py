@@ -6,8 +6,8 @@ from functools import partial
 
 from markupsafe import Markup
 
-from probe.report.html import environment, flat
-from probe.report.pictures import uri
+from probe.report.page.pictures import uri
+from probe.report.run.html import environment, flat
 from probe.report.study.pages import PAGES
 from probe.report.study.schema import StudyReport
 from probe.report.study.tables import heads, rows

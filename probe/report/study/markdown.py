@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from probe.report.markdown import code, table, text
+from probe.report.run.markdown import code, table, text
 from probe.report.study.pages import PAGES
 from probe.report.study.schema import DatasetReport, StudyReport
 from probe.report.study.tables import heads, rows

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
 
-from probe.report.schema import Open
+from probe.report.run.schema import Open
 from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Claim, DatasetReport, Point, Spread
 

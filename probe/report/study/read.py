@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from probe.checked import Damaged, read_tensors
 from probe.errors import UserError
-from probe.manifest import read_manifest
-from probe.report.schema import Open
-from probe.studies.config import StudyConfig
+from probe.report.run.schema import Open
+from probe.results.files import Damaged, read_tensors
+from probe.results.manifest import read_manifest
+from probe.studies.sweeps.config import StudyConfig
 
 Arrays = dict[str, NDArray[Any]]
 M = TypeVar("M", bound=Open)
@@ -24,7 +24,7 @@ class Found(Generic[M]):
 
     Attributes:
         model: of the study's kind, see ``probe.report.study.schema``.
-        arrays: its tensors, as ``probe.studies.memorization.measure`` and ``probe.studies.shards`` name them.
+        arrays: its tensors, as ``sweeps.memorization.measure`` and ``sweeps.shards`` name them.
     """
 
     model: M

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, SerializeAsAny
 
 from probe.metrics.interval import Verdict
-from probe.report.schema import Mean, Open
+from probe.report.run.schema import Mean, Open
 
 
 class Trained(Open):
@@ -55,7 +55,7 @@ class Checkpoints(Trained):
     """Of an ``across_training`` study."""
 
     checkpoints: dict[str, dict[str, Any]] = Field(
-        description="by epoch, 0 being the untrained network: as ``probe.studies.checkpoints.measure`` returns"
+        description="by epoch, 0 being the untrained network: as ``sweeps.across_training.measure`` returns"
     )
 
 
@@ -142,7 +142,7 @@ class DatasetReport(Open):
 
 class StudyReport(Open):
     schema_version: int = 1
-    study: str = Field(description="which of ``probe.studies.config.KINDS``")
+    study: str = Field(description="which of ``probe.studies.sweeps.config.KINDS``")
     axis: str = Field(description="k, size, epoch or architecture")
     datasets: dict[str, DatasetReport] = Field(description="of a contraction study one: ``random weights``")
     models: list[SerializeAsAny[Open]] = Field(

@@ -6,9 +6,9 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from probe.report.page.text import number
 from probe.report.study.pages import PAGES
 from probe.report.study.schema import DatasetReport, Spread, StudyReport
-from probe.report.words import number
 
 
 def spread(value: Spread) -> str:

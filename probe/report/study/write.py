@@ -8,14 +8,14 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from probe.files import write_atomically
-from probe.report.figures import render
+from probe.report.figures.run import render
 from probe.report.study.build import dump, sections, study_report
 from probe.report.study.html import html
 from probe.report.study.markdown import markdown
 from probe.report.study.pages import PAGES
 from probe.report.study.read import StudyResults, read_study
 from probe.report.study.schema import StudyReport
-from probe.studies.config import load_study_config
+from probe.studies.sweeps.config import load_study_config
 
 
 def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:

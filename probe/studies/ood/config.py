@@ -18,9 +18,9 @@ from probe.config import (
     read_yaml,
     validated,
 )
-from probe.studies.config import Natural
-from probe.studies.datasets import Positive, StudyImages
-from probe.studies.measures import StudySolverConfig
+from probe.studies.sweeps.config import Natural
+from probe.studies.sweeps.datasets import Positive, StudyImages
+from probe.studies.sweeps.measures import StudySolverConfig
 from probe.training.config import TrainConfig
 
 NOISE = "noise"

@@ -20,12 +20,12 @@ from probe.dynamics.certificate import YES
 from probe.dynamics.iterate import iterate_batches
 from probe.dynamics.memory import Fitting
 from probe.errors import UserError
-from probe.studies.attractors import OnStep, iteration
-from probe.studies.dictionary import certify_points
 from probe.studies.fixed_points import distinct
 from probe.studies.inputs import TOGETHER, encode, inputs
 from probe.studies.ood.baselines import Mahalanobis, Neighbours
 from probe.studies.ood.config import OodConfig
+from probe.studies.probing.dictionary import certify_points
+from probe.studies.probing.end_points import OnStep, iteration
 from probe.studies.trajectories import trajectory_scores
 from probe.training import crop
 
@@ -58,7 +58,7 @@ def references(model: Autoencoder, images: Tensor, config: OodConfig, on_step: O
 
     Args:
         images: training images as the model takes them, uint8 (n, c, R, R).
-        on_step: as for ``probe.studies.attractors.solve``.
+        on_step: as for ``probe.studies.probing.end_points.solve``.
 
     Raises:
         UserError: every start diverged.

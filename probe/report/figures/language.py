@@ -1,0 +1,99 @@
+"""A language model's residual stream as a figure, a table and sentences, from the record of ``probe.studies``."""
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from probe.report.figures.run import STYLE
+from probe.report.page.text import count, listed, number
+from probe.report.run.markdown import table, text
+
+# Okabe and Ito's palette.
+COLOURS = {"prompt": "#D55E00", "noise": "#0072B2"}
+SHOWN = (0, 1, 3, 10, 30, 100, 300, 1000)
+"""Steps of the table."""
+
+
+def language_figure(content: dict[str, Any]) -> Figure:
+    """||f(h) - h|| and ||h|| against the step: a line a start."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10, 4.2), layout="constrained")
+        for axes, key, label in zip(
+            figure.subplots(1, 2), ("residual", "norm"), ("||f(h) - h||", "||h||"), strict=True
+        ):
+            for name, one in reversed(content["kinds"].items()):
+                for i, row in enumerate(_rows(one, key)):
+                    axes.plot(
+                        row, color=COLOURS[name], lw=1.8 if one["n"] == 1 else 0.8, alpha=1 if one["n"] == 1 else 0.5,
+                        label=None if i else f"{name} ({one['n']})",
+                    )  # fmt: skip
+            if key == "residual":
+                axes.axhline(content["solver"]["tolerance"] ** 0.5, color="#222222", ls=":", lw=1.4, label="tolerance")
+            axes.set_yscale("log")
+            axes.set_xlabel("step")
+            axes.set_title(label, loc="left", fontsize=11)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=3, fontsize=9)
+        figure.suptitle(_title(content), x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def language_page(content: dict[str, Any]) -> str:
+    """A Markdown page: what model, the table and sentences, the figure."""
+    return f"# {text(_title(content))}\n\n{language_table(content)}\n![norms at every step](language.png)\n"
+
+
+def _title(content: dict[str, Any]) -> str:
+    model = content["model"]
+    return f"{model['class']}, {model['source']}: {content['tokens']} tokens, d = {model['width']}"
+
+
+def language_table(content: dict[str, Any]) -> str:
+    """A Markdown table of medians over starts at some steps, and the sentences below it."""
+    kinds = content["kinds"]
+    last = content["solver"]["max_steps"]
+    steps = [step for step in SHOWN if step < last] + [last]
+    head = ["step", *(f"{symbol}, {name}" for name in kinds for symbol in ("residual norm", "norm"))]
+    rows = [
+        [str(step), *(number(_median(one, key, step)) for one in kinds.values() for key in ("residual", "norm"))]
+        for step in steps
+    ]
+    return table(head, rows) + "\n\n" + "\n".join(sentences(content)) + "\n"
+
+
+def sentences(content: dict[str, Any]) -> list[str]:
+    """What was found, in words."""
+    found = []
+    for name, one in content["kinds"].items():
+        outcomes = ", ".join(f"{n} {outcome}" for outcome, n in one["outcomes"].items() if n)
+        low, high = one["converged"]["ci95"]
+        claim = "is undecided" if one["settles"] == "undecided" else one["settles"]
+        share = f"share {number(one['converged']['share'])} [{number(low)}, {number(high)}]"
+        most = f"; that most converge {claim} ({share})" if one["n"] > 1 else ""
+        found.append(f"From {name}: {outcomes} of {count(one['n'], 'start')}{most}.")
+    points = content["fixed_points"]
+    certified = sum(point["certificate"] == "attractor" for point in points)
+    if content["distinct"]:
+        reached = [
+            f"{listed([f'{n} of {name}' for name, n in point['starts'].items() if n])} (spectral radius "
+            f"{number(point['spectral_radius'])})"
+            for point in points[:3]
+        ]
+        found.append(
+            f"{count(content['distinct'], 'distinct fixed point')}, {certified} of {len(points)} examined certified "
+            f"attractors; the commonest are reached by {'; '.join(reached)}."
+        )
+    return found
+
+
+def _rows(one: dict[str, Any], key: str) -> NDArray[np.float64]:
+    """Values (n, steps + 1), NaN where there is none; a residual of 0 has no logarithm, and is left out."""
+    values = np.array(one[key], dtype=float)
+    return np.where(values > 0, values, np.nan)
+
+
+def _median(one: dict[str, Any], key: str, step: int) -> float:
+    values = np.array([row[step] for row in one[key]], dtype=float)
+    return float(np.median(values))

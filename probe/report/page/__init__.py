@@ -1,0 +1,1 @@
+"""Pages: sections, tables and figures to HTML and Markdown."""

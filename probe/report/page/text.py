@@ -1,0 +1,55 @@
+"""Numbers as text, alike wherever they are read."""
+
+import math
+
+from probe.report.run.schema import Mean
+
+
+def number(value: float | None) -> str:
+    """Three significant digits; ``-`` where there is no number."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.2e}"
+    return _fixed(value, abs(value))
+
+
+def _fixed(value: float, scale: float) -> str:
+    """``value`` with as many decimals as show three significant digits of ``scale``."""
+    return f"{value:.{min(6, max(0, 2 - math.floor(math.log10(scale))))}f}"
+
+
+def interval(mean: Mean) -> str:
+    """``[low, high]``, or nothing where there is no interval; both ends with the decimals of the larger."""
+    if mean.ci95 is None:
+        return ""
+    scale = max(map(abs, mean.ci95))
+    if not 1e-4 <= scale < 1e5:
+        return f"[{number(mean.ci95[0])}, {number(mean.ci95[1])}]"
+    return f"[{_fixed(mean.ci95[0], scale)}, {_fixed(mean.ci95[1], scale)}]"
+
+
+def with_interval(mean: Mean) -> str:
+    """``0.434 [0.421, 0.447]``."""
+    return f"{number(mean.mean)} {interval(mean)}".rstrip()
+
+
+def percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.3g} %" if whole else "-"
+
+
+def count(n: int, singular: str) -> str:
+    """``1 atom``, ``2 atoms``."""
+    return f"{n} {singular}" if n == 1 else f"{n} {singular}s"
+
+
+def fewer(name: str, used: int, planned: int) -> list[str]:
+    """The warning of a set with fewer images than planned; none where there are as many."""
+    return [f"{name}: {used} of {planned} planned images were used."] if used < planned else []
+
+
+def listed(parts: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

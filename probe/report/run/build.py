@@ -1,0 +1,239 @@
+"""From the results of a run to the dict of report.json."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from probe.dynamics.outcomes import Outcome
+from probe.errors import UserError
+from probe.methods import subject
+from probe.metrics.interval import RESAMPLES
+from probe.report.run.datasets import dataset_report
+from probe.report.run.schema import Report
+from probe.report.run.summary import dictionary_label, summary, warnings
+from probe.report.run.verdict import comparisons_among, confidence, rule
+from probe.results.run import Results, read_results
+from probe.semantics import MISSING
+
+NEUTRAL = 1e-3
+"""A Lyapunov exponent nearer to 0 than this is that of a neutral trajectory, however small its standard error."""
+CERTIFICATES = {1: "attractor", 0: "not an attractor", -1: "undecided"}
+
+
+def build_report(run: Path) -> dict[str, Any]:
+    """Compute the report of a run directory; reads, writes nothing.
+
+    Returns:
+        The content of report.json (``probe.report.run.schema.Report``, key by key), free of NaN and infinity.
+
+    Raises:
+        UserError: a file of the run is missing, truncated, or contradicts another.
+    """
+    return dump(report_of(read_results(run), run))
+
+
+def report_of(results: Results, run: Path) -> Report:
+    """The report of results already read; ``run`` only names the folder in an error."""
+    try:
+        report = _assemble(results)
+    except (KeyError, ValueError) as error:  # a ValidationError is a ValueError
+        key = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error
+        raise UserError(
+            f"{run}: a file of the run has not the agreed content (at {key}): delete it and run the run again."
+        ) from error
+    report.summary, report.warnings = summary(report), warnings(report)
+    return report
+
+
+def dump(report: Report) -> dict[str, Any]:
+    """Plain JSON values under the contract's names."""
+    plain: dict[str, Any] = finite(report.model_dump(mode="json", by_alias=True))
+    return plain
+
+
+def finite(value: Any) -> Any:
+    """The same value with None for every NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def _assemble(results: Results) -> Report:
+    manifest, dictionary = results.manifest, _dictionary(results)
+    name = subject(dictionary["certificates"]["certified"], dictionary["atoms"])
+    m = sum(
+        comparisons_among(data.rows["method"].unique(), data.rows["image"].nunique())
+        for data in results.datasets.values()
+    )
+    return Report.model_validate(
+        finite(
+            {
+                "summary": [],
+                "warnings": [],
+                "model": manifest["model"],
+                "solver": _solver(results, dictionary.pop("certificates")),
+                "dictionary": dictionary,
+                "gallery": _gallery(results),
+                "semantics": _semantics(results),
+                "verdict_rule": rule(m),
+                "datasets": {
+                    key: dataset_report(
+                        data, manifest["data"][key], results.config.sparse.controls, name, confidence(m)
+                    )
+                    for key, data in results.datasets.items()
+                },
+                "provenance": _provenance(results, m),
+            }
+        )
+    )
+
+
+def _solver(results: Results, certificates: dict[str, Any]) -> dict[str, Any]:
+    starts, solver = results.starts, results.config.solver
+    outcome = starts["outcome"]
+    periods, counts = np.unique(starts["period"][outcome == Outcome.CYCLE], return_counts=True)
+    return {
+        "n": len(outcome),
+        "outcomes": {o.label: int((outcome == o).sum()) for o in Outcome},
+        "tolerance": solver.tolerance,
+        "max_steps": solver.max_steps,
+        "steps": _spreads(starts["steps"], outcome),
+        "evaluations": spread(starts["evaluations"]),
+        "residual": _spreads(starts["residual"], outcome),
+        "periods": {str(p): int(c) for p, c in zip(periods, counts, strict=True)},
+        "certificates": certificates,
+        "wandering": _wandering(results.wandering, int((outcome == Outcome.MAX_STEPS).sum())),
+    }
+
+
+def _wandering(found: dict[str, NDArray[Any]], n: int) -> dict[str, Any]:
+    known = np.isfinite(found["exponent"])
+    exponent, error = found["exponent"][known], found["error"][known]
+    examined = len(exponent)
+    margin = np.maximum(2 * error, NEUTRAL)
+    sensitive, slow = int((exponent > margin).sum()), int((exponent < -margin).sum())
+    return {
+        "n": n,
+        "examined": examined,
+        "without_derivative": int((~known).sum()),
+        "exponent": float(exponent.mean()) if examined else None,
+        "error": float(exponent.std(ddof=1) / examined**0.5) if examined > 1 else None,
+        "sensitive": sensitive,
+        "neutral": examined - sensitive - slow,
+        "slow": slow,
+        "spectral_radius": spread(found["spectral_radius"]),
+    }
+
+
+def _dictionary(results: Results) -> dict[str, Any]:
+    atoms, stated = results.dictionary, results.dictionary_summary
+    certificate, m = atoms["certificate"], len(atoms["basin"])
+    counts = {code: int((certificate == code).sum()) for code in CERTIFICATES}
+    used = stated["starts_used"]
+    return {
+        **stated,
+        "label": dictionary_label(counts[1], m),
+        "atoms": m,
+        "largest_basin": float(atoms["basin"].max() / used) if m and used else None,
+        "outcomes": {o.label: int((atoms["outcome"] == o).sum()) for o in Outcome},
+        "certificates": {
+            "checked": int(np.isfinite(atoms["spectral_radius"]).sum()),
+            "certified": counts[1],
+            "not_attractors": counts[0],
+            "undecided": counts[-1],
+            "unexamined": int(_unexamined(results).sum()),
+            "starts": int(atoms["settled"][certificate == 1].sum()),
+            **{name: spread(atoms[name]) for name in ("spectral_radius", "radius_error", "spectral_norm")},
+            "products": spread(atoms["products"][atoms["products"] > 0]),
+            **{f"plain_{name}": stated[f"plain_{name}"] for name in ("checked", "same", "elsewhere")},
+        },
+    }
+
+
+def _gallery(results: Results) -> list[dict[str, Any]]:
+    atoms, unexamined = results.dictionary, _unexamined(results)
+    return [
+        {
+            "atom": i,
+            "leader": int(atoms["leader"][i]),
+            "basin": int(atoms["basin"][i]),
+            "outcome": Outcome(int(atoms["outcome"][i])).label,
+            "steps": int(atoms["steps"][i]),
+            "residual": float(atoms["residual"][i]),
+            **{
+                name: float(atoms[name][i])
+                for name in ("spectral_radius", "radius_error", "spectral_norm", "predicted_steps")
+            },
+            "plain_steps": int(atoms["plain_steps"][i]) if atoms["plain_steps"][i] >= 0 else None,
+            "certificate": "not examined" if unexamined[i] else CERTIFICATES[int(atoms["certificate"][i])],
+            **_seen(results, i),
+        }
+        for i in range(len(results.thumbnails))
+    ]
+
+
+def _unexamined(results: Results) -> NDArray[np.bool_]:
+    """Converged atoms beyond those, largest basins first, that ``solver.certificates`` had examined (m,)."""
+    converged = results.dictionary["outcome"] == Outcome.CONVERGED
+    return converged & (np.cumsum(converged) > results.config.solver.certificates)
+
+
+def _seen(results: Results, i: int) -> dict[str, Any]:
+    """Label and nearest image of atom i."""
+    if (seen := results.semantics) is None:
+        return {}
+    label = {
+        "label": seen["labels"][i],
+        "label_similarity": float(seen["label_similarity"][i]),
+        "label_above_noise": bool(seen["above_noise"][i]),
+    }
+    if not seen["nearest"]:
+        return label
+    return label | {"nearest": seen["nearest"][i], "nearest_similarity": float(seen["nearest_similarity"][i])}
+
+
+def _semantics(results: Results) -> dict[str, Any] | None:
+    if results.config.clip is None:
+        return None
+    return {"missing": MISSING} if results.semantics is None else results.semantics["summary"]
+
+
+def _provenance(results: Results, m: int) -> dict[str, Any]:
+    stated = {key: value for key, value in results.manifest.items() if key not in ("schema_version", "model")}
+    return {
+        **stated,
+        "config": results.config.settings(),
+        "statistics": {
+            "interval": "95 % percentile bootstrap over images",
+            "resamples": RESAMPLES,
+            "seed": 0,
+            "simultaneous": "Student's t and Fieller's, Bonferroni",
+            "comparisons": m,
+            "confidence": confidence(m),
+        },
+    }
+
+
+def _spreads(values: NDArray[Any], outcome: NDArray[Any]) -> dict[str, Any]:
+    present = [o for o in Outcome if (outcome == o).any()]
+    return {**spread(values), "by_outcome": {o.label: spread(values[outcome == o]) for o in present}}
+
+
+def spread(values: NDArray[Any]) -> dict[str, Any]:
+    """``schema.Spread`` of values (n,), NaN and infinity counted apart."""
+    good = values[np.isfinite(values)].astype(np.float64)
+    names = ("min", "q25", "median", "q75", "max")
+    order = np.quantile(good, [0, 0.25, 0.5, 0.75, 1]) if len(good) else [None] * 5
+    return {
+        "n": len(values),
+        "non_finite": len(values) - len(good),
+        **{name: None if v is None else float(v) for name, v in zip(names, order, strict=True)},
+    }

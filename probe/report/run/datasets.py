@@ -1,0 +1,199 @@
+"""Errors of one data set: means, paired differences and ratios, comparisons and the verdict."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from probe.methods import METHODS, METRICS, SANITY
+from probe.report.run.sample import Column, Key, Sample
+from probe.report.run.schema import (
+    BASELINE,
+    Bases,
+    Comparison,
+    DatasetReport,
+    Difference,
+    Floor,
+    LevelReport,
+    Mean,
+    MethodErrors,
+    Sanity,
+)
+from probe.report.run.verdict import against_bases, result, strongest, verdict
+from probe.results.run import Reconstructions
+
+ERRORS = ("latent_mse", "pixel_mse")
+"""Metrics that methods are compared in."""
+NONE = Mean(mean=None, ci95=None)
+
+
+def dataset_report(
+    data: Reconstructions, manifest: dict[str, Any], controls: Iterable[str], subject: str, confidence: float
+) -> DatasetReport:
+    """Everything that is said of one data set.
+
+    Args:
+        data: its rows and their metadata.
+        manifest: its entry in the manifest.
+        controls: the methods that the configuration asks for.
+        subject: what the dictionary's atoms may be called.
+        confidence: of simultaneous intervals, see ``probe.report.run.verdict``.
+    """
+    sample, bases = Sample(_columns(data.rows), confidence), _single_bases(data.bases)
+    levels = _levels(data.rows, sample, bases)
+    five = data.facts["five_percent"]
+    at_five = next((level for level in levels if level.atoms == five), None)
+    comparisons = _comparisons(sample, bases, at_five)
+    return DatasetReport(
+        source=manifest["source"],
+        sha256=manifest.get("sha256"),
+        n_planned=manifest["n_planned"],
+        n_used=manifest["n_used"],
+        n_heldout=manifest["n_heldout"],
+        unreadable=[str(name) for name in manifest["unreadable"]],
+        notes=manifest.get("notes", []),
+        five_percent=five,
+        method_atoms=data.facts["method_atoms"],
+        absent=_absent(data, set(controls)),
+        autoencoder_floor=_floor(sample),
+        sanity=_sanity(sample, at_five, manifest),
+        verdict=verdict(subject, at_five, comparisons),
+        comparisons=comparisons,
+        levels=levels,
+    )
+
+
+def _columns(rows: pd.DataFrame) -> dict[Key, Column]:
+    # Sorted by image, rows of different methods stand side by side: that is what makes differences paired.
+    return {
+        Key(metric, method, int(atoms)): found[metric].to_numpy(np.float64)
+        for (method, atoms), found in rows.sort_values("image").groupby(["method", "atoms"])
+        for metric in METRICS
+    }
+
+
+def _single_bases(rows: pd.DataFrame) -> dict[Key, list[Column]]:
+    """The same of each random basis, in their order."""
+    found: dict[Key, list[Column]] = {}
+    for _, one in rows.groupby("basis"):
+        for key, column in _columns(one).items():
+            found.setdefault(key, []).append(column)
+    return found
+
+
+def _levels(rows: pd.DataFrame, sample: Sample, bases: dict[Key, list[Column]]) -> list[LevelReport]:
+    rows = rows[rows["method"].isin(METHODS)]
+    used = rows.groupby(["method", "atoms"])["atoms_used"].max()
+    levels = []
+    for atoms, fraction in rows.groupby("atoms")["fraction"].first().items():
+        present = [name for name in METHODS if Key("latent_mse", name, atoms) in sample]
+        best = strongest({name: sample.mean(Key("latent_mse", name, atoms)).mean for name in present})
+        methods = {name: _errors(sample, bases, name, atoms, int(used[name, atoms]), best) for name in present}
+        levels.append(LevelReport(atoms=atoms, fraction=float(fraction), strongest=best, methods=methods))
+    return levels
+
+
+def _errors(
+    sample: Sample, bases: dict[Key, list[Column]], method: str, atoms: int, used: int, best: str | None
+) -> MethodErrors:
+    own = {metric: Key(metric, method, atoms) for metric in METRICS}
+    return MethodErrors(
+        atoms_used=used,
+        floor_ratio=_ratio(sample, own["pixel_mse"], _alone(sample)),
+        difference=_difference(sample, own, BASELINE),
+        difference_strongest=_difference(sample, own, best) if best and method == "attractors" else None,
+        bases={metric: _spread(bases[key]) for metric, key in own.items()} if method == BASELINE else None,
+        **{metric: sample.mean(key) for metric, key in own.items()},
+    )
+
+
+def _alone(sample: Sample) -> Key | None:
+    """Pixel error of the autoencoder alone."""
+    return next((key for key in sample.columns if key[:2] == ("pixel_mse", "autoencoder")), None)
+
+
+def _ratio(sample: Sample, key: Key | None, to: Key | None) -> Mean:
+    if key is None or to is None or key not in sample or to not in sample:
+        return NONE
+    return sample.ratio(key, to).plain()
+
+
+def _difference(sample: Sample, own: dict[str, Key], to: str) -> Difference | None:
+    pairs = {metric: (own[metric], own[metric]._replace(method=to)) for metric in ERRORS}
+    (latent, other), pixel = pairs["latent_mse"], pairs["pixel_mse"]
+    if to == latent.method or other not in sample:
+        return None
+    return Difference(
+        to=to,
+        latent_mse=sample.difference(latent, other),
+        pixel_mse=sample.difference(*pixel),
+        latent_ratio=sample.ratio(latent, other),
+        pixel_ratio=sample.ratio(*pixel),
+    )
+
+
+def _spread(columns: list[Column]) -> Bases:
+    means = np.array([column.mean() for column in columns])
+    if not np.isfinite(means).all():
+        return Bases(n=len(means), min=None, max=None, sd=None)
+    return Bases(n=len(means), min=means.min(), max=means.max(), sd=means.std(ddof=1) if len(means) > 1 else None)
+
+
+def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelReport | None) -> list[Comparison]:
+    if level is None or "attractors" not in level.methods:
+        return []
+    own, found = level.methods["attractors"], []
+    for metric, against in (
+        ("latent_mse", own.difference),
+        ("latent_mse", own.difference_strongest),
+        ("pixel_mse", own.difference),
+    ):
+        if against is None:
+            continue
+        difference = getattr(against, metric)
+        said = Comparison(
+            to=against.to,
+            metric=metric,
+            attractors=getattr(own, metric).mean,
+            other=getattr(level.methods[against.to], metric).mean,
+            difference=difference,
+            ratio=getattr(against, metric.replace("mse", "ratio")),
+            result=result(difference.mean, difference.simultaneous, len(sample)),
+        )
+        if against.to == BASELINE:
+            mine = sample.columns[Key(metric, "attractors", level.atoms)]
+            singles = [sample.simultaneous(mine, one) for one in bases[Key(metric, BASELINE, level.atoms)]]
+            said.result, said.bases_beaten = against_bases(said.result, singles)
+            said.bases = len(singles)
+        found.append(said)
+    return found
+
+
+def _floor(sample: Sample) -> Floor:
+    floors = {key.metric: sample.mean(key) for key in sample.columns if key.method == "autoencoder"}
+    return Floor(**{metric: floors.get(metric, NONE) for metric in METRICS if metric != "latent_mse"})
+
+
+def _sanity(sample: Sample, level: LevelReport | None, manifest: dict[str, Any]) -> dict[str, Sanity]:
+    """Rows of 0 atoms, and how the dictionary and the autoencoder compare with them in pixels."""
+    n, heldout = manifest["n_used"], manifest["n_heldout"]
+    of = f"{heldout} held-out images" if heldout else f"{n} test images themselves"
+    own = Key("pixel_mse", "attractors", level.atoms) if level else None
+    return {
+        name: Sanity(
+            explanation=explanation.format(of=of),
+            attractors_ratio=_ratio(sample, own, Key("pixel_mse", name, 0)),
+            autoencoder_ratio=_ratio(sample, _alone(sample), Key("pixel_mse", name, 0)),
+            **{metric: sample.mean(Key(metric, name, 0)) for metric in METRICS},
+        )
+        for name, explanation in SANITY.items()
+        if Key("pixel_mse", name, 0) in sample
+    }
+
+
+def _absent(data: Reconstructions, controls: set[str]) -> dict[str, str]:
+    stated = data.facts.get("absent", {})
+    missing = [name for name in METHODS if name not in set(data.rows["method"])]
+    left_out = {name: "left out of sparse.controls" for name in METHODS[1:] if name not in controls}
+    return {name: stated.get(name, left_out.get(name, "no rows in the results")) for name in missing}

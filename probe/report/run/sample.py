@@ -1,0 +1,86 @@
+"""Columns of numbers over the same images, and what is said of them: means, differences, ratios, with intervals."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probe.metrics.interval import Interval
+from probe.metrics.paired import Ends, difference_interval, ratio_interval
+from probe.metrics.ratio import Ratios, ratios_of_means
+from probe.report.run.schema import Contrast, Mean
+
+ROUNDING = 1e-9
+"""A control whose error is below this, relative to its error with the fewest atoms, is at rounding level: no ratio."""
+FEW = 10
+"""With fewer images there is no simultaneous interval, and no verdict; see ``probe.report.run.verdict``."""
+Column = NDArray[np.float64]
+
+
+class Key(NamedTuple):
+    """One column of numbers over images."""
+
+    metric: str
+    method: str
+    atoms: int
+
+
+class Sample:
+    """The columns (n,) of one data set, sorted by image and resampled together: every interval is over one draw.
+
+    Args:
+        columns: numbers by metric, method and level; all of one length.
+        confidence: of simultaneous intervals.
+    """
+
+    def __init__(self, columns: Mapping[Key, Column], confidence: float):
+        self.columns = columns
+        self.confidence = confidence
+        stacked = np.stack(list(columns.values()), axis=1)
+        self._means = ratios_of_means(stacked, np.ones_like(stacked))
+        self._place = {key: place for place, key in enumerate(columns)}
+        self._fewest = {(key.metric, key.method): key for key in sorted(columns, key=lambda key: -key.atoms)}
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(next(iter(self.columns.values())))
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self.columns
+
+    def mean(self, key: Key) -> Mean:
+        return mean_of(self._at(key).intervals()[0])
+
+    def difference(self, key: Key, to: Key) -> Contrast:
+        """Mean of one column minus that of another, paired by image."""
+        return self._contrast(self._at(key) - self._at(to), self.simultaneous(self.columns[key], self.columns[to]))
+
+    def ratio(self, key: Key, to: Key) -> Contrast:
+        """Mean of one column over that of another, paired by image; null where the other is at rounding level."""
+        if not self._value(to) > ROUNDING * self._value(self._fewest[to.metric, to.method]):
+            return Contrast(mean=None, ci95=None)
+        ends = None if len(self) < FEW else ratio_interval(self.columns[key], self.columns[to], self.confidence)
+        return self._contrast(self._at(key) / self._at(to), ends)
+
+    def simultaneous(self, a: Column, b: Column) -> Ends | None:
+        """Interval of mean(a) - mean(b) that holds for all comparisons of the verdicts at once."""
+        return None if len(self) < FEW else difference_interval(a, b, self.confidence)
+
+    def _at(self, key: Key) -> Ratios:
+        place = self._place[key]
+        return Ratios(self._means.value[[place]], self._means.resampled[:, [place]])
+
+    def _value(self, key: Key) -> float:
+        return float(self._means.value[self._place[key]])
+
+    @staticmethod
+    def _contrast(found: Ratios, ends: Ends | None) -> Contrast:
+        plain = mean_of(found.intervals()[0])
+        return Contrast(mean=plain.mean, ci95=plain.ci95, simultaneous=ends if plain.mean is not None else None)
+
+
+def mean_of(interval: Interval) -> Mean:
+    """As the schema has it: null where a number does not exist."""
+    mean = interval.mean if np.isfinite(interval.mean) else None
+    return Mean(mean=mean, ci95=interval.ci95)

@@ -1,0 +1,164 @@
+"""One sentence per data set that follows from simultaneous paired intervals by a stated rule.
+
+Why Student's t and not percentiles of a bootstrap: of reports with 30 comparisons, each at a confidence of 1 - 0.05/30,
+so many in 100 would hold a wrong interval (5 is right; simulated by drawing from paired differences of TAEF2 at 32
+pixels and of the quickstart, 60 populations, whose skewness is 0.6 in the median and 1.8 at most; 10,000 resamples):
+
+| images | 10 | 20 | 64 | 200 | 500 |
+|---|---|---|---|---|---|
+| all comparisons of median skewness: t | 12 | 10 | 6 | 6 | 6 |
+| percentiles | 50 | 22 | 7 | 7 | 4 |
+| all of the largest skewness: t | 24 | 35 | 21 | 10 | 7 |
+| percentiles | 86 | 63 | 21 | 4 | 4 |
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from probe.methods import CHALLENGERS, PHRASES
+from probe.metrics.paired import Ends
+from probe.report.page.text import count, number, with_interval
+from probe.report.run.sample import FEW
+from probe.report.run.schema import BASELINE, Comparison, Contrast, LevelReport, Mean, Result
+
+ERROR = 0.05
+"""Chance that any of a report's verdicts is by accident, at most."""
+_RULE = (
+    "At 5 % of d, by latent MSE: the dictionary beats a control if the simultaneous interval over images of the paired "
+    "difference (dictionary minus control) lies below 0, loses to it if it lies above 0, and no difference is seen if "
+    "it includes 0. Simultaneous intervals are those of Student's t, of ratios of means Fieller's, which include 1 "
+    "where those of differences include 0, at a confidence of 1 - 0.05/m; m = {m} is the number of comparisons that "
+    "verdicts are drawn from, so that all of them hold together with 95 % (Bonferroni): for each data set by latent "
+    "MSE with the random orthogonal basis, Gaussian vectors, one step from noise and the DCT, and by pixel MSE with "
+    "the random orthogonal basis, since latent coordinates do not weigh alike in an image. Intervals in verdicts are "
+    "these; all others are plain 95 % bootstrap intervals. Of several random bases the mean is taken image by image; "
+    "they are beaten (or lost to) only if each single one is, too. Of the other controls the strongest (smallest mean "
+    "latent MSE) is named; the PCA oracle does not take part. Fewer than {few} images give no verdict. Intervals are "
+    "for one draw of the starts. The dictionary's atoms are called attractors only if every one is certified."
+)
+
+
+def rule(m: int) -> str:
+    """The rule in words, for a report that makes ``m`` comparisons."""
+    return _RULE.format(m=m, few=FEW)
+
+
+def comparisons_among(methods: Iterable[str], n: int) -> int:
+    """Comparisons that the verdict of a data set with these methods and n images is drawn from: all challengers count,
+    since the strongest is found in the same images."""
+    present = set(methods)
+    if "attractors" not in present or n < FEW:
+        return 0
+    return len(present & set(CHALLENGERS)) + 2 * (BASELINE in present)
+
+
+def confidence(m: int) -> float:
+    """Of each of ``m`` intervals, for all of them to hold together with 95 %."""
+    return 1 - ERROR / max(m, 1)
+
+
+def strongest(means: Mapping[str, float | None]) -> str | None:
+    """The challenger with the smallest mean, by method."""
+    finite = {name: mean for name, mean in means.items() if name in CHALLENGERS and mean is not None}
+    return min(finite, key=finite.__getitem__) if finite else None
+
+
+def result(mean: float | None, ends: Ends | None, n: int) -> Result:
+    """The rule for one paired difference over n images."""
+    if n < FEW:
+        return "too few images"
+    if mean is None or ends is None:
+        return "no interval"
+    if ends[1] < 0:
+        return "beats"
+    return "loses" if ends[0] > 0 else "no difference seen"
+
+
+def against_bases(together: Result, singles: Sequence[Ends | None]) -> tuple[Result, int]:
+    """The result for all random bases from that for their mean and the intervals for each; and how many are beaten."""
+    beaten = sum(ends is not None and ends[1] < 0 for ends in singles)
+    lost = sum(ends is not None and ends[0] > 0 for ends in singles)
+    if (together == "beats" and beaten < len(singles)) or (together == "loses" and lost < len(singles)):
+        return "no difference seen", beaten
+    return together, beaten
+
+
+def verdict(subject: str, level: LevelReport | None, comparisons: Sequence[Comparison]) -> str:
+    """The sentence; ``subject`` is what the dictionary's atoms may be called."""
+    if level is None or "attractors" not in level.methods:
+        return f"no verdict: the {subject} have no reconstruction at 5 % of d"
+    own = level.methods["attractors"]
+    latent = [one for one in comparisons if one.metric == "latent_mse"]
+    base = next((one for one in latent if one.to == BASELINE), None)
+    mean = number(own.latent_mse.mean)
+    sentence = f"no random orthogonal basis to compare with: {subject} at 5 % have latent MSE {mean}"
+    if base:
+        sentence = _against_base(subject, base)
+    for one in comparisons:
+        if one.to != BASELINE:
+            sentence += _against_challenger(base.result if base else None, one)
+        elif one.metric == "pixel_mse" and base:
+            sentence += _in_pixels(base.result, one)
+    if own.atoms_used < level.atoms:
+        sentence += f"; no image used more than {own.atoms_used} of the {count(level.atoms, 'atom')} allowed"
+    return sentence
+
+
+def _against_base(subject: str, base: Comparison) -> str:
+    numbers = _numbers(base, f"{number(base.attractors)} against {number(base.other)}, ")
+    phrase = PHRASES[BASELINE]
+    match base.result:
+        case "beats":
+            return f"{subject} beat {phrase} at 5 % {numbers}"
+        case "loses":
+            return f"{subject} lose to {phrase} at 5 % {numbers}"
+        case "no difference seen":
+            return f"no difference is seen between {subject} and {phrase} at 5 % {numbers}"
+        case "too few images":
+            return f"too few images for a verdict on {subject} against {phrase} at 5 % {numbers}"
+    return f"no verdict on {subject} against {phrase} at 5 %, since there is no interval {numbers}"
+
+
+def _against_challenger(base: Result | None, other: Comparison) -> str:
+    name, numbers = PHRASES[other.to], _numbers(other, f"{number(other.other)}, ")
+    match other.result:
+        case "beats":
+            return f"{' and' if base == 'beats' else ', and they beat'} the strongest other control, {name} {numbers}"
+        case "loses":
+            return f" but not {name} {numbers}" if base == "beats" else f", and they lose to {name} {numbers}"
+        case "no difference seen":
+            return f", {'but' if base == 'beats' else 'and'} no difference is seen from {name} {numbers}"
+    return f"; the strongest other control is {name} {numbers}"
+
+
+def _in_pixels(latent: Result, pixel: Comparison) -> str:
+    """The same comparison with the random bases, by pixel MSE."""
+    if pixel.result == "too few images":
+        return ""
+    if pixel.result == latent:
+        return f"; likewise by pixel MSE {_numbers(pixel)}"
+    numbers = _numbers(pixel, f"{number(pixel.attractors)} against {number(pixel.other)}, ")
+    match pixel.result:
+        case "beats":
+            return f"; by pixel MSE they beat it {numbers}"
+        case "loses":
+            return f"; by pixel MSE they lose to it {numbers}"
+        case "no difference seen":
+            return f"; by pixel MSE no difference is seen {numbers}"
+    return f"; by pixel MSE there is no interval {numbers}"
+
+
+def _numbers(one: Comparison, before: str = "") -> str:
+    """``(0.434 against 0.609, ratio 0.713 [0.695, 0.731])``; where there is no ratio, the difference."""
+    what, found = ("ratio", one.ratio) if one.ratio.mean is not None else ("difference", one.difference)
+    numbers = f"{before}{what} {simultaneous(found)}"
+    if one.result == "no difference seen":
+        if one.bases_beaten:
+            numbers += f", {one.bases_beaten} of {one.bases} bases beaten"
+        elif (ends := one.difference.simultaneous) and ends[0] > 0:
+            numbers += f" to the mean of {one.bases} bases, not each of which is seen to be better"
+    return f"({numbers})"
+
+
+def simultaneous(found: Contrast) -> str:
+    """``0.713 [0.695, 0.731]``, with the simultaneous interval."""
+    return with_interval(Mean(mean=found.mean, ci95=found.simultaneous))

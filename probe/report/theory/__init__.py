@@ -1,0 +1,1 @@
+"""The theory page of a run."""

@@ -1,0 +1,1 @@
+"""The main job: end points, dictionary, sparse reconstructions."""

@@ -1,0 +1,121 @@
+"""Data-free weight probing, first half: from Gaussian noise to end points (paper, Section 4.1)."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from probe.config import DictionaryConfig, SeedConfig, SolverConfig
+from probe.dynamics import EndPoints, Iteration, LatentMap, gaussian_starts
+from probe.dynamics.iterate import Gathered, Map, iterate_batches
+from probe.dynamics.memory import Fitting
+from probe.studies.probing.dictionary import Dictionary, build_dictionary
+
+OnStep = Callable[[int, int, float], None]
+Part = TypeVar("Part", bound=Sequence[int])
+"""Indices of starts that are iterated, and saved, together."""
+CPU_NUMBERS = 1 << 14
+"""Latent coordinates iterated together on a CPU, where memory that runs out cannot be caught: 64 rows of the embedded
+autoencoder, 4 of a Stable Diffusion VAE at 256 px."""
+MOST_ROWS = 256
+"""Rows of a batch at most; more gain nothing on a GPU, and on a CPU only a tiny map has that many."""
+
+
+def solve(
+    f: Map,
+    latent_shape: Sequence[int],
+    parts: Iterable[Part],
+    *,
+    seed: int,
+    solver: SolverConfig,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    most_rows: int | None = None,
+    on_step: OnStep | None = None,
+    gathered: Gathered | None = None,
+) -> Iterator[tuple[Part, EndPoints]]:
+    """Iterate f from the starts of several groups of indices, as one stream; yields each group when it is done.
+
+    Args:
+        parts: indices of starts; taken one by one, when there is room in the batch.
+        most_rows: take no more rows together, so that parts are left to others.
+        on_step: called after each step with (starts that have ended, rows running, their part of the way in starts).
+        gathered: holds what has ended so far, for a caller that is interrupted.
+
+    Returns:
+        Groups, in the order in which they are done, with their end points on the CPU.
+    """
+    device = torch.device(device)
+    fitting = Fitting(torch.compile(f, dynamic=False) if solver.compile else f)
+    starts = ((part, _to(device, gaussian_starts(seed, part, latent_shape).to(dtype))) for part in parts)
+    how = iteration(solver, latent_shape, device)
+    how = replace(how, batch_size=min(how.batch_size, most_rows or how.batch_size))
+    for part, ends in iterate_batches(fitting, starts, how, on_step, gathered):
+        yield part, EndPoints(**{name: value.cpu() for name, value in vars(ends).items()})  # type: ignore[misc]
+
+
+def iteration(solver: SolverConfig, latent_shape: Sequence[int], device: torch.device) -> Iteration:
+    """The settings of the loop that a configuration amounts to on a device."""
+    gpu = device.type == "cuda"
+    rows = MOST_ROWS if gpu else min(max(CPU_NUMBERS // torch.Size(latent_shape).numel(), 1), MOST_ROWS)
+    far = ("tf32" if gpu else "float32") if solver.far_precision == "auto" else solver.far_precision
+    return Iteration(
+        max_steps=solver.max_steps,
+        tolerance=solver.tolerance,
+        max_norm=solver.max_norm,
+        batch_size=rows if solver.batch_size == "auto" else solver.batch_size,
+        accelerate=solver.accelerate,
+        far_precision=far,
+        steady=solver.compile,
+        lag=None if gpu else 0,
+    )
+
+
+def _to(device: torch.device, z: Tensor) -> Tensor:
+    return z.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else z.to(device)
+
+
+def find_attractors(
+    f: Map,
+    latent_shape: Sequence[int],
+    *,
+    seeds: SeedConfig | None = None,
+    solver: SolverConfig | None = None,
+    dictionary: DictionaryConfig | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    on_step: OnStep | None = None,
+) -> tuple[EndPoints, Dictionary]:
+    """Iterate f from Gaussian starts, merge the end points and certify them.
+
+    Args:
+        f: maps latents (n, *latent_shape) to the same shape: a ``LatentMap`` or any function.
+        latent_shape: without the batch.
+        seeds, solver, dictionary: as in a configuration; defaults where absent.
+        device, dtype: where f computes; by default those of a ``LatentMap``'s autoencoder, else the CPU and float32.
+        on_step: as for ``solve``.
+
+    Returns:
+        The end point of every start, and the dictionary of the distinct ones; its ``certificate`` says which of them
+        are attractors.
+    """
+    seeds, solver = seeds or SeedConfig(), solver or SolverConfig()
+    if isinstance(f, LatentMap):
+        device, dtype = device or f.autoencoder.device, dtype or f.autoencoder.dtype
+    device, dtype = device or "cpu", dtype or torch.float32
+    parts = batches(seeds.count, seeds.shard_size)
+    solved = dict(
+        solve(f, latent_shape, parts, seed=seeds.seed, solver=solver, device=device, dtype=dtype, on_step=on_step)
+    )
+    ends = EndPoints.concatenate([solved[part] for part in parts])
+    made = build_dictionary(
+        f, ends, seeds=seeds, solver=solver, dictionary=dictionary or DictionaryConfig(), device=device
+    )
+    return ends, made
+
+
+def batches(count: int, size: int) -> list[range]:
+    """The indices 0..count-1 in ranges of at most ``size``."""
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]

@@ -1,0 +1,1 @@
+"""Studies over many models: one file per kind."""

@@ -1,0 +1,1 @@
+"""The paper's theory, measured on one autoencoder and its attractors."""

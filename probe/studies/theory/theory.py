@@ -1,0 +1,173 @@
+"""What the paper's theory says of one autoencoder and its attractors, measured (Section 3, Proposition 3.2, Theorem 1).
+
+The parts: both sides of the proposition (``theory_bound``), J_f on data and far from it (``theory_field``), the field
+against the score of the latent density (``theory_score``).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from probe.autoencoders import Autoencoder
+from probe.dynamics.iterate import Map
+from probe.metrics.correlation import correlation_interval
+from probe.metrics.interval import Interval, mean_intervals, verdict
+from probe.studies.probing.reconstruction import encode_images
+from probe.studies.theory.bound import Terms, nearest, segment_norms, terms
+from probe.studies.theory.field import measure, places
+from probe.studies.theory.score import alignment
+
+FACTORS = {"with_2": 2.0, "without_2": 1.0}
+"""The proposition as it follows, and as it is printed."""
+ALL = "all data sets"
+CONTROLS = ("one_step", "noise")
+
+
+@dataclass(frozen=True)
+class Images:
+    """uint8 images of a data set: ``images`` (n, 3, H, W), and others, ``heldout`` (m, 3, H, W)."""
+
+    images: Tensor
+    heldout: Tensor
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """What P chooses from: ``attractors`` (m, *latent shape), ``certified`` or, where there are none such, all end
+    points of the dictionary; and as controls f(z0) of starts (``one_step``) and the starts themselves (``noise``)."""
+
+    attractors: Tensor
+    certified: bool
+    one_step: Tensor
+    noise: Tensor
+
+
+def theory(
+    model: Autoencoder,
+    f: Map,
+    prototypes: Prototypes,
+    datasets: Mapping[str, Images],
+    *,
+    points: int = 16,
+    probes: int = 8,
+    seed: int = 0,
+    together: int = 64,
+    on_part: Callable[[str], None] = lambda name: None,
+) -> dict[str, Any]:
+    """Measure everything.
+
+    Args:
+        prototypes: on any device.
+        points: at most so many points of each kind get a Jacobian.
+        probes: for the antisymmetric part at a point.
+        together: rows that are computed together.
+        on_part: told what is begun.
+
+    Returns:
+        JSON: ``prototypes`` (``n``, ``certified``), ``decoder`` (``lipschitz``: the largest spectral norm of J_D found,
+        null if there is none to be had; ``points``, ``largest_secant``), ``bound`` (by data set, see ``_bound``),
+        ``field`` (a list, see ``theory_field.measure``), ``score`` (by data set, and for all together where there are
+        several, see ``theory_score.alignment``; null where there are too few images).
+    """
+    chosen = {name: getattr(prototypes, name).to(model.device, model.dtype) for name in ("attractors", *CONTROLS)}
+    latents: dict[str, Tensor] = {}
+    heldout: dict[str, Tensor] = {}
+    found: dict[str, dict[str, Terms]] = {}
+    norms = []
+    for name, data in datasets.items():
+        on_part(f"bound on {name}")
+        with torch.no_grad():
+            z = latents[name] = encode_images(model, data.images, together)
+            heldout[name] = encode_images(model, data.heldout, together) if len(data.heldout) else z[:0]
+        near = {kind: nearest(z, kinds, together) for kind, kinds in chosen.items()}
+        found[name] = {kind: terms(model, data.images, z, p, together) for kind, p in near.items()}
+        norms.append(segment_norms(model.decode, z[:points], near["attractors"][:points], together).flatten())
+    steepest = torch.cat(norms) if norms else torch.empty(0)
+    lipschitz = float(steepest.max()) if len(steepest) and bool(steepest.isfinite().all()) else None
+    field = []
+    for place in places(latents, chosen["attractors"], points, seed=seed):
+        on_part(f"Jacobians: {' of '.join(filter(None, (place.where, place.dataset)))}")
+        field.append(measure(f, place, probes=probes, seed=seed, together=together))
+    on_part("score")
+    return {
+        "prototypes": {"n": len(prototypes.attractors), "certified": prototypes.certified},
+        "decoder": {
+            "lipschitz": lipschitz,
+            "points": len(steepest),
+            "largest_secant": max((float(one["attractors"].secant.max()) for one in found.values()), default=None),
+        },
+        "bound": {name: _bound(one, lipschitz) for name, one in found.items()},
+        "field": field,
+        "score": {
+            name: alignment(f, z, fitted, seed=seed, together=together)
+            for name, (z, fitted) in _with_all(latents, heldout).items()
+        },
+    }
+
+
+def _with_all(latents: Mapping[str, Tensor], heldout: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    pairs = {name: (latents[name], heldout[name]) for name in latents}
+    if len(pairs) > 1:
+        pairs[ALL] = (torch.cat(list(latents.values())), torch.cat(list(heldout.values())))
+    return pairs
+
+
+def _bound(found: Mapping[str, Terms], lipschitz: float | None) -> dict[str, Any]:
+    """A data set's terms as JSON.
+
+    Keys: ``n``; ``left``, ``prototype``, ``distance`` (||E(x) - P||^2), ``coverage`` (L^2 times that; null without L),
+    each ``mean`` and ``ci95`` over images; ``bounds`` (null without L): for each of ``FACTORS`` the ``tightness``
+    (right side / left side), ``kept`` (images for which it holds), ``broken_at_most`` (upper end of the exact 95 %
+    interval of the share for which it does not), ``verdict``; ``correlation`` of the right and left side over images;
+    ``controls``: the same means with other prototypes, the paired difference of prototype errors (attractors minus
+    these), and the ``verdict`` of the claim that the attractors' is smaller; ``prototypes``: that on one step of f.
+    """
+    ours = found["attractors"]
+    left, prototype, distance = (one.numpy() for one in (ours.left, ours.prototype, ours.coverage))
+    coverage = None if lipschitz is None else lipschitz**2 * distance
+    right = None if coverage is None else prototype + coverage
+    controls = {name: _control(ours, found[name]) for name in CONTROLS}
+    return {
+        "n": len(left),
+        **{name: _mean(v) for name, v in (("left", left), ("prototype", prototype), ("distance", distance))},
+        "coverage": None if coverage is None else _mean(coverage),
+        "bounds": None if right is None else {name: _side(left, factor * right) for name, factor in FACTORS.items()},
+        "correlation": None if right is None else _json(correlation_interval(right, left)),
+        "controls": controls,
+        "prototypes": controls["one_step"]["verdict"],
+    }
+
+
+def _side(left: np.ndarray, right: np.ndarray) -> dict[str, Any]:
+    """One form of the proposition. L is a lower bound, so images that break it refute nothing: it is undecided then."""
+    kept = int((left <= right).sum())
+    return {
+        "tightness": _mean(right / np.maximum(left, np.finfo(float).tiny)),
+        "kept": kept,
+        "broken_at_most": float(binomtest(len(left) - kept, len(left)).proportion_ci().high),
+        "verdict": "holds" if kept == len(left) else "undecided",
+    }
+
+
+def _control(ours: Terms, other: Terms) -> dict[str, Any]:
+    columns = torch.stack([other.prototype, other.coverage, ours.prototype - other.prototype], 1)
+    prototype, distance, difference = mean_intervals(columns.numpy())
+    return {
+        "prototype": _json(prototype),
+        "distance": _json(distance),
+        "difference": _json(difference),
+        "verdict": verdict(difference, below=0),
+    }
+
+
+def _mean(values: np.ndarray) -> dict[str, Any]:
+    return _json(mean_intervals(values[:, None])[0])
+
+
+def _json(one: Interval) -> dict[str, Any]:
+    return {**one.as_json(), "mean": one.mean if np.isfinite(one.mean) else None}

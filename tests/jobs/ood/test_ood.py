@@ -1,0 +1,265 @@
+"""OOD detection as a job: from images to report, resuming, refusing."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from sklearn.metrics import roc_auc_score
+
+from jobs.ood.directory import OodDirectory
+from jobs.ood.ood import Ood
+from jobs.status import read_status
+from probe.autoencoders.convolutional import ConvAutoencoder
+from probe.cli.main import app, main
+from probe.errors import UserError
+from probe.report.ood.build import warnings
+from probe.report.ood.schema import OodReport
+from probe.studies.ood.config import parse_ood_config
+
+SETTINGS = {
+    "train": {"k": 4, "epochs": 2, "batch_size": 16, "base_channels": 2, "device": "cpu", "initialisation": "he"},
+    "resolution": 16,
+    "inside": {
+        "train": {"source": "bundled:histology", "n": 60},
+        "test": {"source": "bundled:photographs", "n": 30},
+    },
+    "outside": {
+        "textures": {"source": "bundled:textures", "n": 24, "group": "near"},
+        "noise": {"source": "noise", "n": 20},
+    },
+    "solver": {"starts": 40, "max_steps": 30, "certificates": 2},
+    "scores": ["trajectory", "steps", "knn", "reconstruction"],
+    "neighbours": [2000, 3],
+    "reencoded": 12,
+    "resamples": 100,
+}
+
+
+def begin(path, **changes) -> Ood:
+    return Ood(OodDirectory.create(path, parse_ood_config({**SETTINGS, **changes})))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An experiment made undisturbed."""
+    path = tmp_path_factory.mktemp("whole") / "ood"
+    begin(path).all()
+    return path
+
+
+def scores(path):
+    return pd.read_parquet(path / "scores.parquet")
+
+
+def test_a_single_attractor_is_a_warning(whole):
+    report = OodReport.model_validate_json((whole / "report" / "report.json").read_text())
+    for distinct, warned in ((1, True), (2, False)):
+        report.attractors |= {"distinct_converged": distinct, "outcomes": {"converged": 40}}
+        assert any("did so to one attractor" in warning for warning in warnings(report)) == warned
+
+
+def test_warnings_are_said_and_not_only_written(tmp_path, caplog):
+    begin(tmp_path / "ood").all()
+    assert "warning: KNN, K = 2000: of 40 training latents this is the distance to the farthest one." in caplog.text
+
+
+def test_fewer_images_than_planned_are_a_warning(tmp_path):
+    few = {"textures": {"source": "bundled:textures", "n": 2000}}
+    report = begin(tmp_path / "ood", outside=few, scores=["knn"], reencoded=0).all()
+    used = report["sets"]["textures"]["ends"]["n"]
+    assert used < 2000
+    assert report["warnings"][0] == f"textures: {used} of 2000 planned images were used."
+
+
+def test_training_images_in_another_set_are_told(tmp_path):
+    """An OOD set that is drawn from the source of the training images holds the first of them."""
+    outside = {**SETTINGS["outside"], "again": {"source": "bundled:histology", "n": 7}}
+    work = begin(tmp_path / "ood", outside=outside)
+    work.begin()
+    work.images()
+    data = work.directory.manifest["data"]
+    assert {name: one.get("shared_with_train") for name, one in data.items() if "shared_with_train" in one} == {
+        "again": 7
+    }
+    assert data["again"]["notes"] == ["7 of 7 images are training images, too, pixel by pixel."]
+    assert data["test"]["notes"] == []
+
+
+def test_other_commands_say_what_the_folder_holds(whole, capsys):
+    for command in ("report", "theory", "export"):
+        assert main([command, str(whole)]) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert "holds an experiment on OOD detection, not a run" in said, command
+
+
+def test_from_images_to_report(whole):
+    table = scores(whole)
+    counts = {"test": 30, "textures": 24, "noise": 20, "reencoded-textures": 12}
+    assert table["set"].value_counts().to_dict() == counts
+    assert table["outcome"].isin(["converged", "max_steps", "diverged"]).all()
+    report = json.loads((whole / "report" / "report.json").read_text())
+    assert report["neighbours"] == {"knn_2000": 40, "knn_3": 3}  # there are 40 training latents
+    assert any("the distance to the farthest one" in warning for warning in report["warnings"])
+    assert {name: one["group"] for name, one in report["sets"].items()} == {"textures": "near", "noise": "far"}
+    for name, one in report["sets"].items():
+        chosen = table[table["set"].isin(["test", name])]
+        for score, found in one["scores"].items():
+            auroc = roc_auc_score(chosen["set"] == name, chosen[score])
+            assert found["auroc"]["value"] == pytest.approx(auroc), (name, score)
+    # Noise comes from no file, and bundled pictures from no compression: resizing is all that the control does.
+    assert report["sets"]["noise"]["scores"]["trajectory"]["control"] is None
+    assert report["sets"]["textures"]["encodings"] == {"decoded 64": 24}
+    assert report["sets"]["textures"]["scores"]["trajectory"]["control"]["value"] == pytest.approx(0.5, abs=0.1)
+    assert all(len(one["claims"]) == len(report["scores"]) - 1 for one in report["sets"].values())
+    assert len(report["verdicts_in_words"]) == 4  # two K, two sets
+    assert report["training"]["epochs"] == 2
+    page = (whole / "report" / "report.html").read_text()
+    assert "KNN, K = 2000" in page
+    assert (whole / "report" / "report.md").read_text().count("| trajectory (paper) |") == 4
+    figures = {file.name for file in (whole / "report" / "figures").iterdir()}
+    assert {f"{name}.png" for name in ("overview", *report["scores"])} <= figures
+    assert not (whole / "work").exists()
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_the_status_of_an_experiment(whole, tmp_path):
+    status = read_status(whole)
+    assert (status.state, [(stage.name, stage.done, stage.planned) for stage in status.stages]) == (
+        "complete",
+        [("images", 4, 4), ("attractors", 1, 1), ("scores", 4, 4), ("report", 1, 1)],
+    )
+    assert read_status(begin(tmp_path / "ood").directory.path).state == "new"
+
+
+def test_what_was_killed_goes_on_to_the_same_table(whole, tmp_path, monkeypatch):
+    """Killed inside the training, then after the first table; nothing is done twice."""
+    from jobs.ood.ood import ood as module
+
+    path, real = tmp_path / "parts", module.train
+
+    def train(images, **given):
+        def kill(done, epochs, loss):
+            raise Killed
+
+        return real(images, **{**given, "on_epoch": kill, "save_every": 0})
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "train", train)
+        with pytest.raises(Killed):
+            begin(path).all()
+    scored = []
+    score = module.Ood._score
+
+    def once(self, name, meter):
+        if scored:
+            raise Killed
+        scored.append(name)
+        score(self, name, meter)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.Ood, "_score", once)
+        with pytest.raises(Killed):
+            begin(path).all()
+    first = path / "scores" / "test.parquet"
+    written = first.stat().st_mtime_ns
+    begin(path).all()
+    assert first.stat().st_mtime_ns == written
+    pd.testing.assert_frame_equal(scores(path), scores(whole))
+
+
+def test_a_damaged_table_is_made_again_and_another_configuration_refused(whole, tmp_path, caplog):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(whole, copy)
+    file = copy / "scores" / "noise.parquet"
+    file.write_bytes(file.read_bytes()[:-9])
+    Ood(OodDirectory.open(copy)).all()
+    assert f"{file} is computed again" in caplog.text
+    pd.testing.assert_frame_equal(scores(copy), scores(whole))
+    with pytest.raises(UserError, match=r"holds another ood, which differs in reencoded: 12 there, 13 now"):
+        begin(copy, reencoded=13)
+
+
+def test_other_weights_are_refused(tmp_path):
+    def save(seed):
+        torch.manual_seed(seed)
+        ConvAutoencoder(3, 16, 2, 3).save_pretrained(tmp_path / "model")
+
+    settings = {"train": None, "model": {"source": str(tmp_path / "model"), "device": "cpu"}, "scores": ["trajectory"]}
+    save(0)
+    begin(tmp_path / "out", **settings).all()
+    assert list(scores(tmp_path / "out")) == ["set", "image", "id", "trajectory", "outcome"]
+    (tmp_path / "out" / "scores" / "noise.parquet").unlink()
+    save(1)
+    with pytest.raises(UserError, match="was begun with another model, which differs in weights_sha256"):
+        begin(tmp_path / "out", **settings).all()
+
+
+def test_colour_images_and_a_grey_model(tmp_path):
+    grey = {"train": {"source": "bundled:digits", "n": 40}, "test": {"source": "bundled:textures", "n": 10}}
+    with pytest.raises(UserError, match="colour is in colour, and the model takes grey images"):
+        begin(tmp_path / "out", inside=grey, outside={"colour": {"source": "bundled:histology", "n": 5}}).all()
+    one = begin(tmp_path / "other", inside=grey, outside={"noise": {"source": "noise", "n": 5}}, solver={"starts": 5})
+    assert len(one.all()["sets"]["noise"]["scores"]) == 5
+
+
+def test_the_papers_model_with_random_weights(tmp_path, root, capsys):
+    """configs/paper_vitmae_ood.yaml with a tiny ViT-MAE of random weights, and small images."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = dict.fromkeys(("hidden_size", "decoder_hidden_size"), 8)
+    sizes |= dict.fromkeys(("image_size", "intermediate_size", "decoder_intermediate_size"), 16)
+    layers = {"num_hidden_layers": 2, "decoder_num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "decoder_num_attention_heads": 2, "patch_size": 4, "initializer_range": 0.3}
+    transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(**sizes, **layers, **heads)).save_pretrained(
+        tmp_path / "mae"
+    )
+    settings = yaml.safe_load((root / "configs" / "paper_vitmae_ood.yaml").read_text())
+    settings["inside"] = SETTINGS["inside"]
+    settings["outside"] = SETTINGS["outside"]
+    settings["reencoded"] = 5
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    changes = ("resolution=16", f"model.source={tmp_path / 'mae'}", "model.device=cpu", "solver.max_steps=20")
+    options = [
+        text
+        for change in (*changes, "solver.starts=20", "solver.certificates=0", "resamples=100")
+        for text in ("--set", change)
+    ]
+    app(["ood", str(file), *options, "--out", str(tmp_path / "out"), "--json"], standalone_mode=False)
+    report = json.loads(capsys.readouterr().out)
+    assert report["model"]["latent_shape"] == [17, 8]
+    assert report["training"] is None
+    assert len(report["scores"]) == 10
+    assert np.isfinite(scores(tmp_path / "out").select_dtypes("number").to_numpy()).all()
+
+
+@pytest.mark.slow
+def test_ranks_share_the_sets_also_of_what_was_begun(whole, tmp_path, start):
+    file, out = tmp_path / "ood.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
+    for _ in range(2):
+        ranks = start("ood", file, "--out", out, ranks=2, module="probe.cli.main")
+        assert ranks.wait(300) == [0, 0], ranks.said(0) + ranks.said(1)
+        pd.testing.assert_frame_equal(scores(out), scores(whole))
+        (out / "scores" / "noise.parquet").unlink()  # one set for two ranks
+
+
+def test_mistakes_are_one_sentence(tmp_path, capsys):
+    file = tmp_path / "ood.yaml"
+    file.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
+    out = str(tmp_path / "out")
+    assert main(["ood", str(file), "--out", out, "--set", "neighbors=[3]"]) == 2
+    assert "did you mean 'neighbours'?" in capsys.readouterr().err
+    assert main(["ood", str(file), "--out", out, "--set", "model.source=x"]) == 2
+    assert "give either model" in capsys.readouterr().err
+    assert main(["ood", str(file), "--out", out, "--set", "inside.test.source=bundled:histology"]) == 2
+    assert "train and test are the same source" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,44 @@
+"""Pictures read back from the addresses that the page gives them."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from probe.report.page.pictures import sheet, strip
+
+
+def opened(address: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
+
+
+def pictures(n: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(n).integers(0, 256, (n, 3, height, width), dtype=np.uint8)
+
+
+def test_a_sheet_of_small_pictures_loses_nothing():
+    images = pictures(7, 10, 12)
+    made = sheet(images)
+    assert (made.columns, made.rows) == (3, 3)
+    whole = opened(made.address)
+    for place, image in enumerate(images):
+        row, column = divmod(place, 3)
+        assert (whole[row * 10 : (row + 1) * 10, column * 12 : (column + 1) * 12] == image.transpose(1, 2, 0)).all()
+    assert sheet(images[:0]) is None
+
+
+def test_large_pictures_are_made_small():
+    flat = np.full((2, 3, 256, 128), 100, np.uint8)
+    assert opened(sheet(flat).address).shape == (64, 64, 3)  # two of 32 beside each other
+    shown = opened(strip(flat))
+    assert shown.shape == (96, 48 + 3 + 48, 3)
+    assert shown[:, :40] == pytest.approx(100, abs=2)
+
+
+def test_a_strip_shows_six_at_most():
+    images = pictures(8, 16, 16)
+    shown = opened(strip(images))
+    assert shown.shape == (16, 6 * 17 - 1, 3)
+    assert (shown[:, 17:33] == images[1].transpose(1, 2, 0)).all()

@@ -1,0 +1,348 @@
+"""report.html in a real headless Chromium, opened from disk: nothing is fetched, nothing complains, controls work."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+import probe.report
+from probe.config import DatasetConfig
+from probe.data import load_images
+from probe.report.compare import write_comparison
+from probe.report.run import write_report
+
+pytestmark = pytest.mark.slow
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1200, "height": 900}
+MEGABYTE = 10**6
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[object]:
+    where = shutil.which("chromium") or shutil.which("chromium-browser")
+    if where is None:
+        reason = "Chromium is needed (Debian: chromium); see `make debian`"
+        pytest.fail(reason) if os.environ.get("PROBE_REQUIRE_BROWSER") else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=where, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, run_class: type) -> Path:
+    """Two data sets (one with a hostile source), and 200 atoms with all kinds of certificates, seen by CLIP."""
+    certificate = [1] * 5 + [0] * 20 + [-1] * 175
+    basin = np.random.default_rng(0).permutation(np.arange(1, 201)).tolist()
+    changes = {"basin": basin, "certificate": certificate, "outcome": [0] * 12, "source": "folder:</script><b>x"}
+    changes |= {"undecided": 15, "clip": True}
+    path: Path = run_class(**changes).write(tmp_path_factory.mktemp("page") / "run")
+    with_sets(path, ["photos", "more"])
+    write_report(path)
+    return path
+
+
+def with_sets(run: Path, names: list[str]) -> None:
+    """Copies of the run's data set under these names."""
+
+    config, manifest = (
+        yaml.safe_load((run / "config.yaml").read_text()),
+        json.loads((run / "manifest.json").read_text()),
+    )
+    for name in names:
+        for kind in ("parquet", "safetensors"):
+            if name != "photos":
+                shutil.copy(run / f"reconstructions/photos.{kind}", run / f"reconstructions/{name}.{kind}")
+        config["datasets"][name], manifest["data"][name] = config["datasets"]["photos"], manifest["data"]["photos"]
+    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (run / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def open_page(chromium) -> Iterator[Callable]:
+    """open_page(run, **context): the page, watched; at its end nothing may have been fetched or complained of."""
+    contexts, requests, complaints = [], [], []
+
+    def begin(run: Path, **context):
+        context = {"viewport": DESK, **context}
+        contexts.append(chromium.new_context(**context))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(240_000)  # a busy machine took 30 s to load plotly
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto((run / "report" / "report.html").as_uri())
+        return page
+
+    yield begin
+    for context in contexts:
+        context.close()
+    assert [url[:80] for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert complaints == []
+
+
+def drawn(page, panel: int = 0) -> int:
+    """Curves with a line in a data set's plot."""
+    return page.locator(f"#panel-{panel} .scatterlayer .trace .js-line").count()
+
+
+def cards(page) -> list[str]:
+    return page.locator("#gallery .atom").evaluate_all(
+        "atoms => atoms.map(atom => atom.querySelector('b').textContent)"
+    )
+
+
+def test_tabs_by_mouse_and_keyboard(run: Path, open_page):
+    page = open_page(run)
+    assert page.locator("[role=tabpanel]:visible").count() == 1
+    page.get_by_role("tab", name="more").click()
+    assert page.locator("#panel-1").is_visible()
+    assert not page.locator("#panel-0").is_visible()
+    assert drawn(page, 1) == drawn(page, 0) > 0
+    page.keyboard.press("ArrowRight")  # round to the first
+    assert page.locator("#panel-0").is_visible()
+    assert page.get_by_role("tab", name="photos").get_attribute("aria-selected") == "true"
+    assert page.evaluate("document.activeElement.id") == "tab-0"
+
+
+def test_methods_metrics_and_hover(run: Path, open_page):
+    page = open_page(run)
+    before = drawn(page)
+    page.get_by_role("checkbox", name="Gaussian").uncheck()
+    assert drawn(page) == before - 3  # a line, and two that bound its band
+    assert "latent MSE" in page.locator("#panel-0 .ytitle").text_content()
+    page.locator("#metric").select_option("psnr")
+    assert page.locator("#panel-0 .ytitle").text_content() == "PSNR (dB)"
+    page.locator("#metric").select_option("latent_mse")
+    box = page.locator("#panel-0 .scatterlayer .point").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector("#panel-0 .hoverlayer text")
+    said = page.locator("#panel-0 .hoverlayer").text_content()
+    assert "0.431 [" in said  # of the end points at 3 atoms, as report.json has it
+    assert "bases 0.601 to 0.621" in said
+
+
+def test_the_slider_changes_the_pictures(run: Path, open_page):
+    page = open_page(run)
+    slider, picture = page.locator("#panel-0 input[type=range]"), page.locator("#panel-0 img[data-method=attractors]")
+    assert page.locator("#atoms-0").text_content() == "3 atoms"
+    before = picture.get_attribute("src")
+    slider.focus()
+    page.keyboard.press("End")
+    assert page.locator("#atoms-0").text_content() == "12 atoms"
+    assert slider.get_attribute("aria-valuetext") == "12 atoms"
+    assert picture.get_attribute("src") != before
+    assert page.locator("#atoms-1").text_content() == "3 atoms"
+
+
+def test_the_gallery_is_sorted_filtered_and_drawn_in_parts(run: Path, open_page):
+    page = open_page(run)
+    found = [int(text.split()[0]) for text in cards(page)]
+    assert found == list(range(200, 80, -1))
+    page.get_by_role("button", name="Show more").click()
+    assert len(cards(page)) == 200
+    assert not page.get_by_role("button", name="Show more").is_visible()
+    page.locator("#kind").select_option("attractor")
+    assert len(cards(page)) == 5
+    assert page.locator("#counted").text_content() == "5 of 5 shown"
+    kinds = {"undecided": 15, "not an attractor": 20, "not examined": 160, "": 200}
+    for kind, of_it in kinds.items():
+        page.locator("#kind").select_option(kind)
+        assert page.locator("#counted").text_content() == f"{min(of_it, 120)} of {of_it} shown"
+
+
+def said(page, order: str, what: str) -> list:
+    """What a pattern finds on each of the cards shown, in that order of the gallery."""
+    page.locator("#order").select_option(order)
+    return page.locator("#gallery .atom").evaluate_all(
+        f"atoms => atoms.map(atom => atom.querySelector('figcaption').innerText.match(/{what}/m)?.[1])"
+    )
+
+
+def test_the_gallery_is_sorted_by_what_the_certificates_say(run: Path, open_page):
+    page = open_page(run)
+    radii = said(page, "spectral_radius", "= ([0-9.]+)")
+    assert radii[:41] == ["0.9"] * 5 + ["1"] * 15 + ["1.3"] * 20 + [None]
+    kinds = said(page, "certificate", "^(attractor|undecided|not an attractor|not examined)$")
+    assert kinds[:41] == ["attractor"] * 5 + ["undecided"] * 15 + ["not an attractor"] * 20 + ["not examined"]
+    page.locator("#order").select_option("residual")
+    atoms = page.locator("#gallery .atom").evaluate_all("atoms => atoms.map(atom => Number(atom.dataset.atom))")
+    assert atoms == list(range(199, 79, -1))  # atom i has a smaller residual than atom i - 1
+
+
+def test_the_gallery_is_sorted_by_label(run: Path, open_page):
+    page = open_page(run)
+    page.get_by_role("button", name="Show more").click()
+    found = said(page, "label", "(cat|dog|eel) [(]")
+    assert found == ["cat"] * 67 + ["dog"] * 53  # of 67, 67 and 66, a page-full
+    similar = said(page, "label", r"cat [(]([.0-9]+)")[:67]
+    assert similar == sorted(similar, reverse=True)
+    assert [bool(x) for x in said(page, "label", "(as noise has)")[:67]] == [float(x) <= 0.25 for x in similar]
+
+
+def test_the_nearest_image_is_that_of_the_atom(run: Path, open_page):
+    page = open_page(run)
+    card = page.locator("#gallery .atom[data-atom='137']")
+    assert "near photos/image-137 (" in card.inner_text()
+    shown = """async (element) => {
+        const style = getComputedStyle(element), image = new Image();
+        image.src = style.backgroundImage.slice(5, -2);
+        await image.decode();
+        const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+        [canvas.width, canvas.height] = [image.width, image.height];
+        pen.drawImage(image, 0, 0);
+        const [columns, rows] = style.backgroundSize.split(" ").map((size) => Math.round(parseFloat(size) / 100));
+        const [x, y] = style.backgroundPosition.split(" ").map((at) => parseFloat(at) / 100);
+        const middle = (size, count, at) => Math.floor((size / count) * (at * (count - 1) + 0.5));
+        return [...pen.getImageData(middle(image.width, columns, x), middle(image.height, rows, y), 1, 1).data];
+    }"""
+    near = card.get_by_role("img", name="Nearest image, photos/image-137").evaluate(shown)
+    assert near == pytest.approx([137, 137, 137, 255], abs=4)  # a JPEG
+
+
+def test_a_logarithmic_axis(run: Path, open_page):
+    page = open_page(run)
+    kind = "document.querySelector('#panel-0 .curve').layout.yaxis.type"
+    assert page.evaluate(kind) == "linear"
+    page.get_by_role("checkbox", name="logarithmic").check()
+    assert page.evaluate(kind) == "log"
+    assert drawn(page) > 0
+
+
+def test_the_command_is_copied(run: Path, open_page):
+    page = open_page(run, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    taken = page.evaluate("navigator.clipboard.readText().catch(() => getSelection().toString())")
+    assert taken.strip() == "probe run configs/quickstart.yaml --out 'my runs/first'"
+
+
+def test_dark_phone_and_print(run: Path, open_page):
+    page = open_page(run, viewport=PHONE, color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 28)"
+    page.emulate_media(media="print", color_scheme="light")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.get_by_text("At 5 % of d, by latent MSE: the dictionary beats").is_visible()
+    assert page.locator("[role=tabpanel]:visible").count() == 2
+    assert page.locator("#panel-1 .static img").first.is_visible()
+    assert not page.locator("#more").is_visible()
+
+
+def test_without_scripts_everything_is_there(run: Path, open_page):
+    page = open_page(run, java_script_enabled=False)
+    assert page.locator("[role=tabpanel]:visible").count() == 2
+    assert page.locator("#panel-1 .static img").first.is_visible()
+    assert not page.locator("[role=tablist]").is_visible()
+
+
+def test_user_text_stays_text(run: Path, open_page):
+    page = open_page(run)
+    assert "folder:</script><b>x" in page.locator("#panel-0").text_content()
+
+
+TOOLS = ["Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"]
+
+
+def test_the_tool_bar_zooms_and_saves_and_nothing_else(run: Path, open_page):
+    page = open_page(run)
+    for panel in (0, 1):
+        page.get_by_role("tab").nth(panel).click()
+        buttons = page.locator(f"#panel-{panel} .modebar-btn")
+        assert buttons.evaluate_all("all => all.map(one => one.dataset.title)") == TOOLS
+    settings = page.evaluate("JSON.stringify(document.querySelector('#panel-1 .curve')._context)")
+    assert not re.search("https?:|//|cloud|studio", re.sub('"show[A-Za-z]+":false', "", settings))
+    with page.expect_download() as saved:
+        page.locator("#panel-1 .modebar-btn").first.click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+ESCAPES = {
+    "a script": "document.body.append(Object.assign(document.createElement('script'), {textContent: 'seen = 1'}))",
+    "a handler": "document.body.insertAdjacentHTML('beforeend', '<img src=data:, onerror=\"seen = 1\">')",
+    "a request": "fetch('http://127.0.0.1:9/x').catch(() => 0)",
+    "a beacon": "navigator.sendBeacon('http://127.0.0.1:9/x', 'x')",
+    "a picture": "document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))",
+    "a style": "document.body.insertAdjacentHTML('beforeend', '<p style=\"background: url(http://127.0.0.1:9/x)\">.')",
+    "a frame": "document.body.insertAdjacentHTML('beforeend', '<iframe src=\"http://127.0.0.1:9/x\"></iframe>')",
+    "a form": "document.body.insertAdjacentHTML('beforeend', '<form action=\"http://127.0.0.1:9/x\"></form>');"
+    "document.forms[0].submit()",
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_nothing_leaves_the_page_even_if_markup_gets_in(run: Path, chromium, escape: str):
+    context = chromium.new_context()
+    page, sent, refused = context.new_page(), [], []
+    page.on("request", lambda request: sent.append(request.url))
+    page.on("requestfailed", lambda request: sent.remove(request.url) if request.failure == "csp" else None)
+    page.on("console", lambda said: refused.append(said.text) if "Content Security Policy" in said.text else None)
+    page.goto((run / "report" / "report.html").as_uri(), wait_until="commit")
+    page.wait_for_selector("#copy")
+    page.evaluate(ESCAPES[escape])
+    page.wait_for_timeout(200)
+    assert page.evaluate("typeof seen") == "undefined"
+    assert [url for url in sent if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert refused
+    context.close()
+
+
+def test_a_comparison_loads_nothing_and_complains_of_nothing(tmp_path: Path, run_class: type, open_page):
+    runs = [run_class().write(tmp_path / name) for name in ("$a$", "<script>b")]
+    for one in runs:
+        write_report(one)
+    write_comparison(runs, tmp_path / "x" / "report")
+    (tmp_path / "x/report/compare.html").rename(tmp_path / "x/report/report.html")
+    page = open_page(tmp_path / "x")
+    assert page.locator("img").first.evaluate("image => image.naturalWidth") > 100
+    assert page.evaluate("getComputedStyle(document.body).margin") == "0px"  # the style sheet is used
+    assert page.get_by_text("<script>b").count() > 0
+
+
+def test_every_page_has_a_policy():
+    pages = [path for path in Path(probe.report.__file__).parent.rglob("*.j2") if "<html" in path.read_text("utf-8")]
+    assert len(pages) >= 5
+    for path in pages:
+        head = path.read_text("utf-8").partition("</head>")[0]
+        assert head.index('<meta http-equiv="Content-Security-Policy" content="{{ policy }}">') < head.index("<style")
+
+
+@pytest.mark.parametrize("side", [32, 128])
+def test_4096_atoms_and_six_sets_are_less_than_30_megabytes(tmp_path: Path, run_class: type, open_page, side: int):
+    m, rng = 4096, np.random.default_rng(0)
+    path: Path = run_class(basin=[1] * m, certificate=[1] * 256 + [-1] * (m - 256), outcome=[0] * m, clip=True).write(
+        tmp_path / "run"
+    )
+    few = load_images("tiles", DatasetConfig(source="bundled:photographs", n=300, holdout=0), resolution=side)
+    tiles = few.images.numpy()
+
+    def photographs(*shape: int) -> np.ndarray:
+        """Photographs (*shape, 3, side, side), no two alike."""
+        found = tiles[rng.integers(0, len(tiles), shape)]
+        return found ^ rng.integers(0, 4, found.shape, dtype=np.uint8)
+
+    thumbnails = photographs(m)
+    save_file({"images": thumbnails[:64], "thumbnails": thumbnails}, path / "gallery.safetensors")
+    with safe_open(path / "semantics.safetensors", framework="numpy") as file:
+        seen, told = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(seen | {"nearest_images": photographs(m)}, path / "semantics.safetensors", told)
+    pictures = load_file(path / "reconstructions" / "photos.safetensors")
+    large = {name: photographs(*old.shape[:-4], 8) for name, old in pictures.items()}
+    save_file(large, path / "reconstructions" / "photos.safetensors")
+    with_sets(path, ["photos", *"abcde"])
+    write_report(path)
+    size = (path / "report" / "report.html").stat().st_size
+    assert size < 30 * MEGABYTE
+    page = open_page(path)
+    page.locator("#gallery .atom").first.wait_for()
+    page.locator("#panel-0 .scatterlayer .trace").first.wait_for()
+    ready = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    print(f"{size / MEGABYTE:.1f} MB, loaded in {ready / 1000:.1f} s")

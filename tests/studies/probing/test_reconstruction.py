@@ -1,0 +1,121 @@
+"""Reconstruction errors against a direct computation with scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import orthogonal_mp
+
+from probe import load_autoencoder
+from probe.config import ClipConfig, SparseConfig
+from probe.dictionary import random_bases
+from probe.metrics.images import IMAGE_METRICS
+from probe.semantics.clip import load_clip
+from probe.studies.probing.reconstruction import (
+    Look,
+    Reconstructions,
+    absent_controls,
+    dictionaries,
+    mean_image,
+    originals,
+    picture,
+    reconstruct,
+    with_oracle,
+)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_errors_against_a_direct_computation(tiny_vae, images):
+    model = load_autoencoder(str(tiny_vae))
+    generator = torch.Generator().manual_seed(1)
+    first = torch.randn(30, 4, 4, 4, generator=generator)
+    atoms = torch.nn.functional.normalize(torch.randn(20, 64, generator=generator))
+    sparse = SparseConfig(levels=(7,), batch_size=2, random_bases=2)
+    bases = with_oracle(dictionaries(atoms, first, sparse, seed=0), first[:0], sparse)
+    sizes = {name: len(basis) for name, basis in bases.items()}
+    random = {"random_orthogonal": 64, "random_orthogonal/1": 64}
+    assert sizes == {"attractors": 20, "gaussian": 30, "one_step": 30, "dct": 64} | random
+    assert absent_controls(bases, sparse) == {"pca_oracle": "no image was left to hold out"}
+    mean = mean_image(images[:3])
+    found = reconstruct(model, bases, images, sparse, mean)
+    table = found.rows(list("abcde"))
+    x = images.double().numpy() / 255
+    with torch.no_grad():
+        z = model.encode(torch.from_numpy(x).float() * 2 - 1).flatten(1).double()
+        checked = {"attractors": atoms, "one_step": first.flatten(1), "random_orthogonal/1": random_bases(64, 2, 0)[1]}
+        for name, dictionary in checked.items():
+            unit = torch.nn.functional.normalize(dictionary.double()).T.numpy()
+            code = orthogonal_mp(unit, z.T.numpy(), n_nonzero_coefs=7)
+            combined = (unit @ code).T
+            decoded = (
+                model.decode(torch.from_numpy(combined).float().view(5, 4, 4, 4)).clamp(-1, 1).double().numpy() / 2
+                + 0.5
+            )
+            method, _, basis = name.partition("/")
+            rows = table[(table.method == method) & (table.basis == int(basis or 0)) & (table.atoms == 7)]
+            assert rows.latent_mse.to_numpy() == pytest.approx(np.square(combined - z.numpy()).mean(1), rel=1e-5)
+            assert rows.pixel_mse.to_numpy() == pytest.approx(np.square(decoded - x).mean((1, 2, 3)), rel=1e-4)
+            assert rows.id.tolist() == list("abcde")
+    assert found.levels == (3, 7)  # 5 % of 64 is always there
+    assert found.examples["attractors"].shape == (2, 5, 3, 16, 16)
+    assert "random_orthogonal/1" not in found.examples
+    halves = [reconstruct(model, bases, part, sparse, mean) for part in (images[:3], images[3:])]
+    again = Reconstructions.concatenate(halves).rows(list("abcde"))
+    metrics = ["latent_mse", *IMAGE_METRICS]
+    assert again.drop(columns=metrics).equals(table.drop(columns=metrics))
+    assert np.allclose(again[metrics], table[metrics], rtol=1e-4, atol=1e-5)
+    assert np.allclose(table.psnr, -10 * np.log10(table.pixel_mse))
+    with torch.no_grad():
+        flat = torch.from_numpy(x[:3].mean(0, keepdims=True))
+        sanity = {
+            "zero_code": (torch.zeros(1, 64), model.decode(torch.zeros(1, 4, 4, 4)).clamp(-1, 1).double() / 2 + 0.5),
+            "mean_image": (model.encode(flat.float() * 2 - 1).flatten(1), flat),
+        }
+    for name, (code, shown) in sanity.items():
+        rows = table[table.method == name]
+        assert rows.id.tolist() == list("abcde")
+        # The mean image is rounded to a 255th: its error is off by 1/255 of its root at most.
+        assert rows.pixel_mse.to_numpy() == pytest.approx(np.square(shown.numpy() - x).mean((1, 2, 3)), rel=5e-3)
+        assert rows.latent_mse.to_numpy() == pytest.approx((code - z).square().mean(1).numpy(), rel=5e-3)
+
+
+def test_pictures_are_small():
+    images = torch.full((2, 3, 300, 150), 7, dtype=torch.uint8)
+    assert picture(images).shape == (2, 3, 128, 64)
+    assert (picture(images) == 7).all()
+    assert picture(images[..., :100, :100]).shape == (2, 3, 100, 100)
+
+
+def test_diverged_starts_do_not_enter_the_one_step_control():
+    first = torch.randn(4, 1, 2, 2)
+    first[1] = torch.nan
+    made = dictionaries(torch.eye(4), first, SparseConfig(), seed=0)
+    assert len(made["one_step"]) == 3
+    assert len(made["gaussian"]) == 4
+
+
+def test_auto_compares_all_dictionaries_in_the_dtype_that_the_most_demanding_needs():
+    from probe.studies.probing.reconstruction import prepare, pursuit_dtype
+
+    auto = SparseConfig(dtype="auto", levels=(40,))
+    assert pursuit_dtype(SparseConfig(), 100, [100]) == "float64"
+    assert pursuit_dtype(SparseConfig(dtype="float32", levels=(90,)), 100, [100]) == "float32"
+    assert pursuit_dtype(auto, 100, [100, 200]) == "float32"
+    assert pursuit_dtype(auto, 100, [100, 60]) == "float64"
+    ready = prepare({"a": torch.eye(100), "b": torch.eye(100)[:60]}, auto, torch.device("cpu"))
+    assert {basis.dtype for basis in ready.values()} == {torch.float64}
+
+
+def test_originals_are_seen_as_small_as_decoded_end_points_are(tiny_clip):
+    clip = load_clip(ClipConfig(model=f"local-dir:{tiny_clip}"), torch.device("cpu"))
+    images = torch.randint(0, 256, (3, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    seen = originals(images, Look(clip, clip.images(images / 255)))
+    small = torch.nn.functional.avg_pool2d(images.float(), 2).round()
+    assert torch.equal(seen["picture"].float(), small)
+    assert torch.allclose(seen["embedding"], clip.images(small / 255), atol=1e-5)
+    assert not torch.allclose(seen["embedding"], clip.images(images / 255), atol=1e-3)
+    few = images[:, :, :32, :32]
+    assert torch.allclose(originals(few, Look(clip, clip.images(few / 255)))["embedding"], clip.images(few / 255))
