@@ -18,8 +18,8 @@ from probe.studies.ood.config import parse_ood_config
 from probe.studies.sweeps.config import parse_study_config
 
 from .conftest import configure
-from .test_ood import SETTINGS as OOD
-from .test_study import SETTINGS as STUDY
+from .ood.test_ood import SETTINGS as OOD
+from .study.test_study import SETTINGS as STUDY
 
 
 class Killed(BaseException):
@@ -89,7 +89,11 @@ def test_a_study_that_was_begun_keeps_its_configuration(during, tmp_path, monkey
     path, settings = tmp_path / "study", STUDY
     if during == "first cell":
         settings = {"study": "contraction", "architectures": ["ConvAutoencoder, k = 2"], "seeds": [0, 1]}
-    name = {"draw": "study.Study._draw", "train": "study_models.train", "first cell": "study_models.of_backbone"}
+    name = {
+        "draw": "study.study.Study._draw",
+        "train": "study.models.train",
+        "first cell": "study.models.of_backbone",
+    }
     monkeypatch.setattr(f"jobs.{name[during]}", stop)
     with pytest.raises(Killed):
         Study(StudyDirectory.create(path, parse_study_config(settings))).all()

@@ -33,8 +33,8 @@ from probe.studies.sweeps.config import parse_study_config
 from probe.training.config import TrainConfig
 
 from .conftest import CLEAN, results_of
-from .test_ood import SETTINGS as OOD_SETTINGS
-from .test_study import SETTINGS, Killed
+from .ood.test_ood import SETTINGS as OOD_SETTINGS
+from .study.test_study import SETTINGS, Killed
 
 ON = {"log_with": ["tensorboard"]}
 
@@ -132,7 +132,7 @@ def begin(path: Path, **changes) -> Study:
 
 
 def test_each_model_of_a_study_has_its_training_curve_also_after_a_kill(tmp_path, monkeypatch):
-    from jobs.study.study import models as module
+    from jobs.study import models as module
 
     real, trained = module.train, []
 

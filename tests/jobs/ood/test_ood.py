@@ -139,7 +139,7 @@ def test_the_status_of_an_experiment(whole, tmp_path):
 
 def test_what_was_killed_goes_on_to_the_same_table(whole, tmp_path, monkeypatch):
     """Killed inside the training, then after the first table; nothing is done twice."""
-    from jobs.ood.ood import ood as module
+    from jobs.ood import ood as module
 
     path, real = tmp_path / "parts", module.train
 

@@ -19,7 +19,7 @@ from probe.results.files import read_tensors
 from probe.studies.sweeps.config import parse_study_config
 from probe.training.checkpoint import STATE
 
-from .conftest import assert_same_results, results_of, until
+from ..conftest import assert_same_results, results_of, until
 
 SETTINGS = {
     "study": "bottleneck",
@@ -79,7 +79,7 @@ class Killed(BaseException):
 
 
 def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, monkeypatch):
-    from jobs.study.study import models as module
+    from jobs.study import models as module
 
     real, trained = module.train, []
 
@@ -142,7 +142,7 @@ def test_a_mistake_is_found_before_anything_is_trained(tmp_path):
 def test_changed_images_are_refused(whole, tmp_path, monkeypatch):
     import shutil
 
-    from jobs.study.study import study as module
+    from jobs.study import study as module
 
     copy = tmp_path / "copy"
     shutil.copytree(whole, copy)

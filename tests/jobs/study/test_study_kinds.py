@@ -5,16 +5,16 @@ import json
 import pytest
 import torch
 
+from jobs.study import models as study_models
 from jobs.study.directory import StudyDirectory
 from jobs.study.study import Study
-from jobs.study.study import models as study_models
 from probe import load_autoencoder
 from probe.errors import UserError
 from probe.report.study import study_table
 from probe.studies.sweeps.config import parse_study_config
 from probe.training.checkpoint import STATE
 
-from .conftest import assert_same_results, results_of
+from ..conftest import assert_same_results, results_of
 
 DIGITS = {"digits": {"train": {"source": "bundled:digits", "n": 40}, "test": 16, "side": 16}}
 TRAINING = {"epochs": 4, "batch_size": 16, "base_channels": 2, "initialisation": "he"}
