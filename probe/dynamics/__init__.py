@@ -1,7 +1,8 @@
 """What f does: the latent map, the iteration, its outcomes, and what its Jacobian says."""
 
 from probe.dynamics.certificate import Certificates, certify
-from probe.dynamics.iterate import EndPoints, Iteration, apply, iterate
+from probe.dynamics.end_points import EndPoints
+from probe.dynamics.iterate import Iteration, apply, iterate
 from probe.dynamics.jacobian import Jacobian
 from probe.dynamics.latent_map import LatentMap
 from probe.dynamics.outcomes import Outcome

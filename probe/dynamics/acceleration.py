@@ -1,8 +1,8 @@
-"""Tail acceleration: extrapolation where a row is in its linear regime, verified by plain steps.
+"""Accelerators of the loop: none, or extrapolation of a tail in its linear regime, verified by plain steps.
 
-Where f is as good as linear, the residuals r_i = f(z_i) - z_i of plain steps span a Krylov space, and the combination
-sum_i g_i f(z_i), sum_i g_i = 1, with the smallest ||sum_i g_i r_i|| is the best guess at the fixed point (reduced rank
-extrapolation; Anderson mixing with restarts is the same). A guess is made only where
+Where f is almost linear, the residuals r_i = f(z_i) - z_i of plain steps span a Krylov space, and the combination
+sum_i g_i f(z_i), sum_i g_i = 1, with the smallest ||sum_i g_i r_i|| is the best estimate of the fixed point (reduced
+rank extrapolation; Anderson mixing with restarts is the same). A row is extrapolated only where
 
 - the residual has fallen to ``START`` of the first, and falls at a steady rate below 1;
 - it has fallen to ``BELOW`` of the lowest from which it rose again, by ``RISE``: chaotic transients come near a fixed
@@ -11,10 +11,11 @@ extrapolation; Anderson mixing with restarts is the same). A guess is made only 
   away in the end, and an extrapolation would fall into it. A mode that is still too small to be seen among five
   residuals slips through: one start in a thousand on maps made to provoke it;
 - the combination promises at most ``GAIN`` of the residual;
-- the guess is not further than ``REACH`` times what plain steps at that rate would still go.
+- the extrapolated point is not further than ``REACH`` times what plain steps at that rate would still go.
 
-It is kept only where f itself, evaluated there, confirms it; otherwise the row goes back to where it was, and the next
-guess waits twice as long. A row that was extrapolated converges only after ``CALM`` plain steps with falling residuals.
+The point is kept only where f itself, evaluated there, confirms it; otherwise the row goes back to where it was, and
+the next extrapolation waits twice as long. A row that was extrapolated converges only after ``CALM`` plain steps with
+falling residuals.
 
 | state | meaning | shape |
 |---|---|---|
@@ -22,12 +23,14 @@ guess waits twice as long. A row that was extrapolated converges only after ``CA
 | depth | how many of these there are | (n,) |
 | rate | residual over the one before | (n,) |
 | before | the residual before, squared | (n,) |
-| trial | z is a guess | (n,) |
+| trial | z is an extrapolation that f has not confirmed yet | (n,) |
 | back, bar | where to go if it fails; the squared residual that it must stay below | (n, ...), (n,) |
-| pause, rest | steps that the next guess waits after a failure; and still has to wait | (n,) |
+| pause, rest | steps that the next extrapolation waits after a failure; and still has to wait | (n,) |
 | lowest, turn | the smallest squared residual; the smallest from which it rose again | (n,) |
-| calm | plain steps with falling residuals since the last guess; large where there was none | (n,) |
+| calm | plain steps with falling residuals since the last extrapolation; large where there was none | (n,) |
 """
+
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -46,7 +49,65 @@ UNTOUCHED = 1 << 20
 LONGEST_PAUSE = 64
 
 
-def fresh(z: Tensor) -> State:
+class Judged(NamedTuple):
+    """What became of the rows of a step; bool (n,) each.
+
+    failed: the row was extrapolated and f does not confirm it. confirmed: it was, and f does. calm: the row may end.
+    """
+
+    failed: Tensor
+    confirmed: Tensor
+    calm: Tensor
+
+
+class Accelerator(Protocol):
+    """What the loop asks of an accelerator, in this order; the state of the rows is updated in place."""
+
+    def fresh(self, z: Tensor) -> State:
+        """The accelerator's own state for rows that begin at z (n, ...)."""
+
+    def judge(self, state: State, residual: Tensor) -> Judged:
+        """Compare proposals with the squared residuals (n,) of the rows."""
+
+    def propose(self, state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
+        """The next point of each row (n, ...), given y = f(z) and the squared residuals (n,)."""
+
+
+class Plain:
+    """No acceleration: the next point is f(z)."""
+
+    def fresh(self, z: Tensor) -> State:
+        """Nothing."""
+        return {}
+
+    def judge(self, state: State, residual: Tensor) -> Judged:
+        """No row was extrapolated."""
+        none = torch.zeros_like(residual, dtype=torch.bool)
+        return Judged(none, none, ~none)
+
+    def propose(self, state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
+        """f(z)."""
+        return y
+
+
+class Extrapolation:
+    """Reduced rank extrapolation of the tail."""
+
+    def fresh(self, z: Tensor) -> State:
+        """See the table above."""
+        return _fresh(z)
+
+    def judge(self, state: State, residual: Tensor) -> Judged:
+        """A row that was extrapolated fails where its residual is above its bar."""
+        failed = _judge(state, residual)
+        return Judged(failed, state["trial"] & ~failed, state["calm"] >= CALM)
+
+    def propose(self, state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
+        """f(z), an extrapolation, or the way back from one that failed."""
+        return _propose(state, y, residual, failed, tolerance)
+
+
+def _fresh(z: Tensor) -> State:
     """The state of rows that begin at z."""
     n, d = len(z), z[0].numel()
     zero = torch.zeros(n, dtype=torch.long, device=z.device)
@@ -68,8 +129,8 @@ def fresh(z: Tensor) -> State:
     }
 
 
-def judge(state: State, residual: Tensor) -> Tensor:
-    """Compare guesses with their bars; true (n,) where a guess failed. To be called first in a step."""
+def _judge(state: State, residual: Tensor) -> Tensor:
+    """Compare extrapolations with their bars; true (n,) where one failed."""
     trial = state["trial"]
     failed = trial & ~(residual < state["bar"])  # NaN fails
     kept = trial & ~failed
@@ -87,8 +148,7 @@ def judge(state: State, residual: Tensor) -> Tensor:
     return failed
 
 
-def propose(state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
-    """The next point of each row (n, ...): y = f(z), a guess, or the way back from one that failed."""
+def _propose(state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
     z = state["z"]
     r = (y - z).flatten(1)
     push = ~failed
@@ -102,47 +162,49 @@ def propose(state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance
     state["rate"], state["before"] = rate, torch.where(failed, torch.inf, residual)
     ready = even & (state["depth"] > DEPTH) & (state["rest"] == 0) & (residual >= tolerance)
     ready &= (residual < START**2 * state["residual0"]) & (residual < BELOW**2 * state["turn"])
-    guess, promise, decays = _guesses(state, ready)
+    point, promise, decays = _extrapolations(state, ready)
     left = residual.sqrt() * rate / (1 - rate)
-    ready &= decays & (promise < GAIN**2 * residual) & ((guess - y.flatten(1)).norm(dim=1) < REACH * left)
+    ready &= decays & (promise < GAIN**2 * residual) & ((point - y.flatten(1)).norm(dim=1) < REACH * left)
     state["trial"] = ready
     state["bar"] = rate.clamp(max=2 * GAIN) ** 2 * residual
     state["back"] = torch.where(per_row(failed, z), state["back"], y)
     following = torch.where(per_row(failed, z), state["back"], y)
-    return torch.where(per_row(ready, z), guess.view_as(z), following)
+    return torch.where(per_row(ready, z), point.view_as(z), following)
 
 
-def _guesses(state: State, ready: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The guess (n, d), the squared residual that it promises, and whether all modes decay (n,), where ready (n,).
+def _extrapolations(state: State, ready: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The extrapolated point (n, d), the squared residual that it promises, and whether all modes decay (n,), where
+    ready (n,).
 
-    On a CPU for these rows alone, which are few; a GPU would have to be waited for to know them.
+    On a CPU for these rows alone, which are few; on a GPU, the host would have to wait to know them.
     """
     points, residuals = state["points"], state["residuals"]
     if ready.device.type != "cpu":
         return *_extrapolate(points, residuals), _modes_decay(residuals)
-    guess, promise, decays = points[:, 0].clone(), torch.full_like(points[:, 0, 0], torch.inf), torch.zeros_like(ready)
+    point, promise = points[:, 0].clone(), torch.full_like(points[:, 0, 0], torch.inf)
+    decays = torch.zeros_like(ready)
     rows = ready.nonzero().squeeze(1)
     if len(rows):
-        guess[rows], promise[rows] = _extrapolate(points[rows], residuals[rows])
+        point[rows], promise[rows] = _extrapolate(points[rows], residuals[rows])
         decays[rows] = _modes_decay(residuals[rows])
-    return guess, promise, decays
+    return point, promise, decays
 
 
 def _extrapolate(points: Tensor, residuals: Tensor) -> tuple[Tensor, Tensor]:
-    """The guess (n, d), and the squared residual that it promises (n,)."""
+    """The extrapolated point (n, d), and the squared residual that it promises (n,)."""
     difference = residuals[:, 1:] - residuals[:, :1]
     weights = -_coefficients(difference, residuals[:, 0], 1e-10)
     weights = weights.to(points)
-    guess = points[:, 0] + (weights * (points[:, 1:] - points[:, :1])).sum(1)
+    point = points[:, 0] + (weights * (points[:, 1:] - points[:, :1])).sum(1)
     promise = (residuals[:, 0] + (weights * difference).sum(1)).square().sum(1)
-    return guess, promise
+    return point, promise
 
 
 def _modes_decay(residuals: Tensor) -> Tensor:
     """Whether r_t = c_1 r_{t-1} + ... + c_m r_{t-m}, fitted to the residuals, has all roots in the unit circle (n,).
 
-    Least squares of small norm keep the roots that belong to no mode inside (Kumaresan 1983). Whether all are inside is
-    told without computing them: by the Schur-Cohn recursion, all of whose reflection coefficients must be below 1.
+    Least squares of small norm keep the roots that belong to no mode inside (Kumaresan 1983). The Schur-Cohn recursion
+    tells whether all are inside without computing them: all its reflection coefficients must be below 1.
     """
     c = _coefficients(residuals[:, 1:], residuals[:, 0], 1e-14)[:, :, 0]
     a = torch.cat([torch.ones_like(c[:, :1]), -c], 1)
