@@ -2,7 +2,7 @@
 
 import importlib.util
 
-MISSING = "open_clip is not installed, so nothing is said of semantics: pip install 'latent-probe[clip]' and run again"
+MISSING = "open_clip is not installed, so the report has no semantics; pip install 'latent-probe[clip]' and rerun"
 
 
 def is_installed() -> bool:

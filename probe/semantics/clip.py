@@ -60,11 +60,11 @@ def load_clip(config: ClipConfig, device: torch.device) -> Clip:
     """Load a model with its weights.
 
     Raises:
-        UserError: the model or its weights are not known, cannot be had, or are in pickle form.
+        UserError: the model or its weights are unknown, unavailable, or pickled.
     """
     import open_clip
 
-    config = _at_home(config)
+    config = _expanded(config)
     pretrained = _pretrained(config)
     try:
         model = open_clip.create_model(
@@ -78,7 +78,7 @@ def load_clip(config: ClipConfig, device: torch.device) -> Clip:
     return Clip(model, tokenizer, open_clip.get_model_preprocess_cfg(model), config.batch_size, device)
 
 
-def _at_home(config: ClipConfig) -> ClipConfig:
+def _expanded(config: ClipConfig) -> ClipConfig:
     """The same with its paths' ``~`` expanded."""
     scheme, local, folder = config.model.rpartition("local-dir:")
     given = config.pretrained and os.path.expanduser(config.pretrained)

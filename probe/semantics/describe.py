@@ -21,10 +21,10 @@ from probe.metrics.vendi import vendi_score
 
 NOISE = 256
 """Decoded draws from N(0, I)."""
-FEW = 10
-"""Images that an interval takes."""
+MIN_IMAGES = 10
+"""Fewest images for an interval."""
 BEYOND = 0.95
-"""An end point's label counts as seen if its similarity is above this quantile of decoded noise's."""
+"""A label counts as seen if its similarity is above this quantile of that of decoded noise."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def unrelated(embeddings: Tensor) -> dict[str, Any]:
         return {"mean": None, "ci95": None}
     s = e.sum(0)
     mean = float((s.square().sum() - n) / (n * (n - 1)))
-    if n < FEW:  # of three rows, nine tenths of such intervals hold the truth
+    if n < MIN_IMAGES:  # of three rows, nine tenths of such intervals hold the truth
         return {"mean": mean, "ci95": None}
     without = ((s - e).square().sum(1) - (n - 1)) / ((n - 1) * (n - 2))
     half = float(student.ppf(0.975, n - 1)) * float(((n - 1) * without.var(correction=0)).sqrt())

@@ -1,4 +1,4 @@
-"""What a training leaves on disk: models in diffusers' save format, and the one state from which it goes on."""
+"""What a training leaves on disk: models in diffusers' save format, and the state from which it resumes."""
 
 import os
 import shutil
@@ -19,12 +19,12 @@ STATE = "training.safetensors"
 
 
 def model_folder(folder: Path, epoch: int) -> Path:
-    """Where the model after so many epochs is kept; ``load_autoencoder`` opens it."""
+    """Folder of the model after ``epoch`` epochs; ``load_autoencoder`` opens it."""
     return folder / f"epoch-{epoch:04d}"
 
 
 def epoch_of(folder: Path) -> int:
-    """After how many epochs the model of ``model_folder`` was kept."""
+    """The epoch of a folder that ``model_folder`` named."""
     return int(folder.name.removeprefix("epoch-"))
 
 
@@ -84,9 +84,9 @@ def load_state(
     except FileNotFoundError:
         return None
     except Damaged as error:
-        raise UserError(f"{folder / STATE} is damaged ({error}); remove it, and the training begins anew.") from None
+        raise UserError(f"{folder / STATE} is damaged ({error}); remove it to start the training again.") from None
     for fact, here in expected.items():
-        _must_equal(folder, fact, about.get(fact), here)
+        _check_equal(folder, fact, about.get(fact), here)
     weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     rows: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
@@ -96,7 +96,7 @@ def load_state(
     return weights, {"state": rows, "param_groups": about["param_groups"]}, about
 
 
-def _must_equal(folder: Path, fact: str, there: Any, here: Any) -> None:
+def _check_equal(folder: Path, fact: str, there: Any, here: Any) -> None:
     if there == here:
         return
     what = f"{fact} is {there!r} there and {here!r} now"

@@ -7,27 +7,41 @@ from probe.training.initialise import Initialisation
 
 
 class TrainConfig(Strict):
-    """Adam with a learning rate that falls linearly to 0 over the whole training.
+    """Adam with a learning rate that falls linearly to 0 over the whole training."""
 
-    base_channels: d of Table 4; there are 32 d features before the bottleneck at 32 px, and k can be no larger.
-    initialisation: torch's own, or he's (``probe.training.initialise``), with which short trainings get much farther.
-    weight_decay: as an L2 term in Adam's gradient (not AdamW's), as the paper's "Adam with weight decay".
-    noise: standard deviation of Gaussian noise added to the input, pixels in [0, 1]; the target is the clean image.
-    mask: share of the input's 4x4 patches that are set to 0; the target is the whole image.
-    min_steps: small training sets are gone through more often than ``epochs`` until there are so many steps.
-    checkpoint_every: epochs between the models that are kept, from the untrained one (0) on; None: the last only.
-    """
-
-    base_channels: int = Field(16, ge=1, le=4096)
-    initialisation: Initialisation = "torch"
-    epochs: int = Field(500, ge=1, le=10**7)
-    min_steps: int = Field(0, ge=0, le=10**10)
-    batch_size: int = Field(128, ge=1, le=10**7)
-    learning_rate: float = Field(5e-4, gt=0, le=1e3)
-    weight_decay: float = Field(1e-4, ge=0, le=1e3)
-    noise: float = Field(0.0, ge=0, le=1e3)
-    mask: float = Field(0.0, ge=0, lt=1)
-    checkpoint_every: int | None = Field(None, ge=1, le=10**7)
+    base_channels: int = Field(
+        16,
+        ge=1,
+        le=4096,
+        description="d of Table 4; 32 d features before the bottleneck at 32 px, which bound k",
+    )
+    initialisation: Initialisation = Field(
+        "torch", description="of the weights: torch's own, or he's, with which short trainings get much further"
+    )
+    epochs: int = Field(500, ge=1, le=10**7, description="passes over the training images")
+    min_steps: int = Field(
+        0, ge=0, le=10**10, description="optimiser steps at least; small training sets get more epochs for it"
+    )
+    batch_size: int = Field(128, ge=1, le=10**7, description="images per optimiser step")
+    learning_rate: float = Field(5e-4, gt=0, le=1e3, description="of the first epoch")
+    weight_decay: float = Field(
+        1e-4, ge=0, le=1e3, description="an L2 term in Adam's gradient, as in the paper (not AdamW's)"
+    )
+    noise: float = Field(
+        0.0,
+        ge=0,
+        le=1e3,
+        description="standard deviation of Gaussian noise on the input, pixels in [0, 1]; the target is clean",
+    )
+    mask: float = Field(
+        0.0, ge=0, lt=1, description="share of the input's 4x4 patches set to 0; the target is the whole image"
+    )
+    checkpoint_every: int | None = Field(
+        None,
+        ge=1,
+        le=10**7,
+        description="epochs between kept models, the untrained one (0) included; null keeps the last only",
+    )
 
     def epochs_for(self, n: int) -> int:
         """Epochs over a training set of n images."""

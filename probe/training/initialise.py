@@ -9,19 +9,19 @@ from probe.autoencoders.convolutional import ConvAutoencoder
 Initialisation = Literal["torch", "he"]
 
 
-def initialise(model: ConvAutoencoder, how: Initialisation) -> None:
-    """Draw the weights anew, with torch's global generator.
+def initialise(model: ConvAutoencoder, kind: Initialisation) -> None:
+    """Draw the weights again, with torch's global generator.
 
     ``torch`` leaves what the layers' constructors drew: variance 1 / (3 fan_in), by which every layer with a ReLU
     divides the second moment by 6. After the ten layers here the output hardly depends on the input, and training
     spends its first epochs (at 10,000 images, most of 20) on leaving the mean image. ``he`` keeps the second moment
     (He et al. 2015, arXiv 1502.01852, Equation 10).
     """
-    if how == "torch":
+    if kind == "torch":
         return
     for layer in model.modules():
         if isinstance(layer, nn.ConvTranspose2d):
-            # At stride 2 an output pixel meets a quarter of the kernel's places, on the average.
+            # At stride 2 an output pixel meets a quarter of the kernel on average.
             height, width = layer.kernel_size
             inputs = layer.in_channels * height * width / (layer.stride[0] * layer.stride[1])
             nn.init.normal_(layer.weight, std=(2 / inputs) ** 0.5)

@@ -1,8 +1,8 @@
 """The training loop (paper, Section 3): Adam, linear schedule, squared error, with Accelerate.
 
 Whatever is random in epoch e is a function of (seed, e) alone, so that the model, Adam's moments and the schedule are
-all that a checkpoint needs to hold: a training that was killed goes on to the same weights as an undisturbed one. On a
-CPU with the same number of threads that is to the bit; on a GPU, up to the order in which it adds up.
+all that a checkpoint needs to hold: a training that was killed and resumed ends at the weights of an undisturbed one.
+On a CPU with the same number of threads that is bit by bit; on a GPU, up to the order of its sums.
 """
 
 import math
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OnEpoch = Callable[[int, int, float], None]
 SAVE_EVERY = 10.0
-"""Seconds between states on disk: short epochs would be spent on writing."""
+"""Seconds between states on disk, so that short epochs are not spent on writing."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,15 @@ def train(
     on_epoch: OnEpoch | None = None,
     save_every: float = SAVE_EVERY,
 ) -> Trained:
-    """Train, or go on with what is in the folder.
+    """Train, or resume from the folder.
 
     Args:
         images: uint8 (n, c, s, s), n >= 1.
         side: to which they are padded, a multiple of 16; see ``fitted``.
         k: the bottleneck.
-        folder: for ``epoch-NNNN/`` (models that are kept) and ``training.safetensors`` (the state to go on from).
+        folder: for ``epoch-NNNN/`` (models that are kept) and ``training.safetensors`` (the state to resume from).
         cpu: train on the CPU even where there is a GPU.
-        on_epoch: called after each epoch with (epochs done, of how many, the epoch's loss).
+        on_epoch: called after each epoch with (epochs done, epochs in all, loss of the epoch).
         save_every: seconds between states; after the last epoch there is always one.
 
     Raises:
@@ -146,7 +146,7 @@ class _Training:
         return len(self.losses)
 
     def epoch(self, epoch: int) -> float:
-        """Go through the images once, in an order of this epoch's own; the mean loss."""
+        """One pass over the images, in this epoch's own order; the mean loss."""
         order = torch.from_numpy(np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.images)))
         device = self.images.device
         generator = torch.Generator(device).manual_seed(_seed(self.seed, 2, epoch))
@@ -185,9 +185,9 @@ class _Training:
 def alone(cpu: bool) -> "Accelerator":
     """Accelerate for a rank that trains a model of its own.
 
-    Accelerate takes several ranks for the trainers of one model: it would average their gradients and let the schedule
-    make a step for each. Here they train different models, and do not even make the same number of steps. What it
-    knows of the world, it looks up in PartialState again and again.
+    Accelerate assumes that all ranks train one model: it would average their gradients and step the schedule once per
+    rank. Here they train different models, with different numbers of steps. It reads the world from PartialState
+    whenever it is asked, so that is what is changed.
     """
     from accelerate import Accelerator, PartialState
     from accelerate.utils import DistributedType
