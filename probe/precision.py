@@ -1,4 +1,4 @@
-"""Arithmetic that is what its name says."""
+"""TF32 and reduced precision, switched on and off."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager

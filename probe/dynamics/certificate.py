@@ -20,15 +20,15 @@ ROUNDING = 16
 
 @dataclass
 class Certificates:
-    """What was found at n points; tensors (n,), float64 where nothing else is said, on the CPU.
+    """Certificates of n points; tensors (n,) on the CPU, float64 unless stated otherwise.
 
     Attributes:
         residual: ||f(z) - z||^2, recomputed at this very point.
         spectral_radius, radius_error: largest modulus of an eigenvalue of J_f(z), and its estimated error; NaN where
-            the point is not fixed (the residual is above the tolerance by more than rounding), or J_f is not to be had.
+            the point is not fixed (the residual exceeds the tolerance by more than rounding) or J_f is unavailable.
         spectral_norm, norm_error: largest singular value of J_f(z) likewise: below 1, f contracts every small step.
         products: products with J_f that this took (int64).
-        differentiable: J_f agrees with finite differences of f (bool); where it does not, J_f is not to be had.
+        differentiable: J_f agrees with finite differences of f (bool); where it does not, J_f is unavailable.
         attractor: int8. ``YES``: the residual is below the tolerance, and the radius below 1 by more than its error.
             ``NO``: one of them is not, by more than its error. ``UNDECIDED``: neither was shown.
     """
@@ -44,12 +44,12 @@ class Certificates:
 
     @staticmethod
     def concatenate(parts: "list[Certificates]") -> "Certificates":
-        """Put the rows of several behind each other."""
+        """Concatenate the rows."""
         return Certificates(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(Certificates)))
 
     @staticmethod
     def unknown(residual: Tensor) -> "Certificates":
-        """Of points whose residual alone is known."""
+        """For points of which only the residual is known."""
         residual = residual.double().cpu()
         nan = torch.full_like(residual, torch.nan)
         zero = torch.zeros(len(residual), dtype=torch.long)
@@ -70,7 +70,7 @@ def certify(
 ) -> Certificates:
     """Certify points z (n, ...), in their own type with TF32 off.
 
-    A point that is not fixed is no attractor whatever its Jacobian, so the Jacobian is looked at only where it is.
+    A point that is not fixed is no attractor whatever its Jacobian, so only fixed points get Jacobian products.
 
     Args:
         tolerance: on ||f(z) - z||^2.

@@ -11,10 +11,10 @@ two before T (61 for T = 500).
 
 | state | meaning | shape |
 |---|---|---|
-| anchor | the point to come back to | (n, ...) |
+| anchor | the point of reference | (n, ...) |
 | anchor_step | its step | (n,) |
-| period | of the cycle that is suspected; 0: none | (n,) |
-| returns | how often it came back in time | (n,) |
+| period | period of the suspected cycle; 0: none | (n,) |
+| returns | returns at the expected steps so far | (n,) |
 """
 
 import torch
@@ -29,15 +29,15 @@ RELATIVE = 1e-6
 
 
 def fresh(z: Tensor, steps: Tensor) -> State:
-    """The state of rows that begin at z, after so many steps (n,)."""
+    """The state of rows that begin at z after ``steps`` (n,)."""
     zero = torch.zeros_like(steps)
     return {"anchor": z.clone(), "anchor_step": steps.clone(), "period": zero, "returns": zero.clone()}
 
 
 def update(state: State, residual: Tensor, tolerance: float, active: Tensor) -> Tensor:
-    """Take the points z of the state and their squared residuals (n,); true (n,) where a cycle is established.
+    """Process the points z of the state with their squared residuals (n,); true (n,) where a cycle is established.
 
-    Rows that are not active (n,) stay as they are.
+    Rows that are not active (n,) are left unchanged.
     """
     z, step = state["z"], state["steps"]
     age = step - state["anchor_step"]

@@ -4,7 +4,7 @@
 |---|---|---|
 | o, A | a point of the plane, and two orthonormal directions in it | (d,), (2, d) |
 | c | coordinates in the plane: z = o + c A | (n, 2) |
-| r | f(z) - z; r A^T is what of it lies in the plane | (n, d) |
+| r | f(z) - z; r A^T is its part in the plane | (n, d) |
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from probe.dynamics.spectra import spectral_norm
 from probe.precision import full_float32
 
 DENSE = 8
-"""Up to this d the Jacobian is written out, by d products; beyond, its norm is found by power iteration."""
+"""Up to this d the Jacobian is computed in full, by d products; above, its norm by power iteration."""
 AGREE = 0.1
 """Share of the points at which finite differences must agree with J_f."""
 FLAT = 1e-6
@@ -80,7 +80,7 @@ def jacobian_norm(f: Map, z: Tensor, together: int = 256) -> Tensor:
     exact, beyond to about 1 % (see ``spectral_norm``).
 
     Args:
-        together: points that are computed together.
+        together: points per batch.
     """
     parts = [Jacobian(f, part) for part in z.split(together)]
     if torch.cat([part.agrees() for part in parts]).double().mean() < AGREE:

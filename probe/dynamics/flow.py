@@ -1,4 +1,4 @@
-"""A batch of constant size through which starts flow: a row that has ended leaves, a waiting one takes its place."""
+"""A batch of constant size through which starts flow: when a row ends, the next waiting one takes its place."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
-"""What is known of n rows, by name; n is the first dimension of every tensor."""
+"""Tensors by name; the first dimension of each is the n rows."""
 
 
 IDLE = 1 / 8
-"""Share of a batch that may have ended before it shrinks: libraries plan their work anew for every number of rows."""
+"""Share of a batch that may have ended before it shrinks: libraries plan again for every number of rows."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Group:
 
     @staticmethod
     def join(groups: "list[Group]") -> "Group":
-        """The rows of several groups behind each other."""
+        """Concatenate the rows of several groups."""
         if len(groups) == 1:
             return groups[0]
         names = groups[0].state
@@ -54,11 +54,11 @@ def flow(
 
     Args:
         waiting: groups of rows, taken when there is room.
-        advance: one step of all rows of a state, in place; ``ended`` (n,) says which need no further one.
-        lag: look at ``ended`` as it was so many steps ago, so that the host need not wait for the device. Rows that
-            have ended in the meantime are advanced a few times for nothing; ``advance`` must leave them as they are.
-        steady: keep the number of rows, or halve it, where nothing is waiting any more (for compiled maps); otherwise
-            it shrinks to those that are still running when ``IDLE`` of them are not.
+        advance: one step of all rows of a state, in place; sets ``ended`` (n,) where no further step is needed.
+        lag: read ``ended`` as of ``lag`` steps ago, so that the host need not wait for the device. Rows that ended
+            since then take part in a few more steps; ``advance`` must leave them unchanged.
+        steady: when nothing is waiting, keep the number of rows or halve it (for compiled maps); otherwise the batch
+            shrinks to the running rows once ``IDLE`` of them have ended.
         on_step: called after each step with the starts that are in the batch.
     """
     queue, flags = _Queue(waiting), _Flags(lag)
@@ -88,20 +88,20 @@ def flow(
 
 
 def _rounded(rows: int, size: int) -> int:
-    """The smallest of size, size / 2, size / 4, ... that holds so many rows."""
+    """The smallest of size, size / 2, size / 4, ... that is at least ``rows``."""
     while size // 2 >= rows:
         size //= 2
     return size
 
 
 class _Queue:
-    """Groups cut to measure."""
+    """Groups, cut to the size asked for."""
 
     def __init__(self, groups: Iterator[Group]):
         self.groups, self.rest = groups, deque[Group]()
 
     def take(self, count: int) -> Group | None:
-        """Up to so many rows; None where nothing is left."""
+        """Up to ``count`` rows; None if nothing is left."""
         parts: list[Group] = []
         while count > 0:
             group = self.rest.popleft() if self.rest else next(self.groups, None)
@@ -116,7 +116,7 @@ class _Queue:
 
 
 class _Flags:
-    """Flags of a device, read some steps later: by then they have been copied, and the host need not wait."""
+    """Flags on a device, read some steps later: by then they are copied and the host need not wait."""
 
     def __init__(self, lag: int):
         self.lag, self.pending = lag, deque[tuple[Tensor, list[int], torch.cuda.Event | None]]()
@@ -140,5 +140,5 @@ class _Flags:
 
 
 def per_row(flags: Tensor, z: Tensor) -> Tensor:
-    """Flags (n,) in a shape that goes with z (n, ...)."""
+    """Flags (n,) in a shape that broadcasts against z (n, ...)."""
     return flags.view(-1, *[1] * (z.ndim - 1))

@@ -23,7 +23,7 @@ Map = Callable[[Tensor], Tensor]
 FAR = 0.05
 """Reduced precision serves until the residual ||f(z) - z|| has fallen to this share of the first."""
 LAG = 2
-"""On a GPU the host looks at the flags of two steps ago, which have arrived by then."""
+"""On a GPU the host reads the flags of two steps ago, which have arrived by then."""
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ from probe.precision import full_float32
 AGREEMENT = 0.1
 """Largest relative difference between a product and finite differences."""
 SCALES = (1e-1, 1e-2, 1e-3, 1e-4)
-"""Lengths of finite differences, relative to the norm of the point: one of them must agree, at which
-the difference stands clear of rounding."""
+"""Lengths of finite differences relative to the norm of the point. The product must agree at one of them at which the
+difference is well above rounding."""
 
 
 class Jacobian:
     """J_f at n points.
 
-    Products are taken in forward mode; where an operation of f has none, in reverse mode twice, which costs a little
-    more (group norm after attention, as in Stable Diffusion's autoencoder, is such a case).
+    Products are computed in forward mode. If an operation of f has no forward derivative (group norm after attention,
+    as in Stable Diffusion's autoencoder), in reverse mode twice, which costs a little more.
 
     Args:
         f: maps (n, ...) to n rows of any shape (of a decoder, images), each row by itself.
@@ -64,17 +64,17 @@ class Jacobian:
         return self.at(self.z[rows])
 
     def at(self, z: Tensor) -> "Jacobian":
-        """J of the same f at other points; what was learned of memory and of modes stays."""
+        """J of the same f at other points; keeps the batch size and mode found so far."""
         other = copy.copy(self)
         other.z = z
         return other
 
     @torch.no_grad()
     def agrees(self) -> Tensor:
-        """Whether J v is what finite differences of f say, for one random v (n,).
+        """Whether J v agrees with finite differences of f, for one random v (n,).
 
-        It is not where ``torch.no_grad`` or ``detach`` inside f hides a dependence, a quantiser lets gradients pass, or
-        f has no derivative.
+        It does not where ``torch.no_grad`` or ``detach`` inside f hides a dependence, where a quantiser lets gradients
+        pass, or where f has no derivative.
         """
         v = directions(self.z)
         try:
@@ -92,7 +92,7 @@ class Jacobian:
             slope = (there - back).flatten(1).double() / (2 * h.view(-1, 1))
             rounding = 10 * torch.finfo(v.dtype).eps * there.flatten(1).norm(dim=1).double() / h.flatten()
             size = torch.maximum(product.norm(dim=1), slope.norm(dim=1))
-            # A slope that drowns in rounding shows nothing, unless f does not move at all.
+            # A slope below rounding shows nothing, unless f does not move at all.
             telling = (rounding <= AGREEMENT * size) | (size == 0)
             agreed |= telling & ((product - slope).norm(dim=1) <= AGREEMENT * size + rounding)
         return agreed
@@ -110,7 +110,7 @@ def _detached(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def directions(z: Tensor) -> Tensor:
-    """A random unit vector, the same for each row of z (n, ...): no result depends on what is computed together."""
+    """A random unit vector, the same for each row of z (n, ...), so that results do not depend on the batch."""
     v = torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return (v / v.norm()).to(z).expand_as(z).contiguous()
 

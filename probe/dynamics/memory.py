@@ -1,4 +1,4 @@
-"""The largest batch that fits: a device that runs out of memory halves it, and the work goes on."""
+"""The largest batch that fits: when a device runs out of memory, the batch is halved and the work continues."""
 
 import logging
 from collections.abc import Callable
@@ -11,13 +11,13 @@ log = logging.getLogger("probe")
 
 
 class Fitting:
-    """A function of rows, evaluated in parts where the whole does not fit into the device's memory.
+    """A function of rows, evaluated in parts if the whole does not fit into the device's memory.
 
     Args:
         function: maps tensors of n rows each to one such tensor or a tuple of them; each row by itself.
 
     Attributes:
-        rows: the largest part that is tried; None until memory ran out once.
+        rows: the largest part that is tried; None until memory has run out once.
     """
 
     def __init__(self, function: Callable[..., Tensor | tuple[Tensor, ...]]):
@@ -39,7 +39,7 @@ class Fitting:
                     raise
                 self.rows = -(-rows // 2)
             # Outside the handler, whose traceback would hold on to what is to be freed.
-            log.warning(f"out of memory with {rows} rows at once; going on with {self.rows}")
+            log.warning(f"out of memory with {rows} rows at once; continuing with {self.rows}")
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 

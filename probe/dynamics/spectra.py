@@ -18,9 +18,9 @@ from probe.dynamics.jacobian import Jacobian, directions
 VECTORS = 24
 """Size of the Krylov basis; half of it survives a restart."""
 PRECISE = 0.05
-"""Error of a radius that is good enough, relative to its distance from 1."""
+"""Sufficient error of a radius, relative to its distance from 1."""
 SHARPEST = 1e-6
-"""Relative error below which a radius that still does not decide is given up."""
+"""Relative error below which a radius that is still undecided is given up."""
 
 
 @dataclass
@@ -92,8 +92,8 @@ def _extend(jacobian: Jacobian, basis: Tensor, h: Tensor, kept: list[int]) -> No
             w = w - torch.einsum("nid,ni->nd", basis[:, : j + 1], coefficients)
             h[:, : j + 1, j] += lacks * coefficients
         beta = torch.linalg.vector_norm(w, dim=1)
-        # An invariant subspace: what is left is rounding of the product, and the vectors that follow are zero. Taken
-        # for a direction, it would not be orthogonal to the others, and the values would grow without bound.
+        # In an invariant subspace the remainder is rounding of the product. As a direction it would not be orthogonal
+        # to the others, and the values would grow without bound; so the vectors that follow are zero.
         beta = torch.where(beta > _rounding(jacobian.z.dtype) * size, beta, 0.0)
         h[:, j + 1, j] += lacks[:, 0] * beta
         following = torch.where(beta[:, None] > 0, w / beta[:, None], 0.0)
@@ -107,7 +107,7 @@ def _rounding(dtype: torch.dtype) -> float:
 
 @dataclass
 class _Restart:
-    """What one H says: the value; and how to go on: basis of the next round in terms of this one, and its H.
+    """The value of one H, and the next round: its basis in terms of this one, and its H.
 
     ``vectors`` (m, keep), ``square`` (keep, keep), ``coupling`` (keep,); with keep = 0, ``vectors`` (m, 1) alone.
     """
@@ -156,7 +156,7 @@ def _limits(sizes: np.ndarray) -> list[float]:
 
 
 def _restarted(basis: Tensor, restarts: list[tuple[int, _Restart]]) -> tuple[Tensor, Tensor]:
-    """V and H of the next round, of which each row keeps as many rows and columns as it said."""
+    """V and H of the next round."""
     m = basis.shape[1] - 1
     new = basis.new_zeros((len(restarts), m + 1, basis.shape[2]))
     h = basis.new_zeros((len(restarts), m + 1, m))
@@ -174,8 +174,7 @@ def _restarted(basis: Tensor, restarts: list[tuple[int, _Restart]]) -> tuple[Ten
 def spectral_norm(jacobian: Jacobian, *, budget: int = 60, precise: float = 1e-2) -> Estimate:
     """The largest singular value of J_f at each point, by power iteration on J^T J.
 
-    The error is that of the residual, which bounds the distance to a singular value; that it is the largest follows
-    from a random start only. ``budget`` counts products with J and with J^T.
+    The residual bounds the distance to a singular value; that it is the largest one rests on the random start. ``budget`` counts products with J and with J^T.
     """
     tiny = torch.finfo(torch.float64).tiny
     v = directions(jacobian.z).flatten(1).double()

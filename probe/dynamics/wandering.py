@@ -1,4 +1,4 @@
-"""Starts that do not settle: sensitive to where they begin, or merely slow? The largest Lyapunov exponent tells."""
+"""Starts that do not settle: chaotic, or merely slow? The largest Lyapunov exponent tells."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from torch import Tensor
 from probe.dynamics.jacobian import Jacobian, directions
 
 TRANSIENT = 20
-"""Steps in which the direction aligns itself before growth is counted."""
+"""Steps in which the tangent vector aligns before growth is counted."""
 BLOCKS = 8
-"""Parts of the trajectory whose means give the standard error."""
+"""Blocks of the trajectory; the spread of their means gives the standard error."""
 
 
 @dataclass
@@ -20,8 +20,8 @@ class Exponents:
 
     Attributes:
         value: largest finite-time Lyapunov exponent, per step: the mean of log ||J v|| along the trajectory. Positive:
-            neighbouring trajectories separate; about zero or negative: the trajectory is slow. NaN where it left the
-            finite, or f has no derivative.
+            neighbouring trajectories separate; about zero or negative: the trajectory is slow. NaN where it became
+            non-finite, or f has no derivative.
         error: standard error over parts of the trajectory.
         end: where the trajectory arrived (n, ...), in the type of the points.
     """
@@ -33,7 +33,7 @@ class Exponents:
 
 @torch.no_grad()
 def lyapunov_exponents(f: Callable[[Tensor], Tensor], z: Tensor, *, steps: int = 80) -> Exponents:
-    """The largest finite-time Lyapunov exponent of trajectories that go on from z (n, ...), in units of 1 / step.
+    """The largest finite-time Lyapunov exponent of trajectories that continue from z (n, ...), in units of 1 / step.
 
     A tangent vector is carried along by Jacobian-vector products and kept at length 1 (Benettin et al. 1980); growth is
     counted after ``TRANSIENT`` steps, for ``steps`` more.

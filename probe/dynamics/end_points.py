@@ -1,0 +1,122 @@
+"""Where starts end, and what collects them as they do."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probe.dynamics.flow import Group
+from probe.dynamics.outcomes import Outcome
+
+RUNNING = 255
+"""Code of a start that has no outcome yet."""
+
+
+@dataclass
+class EndPoints:
+    """Where n starts ended. All tensors have n rows, in the order of the starts.
+
+    Attributes:
+        end: the returned points (n, ...). Where a row diverged, its last point within the bound.
+        first: f(z0), the starts after one step (n, ...); the one-step control.
+        outcome: uint8 codes of ``Outcome``.
+        steps: steps from the start to the returned point: applications of f, and extrapolations that f confirmed.
+        guesses: extrapolations among the steps.
+        evaluations: of f, for this start: steps, the last residual, and extrapolations that failed.
+        residual: float64, ||f(z) - z||^2 of the returned point itself; infinite where diverged.
+        period: the period of a cycle, otherwise 0.
+    """
+
+    end: Tensor
+    first: Tensor
+    outcome: Tensor
+    steps: Tensor
+    guesses: Tensor
+    evaluations: Tensor
+    residual: Tensor
+    period: Tensor
+
+    def counts(self) -> dict[str, int]:
+        """Starts by outcome, all outcomes named."""
+        return {outcome.label: int((self.outcome == outcome).sum()) for outcome in Outcome}
+
+    @staticmethod
+    def concatenate(parts: "list[EndPoints]") -> "EndPoints":
+        """Put the rows of several batches behind each other."""
+        names = EndPoints.__dataclass_fields__
+        return EndPoints(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+
+class Gathered:
+    """End points of batches, put together as their starts end."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, tuple[object, EndPoints, int]] = {}
+        self.home: dict[int, tuple[int, int]] = {}
+        self.empty: list[tuple[object, EndPoints]] = []
+
+    def watch(self, batches: Iterable[tuple[object, Tensor]], size: int) -> Iterator[Group]:
+        """The batches as groups of at most ``size`` rows, which get numbers of their own."""
+        begun = 0
+        for batch, (name, z0) in enumerate(batches):
+            if not len(z0):
+                raise ValueError("there is no start in a batch")
+            if z0.dtype not in (torch.float32, torch.float64):
+                raise ValueError(f"latents must be float32 or float64 to be judged, not {z0.dtype}")
+            ends = EndPoints(
+                end=torch.empty_like(z0),
+                first=torch.empty_like(z0),
+                outcome=torch.full((len(z0),), RUNNING, dtype=torch.uint8, device=z0.device),
+                steps=torch.empty(len(z0), dtype=torch.long, device=z0.device),
+                guesses=torch.empty(len(z0), dtype=torch.long, device=z0.device),
+                evaluations=torch.empty(len(z0), dtype=torch.long, device=z0.device),
+                residual=torch.empty(len(z0), dtype=torch.float64, device=z0.device),
+                period=torch.empty(len(z0), dtype=torch.long, device=z0.device),
+            )
+            self.open[batch] = (name, ends, len(z0))
+            for first in range(0, len(z0), size):
+                part = z0[first : first + size]
+                starts = list(range(begun + first, begun + first + len(part)))
+                self.home |= {start: (batch, start - begun) for start in starts}
+                yield _begin(starts, part)
+            begun += len(z0)
+
+    def put(self, group: Group) -> Iterator[tuple[object, EndPoints]]:
+        """Take rows that have ended; yields the batches that are complete with them."""
+        homes = [self.home.pop(start) for start in group.starts]
+        for batch in dict.fromkeys(batch for batch, _ in homes):
+            name, ends, missing = self.open[batch]
+            rows = [row for row, home in enumerate(homes) if home[0] == batch]
+            part = group.take(rows).state if len(rows) < len(homes) else group.state
+            place = torch.tensor([homes[row][1] for row in rows], device=ends.end.device)
+            period = torch.where(part["outcome"] == int(Outcome.CYCLE), part["period"], 0)
+            known = {**part, "end": part["z"], "period": period}
+            # The outcome last: a row that has one is complete, also when a signal comes between two fields.
+            for key in sorted(EndPoints.__dataclass_fields__, key="outcome".__eq__):
+                getattr(ends, key)[place] = known[key]
+            self.open[batch] = (name, ends, missing - len(rows))
+            if missing == len(rows):
+                yield name, ends
+                del self.open[batch]  # only now has the caller taken it
+
+    def unfinished(self) -> Iterator[tuple[Any, list[int], EndPoints]]:
+        """Batches that were not taken whole: the name, the rows that have ended, and their end points on the CPU."""
+        for name, ends, _ in self.open.values():
+            rows = (ends.outcome != RUNNING).nonzero().flatten()
+            if len(rows):
+                yield name, rows.tolist(), EndPoints(**{key: value[rows].cpu() for key, value in vars(ends).items()})
+
+
+def _begin(starts: list[int], z0: Tensor) -> Group:
+    zero = torch.zeros(len(z0), dtype=torch.long, device=z0.device)
+    state = {
+        "z": z0.clone(),
+        "first": z0.clone(),
+        "steps": zero,
+        "guesses": zero.clone(),
+        "evaluations": zero.clone(),
+        "residual0": torch.zeros(len(z0), dtype=z0.dtype, device=z0.device),
+    }
+    return Group(starts, state)
