@@ -174,7 +174,8 @@ def _restarted(basis: Tensor, restarts: list[tuple[int, _Restart]]) -> tuple[Ten
 def spectral_norm(jacobian: Jacobian, *, budget: int = 60, precise: float = 1e-2) -> Estimate:
     """The largest singular value of J_f at each point, by power iteration on J^T J.
 
-    The residual bounds the distance to a singular value; that it is the largest one rests on the random start. ``budget`` counts products with J and with J^T.
+    The residual bounds the distance to a singular value; that it is the largest one rests on the random start.
+    ``budget`` counts products with J and with J^T.
     """
     tiny = torch.finfo(torch.float64).tiny
     v = directions(jacobian.z).flatten(1).double()
