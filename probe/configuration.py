@@ -6,7 +6,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -64,7 +64,7 @@ class Key:
     type: str
     default: str | None
     alternatives: tuple[str, ...]
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
 
 
 def models() -> dict[str, type[BaseModel]]:
@@ -85,11 +85,11 @@ def keys(name: str | None = None) -> list[Key]:
     Raises:
         UserError: there is no such key; the nearest one is named.
     """
-    merged: dict[tuple[Any, ...], list[str]] = {}
+    merged: dict[Key, list[str]] = {}
     for kind, model in models().items():
         for found in _keys(model, ""):
             merged.setdefault(found, []).append(kind)
-    known = [Key(*found, tuple(kinds)) for found, kinds in merged.items()]
+    known = [replace(found, kinds=tuple(kinds)) for found, kinds in merged.items()]
     if name is None:
         return known
     if name in models():
@@ -116,11 +116,11 @@ def _matches(key: list[str], wanted: list[str]) -> bool:
     return len(key) >= len(wanted) and all(a in (b, NAME) for a, b in zip(key, wanted, strict=False))
 
 
-def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[Any, ...]]:
+def _keys(model: type[BaseModel], prefix: str) -> Iterator[Key]:
     for name, field in model.model_fields.items():
         kind: Any = field.rebuild_annotation()
         default = None if field.is_required() else value_text(field.get_default(call_default_factory=True))
-        yield f"{prefix}{name}", meaning(field), describe(kind), default, tuple(_alternatives(kind))
+        yield Key(f"{prefix}{name}", meaning(field), describe(kind), default, tuple(_alternatives(kind)))
         inside, section = _section(kind)
         if section:
             yield from _keys(section, f"{prefix}{name}.{NAME}." if inside == "mapping" else f"{prefix}{name}.")
@@ -153,9 +153,11 @@ def _branches(kind: Any) -> list[Any]:
 
 
 def _alternatives(kind: Any) -> list[str]:
-    literals = [branch for branch in _branches(kind) if typing.get_origin(branch) is typing.Literal]
-    literals += [one for branch in _branches(kind) if typing.get_origin(branch) is tuple
-                 for one in _branches(typing.get_args(branch)[0]) if typing.get_origin(one) is typing.Literal]  # fmt: skip
+    """The values of an enumeration, also where a list holds them."""
+    branches = _branches(kind)
+    branches += [one for tuples in branches if typing.get_origin(tuples) is tuple
+                 for one in _branches(typing.get_args(tuples)[0])]  # fmt: skip
+    literals = [one for one in branches if typing.get_origin(one) is typing.Literal]
     return [str(value) for one in literals for value in typing.get_args(one)]
 
 
@@ -264,8 +266,9 @@ def markdown() -> str:
         command = kinds[0] if kinds[0] in ("run", "ood") else "study"
         parts.append(f"## `probe {command}`" + (f": {', '.join(f'`{kind}`' for kind in kinds)}" * (command == "study")))
         rows = ["| key | meaning | values | default |", "|---|---|---|---|"]
-        for key, told, values, default, _ in _keys(model, ""):
-            cells = (f"`{key}`", told, values, "must be set" if default is None else f"`{default}`")
+        for one in _keys(model, ""):
+            default = "must be set" if one.default is None else f"`{one.default}`"
+            cells = (f"`{one.key}`", one.meaning, one.type, default)
             rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
         parts.append("\n".join(rows))
     return "\n\n".join(parts) + "\n"

@@ -95,7 +95,7 @@ def _summary(content: dict[str, Any], out: Path) -> str:
     if plane["projection"]:
         lines.insert(
             1,
-            f"Projection of {content['d']} dimensions onto the principal plane of the {plane['of']}; the plane contains "
+            f"Projection of {content['d']} dimensions onto the principal plane of the {plane['of']}; it contains "
             f"{100 * plane['field_share']:.0f} % of the field's norm and {100 * plane['variance_share']:.0f} % of the "
             "points' variance.",
         )

