@@ -177,13 +177,13 @@ def _show(
 
 def _end_points(run: Path) -> "tuple[Tensor, float]":
     """The end points of a run that may become atoms (n, d), and its threshold."""
+    from jobs.run.attractors import load_end_points
     from jobs.run.directory import RunDirectory
-    from jobs.run.stages import Stages
     from probe.errors import UserError
     from probe.studies.probing.dictionary import admitted
 
-    stages = Stages(RunDirectory.open(run))
-    ends, rule = stages.end_points(), stages.run.config.dictionary
+    directory = RunDirectory.open(run)
+    ends, rule = load_end_points(directory), directory.config.dictionary
     rows = ends.end[admitted(ends, rule)].flatten(1).float()
     rows = rows[rows.any(1)]
     if not len(rows):
