@@ -23,28 +23,37 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "run": "probe.api",
-    "open_run": "probe.api",
-    "Run": "probe.api",
-    "Report": "probe.api",
-    "StudyReport": "probe.api",
-    "OodReport": "probe.api",
-    "load_autoencoder": "probe.autoencoders",
-    "Autoencoder": "probe.autoencoders",
-    "LatentMap": "probe.dynamics",
-    "EndPoints": "probe.dynamics",
-    "Outcome": "probe.dynamics",
-    "find_attractors": "probe.studies.probing.end_points",
-    "AttractorDictionary": "probe.studies.probing.dictionary",
+    "probe.api": ("OodReport", "Report", "Run", "StudyReport", "open_run", "run"),
+    "probe.autoencoders": ("Autoencoder", "load_autoencoder"),
+    "probe.dynamics": ("EndPoints", "LatentMap", "Outcome"),
+    "probe.studies.probing.dictionary": ("AttractorDictionary",),
+    "probe.studies.probing.end_points": ("find_attractors",),
 }
-__all__ = ["Failure", "UserError", *_HOMES]
+__all__ = [
+    "AttractorDictionary",
+    "Autoencoder",
+    "EndPoints",
+    "Failure",
+    "LatentMap",
+    "OodReport",
+    "Outcome",
+    "Report",
+    "Run",
+    "StudyReport",
+    "UserError",
+    "find_attractors",
+    "load_autoencoder",
+    "open_run",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:  # torch takes seconds to import, and `probe --help` needs none of it
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'probe' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

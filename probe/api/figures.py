@@ -5,12 +5,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from jobs.directory import Directory
-
 Figures = dict[str, Figure]
 
 
-def of_run(directory: Directory[Any]) -> Figures:
+def of_run(directory: Any) -> Figures:
     """Those of report.html, the paper's Figure 4 (``fractions``), and predicted against actual steps (``convergence``,
     Proposition A.9)."""
     from probe.report.figures.convergence import convergence_figure
@@ -28,26 +26,23 @@ def of_run(directory: Directory[Any]) -> Figures:
     return {**drawn, "fractions": paper_figure(report)} if report.datasets else drawn
 
 
-def of_study(directory: Directory[Any]) -> Figures:
+def of_study(directory: Any) -> Figures:
     """Those of the study's report.html."""
-    from jobs.study.study import Study, cell_file
+    from jobs.study.work import StudyWork, cell_file
     from probe.report.study.build import study_report
     from probe.report.study.pages import PAGES
     from probe.report.study.read import read_study
     from probe.report.study.write import _figures
-    from probe.studies.sweeps.grid import shards
 
-    config = directory.config
-    cells = [cell_file(shard) for shard in shards(config, Study(directory)._data)]
-    results = read_study(directory.path, config, cells, PAGES[config.study].model)
+    cells = [cell_file(shard) for shard in StudyWork(directory).grid()]
+    results = read_study(directory.path, directory.config, cells, PAGES[directory.config.study].model)
     sections = _figures(study_report(results), results)
     return {name: figure for section in sections.values() for name, figure in section.items()}
 
 
-def of_ood(directory: Directory[Any]) -> Figures:
+def of_ood(directory: Any) -> Figures:
     """Those of the experiment's report.html."""
-    from jobs.ood.directory import REFERENCES
-    from jobs.ood.ood import TABLE
+    from jobs.ood.directory import REFERENCES, TABLE
     from probe.report.ood import figures
     from probe.report.ood.build import ood_report
     from probe.report.ood.read import read_ood
@@ -58,4 +53,4 @@ def of_ood(directory: Directory[Any]) -> Figures:
     return {"overview": figures.overview(report), **histograms}
 
 
-DRAWN: dict[str, Callable[[Directory[Any]], Figures]] = {"run": of_run, "study": of_study, "ood": of_ood}
+DRAWN: dict[str, Callable[[Any], Figures]] = {"run": of_run, "study": of_study, "ood": of_ood}

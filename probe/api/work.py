@@ -64,10 +64,8 @@ class Run:
             UserError: this is no run, or some starts are missing.
         """
         from jobs.run.attractors import load_end_points
-        from jobs.run.job import Job
 
-        self._must_be_a_run("end points")
-        return load_end_points(Job(self._directory))
+        return load_end_points(self._run_directory("end points"))
 
     @cached_property
     def dictionary(self) -> "AttractorDictionary":
@@ -76,10 +74,10 @@ class Run:
         Raises:
             UserError: this is no run, or the dictionary is missing.
         """
+        from jobs.run.dictionary import FILE
         from probe.studies.probing.dictionary import AttractorDictionary
 
-        self._must_be_a_run("dictionary")
-        tensors, about = self._directory.load("dictionary.safetensors")
+        tensors, about = self._run_directory("dictionary").load(FILE)
         return AttractorDictionary(**tensors, ends=self.end_points.end[tensors["leader"]], summary=about["summary"])
 
     @property
@@ -116,16 +114,14 @@ class Run:
 
     @property
     def _directory(self) -> "Directory[Any]":
-        from jobs.ood.directory import OodDirectory
-        from jobs.run.directory import RunDirectory
-        from jobs.study.directory import StudyDirectory
+        from jobs.kinds import kind_of
 
-        kinds: dict[str, type[Directory[Any]]] = {"run": RunDirectory, "study": StudyDirectory, "ood": OodDirectory}
-        return kinds[self.kind].open(self.path)
+        return kind_of(self.path).directory.open(self.path)
 
-    def _must_be_a_run(self, what: str) -> None:
+    def _run_directory(self, what: str) -> Any:
         if self.kind != "run":
             raise UserError(f"{self.path} holds {WHAT[self.kind]}, which has no {what}; use `.report` and `.figure`.")
+        return self._directory
 
     def _drawn(self) -> "dict[str, Figure]":
         from probe.api.figures import DRAWN
@@ -166,10 +162,8 @@ def run(
         UserError: a mistake in the configuration, the model or the data; the sentence says what to do.
         Failure: something else went wrong, such as a full disk.
     """
-    from jobs import worker
-    from probe.config import parse_config
-    from probe.studies.ood.config import parse_ood_config
-    from probe.studies.sweeps.config import parse_study_config
+    from jobs.kinds import KINDS
+    from jobs.worker import work
     from probe.trust import is_in_run_directory
 
     data, file = _settings(config)
@@ -179,13 +173,8 @@ def run(
         raise UserError("out is missing: name the folder for the results, for example out='runs/mine'.")
     path = given_path(Path(out)) if out is not None else Path("runs") / (file or Path()).stem
     trusted = trust_code or file is None or not is_in_run_directory(file)
-    match kind(data):
-        case "run":
-            worker.work(path, lambda stages: stages.all(), parse_config(data), trusted=trusted)
-        case "study":
-            worker.work_on_study(path, lambda stages: stages.all(), parse_study_config(data))
-        case "ood":
-            worker.work_on_ood(path, lambda stages: stages.all(), parse_ood_config(data), trusted)
+    chosen = next(one for one in KINDS if one.name == kind(data))
+    work(path, chosen, chosen.all, chosen.directory.parse(data), trusted=trusted)
     return Run(path)
 
 
