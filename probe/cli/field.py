@@ -51,8 +51,8 @@ def field(
     shape = loaded.latent_shape(resolution)
     images = drawn(loaded, data, n, side or resolution) if data else None
     print(
-        f"field: iterating {points**2} grid points and {config.seeds.count} starts, d = {math.prod(shape)}, for at most "
-        f"{config.solver.max_steps} steps each",
+        f"field: iterating {points**2} grid points and {config.seeds.count} starts, d = {math.prod(shape)}, for up "
+        f"to {config.solver.max_steps} steps each",
         file=sys.stderr,
     )
     most = points**2 * (config.solver.max_steps + PRODUCTS) + config.seeds.count * (config.solver.max_steps + 1)
