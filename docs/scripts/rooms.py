@@ -23,7 +23,7 @@ ABOUT = {
     "results": "files of a run",
     "bench": "speed",
 }
-WIDTH, HEIGHT, ACROSS, DOWN = 150, 52, 172, 104
+WIDTH, HEIGHT, ACROSS, DOWN = 162, 52, 176, 104
 
 
 def page() -> str:
