@@ -1,6 +1,5 @@
 """MkDocs hooks: pages that are written from the code at build time, so that they cannot go stale."""
 
-import importlib
 from collections.abc import Callable
 
 import command_line
@@ -11,13 +10,7 @@ import rooms
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-
-def _run_directory() -> str:
-    try:
-        text: str = importlib.import_module("probe.results.layout").markdown()
-    except ModuleNotFoundError:
-        text = "# Run directory\n"
-    return text
+from probe.results import layout
 
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -26,7 +19,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/configuration.md": configuration.page,
     "reference/python.md": python_api.page,
     "reference/report-json.md": report_files.page,
-    "reference/run-directory.md": _run_directory,
+    "reference/run-directory.md": layout.markdown,
 }
 
 

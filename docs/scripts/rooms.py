@@ -2,6 +2,7 @@
 
 import ast
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -9,6 +10,7 @@ GROUND = "ground floor"
 """Single files of probe/, which every room may import."""
 ABOUT = {
     "cli": "the commands",
+    "api": "Python, notebooks",
     "jobs": "stages, ranks, Slurm",
     "studies": "the experiments",
     "report": "JSON, pages, figures",
@@ -40,18 +42,27 @@ def room_of(parts: tuple[str, ...]) -> str:
 
 
 def imports() -> Counter[tuple[str, str]]:
-    """How many import statements of one room name another, those inside of functions included."""
+    """How many import statements of one room name another: those inside of functions too, those for types only not."""
     found: Counter[tuple[str, str]] = Counter()
     for file in sorted([*ROOT.glob("probe/**/*.py"), *ROOT.glob("jobs/**/*.py")]):
         room = room_of(file.relative_to(ROOT).with_suffix("").parts)
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module]
-            for parts in (tuple(name.split(".")) for name in names):
-                if parts[0] in ("probe", "jobs") and room_of(parts) != room:
-                    found[room, room_of(parts)] += 1
+        for name in imported(ast.parse(file.read_text())):
+            parts = tuple(name.split("."))
+            if parts[0] in ("probe", "jobs") and room_of(parts) != room:
+                found[room, room_of(parts)] += 1
     return found
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """The modules that a piece of code imports when it runs."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        yield node.module
+    for inner in ast.iter_child_nodes(node):
+        yield from imported(inner)
 
 
 def levels(edges: set[tuple[str, str]]) -> dict[str, int]:

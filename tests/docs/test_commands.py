@@ -26,7 +26,7 @@ def command_lines() -> list[tuple[str, str]]:
     for file in pages():
         for text in blocks(file, "sh", "bash", "console"):
             for line in text.replace("\\\n", " ").splitlines():
-                if re.search(r"(^|\s)(probe\s|\S*jobs\.worker\s|probe\.cli\.main\s)", line):
+                if re.search(r"(?:^|=\S* )probe |-m (?:jobs\.worker|probe\.cli\.main) ", line.strip()):
                     found.append((str(file.relative_to(ROOT)), line.strip()))
     return found
 
