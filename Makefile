@@ -1,5 +1,6 @@
 # make probe   set up, then run the whole job on the embedded autoencoder
 # make test    set up, check and test everything (what CI runs); make test-fast leaves the slow tests out
+# make docs    build the documentation in build/docs; nothing is fetched, and a broken link is an error
 # make debian  Debian packages for the tests on a real Slurm cluster and in a real browser (as root); without them these
 #              tests are skipped
 PYTHON ?= python3
@@ -9,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --durations=10
 # Two files of tests at a time, each on one core; those marked busy start processes for every core, and go one by one.
 IN_PAIRS := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
 
-.PHONY: install debian probe lint test test-fast clean
+.PHONY: install debian docs probe lint test test-fast clean
 
 install: $(VENV)/.installed
 
@@ -46,6 +47,9 @@ test: lint
 test-fast: install
 	$(IN_PAIRS) -m 'not slow and not busy'
 	$(PYTEST) -m 'busy and not slow'
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

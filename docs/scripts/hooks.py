@@ -1,0 +1,30 @@
+"""MkDocs hooks: pages that are written from the code at build time, so that they cannot go stale."""
+
+from collections.abc import Callable
+
+import command_line
+import configuration
+import python_api
+import report_files
+import rooms
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from probe.results import layout
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "developing/architecture.md": rooms.page,
+    "reference/cli.md": command_line.page,
+    "reference/configuration.md": configuration.page,
+    "reference/python.md": python_api.page,
+    "reference/report-json.md": report_files.page,
+    "reference/run-directory.md": layout.markdown,
+}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages to the site."""
+    for path, page in PAGES.items():
+        files.append(File.generated(config, path, content=page()))
+    return files
