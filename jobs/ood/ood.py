@@ -116,10 +116,9 @@ class Ood(Work[OodDirectory]):
             self.directory.needed(_score_file(name), **self._source(name))
         tables = [pd.read_parquet(self.directory.path / _score_file(name)) for name in self.sets]
         self.directory.save_table(TABLE, pd.concat(tables, ignore_index=True))
-        about = self.directory.load(REFERENCES, "attractors")[1]
         if "finished" not in self.directory.manifest:
             self.directory.update_manifest(finished=now())
-        content = write_ood_report(self.directory.path, TABLE, about["facts"])
+        content = write_ood_report(self.directory.path)
         self._tell_trackers(content)
         shutil.rmtree(self.directory.path / WORK, ignore_errors=True)
         for warning in content["warnings"]:

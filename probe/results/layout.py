@@ -8,13 +8,7 @@ Writers, readers, ``probe status`` and the docs page "Run directory" all take th
     run / layout.MANIFEST                              a ``Path``
     run.glob(layout.CELL.glob)                         all cells
 
-| symbol | meaning |
-|---|---|
-| N, m | starts of a run; atoms of its dictionary |
-| n, M, L | images of a data set; dictionaries they are coded in; numbers of atoms (levels) |
-| d, c, h, w | latent dimension, channels, height and width; d = c h w |
-| H, W | height and width of an image in pixels |
-| e | example images kept as pictures |
+The symbols are those of ``markdown``.
 """
 
 import re
@@ -116,7 +110,12 @@ STAMP = (
     Column("sha256", "str", "checksum of the content and of all other entries"),
     Column("file", "str", "path below the folder under which the file was written"),
     Column("{kind}", "str", "`run`, `study` or `ood`: fingerprint of the settings and models that results depend on"),
-    Column("made_with", "object", "these settings and checksums of models, since version 0.2", optional=True),
+    Column(
+        "made_with",
+        "object",
+        "these settings and checksums themselves; absent in folders begun by early versions",
+        optional=True,
+    ),
 )
 """Metadata of every safetensors file (one JSON text an entry) and table (one JSON object under the key ``probe``)."""
 
@@ -166,8 +165,10 @@ _DICTIONARY = Column("dictionary", "str", "checksum of the dictionary it was mad
 _DATA = Column("data", "str", "checksum of the images it was made from")
 _STARTS = (
     Column("index", "int64 (n,)", "which starts: z0 of start i depends only on seeds.seed and i"),
-    Column("end", "float32 (n, c, h, w)", "the returned point; of a diverged start the last point within the bound"),
-    Column("first", "float32 (n, c, h, w)", "f(z0), for the one-step control"),
+    Column(
+        "end", "float (n, c, h, w)", "the returned point, in model.dtype; if diverged, the last one within the bound"
+    ),
+    Column("first", "float (n, c, h, w)", "f(z0), in model.dtype; for the one-step control"),
     Column("outcome", "uint8 (n,)", "0 converged, 1 cycle, 2 max_steps, 3 diverged"),
     Column("steps", "int64 (n,)", "steps from the start to the returned point, confirmed extrapolations included"),
     Column("guesses", "int64 (n,)", "extrapolations among the steps"),
@@ -241,7 +242,7 @@ MERGED = File(
         Column("check", "int64 (k,)", "starts to iterate again without extrapolation"),
         Column("wandering", "int64 (k,)", "starts whose Lyapunov exponent to estimate"),
         Column("{kind}_starts", "int64 (k,)", "starts of a kind of work: certificates, checks, exponents"),
-        Column("{kind}_points", "float32 (k, c, h, w)", "their end points"),
+        Column("{kind}_points", "float (k, c, h, w)", "their end points"),
     ),
     (
         _ENDS,
@@ -494,3 +495,58 @@ OOD = (OOD_TRAINED, OOD_TRAINING_STATE, REFERENCES, SCORE, SCORE_TABLE, OOD_IMAG
 
 FILES = {"run": (*COMMON, *RUN), "study": (*COMMON, *STUDY), "ood": (*COMMON, *OOD)}
 """Every file of each kind of folder."""
+
+
+_TITLES = {"run": "Run (`probe run`)", "study": "Study (`probe study`)", "ood": "OOD experiment (`probe ood`)"}
+_INTRODUCTION = f"""# Run directory
+
+Every command that computes writes one folder. Each file appears whole or not at all, and rerunning the same command
+resumes. Files in `{WORK}/` are intermediate: they are removed once the results made from them exist. A result file that
+is damaged or outdated is moved to `{REPLACED}/` when its stage makes it again.
+
+Tensors are stored as safetensors, tables as parquet. Both carry metadata: one JSON text per entry in safetensors, one
+JSON object under the key `probe` in parquet. Every reading command checks the checksum.
+
+Symbols: N starts, m atoms; n images, M dictionaries, L levels, e example images; d latent dimension with latent shape
+(c, h, w); H and W height and width of an image. k and g are other counts, D is the length of a CLIP embedding.
+"""
+
+
+def markdown() -> str:
+    """The docs page "Run directory": every file with its columns and metadata, by kind of folder."""
+    parts = [
+        _INTRODUCTION,
+        "## Metadata of every result file\n",
+        _columns("entry", STAMP),
+        "## Files of every folder\n",
+        _rows("file", "", [(one.pattern, "", one.says) for one in COMMON]),
+    ]
+    for kind, title in _TITLES.items():
+        parts.append(f"## {title}\n")
+        for one in FILES[kind][len(COMMON) :]:
+            parts.append(f"### `{_without_formats(one.pattern)}`\n\n{one.says[0].upper()}{one.says[1:]}.\n")
+            groups = CELL_COLUMNS if one is CELL else {"": one.columns}
+            what = "column" if one.pattern.endswith(".parquet") else "tensor"
+            parts += [_columns(f"{what}, {name}" if name else what, group) for name, group in groups.items() if group]
+            parts += [_columns("metadata", one.about)] if one.about else []
+    return "\n".join(parts)
+
+
+def _columns(what: str, columns: tuple[Column, ...]) -> str:
+    return _rows(what, "form", [(column.name, column.form, column.says) for column in columns])
+
+
+def _rows(what: str, form: str, rows: list[tuple[str, str, str]]) -> str:
+    heads = [what, form, "meaning"] if form else [what, "meaning"]
+    lines = [heads, ["---"] * len(heads)]
+    for name, shape, says in rows:
+        lines.append([f"`{_without_formats(name)}`", *([shape] if form else []), says.replace("|", "\\|")])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _without_formats(pattern: str) -> str:
+    return _FIELD.sub(r"{\1}", pattern)
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
