@@ -16,6 +16,7 @@ from jobs.world import World
 from probe.autoencoders import Autoencoder, load_autoencoder
 from probe.config import ModelConfig, TrackersConfig
 from probe.errors import UserError
+from probe.results.layout import REPORT_HTML
 from probe.trust import must_be_trusted, remember
 
 log = logging.getLogger("probe")
@@ -221,5 +222,5 @@ class Work(Generic[D]):
         content = write()
         for warning in content.get("warnings", ()):
             log.warning(f"warning: {warning}")
-        log.info(f"report: {self.directory.path / 'report' / 'report.html'}")
+        log.info(f"report: {self.directory.path / REPORT_HTML}")
         return content
