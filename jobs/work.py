@@ -45,7 +45,7 @@ class Work(Generic[D]):
 
     def on_rank_0(self, work: Callable[[], T]) -> T:
         """Let rank 0 work while the others wait; its result (JSON) on every rank."""
-        return self.world.agree(work() if self.leads else None)
+        return self.world.broadcast(work() if self.leads else None)
 
     def absent(self, parts: Sequence[T], is_there: Callable[[T], object]) -> list[T]:
         """The parts that are not there, as rank 0 sees it; the same on all ranks."""
@@ -75,7 +75,7 @@ class Work(Generic[D]):
         self._stages += 1
         with progress(self.directory.path, self.world, self._stages, title, unit, before + total, before) as meter:
             yield self.world.claims(todo), meter
-            self.world.meet()
+            self.world.barrier()
 
     @contextmanager
     def leading(self, title: str, unit: str, total: int) -> Iterator[Meter]:

@@ -149,7 +149,7 @@ def _hold(
 def _open(path: Path, config: Any, world: "World", kind: type[D]) -> D:
     """The directory, made by rank 0; the others take the configuration as rank 0 knows it."""
     made = kind.create(path, config) if world.rank == 0 else None
-    settings = world.agree(made.config.model_dump(mode="json") if made else None)
+    settings = world.broadcast(made.config.model_dump(mode="json") if made else None)
     return made or kind(path, kind.parse(settings))
 
 

@@ -52,7 +52,7 @@ class Ood(Work[OodDirectory]):
         """Note this process in the manifest."""
         if self.leads:
             self.begin_session(self._device, self.config.model.dtype if self.config.model else "float32")
-        self.world.meet()
+        self.world.barrier()
 
     @property
     def sets(self) -> list[str]:
@@ -78,7 +78,7 @@ class Ood(Work[OodDirectory]):
             if self.config.train:
                 must_fit(self._channels, self._data)
                 build(self._channels, self._padded, self.config.train.k, self.config.train, 0)
-        self.world.meet()
+        self.world.barrier()
 
     def references(self) -> None:
         """Find the training attractors, if they are not there; the model is trained before, where it is to be.
@@ -155,7 +155,7 @@ class Ood(Work[OodDirectory]):
         if self.leads:
             told = {"warnings": list(model.warnings)} if model.warnings else {}
             self.directory.update_manifest(model=about | told)
-        self.world.meet()
+        self.world.barrier()
         return model
 
     @cached_property

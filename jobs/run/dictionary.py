@@ -72,7 +72,7 @@ def build(job: Job) -> None:
                 tracker.log(*_certified_so_far(job, parts))
         if job.world.rank == 0:
             _assemble(job, parts, ends_sha256)
-        job.world.meet()
+        job.world.barrier()
 
 
 def dictionary_sha256(job: Job, ends_sha256: str, look: Look) -> str | None:

@@ -32,7 +32,7 @@ def draw(job: Job) -> None:
         for name in todo:
             if has_table(job, name):  # they were drawn for the comparison only
                 (job.run.path / image_file(name)).unlink()
-    job.world.meet()
+    job.world.barrier()
 
 
 def read_again(job: Job, name: str, known: dict[str, Any]) -> ImageSet:

@@ -50,7 +50,7 @@ class Job(Work[RunDirectory]):
         if self.leads:
             told = {"warnings": list(model.warnings)} if model.warnings else {}
             self.begin_session(model.device, self.config.model.dtype, model=about | told)
-        self.world.meet()  # from here on the manifest knows the model
+        self.world.barrier()  # from here on the manifest knows the model
         return model
 
     @cached_property

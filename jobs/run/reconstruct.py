@@ -68,7 +68,7 @@ def reconstruct(job: Job) -> None:
         job.on_rank_0(lambda: look_at(job, dictionary))
     if job.leads:
         shutil.rmtree(job.run.path / WORK, ignore_errors=True)  # all that was made of it is there
-    job.world.meet()
+    job.world.barrier()
 
 
 def _solve(job: Job, names: list[str], dictionary: str, seen_by: str) -> None:
@@ -100,7 +100,7 @@ def _solve(job: Job, names: list[str], dictionary: str, seen_by: str) -> None:
             for name in names:
                 mine = [part for part in parts if part.name == name]
                 _finish(job, name, mine, made_from[name])
-        job.world.meet()
+        job.world.barrier()
 
 
 def _dictionary(job: Job) -> str:

@@ -48,7 +48,7 @@ class Study(Work[StudyDirectory]):
         """Note this process in the manifest."""
         if self.leads:
             self.begin_session(self._device, "float32")
-        self.world.meet()
+        self.world.barrier()
 
     def images(self) -> None:
         """Draw the data sets that some missing model needs; a grid that cannot be trained is refused here.
@@ -64,7 +64,7 @@ class Study(Work[StudyDirectory]):
             drawn = {name: self.directory.load(_data_file(name), "test")[1]["data"] for name in todo}
             self.directory.update_manifest(data=drawn)
             shards(self.config, self._data)
-        self.world.meet()
+        self.world.barrier()
 
     def models(self) -> None:
         """Make and measure every model whose result is missing; each goes to one rank, the next to whoever is free.
