@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.directory import Directory
+from probe.results import layout
 from probe.studies.ood.config import OodConfig, parse_ood_config
-
-REFERENCES = "references.safetensors"
 
 
 @dataclass(frozen=True)
@@ -14,7 +13,7 @@ class OodDirectory(Directory[OodConfig]):
     """A folder that holds one experiment of ``probe ood``."""
 
     NOUN = "ood"
-    RESULTS = ("model", REFERENCES, "scores")
+    RESULTS = (layout.OOD_MODEL, layout.REFERENCES.name, layout.SCORES)
 
     @classmethod
     def parse(cls, data: dict[str, Any]) -> OodConfig:

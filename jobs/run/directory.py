@@ -1,15 +1,18 @@
 """The run directory: one run's configuration, manifest and results."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.directory import WORK, Directory, is_free
+from jobs.directory import Directory
 from probe.config import Config, parse_config
 from probe.data import resolve
 from probe.errors import UserError
+from probe.results import layout
 
-__all__ = ["WORK", "RunDirectory", "is_free", "resolved"]
+Look = Callable[..., dict[str, Any] | None]
+"""``checked``, ``needed`` or ``claimed`` of a directory."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +20,13 @@ class RunDirectory(Directory[Config]):
     """A folder that holds one run of ``probe run``."""
 
     NOUN = "run"
-    RESULTS = ("attractors", "dictionary.safetensors", "reconstructions")
+    RESULTS = (layout.ATTRACTORS, layout.DICTIONARY.name, layout.RECONSTRUCTIONS)
 
     @classmethod
     def create(cls, path: Path, config: Config) -> "RunDirectory":
         """As ``Directory.create``, with the presets of the data sets written out."""
-        return super().create(path, resolved(config))
+        named = {name: resolve(name, spec) for name, spec in config.datasets.items()}
+        return super().create(path, config.model_copy(update={"datasets": named}))
 
     @classmethod
     def parse(cls, data: dict[str, Any]) -> Config:
@@ -35,18 +39,22 @@ class RunDirectory(Directory[Config]):
         return config.model.device == "cpu"
 
     def model_checksums(self) -> dict[str, str | None]:
-        """Of weights and code. To be asked for once the model is known to the manifest.
+        """Of weights and code; the manifest knows them once a stage has loaded the model.
 
         Raises:
-            UserError: it is not, since no stage has run.
+            UserError: no stage has.
         """
         model = self.manifest.get("model")
         if model is None:
             raise UserError(f"{self.path} has no results yet; run `probe run {self.path}` first.")
         return {name: model[name] for name in ("weights_sha256", "code_sha256")}
 
+    def has_table(self, name: str, look: Look, **made_from: str | None) -> bool:
+        """Whether a data set's final files are there, made from these results where they are given."""
+        expected = {key: value for key, value in made_from.items() if value}
+        return all(look(file, **expected) for file in table_files(name))
 
-def resolved(config: Config) -> Config:
-    """The configuration with the presets of its data sets written out."""
-    named = {name: resolve(name, spec) for name, spec in config.datasets.items()}
-    return config.model_copy(update={"datasets": named})
+
+def table_files(name: str) -> tuple[str, str]:
+    """The table of errors of a data set, and its example pictures."""
+    return layout.TABLE.at(dataset=name), layout.PICTURES.at(dataset=name)

@@ -9,23 +9,23 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 
+from jobs.directory import Directory
+from jobs.kinds import KINDS
 from jobs.provenance import now
-from jobs.run.directory import RunDirectory
 from jobs.slurm import scheduler
-from jobs.slurm.profile import RUN_STAGES, STUDY_STAGES, ClusterProfile
-from jobs.study.directory import StudyDirectory
+from jobs.slurm.profile import ClusterProfile
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
 from probe.reading import Unreadable, read_object, short
+from probe.results.layout import LOGS, SLURM_JOBS, SLURM_SCRIPT
 from probe.trust import code_of
 
-JOBS = "slurm/jobs.json"
 SHIPPED = Path(__file__).parent
 """Where the template is that serves a profile with none beside it."""
 log = logging.getLogger("probe")
 
 
-def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: Path) -> dict[str, str]:
+def render(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[str, str]:
     """The sbatch script of every stage.
 
     Args:
@@ -41,19 +41,23 @@ def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
         keep_trailing_newline=True,
     )
     environment.filters["quote"] = shlex.quote
-    path = str(run.path.resolve())
+    path, kind = str(run.path.resolve()), next(kind for kind in KINDS if isinstance(run, kind.directory))
     try:
         template = environment.get_template(profile.template)
-        # Who submits has named the code; a compute node need not see the note of that in his home.
-        trust_code = isinstance(run, RunDirectory) and code_of(run.config.model) is not None
+        # The user who submits has named the code; a compute node need not see the note of that in their home.
+        model = kind.model(run.config)
+        trust_code = model is not None and code_of(model) is not None
         scripts = {}
-        for stage in STUDY_STAGES if isinstance(run, StudyDirectory) else RUN_STAGES:
-            wanted = profile.of(stage)
-            shared = stage == "models"
-            if isinstance(run, StudyDirectory) and shared:
-                wanted = wanted.as_array(run.config.shards)
+        for stage in kind.stages:
+            wanted, shared = profile.of(stage.name, stage.gpu), stage.array is not None
+            if stage.array:
+                wanted = wanted.as_array(stage.array(run.config))
             content = {**wanted.model_dump(exclude={"options"}), "options": wanted.sbatch_options()}
-            scripts[stage] = template.render(stage=stage, run_dir=path, shared=shared, trust_code=trust_code, **content)
+            scripts[stage.name] = template.render(
+                stage=stage.name, run_dir=path, shared=shared, trust_code=trust_code, **content
+            )
+            if shared:  # the last task of the array does the rest
+                break
     except TemplateNotFound as error:
         raise UserError(
             f"template {error.name!r} is not in {folder}; put it beside the cluster profile, or leave out `template` "
@@ -65,7 +69,7 @@ def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
     return scripts
 
 
-def submit(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: Path) -> dict[str, str]:
+def submit(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[str, str]:
     """Write the scripts into the run directory and submit them, each to begin when the one before has succeeded.
 
     Returns:
@@ -86,19 +90,19 @@ def submit(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
         )
     scripts = render(run, profile, folder)
     jobs: dict[str, str] = {}
-    (run.path / "logs").mkdir(exist_ok=True)
+    (run.path / LOGS).mkdir(exist_ok=True)
     for number, (stage, script) in enumerate(scripts.items()):
-        file = run.path.resolve() / "slurm" / f"{number}-{stage}.sbatch"
+        file = run.path.resolve() / SLURM_SCRIPT.at(number=number, stage=stage)
         write_atomically(file, script)
         after = [f"--dependency=afterok:{list(jobs.values())[-1]}", "--kill-on-invalid-dep=yes"] if jobs else []
-        output = str((run.path / "logs").resolve()).replace("%", "%%") + f"/slurm-%j-{stage}.log"
+        output = str((run.path / LOGS).resolve()).replace("%", "%%") + f"/slurm-%j-{stage}.log"
         options = [f"--job-name={scheduler.job_name(stage)}", f"--output={output}", f"--chdir={os.getcwd()}", *after]
         try:
             jobs[stage] = scheduler.submit(str(file), options)
         except BaseException:
             _withdraw(list(jobs.values()))
             raise
-    write_atomically(run.path / JOBS, json.dumps({"jobs": jobs, "submitted": now()}))
+    write_atomically(run.path / SLURM_JOBS, json.dumps({"jobs": jobs, "submitted": now()}))
     return jobs
 
 
@@ -116,7 +120,7 @@ def cancel(path: Path) -> list[str]:
     Raises:
         UserError: the run was not submitted from here.
     """
-    if not (path / JOBS).is_file():
+    if not (path / SLURM_JOBS).is_file():
         raise UserError(f"{path} has no jobs: it was not submitted with `probe submit`.")
     there = unfinished(path)
     scheduler.cancel(there)
@@ -140,7 +144,7 @@ def submitted(path: Path) -> dict[str, Any]:
     Raises:
         Unreadable: there is a file, and it does not say that.
     """
-    file = path / JOBS
+    file = path / SLURM_JOBS
     if not file.exists():
         return {}
     content = read_object(file)

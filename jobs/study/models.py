@@ -1,25 +1,23 @@
-"""One shard of a study: a model that is trained, or an architecture that is built, and what is measured of it."""
+"""Stage ``models`` of a study: each model is trained, or each architecture built, and measured; one result each."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from jobs.lock import if_free
 from jobs.progress import Meter
+from jobs.stage import Counts
 from jobs.study.directory import StudyDirectory
-from jobs.trackers import Tracker
+from jobs.study.work import Shard, StudyWork, cell_file
+from jobs.trackers import Tracker, is_complete, log_training, numbers
 from probe.autoencoders import load_autoencoder
 from probe.autoencoders.diffusers_vae import adapted
 from probe.config import ModelConfig
-from probe.studies.sweeps.config import (
-    AcrossTrainingConfig,
-    ContractionConfig,
-    ConvergenceConfig,
-    GridConfig,
-    MemorizationConfig,
-)
-from probe.studies.sweeps.grid import Backbone, Cell, Measured, training_images
+from probe.results import layout
+from probe.studies.sweeps.config import AcrossTrainingConfig, ConvergenceConfig, GridConfig
+from probe.studies.sweeps.grid import Cell, Measured, training_images
 from probe.studies.sweeps.memorization import measure
 from probe.studies.sweeps.shards import of_backbone, of_checkpoints, of_convergence
 from probe.training import Trained, build, fitted, train
@@ -29,99 +27,118 @@ TRAINING = 0.7
 """Part of a model's work that is training, for the progress bar."""
 
 
-@dataclass(frozen=True)
-class ShardWork:
-    """Makes shards of a study.
+def models(work: StudyWork) -> int:
+    """Make and measure every model whose result is missing; each goes to one rank, the next to whoever is free.
 
-    Attributes:
-        device: of the models.
-        meter: told how far a shard is.
-        tracker: told the course of a training.
+    Returns:
+        How many are left, since a process outside of this world is working on them.
     """
+    work.begin()
+    grid = work.grid()
+    todo = work.missing(grid, lambda shard: work.directory.claimed(cell_file(shard), **work.source(shard)))
+    for shard, meter in work.share("models", "models", todo, before=len(grid) - len(todo)):
+        with if_free(work.directory.path / layout.CELL_LOCK.at(shard=shard.name, file="")) as mine:
+            if mine and not work.is_there(shard):
+                _make(work, shard, meter)
+    return work.on_rank_0(lambda: len(work.left()))
 
-    directory: StudyDirectory
-    device: torch.device
-    meter: Meter
-    tracker: Tracker
 
-    def backbone(self, shard: Backbone) -> Measured:
-        """Build an architecture and measure it."""
-        config: ContractionConfig = self.directory.config
-        self.meter.update(0.0, shard.architecture)
-        return of_backbone(shard, config)
+def count(study: StudyDirectory) -> Counts:
+    """Models whose results are there."""
+    return len(list(study.path.glob(layout.CELL.glob))), study.config.shards
 
-    def model(self, cell: Cell, images: dict[str, Tensor]) -> Measured:
-        """Train a model, or go on with its training, and measure it.
 
-        Args:
-            images: ``train`` and ``test`` of its data set.
-        """
-        chosen = training_images(images["train"], cell)
-        side = fitted(chosen.shape[-1], cell.dataset)
-        trained = self._train(cell, chosen, side)
-        found = self._measured(cell, chosen, images["test"], side, trained)
-        about = {**vars(cell), **found.values, "epochs": trained.epochs, "loss": trained.losses}
-        return Measured(about, found.tensors)
+def tell_trackers(work: StudyWork, shard: Shard, values: dict[str, Any]) -> None:
+    """Log what the trackers do not know of a model yet: its training, its numbers, and those of its checkpoints by
+    epoch in a series of their own, since a tracker's steps must not go back."""
+    if not (work.leads and work.config.trackers.log_with) or is_complete(work.directory.path, shard.name):
+        return
+    checkpoints = values.get("checkpoints", {})
+    if checkpoints:
+        with work.tracked(f"{shard.name}-checkpoints", **vars(shard)) as tracker:
+            for epoch, record in checkpoints.items():
+                tracker.log(numbers(record), step=int(epoch))
+    with work.tracked(shard.name, **vars(shard)) as tracker:
+        if isinstance(work.config, GridConfig):
+            log_training(tracker, work.config.training, values["loss"])
+        tracker.log(numbers({key: value for key, value in values.items() if key != "checkpoints"}))
+        tracker.complete()
 
-    def forget(self, shard: Cell | Backbone) -> None:
-        """Remove the state that a training would go on from."""
-        (self._folder(shard) / STATE).unlink(missing_ok=True)
 
-    def _measured(self, cell: Cell, chosen: Tensor, test: Tensor, side: int, trained: Trained) -> Measured:
-        config = self.directory.config
-        match config:
-            case AcrossTrainingConfig():
-                kept = sorted(trained.folder.parent.glob("epoch-*"))
-                models = {epoch_of(folder): load_autoencoder(self._spec(folder)) for folder in kept}
+def _make(work: StudyWork, shard: Shard, meter: Meter) -> None:
+    with work.tracked(shard.name, **vars(shard)) as tracker:
+        if isinstance(shard, Cell):
+            found = _trained_and_measured(work, shard, meter, tracker)
+        else:
+            meter.update(0.0, shard.architecture)
+            found = of_backbone(shard, work.config)  # type: ignore[arg-type]
+    tell_trackers(work, shard, found.values)  # before the result is there: nobody will look at it again then
+    about = {**work.source(shard), "model": found.values, "rank": work.world.rank}
+    work.directory.save(cell_file(shard), found.tensors, **about)
+    (_folder(work, shard) / STATE).unlink(missing_ok=True)  # the result is there: no training will resume from it
 
-                def on_checkpoint(done: int) -> None:
-                    self._tell(done / len(models), f"{cell.name}: {done} of {len(models)} checkpoints")
 
-                return of_checkpoints(models, chosen, test, config, seed=cell.seed, on_checkpoint=on_checkpoint)
-            case ConvergenceConfig():
-                self._tell(0.0, f"{cell.name}: predicting steps")
-                model = load_autoencoder(self._spec(trained.folder))
-                return of_convergence(model, model.latent_shape(side), config, cell.seed)
-            case MemorizationConfig():
-                return self._memorization(cell, chosen, test, side, trained, config)
-        raise TypeError(f"{type(config).__name__} trains no model")
+def _trained_and_measured(work: StudyWork, cell: Cell, meter: Meter, tracker: Tracker) -> Measured:
+    images = work.images(cell.dataset)
+    chosen = training_images(images["train"], cell)
+    side = fitted(chosen.shape[-1], cell.dataset)
+    trained = _train(work, cell, chosen, side, meter, tracker)
+    found = _measure(work, cell, chosen, images["test"], side, trained, meter)
+    about = {**vars(cell), **found.values, "epochs": trained.epochs, "loss": trained.losses}
+    return Measured(about, found.tensors)
 
-    def _memorization(
-        self, cell: Cell, chosen: Tensor, test: Tensor, side: int, trained: Trained, config: MemorizationConfig
-    ) -> Measured:
-        spec = self._spec(trained.folder)
-        fresh = build(chosen.shape[1], side, cell.k, config.training, cell.seed)
-        starts = min(len(chosen), config.solver.starts)
 
-        def on_step(ended: int, running: int, part: float) -> None:
-            self._tell((ended + part) / starts, f"{cell.name}: {running} running")
+def _train(work: StudyWork, cell: Cell, images: Tensor, side: int, meter: Meter, tracker: Tracker) -> Trained:
+    config: GridConfig = work.config  # type: ignore[assignment]
 
-        untrained = adapted(fresh, spec, self.device, torch.float32)
-        return measure(load_autoencoder(spec), untrained, chosen, test, config, seed=cell.seed, on_step=on_step)
+    def on_epoch(done: int, epochs: int, loss: float) -> None:
+        meter.update(TRAINING * done / epochs, f"{cell.name}: epoch {done}/{epochs}, loss {loss:.5f}")
+        tracker.log({"loss": loss, "learning_rate": config.training.rate(done, epochs)}, step=done)
 
-    def _train(self, cell: Cell, images: Tensor, side: int) -> Trained:
-        config: GridConfig = self.directory.config
+    return train(
+        images,
+        side=side,
+        k=cell.k,
+        config=config.training,
+        seed=cell.seed,
+        folder=_folder(work, cell),
+        cpu=config.device == "cpu",
+        on_epoch=on_epoch,
+    )
 
-        def on_epoch(done: int, epochs: int, loss: float) -> None:
-            self.meter.update(TRAINING * done / epochs, f"{cell.name}: epoch {done}/{epochs}, loss {loss:.5f}")
-            self.tracker.log({"loss": loss, "learning_rate": config.training.rate(done, epochs)}, step=done)
 
-        return train(
-            images,
-            side=side,
-            k=cell.k,
-            config=config.training,
-            seed=cell.seed,
-            folder=self._folder(cell),
-            cpu=config.device == "cpu",
-            on_epoch=on_epoch,
-        )
+def _measure(
+    work: StudyWork, cell: Cell, chosen: Tensor, test: Tensor, side: int, trained: Trained, meter: Meter
+) -> Measured:
+    config: Any = work.config
 
-    def _tell(self, part: float, note: str) -> None:
-        self.meter.update(TRAINING + (1 - TRAINING) * part, note)
+    def spec(folder: Path) -> ModelConfig:
+        return ModelConfig(source=str(folder), device=str(work.device))
 
-    def _spec(self, folder: Path) -> ModelConfig:
-        return ModelConfig(source=str(folder), device=str(self.device))
+    def tell(part: float, note: str) -> None:
+        meter.update(TRAINING + (1 - TRAINING) * part, f"{cell.name}: {note}")
 
-    def _folder(self, shard: Cell | Backbone) -> Path:
-        return self.directory.path / "models" / shard.name
+    if isinstance(config, AcrossTrainingConfig):
+        kept = sorted(trained.folder.parent.glob("epoch-*"))
+        checkpoints = {epoch_of(folder): load_autoencoder(spec(folder)) for folder in kept}
+
+        def on_checkpoint(done: int) -> None:
+            tell(done / len(checkpoints), f"{done} of {len(checkpoints)} checkpoints")
+
+        return of_checkpoints(checkpoints, chosen, test, config, seed=cell.seed, on_checkpoint=on_checkpoint)
+    model = load_autoencoder(spec(trained.folder))
+    if isinstance(config, ConvergenceConfig):
+        tell(0.0, "predicting steps")
+        return of_convergence(model, model.latent_shape(side), config, cell.seed)
+    starts = min(len(chosen), config.solver.starts)
+
+    def on_step(ended: int, running: int, part: float) -> None:
+        tell((ended + part) / starts, f"{running} running")
+
+    fresh = build(chosen.shape[1], side, cell.k, config.training, cell.seed)
+    untrained = adapted(fresh, spec(trained.folder), work.device, torch.float32)
+    return measure(model, untrained, chosen, test, config, seed=cell.seed, on_step=on_step)
+
+
+def _folder(work: StudyWork, shard: Shard) -> Path:
+    return work.directory.path / layout.MODELS / shard.name

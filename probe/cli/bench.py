@@ -103,10 +103,10 @@ def sparse(
     from probe.errors import UserError
 
     if run_dir is not None:
-        from jobs.run.dictionary import FILE
         from jobs.run.directory import RunDirectory
+        from probe.results.layout import DICTIONARY
 
-        dictionary = RunDirectory.open(run_dir).load(FILE, "atoms")[0]["atoms"]
+        dictionary = RunDirectory.open(run_dir).load(DICTIONARY.name, "atoms")[0]["atoms"]
     else:
         if d != 4 * round((d / 4) ** 0.5) ** 2:
             raise UserError(f"--d {d}: random fields have 4 channels on a square; take 1024 or 4096, for example.")
@@ -186,13 +186,13 @@ def dedup(
 
 def _end_points(run: Path) -> "tuple[Tensor, float]":
     """The end points of a run that may become atoms (n, d), and its threshold."""
+    from jobs.run.attractors import load_end_points
     from jobs.run.directory import RunDirectory
-    from jobs.run.stages import Stages
     from probe.errors import UserError
     from probe.studies.probing.dictionary import admitted
 
-    stages = Stages(RunDirectory.open(run))
-    ends, rule = stages.end_points(), stages.run.config.dictionary
+    directory = RunDirectory.open(run)
+    ends, rule = load_end_points(directory), directory.config.dictionary
     rows = ends.end[admitted(ends, rule)].flatten(1).float()
     rows = rows[rows.any(1)]
     if not len(rows):

@@ -44,15 +44,15 @@ def convergence(
 
 
 def _of_run(folder: Path, overrides: list[str] | None) -> "Convergence":
-    from jobs.run.dictionary import FILE
     from jobs.run.directory import RunDirectory
     from probe.errors import UserError
+    from probe.results.layout import DICTIONARY
     from probe.studies.sweeps.convergence import of_run
 
     if overrides:
         raise UserError(f"--set changes nothing in {folder}, a run that was made; give its model for other settings.")
     run = RunDirectory.open(folder)
-    return of_run(run.load(FILE)[0], run.config.seeds.count)
+    return of_run(run.load(DICTIONARY.name)[0], run.config.seeds.count)
 
 
 def _of_model(source: str, overrides: list[str] | None) -> "Convergence":

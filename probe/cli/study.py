@@ -1,11 +1,11 @@
 """``probe study CONFIG``: train a grid of models, or build architectures, probe each, and report."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from probe.cli.launch import launch
 from probe.cli.options import ConfigFile, Json, Out, Overrides
 
 
@@ -25,23 +25,11 @@ def study(
     from probe.studies.sweeps.config import load_study_config
 
     settings = load_study_config(config, overrides or ())
-
-    from jobs.worker import share_study, work_on_study
-
-    path = out or Path("runs") / config.stem
-    if shared:
-        report = share_study(path, settings)
-    else:
-        done, world = work_on_study(path, lambda stages: stages.all(), settings)
-        report = done if world.rank == 0 else None
-    if report is not None:
-        _show(report, as_json)
+    launch("study", settings, out or Path("runs") / config.stem, show, shared=shared, as_json=as_json)
 
 
-def _show(report: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(report, indent=1))
-        return
+def show(report: dict[str, Any]) -> None:
+    """Print a table and the verdicts per data set."""
     from probe.report.study import study_table
     from probe.terminal import console
 

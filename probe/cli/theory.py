@@ -1,14 +1,11 @@
-"""``probe theory RUN_DIR``: what the paper's theory says, measured on a finished run."""
+"""``probe theory RUN_DIR``: the paper's theory, measured on a finished run."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from probe.cli.options import Json, RunDir, TrustCode
-
-if TYPE_CHECKING:
-    from jobs.run.stages import Stages
 
 
 def theory(
@@ -22,14 +19,11 @@ def theory(
 
     Writes RUN_DIR/theory/: theory.html, theory.md, figures/ and theory.json; the verdicts are on stdout.
     """
+    from jobs.kinds import RUN
+    from jobs.run.theory import measure
     from jobs.worker import work
 
-    def do(stages: "Stages") -> dict[str, Any] | None:
-        from jobs.run.theory import measure
-
-        return measure(stages.job, points=points, probes=probes)
-
-    content, world = work(run_dir, do, trusted=trust_code)
+    content, world = work(run_dir, RUN, lambda its: measure(its, points=points, probes=probes), trusted=trust_code)
     if world.rank or content is None:
         return
     if as_json:
