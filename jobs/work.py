@@ -73,11 +73,11 @@ class Work(Generic[D]):
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
-        self.world.meet()
+        self.world.barrier()
 
     def on_rank_0(self, work: Callable[[], T]) -> T:
         """Let rank 0 work while the others wait; its result (JSON) on every rank."""
-        return self.world.agree(work() if self.leads else None)
+        return self.world.broadcast(work() if self.leads else None)
 
     def missing(self, parts: Sequence[T], is_there: Callable[[T], object]) -> list[T]:
         """The parts that are not there, as rank 0 sees it; the same on all ranks."""

@@ -122,7 +122,7 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
 def _open(path: Path, config: Any, world: "World", kind: "Kind") -> "Directory[Any]":
     """The directory, made by rank 0; the others take the configuration as rank 0 knows it."""
     made = kind.directory.create(path, config) if world.rank == 0 else None
-    settings = world.agree(made.config.model_dump(mode="json") if made else None)
+    settings = world.broadcast(made.config.model_dump(mode="json") if made else None)
     return made or kind.directory(path, kind.directory.parse(settings))
 
 
