@@ -80,14 +80,9 @@ def _must_be_regular(path: Path, status: os.stat_result) -> None:
         raise Unreadable(path, "it is a pipe or a device; give a regular file")
 
 
-def read_json(path: Path, *, nan: bool = False) -> Any:
-    """The value of a JSON file. Raises ``Unreadable``: see ``read_text`` and ``parse_json``."""
-    return parse_json(read_text(path, JSON_BYTES), path, nan=nan)
-
-
 def read_object(path: Path, *, nan: bool = False) -> dict[str, Any]:
-    """The value of a JSON file, which must be an object. Raises ``Unreadable``."""
-    value = read_json(path, nan=nan)
+    """The value of a JSON file, which must be an object. Raises ``Unreadable``: see ``read_text``, ``parse_json``."""
+    value = parse_json(read_text(path, JSON_BYTES), path, nan=nan)
     if not isinstance(value, dict):
         raise Unreadable(path, f"it must hold a JSON object, not {short(value)}")
     return value
