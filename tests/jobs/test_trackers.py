@@ -264,7 +264,7 @@ def test_a_run_keeps_its_id_and_its_steps(fake, tmp_path, caplog, capsys):
         tracker.log({"fails": 1.0}, step=2)
         tracker.log({"loss": 0.3}, step=3)
     assert course[-1] == began  # it is left out from its first failure on
-    assert "tracker wandb: the line is dead; the work goes on without it" in caplog.text
+    assert "tracker wandb: the line is dead; continuing without it" in caplog.text
     said = capsys.readouterr()
     assert said.out == ""  # stdout is for results
     assert said.err.count("* created new run") == 3
