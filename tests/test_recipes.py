@@ -1,4 +1,4 @@
-"""The recipes of docs/developing/recipes.md: a metric and a control, each by one entry of a tuple, from run to report."""
+"""The recipes of docs/developing/recipes.md: a metric and a control, one tuple entry each, from run to report."""
 
 import json
 import logging
@@ -68,7 +68,9 @@ def test_a_metric_and_a_control_take_one_entry_each(recipes, config, tmp_path, m
     assert "pixel_mae" in data["levels"][0]["methods"]["random_orthogonal"]["bases"]
     assert content["provenance"]["statistics"]["comparisons"] == 6  # five without the challenger
     assert "the 2-D DCT and the standard basis" in content["verdict_rule"]
-    assert Report.model_validate(content).datasets["digits"].levels[0].methods["identity"].of("pixel_mae").mean == pytest.approx(mean)
+    assert Report.model_validate(content).datasets["digits"].levels[0].methods["identity"].of(
+        "pixel_mae"
+    ).mean == pytest.approx(mean)
 
     page = (run / "report" / "report.md").read_text()
     assert re.search(r"\| at 1 atom \|.* pixel MAE \|", page)

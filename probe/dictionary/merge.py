@@ -5,10 +5,10 @@
 | n, d | end points, latent dimension | |
 | m | atoms that are left | m <= n |
 
-Greedy leader: the point with most neighbours becomes an atom and takes those of its neighbours that are free, so that
-no two atoms are neighbours. Ties go to the point of the lower start, which rounding cannot change; where no starts
-are given, to the point whose coordinates come first as bytes, and among identical points to the first that arrived.
-Points are sorted so before anything else is done: the result is the same for the same points in any order of arrival.
+Greedy leader: the point with the most neighbours becomes an atom and takes its free neighbours: no two atoms are
+neighbours. Ties go to the point of the lower start, which rounding cannot change; without starts, to the point whose
+coordinates come first as bytes, and among identical points to the first. Points are sorted by this before anything
+else, so that the result does not depend on their order.
 """
 
 import math
@@ -31,11 +31,11 @@ class Merge:
 
     Attributes:
         leader: rows of the end points that are kept (m,), largest basin first.
-        member: for each end point the position of its leader (n,); -1 for an end point that takes no part.
+        member: for each end point the position of its leader (n,); -1 for an end point that is left out.
         basin: end points merged into each leader, itself included (m,).
-        components: atoms that would be left if chains of near points were merged whole (connected components).
-        recall: share of the neighbours that were found, from a sample; 1 where the search was exact.
-        exact: whether it was.
+        components: atoms if chains of near points were merged whole (connected components).
+        recall: share of the neighbours that were found, from a sample; 1 if the search was exact.
+        exact: whether the search was exact.
     """
 
     leader: Tensor
@@ -45,15 +45,20 @@ class Merge:
     recall: float = 1.0
     exact: bool = True
 
+    @property
+    def index(self) -> str:
+        """``exact`` or ``approximate``."""
+        return "exact" if self.exact else "approximate"
+
 
 def merge_by_cosine(
     points: Tensor, cosine: float = 0.99, priority: Tensor | None = None, starts: Tensor | None = None
 ) -> Merge:
     """Merge end points (n, d) whose cosine exceeds the threshold (paper, Section 4.1).
 
-    No two atoms exceed the threshold, where the search is exact. Points of a lower priority number (n,) lead first,
-    whatever their neighbours; ties go to the lower of ``starts`` (n,). A point at the origin has no direction and is
-    left out, as is one that is not finite.
+    No two atoms exceed the threshold if the search is exact. Points with a lower ``priority`` (n,) lead first,
+    whatever their neighbours; ties go to the lower of ``starts`` (n,). Points at the origin, which have no direction,
+    and points that are not finite are left out.
     """
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms) & (norms > 0))
@@ -67,8 +72,8 @@ def merge_by_cosine(
 def merge_by_euclid(points: Tensor, relative: float = 0.05, starts: Tensor | None = None) -> Merge:
     """Merge end points (n, d) within ``relative`` times their root mean square norm.
 
-    Cosine cannot tell points on one ray apart; where this leaves many more atoms, the cosine has merged too much. A
-    point that is not finite is left out. ``starts`` as in ``merge_by_cosine``.
+    Cosine cannot tell points on one ray apart: if this leaves many more atoms, the cosine has merged too much. Points
+    that are not finite are left out. ``starts`` as in ``merge_by_cosine``.
     """
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms))
@@ -136,6 +141,6 @@ def _greedy(near: Near, priority: NDArray[np.int64] | None) -> tuple[Rows, int]:
     owner = np.where(count == 1, rows, -1)
     todo = np.lexsort((rows, -count, rows * 0 if priority is None else priority))
     while len(todo := todo[owner[todo] < 0]):
-        leading = todo[:BLOCK]  # those that come first among the free: what leads them can only be among themselves
+        leading = todo[:BLOCK]  # the first free ones: only they can lead each other
         claim(leading, *near.of(leading, owner < 0), owner)
     return owner, components

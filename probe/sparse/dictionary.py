@@ -5,6 +5,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from probe.sparse.limits import SCHUR_FLOOR
+
 
 class Dictionary:
     """A dictionary, with what every pursuit in it needs; hand it to ``omp`` in place of the atoms to make that once.
@@ -67,10 +69,25 @@ class Dictionary:
 
     @cached_property
     def span(self) -> tuple[Tensor, Tensor]:
-        """See ``probe.sparse.projection.basis``."""
-        from probe.sparse.projection import basis
+        """``independent`` atoms, and the factor of their Gram matrix."""
+        return independent(self.unit)
 
-        return basis(self.unit)
+
+def independent(unit: Tensor) -> tuple[Tensor, Tensor]:
+    """Atoms that form a basis of the span, by a pivoted Cholesky factorisation of the Gram matrix (LAPACK pstrf).
+
+    Each step takes the atom that is farthest from the span of those before, until what is left of every atom is below
+    the float64 floor of the Schur diagonal.
+
+    Returns:
+        Indices in order of choice (r,), r the rank of the dictionary, and the lower factor of their Gram matrix (r, r).
+    """
+    from scipy.linalg.lapack import dpstrf
+
+    exact = unit.double()
+    factor, pivots, rank, _ = dpstrf((exact @ exact.T).cpu().numpy(), tol=SCHUR_FLOOR[torch.float64], lower=1)
+    chosen = torch.from_numpy(pivots[:rank].astype("int64") - 1)
+    return chosen.to(unit.device), torch.from_numpy(factor[:rank, :rank]).tril().to(unit.device)
 
 
 def power_of_two(rows: Tensor) -> tuple[Tensor, Tensor]:

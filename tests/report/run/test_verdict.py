@@ -159,7 +159,10 @@ def test_only_a_certified_dictionary_is_called_attractors(make_run: Make):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"certificate": [1, 0, 0, -1, -1]}, "Most of the 5 atoms are not certified attractors (1 certified attractor, 2 not"),
+        (
+            {"certificate": [1, 0, 0, -1, -1]},
+            "Most of the 5 atoms are not certified attractors (1 certified attractor, 2 not",
+        ),
         ({"basin": [11], "certificate": [1]}, "The field is trivial: one basin holds 100 %"),
         (
             {"basin": [11], "certificate": [0], "outcome": [2] * 11 + [3]},
@@ -175,8 +178,14 @@ def test_only_a_certified_dictionary_is_called_attractors(make_run: Make):
             "photos: the PCA of held-out images (pca_oracle) is missing: no images were held out.",
         ),
         ({"n_images": 1, "planned": 1}, "photos: 1 image, too few for a verdict (at least 10)."),
-        ({"mean_image": 0.04}, "photos: the dictionary at 5 % of d is not measurably better, by pixel MSE, than the mean image."),
-        ({"mean_image": 0.005}, "photos: the autoencoder alone is not measurably better, by pixel MSE, than the mean image."),
+        (
+            {"mean_image": 0.04},
+            "photos: the dictionary at 5 % of d is not measurably better, by pixel MSE, than the mean image.",
+        ),
+        (
+            {"mean_image": 0.005},
+            "photos: the autoencoder alone is not measurably better, by pixel MSE, than the mean image.",
+        ),
     ],
 )
 def test_warning(make_run: Make, changes: dict, expected: str):
