@@ -78,19 +78,14 @@ def merge_by_euclid(points: Tensor, relative: float = 0.05, starts: Tensor | Non
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms))
     largest = norms[rows].max().item() if len(rows) else 0.0
-    # All at the origin are one atom, however small the radius. Elsewhere a power of two, which divides exactly, keeps
-    # the squares in the range of float32.
+    # Points at the origin are one atom, however small the radius. Dividing by a power of two is exact, and keeps the
+    # squares in the range of float32.
     scale = 2.0 ** min(math.frexp(largest)[1], 1023)
     unit = torch.empty(len(rows), points.shape[1])
     for part in _split(rows, points.shape[1]):
         unit[part] = (points[rows[part]].double() / scale).float()
     mean = (norms[rows] / scale).square().mean().item() if largest else 0.0
     return _merge(unit, relative**2 * mean or 1.0, rows, None, len(points))
-
-
-def count_by_euclid(points: Tensor, relative: float = 0.05) -> int:
-    """Atoms that ``merge_by_euclid`` leaves."""
-    return len(merge_by_euclid(points, relative).leader)
 
 
 def _on_cpu(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,7 +103,7 @@ def _split(rows: Tensor, d: int) -> list[slice]:
 
 
 def _sorted(points: Tensor, starts: Tensor | None, chosen: Tensor) -> Tensor:
-    """The chosen rows by start, or by their coordinates as bytes; of equal rows the lower first."""
+    """The chosen rows, sorted by start, or by their coordinates as bytes; of equal rows the lower first."""
     if starts is not None:
         order = torch.argsort(starts.cpu(), stable=True)
     else:
@@ -119,7 +114,7 @@ def _sorted(points: Tensor, starts: Tensor | None, chosen: Tensor) -> Tensor:
 
 
 def _merge(sorted_points: Tensor, radius2: float, rows: Tensor, priority: Tensor | None, n: int) -> Merge:
-    """Merge points that were sorted; ``rows`` says which of the n points they are."""
+    """Merge sorted points; ``rows`` are their places among the n points."""
     if not len(rows):
         empty = torch.empty(0, dtype=torch.long)
         return Merge(empty, torch.full((n,), -1), empty, 0)

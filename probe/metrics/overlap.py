@@ -6,8 +6,8 @@
 | A^T A | second moments of the atoms | (d, d) |
 
 Linear CKA (Kornblith et al. 2019, Similarity of Neural Network Representations Revisited, Equation 4) is the cosine of
-two n x n Gram matrices of the same n examples. Two dictionaries have no common examples, but a common latent space: this
-is the cosine of the two d x d matrices A^T A and B^T B, not centred.
+two n x n Gram matrices of the same n examples. Two dictionaries share a latent space instead of examples: this is the
+cosine of the two d x d matrices A^T A and B^T B, not centred.
 """
 
 import torch

@@ -68,7 +68,7 @@ class KernelDensity:
         return (softmax(self._exponents(z), axis=1) @ self.points - z) / self.bandwidth**2
 
     def kernels(self, z: Rows) -> Rows:
-        """Effective number of kernels in q(z): 1 / sum w^2, (n,) in [1, m]. At 1 the score points at the nearest point."""
+        """Effective number of kernels in q(z): 1 / sum w^2, (n,) in [1, m]; at 1 the score points at the nearest y."""
         return 1 / np.square(softmax(self._exponents(z), axis=1)).sum(axis=1)
 
     def _exponents(self, z: Rows) -> Rows:

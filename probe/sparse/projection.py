@@ -1,4 +1,4 @@
-"""Levels that take the whole span of the dictionary: one projection instead of a greedy path that long."""
+"""Levels that take the whole span of the dictionary: one projection instead of a long greedy path."""
 
 import torch
 from torch import Tensor
@@ -8,11 +8,11 @@ from probe.sparse.dictionary import Dictionary
 
 
 def project(dictionary: Dictionary, x: Tensor, greedy: SparseCodes | None, levels: tuple[int, ...]) -> SparseCodes:
-    """Codes at the levels of the greedy path, and then at ``levels``, which are all served by the whole span.
+    """Codes at the levels of the greedy path, then at ``levels``, which are all served by the whole span.
 
-    A signal that the greedy path has reconstructed up to rounding, or as well as the span can, keeps that code.
-    Otherwise its support goes on, after the atoms that the path has chosen, with those of ``basis`` that are not among
-    them; chosen atoms outside the basis weigh nothing.
+    A signal that the greedy path reconstructed up to rounding, or as well as the span can, keeps that code. Otherwise
+    its support continues, after the atoms of the path, with the remaining ``independent`` atoms; atoms of the path
+    outside these have weight 0.
     """
     chosen, factor = dictionary.span
     n = len(x)

@@ -50,5 +50,5 @@ def test_a_dictionary_serves_many_calls(atoms_of, gaussian):
     ready = Dictionary(atoms, torch.float64)
     assert torch.equal(omp(ready, x, [5, 20]).support, omp(atoms, x, [5, 20]).support)
     assert ready.gram is ready.gram
-    with pytest.raises(ValueError, match=r"made ready in torch\.float64"):
+    with pytest.raises(ValueError, match=r"prepared in torch\.float64"):
         omp(ready, x, [5], dtype=torch.float32)
