@@ -21,7 +21,7 @@ from probe.sparse import Dictionary
 from probe.studies.probing.end_points import batches
 from probe.studies.probing.reconstruction import (
     BASIS,
-    Reconstructions,
+    Reconstructed,
     absent_controls,
     dictionaries,
     encode_images,
@@ -33,7 +33,7 @@ from probe.studies.probing.reconstruction import (
 from probe.studies.probing.reconstruction import reconstruct as reconstruct_images
 
 KINDS = ("errors", "floor", "sanity", "examples", "originals")
-"""Tensors by name of ``Reconstructions``; in a part's file they are called ``kind/name``."""
+"""Tensors by name of ``Reconstructed``; in a part's file they are called ``kind/name``."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _bases(work: RunWork) -> Callable[[str], tuple[dict[str, Dictionary], Tensor
     return of
 
 
-def _save(run: RunDirectory, part: Part, found: Reconstructions, sizes: dict[str, int], about: dict[str, Any]) -> None:
+def _save(run: RunDirectory, part: Part, found: Reconstructed, sizes: dict[str, int], about: dict[str, Any]) -> None:
     kinds = {kind: getattr(found, kind) for kind in KINDS}
     run.save(
         part.file,
@@ -167,9 +167,9 @@ def _finish(run: RunDirectory, name: str, parts: list[Part], made_from: dict[str
     """The table and the pictures of a data set from its parts, which are removed."""
     loaded = [run.load(part.file) for part in parts]
     about, sparse = loaded[0][1], run.config.sparse
-    whole = Reconstructions.concatenate(
+    whole = Reconstructed.concatenate(
         [
-            Reconstructions(
+            Reconstructed(
                 methods=tuple(about["methods"]),
                 levels=tuple(about["levels"]),
                 d=about["d"],

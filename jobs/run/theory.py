@@ -51,7 +51,7 @@ def measure(work: RunWork, *, points: int, probes: int) -> dict[str, Any] | None
             together=run.config.sparse.batch_size,
             on_part=lambda part: log.info(f"theory: {part}"),
         ),
-        "convergence": record(of_run(run.load(FILE)[0], run.config.seeds.count)),
+        "convergence": record(of_run(run.load(layout.DICTIONARY.name)[0], run.config.seeds.count)),
         **describe_process(),
     }
     return write_theory(run.path / layout.THEORY, content)

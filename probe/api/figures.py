@@ -31,8 +31,8 @@ def of_study(directory: Any) -> Figures:
     from jobs.study.work import StudyWork, cell_file
     from probe.report.study.build import study_report
     from probe.report.study.pages import PAGES
-    from probe.report.study.read import read_study
     from probe.report.study.write import _figures
+    from probe.results.study import read_study
 
     cells = [cell_file(shard) for shard in StudyWork(directory).grid()]
     results = read_study(directory.path, directory.config, cells, PAGES[directory.config.study].model)
@@ -42,12 +42,11 @@ def of_study(directory: Any) -> Figures:
 
 def of_ood(directory: Any) -> Figures:
     """Those of the experiment's report.html."""
-    from jobs.ood.directory import REFERENCES, TABLE
     from probe.report.ood import figures
     from probe.report.ood.build import ood_report
-    from probe.report.ood.read import read_ood
+    from probe.results.ood import read_ood
 
-    results = read_ood(directory.path, TABLE, directory.load(REFERENCES, "attractors")[1]["facts"])
+    results = read_ood(directory.path, directory.config)
     report = ood_report(results)
     histograms = {name: figures.histograms(report, results.table, name) for name in report.scores}
     return {"overview": figures.overview(report), **histograms}

@@ -74,10 +74,10 @@ class Run:
         Raises:
             UserError: this is no run, or the dictionary is missing.
         """
-        from jobs.run.dictionary import FILE
+        from probe.results.layout import DICTIONARY
         from probe.studies.probing.dictionary import AttractorDictionary
 
-        tensors, about = self._run_directory("dictionary").load(FILE)
+        tensors, about = self._run_directory("dictionary").load(DICTIONARY.name)
         return AttractorDictionary(**tensors, ends=self.end_points.end[tensors["leader"]], summary=about["summary"])
 
     @property

@@ -15,6 +15,8 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from probe.methods import METRICS
+
 _FIELD = re.compile(r"\{(\w+)(:\w+)?\}")
 WORK = "work"
 """Folder of intermediate results, removed once the results made from them exist."""
@@ -282,11 +284,7 @@ TABLE = File(
         Column("atoms", "int64", "atoms allowed in the code; 0 for `zero_code` and `mean_image`"),
         Column("fraction", "float64", "`atoms` divided by d"),
         Column("atoms_used", "int64", "atoms in the code"),
-        Column("latent_mse", "float64", "squared error, mean over the d latent coordinates"),
-        Column("pixel_mse", "float64", "squared error, mean over pixels and channels, images in [0, 1]"),
-        Column("psnr", "float64", "-10 log10 of the pixel MSE, dB"),
-        Column("ssim", "float64", "structural similarity, at most 1"),
-        Column("clip", "float64", "cosine of CLIP embeddings; with `clip` in the configuration only", optional=True),
+        *(Column(one.name, "float64", one.explanation, one.optional) for one in METRICS),
     ),
     (
         _DICTIONARY,

@@ -11,17 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from probe.config import Config, load_config
 from probe.errors import UserError
 from probe.kinds import WHAT, kind_of
-from probe.methods import METHODS, METRICS
+from probe.methods import AUTOENCODER, BASELINE, methods, metrics
 from probe.results import layout
 from probe.results.files import read_table, read_tensors, reading
 from probe.results.manifest import read_manifest
 
 Arrays = dict[str, NDArray[Any]]
-MANY_BASES = "random_orthogonal"
-"""The method whose rows come from several dictionaries."""
 STARTS = ("index", "outcome", "steps", "evaluations", "residual", "period")
 DICTIONARY = tuple(name for name in layout.DICTIONARY.names if name != "atoms")
-EXAMPLES = ("original", "autoencoder", *METHODS)
 
 
 @dataclass(frozen=True)
@@ -184,7 +181,7 @@ def _semantics(run: Path, config: Config) -> tuple[dict[str, Any] | None, NDArra
 
 
 def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstructions:
-    columns = [column.name for column in layout.TABLE.columns]
+    columns = list(dict.fromkeys([*(column.name for column in layout.TABLE.columns), *metrics()]))
     with reading(run / layout.TABLE.at(dataset=name), f"probe reconstruct {run}") as path:
         rows, facts = read_table(path)
         if missing := sorted({*layout.TABLE.names} - {*rows}):
@@ -200,9 +197,10 @@ def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstr
     if len(uneven):
         method, _, atoms = uneven.index[0]
         raise UserError(f"{path} does not have one row per image for {method} at {atoms} atoms; delete it and rerun.")
-    examples, _ = _arrays(run, layout.PICTURES.at(dataset=name), "reconstruct", (), EXAMPLES)
-    bases = rows[rows["method"] == MANY_BASES]
-    rows = pd.concat([rows[rows["method"] != MANY_BASES], _mean_basis(bases)], ignore_index=True)
+    names = ("original", AUTOENCODER.name, *methods())
+    examples, _ = _arrays(run, layout.PICTURES.at(dataset=name), "reconstruct", (), names)
+    bases = rows[rows["method"] == BASELINE]
+    rows = pd.concat([rows[rows["method"] != BASELINE], _mean_basis(bases)], ignore_index=True)
     return Reconstructions(rows.drop(columns="basis"), bases, facts, examples)
 
 
@@ -211,6 +209,6 @@ def _mean_basis(bases: pd.DataFrame) -> pd.DataFrame:
     ordered = bases.sort_values(["basis", "atoms", "image"])
     many = max(ordered["basis"].nunique(), 1)
     mean = ordered[: len(ordered) // many].copy()
-    for metric in METRICS:
+    for metric in metrics():
         mean[metric] = ordered[metric].to_numpy(np.float64).reshape(many, -1).mean(axis=0)
     return mean
