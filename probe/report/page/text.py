@@ -1,7 +1,7 @@
 """Numbers as text, the same on every page."""
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Estimate(Protocol):
@@ -62,3 +62,14 @@ def fewer(name: str, used: int, planned: int) -> list[str]:
 def listed(parts: list[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def as_text(value: Any) -> str:
+    """A value of the manifest: what is nested becomes ``name: value`` pairs."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {as_text(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(as_text, value))
+    if value is None:
+        return "unknown"
+    return number(value) if isinstance(value, float) else str(value)
