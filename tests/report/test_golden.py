@@ -17,10 +17,12 @@ import yaml
 
 from probe.report.compare import write_comparison
 from probe.report.ood import write_ood_report
+from probe.report.page.html import html
+from probe.report.page.markdown import markdown
+from probe.report.page.write import write
 from probe.report.study import write_study_report
-from probe.report.study.html import html
-from probe.report.study.markdown import markdown
 from probe.report.study.schema import StudyReport
+from probe.report.study.write import page
 from probe.report.theory.write import write_theory
 from probe.results.files import read_about
 
@@ -76,9 +78,9 @@ def contraction(out: Path) -> tuple[Path, str]:
 
 def bottleneck(out: Path) -> tuple[Path, str]:
     report = StudyReport.model_validate_json((GOLDEN / "bottleneck.json").read_text())
-    names = {"made-up": ["made-up", "made-up_attractors"]}
-    (out / "report.md").write_text(markdown(report, names))
-    (out / "report.html").write_text(html(report, {f"{name}.svg": b"" for name in names["made-up"]}, names))
+    made = page(report, {"made-up": ["made-up", "made-up_attractors"]})
+    pictures = dict.fromkeys(("figures/made-up.svg", "figures/made-up_attractors.svg"), b"")
+    write(out, {"report.md": markdown(made), "report.html": html(made, pictures)}, "report", {})
     return out, "report"
 
 

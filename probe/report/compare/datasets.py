@@ -1,4 +1,4 @@
-"""The errors of runs on one data set: each with its interval, and its difference to the first run's."""
+"""Errors of runs on one data set, each with its interval and its difference to the first run."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 from probe.metrics.interval import Interval
 from probe.metrics.ratio import Ratios, ratios_of_means
-from probe.report.compare.protocol import Run
+from probe.report.compare.protocol import ComparedRun
 from probe.report.compare.schema import (
     MEASURES,
+    ComparedError,
     DatasetComparison,
+    Direction,
     LevelComparison,
     Measure,
     RunValues,
-    Value,
-    Verdict,
 )
 from probe.report.run.sample import ROUNDING, mean_of
 from probe.report.run.schema import BASELINE, Mean
@@ -23,13 +23,15 @@ from probe.report.run.schema import BASELINE, Mean
 Column = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def dataset_comparison(runs: Sequence[Run], name: str, levels: Sequence[float], one_space: bool) -> DatasetComparison:
+def dataset_comparison(
+    runs: Sequence[ComparedRun], name: str, levels: Sequence[float], one_space: bool
+) -> DatasetComparison:
     """All levels and measures of one data set.
 
     Args:
-        runs: the first is the one that the others are held against.
-        levels: fractions of d that all have.
-        one_space: whether latent MSE may be compared.
+        runs: the others are compared with the first.
+        levels: fractions of d that all runs have.
+        one_space: whether latent MSE can be compared.
     """
     first, measures = runs[0], [one for one in MEASURES if one != "latent_mse" or one_space]
     keys = [(level, measure) for level in levels for measure in measures]
@@ -62,7 +64,7 @@ def dataset_comparison(runs: Sequence[Run], name: str, levels: Sequence[float], 
     )
 
 
-def _ratios(run: Run, name: str, keys: Sequence[tuple[float, Measure]], seed: int) -> Ratios:
+def _ratios(run: ComparedRun, name: str, keys: Sequence[tuple[float, Measure]], seed: int) -> Ratios:
     # Sorted by image, rows of different runs stand side by side: that is what makes differences paired.
     rows = run.results.datasets[name].rows.sort_values("image")
     columns = {
@@ -76,7 +78,7 @@ def _ratios(run: Run, name: str, keys: Sequence[tuple[float, Measure]], seed: in
 
 
 def _column(
-    run: Run, columns: dict[tuple[str, int, str], NDArray[np.float64]], level: float, measure: Measure
+    run: ComparedRun, columns: dict[tuple[str, int, str], NDArray[np.float64]], level: float, measure: Measure
 ) -> Column:
     """Numerator and denominator (n,), NaN where a method has no rows."""
     n = len(next(iter(columns.values())))
@@ -95,18 +97,18 @@ def _column(
 
 def _values(
     keys: Sequence[tuple[float, Measure]], own: Ratios, first: Ratios | None
-) -> dict[tuple[float, Measure], Value]:
+) -> dict[tuple[float, Measure], ComparedError]:
     values = own.intervals()
     gaps: Sequence[Interval | None] = [None] * len(keys) if first is None else (own - first).intervals()
     return {key: _value(value, gap) for key, value, gap in zip(keys, values, gaps, strict=True)}
 
 
-def _value(value: Interval, gap: Interval | None) -> Value:
+def _value(value: Interval, gap: Interval | None) -> ComparedError:
     difference = None if gap is None or not np.isfinite(gap.mean) else mean_of(gap)
-    return Value(value=mean_of(value), difference=difference, verdict=verdict(difference))
+    return ComparedError(value=mean_of(value), difference=difference, verdict=verdict(difference))
 
 
-def verdict(difference: Mean | None) -> Verdict | None:
+def verdict(difference: Mean | None) -> Direction | None:
     """By ``schema.RULE``."""
     if difference is None or difference.ci95 is None:
         return None

@@ -1,4 +1,4 @@
-"""The figure of a comparison: how far each run's dictionary is from its random basis, by data set."""
+"""The figure of a comparison: the error of each run's dictionary relative to its random basis, by data set."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from probe.methods import COLOURS, MARKS
 from probe.report.compare.protocol import FIVE
-from probe.report.compare.schema import MEASURES, Comparison, Measure, Value
+from probe.report.compare.schema import MEASURES, ComparedError, ComparisonReport, Measure
 from probe.report.figures.run import STYLE, legend_name
 
 SHOWN: tuple[Measure, ...] = ("latent_ratio", "pixel_ratio")
 
 
-def ratios(report: Comparison) -> Figure:
+def ratios(report: ComparisonReport) -> Figure:
     """Ratios at 5 % of d with 95 % intervals, data sets down, a mark per run; 1 is the random orthogonal basis."""
     names = list(report.datasets)
     height = 1.3 + len(names) * (0.22 + 0.14 * len(report.runs)) + 0.2 * len(report.runs)
@@ -34,7 +34,7 @@ def ratios(report: Comparison) -> Figure:
     return figure
 
 
-def _marks(axes: Axes, report: Comparison, measure: Measure, place: int, run: str) -> None:
+def _marks(axes: Axes, report: ComparisonReport, measure: Measure, place: int, run: str) -> None:
     colours, marks = list(COLOURS.values()), list(MARKS.values())
     step = 0.7 / max(len(report.runs), 2)
     shown = [
@@ -50,7 +50,7 @@ def _marks(axes: Axes, report: Comparison, measure: Measure, place: int, run: st
             axes.plot(ends, (y, y), lw=1.6, **style)
 
 
-def _at_five(report: Comparison, dataset: str, run: str, measure: Measure) -> Value | None:
+def _at_five(report: ComparisonReport, dataset: str, run: str, measure: Measure) -> ComparedError | None:
     for level in report.datasets[dataset].levels:
         if level.fraction == FIVE:
             return next((one.measures.get(measure) for one in level.runs if one.run == run), None)

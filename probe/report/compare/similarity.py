@@ -1,4 +1,4 @@
-"""How alike the dictionaries of two runs are, with the levels that unrelated ones would reach."""
+"""How similar the dictionaries of two runs are, and how similar unrelated ones would be."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -10,17 +10,17 @@ from probe.metrics.chamfer import chamfer_cosine
 from probe.metrics.interval import mean_interval
 from probe.metrics.nearest import nearest_cosine
 from probe.metrics.overlap import overlap, unrelated
-from probe.report.compare.protocol import Run
+from probe.report.compare.protocol import ComparedRun
 from probe.report.compare.schema import Similarity
 from probe.report.run.sample import mean_of
 from probe.results.run import read_atoms
 
 DRAWS = 8
-"""Random dictionaries behind a null level; their means differ in the third digit."""
+"""Random dictionaries per null level; their mean varies in the third digit."""
 
 
-def similarities(runs: Sequence[Run]) -> list[Similarity]:
-    """Every pair of runs whose latents have one shape, unless a dictionary is empty."""
+def similarities(runs: Sequence[ComparedRun]) -> list[Similarity]:
+    """Of every pair of runs with latents of the same shape and no empty dictionary."""
     atoms = {run.name: torch.from_numpy(read_atoms(run.path)) for run in runs}
     return [
         similarity(a.name, b.name, atoms[a.name], atoms[b.name])
@@ -45,7 +45,7 @@ def similarity(name: str, other: str, a: Tensor, b: Tensor) -> Similarity:
 
 
 def _null(a: Tensor, b: Tensor) -> float:
-    """Chamfer cosine similarity of Gaussian directions, as many as there are atoms."""
+    """Chamfer cosine similarity of as many Gaussian directions."""
     generator = torch.Generator().manual_seed(0)
     found = [
         chamfer_cosine(torch.randn(a.shape, generator=generator), torch.randn(b.shape, generator=generator))

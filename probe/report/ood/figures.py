@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from probe.report.figures.run import STYLE
-from probe.report.ood.schema import OodReport
-from probe.report.ood.tables import by_group, label
+from probe.report.ood.schema import OodReport, label
 
 INSIDE, GROUPS = "#777777", {"near": "#0072B2", "far": "#D55E00"}  # Okabe and Ito's palette
 PER_ROW = 4
@@ -19,7 +18,7 @@ SHOWN = (0.5, 99.5)
 
 def overview(report: OodReport) -> Figure:
     """AUROC and FPR95 of every score on every set, near ones first, with intervals."""
-    names, scores = by_group(report), list(report.scores)
+    names, scores = report.by_group(), list(report.scores)
     with matplotlib.rc_context(STYLE):
         height = 1.4 + 0.34 * len(scores)
         figure = Figure(figsize=(2.6 + 2.0 * max(len(names), 2), 2 * height), layout="constrained")
@@ -48,7 +47,7 @@ def _dots(axes: Axes, report: OodReport, name: str, measure: str, scores: list[s
 
 def histograms(report: OodReport, table: pd.DataFrame, score: str) -> Figure:
     """A score of the in-distribution test images and of each OOD set, near ones first, as densities."""
-    names = by_group(report)
+    names = report.by_group()
     rows, columns = -(-len(names) // PER_ROW), min(len(names), PER_ROW)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.0 * columns + 0.6, 2.4 * rows + 0.7), layout="constrained")

@@ -23,7 +23,7 @@ def html(page: content.Page, files: Mapping[str, bytes]) -> str:
     """The page; ``files`` hold its figures as SVG, by their paths."""
     made = environment()
     made.filters |= {"as_text": as_text, "json": partial(json.dumps, indent=2, ensure_ascii=False)}
-    made.tests |= {kind.__name__.lower(): partial(_is, kind) for kind in KINDS}
+    made.tests.update({kind.__name__.lower(): partial(_is, kind) for kind in KINDS})  # type: ignore[misc]
     template = made.get_template("page/page.html.j2")
     return template.render(page=page, picture=lambda path: uri("image/svg+xml", files[f"{path}.svg"]))
 

@@ -21,7 +21,7 @@ def drawn(figures: "Mapping[str, Figure]") -> dict[str, bytes]:
     """Figures as PNG and SVG files, by path; given by path without its ending."""
     from probe.report.figures.run import render  # matplotlib
 
-    files = {}
+    files: dict[str, bytes] = {}
     for path, figure in figures.items():
         files |= {f"{path}.png": render(figure, "png"), f"{path}.svg": render(figure, "svg")}
     return files

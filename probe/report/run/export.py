@@ -32,10 +32,10 @@ def _rows(report: Report) -> Iterator[list[Any]]:
             for method, errors in level.methods.items():
                 for metric, mean in _metrics(errors, known).items():
                     place = [name, level.atoms, level.fraction, method, metric]
-                    yield [*place, *spread(mean), *_simultaneous(mean), data.n_used, errors.atoms_used]
+                    yield [*place, *mean_and_ends(mean), *_simultaneous(mean), data.n_used, errors.atoms_used]
         for method, row in {"autoencoder": data.autoencoder_floor, **data.sanity}.items():
             for metric in known if method != "autoencoder" else known[1:]:
-                found = spread(getattr(row, metric))
+                found = mean_and_ends(getattr(row, metric))
                 yield [name, None, None, method, metric, *found, None, None, data.n_used, None]
 
 
@@ -55,7 +55,7 @@ def _simultaneous(mean: Mean) -> list[float | None]:
     return list(mean.simultaneous or (None, None)) if isinstance(mean, Contrast) else [None, None]
 
 
-def spread(mean: Mean | None) -> list[float | None]:
+def mean_and_ends(mean: Mean | None) -> list[float | None]:
     """Mean, low and high, None where there is no number."""
     if mean is None:
         return [None] * 3

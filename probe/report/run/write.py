@@ -31,8 +31,8 @@ def write_report(run: Path) -> dict[str, Any]:
     report = report_of(results, run)
     pictures = drawn({f"figures/{name}": figure for name, figure in _figures(report, results).items()})
     content = dump(report)
-    files = {"report.md": markdown(report, pictures), "report.html": html(report, results, pictures)}
-    write(run / "report", pictures | files, "report", content)
+    pages = {"report.md": markdown(report, pictures), "report.html": html(report, results, pictures)}
+    write(run / "report", {**pictures, **pages}, "report", content)
     return content
 
 
