@@ -93,7 +93,7 @@ def _notes(runs: Sequence[ComparedRun], left_out: Sequence[float], one_space: bo
     ]
     if short:
         notes.append(
-            f"Dictionaries run out of atoms at the largest levels ({listed(short)}): errors no longer fall there."
+            f"Dictionaries are smaller than the largest levels ({listed(short)}): errors no longer fall there."
         )
     undecided = {run.name: run.report.solver.certificates.undecided for run in runs}
     if any(undecided.values()):

@@ -1,9 +1,9 @@
 """Whether runs can be compared, and how they differ.
 
-What must be equal: the resolution, the names of the data sets and their images (by SHA-256, wherever they come from), the
-methods, the coordinates of the latents, and the levels of sparsity. Levels are compared as fractions of d: runs with
-the same d must have the same levels, other runs are compared at those that they share. Everything else may differ, and
-is listed.
+What must be equal: the resolution, the names of the data sets and their images (by SHA-256, wherever they come from),
+the methods, the coordinates of the latents, and the levels of sparsity. Levels are compared as fractions of d: runs
+with the same d must have the same levels, other runs are compared at those that they share. Everything else may
+differ, and is listed.
 """
 
 import json

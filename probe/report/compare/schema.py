@@ -26,7 +26,7 @@ Direction = Literal["lower", "higher", "undecided"]
 RULE = (
     "A run's error is lower (higher) than that of the first run if the 95 % bootstrap interval over images of the "
     "difference, this run minus the first, lies below (above) 0; otherwise it is undecided. If both runs used the same "
-    "images (SHA-256), the difference is paired by image; otherwise the images of each run are resampled independently. "
+    "images (SHA-256), the difference is paired by image; otherwise each run's images are resampled independently. "
     "Ratios are ratios of means over images, to the run's own random orthogonal basis (the mean of all bases, image by "
     "image) or autoencoder. They have no unit and can be compared across models. Intervals are for one draw of the "
     "starts, and are not corrected for the number of comparisons."
