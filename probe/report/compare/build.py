@@ -58,10 +58,6 @@ def _facts(run: ComparedRun) -> RunFacts:
     )
 
 
-def _levels(run: ComparedRun) -> list[int]:
-    return [level.atoms for data in run.report.datasets.values() for level in data.levels]
-
-
 def _notes(runs: Sequence[ComparedRun], left_out: Sequence[float], one_space: bool) -> list[str]:
     first, notes = runs[0], []
     if left_out:
@@ -75,34 +71,24 @@ def _notes(runs: Sequence[ComparedRun], left_out: Sequence[float], one_space: bo
             "their dictionaries are meaningful only if the models share a latent space, as after fine-tuning."
         )
     for name in first.results.datasets:
-        other = [run.name for run in runs if not run.same_images(first, name)]
-        if other:
-            notes.append(
-                f"{name}: {listed(other)} used different images than {first.name}; differences are not paired."
-            )
+        if other := [run.name for run in runs if not run.same_images(first, name)]:
+            images = f"different images than {first.name}"
+            notes.append(f"{name}: {listed(other)} used {images}; differences are not paired.")
     sizes = {run.name: run.report.dictionary.atoms for run in runs}
     if len(set(sizes.values())) > 1:
-        stated = listed([f"{name} {atoms}" for name, atoms in sizes.items()])
-        notes.append(
-            f"Dictionaries differ in size ({stated} atoms): a larger dictionary has more atoms to choose from."
-        )
-    short = [
-        f"{run.name} {run.report.dictionary.atoms} of {most}"
-        for run in runs
-        if run.report.dictionary.atoms < (most := max(_levels(run), default=0))
-    ]
-    if short:
-        notes.append(
-            f"Dictionaries are smaller than the largest levels ({listed(short)}): errors no longer fall there."
-        )
+        notes.append(f"Dictionaries differ in size ({_each(sizes)} atoms): a larger one offers more choice.")
+    most = {run.name: max(run.levels.values()) if run.report.datasets else 0 for run in runs}
+    if short := [f"{name} {atoms} of {most[name]}" for name, atoms in sizes.items() if atoms < most[name]]:
+        notes.append(f"Dictionaries smaller than the largest level ({listed(short)}): errors no longer fall there.")
     undecided = {run.name: run.report.solver.certificates.undecided for run in runs}
     if any(undecided.values()):
-        stated = listed([f"{name} {atoms}" for name, atoms in undecided.items()])
-        notes.append(
-            f"Atoms whose certificate is undecided ({stated}) do not count as certified, but may be attractors."
-        )
+        notes.append(f"Atoms with an undecided certificate ({_each(undecided)}) are not counted as certified.")
     warned = defaultdict(list)
     for run in runs:
         for warning in run.report.warnings:
             warned[warning].append(run.name)
     return notes + [f"{listed(names)}: {warning}" for warning, names in warned.items()]
+
+
+def _each(counts: dict[str, int]) -> str:
+    return listed([f"{name} {n}" for name, n in counts.items()])

@@ -1,6 +1,6 @@
 """What the theory page says: its statements with verdicts and tables, from its record (``probe.studies.theory``)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from probe.report.page.content import Figure, Note, Section, Table, Verdicts
 from probe.report.page.text import count, listed, number, with_interval
 from probe.report.run.schema import Mean
 
+Columns = dict[str, Callable[[dict[str, Any]], str]]
 NAMED = 4
 """At most so many places with another verdict than the most common one are named."""
 BOUND = (
@@ -67,7 +68,8 @@ class Statement:
 
 def statements(content: dict[str, Any]) -> list[Statement]:
     """All statements, in the order of the page."""
-    return [_bound(content), _contraction(content["field"]), _score(content["score"]), _gradient(content["field"])]
+    field = content["field"]
+    return [_bound(content), _contraction(field), _score(content["score"]), _gradient(field)]
 
 
 def _bound(content: dict[str, Any]) -> Statement:
@@ -118,51 +120,42 @@ def _kept(data: dict[str, Any], form: str, words: str) -> str:
 
 
 def _contraction(field: list[dict[str, Any]]) -> Statement:
-    return Statement(
-        "Lipschitz constant of f on the data, near and far from it",
-        "contraction",
-        CONTRACTION,
-        [f"f contracts: {_verdicts((_place(one), one['contracts']) for one in field)}"],
-        Table(
-            ("where", "points", "spectral norm of J_f", "largest", "share below 1", "mean below 1"),
-            [
-                [_place(one), str(one["n"]), _mean(one["norm"]), number(one["norm"]["largest"]),
-                 number(one["norm"]["below_1"]), one["contracts"]]
-                for one in field
-            ],
-        ),
-    )  # fmt: skip
+    title = "Lipschitz constant of f on the data, near and far from it"
+    columns: Columns = {
+        "spectral norm of J_f": lambda one: _mean(one["norm"]),
+        "largest": lambda one: number(one["norm"]["largest"]),
+        "share below 1": lambda one: number(one["norm"]["below_1"]),
+        "mean below 1": lambda one: str(one["contracts"]),
+    }
+    return _of_field(title, "contraction", CONTRACTION, field, {"f contracts": "contracts"}, columns)
 
 
 def _gradient(field: list[dict[str, Any]]) -> Statement:
-    closer = _verdicts((_place(one), one["less_than_chance"]) for one in field)
-    return Statement(
-        "Is the field conservative?",
-        "gradient",
-        GRADIENT,
-        [
-            f"f(z) - z is a gradient: {_verdicts((_place(one), one['gradient']) for one in field)}",
-            f"f(z) - z is closer to a gradient than independent entries are: {closer}",
-        ],
-        Table(
-            ("where", "points", "antisymmetric share", "is a gradient", "below chance"),
-            [
-                [_place(one), str(one["n"]), _mean(one["antisymmetric"]), one["gradient"], one["less_than_chance"]]
-                for one in field
-            ],
-        ),
-    )
+    claims = {
+        "f(z) - z is a gradient": "gradient",
+        "f(z) - z is closer to a gradient than independent entries are": "less_than_chance",
+    }
+    columns: Columns = {
+        "antisymmetric share": lambda one: _mean(one["antisymmetric"]),
+        "is a gradient": lambda one: str(one["gradient"]),
+        "below chance": lambda one: str(one["less_than_chance"]),
+    }
+    return _of_field("Is the field conservative?", "gradient", GRADIENT, field, claims, columns)
+
+
+def _of_field(
+    title: str, name: str, rule: str, field: list[dict[str, Any]], claims: dict[str, str], columns: Columns
+) -> Statement:
+    """A statement about the field, with a row for each place; ``claims``: the key of each claim's verdict."""
+    sentences = [f"{claim}: {_verdicts((_place(one), one[key]) for one in field)}" for claim, key in claims.items()]
+    rows = [[_place(one), str(one["n"]), *(cell(one) for cell in columns.values())] for one in field]
+    return Statement(title, name, rule, sentences, Table(("where", "points", *columns), rows))
 
 
 def _score(score: dict[str, Any]) -> Statement:
     unknown = [name for name, one in score.items() if one is None]
-    found = [
-        (name, density, at)
-        for name, one in score.items()
-        if one
-        for density in one["densities"]
-        for at in density["at"]
-    ]
+    known = {name: one["densities"] for name, one in score.items() if one}
+    found = [(name, density, at) for name, of_it in known.items() for density in of_it for at in density["at"]]
     places = [f"{name} ({density['name']}, noise {at['noise']:g})" for name, density, at in found]
     claims = {
         "The field is more aligned with the score than with shuffled scores": "aligned",
@@ -203,21 +196,19 @@ def _place(one: dict[str, Any]) -> str:
     return {"data": "{}", "near": "near {}"}.get(one["where"], one["where"]).format(one["dataset"])
 
 
-def _verdicts(of: Iterable[tuple[str, str]]) -> str:
+def _verdicts(found: Iterable[tuple[str, str]]) -> str:
     """``holds for 5 of 6, undecided for c.``: the most common by number, the others by name if they are few."""
     named: dict[str, list[str]] = {"holds": [], "does not hold": [], "undecided": []}
-    for name, verdict in of:
+    for name, verdict in found:
         named[verdict].append(name)
     n = sum(map(len, named.values()))
-    ranked = sorted(named.items(), key=lambda one: -len(one[1]))
-    parts = [f"{verdict} for {_among(names, n, place == 0)}" for place, (verdict, names) in enumerate(ranked) if names]
+    parts: list[str] = []
+    for verdict, names in sorted(named.items(), key=lambda one: -len(one[1])):
+        if names:
+            few = n == 1 or (parts and len(names) <= NAMED)
+            among = listed(names) if few else f"all {n}" if len(names) == n else f"{len(names)} of {n}"
+            parts.append(f"{verdict} for {among}")
     return ", ".join(parts) + "."
-
-
-def _among(names: Sequence[str], n: int, most_common: bool) -> str:
-    if n == 1 or (not most_common and len(names) <= NAMED):
-        return listed(list(names))
-    return f"all {n}" if len(names) == n else f"{len(names)} of {n}"
 
 
 def _mean(value: dict[str, Any] | None) -> str:

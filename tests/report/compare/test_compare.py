@@ -150,7 +150,7 @@ def test_what_the_runs_reports_warn_of_is_said_again(make: Make):
     assert [note for note in notes if note.startswith("a")] == []
     assert any(note.startswith("b: None of 40 atoms are certified attractors") for note in notes)
     assert any(note.startswith("c: photos: 1 image could not be read (x)") for note in notes)
-    short = "Dictionaries are smaller than the largest levels (c 5 of 12): errors no longer fall there."
+    short = "Dictionaries smaller than the largest level (c 5 of 12): errors no longer fall there."
     assert short in notes
     alike = compare([make("d", unreadable=["x"]), make("e", unreadable=["x"])]).notes
     assert sum("could not be read" in note for note in alike) == 1
