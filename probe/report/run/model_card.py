@@ -7,8 +7,8 @@ the metadata at the top of the card's README.md, and paste the section anywhere 
 from typing import Any
 
 from probe.methods import BASELINE, OURS, label, metrics
+from probe.report.page.markdown import code, table, text
 from probe.report.page.text import number, with_interval
-from probe.report.run.markdown import code, table, text
 from probe.report.run.schema import DatasetErrors, MethodErrors, Report
 from probe.report.run.tables import level_at_five, report_subject
 
