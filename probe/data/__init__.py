@@ -2,5 +2,19 @@
 
 from probe.data.load import ImageSet, load_images
 from probe.data.presets import preset_names, resolve
+from probe.data.source import Candidate, Opened, Source, UnreadableImage, seeded_order
+from probe.data.sources import is_remote, sources
 
-__all__ = ["ImageSet", "load_images", "preset_names", "resolve"]
+__all__ = [
+    "Candidate",
+    "ImageSet",
+    "Opened",
+    "Source",
+    "UnreadableImage",
+    "is_remote",
+    "load_images",
+    "preset_names",
+    "resolve",
+    "seeded_order",
+    "sources",
+]

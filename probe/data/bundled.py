@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from probe.config import DatasetConfig
-from probe.data.candidates import Candidate, Opened, seeded_order
+from probe.data.source import Candidate, Opened, seeded_order
 from probe.errors import UserError
 
 # name -> (side of a tile, names of functions of skimage.data). Side 32 where 64 would leave too few tiles.

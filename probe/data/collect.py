@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from probe.data.candidates import Candidate, UnreadableImage
+from probe.data.source import Candidate, UnreadableImage
 from probe.data.decode import BROKEN_PROFILE, DIM
 from probe.data.transform import image_to_tensor
 from probe.names import shortened, shown

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from probe.data.candidates import UnreadableImage
+from probe.data.source import UnreadableImage
 from probe.data.profiles import BrokenProfile, to_srgb
 
 MAX_PIXELS = 2**26  # as 8192 x 8192; a few bytes of file can claim more than the memory holds

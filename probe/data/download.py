@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from probe.data.candidates import UnreadableImage
+from probe.data.source import UnreadableImage
 from probe.data.hosts import must_not_be_private, resolve
 
 CONNECT_SECONDS = 5.0

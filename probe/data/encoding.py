@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
-from probe.data.candidates import UnreadableImage
+from probe.data.source import UnreadableImage
 from probe.data.decode import decoded, opened, unreadable
 from probe.data.transform import central_square
 

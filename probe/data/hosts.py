@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
-from probe.data.candidates import UnreadableImage
+from probe.data.source import UnreadableImage
 
 ALLOWED = "PROBE_ALLOW_PRIVATE_HOSTS"
 """Environment variable: hosts, or host:port, separated by commas, that may be asked although they are not public."""

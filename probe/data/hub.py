@@ -8,7 +8,7 @@ from typing import Any
 
 from probe.caches import cache_sentence
 from probe.config import DatasetConfig
-from probe.data.candidates import Candidate, Opened
+from probe.data.source import Candidate, Opened
 from probe.data.cells import hub_image
 from probe.data.columns import image_column, label_column, label_of
 from probe.data.rows import first_line

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from probe.config import DatasetConfig
-from probe.data.candidates import Candidate, Opened, UnreadableImage
+from probe.data.source import Candidate, Opened, UnreadableImage
 from probe.data.cells import local_image
 from probe.data.columns import image_column, kind, label_column, label_of
 from probe.data.rows import MAX_ROWS, File, Row, open_file, read_rows, short

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from probe.config import DatasetConfig
-from probe.data.candidates import Candidate, Opened, seeded_order
+from probe.data.source import Candidate, Opened, seeded_order
 from probe.data.columns import url_column
 from probe.data.download import download
 from probe.data.hub import columns_of, explained, open_stream

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from probe.data.candidates import UnreadableImage
+from probe.data.source import UnreadableImage
 from probe.data.decode import BROKEN_PROFILE, DIM, decoded, opened
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from probe.data import download, hosts
-from probe.data.candidates import UnreadableImage
+from probe.data.source import UnreadableImage
 
 DEADLINE, PATIENCE = 0.6, 6.0
 """Seconds that a download may take here, and that a test allows on a busy machine."""

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from probe.config import DatasetConfig
 from probe.data import cells, files, load_images, rows
 from probe.data import parquet as tables
-from probe.data.candidates import UnreadableImage
+from probe.data.source import UnreadableImage
 from probe.errors import UserError
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from probe.data.candidates import UnreadableImage
+from probe.data.source import UnreadableImage
 from probe.data.transform import image_to_tensor
 
 
