@@ -1,89 +1,348 @@
-"""The methods by name, in the order, words, colours and marks that every table and figure uses."""
+"""Two tables, ``METHODS`` and ``METRICS``: everything that lists methods or metrics reads them.
 
+A method is a dictionary that images are reconstructed in: the attractors, and the controls that they are compared
+with. A metric is a number per image that compares the image with its reconstruction. To add one, add an entry to the
+tuple (docs/developing/recipes.md), or publish it as a plug-in (``probe.plugins``). torch is imported inside the
+functions only, since a configuration reads the names.
+
+| symbol | meaning | shape |
+|---|---|---|
+| d, N | latent dimension, number of starts | |
+| z, z' | latents of the images, and their reconstructions from a dictionary | (n, c, h, w) |
+| x, x' | the images, and D(z') clamped to the valid range, both in [0, 1] | (n, 3, H, W) |
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from probe.config import CONTROLS
+from probe.plugins import with_plugins
 
-METHODS = ("attractors", *CONTROLS)
-CHALLENGERS = ("gaussian", "one_step", "dct")
-"""Controls that neither see data nor are the paper's baseline; the strongest of them enters the verdict."""
+if TYPE_CHECKING:
+    from torch import Tensor
 
-_LABELS = {
-    "random_orthogonal": "random orthogonal",
-    "gaussian": "Gaussian",
-    "one_step": "one step",
-    "dct": "DCT",
-    "pca_oracle": "PCA (oracle)",
-    "autoencoder": "autoencoder",
-    "zero_code": "zero code",
-    "mean_image": "mean image",
-}
-PHRASES = {
-    "random_orthogonal": "the random orthogonal basis",
-    "gaussian": "Gaussian vectors",
-    "one_step": "one step from noise",
-    "dct": "the 2-D DCT",
-    "pca_oracle": "the PCA of held-out images",
-}
-EXPLANATIONS = {
-    "attractors": "the dictionary of this run: distinct end points of z ← f(z) from Gaussian noise",
-    "random_orthogonal": "QR of a Gaussian matrix; the paper's baseline",
-    "gaussian": "unit vectors drawn at random, not made orthogonal",
-    "one_step": "f applied once to the same noise, no iteration",
-    "dct": "2-D discrete cosine transform in each latent channel; knows neither weights nor data",
-    "pca_oracle": "principal components of held-out images of the same set: an oracle, since it sees the data",
-}
-SANITY = {
-    "zero_code": "z' = 0 and x' = D(0) for every image",
-    "mean_image": "x' is the mean of the {of} for every image, z' = E(x')",
-}
-"""Attractor-free rows, with what they are."""
-# Okabe and Ito's palette: apart for the colour-blind too; marks tell the lines apart in grey print.
-COLOURS = {
-    "attractors": "#D55E00",
-    "random_orthogonal": "#7A7A7A",
-    "gaussian": "#56B4E9",
-    "one_step": "#0072B2",
-    "dct": "#009E73",
-    "pca_oracle": "#CC79A7",
-}
-MARKS = {
-    "attractors": "o",
-    "random_orthogonal": "s",
-    "gaussian": "v",
-    "one_step": "^",
-    "dct": "D",
-    "pca_oracle": "P",
-}
+OURS = "attractors"
+BASELINE = "random_orthogonal"
+"""The paper's control: all differences are taken to it."""
 OUTCOME_COLOURS = {"converged": "#009E73", "cycle": "#0072B2", "max_steps": "#E69F00", "diverged": "#4D4D4D"}
 
 
 @dataclass(frozen=True)
-class Metric:
-    """How a metric is written: ``unit`` in brackets behind ``label``, and which way is better."""
+class Material:
+    """What a dictionary may be built from.
 
+    Attributes:
+        atoms: end points (m, d).
+        first: f(z0) of every start (N, c, h, w).
+        heldout: latents (k, c, h, w) of held-out images of the data set; k may be 0. Methods with ``sees_data`` only.
+        seed: of the run.
+        bases: random bases to draw (``sparse.random_bases``).
+    """
+
+    atoms: "Tensor"
+    first: "Tensor"
+    heldout: "Tensor"
+    seed: int
+    bases: int
+
+    @property
+    def d(self) -> int:
+        return self.atoms.shape[1]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A dictionary that images are reconstructed in.
+
+    Attributes:
+        name: in configurations, tables and report.json; a Python identifier.
+        label: in tables and legends.
+        phrase: in sentences ("attractors beat ...").
+        explanation: in the report's key.
+        build: the dictionary from what there is: unit rows (N, d) in float64; a list of several, if ``random``.
+        colour, mark: of its line in figures, as matplotlib names them.
+        challenges: data-free and not the paper's baseline: the strongest of these enters the verdict.
+        sees_data: built for each data set from held-out images: an oracle, drawn dashed, that does not compete.
+        random: has several dictionaries (``sparse.random_bases``); its errors are means over them.
+        missing: why there is none, where ``build`` returns no rows.
+    """
+
+    name: str
+    label: str
+    phrase: str
+    explanation: str
+    build: Callable[[Material], "Tensor | list[Tensor]"]
+    colour: str = "#222222"
+    mark: str = "X"
+    challenges: bool = False
+    sees_data: bool = False
+    random: bool = False
+    missing: str = "it has no atoms"
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A batch of n images and their reconstructions.
+
+    Attributes:
+        x, x_hat: images and decoded images in [0, 1] (n, 3, H, W); of video (n, 3, T, H, W), of sound (n, 3, samples).
+        z, z_hat: latents and reconstructed latents (n, c, h, w); z_hat may have one row, which stands for all.
+        latent_mse: mean of (z - z')^2 over the d coordinates (n,), float64, in the arithmetic of the sparse code.
+        embeddings: with CLIP, unit embeddings of x and x' (n, D); else None.
+    """
+
+    x: "Tensor"
+    x_hat: "Tensor"
+    z: "Tensor"
+    z_hat: "Tensor"
+    latent_mse: "Tensor"
+    embeddings: "tuple[Tensor, Tensor] | None" = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number for each image, by which its reconstruction is judged.
+
+    Attributes:
+        name: of the column in reconstructions/NAME.parquet and of the key in report.json; a Python identifier.
+        label: in tables; ``unit`` stands in brackets behind it.
+        explanation: the formula, in words.
+        function: of a batch: (n,), NaN where an image has no such number; None where the metric does not apply.
+        better: which way is better.
+        optional: results may lack the column (made before there was the metric, or where it does not apply).
+    """
+
+    name: str
     label: str
     explanation: str
+    function: Callable[[Compared], "Tensor | None"]
     unit: str = ""
     better: Literal["low", "high"] = "low"
+    optional: bool = True
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+
+    @property
+    def heading(self) -> str:
+        """The label with its unit."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
 
 
-METRICS = {
-    "latent_mse": Metric("latent MSE", "mean over the latent coordinates of the squared error"),
-    "pixel_mse": Metric("pixel MSE", "mean over pixels and channels of the squared error of images in [0, 1]"),
-    "psnr": Metric("PSNR", "-10 log10 of the pixel MSE of an image", "dB", "high"),
-    "ssim": Metric("SSIM", "structural similarity (Wang et al., 2004), at most 1", better="high"),
-    "clip": Metric("CLIP", "cosine of the CLIP embeddings of original and reconstruction", better="high"),
-}
-"""The columns of errors in reconstructions/NAME.parquet, in the order of tables; ``clip`` only if asked for."""
+@dataclass(frozen=True)
+class Reference:
+    """A reconstruction without a sparse code: the autoencoder alone, or the same picture for every image."""
+
+    name: str
+    label: str
+    explanation: str
+
+
+def _check_name(name: str) -> None:
+    if not name.isidentifier():
+        raise ValueError(f"the name {name!r} becomes a column and a key: use letters, digits and '_'")
+
+
+def _attractors(material: Material) -> "Tensor":
+    from probe.dictionary.controls import unit_rows
+
+    return unit_rows(material.atoms)
+
+
+def _random_bases(material: Material) -> "list[Tensor]":
+    from probe.dictionary.controls import random_bases
+
+    return random_bases(material.d, material.bases, material.seed)
+
+
+def _gaussian(material: Material) -> "Tensor":
+    from probe.dictionary.controls import gaussian
+
+    return gaussian(len(material.first), material.d, material.seed + 1)
+
+
+def _one_step(material: Material) -> "Tensor":
+    from probe.dictionary.controls import unit_rows
+
+    return unit_rows(material.first)
+
+
+def _dct(material: Material) -> "Tensor":
+    from probe.dictionary.controls import dct
+
+    return dct(material.first.shape[1:])
+
+
+def _pca_oracle(material: Material) -> "Tensor":
+    from probe.dictionary.controls import pca_oracle
+
+    return pca_oracle(material.heldout) if len(material.heldout) else material.heldout.flatten(1)
+
+
+def _pixel_mse(pair: Compared) -> "Tensor":
+    from probe.metrics.images import pixel_mse
+
+    return pixel_mse(pair.x_hat, pair.x)
+
+
+def _psnr(pair: Compared) -> "Tensor":
+    from probe.metrics.images import psnr
+
+    return psnr(pair.x_hat, pair.x)
+
+
+def _ssim(pair: Compared) -> "Tensor":
+    from probe.metrics.images import ssim
+
+    return ssim(pair.x_hat, pair.x)
+
+
+def _clip(pair: Compared) -> "Tensor | None":
+    return None if pair.embeddings is None else (pair.embeddings[1] * pair.embeddings[0]).sum(1).double()
+
+
+# Okabe and Ito's palette: apart for the colour-blind too; marks tell the lines apart in grey print.
+METHODS: tuple[Method, ...] = (
+    Method(
+        OURS,
+        label="attractors",
+        phrase="the dictionary's end points",
+        explanation="the dictionary of this run: distinct end points of z ← f(z) from Gaussian noise",
+        build=_attractors,
+        colour="#D55E00",
+        mark="o",
+    ),
+    Method(
+        BASELINE,
+        label="random orthogonal",
+        phrase="the random orthogonal basis",
+        explanation="QR of a Gaussian matrix; the paper's baseline",
+        build=_random_bases,
+        colour="#7A7A7A",
+        mark="s",
+        random=True,
+    ),
+    Method(
+        "gaussian",
+        label="Gaussian",
+        phrase="Gaussian vectors",
+        explanation="random unit vectors, not orthogonalized",
+        build=_gaussian,
+        colour="#56B4E9",
+        mark="v",
+        challenges=True,
+    ),
+    Method(
+        "one_step",
+        label="one step",
+        phrase="one step from noise",
+        explanation="f applied once to the same noise, no iteration",
+        build=_one_step,
+        colour="#0072B2",
+        mark="^",
+        challenges=True,
+        missing="f(z0) is not finite for any start",
+    ),
+    Method(
+        "dct",
+        label="DCT",
+        phrase="the 2-D DCT",
+        explanation="2-D discrete cosine transform in each latent channel; uses neither weights nor data",
+        build=_dct,
+        colour="#009E73",
+        mark="D",
+        challenges=True,
+    ),
+    Method(
+        "pca_oracle",
+        label="PCA (oracle)",
+        phrase="the PCA of held-out images",
+        explanation="principal components of held-out images of the same set: an oracle, because it sees the data",
+        build=_pca_oracle,
+        colour="#CC79A7",
+        mark="P",
+        sees_data=True,
+        missing="no image was left to hold out",
+    ),
+)
+"""In the order of tables, figures and legends; the attractors first, then the controls."""
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "latent_mse",
+        label="latent MSE",
+        explanation="mean over the d coordinates of (z - z')^2",
+        function=lambda pair: pair.latent_mse,
+        optional=False,
+    ),
+    Metric(
+        "pixel_mse",
+        label="pixel MSE",
+        explanation="mean over pixels and channels of (x - x')^2, for images in [0, 1]",
+        function=_pixel_mse,
+        optional=False,
+    ),
+    Metric(
+        "psnr",
+        label="PSNR",
+        explanation="-10 log10 of the image's pixel MSE",
+        function=_psnr,
+        unit="dB",
+        better="high",
+        optional=False,
+    ),
+    Metric(
+        "ssim",
+        label="SSIM",
+        explanation="structural similarity (Wang et al., 2004), at most 1; none for images smaller than 11 pixels",
+        function=_ssim,
+        better="high",
+        optional=False,
+    ),
+    Metric(
+        "clip",
+        label="CLIP",
+        explanation="cosine similarity of the CLIP embeddings of x and x'; only if the configuration asks for CLIP",
+        function=_clip,
+        better="high",
+    ),
+)
+"""In the order of the columns of reconstructions/NAME.parquet and of tables."""
+
+AUTOENCODER = Reference("autoencoder", "autoencoder", "D(E(x)): the autoencoder alone, without a dictionary")
+SANITY = (
+    Reference("zero_code", "zero code", "z' = 0 and x' = D(0) for every image"),
+    Reference("mean_image", "mean image", "x' is the mean of the {of} for every image, z' = E(x')"),
+)
+"""Rows without a sparse code: a reconstruction that is no better has reconstructed nothing."""
+
+
+def methods() -> dict[str, Method]:
+    """All methods by name: ``METHODS`` and plug-ins."""
+    return with_plugins(METHODS, Method)
+
+
+def controls() -> dict[str, Method]:
+    """All methods but the attractors, by name."""
+    return {name: one for name, one in methods().items() if name != OURS}
+
+
+def metrics() -> dict[str, Metric]:
+    """All metrics by name: ``METRICS`` and plug-ins."""
+    return with_plugins(METRICS, Metric)
 
 
 def subject(certified: int, atoms: int) -> str:
-    """The method ``attractors`` in words: only a dictionary certified throughout earns that name."""
+    """What to call the method ``attractors``: "attractors" if every atom is certified, else "end points"."""
     return "attractors" if atoms and certified == atoms else "end points"
 
 
-def label(method: str, subject: str) -> str:
-    """A method's short name in tables and legends."""
-    return subject if method == "attractors" else _LABELS[method]
+def label(name: str, subject: str = OURS) -> str:
+    """The short name of a method or reference in tables and legends; ``subject`` is that of the attractors."""
+    if name == OURS:
+        return subject
+    references = {one.name: one.label for one in (AUTOENCODER, *SANITY)}
+    return references.get(name) or methods()[name].label
