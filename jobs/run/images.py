@@ -5,10 +5,7 @@ from typing import Any
 from jobs.run.directory import WORK
 from jobs.run.job import Job
 from jobs.run.tables import has_table
-from probe.data import ImageSet, load_images
-
-REMOTE = ("hub:", "urls:")
-"""Sources that take long to read again, and can change or vanish between two reads."""
+from probe.data import ImageSet, is_remote, load_images
 
 
 def draw(job: Job) -> None:
@@ -55,9 +52,8 @@ def image_file(name: str) -> str:
 
 
 def _is_settled(job: Job, name: str) -> bool:
-    source = job.config.datasets[name].source or ""
     there = job.run.checked(image_file(name)) is not None or has_table(job, name)
-    return there and source.startswith(REMOTE)
+    return there and is_remote(job.config.datasets[name].source)
 
 
 def _describe(images: ImageSet) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from probe.data.load import ImageSet, load_images
 from probe.data.presets import preset_names, resolve
 from probe.data.source import Candidate, Opened, Source, UnreadableImage, seeded_order
-from probe.data.sources import is_remote, sources
+from probe.data.sources import is_remote, known_sources
 
 __all__ = [
     "Candidate",
@@ -12,9 +12,9 @@ __all__ = [
     "Source",
     "UnreadableImage",
     "is_remote",
+    "known_sources",
     "load_images",
     "preset_names",
     "resolve",
     "seeded_order",
-    "sources",
 ]

@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from probe.data.source import UnreadableImage
 from probe.data.hosts import must_not_be_private, resolve
+from probe.data.source import UnreadableImage
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0  # the longest wait between two pieces of an answer

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from probe.data.folder import SUFFIXES
-from probe.data.sources import sources, ways
+from probe.data.sources import known_sources, ways
 from probe.errors import UserError
 from probe.names import given_path, shortened
 
@@ -27,7 +27,7 @@ def recognised(where: str, source: str) -> str:
         UserError: what lies there is neither a folder of images nor parquet; says what to do.
     """
     kind, colon, place = source.partition(":")
-    if colon and kind in sources():
+    if colon and kind in known_sources():
         if place and kind in ("folder", "parquet"):
             _check(where, kind, given_path(place))
         return source

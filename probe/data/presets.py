@@ -1,4 +1,4 @@
-"""Data sets that are known by name, and how a name and the user's settings become one full specification."""
+"""Data sets known by name, and how a name and the user's settings become one full specification."""
 
 import difflib
 from functools import cache
@@ -22,10 +22,10 @@ def preset_names() -> list[str]:
 
 
 def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
-    """The specification with its source: as it is, or with what the user left unset taken from the preset ``name``.
+    """The specification with its source; without one, what the user left unset comes from the preset ``name``.
 
-    Idempotent, so a resolved specification can be written to a run's config.yaml and read again. (An unresolved one
-    cannot, once its defaults are written out: they would then count as set by the user.)
+    Idempotent, so a resolved specification can be written to a run's config.yaml and read again. An unresolved one
+    cannot: its defaults, once written out, would count as set by the user.
 
     Raises:
         UserError: there is no source, and no preset of that name.
@@ -36,7 +36,7 @@ def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
         near = difflib.get_close_matches(name, preset_names(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UserError(
-            f"data set {name!r} has no source and is no preset: {hint}set datasets.{name}.source, "
+            f"data set {name!r} has no source and is not a preset: {hint}set datasets.{name}.source, "
             f"or use one of {', '.join(preset_names())}."
         )
     mine = {field: getattr(spec, field) for field in spec.model_fields_set if field != "source"}

@@ -34,7 +34,7 @@ SOURCES: tuple[Source, ...] = (
 )
 
 
-def sources() -> dict[str, Source]:
+def known_sources() -> dict[str, Source]:
     """Every kind of source by prefix, those of plug-ins included (``probe.plugins``)."""
     return with_plugins(SOURCES, Source, "prefix")
 
@@ -42,7 +42,7 @@ def sources() -> dict[str, Source]:
 def source_of(source: str) -> tuple[Source | None, str]:
     """The kind of ``PREFIX:PLACE`` and the place; no kind for an unknown prefix, a plain path or an empty place."""
     prefix, _, place = source.partition(":")
-    return (sources().get(prefix) if place else None), place
+    return (known_sources().get(prefix) if place else None), place
 
 
 def is_remote(source: str | None) -> bool:
@@ -53,7 +53,7 @@ def is_remote(source: str | None) -> bool:
 
 def ways() -> str:
     """How a source is written, for messages: ``hub:ID, parquet:PATH, ...``."""
-    return ", ".join(source.written for source in sources().values())
+    return ", ".join(source.written for source in known_sources().values())
 
 
 def checked(where: str, spec: DatasetConfig) -> tuple[Source, str]:
