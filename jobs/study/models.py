@@ -10,7 +10,7 @@ from jobs.progress import Meter
 from jobs.study.directory import StudyDirectory
 from jobs.trackers import Tracker
 from probe.autoencoders import load_autoencoder
-from probe.autoencoders.diffusers_vae import adapted
+from probe.autoencoders.adapter import adapted
 from probe.config import ModelConfig
 from probe.studies.sweeps.config import (
     AcrossTrainingConfig,

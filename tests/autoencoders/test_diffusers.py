@@ -390,7 +390,7 @@ def test_a_video_model_takes_still_images_and_an_audio_model_none(tmp_path):
     import yaml
 
     from probe.autoencoders import compatibility
-    from probe.autoencoders.diffusers_vae import autoencoder_classes
+    from probe.autoencoders.adapter import autoencoder_classes
 
     small = yaml.safe_load(Path(compatibility.__file__).with_name("small.yaml").read_text())
     models = {}
@@ -404,7 +404,7 @@ def test_a_video_model_takes_still_images_and_an_audio_model_none(tmp_path):
     assert torch.equal(x[:, :, 0], x[:, :, 4])
     assert torch.equal(video.to_pixels(x), pixels)
     assert video.encode(x).shape[1:] == video.latent_shape(16) == (4, 2, 2, 2)
-    with pytest.raises(UserError, match="audio model, which takes no images"):
+    with pytest.raises(UserError, match="audio model and takes no images"):
         audio.from_pixels(pixels)
     assert audio.latent_shape(16) == (4, 64)
     assert audio.to_pixels(torch.zeros(2, 2, 512)).shape == (2, 3, 22, 22)
