@@ -126,9 +126,9 @@ def markdown(rows: Iterable[Compatibility]) -> str:
     lines = [
         "# Autoencoders",
         "",
-        f"Written by `probe models --markdown` with diffusers {diffusers.__version__}; a test keeps it up to date. Each",
-        "class that works was built small with random weights, saved, loaded as a user would, and f was applied 5 times,",
-        "with finite results and independent rows. Classes that a later diffusers adds follow the same conventions.",
+        f"Written by `probe models --markdown` with diffusers {diffusers.__version__}, and kept up to date by a test.",
+        "Each class that works was built small with random weights, saved and loaded as a user would. f was applied 5",
+        "times, with finite results and independent rows. Classes of a later diffusers follow the same conventions.",
         "",
         "Scaled latents (`model.latents: scaled`) are what the class's diffusion pipelines compute from z, the latent",
         "that encode returns, with its `scaling_factor`, `shift_factor`, mean and deviation per channel. Each rule was",

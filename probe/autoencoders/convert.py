@@ -32,8 +32,8 @@ def convert(
 ) -> list[Path]:
     """Write the weights of ``source`` as safetensors; a folder's JSON files, subfolders included, go with them.
 
-    Nested entries, such as ``{"encoder": {...}, "decoder": {...}}``, get names joined by dots. Anything but weights (the
-    state of an optimizer, an epoch) is left out. Everything is written, or nothing.
+    Nested entries, such as ``{"encoder": {...}, "decoder": {...}}``, get names joined by dots. Other entries (the state
+    of an optimizer, an epoch) are left out. Everything is written, or nothing.
 
     Args:
         source: a file in pickle form, a folder with such files, or a hub id.
@@ -50,33 +50,35 @@ def convert(
         Failure: ``out`` cannot be written.
     """
     path = local(source)
+    others: list[Path] = []
     if os.path.isfile(path) or path.suffix.lower() in PICKLES:
         if out.suffix != ".safetensors":
             raise UserError(f"the new file must end in .safetensors, not {out.name}.")
-        _check_free([out])
-        with _whole(out.parent) as (place, move):
-            _convert_file(path, place / out.name, on_note)
-            move(out.parent)
-        return [out]
-    if not is_local(source):
-        from huggingface_hub import snapshot_download
+        new, home = {path: Path(out.name)}, out.parent
+    else:
+        if not is_local(source):
+            from huggingface_hub import snapshot_download
 
-        wanted = ["*.json", *(f"*{suffix}" for suffix in PICKLES)]
-        path = fetched(snapshot_download, ModelConfig(source=source, revision=revision), source, allow_patterns=wanted)
-    written = _new_names(path, source, on_note)
-    _check_free([out / name for name in written.values()])
-    with _whole(out.parent) as (place, move):
-        for file, name in written.items():
-            _convert_file(file, place / name, on_note)
-        for file in sorted(path.rglob("*.json")):
-            name = file.relative_to(path)
+            wanted = ["*.json", *(f"*{suffix}" for suffix in PICKLES)]
+            spec = ModelConfig(source=source, revision=revision)
+            path = fetched(snapshot_download, spec, source, allow_patterns=wanted)
+        new, home = _new_names(path, source, on_note), out
+        others = [file for file in sorted(path.rglob("*.json")) if file.is_file()]
+    written = [home / name for name in new.values()]
+    for place in written:
+        _check_free(place)
+    with _whole(out.parent) as (folder, move):
+        for file, name in new.items():
+            _convert_file(file, folder / name, on_note)
+        for file in others:
+            place = folder / file.relative_to(path)
+            place.parent.mkdir(parents=True, exist_ok=True)
             if file.name.endswith(".index.json"):
-                _convert_index(file, place / name)
-            elif file.is_file():
-                (place / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, place / name)
-        move(out)
-    return [out / name for name in written.values()]
+                _convert_index(file, place)
+            else:
+                shutil.copyfile(file, place)
+        move(home)
+    return written
 
 
 def _new_names(path: Path, source: str, on_note: Callable[[str], None]) -> dict[Path, Path]:
@@ -130,19 +132,16 @@ def _whole(beside: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _check_free(places: list[Path]) -> None:
-    for place in places:
-        if os.path.lexists(place):
-            raise UserError(f"{place} exists; choose another place.")
+def _check_free(place: Path) -> None:
+    if os.path.lexists(place):
+        raise UserError(f"{place} exists; choose another place.")
 
 
 def _is_there(new: Path, old: Path) -> bool:
     """Whether the same JSON file exists already; UserError for another file of that name."""
-    if not os.path.lexists(old):
-        return False
     if new.suffix == ".json" and old.is_file() and old.read_bytes() == new.read_bytes():
         return True
-    _check_free([old])
+    _check_free(old)
     return False
 
 
@@ -159,7 +158,6 @@ def _convert_index(file: Path, place: Path) -> None:
         raise UserError(f"{file} is not an index of shards; is the file complete?")
     index["weight_map"] = {name: _renamed(Path(shard)).name for name, shard in shards.items()}
     stem = _renamed(Path(file.name.removesuffix(".index.json"))).name
-    place.parent.mkdir(parents=True, exist_ok=True)
     place.with_name(f"{stem}.index.json").write_text(json.dumps(index, indent=1))
 
 
@@ -184,18 +182,13 @@ def _check_plain(tensors: dict[str, Tensor], file: Path) -> None:
     from safetensors.torch import _TYPES
 
     for name, value in tensors.items():
-        kind = (
-            "on the meta device, without values"
-            if value.is_meta
-            else "quantised"
-            if value.is_quantized
-            else f"sparse ({value.layout})"
-            if value.layout != torch.strided
-            else f"of type {value.dtype}"
-            if value.dtype not in _TYPES.values()
-            else None
-        )
-        if kind:
+        kinds = {
+            "on the meta device, without values": value.is_meta,
+            "quantised": value.is_quantized,
+            f"sparse ({value.layout})": value.layout != torch.strided,
+            f"of type {value.dtype}": value.dtype not in _TYPES.values(),
+        }
+        if kind := next((kind for kind, found in kinds.items() if found), None):
             raise UserError(
                 f"{file}: {name} is {kind}, which safetensors cannot hold; save it as a plain dense tensor of numbers."
             )
@@ -215,16 +208,16 @@ def _content(file: Path) -> Any:
         raise UserError(f"{file} {known}.")
     if _is_torchscript(file):
         raise UserError(
-            f"{file} is a TorchScript archive, which holds code; if you trust it, load it with torch.jit.load and save its "
-            "state_dict() with torch.save."
+            f"{file} is a TorchScript archive, which holds code; if you trust it, load it with torch.jit.load and save "
+            "its state_dict() with torch.save."
         )
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # any type, from the unpickler, zip files or torch
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{file} holds more than tensors, such as a whole model, or is damaged, and is not opened: {reason}; if you "
-            "trust it, load it yourself and save model.state_dict() with torch.save."
+            f"{file} holds more than tensors, such as a whole model, or is damaged, and is not opened: {reason}; if "
+            "you trust it, load it yourself and save model.state_dict() with torch.save."
         ) from error
 
 

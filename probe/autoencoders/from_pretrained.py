@@ -27,6 +27,15 @@ from probe.config import ModelConfig
 from probe.errors import UserError
 
 
+def check_transformers(source: str) -> None:
+    """UserError if transformers is not installed; its progress bars are switched off."""
+    try:
+        from transformers.utils.logging import disable_progress_bar
+    except ImportError:
+        raise UserError(f"model {source} needs transformers; pip install 'latent-probe[transformers]'.") from None
+    disable_progress_bar()
+
+
 def from_pretrained(
     cls: Any, spec: ModelConfig, source: str, build: Callable[[], Any] | None = None, **options: Any
 ) -> tuple[Any, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 import codecs
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -117,6 +117,19 @@ def _stay_inside(folder: Path) -> None:
         for name in sorted(map(str, names)):
             if PurePosixPath(name).name != name:
                 raise UserError(f"{index} names {name}, which is not a file of its folder.")
+
+
+def optional_file(spec: ModelConfig, source: str, name: str) -> Path | None:
+    """A file of a model, downloaded if it is on the hub; None if there is none, or it is unavailable."""
+    if is_local(source):
+        path = folder_of(spec, source) / name
+        return path if path.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    with suppress(HfHubHTTPError, OSError, ValueError):
+        return Path(hf_hub_download(source, name, subfolder=spec.subfolder, revision=spec.revision))
+    return None
 
 
 def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options: Any) -> Path:

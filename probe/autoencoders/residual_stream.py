@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from probe.autoencoders.blueprint import LARGEST_OF_LANGUAGE, check_bounds
 from probe.autoencoders.checks import check_finite
-from probe.autoencoders.from_pretrained import from_pretrained
+from probe.autoencoders.from_pretrained import check_transformers, from_pretrained
 from probe.autoencoders.repository import as_named, read_config, where
 from probe.config import ModelConfig
 from probe.errors import UserError
@@ -69,25 +69,21 @@ def load_residual_stream(spec: ModelConfig, device: torch.device) -> ResidualStr
         UserError: transformers is absent, the source is not a causal language model or has no weights in safetensors,
             or the stream's shape changes.
     """
-    try:
-        from transformers import AutoModelForCausalLM
-        from transformers.utils.logging import disable_progress_bar
-    except ImportError:
-        raise UserError(f"model {spec.source} needs transformers; pip install 'latent-probe[transformers]'.") from None
-    disable_progress_bar()
+    check_transformers(spec.source)
+    from transformers import AutoModelForCausalLM
+
     source, dtype = spec.source, getattr(torch, spec.dtype)
     config = read_config(spec, source)
     if "model_type" not in config:
         raise UserError(f"{where(spec, source)} is not a model of transformers: its config.json has no model_type.")
     check_bounds(config, where(spec, source), LARGEST_OF_LANGUAGE)
-    # Attention written out: the fused kernels have no forward derivative, which certificates need.
     model, warnings = from_pretrained(
         AutoModelForCausalLM,
         spec,
         source,
         None if config.get("auto_map") else partial(_built, spec, source),
         dtype=dtype,
-        attn_implementation="eager",
+        attn_implementation="eager",  # the fused kernels have no forward derivative, which certificates need
         trust_remote_code=spec.trust_remote_code,
     )
     for warning in warnings:

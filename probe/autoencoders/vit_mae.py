@@ -1,7 +1,5 @@
 """ViT-MAE of transformers as an autoencoder that sees all patches, in their own order (mask ratio 0)."""
 
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,8 +8,8 @@ from torch import Tensor
 from probe.autoencoders.base import Autoencoder
 from probe.autoencoders.blueprint import check_bounds
 from probe.autoencoders.coordinates import check_number
-from probe.autoencoders.from_pretrained import from_pretrained
-from probe.autoencoders.repository import folder_of, is_local, where
+from probe.autoencoders.from_pretrained import check_transformers, from_pretrained
+from probe.autoencoders.repository import optional_file, where
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.reading import read_object
@@ -34,14 +32,9 @@ def load_vit_mae(
     """
     if spec.latents == "scaled":
         raise UserError(f"model {source}: latents of a ViT-MAE have no scaled coordinates; use model.latents=raw.")
-    try:
-        from transformers import ViTMAEConfig, ViTMAEForPreTraining
-        from transformers.utils.logging import disable_progress_bar
-    except ImportError:
-        raise UserError(f"model {source} needs transformers; pip install 'latent-probe[transformers]'.") from None
-    disable_progress_bar()
-    # Attention written out: the fused kernels have no forward derivative, which certificates need.
-    options: dict[str, Any] = {"mask_ratio": 0.0, "attn_implementation": "eager"}
+    check_transformers(source)
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
     check_bounds(config, where(spec, source))
     model, warnings = from_pretrained(
         ViTMAEForPreTraining,
@@ -49,7 +42,8 @@ def load_vit_mae(
         source,
         lambda: ViTMAEForPreTraining(ViTMAEConfig.from_dict(config)),
         dtype=dtype,
-        **options,
+        attn_implementation="eager",  # the fused kernels have no forward derivative, which certificates need
+        mask_ratio=0.0,
     )
     settings = model.config
     if not isinstance(settings.image_size, int):
@@ -92,14 +86,8 @@ def load_vit_mae(
 def _normalisation(spec: ModelConfig, source: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation per channel of images in [0, 1]."""
     file = "preprocessor_config.json"
-    path = folder_of(spec, source) / file
-    if not is_local(source):
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
-
-        with suppress(HfHubHTTPError, OSError):  # there need not be one
-            path = Path(hf_hub_download(source, file, subfolder=spec.subfolder, revision=spec.revision))
-    settings = {**IMAGENET, **(read_object(path) if path.is_file() else {})}
+    path = optional_file(spec, source, file)
+    settings = {**IMAGENET, **(read_object(path) if path else {})}
     mean, std = settings["image_mean"], settings["image_std"]
     for key, values in (("image_mean", mean), ("image_std", std)):
         if not isinstance(values, list | tuple) or len(values) not in (1, channels):

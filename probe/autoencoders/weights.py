@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probe.autoencoders.repository import folder_of, is_local, where
+from probe.autoencoders.repository import folder_of, is_local, optional_file, where
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.reading import Unreadable, read_object
@@ -56,17 +56,10 @@ def weight_files(spec: ModelConfig, source: str, stem: str) -> list[Path]:
 
 
 def _found(spec: ModelConfig, source: str, name: str) -> Path | None:
-    if is_local(source):
-        path = folder_of(spec, source) / name
-        if path.exists() and not path.is_file():  # opening a pipe would block
-            raise UserError(f"{where(spec, source)}: {name} is not a regular file; replace it by the weights.")
-        return path if path.is_file() else None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    with suppress(HfHubHTTPError, OSError, ValueError):
-        return Path(hf_hub_download(source, name, subfolder=spec.subfolder, revision=spec.revision))
-    return None
+    path = folder_of(spec, source) / name
+    if is_local(source) and path.exists() and not path.is_file():  # opening a pipe would block
+        raise UserError(f"{where(spec, source)}: {name} is not a regular file; replace it by the weights.")
+    return optional_file(spec, source, name)
 
 
 def header_of(files: Iterable[Path], there: str) -> Header | None:

@@ -13,9 +13,8 @@ from torch import Tensor
 from probe.config import DatasetConfig
 from probe.data.collect import Collection, Prepare
 from probe.data.paths import recognised
-from probe.data.presets import resolve
 from probe.data.source import Candidate
-from probe.data.sources import checked
+from probe.data.sources import checked, resolve
 from probe.errors import UserError
 from probe.names import shortened
 from probe.plugins import call

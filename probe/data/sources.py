@@ -1,4 +1,14 @@
-"""The sources of images: one entry per kind. To add one, write its opener and list it here."""
+"""The sources of images: the kinds, one entry each, and the data sets known by name.
+
+To add a kind, write its opener and list it in ``SOURCES``.
+"""
+
+import difflib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
 
 from probe.config import DatasetConfig
 from probe.data.bundled import open_bundled
@@ -73,3 +83,35 @@ def checked(where: str, spec: DatasetConfig) -> tuple[Source, str]:
         if field not in kind.fields and getattr(spec, field) != DatasetConfig.model_fields[field].default:
             raise UserError(f"{where}: a {kind.written} source has no {field}; remove it.")
     return kind, place
+
+
+@cache
+def _presets() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(files("probe.data").joinpath("presets.yaml").read_text(encoding="utf-8"))
+
+
+def preset_names() -> list[str]:
+    """The names that need no ``source``, in the order of presets.yaml."""
+    return list(_presets())
+
+
+def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
+    """The specification with its source; without one, what the user left unset comes from the preset ``name``.
+
+    Idempotent, so a resolved specification can be written to a run's config.yaml and read again. An unresolved one
+    cannot: its defaults, once written out, would count as set by the user.
+
+    Raises:
+        UserError: there is no source, and no preset of that name.
+    """
+    if spec.source is not None:
+        return spec
+    if name not in _presets():
+        near = difflib.get_close_matches(name, preset_names(), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(
+            f"data set {name!r} has no source and is not a preset: {hint}set datasets.{name}.source, "
+            f"or use one of {', '.join(preset_names())}."
+        )
+    mine = {field: getattr(spec, field) for field in spec.model_fields_set if field != "source"}
+    return DatasetConfig.model_validate(_presets()[name] | mine)
