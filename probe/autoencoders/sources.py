@@ -92,7 +92,7 @@ def _of_name(source: str) -> str | None:
         return "begins or ends with a space, or is empty; give a folder, a file or a hub id"
     scheme, colon, rest = source.partition(":")
     if colon and scheme.lower() in ("python", "embedded") and not is_local(source):
-        return f"must be written {scheme.lower()}:{rest}, in small letters"
+        return f"must be written {scheme.lower()}:{rest}, in lower case"
     if match := ADDRESS.fullmatch(source):
         revision = f" and model.revision={match['revision']}" if match["revision"] else ""
         return f"is an address; give the hub id {match['id']}{revision}"
