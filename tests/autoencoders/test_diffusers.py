@@ -186,7 +186,7 @@ def test_bad_folders_are_one_sentence(tiny_vae, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder, message in [
-        (unknown, "UNet2DModel, which is no autoencoder"),
+        (unknown, "UNet2DModel, which is not an autoencoder"),
         (pickled, "pickle form only"),
         (truncated, "safetensors|do not load"),
         (empty, "there is no .*config.json"),
@@ -324,7 +324,7 @@ def test_hub_errors_are_one_sentence(error, message, monkeypatch):
 def test_device_and_embedded_names_are_checked():
     with pytest.raises(UserError, match=r"model.device 'cuda:99' is not available here; use auto or cpu"):
         load_autoencoder(ModelConfig(device="cuda:99"))
-    with pytest.raises(UserError, match="there is cifar-kl"):
+    with pytest.raises(UserError, match="embedded ones: cifar-kl"):
         load_autoencoder("embedded:nothing")
 
 

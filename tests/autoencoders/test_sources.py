@@ -100,7 +100,7 @@ def test_folders_with_other_things(tmp_path, tiny_vae):
                        norm_num_groups=2, layers_per_block=1)  # fmt: skip
     unet.save_pretrained(tmp_path / "pipeline" / "unet")
     refused(tmp_path / "pipeline", r"holds unet \(UNet2DModel\), but no autoencoder")
-    refused(tmp_path / "pipeline" / "unet", "UNet2DModel, which is no autoencoder")
+    refused(tmp_path / "pipeline" / "unet", "UNet2DModel, which is not an autoencoder")
     refused(tmp_path / "pipeline", "no such subfolder; set model.subfolder to one of unet", subfolder="vae")
     shutil.copytree(tiny_vae, tmp_path / "pipeline" / "movq")
     refused(tmp_path / "pipeline", "set model.subfolder to one of movq")
