@@ -1,4 +1,4 @@
-"""The whole configuration of a run: defaults here, over them the YAML file, over that the command line."""
+"""The configuration of a run: the command line overrides the YAML file, which overrides the defaults here."""
 
 import math
 import typing
@@ -6,35 +6,43 @@ import unicodedata
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from probe.errors import UserError
+from probe.methods import controls, default_controls
 from probe.mistakes import sentence
 from probe.names import shortened
 from probe.reading import parse_yaml, read_yaml_file, short
-
-Control = Literal["random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle"]
-CONTROLS: tuple[Control, ...] = typing.get_args(Control)
-
 
 M = typing.TypeVar("M", bound=BaseModel)
 T = typing.TypeVar("T")
 
 Text = Annotated[str, Field(max_length=8192)]
 Name = Annotated[str, Field(max_length=200)]
-"""Of a data set, which becomes a file name."""
+"""The name of a data set, which becomes a file name, or of a method."""
 MOST = 10**9
-"""Of what is counted, where nothing smaller is said: an upper bound that tells a slip from a wish."""
+"""Upper bound of counts that have no smaller one: it catches typing errors."""
 LARGEST_SEED = 2**63 - 1
 LARGEST_SIDE = 8192
-"""Of images, in pixels."""
+"""Largest side of an image, in pixels."""
+LONGEST_NAME = 120
+"""Bytes of a data set's name: a file name holds 255, and suffixes take some."""
 
 
-class Strict(BaseModel):
-    """Unknown keys are mistakes, and a validated configuration never changes.
+class ConfigModel(BaseModel):
+    """A section of a configuration: unknown keys are refused, and a validated section never changes.
 
-    Every number has a lower and an upper bound, every text and list a largest length. A section, list or mapping with
-    nothing behind its key has its default.
+    Every number has a lower and an upper bound, every text and list a maximum length. A section, list or mapping with
+    nothing after its key takes its default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
@@ -56,96 +64,125 @@ class Strict(BaseModel):
         return data
 
 
+Strict = ConfigModel
+"""The former name, until the modules that use it are renamed."""
+
+
 def _is_section(kind: Any) -> bool:
     return typing.get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel))
 
 
-class ModelConfig(Strict):
-    """Which autoencoder, and in which coordinates its latents are taken.
+class ModelConfig(ConfigModel):
+    """The autoencoder, and the coordinates of its latents."""
 
-    source: ``embedded:NAME``; a hub id, local folder or .safetensors file (diffusers; ViT-MAE of transformers);
-    ``python:module:function`` or ``python:path/to/file.py:function``.
-    config: for a source that is one .safetensors file, the folder or hub id with its config.json (default: beside it).
-    variant: of the weight files, such as ``fp16`` for diffusion_pytorch_model.fp16.safetensors.
-    latents: ``raw`` (what the encoder returns) or ``scaled`` (as the class's diffusion pipelines scale them, by the
-    table in docs/models.md; refused where it has no rule); N(0, I) is drawn there.
-    frames, samples: length of the input of a video and of an audio model (of a spectrogram: its columns).
-    quantisation: for models with a code book, z is ``continuous`` (before it; D quantises: f = E(D(Q(z)))) or
-    ``quantised`` (code vectors; E quantises: f = Q(E(D(z)))).
-    clamp: clamp decoded images to the image range before they are encoded again (the paper does not).
-    tiling, slicing: split large inputs, and batches into rows, as diffusers does; tiling changes f slightly.
-    trust_remote_code: run the class that a repository brings as a Python file of its own.
-    channels_last: keep weights in that memory format, which can be faster (10 % on TAEF2 on a CPU) or slower.
-    """
-
-    source: Text = "embedded:cifar-kl"
-    subfolder: Text | None = None
-    revision: Text | None = None
-    variant: Text | None = None
-    config: Text | None = None
-    latents: Literal["raw", "scaled"] = "raw"
-    frames: int = Field(9, ge=1, le=100_000)
-    samples: int = Field(16384, ge=1, le=MOST)
-    quantisation: Literal["continuous", "quantised"] = "continuous"
-    clamp: bool = False
-    dtype: Literal["float32", "float64"] = "float32"
-    device: Text = "auto"
-    tiling: bool = False
-    slicing: bool = False
-    trust_remote_code: bool = False
-    channels_last: bool = False
+    source: Text = Field(
+        "embedded:cifar-kl",
+        description="the model: ``embedded:NAME``; a hub id, local folder or .safetensors file (diffusers, or a ViT-MAE"
+        " of transformers); ``python:module:function`` or ``python:path/to/file.py:function``",
+    )
+    subfolder: Text | None = Field(None, description="folder inside the model's repository or folder")
+    revision: Text | None = Field(None, description="branch, tag or commit on the hub")
+    variant: Text | None = Field(
+        None, description="variant of the weight files, such as fp16 for diffusion_pytorch_model.fp16.safetensors"
+    )
+    config: Text | None = Field(
+        None,
+        description="for a source that is one .safetensors file: the folder or hub id with its config.json; default:"
+        " beside the file",
+    )
+    latents: Literal["raw", "scaled"] = Field(
+        "raw",
+        description="coordinates in which N(0, I) is drawn: raw, as the encoder returns them, or scaled, as the class's"
+        " diffusion pipelines scale them (table in docs/models.md; refused for classes without a rule)",
+    )
+    frames: int = Field(9, ge=1, le=100_000, description="frames of the input of a video model")
+    samples: int = Field(
+        16384, ge=1, le=MOST, description="samples of the input of an audio model (of a spectrogram: its columns)"
+    )
+    quantisation: Literal["continuous", "quantised"] = Field(
+        "continuous",
+        description="for models with a code book: z before it (continuous, f = E(D(Q(z)))), or z made of code vectors"
+        " (quantised, f = Q(E(D(z))))",
+    )
+    clamp: bool = Field(
+        False, description="clamp decoded images to the image range before encoding them again (the paper does not)"
+    )
+    dtype: Literal["float32", "float64"] = Field("float32", description="type of weights and latents")
+    device: Text = Field("auto", description="torch device; auto: the GPU if there is one, else the CPU")
+    tiling: bool = Field(False, description="split large inputs into tiles, as diffusers does; changes f slightly")
+    slicing: bool = Field(False, description="split batches into single rows, as diffusers does")
+    trust_remote_code: bool = Field(
+        False, description="run the Python file in which a model repository brings its own class"
+    )
+    channels_last: bool = Field(
+        False, description="keep weights in this memory format: faster for some models (TAEF2: 10 % on a CPU), not all"
+    )
 
     @field_validator("subfolder")
     @classmethod
     def _inside(cls, value: str | None) -> str | None:
         if value is not None and (PurePath(value).is_absolute() or ".." in PurePath(value).parts):
-            raise ValueError("a subfolder lies inside of the model's folder")
+            raise ValueError("a subfolder must lie inside the model's folder")
         return value
 
 
-class SeedConfig(Strict):
-    """How many Gaussian starts; start i is a function of (seed, i) alone."""
+class SeedConfig(ConfigModel):
+    """The Gaussian starts; start i is a function of (seed, i) alone."""
 
-    count: int = Field(256, ge=1, le=10**8)
-    seed: int = Field(0, ge=0, le=LARGEST_SEED)
+    count: int = Field(256, ge=1, le=10**8, description="number of starts")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the starts and of the control dictionaries")
     shard_size: int = Field(
-        32, ge=1, le=10**8, description="starts in a file; a stopped run loses the files that were begun"
+        32, ge=1, le=10**8, description="starts per result file; a stopped run repeats at most the files in progress"
     )
 
 
-class SolverConfig(Strict):
-    """The iteration z <- f(z). tolerance is on the squared norm of f(z) - z (paper, Section 4.1)."""
+class SolverConfig(ConfigModel):
+    """The iteration z <- f(z)."""
 
-    max_steps: int = Field(500, ge=1, le=MOST)
-    tolerance: float = Field(1e-5, gt=0, le=1e6)
+    max_steps: int = Field(500, ge=1, le=MOST, description="steps after which a start is left as it is")
+    tolerance: float = Field(
+        1e-5, gt=0, le=1e6, description="a start has converged when ||f(z) - z||^2 is below this (paper, Section 4.1)"
+    )
     batch_size: Annotated[int, Field(ge=1, le=10**8)] | Literal["auto"] = Field(
-        "auto", description="rows that are iterated together; auto: by the latent's size on a CPU, what fits on a GPU"
+        "auto", description="rows iterated together; auto: by the size of the latent on a CPU, what fits on a GPU"
     )
-    max_norm: float = Field(1e6, gt=0, le=1e18, description="a row whose latent norm exceeds this has diverged")
-    accelerate: bool = Field(True, description="extrapolate where a row is in its linear regime")
+    max_norm: float = Field(1e6, gt=0, le=1e18, description="a row with a larger latent norm has diverged")
+    accelerate: bool = Field(True, description="extrapolate rows that converge linearly")
     far_precision: Literal["auto", "float32", "tf32", "bfloat16"] = Field(
-        "auto", description="for the first part of the way; auto: tf32 on a GPU. bfloat16 can change where a start ends"
+        "auto",
+        description="precision far from an end point; auto: tf32 on a GPU. bfloat16 can change where a start ends",
     )
-    compile: bool = Field(False, description="torch.compile the map: a minute at the start, faster steps")
-    certificates: int = Field(256, ge=0, le=10**8, description="atoms (largest basins first) that get a certificate")
-    products: int = Field(300, ge=24, le=10**6, description="Jacobian products that a spectral radius may take")
-    certificate_dtype: Literal["run", "float64"] = Field("run", description="the type in which points are certified")
+    compile: bool = Field(False, description="torch.compile the map: takes a minute once, then steps are faster")
+    certificates: int = Field(
+        256, ge=0, le=10**8, description="atoms to certify, largest basins first (spectral radius of the Jacobian)"
+    )
+    products: int = Field(300, ge=24, le=10**6, description="Jacobian products that one spectral radius may take")
+    certificate_dtype: Literal["run", "float64"] = Field(
+        "run", description="type in which points are certified; run: that of the iteration"
+    )
     exponents: int = Field(
         32,
         ge=0,
         le=10**8,
-        description="starts that do not settle and are examined: Lyapunov exponent, spectral radius",
+        description="starts at the step limit to examine: Lyapunov exponent and spectral radius",
     )
-    plain_checks: int = Field(16, ge=0, le=10**8, description="starts iterated again, plainly, to see where they end")
+    plain_checks: int = Field(
+        16, ge=0, le=10**8, description="converged starts to iterate again without acceleration, in full precision"
+    )
 
 
-class DictionaryConfig(Strict):
-    """Which end points become atoms. euclidean: relative to the root mean square norm of the end points."""
+class DictionaryConfig(ConfigModel):
+    """Which end points become atoms."""
 
-    cosine: float = Field(0.99, gt=0, lt=1)
-    euclidean: float = Field(0.05, gt=0, le=1e6)
+    cosine: float = Field(0.99, gt=0, lt=1, description="end points with a larger cosine are one atom")
+    euclidean: float = Field(
+        0.05,
+        gt=0,
+        le=1e6,
+        description="distance of the second count of atoms, relative to the root mean square norm of the end points",
+    )
     outcomes: tuple[Literal["converged", "cycle", "max_steps"], ...] = Field(
-        ("converged", "cycle", "max_steps"), max_length=100
+        ("converged", "cycle", "max_steps"), max_length=100, description="outcomes of starts that may become atoms"
     )
 
     @field_validator("outcomes")
@@ -157,7 +194,7 @@ class DictionaryConfig(Strict):
 
 
 def _exact_number(value: Any) -> Any:
-    """Keep 64 (atoms) and 0.05 (fraction) apart, and refuse what only looks like a number."""
+    """Tell 64 (atoms) from 0.05 (a fraction), and refuse what only looks like a number."""
     if isinstance(value, str):
         value = _number(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -168,7 +205,7 @@ def _exact_number(value: Any) -> Any:
 
 
 def _number(text: str) -> int | float | str:
-    """An integer where there are digits only, a number where it is one; else the text."""
+    """An int for digits alone, a float for another number, else the text."""
     if text.isascii() and text.isdecimal() and len(text) < 20:
         return int(text)
     try:
@@ -177,18 +214,36 @@ def _number(text: str) -> int | float | str:
         return text
 
 
+def _known_control(name: str) -> str:
+    if name not in (known := controls()):
+        raise ValueError(f"unknown control; controls are {', '.join(known)}, and those of installed plug-ins")
+    return name
+
+
 Level = Annotated[int | float, BeforeValidator(_exact_number), Field(gt=0, le=MOST)]
+Control = Annotated[Name, AfterValidator(_known_control)]
+"""The name of a method in ``probe.methods``, attractors apart."""
 
 
-class SparseConfig(Strict):
-    """Levels of sparsity: integers are atoms, fractions are of the latent dimension d; 5 % is always added."""
+class SparseConfig(ConfigModel):
+    """The sparse reconstructions of images."""
 
-    levels: tuple[Level, ...] = Field((4, 8, 16, 32, 64, 128, 256), max_length=1000)
-    controls: tuple[Control, ...] = Field(CONTROLS, max_length=100)
-    random_bases: int = Field(5, ge=1, le=1000, description="random orthogonal bases, to know their spread")
+    levels: tuple[Level, ...] = Field(
+        (4, 8, 16, 32, 64, 128, 256),
+        max_length=1000,
+        description="levels of sparsity: integers are atoms, fractions are of the latent dimension d; 5 % of d is"
+        " always added",
+    )
+    controls: tuple[Control, ...] = Field(
+        default_factory=default_controls,
+        max_length=100,
+        description="dictionaries to compare with, by name; default: all but those of plug-ins",
+    )
+    random_bases: int = Field(5, ge=1, le=1000, description="random orthogonal bases to draw; their spread is reported")
     dtype: Literal["auto", "float32", "float64"] = Field(
         "float64",
-        description="of the pursuit; auto: float32 where its greedy paths hold, see probe.sparse.working_dtype",
+        description="type of the pursuit; auto: float32 if every greedy path is short enough for it"
+        " (probe.sparse.working_dtype)",
     )
     batch_size: int = Field(64, ge=1, le=10**6, description="images encoded or decoded at once")
 
@@ -203,21 +258,21 @@ class SparseConfig(Strict):
         return max(round(0.05 * d), 1)
 
 
-class DatasetConfig(Strict):
-    """Where images come from; a data set that bears a preset's name takes from it what is not set here.
+class DatasetConfig(ConfigModel):
+    """A set of images. A data set named like a preset takes from the preset what is not set here."""
 
-    source: ``hub:ID``, ``parquet:PATH`` (a file, a folder, or a pattern), ``folder:PATH``, ``bundled:NAME``,
-    ``urls:ID-or-parquet`` (a column of image addresses), or the path of a folder of images or of parquet.
-    """
-
-    source: Text | None = None
-    config: Text | None = None
-    split: Text = "test"
-    column: Text | None = None
-    revision: Text | None = None
+    source: Text | None = Field(
+        None,
+        description="``hub:ID``, ``parquet:PATH`` (a file, folder or pattern), ``folder:PATH``, ``bundled:NAME``,"
+        " ``urls:ID-or-parquet`` (a column of image addresses), or the path of a folder of images or parquet files",
+    )
+    config: Text | None = Field(None, description="configuration (subset) of a hub data set")
+    split: Text = Field("test", description="split of a hub data set")
+    column: Text | None = Field(None, description="column that holds the images; default: found by its type")
+    revision: Text | None = Field(None, description="branch, tag or commit on the hub")
     n: int = Field(500, ge=1, le=MOST, description="test images, drawn with the seed")
-    holdout: int = Field(500, ge=0, le=MOST, description="further images, for the PCA oracle only")
-    seed: int = Field(0, ge=0, le=LARGEST_SEED)
+    holdout: int = Field(500, ge=0, le=MOST, description="further images, for the PCA oracle and the mean image")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the draw")
 
     @model_validator(mode="before")
     @classmethod
@@ -226,52 +281,59 @@ class DatasetConfig(Strict):
         return {"source": data} if isinstance(data, str) else data
 
 
-class TrackersConfig(Strict):
-    """Experiment trackers that follow the work, through Accelerate; results do not depend on them.
+class TrackersConfig(ConfigModel):
+    """Experiment trackers that follow the work, through Accelerate; results do not depend on them."""
 
-    log_with: which; their packages are extras.
-    project: for Weights & Biases and trackio; TensorBoard's files are in the run's folder.
-    name: of the run in a tracker; absent: that of its folder.
-    """
+    log_with: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        (), max_length=100, description="trackers to log to; each needs its package, an extra of this one"
+    )
+    project: Text = Field(
+        "probe", description="project in Weights & Biases or trackio (TensorBoard writes into the run's folder)"
+    )
+    name: Text | None = Field(None, description="name of the run in a tracker; default: that of its folder")
 
-    log_with: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field((), max_length=100)
-    project: Text = "probe"
-    name: Text | None = None
 
-
-class Tracked(Strict):
+class Tracked(ConfigModel):
     """What all kinds of work have."""
 
-    trackers: TrackersConfig = TrackersConfig()
+    trackers: TrackersConfig = Field(TrackersConfig(), description="experiment trackers")
 
     def settings(self) -> dict[str, Any]:
-        """All that results depend on, as JSON: everything but the trackers."""
+        """Everything that results depend on, as JSON: all but the trackers."""
         return self.model_dump(mode="json", exclude={"trackers"})
 
 
-class ClipConfig(Strict):
-    """Semantics by open_clip (the extra ``clip``): similarity of reconstructions, labels of end points.
+class ClipConfig(ConfigModel):
+    """Semantics by open_clip (the extra ``clip``): similarity of reconstructions, labels of end points."""
 
-    model: a name of open_clip's, ``hf-hub:owner/name``, or ``local-dir:FOLDER`` (open_clip_config.json, *.safetensors).
-    pretrained: weights that open_clip knows for the name (``openai``, ``laion2b_s34b_b79k``), or a .safetensors file.
-    labels: words, or a text file with a word a line, that decoded end points are labelled from; default: bundled ones.
-    """
-
-    model: Text = "ViT-B-32"
-    pretrained: Text | None = "laion2b_s34b_b79k"
-    labels: Text | Annotated[tuple[Text, ...], Field(max_length=100_000)] | None = None
-    batch_size: int = Field(64, ge=1, le=10**6, description="images that CLIP sees at once")
+    model: Text = Field(
+        "ViT-B-32",
+        description="a model name of open_clip, ``hf-hub:owner/name``, or ``local-dir:FOLDER`` (open_clip_config.json"
+        " and *.safetensors)",
+    )
+    pretrained: Text | None = Field(
+        "laion2b_s34b_b79k",
+        description="weights that open_clip knows for the model (openai, laion2b_s34b_b79k), or a .safetensors file",
+    )
+    labels: Text | Annotated[tuple[Text, ...], Field(max_length=100_000)] | None = Field(
+        None, description="words, or a text file with one word per line, to label end points with; default: bundled"
+    )
+    batch_size: int = Field(64, ge=1, le=10**6, description="images that CLIP embeds at once")
 
 
 class Config(Tracked):
-    model: ModelConfig = ModelConfig()
-    resolution: int = Field(32, ge=1, le=LARGEST_SIDE)
-    seeds: SeedConfig = SeedConfig()
-    solver: SolverConfig = SolverConfig()
-    dictionary: DictionaryConfig = DictionaryConfig()
-    sparse: SparseConfig = SparseConfig()
-    datasets: dict[Name, DatasetConfig] = Field(default_factory=dict, max_length=1000)
-    clip: ClipConfig | None = None
+    """The configuration of a run (``probe run``)."""
+
+    model: ModelConfig = Field(ModelConfig(), description="the autoencoder")
+    resolution: int = Field(32, ge=1, le=LARGEST_SIDE, description="side of the images, in pixels")
+    seeds: SeedConfig = Field(SeedConfig(), description="the Gaussian starts")
+    solver: SolverConfig = Field(SolverConfig(), description="the iteration z <- f(z)")
+    dictionary: DictionaryConfig = Field(DictionaryConfig(), description="which end points become atoms")
+    sparse: SparseConfig = Field(default_factory=SparseConfig, description="the sparse reconstructions")
+    datasets: dict[Name, DatasetConfig] = Field(
+        default_factory=dict, max_length=1000, description="image sets by name; a preset's name is enough"
+    )
+    clip: ClipConfig | None = Field(None, description="semantics by CLIP; default: none")
 
     @field_validator("datasets")
     @classmethod
@@ -279,12 +341,8 @@ class Config(Tracked):
         return file_names(value)
 
 
-LONGEST_NAME = 120
-"""Bytes of a data set's name: a file name holds 255, of which suffixes take some."""
-
-
 def file_names(value: dict[str, T]) -> dict[str, T]:
-    """Data sets, whose names become file names; ValueError where one cannot, or two are one to some file systems."""
+    """The same data sets; ValueError if a name cannot be a file name, or two names are one file on some systems."""
     files: dict[str, str] = {}
     for name in value:
         other = files.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
@@ -301,7 +359,7 @@ def load_config(path: str | Path | None, overrides: typing.Iterable[str] = ()) -
     """Read a YAML file and apply ``dotted.key=value`` overrides.
 
     Raises:
-        UserError: the file is absent or no YAML mapping, a key is unknown (the nearest is named), a value is wrong.
+        UserError: the file is missing or no YAML mapping, a key is unknown (the nearest is named), a value is wrong.
     """
     return parse_config(read_yaml(path, overrides))
 
@@ -314,7 +372,7 @@ def parse_config(data: dict[str, Any]) -> Config:
 def read_yaml(path: str | Path | None, overrides: typing.Iterable[str] = ()) -> dict[str, Any]:
     """The mapping in a YAML file, with ``dotted.key=value`` overrides; see ``load_config`` for the errors.
 
-    Scalars are texts (see ``probe.reading.parse_yaml``): the fields of a configuration say what they are.
+    Scalars are text (see ``probe.reading.parse_yaml``): the fields of the configuration give them their types.
     """
     data: Any = {} if path is None else read_yaml_file(Path(path))
     if data is None:

@@ -34,7 +34,7 @@ class Material:
     Attributes:
         atoms: end points (m, d).
         first: f(z0) of every start (N, c, h, w).
-        heldout: latents (k, c, h, w) of held-out images of the data set; k may be 0. Methods with ``sees_data`` only.
+        heldout: for methods with ``sees_data``: latents (k, c, h, w) of held-out images of the data set; else empty.
         seed: of the run.
         bases: random bases to draw (``sparse.random_bases``).
     """
@@ -179,7 +179,7 @@ def _dct(material: Material) -> "Tensor":
 def _pca_oracle(material: Material) -> "Tensor":
     from probe.dictionary.controls import pca_oracle
 
-    return pca_oracle(material.heldout) if len(material.heldout) else material.heldout.flatten(1)
+    return pca_oracle(material.heldout)
 
 
 def _pixel_mse(pair: Compared) -> "Tensor":
@@ -328,6 +328,11 @@ def methods() -> dict[str, Method]:
 def controls() -> dict[str, Method]:
     """All methods but the attractors, by name."""
     return {name: one for name, one in methods().items() if name != OURS}
+
+
+def default_controls() -> tuple[str, ...]:
+    """The controls of ``METHODS``: a plug-in's takes part only where ``sparse.controls`` names it."""
+    return tuple(one.name for one in METHODS if one.name != OURS)
 
 
 def metrics() -> dict[str, Metric]:

@@ -62,7 +62,8 @@ def call(entry: Any, function: Callable[..., R], *arguments: Any) -> R:
     except (UserError, Failure):
         raise
     except Exception as error:
-        raise Failure(f"{type(entry).__name__} {entry.name!r} of a plug-in failed: {_reason(error)}.") from error
+        name = getattr(entry, "name", None) or getattr(entry, "prefix", "")
+        raise Failure(f"{type(entry).__name__} {name!r} of a plug-in failed: {_reason(error)}.") from error
 
 
 @cache

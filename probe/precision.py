@@ -1,4 +1,4 @@
-"""Arithmetic that is what its name says."""
+"""Float32 without TF32, and reduced precision on request."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -7,17 +7,17 @@ import torch
 
 
 def full_float32() -> AbstractContextManager[None]:
-    """Within, float32 means float32: no TF32 in convolutions or matrix products on CUDA.
+    """Context in which float32 means float32: no TF32 in convolutions or matrix products on CUDA.
 
-    cuDNN convolves in TF32 unless told otherwise; its relative error of about 5e-4 would put a floor under the
-    residual well above the paper's tolerance.
+    cuDNN convolves in TF32 by default; its relative error of about 5e-4 would keep residuals well above the paper's
+    tolerance.
     """
     return _tf32(False)
 
 
 @contextmanager
 def reduced(precision: str, device: str) -> Iterator[None]:
-    """Within, arithmetic is coarser and faster: ``tf32`` (CUDA only; full precision elsewhere) or ``bfloat16``."""
+    """Context of faster, coarser arithmetic: ``tf32`` (CUDA only; full precision elsewhere) or ``bfloat16``."""
     with torch.autocast(device, torch.bfloat16) if precision == "bfloat16" else _tf32(True):
         yield
 

@@ -20,7 +20,7 @@ from probe.sparse import Dictionary
 from probe.studies.probing.end_points import batches
 from probe.studies.probing.reconstruction import (
     BASIS,
-    Reconstructions,
+    Reconstructed,
     absent_controls,
     dictionaries,
     encode_images,
@@ -32,7 +32,7 @@ from probe.studies.probing.reconstruction import (
 from probe.studies.probing.reconstruction import reconstruct as reconstruct_images
 
 KINDS = ("errors", "floor", "sanity", "examples", "originals")
-"""Tensors by name of ``Reconstructions``; in a part's file they are called ``kind/name``."""
+"""Tensors by name of ``Reconstructed``; in a part's file they are called ``kind/name``."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _bases(job: Job) -> Callable[[str], tuple[dict[str, Dictionary], Tensor, Ten
     return of
 
 
-def _save(job: Job, part: Part, found: Reconstructions, sizes: dict[str, int], made_from: dict[str, str]) -> None:
+def _save(job: Job, part: Part, found: Reconstructed, sizes: dict[str, int], made_from: dict[str, str]) -> None:
     kinds = {kind: getattr(found, kind) for kind in KINDS}
     job.run.save(
         part.file,
@@ -157,9 +157,9 @@ def _finish(job: Job, name: str, parts: list[Part], made_from: dict[str, str]) -
     """The table and the pictures of a data set from its parts, which are removed."""
     loaded = [job.run.load(part.file) for part in parts]
     about, sparse = loaded[0][1], job.config.sparse
-    whole = Reconstructions.concatenate(
+    whole = Reconstructed.concatenate(
         [
-            Reconstructions(
+            Reconstructed(
                 methods=tuple(about["methods"]),
                 levels=tuple(about["levels"]),
                 d=about["d"],

@@ -1,11 +1,10 @@
-"""Atoms: end points merged into a dictionary, and the dictionaries that it is compared with."""
+"""Merging end points into a dictionary, and the dictionaries it is compared with."""
 
 from probe.dictionary.controls import dct, gaussian, pca_oracle, random_bases, random_orthogonal, unit_rows
-from probe.dictionary.merge import Merge, count_by_euclid, merge_by_cosine, merge_by_euclid
+from probe.dictionary.merge import Merge, merge_by_cosine, merge_by_euclid
 
 __all__ = [
     "Merge",
-    "count_by_euclid",
     "dct",
     "gaussian",
     "merge_by_cosine",

@@ -1,4 +1,4 @@
-"""Neighbours from an inverted-file index (FAISS IVF), and how many of them it finds."""
+"""Neighbours from an inverted-file index (FAISS IVF), with their recall."""
 
 from collections.abc import Iterator
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from probe.dictionary.points import Points, Rows, join
 
 SAMPLE = 512
-"""Points whose neighbours are also sought exactly, for the recall."""
+"""Points whose neighbours are also searched exactly, for the recall."""
 ENOUGH = 0.999
-"""Recall beyond which no more cells are searched."""
+"""Recall at which no more cells are searched."""
 RESULTS = 2**26
-"""Neighbours that a search may return at once, 12 bytes each."""
+"""Neighbours that one search may return, 12 bytes each."""
 
 
 class Approximate:
-    """An index of 4 sqrt(n) cells, of which 16 are searched, or 64 or 256 until the recall is ``ENOUGH``."""
+    """An index of 4 sqrt(n) cells. 16 of them are searched, or 64 or 256 until the recall is ``ENOUGH``."""
 
     exact = False
 
@@ -31,7 +31,7 @@ class Approximate:
         self.index = faiss.IndexIVFFlat(self.quantizer, d, cells)
         self.index.cp.seed = 0
         self.index.cp.max_points_per_centroid = 64
-        self.index.cp.min_points_per_centroid = 1  # no warning: few points a cell cost recall, which is measured
+        self.index.cp.min_points_per_centroid = 1  # no warning: few points per cell cost recall, which is measured
         self.index.train(points.rows.numpy())
         for part in points.rows.split(points.at_once):
             self.index.add(part.numpy())
@@ -45,7 +45,7 @@ class Approximate:
         count, label = np.ones(n, np.int64), np.arange(n)
         for rows in self._blocks(np.arange(n)):
             i, j = self._found(rows)
-            new = rows[i] < j  # each pair once, as the lower row finds it
+            new = rows[i] < j  # each pair once, from its lower row
             i, j = rows[i[new]], j[new]
             count += np.bincount(i, minlength=n) + np.bincount(j, minlength=n)
             label = join(label, label[i], label[j])
@@ -70,9 +70,9 @@ class Approximate:
         return (rows[start : start + size] for start in range(0, len(rows), size))
 
     def _recall(self) -> float:
-        """Of the neighbours of a sample, other than the points themselves, the share that is found; 1 if none has any.
+        """Share of the neighbours of a sample (the points themselves apart) that is found; 1 if there are none.
 
-        The sample is evenly spaced: rows come in an order that says nothing about where they lie.
+        The sample is evenly spaced, because the order of rows says nothing about where they lie.
         """
         n, there, found = len(self.points), 0, 0
         rows = np.unique(np.linspace(0, n - 1, min(SAMPLE, n)).astype(np.int64))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def unit_rows(atoms: Tensor) -> Tensor:
-    """Rows divided by their norms, float64 (m, d); rows of norm zero or not finite are left out."""
+    """Rows divided by their norms, float64 (m, d); rows that are zero or not finite are left out."""
     atoms = atoms.flatten(1).double()
     norms = torch.linalg.vector_norm(atoms, dim=1)
     kept = torch.isfinite(norms) & (norms > 0)
@@ -18,7 +18,7 @@ def unit_rows(atoms: Tensor) -> Tensor:
 def random_orthogonal(d: int, seed: int) -> Tensor:
     """A basis (d, d) drawn from the Haar measure: the paper's baseline (Section 4.1).
 
-    QR of a Gaussian matrix, with signs fixed by the diagonal of R; without that it is not uniform (Mezzadri 2007).
+    QR of a Gaussian matrix, with signs fixed by the diagonal of R; otherwise it is not uniform (Mezzadri 2007).
     """
     q, r = torch.linalg.qr(_gaussian(d, d, seed))
     return (q * torch.sign(torch.diagonal(r))).T.contiguous()
@@ -26,13 +26,13 @@ def random_orthogonal(d: int, seed: int) -> Tensor:
 
 def random_bases(d: int, count: int, seed: int) -> list[Tensor]:
     """Independent ``random_orthogonal`` bases, (d, d): the first from ``seed``, the b-th from (seed, 1, b)."""
-    # Three numbers, since two of them, (seed, i), are the seed of start i.
+    # Three numbers, because (seed, i) is the seed of start i.
     mixed = [np.random.SeedSequence([seed, 1, b]).generate_state(1, np.uint64)[0] for b in range(1, count)]
     return [random_orthogonal(d, one) for one in (seed, *(int(state >> np.uint64(1)) for state in mixed))]
 
 
 def gaussian(count: int, d: int, seed: int) -> Tensor:
-    """Normalised Gaussian directions (count, d): as many as there were starts."""
+    """Normalised Gaussian directions (count, d)."""
     return unit_rows(_gaussian(count, d, seed))
 
 
@@ -50,7 +50,7 @@ def dct(shape: Sequence[int]) -> Tensor:
 def pca_oracle(latents: Tensor) -> Tensor:
     """Principal directions of held-out latents (m, ...), strongest first: (r, d) with r <= min(m, d).
 
-    An oracle, since it has seen images of the data set. About the origin, not the mean: a sparse code has no offset.
+    An oracle, because it sees images of the data set. About the origin, not the mean: a sparse code has no offset.
     """
     _, values, rows = torch.linalg.svd(latents.flatten(1).double().cpu(), full_matrices=False)
     return rows[values > values[0] * 1e-10] if values[0] > 0 else rows[:0]

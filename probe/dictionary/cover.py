@@ -1,8 +1,8 @@
-"""Points in groups around pivots, so that only groups that can hold neighbours are compared.
+"""Groups of points around pivots, so that only groups that can hold neighbours are compared.
 
-Every point is nearer than r to its pivot. By the triangle inequality two groups of radii s and t hold no neighbours if
-their pivots are s + t + r or more apart, and a group of radius below r / 2 holds nothing but neighbours. End points
-lie in few tight groups as a rule: n m comparisons for m groups, instead of n^2 / 2, with the same result.
+Every point is closer than r to its pivot. By the triangle inequality two groups of radii s and t hold no neighbours of
+each other if their pivots are s + t + r or more apart, and in a group of radius below r / 2 all points are neighbours.
+End points usually lie in few tight groups: n m comparisons for m groups instead of n^2 / 2, with the same result.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from probe.dictionary.points import Points, Rows, claim, gpus
 
 BLOCK = 1024
 SMALL = 4096
-"""So few points are compared with each other at once."""
+"""Up to this many points are compared with each other directly."""
 SHARE = 4
-"""One pivot for fewer points than this: groups would not pay."""
+"""Groups pay off if there is at most one pivot for this many points."""
 CLOSE = 2**25
-"""Pairs of close groups that are kept, 8 bytes each; with more, groups would not pay either."""
+"""Pairs of close groups to keep, 8 bytes each; groups do not pay off if there are more."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,8 @@ class Cover:
     Attributes:
         group: of each point (n,).
         pivot: a row for each group (m,).
-        tight: groups in which all are neighbours (m,).
-        limits, close: the groups that may hold neighbours of group g, itself among them, are
-            close[limits[g]:limits[g+1]].
+        tight: groups in which all points are neighbours (m,).
+        limits, close: groups that may hold neighbours of group g, itself included, are close[limits[g]:limits[g+1]].
     """
 
     group: Rows
@@ -43,15 +42,15 @@ class Cover:
 
 
 def no_cover(n: int) -> Cover:
-    """All points in one group, about which nothing is known."""
+    """All points in one group that is not tight."""
     return Cover(np.zeros(n, np.int64), np.zeros(1, np.int64), np.zeros(1, bool), np.array([0, 1]), np.array([0]))
 
 
 def cover(points: Points, radius2: float, most: int) -> Cover | None:
-    """Groups of points within the radius of a pivot; None where they would not pay.
+    """Groups of points within the radius of a pivot; None if they would not pay off.
 
     Args:
-        most: pivots that the index may hold.
+        most: maximum number of pivots.
     """
     owner, pivot = _pivots(points, radius2, min(most, len(points) // SHARE))
     if owner is None:
@@ -72,7 +71,7 @@ def cover(points: Points, radius2: float, most: int) -> Cover | None:
 
 
 def _pivots(points: Points, radius2: float, most: int) -> tuple[Rows | None, Rows]:
-    """The pivot that each point is near to (n,), None if there would be more than ``most``; and all pivots, rising."""
+    """The pivot near each point (n,), None if there are more than ``most``; and all pivots, ascending."""
     owner, pivots = np.full(len(points), -1), np.empty(0, np.int64)
     index = flat_index(points.rows.shape[1])
     for start in range(0, len(points), BLOCK):
@@ -104,7 +103,7 @@ def flat_index(d: int) -> Any:
 def _close(
     points: Points, a: Rows, b: Rows, radius_a: NDArray[np.float64], radius_b: NDArray[np.float64], r: float
 ) -> list[Rows]:
-    """For each pivot of a the positions of the pivots b whose groups may hold neighbours of its group."""
+    """For each pivot of a, the positions of the pivots b whose groups may hold neighbours of its group."""
     parts, at = [], 0
     for part in points.parts(b):
         lower, norms, _ = points.lower(a, part)

@@ -5,10 +5,10 @@
 | n, d | end points, latent dimension | |
 | m | atoms that are left | m <= n |
 
-Greedy leader: the point with most neighbours becomes an atom and takes those of its neighbours that are free, so that
-no two atoms are neighbours. Ties go to the point of the lower start, which rounding cannot change; where no starts
-are given, to the point whose coordinates come first as bytes, and among identical points to the first that arrived.
-Points are sorted so before anything else is done: the result is the same for the same points in any order of arrival.
+Greedy leader: the point with the most neighbours becomes an atom and takes its free neighbours: no two atoms are
+neighbours. Ties go to the point of the lower start, which rounding cannot change; without starts, to the point whose
+coordinates come first as bytes, and among identical points to the first. Points are sorted by this before anything
+else, so that the result does not depend on their order.
 """
 
 import math
@@ -31,11 +31,11 @@ class Merge:
 
     Attributes:
         leader: rows of the end points that are kept (m,), largest basin first.
-        member: for each end point the position of its leader (n,); -1 for an end point that takes no part.
+        member: for each end point the position of its leader (n,); -1 for an end point that is left out.
         basin: end points merged into each leader, itself included (m,).
-        components: atoms that would be left if chains of near points were merged whole (connected components).
-        recall: share of the neighbours that were found, from a sample; 1 where the search was exact.
-        exact: whether it was.
+        components: atoms if chains of near points were merged whole (connected components).
+        recall: share of the neighbours that were found, from a sample; 1 if the search was exact.
+        exact: whether the search was exact.
     """
 
     leader: Tensor
@@ -45,15 +45,20 @@ class Merge:
     recall: float = 1.0
     exact: bool = True
 
+    @property
+    def index(self) -> str:
+        """``exact`` or ``approximate``."""
+        return "exact" if self.exact else "approximate"
+
 
 def merge_by_cosine(
     points: Tensor, cosine: float = 0.99, priority: Tensor | None = None, starts: Tensor | None = None
 ) -> Merge:
     """Merge end points (n, d) whose cosine exceeds the threshold (paper, Section 4.1).
 
-    No two atoms exceed the threshold, where the search is exact. Points of a lower priority number (n,) lead first,
-    whatever their neighbours; ties go to the lower of ``starts`` (n,). A point at the origin has no direction and is
-    left out, as is one that is not finite.
+    No two atoms exceed the threshold if the search is exact. Points with a lower ``priority`` (n,) lead first,
+    whatever their neighbours; ties go to the lower of ``starts`` (n,). Points at the origin, which have no direction,
+    and points that are not finite are left out.
     """
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms) & (norms > 0))
@@ -67,25 +72,20 @@ def merge_by_cosine(
 def merge_by_euclid(points: Tensor, relative: float = 0.05, starts: Tensor | None = None) -> Merge:
     """Merge end points (n, d) within ``relative`` times their root mean square norm.
 
-    Cosine cannot tell points on one ray apart; where this leaves many more atoms, the cosine has merged too much. A
-    point that is not finite is left out. ``starts`` as in ``merge_by_cosine``.
+    Cosine cannot tell points on one ray apart: if this leaves many more atoms, the cosine has merged too much. Points
+    that are not finite are left out. ``starts`` as in ``merge_by_cosine``.
     """
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms))
     largest = norms[rows].max().item() if len(rows) else 0.0
-    # All at the origin are one atom, however small the radius. Elsewhere a power of two, which divides exactly, keeps
-    # the squares in the range of float32.
+    # Points at the origin are one atom, however small the radius. Dividing by a power of two is exact, and keeps the
+    # squares in the range of float32.
     scale = 2.0 ** min(math.frexp(largest)[1], 1023)
     unit = torch.empty(len(rows), points.shape[1])
     for part in _split(rows, points.shape[1]):
         unit[part] = (points[rows[part]].double() / scale).float()
     mean = (norms[rows] / scale).square().mean().item() if largest else 0.0
     return _merge(unit, relative**2 * mean or 1.0, rows, None, len(points))
-
-
-def count_by_euclid(points: Tensor, relative: float = 0.05) -> int:
-    """Atoms that ``merge_by_euclid`` leaves."""
-    return len(merge_by_euclid(points, relative).leader)
 
 
 def _on_cpu(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +103,7 @@ def _split(rows: Tensor, d: int) -> list[slice]:
 
 
 def _sorted(points: Tensor, starts: Tensor | None, chosen: Tensor) -> Tensor:
-    """The chosen rows by start, or by their coordinates as bytes; of equal rows the lower first."""
+    """The chosen rows, sorted by start, or by their coordinates as bytes; of equal rows the lower first."""
     if starts is not None:
         order = torch.argsort(starts.cpu(), stable=True)
     else:
@@ -114,7 +114,7 @@ def _sorted(points: Tensor, starts: Tensor | None, chosen: Tensor) -> Tensor:
 
 
 def _merge(sorted_points: Tensor, radius2: float, rows: Tensor, priority: Tensor | None, n: int) -> Merge:
-    """Merge points that were sorted; ``rows`` says which of the n points they are."""
+    """Merge sorted points; ``rows`` are their places among the n points."""
     if not len(rows):
         empty = torch.empty(0, dtype=torch.long)
         return Merge(empty, torch.full((n,), -1), empty, 0)
@@ -136,6 +136,6 @@ def _greedy(near: Near, priority: NDArray[np.int64] | None) -> tuple[Rows, int]:
     owner = np.where(count == 1, rows, -1)
     todo = np.lexsort((rows, -count, rows * 0 if priority is None else priority))
     while len(todo := todo[owner[todo] < 0]):
-        leading = todo[:BLOCK]  # those that come first among the free: what leads them can only be among themselves
+        leading = todo[:BLOCK]  # the first free ones: only they can lead each other
         claim(leading, *near.of(leading, owner < 0), owner)
     return owner, components

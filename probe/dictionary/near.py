@@ -1,4 +1,4 @@
-"""Neighbours of points within a radius, exact or from an approximate index; never all lists, nor n x n, at once."""
+"""Neighbours of points within a radius, exact or from an approximate index, in bounded memory."""
 
 from typing import Protocol
 
@@ -10,14 +10,14 @@ from probe.dictionary.cover import SMALL, Cover, cover, no_cover
 from probe.dictionary.points import Points, Rows, join
 
 LIMIT = 100_000
-"""Points that an exact index holds; with more, and with more groups than this, the index is approximate."""
+"""With more points, and more groups, than this the search is approximate."""
 BLOCK = 512
 KEPT = 2**23
-"""Pairs of neighbours that are kept, about 50 bytes each while they are sorted; more are found again when needed."""
+"""Pairs of neighbours to keep, about 50 bytes each during sorting; if there are more, they are searched again."""
 
 
 class Near(Protocol):
-    """Neighbours among n points; recall: the share of them that is found, 1 where the search is exact."""
+    """Neighbours among n points; recall: the share of them that is found, 1 if the search is exact."""
 
     exact: bool
     recall: float
@@ -40,7 +40,7 @@ def near(points: Points, radius2: float) -> Near:
 
 
 class Exact:
-    """Every pair of close groups compared, a tile at a time."""
+    """Compares every pair of close groups, in tiles."""
 
     exact, recall = True, 1.0
 
@@ -64,8 +64,8 @@ class Exact:
             for part in self.points.parts(others[others > start]):
                 rows = self.order[part]
                 at, to = self.points.within(mine, rows, self.radius2)
-                if part[0] < start + BLOCK or tight[mine].any():  # else all pairs are new, as nearly always
-                    # The lower position finds a pair, and none within a tight group.
+                if part[0] < start + BLOCK or tight[mine].any():  # else all pairs are new, the usual case
+                    # A pair is found from its lower position, and not within a tight group.
                     new = (start + at < part[to]) & ~(tight[mine][at] & (group[mine][at] == group[rows][to]))
                     at, to = at[new], to[new]
                 count[mine] += np.bincount(at, minlength=len(mine))
@@ -95,7 +95,7 @@ class Exact:
         return np.searchsorted(at[order], np.arange(len(rows) + 1)), to[order]
 
     def _listed(self, lists: csr_matrix, rows: Rows, free: NDArray[np.bool_]) -> tuple[Rows, Rows]:
-        """The same from the lists that were kept, in which tight groups are not."""
+        """The same from the kept lists, which leave out pairs within tight groups."""
         found = []
         for row in rows:
             near, group = lists.indices[lists.indptr[row] : lists.indptr[row + 1]], self.cover.group[row]
@@ -105,7 +105,7 @@ class Exact:
         return np.cumsum([0, *map(len, found)]), np.concatenate(found)
 
     def _candidates(self, rows: Rows, *, known: bool) -> Rows:
-        """Positions, rising, of what may be near any of the rows; without what is ``known`` of tight groups."""
+        """Ascending positions of points that may be near any of the rows; ``known`` includes pairs in tight groups."""
         cover, found = self.cover, [np.empty(0, np.int64)]
         for g in np.unique(cover.group[rows]):
             close = cover.close[cover.limits[g] : cover.limits[g + 1]]

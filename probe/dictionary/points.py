@@ -1,10 +1,10 @@
-"""Squared distances between rows of one set of points, a tile at a time; an answer near the threshold is recomputed.
+"""Squared distances between rows of one set of points, in tiles; close calls are recomputed in float64.
 
 | symbol | meaning | shape |
 |---|---|---|
 | n, d | points, dimension | |
 | a, b | rows of the points that a tile compares | (k,), (l,) |
-| r^2 | squared radius within which two points are near | |
+| r^2 | squared radius within which two points are neighbours | |
 """
 
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ from probe.precision import full_float32
 
 Rows = NDArray[np.int64]
 ELEMENTS = 2**24
-"""Coordinates that are copied at once: 64 MiB in float32, 128 MiB in float64."""
+"""Coordinates copied at once: 64 MiB in float32, 128 MiB in float64."""
 
 
 class Points:
     """Points (n, d), float32, on the CPU.
 
     A tile is ||x||^2 + ||y||^2 - 2 x.y in float32. Its error grows with the norms and, as a random walk, with sqrt(d):
-    ``slack`` times ||x||^2 + ||y||^2 bounds it with room to spare (at d = 4096 by a factor of about 17). What lies so
-    near the threshold is decided by differences in float64, so that neither the place of a row in its tile nor the
-    matrix product of this machine decides.
+    ``slack`` times ||x||^2 + ||y||^2 bounds it with a margin (a factor of about 17 at d = 4096). Pairs this close to
+    the threshold are decided by differences in float64: the result depends neither on the tile nor on the machine's
+    matrix product.
     """
 
     def __init__(self, rows: Tensor):
@@ -43,17 +43,17 @@ class Points:
 
     @property
     def at_once(self) -> int:
-        """Rows that are copied at once."""
+        """Rows copied at once."""
         return min(max(ELEMENTS // max(self.rows.shape[1], 1), 64), 2**13)
 
     def parts(self, b: Rows) -> Iterator[Rows]:
-        """Rows in parts that a tile can take."""
+        """Rows in parts that fit in a tile."""
         return (b[start : start + self.at_once] for start in range(0, len(b), self.at_once))
 
     def lower(self, a: Rows, b: Rows) -> tuple[Tensor, Tensor, Tensor]:
-        """Lower bounds of the squared distances (k, l) less the first of the norms (k, 1) and (l,) that follow.
+        """Lower bounds of |x - y|^2 - |x|^2 (k, l), and the squared norms |x|^2 (k, 1) and |y|^2 (l,).
 
-        The bounds are 2 ``slack`` times the sum of these norms, which are squared, below upper bounds.
+        Upper bounds are larger by 2 ``slack`` times the sum of the squared norms.
         """
         x, y = (self.rows[torch.from_numpy(rows)].to(self.device) for rows in (a, b))
         p, q = (self.squared[torch.from_numpy(rows)].float().to(self.device) for rows in (a, b))
@@ -61,11 +61,11 @@ class Points:
             return torch.addmm(q * (1 - self.slack), x, y.T, alpha=-2), p[:, None], q
 
     def within(self, a: Rows, b: Rows, radius2: float) -> tuple[Rows, Rows]:
-        """Positions in a and in b of the pairs nearer than the radius, by rising position in a."""
+        """Positions in a and in b of the pairs closer than the radius, ascending in a."""
         lower, p, q = self.lower(a, b)
         edge = radius2 - p * (1 - self.slack)
         hit = lower < edge
-        # The largest norms of the tile find all close calls in one comparison; each then has its own error.
+        # One comparison with the largest norms of the tile finds all candidates; each then has its own bound.
         reach = 2 * self.slack * (p.max() + q.max()) if hit.any() else 0.0
         i, j = (hit & (lower >= edge - reach)).nonzero(as_tuple=True) if reach else (edge[:0, 0].long(),) * 2
         close = lower[i, j] >= edge[i, 0] - 2 * self.slack * (p[i, 0] + q[j])
@@ -89,14 +89,14 @@ class Points:
 
 
 def gpus() -> int:
-    """GPUs that FAISS can use: none in a CPU build."""
+    """Number of GPUs that FAISS can use; 0 in a CPU build."""
     import faiss
 
     return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
 
 
 def claim(rows: Rows, limits: Rows, near: Rows, owner: Rows) -> None:
-    """Greedy leaders, in place: each of ``rows`` in turn that has no owner takes itself and its neighbours without one.
+    """Greedy leaders, in place: each of ``rows`` in turn, if it has no owner, takes itself and its free neighbours.
 
     Args:
         limits, near: neighbours of rows[k] are near[limits[k]:limits[k+1]].
@@ -110,7 +110,7 @@ def claim(rows: Rows, limits: Rows, near: Rows, owner: Rows) -> None:
 
 
 def join(label: Rows, a: Rows, b: Rows) -> Rows:
-    """Labels (n,), each below n, after the labels a[i] and b[i] were made one, for every i."""
+    """Labels (n,), each below n, with the labels a[i] and b[i] merged for every i."""
     new = a != b
     if not new.any():
         return label

@@ -1,1 +1,1 @@
-"""One file per metric; nothing is imported here, so that a command pays only for what it uses."""
+"""One file per metric. Nothing is imported here, so that a command imports only what it uses."""

@@ -11,11 +11,10 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from probe.metrics.interval import Interval
+from probe.metrics.interval import Interval, draws
 
-RESAMPLES = 10_000
 BLOCK = 1_000_000
-"""Counts of w that are held at once."""
+"""Counts of w held at once."""
 FLAT = 1e-12
 """Variance, relative to that of all pairs, below which a resample is constant and has no correlation."""
 
@@ -23,16 +22,16 @@ FLAT = 1e-12
 def correlation_interval(x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0) -> Interval:
     """Pearson's correlation of the pairs, with the 95 % percentile bootstrap interval over ``groups``.
 
-    Whole groups are drawn: pairs of one group (starts in one basin, say) tell less than independent ones. With fewer
-    than ten groups or so the interval is too short, as any bootstrap of so few.
+    Whole groups are drawn, because the pairs of a group (starts in one basin, say) are not independent. With fewer than
+    about ten groups the interval is too short, like any bootstrap of so few.
 
     Args:
         x, y: finite numbers (n,).
-        groups: for each pair a label (n,); by default each is a group of its own.
+        groups: a label for each pair (n,); default: each pair is a group of its own.
 
     Returns:
-        ``mean`` is the correlation, NaN where x or y is constant; ``low`` and ``high`` are None then, and where there
-        is one group only.
+        ``mean`` is the correlation, NaN if x or y is constant; ``low`` and ``high`` are None then, and for a single
+        group.
 
     Raises:
         ValueError: shapes differ, there are no pairs, or a number is not finite.
@@ -49,13 +48,12 @@ def correlation_interval(x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = 
     whole = float(_correlation(sums.sum(axis=0, keepdims=True))[0])
     if len(sums) == 1 or np.isnan(whole):
         return Interval(whole, None, None)
-    found = _resampled(sums, seed)
-    low, high = np.percentile(found[np.isfinite(found)], [2.5, 97.5])
-    return Interval(whole, float(low), float(high))
+    found = np.concatenate([_correlation(counts @ sums) for counts in draws(len(sums), seed, BLOCK)])
+    return Interval.of(whole, found[np.isfinite(found)])
 
 
 def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Without their mean and scale, whose squares would take the digits of the sums."""
+    """Centred and scaled, because the squares of mean and scale would cost the sums their digits."""
     centred = values - values.mean()
     spread = np.abs(centred).max()
     return centred / spread if spread > FLAT * np.abs(values).max() else centred * 0
@@ -67,13 +65,3 @@ def _correlation(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     known = (varies_x > FLAT) & (varies_y > FLAT)
     scale = np.sqrt(np.where(known, varies_x * varies_y, 1.0))
     return np.where(known, np.clip((xy / n - x * y / n**2) / scale, -1, 1), np.nan)
-
-
-def _resampled(sums: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    rng, g = np.random.default_rng(seed), len(sums)
-    block = max(1, BLOCK // g)
-    parts = []
-    for start in range(0, RESAMPLES, block):
-        drawn = rng.multinomial(g, np.full(g, 1 / g), size=min(block, RESAMPLES - start))
-        parts.append(_correlation(drawn @ sums))
-    return np.concatenate(parts)

@@ -1,8 +1,7 @@
-"""All measures of how well scores tell OOD images from in-distribution ones, over shared bootstrap resamples.
+"""All measures of how well scores separate OOD from in-distribution images, over shared bootstrap resamples.
 
-Scores are such that the higher, the more out of distribution. Every score of an image is resampled with it, so that
-differences between two scores are paired. ``probe.metrics.separation`` has FPR95 and AUROC one by one, and says which
-side is which.
+A higher score means more out-of-distribution. All scores of an image are resampled together, so that differences
+between two scores are paired. ``probe.metrics.separation`` has FPR95 and AUROC one by one, and defines the sides.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -20,8 +19,8 @@ from numpy.typing import NDArray
 from probe.metrics.interval import Interval
 
 MEASURES = ("auroc", "fpr95", "aupr_out", "aupr_in")
-"""AUPR has two: with OOD images as positives, found from above (chance: their share), and with in-distribution images
-as positives, found from below (chance: theirs)."""
+"""``aupr_out`` has OOD images as positives, ranked from above; ``aupr_in`` in-distribution images, ranked from below.
+Chance level: the share of the positives."""
 RESAMPLES = 1000
 KEEP = 0.95
 _CELLS = 4_000_000
@@ -68,10 +67,10 @@ class Detection:
     Args:
         inside: by score, (n,) each. outside: by score, (m,) each.
         seed: of the resamples.
-        paired: the sets are the same images in another form: they are drawn together.
+        paired: both sets are the same images in two forms, and are drawn together.
 
     Raises:
-        ValueError: a set is empty, the two have other scores or other sizes than agreed, or a score is NaN.
+        ValueError: a set is empty, the sets have different scores, paired sets different sizes, or a score is NaN.
     """
 
     def __init__(
@@ -84,10 +83,10 @@ class Detection:
         paired: bool = False,
     ):
         if inside.keys() != outside.keys():
-            raise ValueError(f"the sets have other scores: {sorted(inside)} and {sorted(outside)}")
+            raise ValueError(f"the sets have different scores: {sorted(inside)} and {sorted(outside)}")
         n, m = (len(next(iter(scores.values()))) for scores in (inside, outside))
         if not n or not m or (paired and n != m):
-            raise ValueError(f"sets of {n} and {m} images cannot be told apart{' in pairs' if paired else ''}")
+            raise ValueError(f"sets of {n} and {m} images cannot be compared{' in pairs' if paired else ''}")
         if any(np.isnan(one).any() for scores in (inside, outside) for one in scores.values()):
             raise ValueError("a score is NaN")
         self.point = {name: measures(inside[name], outside[name], np.ones((1, n)), np.ones((1, m))) for name in inside}
@@ -104,26 +103,18 @@ class Detection:
         }
 
     def interval(self, score: str, measure: str) -> Interval:
-        """One of ``MEASURES`` with its 95 % percentile interval; none where a set has one image only."""
-        return _interval(self.point[score][measure], self.drawn[score].get(measure))
+        """One of ``MEASURES`` with its 95 % percentile interval; no interval if a set has a single image."""
+        return Interval.of(self.point[score][measure][0], self.drawn[score].get(measure))
 
     def difference(self, score: str, other: str, measure: str = "auroc") -> Interval:
         """The measure of one score minus that of another on the same images, paired."""
         point = self.point[score][measure] - self.point[other][measure]
-        if not self.drawn[score]:
-            return _interval(point, None)
-        return _interval(point, self.drawn[score][measure] - self.drawn[other][measure])
-
-
-def _interval(point: Floats, drawn: Floats | None) -> Interval:
-    if drawn is None:
-        return Interval(float(point[0]), None, None)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(float(point[0]), float(low), float(high))
+        drawn = self.drawn[score][measure] - self.drawn[other][measure] if self.drawn[score] else None
+        return Interval.of(point[0], drawn)
 
 
 def _draws(n: int, m: int, seed: int, resamples: int, paired: bool) -> Iterator[tuple[Floats, Floats]]:
-    """Counts of n and m draws with replacement, some resamples at a time."""
+    """Counts of n and m draws with replacement, in blocks of resamples."""
     rng = np.random.default_rng(seed)
     block = max(1, _CELLS // (n + m))
     for start in range(0, resamples, block):

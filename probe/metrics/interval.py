@@ -15,27 +15,36 @@ from numpy.typing import ArrayLike, NDArray
 
 Verdict = Literal["holds", "does not hold", "undecided"]
 RESAMPLES = 10_000
-_CELLS = 4_000_000  # numbers of w held at once: 32 MB
+CELLS = 4_000_000
+"""Counts of w held at once: 32 MB."""
 
 
 class Interval(NamedTuple):
     """Sample mean and the 2.5 % and 97.5 % percentiles of its bootstrap distribution.
 
-    ``low`` and ``high`` are None where there is no interval: one value only, or a value that is not finite (then
-    ``mean`` is NaN).
+    ``low`` and ``high`` are None if there is no interval: for a single value, or if a value is not finite (``mean`` is
+    NaN then).
     """
 
     mean: float
     low: float | None
     high: float | None
 
+    @classmethod
+    def of(cls, value: float, resampled: NDArray[np.float64] | None) -> "Interval":
+        """A value with the percentiles of its resampled values (r,); no interval without them."""
+        if resampled is None:
+            return cls(float(value), None, None)
+        low, high = np.percentile(resampled, [2.5, 97.5])
+        return cls(float(value), float(low), float(high))
+
     @property
     def ci95(self) -> tuple[float, float] | None:
-        """Both ends; None where there is no interval."""
+        """Both ends; None if there is no interval."""
         return None if self.low is None or self.high is None else (self.low, self.high)
 
     def as_json(self) -> dict[str, Any]:
-        """``mean`` and ``ci95``, null where there is none."""
+        """``mean`` and ``ci95``, null if there is none."""
         return {"mean": self.mean, "ci95": None if self.ci95 is None else list(self.ci95)}
 
 
@@ -50,8 +59,8 @@ def mean_interval(values: ArrayLike, *, seed: int = 0) -> Interval:
 def mean_intervals(values: ArrayLike, *, seed: int = 0) -> list[Interval]:
     """``mean_interval`` of every column of ``values`` (n, k), all columns over the same resamples of the rows.
 
-    The same numbers as ``scipy.stats.bootstrap(method="percentile")`` up to the draw, but as one matrix product: a
-    mean is linear in the counts of the resample, and a report takes about a thousand of these intervals.
+    Equal to ``scipy.stats.bootstrap(method="percentile")`` up to the draw, but computed as one matrix product (a mean
+    is linear in the counts of the resample), since a report takes about a thousand of these intervals.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or len(array) == 0:
@@ -61,7 +70,7 @@ def mean_intervals(values: ArrayLike, *, seed: int = 0) -> list[Interval]:
     means = safe.mean(axis=0)
     if len(array) == 1:
         return [Interval(float(m) if ok else float("nan"), None, None) for m, ok in zip(means, finite, strict=True)]
-    resampled = np.concatenate([weights @ safe for weights in _weights(len(array), seed)])
+    resampled = np.concatenate([counts / len(array) @ safe for counts in draws(len(array), seed)])
     lows, highs = np.percentile(resampled, [2.5, 97.5], axis=0)
     return [
         Interval(float(m), float(low), float(high)) if ok else Interval(float("nan"), None, None)
@@ -70,9 +79,9 @@ def mean_intervals(values: ArrayLike, *, seed: int = 0) -> list[Interval]:
 
 
 def grouped_mean_interval(values: ArrayLike, groups: ArrayLike, *, seed: int = 0) -> Interval:
-    """Mean of ``values`` (n,), with an interval over ``groups`` (n,): whole groups are drawn, of values that are alike.
+    """Mean of ``values`` (n,), with an interval over ``groups`` (n,): whole groups of dependent values are drawn.
 
-    A resample's mean is over the values of its groups, so that a large group counts for more, as in the mean itself.
+    The mean of a resample is over all values of its groups: a large group counts for more, as in the mean itself.
     """
     array, labels = np.asarray(values, dtype=np.float64), np.asarray(groups)
     if array.ndim != 1 or array.shape != labels.shape or not len(array):
@@ -83,22 +92,27 @@ def grouped_mean_interval(values: ArrayLike, groups: ArrayLike, *, seed: int = 0
     if len(sizes) == 1 or not np.isfinite(array).all():
         return Interval(mean if np.isfinite(mean) else float("nan"), None, None)
     columns = np.stack([np.bincount(place, array), sizes], axis=1)
-    totals = np.concatenate([weights @ columns for weights in _weights(len(sizes), seed)])
-    low, high = np.percentile(totals[:, 0] / totals[:, 1], [2.5, 97.5])
-    return Interval(mean, float(low), float(high))
+    totals = np.concatenate([counts / len(sizes) @ columns for counts in draws(len(sizes), seed)])
+    return Interval.of(mean, totals[:, 0] / totals[:, 1])
 
 
-def _weights(n: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Blocks of w: n draws with replacement from n rows are one multinomial draw of counts."""
+def draws(n: int, seed: int, cells: int | None = None) -> Iterator[NDArray[np.int64]]:
+    """How often each of n rows is drawn, (block, n), for ``RESAMPLES`` resamples in blocks of about ``cells`` counts.
+
+    n draws with replacement are one multinomial draw of counts.
+    """
     rng = np.random.default_rng(seed)
-    block = max(1, _CELLS // n)
+    block = max(1, (cells or CELLS) // n)
     for start in range(0, RESAMPLES, block):
-        yield rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start)) / n
+        yield rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start))
 
 
 def on_side(ci95: Sequence[float] | None, side: int, level: float = 0.0) -> Verdict:
-    """Whether an interval (low, high) lies above (side 1) or below (side -1) a level: ``holds`` where the whole of it
-    does, ``does not hold`` where it lies on the other side, else, and without an interval, ``undecided``."""
+    """Whether an interval (low, high) lies above (side 1) or below (side -1) a level.
+
+    ``holds`` if all of it does, ``does not hold`` if all of it lies on the other side, else, and without an interval,
+    ``undecided``.
+    """
     if ci95 is None:
         return "undecided"
     above, below = ci95[0] > level, ci95[1] < level
@@ -107,14 +121,7 @@ def on_side(ci95: Sequence[float] | None, side: int, level: float = 0.0) -> Verd
 
 
 def verdict(interval: Interval, *, above: float | None = None, below: float | None = None) -> Verdict:
-    """Of the claim that the mean is ``above`` (or ``below``) a level.
-
-    Returns:
-        As ``on_side``.
-
-    Raises:
-        ValueError: neither is given.
-    """
+    """``on_side`` for the claim that the mean is ``above`` (or ``below``) a level; ValueError if neither is given."""
     level = above if above is not None else below
     if level is None:
         raise ValueError("name a level: above or below")

@@ -1,4 +1,4 @@
-"""Memorization (paper, Section 3): how close decoded attractors are to training images, and the levels without memory.
+"""Memorization (paper, Section 3): how close decoded attractors are to training images, and the null levels.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -6,8 +6,8 @@
 | x | training images | (m, c, h, w) |
 | mem(z*) | max over x of cos(D(z*), x) | (n,) |
 
-Images of one kind look alike: unseen test images, which nothing has memorised, reach 0.86 on MNIST, and pixels drawn at
-random 0.5. mem says something above these levels only.
+Images of one kind look alike: unseen test images reach 0.86 on MNIST, and random pixels 0.5. Only values above these
+levels mean memorization.
 """
 
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ from probe.metrics.nearest import nearest_cosine
 
 
 def memorization(decoded: Tensor, training: Tensor) -> Tensor:
-    """mem(z*) of decoded attractors: cosine similarity to the training image that is closest.
+    """mem(z*) of decoded attractors: cosine similarity to the closest training image.
 
-    Not centred, as in the paper: of images in [0, 1] the common brightness alone makes it positive.
+    Not centred, as in the paper: for images in [0, 1] the common brightness alone makes it positive.
 
     Args:
         decoded: (n, ...), in the range of ``training``.
         training: (m, ...), m >= 1, uint8 or floating point; the scale does not matter, the origin does.
 
     Returns:
-        (n,) in [-1, 1], in [0, 1] for images that are not negative; 0 for an all-zero image.
+        (n,) in [-1, 1], in [0, 1] for non-negative images; 0 for an all-zero image.
 
     Raises:
         ValueError: there are no training images, or the sizes differ.
@@ -39,15 +39,15 @@ def memorization(decoded: Tensor, training: Tensor) -> Tensor:
 def null_levels(
     training: Tensor, *, unseen: Tensor, noise: Tensor, untrained: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """mem of images that no training can have put there.
+    """mem of images that training cannot have produced.
 
     Args:
-        unseen: images of the same kind that were not trained on, for example the test set.
-        noise: for example ``noise_images``.
-        untrained: decoded attractors of the same network with its initial weights, from the same starts.
+        unseen: images of the same kind that were not trained on, such as the test set.
+        noise: such as ``noise_images``.
+        untrained: decoded attractors of the same network with initial weights, from the same starts.
 
     Returns:
-        A tensor (n,) for each that was given, by name.
+        A tensor (n,) for each that is given, by name.
     """
     shown = {"unseen": unseen, "noise": noise, "untrained": untrained}
     return {name: memorization(images, training) for name, images in shown.items() if images is not None}

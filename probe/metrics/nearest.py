@@ -1,9 +1,9 @@
-"""The largest cosine similarity of each row to the rows of a set, a tile at a time.
+"""The largest cosine similarity of each row to the rows of a set, computed in tiles.
 
 | symbol | meaning | shape |
 |---|---|---|
-| a | rows that are compared: images or latents, flattened | (n, d) |
-| b | the set that they are compared with | (m, d) |
+| a | rows to compare: images or latents, flattened | (n, d) |
+| b | the set to compare them with | (m, d) |
 """
 
 import torch
@@ -12,18 +12,18 @@ from torch import Tensor
 from probe.precision import full_float32
 
 CELLS = 2**24
-"""Similarities, and coordinates of the set, that are held at once: 64 MiB each in float32."""
+"""Similarities, and coordinates of the set, held at once: 64 MiB each in float32."""
 
 
 def nearest_cosine(a: Tensor, b: Tensor) -> Tensor:
     """max over j of <a_i, b_j> / (|a_i| |b_j|), in [-1, 1] up to rounding.
 
-    A row of zeros has no direction: its similarity to anything is 0. A row of ``a`` that is not finite gives NaN, and
-    one of ``b`` gives NaN for all.
+    A row of zeros has similarity 0 to everything. A row of ``a`` that is not finite gives NaN; one of ``b`` gives NaN
+    for all rows.
 
     Args:
-        a, b: (n, ...) and (m, ...), flattened from the second dimension on; m >= 1. Computed in the finer of their
-            types, float32 at least.
+        a, b: (n, ...) and (m, ...), flattened from the second dimension on; m >= 1. Computed in the wider of their
+            types, at least float32.
 
     Returns:
         (n,), on the device of ``a``.
@@ -50,7 +50,7 @@ def nearest_cosine(a: Tensor, b: Tensor) -> Tensor:
 
 def _unit(x: Tensor) -> Tensor:
     """Rows of norm 1, zeros where they are zero."""
-    # The largest coordinate first: squares of float32 overflow beyond 1e19, and vanish below 1e-23.
+    # Divided by the largest coordinate first: squares of float32 overflow beyond 1e19 and vanish below 1e-23.
     largest = x.abs().amax(1, keepdim=True)
     x = x / torch.where(largest > 0, largest, 1)
     norm = x.norm(dim=1, keepdim=True)

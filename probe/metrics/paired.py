@@ -1,4 +1,4 @@
-"""Intervals of any confidence for the difference and the ratio of two means that are paired by image.
+"""Intervals of any confidence for the difference and the ratio of two means, paired by image.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -6,10 +6,10 @@
 | q | square of the quantile of Student's t with n - 1 degrees of freedom, over n | |
 | A, B, V | means of a, b and their covariances over n - 1 | |
 
-Both ask Student's paired t test: the interval of the ratio is the set of r for which mean(a - r b) may be 0 (Fieller
-1954), that of the difference the set of c for which mean(a - b - c) may. So the one includes 1 exactly where the other
-includes 0. For confidences so near to 1 that the 10,000 resamples of ``probe.metrics.interval`` have no tail left, and
-percentiles of a bootstrap of few images are too narrow.
+Both invert Student's paired t test: the interval of the difference is the set of c for which mean(a - b - c) may be 0,
+that of the ratio the set of r for which mean(a - r b) may be 0 (Fieller 1954). So one includes 1 exactly when the other
+includes 0. They are for confidences so close to 1 that the 10,000 resamples of ``probe.metrics.interval`` have no tail
+left; with few images, bootstrap percentiles are too narrow as well.
 """
 
 import math
@@ -21,7 +21,7 @@ Ends = tuple[float, float]
 
 
 def difference_interval(a: NDArray[np.float64], b: NDArray[np.float64], confidence: float) -> Ends | None:
-    """Of mean(a) - mean(b); None for one image, or where a value is not finite."""
+    """Interval of mean(a) - mean(b); None for a single image, or if a value is not finite."""
     gap = a - b
     if len(gap) < 2 or not np.isfinite(gap).all():
         return None
@@ -30,7 +30,7 @@ def difference_interval(a: NDArray[np.float64], b: NDArray[np.float64], confiden
 
 
 def ratio_interval(a: NDArray[np.float64], b: NDArray[np.float64], confidence: float) -> Ends | None:
-    """Of mean(a) / mean(b); None likewise, or where mean(b) may be 0 at this confidence, and no ratio is refused."""
+    """Interval of mean(a) / mean(b); None likewise, or if mean(b) may be 0 at this confidence: then it is unbounded."""
     if len(a) < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
     # r with (A - r B)^2 <= q (Vaa - 2 r Vab + r^2 Vbb), a quadratic in r.

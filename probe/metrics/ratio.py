@@ -1,4 +1,4 @@
-"""Ratios of means over images, with all their bootstrap values, so that ratios can be subtracted from each other.
+"""Ratios of means over images, with all bootstrap values, so that ratios can be subtracted from each other.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -12,29 +12,29 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from probe.metrics.interval import RESAMPLES, Interval
+from probe.metrics.interval import RESAMPLES, Interval, draws
 
 BLOCK = 1_000_000
-"""Counts of w that are held at once."""
+"""Counts of w held at once."""
 
 
 class Ratios(NamedTuple):
-    """Ratios of k columns; ``resampled`` is NaN throughout where there is one image only, or no ratio."""
+    """Ratios of k columns; ``resampled`` is all NaN for a single image, and if there is no ratio."""
 
     value: NDArray[np.float64]
     resampled: NDArray[np.float64]
 
     def __sub__(self, other: "Ratios") -> "Ratios":
-        """The differences: paired by image where both were drawn with one seed from as many rows, else independent."""
+        """The differences: paired by image if both have the same seed and number of rows, else independent."""
         return Ratios(self.value - other.value, self.resampled - other.resampled)
 
     def __truediv__(self, other: "Ratios") -> "Ratios":
-        """The ratios of both, paired likewise; NaN where the other is 0."""
+        """The ratios of both, paired likewise; NaN if the other is 0."""
         below, drawn = (np.where(part != 0, part, np.nan) for part in (other.value, other.resampled))
         return Ratios(self.value / below, self.resampled / drawn)
 
     def intervals(self) -> list[Interval]:
-        """Each value with the 2.5 % and 97.5 % percentiles of its resampled ones; None where there are none."""
+        """Each value with the 2.5 % and 97.5 % percentiles of its resampled values; None if there are none."""
         known: NDArray[np.bool_] = np.asarray(np.isfinite(self.resampled).all(axis=0))
         lows, highs = np.percentile(np.where(known, self.resampled, 0.0), [2.5, 97.5], axis=0)
         return [
@@ -46,12 +46,12 @@ class Ratios(NamedTuple):
 def ratios_of_means(numerators: ArrayLike, denominators: ArrayLike, *, seed: int = 0) -> Ratios:
     """mean(a) / mean(b) of every column, all over the same resamples of the rows; b = 1 gives means.
 
-    Not the mean of the images' ratios, which those with the smallest denominators would decide.
+    Not the mean of the images' ratios, which the smallest denominators would dominate.
 
     Args:
-        numerators, denominators: (n, k), n >= 1. A column with a number that is not finite, or with a mean of b of 0,
-            gives NaN, and does not touch its neighbours.
-        seed: the ratios are a function of the numbers and the seed alone; equal n and seed draw the same rows.
+        numerators, denominators: (n, k), n >= 1. A column with a number that is not finite, or whose b has mean 0,
+            gives NaN and does not affect other columns.
+        seed: the result is a function of the numbers and the seed; equal n and seed draw the same rows.
 
     Raises:
         ValueError: the shapes differ, or there is no row.
@@ -64,10 +64,8 @@ def ratios_of_means(numerators: ArrayLike, denominators: ArrayLike, *, seed: int
     value = np.where(good, a.mean(axis=0) / b.mean(axis=0), np.nan)
     if len(a) == 1:
         return Ratios(value, np.full((RESAMPLES, a.shape[1]), np.nan))
-    rng, n = np.random.default_rng(seed), len(a)
-    block, parts = max(1, BLOCK // n), []
-    for start in range(0, RESAMPLES, block):
-        drawn = rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start))
+    parts = []
+    for drawn in draws(len(a), seed, BLOCK):
         top, bottom = drawn @ a, drawn @ b
         parts.append(np.where(good & (bottom != 0), top / np.where(bottom != 0, bottom, 1.0), np.nan))
     return Ratios(value, np.concatenate(parts))

@@ -1,10 +1,10 @@
-"""The score, grad log q, of a density that was estimated from points.
+"""The score, grad log q, of a density estimated from points.
 
 | symbol | meaning | shape |
 |---|---|---|
-| y | points that the density is estimated from | (m, d) |
-| z | points at which the score is wanted | (n, d) |
-| h | bandwidth: q is y, blurred by N(0, h^2 I) | |
+| y | points from which the density is estimated | (m, d) |
+| z | points at which the score is evaluated | (n, d) |
+| h | bandwidth: q is the empirical distribution of y convolved with N(0, h^2 I) | |
 | w | share of each kernel, or component, in q(z): softmax of their log densities | (n, m) |
 """
 
@@ -19,10 +19,10 @@ from scipy.special import logsumexp, softmax
 
 Rows = NDArray[np.float64]
 BANDWIDTHS = 41
-"""Bandwidths that are tried, from ``NARROWEST`` to ``WIDEST`` of the points' spread, in equal ratios."""
+"""Bandwidths to try, from ``NARROWEST`` to ``WIDEST`` times the points' spread, in equal ratios."""
 NARROWEST, WIDEST = 0.02, 2.0
 COMPONENTS = (1, 2, 4, 8)
-"""Components of a mixture that are tried."""
+"""Numbers of mixture components to try."""
 
 
 class Density(Protocol):
@@ -39,7 +39,7 @@ class Density(Protocol):
 class KernelDensity:
     """Gaussian kernels on points (m, d), all of standard deviation ``bandwidth`` in every direction.
 
-    Its score is that of the empirical distribution under noise of that size, which is what a denoising autoencoder
+    Its score is that of the empirical distribution under Gaussian noise of that size, which a denoising autoencoder
     learns (Alain and Bengio 2014; Vincent 2011).
     """
 
@@ -48,7 +48,7 @@ class KernelDensity:
 
     @staticmethod
     def fit(points: Rows) -> "KernelDensity":
-        """The bandwidth under which each point is likeliest by the others (leave-one-out)."""
+        """The bandwidth with the largest leave-one-out likelihood."""
         square = cdist(points, points, "sqeuclidean")
         np.fill_diagonal(square, np.inf)
         spread = float(np.sqrt(points.var(axis=0).mean()))
@@ -68,7 +68,7 @@ class KernelDensity:
         return (softmax(self._exponents(z), axis=1) @ self.points - z) / self.bandwidth**2
 
     def kernels(self, z: Rows) -> Rows:
-        """How many kernels make up q(z): 1 / sum w^2, (n,) in [1, m]. At 1 the score points at the nearest point."""
+        """Effective number of kernels in q(z): 1 / sum w^2, (n,) in [1, m]; at 1 the score points at the nearest y."""
         return 1 / np.square(softmax(self._exponents(z), axis=1)).sum(axis=1)
 
     def _exponents(self, z: Rows) -> Rows:
@@ -83,7 +83,7 @@ class MixtureDensity:
 
     @staticmethod
     def fit(points: Rows, seed: int = 0) -> "MixtureDensity":
-        """The number of ``COMPONENTS`` with the lowest BIC, of those that leave at least 8 points to each.
+        """The mixture with the lowest BIC among ``COMPONENTS``, with at least 8 points per component.
 
         Variances are at least 1e-3 of the mean variance.
         """
@@ -94,13 +94,13 @@ class MixtureDensity:
         least = 1e-3 * float(points.var(axis=0).mean())
         models = [GaussianMixture(k, covariance_type="diag", reg_covar=least, random_state=seed) for k in tried]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # it is a density all the same, and BIC judges it
+            warnings.simplefilter("ignore", ConvergenceWarning)  # still a density, which BIC judges
             fitted = [model.fit(points) for model in models]
         return MixtureDensity(min(fitted, key=lambda model: model.bic(points)))
 
     @property
     def components(self) -> int:
-        """How many were chosen."""
+        """Number of components."""
         return int(self.mixture.n_components)
 
     def log_density(self, z: Rows) -> Rows:
@@ -114,7 +114,7 @@ class MixtureDensity:
 
 
 def cosines(a: Rows, b: Rows) -> Rows:
-    """Cosine of every row of a (n, d) with every row of b (m, d): (n, m) in [-1, 1]; 0 where one of them is 0."""
+    """Cosine of every row of a (n, d) with every row of b (m, d): (n, m) in [-1, 1]; 0 if one of them is 0."""
     return _unit(a) @ _unit(b).T
 
 

@@ -1,12 +1,12 @@
-"""FPR95 and AUROC: how well a score tells what is in distribution from what is out of it (paper, Sections 3, 4.2).
+"""FPR95 and AUROC: how well a score separates in-distribution from OOD samples (paper, Sections 3, 4.2).
 
-Two conventions meet here, and both are stated once:
+Two conventions:
 
-- **Side.** ``higher`` says which set is expected to have the higher scores: ``out`` for distances (the paper's score,
+- **Side.** ``higher`` is the set that is expected to have the higher scores: ``out`` for distances (the paper's score,
   the mean distance of a trajectory to the nearest training attractor), ``in`` for likelihoods and similarities.
-- **Positive.** In-distribution samples are the positives, as in the literature on OOD detection: the threshold keeps
-  95 % of them, and FPR95 is the share of the *out-of-distribution* samples that pass for in-distribution. (With OOD
-  as positives it would be another number. AUROC is the same for either.)
+- **Positive.** In-distribution samples are the positives, as usual in OOD detection: the threshold keeps 95 % of them,
+  and FPR95 is the share of the *out-of-distribution* samples that pass as in-distribution. (With OOD samples as
+  positives FPR95 would be another number; AUROC would not.)
 """
 
 import math
@@ -24,10 +24,10 @@ RESAMPLES = 1000
 
 
 def fpr95(inside: ArrayLike, outside: ArrayLike, *, higher: Higher, keep: float = 0.95) -> float:
-    """Share of the outside samples that a threshold lets pass which keeps at least ``keep`` of the inside samples.
+    """Share of outside samples that pass the threshold at which at least ``keep`` of the inside samples pass.
 
-    The threshold is the strictest that does so, at an inside sample; a sample at the threshold passes. 0 is perfect
-    separation, ``keep`` what a score gives that tells nothing, 1 a score that is the wrong way round or ties them all.
+    The threshold is the strictest possible, at an inside sample; a sample at the threshold passes. 0 is perfect
+    separation, ``keep`` is chance level, 1 means that the score is reversed or ties all samples.
 
     Args:
         inside: scores of in-distribution samples (n,), n >= 1.
@@ -49,13 +49,13 @@ def fpr95(inside: ArrayLike, outside: ArrayLike, *, higher: Higher, keep: float 
 def auroc(inside: ArrayLike, outside: ArrayLike, *, higher: Higher) -> float:
     """Probability that an outside sample lies on the expected side of an inside one, ties counting half.
 
-    1 is perfect separation, 1/2 a score that tells nothing, below that one that is the wrong way round.
+    1 is perfect separation, 1/2 is chance level, and less means that the score is reversed.
 
     Args, Raises: as for ``fpr95``.
     """
     inside, outside = _oriented(inside, outside, higher)
     n, m = len(inside), len(outside)
-    # Mann and Whitney's U: what scikit-learn's curve gives (a test holds it), and much faster in a bootstrap.
+    # Mann and Whitney's U: equal to scikit-learn's curve (tested), and much faster in a bootstrap.
     above = rankdata(np.concatenate([inside, outside]))[n:].sum() - m * (m + 1) / 2
     return float(above / (n * m))
 
@@ -69,9 +69,9 @@ def separation_interval(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """``fpr95`` or ``auroc`` with its 95 % percentile bootstrap interval; both sets are drawn again, each by itself.
+    """``fpr95`` or ``auroc`` with its 95 % percentile bootstrap interval; the sets are resampled independently.
 
-    No interval where a set has one sample only.
+    No interval if a set has a single sample.
     """
     inside, outside = _oriented(inside, outside, higher)
     value = metric(inside, outside, higher="out")
@@ -82,8 +82,7 @@ def separation_interval(
         metric(rng.choice(inside, len(inside)), rng.choice(outside, len(outside)), higher="out")
         for _ in range(resamples)
     ]
-    low, high = np.percentile(found, [2.5, 97.5])
-    return Interval(value, float(low), float(high))
+    return Interval.of(value, np.array(found))
 
 
 def _oriented(inside: ArrayLike, outside: ArrayLike, higher: Higher) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

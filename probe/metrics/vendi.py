@@ -2,8 +2,8 @@
 
 | symbol | meaning | shape |
 |---|---|---|
-| x | embeddings, unit rows, whose cosines are the similarities | (n, D) |
-| lambda | eigenvalues of x x^T / n, which add up to 1 | (min(n, D),) |
+| x | embeddings, unit rows, similarities are their cosines | (n, D) |
+| lambda | eigenvalues of x x^T / n, their sum is 1 | (min(n, D),) |
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def vendi_score(x: Tensor) -> float:
-    """exp(-sum lambda log lambda): the effective number of different rows, from 1 (all alike) to n (all orthogonal).
+    """exp(-sum lambda log lambda): the effective number of distinct rows, from 1 (all equal) to n (all orthogonal).
 
     Raises:
         ValueError: there are no rows.

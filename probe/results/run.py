@@ -16,28 +16,26 @@ from safetensors import SafetensorError, safe_open
 from probe.config import Config, load_config
 from probe.errors import UserError
 from probe.kinds import WHAT, kind_of
-from probe.methods import METHODS, METRICS
+from probe.methods import AUTOENCODER, BASELINE, methods, metrics
 from probe.reading import Unreadable, parse_json, read_object
-from probe.report.run.schema import BASELINE, Report
+from probe.report.run.schema import Report
 from probe.results.manifest import read_manifest
 
 Arrays = dict[str, NDArray[Any]]
-COLUMNS = ("image", "id", "method", "basis", "atoms", "fraction", "atoms_used", *METRICS)
-OPTIONAL = ("clip",)
-"""Columns that a run has only if it was asked for them; else they are read as NaN."""
+COLUMNS = ("image", "id", "method", "basis", "atoms", "fraction", "atoms_used")
+"""Beside the metrics; a metric that is ``optional`` and has no column is read as NaN."""
 DICTIONARY = (
     *("leader", "basin", "settled", "outcome", "steps", "residual", "spectral_radius", "radius_error"),
     *("spectral_norm", "norm_error", "products", "certificate", "predicted_steps", "plain_steps"),
 )
 WANDERING = ("index", "exponent", "error", "spectral_radius", "radius_error")
-EXAMPLES = ("original", "autoencoder", *METHODS)
 
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """rows: one per image, method and level (COLUMNS but ``basis``: of several bases their mean); bases: the rows of
-    each random orthogonal basis; facts: the file's metadata; examples: uint8 pictures by name, (e, 3, H, W) for
-    original and autoencoder, (L, e, 3, H, W) for methods."""
+    """rows: one per image, method and level (``COLUMNS`` and metrics, without ``basis``: of several bases their mean);
+    bases: the rows of each random orthogonal basis; facts: the file's metadata; examples: uint8 pictures by name,
+    (e, 3, H, W) for original and autoencoder, (L, e, 3, H, W) for methods."""
 
     rows: pd.DataFrame
     bases: pd.DataFrame
@@ -171,8 +169,10 @@ def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstr
     with _reading(path, "reconstruct"):
         table = pq.read_table(path)
         facts = parse_json((table.schema.metadata or {})[b"probe"].decode(), "its entry probe", nan=True)
-        there = [name for name in COLUMNS if name in table.column_names or name not in OPTIONAL]
-        rows = table.select(there).to_pandas().reindex(columns=list(COLUMNS))
+        optional = {name for name, one in metrics().items() if one.optional}
+        columns = [*COLUMNS, *metrics()]
+        there = [name for name in columns if name in table.column_names or name not in optional]
+        rows = table.select(there).to_pandas().reindex(columns=columns)
     if name not in manifest["data"]:
         raise UserError(f"{run / 'manifest.json'} does not list the data set {name!r} under data: run the run again.")
     planned, found = manifest["data"][name]["n_used"], rows["image"].nunique()
@@ -186,7 +186,8 @@ def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstr
     examples, _ = _tensors(path.with_suffix(".safetensors"), "reconstruct", ())
     bases = rows[rows["method"] == BASELINE]
     rows = pd.concat([rows[rows["method"] != BASELINE], _mean_basis(bases)], ignore_index=True).drop(columns="basis")
-    return Reconstructions(rows, bases, facts, {key: examples[key] for key in EXAMPLES if key in examples})
+    names = ("original", AUTOENCODER.name, *methods())
+    return Reconstructions(rows, bases, facts, {key: examples[key] for key in names if key in examples})
 
 
 def _mean_basis(bases: pd.DataFrame) -> pd.DataFrame:
@@ -194,7 +195,7 @@ def _mean_basis(bases: pd.DataFrame) -> pd.DataFrame:
     ordered = bases.sort_values(["basis", "atoms", "image"])
     many = max(ordered["basis"].nunique(), 1)
     mean = ordered[: len(ordered) // many].copy()
-    for metric in METRICS:
+    for metric in metrics():
         mean[metric] = ordered[metric].to_numpy(np.float64).reshape(many, -1).mean(axis=0)
     return mean
 

@@ -1,4 +1,4 @@
-"""Sparse codes of latents in a dictionary."""
+"""Sparse codes of signals in a dictionary."""
 
 from probe.sparse.codes import SparseCodes
 from probe.sparse.dictionary import Dictionary

@@ -1,4 +1,4 @@
-"""v0 in torch, on any device: the dictionary projected on the chosen directions of every signal of a chunk."""
+"""v0 in torch, on any device: keeps the dictionary projected on the chosen directions of every signal of a chunk."""
 
 import torch
 from torch import Tensor

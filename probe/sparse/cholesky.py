@@ -1,12 +1,12 @@
-"""The inverse Cholesky factor in torch, for GPUs and long paths: it keeps k^2 numbers a signal where v0 keeps k N.
+"""The inverse Cholesky factor in torch, for GPUs and long paths: k^2 numbers per signal, where v0 keeps k N.
 
 With A_S = L Q (L lower triangular, Q orthonormal), F = L^-1 gives the directions, Q = F A_S. Its new row is
 f = [-(F^T v), 1] / sqrt(s_j) with v = F G_Sj = Q a_j; so A q = G U f, where U scatters f to the chosen atoms: one GEMM
-(n, N) x (N, N) a step, which all signals share. F grows in panels of rows, so that it takes no room before its time,
-and half of the square in the end.
+(n, N) x (N, N) per step, shared by all signals. F grows in panels of rows, so that it never takes more memory than it
+needs, and half of the square in the end.
 
-Only for float64: an atom near the span of those chosen makes a row of F as long as 1 / sqrt(s), and A q is then a sum
-of terms as large, where those of v0 are at most 1. In float32 paths ended early that v0 finished.
+Only for float64: an atom near the span of the chosen ones makes a row of F as long as 1 / sqrt(s), and A q is then a
+sum of terms of that size, where those of v0 are at most 1. In float32, some paths ended early that v0 finished.
 """
 
 import torch
@@ -16,7 +16,7 @@ from probe.sparse.codes import SparseCodes, concatenate
 from probe.sparse.path import Path
 
 PANEL = 256
-"""Rows of F that are allocated at once."""
+"""Rows of F allocated at once."""
 
 
 def pursue(

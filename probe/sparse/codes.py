@@ -12,10 +12,10 @@ class SparseCodes:
 
     Attributes:
         levels: numbers of atoms, ascending (L,).
-        support: chosen atoms in order of choice (n, K); -1 where there is none (a signal stopped earlier). K is the
-            deepest level, or more where a level is served by the projection on the span (see ``omp``).
-        coefficients: at each level (n, k), k <= K: weights of the first k atoms of the support; 0 where there is none.
-        squared_error: ||x - x_hat||^2, recomputed from the reconstruction at each level (n, L).
+        support: chosen atoms in order of choice (n, K); -1 after a signal stopped. K is the deepest level, or more if a
+            level is served by the projection on the span (see ``omp``).
+        coefficients: for each level (n, k), k <= K: weights of the first k atoms of the support; 0 for no atom.
+        squared_error: ||x - x_hat||^2 at each level, recomputed from the reconstruction (n, L).
     """
 
     levels: tuple[int, ...]
@@ -24,16 +24,16 @@ class SparseCodes:
     squared_error: Tensor
 
     def used(self, level: int) -> Tensor:
-        """Atoms with a weight at a level (n,)."""
+        """Number of atoms with a weight at a level (n,)."""
         return (self._code(level) != 0).sum(1)
 
     def sparse(self, level: int) -> tuple[Tensor, Tensor]:
-        """The code at a level as (indices, values), each (n, k): index -1 and value 0 where there is none."""
+        """The code at a level as (indices, values), each (n, k): index -1 and value 0 for no atom."""
         code = self._code(level)
         return torch.where(code != 0, self.support[:, : code.shape[1]], -1), code
 
     def reconstruct(self, dictionary: Tensor, level: int) -> Tensor:
-        """x_hat = sum_j coefficient_j a_j at a level, (n, d), with the atoms (N, d) that the code was found in."""
+        """x_hat = sum_j coefficient_j a_j at a level, (n, d), with the atoms (N, d) of the code."""
         return combine(dictionary, *self.sparse(level))
 
     def _code(self, level: int) -> Tensor:
@@ -41,7 +41,7 @@ class SparseCodes:
 
 
 def concatenate(parts: list[SparseCodes]) -> SparseCodes:
-    """The signals of several chunks, with the same levels, behind each other."""
+    """Join the codes of several chunks of signals, with the same levels."""
     levels = parts[0].levels
     return SparseCodes(
         levels,

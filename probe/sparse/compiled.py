@@ -1,4 +1,4 @@
-"""v0 on the CPU, compiled by numba: one signal at a time, signals shared out to threads."""
+"""v0 on the CPU, compiled by numba: one signal at a time, signals distributed over threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -11,7 +11,7 @@ from probe.sparse.codes import SparseCodes
 from probe.sparse.limits import floor
 
 TILE = 512
-"""Atoms in a tile: its sums, and the four rows that are added to them, fit in the first-level cache."""
+"""Atoms in a tile: its sums, and the four rows added to them, fit in the first-level cache."""
 
 
 def available() -> bool:
@@ -26,7 +26,7 @@ def pursue(unit: Tensor, gram: Tensor, x: Tensor, levels: tuple[int, ...], *, ol
         unit, gram, x: unit atoms (N, d), their Gram matrix, signals (n, d); on the CPU, of one dtype.
         levels: ascending numbers of atoms, the last at most min(N, d).
         ols: select by OLS.
-        memory: bytes for the work arrays of all threads; one thread runs in any case.
+        memory: bytes for the work arrays of all threads; one thread always runs.
     """
     from probe.sparse import kernel
 

@@ -1,35 +1,35 @@
-"""A dictionary made ready for pursuits: unit atoms, their Gram matrix, and whether they are orthonormal."""
+"""A dictionary prepared for pursuits: unit atoms, their Gram matrix, and whether they are orthonormal."""
 
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from probe.sparse.limits import SCHUR_FLOOR
+
 
 class Dictionary:
-    """A dictionary, with what every pursuit in it needs; hand it to ``omp`` in place of the atoms to make that once.
+    """Atoms prepared for pursuits; pass it to ``omp`` instead of the atoms to reuse the Gram matrix.
 
-    The Gram matrix takes N^2 d multiply-adds, which for a few signals is most of the work, and N^2 numbers of memory
-    as long as the object lives. It is made when first needed; orthonormal dictionaries do without.
+    The Gram matrix takes N^2 d multiply-adds, most of the work for a few signals, and N^2 numbers of memory. It is
+    computed when first needed; orthonormal dictionaries do not need it.
 
     Attributes:
-        atoms: as given, in ``dtype`` (N, d); of any norm, zero included.
-        unit: the atoms divided by their norms (N, d); a zero atom stays zero, and is never chosen.
+        atoms: as given, in ``dtype`` (N, d); of any norm, including zero.
+        unit: the atoms divided by their norms (N, d); a zero atom stays zero and is never chosen.
         norm: the norms (N,); 1 for a zero atom.
 
     Raises:
-        ValueError: the atoms are not a matrix with at least one row, or hold values that are not finite.
+        ValueError: the atoms are not a matrix with at least one row, or a value is not finite.
     """
 
     def __init__(self, atoms: Tensor, dtype: torch.dtype):
         if atoms.ndim != 2 or not len(atoms):
             raise ValueError(
-                f"a dictionary is a matrix (N, d) of atoms as rows, not {tuple(atoms.shape)}"
-                if atoms.ndim != 2
-                else "the dictionary has no atoms"
+                f"the dictionary must be (N, d), with at least one atom as a row, not {tuple(atoms.shape)}"
             )
         if not torch.isfinite(atoms).all():
-            raise ValueError("the dictionary holds values that are not finite")
+            raise ValueError("the dictionary has values that are not finite")
         exact, self.exponent = power_of_two(atoms)
         norm = torch.linalg.vector_norm(exact, dim=1)
         norm = torch.where(norm > 0, norm, 1)
@@ -53,8 +53,8 @@ class Dictionary:
     def orthonormal(self) -> bool:
         """Whether the unit atoms are orthonormal up to rounding: A A^T u = u for random signs u.
 
-        One pair of atoms off by e changes two entries of A A^T u by e, whatever the signs, so 8 vectors find it unless
-        several cancel in all of them.
+        A pair of atoms that is off by e changes two entries of A A^T u by e, whatever the signs, so 8 vectors find it
+        unless several such pairs cancel in all of them.
         """
         n, d = self.unit.shape
         if n > d:
@@ -62,21 +62,36 @@ class Dictionary:
         signs = torch.randint(0, 2, (n, 8), generator=torch.Generator().manual_seed(0))
         u = (2 * signs - 1).to(self.unit)
         worst = (self.unit @ (self.unit.T @ u) - u).abs().max()
-        # Rounding of the atoms and of the products adds up to about sqrt(N) eps.
+        # Rounding of atoms and products adds up to about sqrt(N) eps.
         return float(worst) < 16 * n**0.5 * torch.finfo(self.dtype).eps
 
     @cached_property
     def span(self) -> tuple[Tensor, Tensor]:
-        """See ``probe.sparse.projection.basis``."""
-        from probe.sparse.projection import basis
+        """``independent`` atoms, and the factor of their Gram matrix."""
+        return independent(self.unit)
 
-        return basis(self.unit)
+
+def independent(unit: Tensor) -> tuple[Tensor, Tensor]:
+    """Atoms that form a basis of the span, by a pivoted Cholesky factorisation of the Gram matrix (LAPACK pstrf).
+
+    Each step takes the atom that is farthest from the span of those before, until what is left of every atom is below
+    the float64 floor of the Schur diagonal.
+
+    Returns:
+        Indices in order of choice (r,), r the rank of the dictionary, and the lower factor of their Gram matrix (r, r).
+    """
+    from scipy.linalg.lapack import dpstrf
+
+    exact = unit.double()
+    factor, pivots, rank, _ = dpstrf((exact @ exact.T).cpu().numpy(), tol=SCHUR_FLOOR[torch.float64], lower=1)
+    chosen = torch.from_numpy(pivots[:rank].astype("int64") - 1)
+    return chosen.to(unit.device), torch.from_numpy(factor[:rank, :rank]).tril().to(unit.device)
 
 
 def power_of_two(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows in float64 with their largest entry in [0.5, 1), and the exponents (n,) of what they were divided by.
+    """Rows in float64 with their largest entry in [0.5, 1), and the exponents (n,) of the divisors.
 
-    A power of two divides exactly, so that neither squares nor float32 overflow, and scales change no choice.
+    Division by a power of two is exact: squares and float32 cannot overflow, and scales do not change the choices.
     """
     exact = rows.double()
     exponent = (

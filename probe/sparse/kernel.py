@@ -1,7 +1,7 @@
-"""The greedy path of one signal, for numba; ``probe.sparse.compiled`` prepares its arrays. Import only to run it.
+"""The greedy path of one signal, for numba; ``probe.sparse.compiled`` prepares its arrays. Importing it compiles.
 
-Every step reads P, all of it, so P lies in tiles of T atoms, each a (k, T) block without gaps: the reads are
-sequential, four rows at a time, and what is summed up stays in the first-level cache.
+Every step reads all of P. So P lies in tiles of T atoms, each a contiguous (k, T) block: reads are sequential, four
+rows at a time, and the sums stay in the first-level cache.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ FLAGS = {"contract", "reassoc", "nsz"}
 
 
 def _compiled(**options):
-    """njit that keeps its code for the next process, where there is a folder that it may write to."""
+    """njit that caches its code for the next process if there is a writable folder."""
 
     def decorate(function):
         try:
@@ -99,7 +99,7 @@ def pursue(
 
 @fast
 def _choose(flat, left_of, correlation, schur, ols, floor, epsilon, lanes, n_atoms):
-    """The atom of the best score, the lowest index among equals, and the score; -1 where no atom is left."""
+    """The atom with the best score, the lowest index among equals, and the score; -1 if no atom is left."""
     tiles, width = correlation.shape
     one = floor / floor  # in the dtype
     for i in range(width):
@@ -128,7 +128,7 @@ def _choose(flat, left_of, correlation, schur, ols, floor, epsilon, lanes, n_ato
 
 @fast
 def _add(row, projected, chosen, k, inverse, step, image, correlation, schur):
-    """One more row of P, (row - chosen P) * inverse, and what it takes off c and s."""
+    """Add a row to P, (row - chosen P) * inverse, and update c and s."""
     tiles, width = image.shape
     _spread(row, image)
     for t in range(tiles):
@@ -155,7 +155,7 @@ def _add(row, projected, chosen, k, inverse, step, image, correlation, schur):
 
 @fast
 def _checkpoint(atoms, x, factor, weight, support, k, code, residual):
-    """The code of the first k atoms (factor^T code = weight), and the squared norm of what it leaves of x."""
+    """The code of the first k atoms (factor^T code = weight), and the squared norm of the residual."""
     code[:k] = weight[:k]
     for m in range(k - 1, -1, -1):
         code[m] /= factor[m, m]

@@ -10,8 +10,8 @@
 | c | correlations of the residual with the atoms, A r | (n, N) |
 | s | Schur diagonal: squared norm of what is left of each atom, 1 - sum_k P^2 | (n, N) |
 
-One step a signal: choose j = argmax |c| (OMP) or argmax |c| / sqrt(s) (OLS, the largest drop of the error; also called
-ORMP); the new direction is q = (a_j - Q^T Q a_j) / sqrt(s_j); then c <- c - (q.r) A q and s <- s - (A q)^2. The
+One step for a signal: choose j = argmax |c| (OMP) or argmax |c| / sqrt(s) (OLS, the largest drop of the error; also
+called ORMP); the new direction is q = (a_j - Q^T Q a_j) / sqrt(s_j); then c <- c - (q.r) A q and s <- s - (A q)^2. The
 formulations differ in where A q comes from:
 
 | module | A q from | used |
@@ -38,9 +38,9 @@ from probe.sparse.projection import project
 
 Method = Literal["omp", "ols"]
 LONG = 370
-"""Atoms from which the inverse Cholesky factor is faster than v0 on a GPU (measured at N = 4096)."""
+"""Path length from which the inverse Cholesky factor is faster than v0 on a GPU (measured at N = 4096)."""
 SMALL = 1 << 16
-"""Entries of one signal's P below which compiled code does not pay for its loading."""
+"""Entries of one signal's P below which loading the compiled code does not pay off."""
 
 
 class Engine(Protocol):
@@ -68,21 +68,21 @@ def omp(
     many atoms as its rank, and the greedy path goes only to the deepest level below.
 
     Args:
-        dictionary: atoms as rows (N, d), or a ``Dictionary``, which keeps the Gram matrix for further calls.
+        dictionary: atoms as rows (N, d), or a ``Dictionary``, which reuses its Gram matrix.
         signals: signals as rows (n, d), on the same device.
         levels: numbers of atoms, each >= 1.
         method: selection; "omp" by the correlation with the residual, "ols" by the drop of the error.
-        dtype: of the arithmetic; by default that of a ``Dictionary``, otherwise float64. In float32 a path ends early
-            on coherent dictionaries.
-        memory: bytes that the work arrays may take; one signal at a time is the least.
+        dtype: of the arithmetic; default: that of a ``Dictionary``, else float64. In float32 a path ends early on
+            coherent dictionaries.
+        memory: bytes for the work arrays; at least one signal is always processed.
 
     Raises:
-        ValueError: shapes do not fit, a value is not finite, a level is below 1, or the method or dtype is unknown.
+        ValueError: shapes do not match, a value is not finite, a level is below 1, or the method or dtype is unknown.
     """
     wanted = tuple(sorted(set(levels)))
     _check(dictionary, signals, wanted, method)
     if dtype not in (None, torch.float32, torch.float64):
-        raise ValueError(f"pursuits are in float32 or float64, not in {dtype}")
+        raise ValueError(f"dtype must be float32 or float64, not {dtype}")
     ready = _ready(dictionary, dtype)
     scaled, exponent = power_of_two(signals)
     parts = [_solve(ready, x.to(ready.dtype), wanted, method, memory) for x in scaled.split(256)]
@@ -101,20 +101,20 @@ def _check(dictionary: Tensor | Dictionary, signals: Tensor, levels: tuple[int, 
     atoms = dictionary.unit if isinstance(dictionary, Dictionary) else dictionary
     if atoms.ndim != 2 or signals.ndim != 2 or atoms.shape[1] != signals.shape[1]:
         raise ValueError(
-            f"dictionary {tuple(atoms.shape)} and signals {tuple(signals.shape)} must be (N, d) and (n, d)"
+            f"dictionary and signals must be (N, d) and (n, d), not {tuple(atoms.shape)} and {tuple(signals.shape)}"
         )
     if not levels or not all(isinstance(level, int) and level >= 1 for level in levels):
-        raise ValueError(f"levels must be whole numbers of atoms, at least 1: {levels}")
+        raise ValueError(f"levels must be integers of at least 1, not {levels}")
     if method not in ("omp", "ols"):
         raise ValueError(f"unknown method {method!r}; methods: omp, ols")
     if not torch.isfinite(signals).all():
-        raise ValueError("the signals hold values that are not finite")
+        raise ValueError("the signals have values that are not finite")
 
 
 def _ready(dictionary: Tensor | Dictionary, dtype: torch.dtype | None) -> Dictionary:
     if isinstance(dictionary, Dictionary):
         if dtype not in (None, dictionary.dtype):
-            raise ValueError(f"the dictionary was made ready in {dictionary.dtype}, not in {dtype}")
+            raise ValueError(f"the dictionary was prepared in {dictionary.dtype}, not in {dtype}")
         return dictionary
     return Dictionary(dictionary, torch.float64 if dtype is None else dtype)
 
@@ -133,7 +133,7 @@ def _solve(ready: Dictionary, x: Tensor, levels: tuple[int, ...], method: Method
 
 
 def engine(dictionary: Dictionary, depth: int) -> Engine:
-    """The formulation of a path of ``depth`` atoms, by size, device and dtype; never by the number of signals."""
+    """The formulation for a path of ``depth`` atoms, by size, device and dtype; never by the number of signals."""
     if dictionary.unit.device.type != "cpu":
         return cholesky.pursue if depth > LONG and dictionary.dtype == torch.float64 else batched.pursue
     if depth * len(dictionary) < SMALL or not compiled.available():

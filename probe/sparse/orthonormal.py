@@ -1,4 +1,4 @@
-"""The closed form for orthonormal atoms: the path takes the coefficients by size, and no greedy steps are needed."""
+"""Orthonormal atoms in closed form: the path takes the coefficients by size, without greedy steps."""
 
 import torch
 from torch import Tensor

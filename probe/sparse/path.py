@@ -1,7 +1,7 @@
-"""What the two torch formulations of the greedy path share: the state of a chunk of signals, and one choice.
+"""The part that both torch formulations of the greedy path share: the state of a chunk of signals, and the choice.
 
-All arrays of the size of the dictionary are made once; a step writes into them. Every ``EVERY`` steps it asks the
-device for one bit: whether the energy of a residual is in doubt.
+All arrays of the size of the dictionary are allocated once, and steps write into them. Every ``EVERY`` steps the device
+is asked for one bit: whether the energy of a residual is in doubt.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from probe.sparse.codes import SparseCodes, combine
 from probe.sparse.limits import DOUBT, floor
 
 EVERY = 64
-"""Steps on a GPU between questions to it, each of which waits for it; a signal that is exactly sparse may take so many
-atoms of no weight. A CPU is asked at every step."""
+"""Steps on a GPU between these synchronisations; an exactly sparse signal may take so many atoms without weight. On a
+CPU every step asks."""
 
 
 @dataclass
@@ -27,8 +27,8 @@ class Path:
         correlation, schur: c and s (n, N); s is -1 for the chosen atoms, which bars them.
         image: room for A q (n, N).
         support, weight: chosen atoms, -1 once a signal has stopped, and q . x (n, depth).
-        energy, left, live: ||x||^2, ||r||^2 and whether the signal goes on (n,).
-        known: ||r||^2 when it was last computed from a residual; ``left`` goes on from it by subtraction (n,).
+        energy, left, live: ||x||^2, ||r||^2 and whether the signal continues (n,).
+        known: ||r||^2 when last computed from a residual; ``left`` continues from it by subtraction (n,).
     """
 
     unit: Tensor
@@ -82,8 +82,8 @@ class Path:
         self.left = self.left - step.square()  # not in place: ``errors`` holds it
 
     def checkpoint(self, k: int, code: Callable[[int], Tensor]) -> None:
-        """After k atoms, with their code: residual and correlations afresh at a level, so that rounding does not add up
-        along the path, and for signals whose ``left`` is in doubt."""
+        """After k atoms: recompute residual and correlations at a level, so that rounding does not add up along the
+        path, and for signals with ``left`` in doubt."""
         if k not in self.levels and k % (1 if self.x.device.type == "cpu" else EVERY):
             return
         doubt = self.live & (self.left < DOUBT * k * self.epsilon * self.known)
@@ -104,7 +104,7 @@ class Path:
             torch.where(doubt[:, None], fresh, self.correlation, out=self.correlation)
 
     def _record(self, code: Tensor, error: Tensor) -> None:
-        """The code at a level, unless it is worse than that of the level before, by rounding."""
+        """Record the code at a level, unless rounding made it worse than that of the previous level."""
         k = code.shape[1]
         before = self.codes[-1] if self.codes else code[:, :0]
         least = self.errors[-1] if self.errors else self.energy

@@ -1,36 +1,18 @@
-"""Levels that take the whole span of the dictionary: one projection instead of a greedy path that long."""
+"""Levels that take the whole span of the dictionary: one projection instead of a long greedy path."""
 
 import torch
 from torch import Tensor
 
 from probe.sparse.codes import SparseCodes
 from probe.sparse.dictionary import Dictionary
-from probe.sparse.limits import SCHUR_FLOOR
-
-
-def basis(unit: Tensor) -> tuple[Tensor, Tensor]:
-    """Atoms that span the dictionary, by a pivoted Cholesky factorisation of the Gram matrix in float64 (LAPACK pstrf).
-
-    It takes the atom that is farthest from the span of those before, until what is left of every atom is below the
-    float64 floor of the Schur diagonal.
-
-    Returns:
-        Indices in order of choice (r,), r the rank of the dictionary, and the lower factor of their Gram matrix (r, r).
-    """
-    from scipy.linalg.lapack import dpstrf
-
-    exact = unit.double()
-    factor, pivots, rank, _ = dpstrf((exact @ exact.T).cpu().numpy(), tol=SCHUR_FLOOR[torch.float64], lower=1)
-    chosen = torch.from_numpy(pivots[:rank].astype("int64") - 1)
-    return chosen.to(unit.device), torch.from_numpy(factor[:rank, :rank]).tril().to(unit.device)
 
 
 def project(dictionary: Dictionary, x: Tensor, greedy: SparseCodes | None, levels: tuple[int, ...]) -> SparseCodes:
-    """Codes at the levels of the greedy path, and then at ``levels``, which are all served by the whole span.
+    """Codes at the levels of the greedy path, then at ``levels``, which are all served by the whole span.
 
-    A signal that the greedy path has reconstructed up to rounding, or as well as the span can, keeps that code.
-    Otherwise its support goes on, after the atoms that the path has chosen, with those of ``basis`` that are not among
-    them; chosen atoms outside the basis weigh nothing.
+    A signal that the greedy path reconstructed up to rounding, or as well as the span can, keeps that code. Otherwise
+    its support continues, after the atoms of the path, with the remaining ``independent`` atoms; atoms of the path
+    outside these have weight 0.
     """
     chosen, factor = dictionary.span
     n = len(x)

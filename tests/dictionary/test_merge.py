@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from probe.dictionary import count_by_euclid, merge_by_cosine, merge_by_euclid
+from probe.dictionary import merge_by_cosine, merge_by_euclid
 
 
 def clusters(seed: int, sizes: list[int], d: int = 24, spread: float = 0.01) -> torch.Tensor:
@@ -65,8 +65,8 @@ def test_the_origin_has_no_direction():
 def test_euclid_tells_a_ray_apart_where_cosine_cannot():
     ray = torch.linspace(1, 5, 9)[:, None] * torch.ones(1, 8)
     assert len(merge_by_cosine(ray).leader) == 1
-    assert count_by_euclid(ray, 0.05) == 9
-    assert count_by_euclid(torch.ones(5, 8), 0.05) == 1
+    assert len(merge_by_euclid(ray, 0.05).leader) == 9
+    assert len(merge_by_euclid(torch.ones(5, 8).leader), 0.05) == 1
 
 
 @pytest.mark.parametrize("scale", [2.0**-100, 2.0**100])

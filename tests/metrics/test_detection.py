@@ -77,7 +77,7 @@ def test_one_image_has_no_interval_and_nonsense_is_refused():
     assert Detection({"s": np.zeros(1)}, {"s": np.ones(5)}).interval("s", "auroc") == (1.0, None, None)
     with pytest.raises(ValueError, match="NaN"):
         Detection({"s": np.zeros(2)}, {"s": np.array([np.nan])})
-    with pytest.raises(ValueError, match="other scores"):
+    with pytest.raises(ValueError, match="different scores"):
         Detection({"s": np.zeros(2)}, {"t": np.zeros(2)})
-    with pytest.raises(ValueError, match="cannot be told apart"):
+    with pytest.raises(ValueError, match="cannot be compared"):
         Detection({"s": np.zeros(2)}, {"s": np.zeros(0)})

@@ -6,7 +6,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio
 
-from probe.metrics.images import IMAGE_METRICS, image_metrics
+from probe.metrics.images import pixel_mse, psnr, ssim
+
+
+def image_metrics(x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"pixel_mse": pixel_mse(x, y), "psnr": psnr(x, y), "ssim": ssim(x, y)}
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def structural_similarity(x: np.ndarray, y: np.ndarray) -> float:
 def test_against_references(pair):
     x, y = pair
     found = image_metrics(x, y)
-    assert tuple(found) == IMAGE_METRICS
+    assert {value.dtype for value in found.values()} == {torch.float64}
     for i in range(3):
         a, b = (image[i].double().numpy() for image in pair)
         assert float(found["pixel_mse"][i]) == pytest.approx(np.square(a - b).mean())

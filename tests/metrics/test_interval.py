@@ -69,7 +69,7 @@ def test_constant_has_no_width():
 def test_blocks_of_weights_change_nothing(monkeypatch: pytest.MonkeyPatch):
     values = np.random.default_rng(6).normal(size=(9, 2))
     whole = mean_intervals(values)
-    monkeypatch.setattr("probe.metrics.interval._CELLS", 1000)
+    monkeypatch.setattr("probe.metrics.interval.CELLS", 1000)
     for a, b in zip(whole, mean_intervals(values), strict=True):
         assert a == pytest.approx(b, abs=1e-14)
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from probe.sparse import omp
-from probe.sparse.dictionary import Dictionary
-from probe.sparse.projection import basis
+from probe.sparse.dictionary import Dictionary, independent
 
 
 @pytest.mark.parametrize(("n", "d"), [(20, 30), (30, 30), (45, 30)])
@@ -41,7 +40,7 @@ def test_only_the_whole_span(atoms_of, gaussian):
 
 def test_the_basis_is_independent_and_spans(atoms_of):
     atoms = atoms_of("rank deficient", 30, 24, 0)
-    chosen, factor = basis(atoms)
+    chosen, factor = independent(atoms)
     assert len(chosen) == int(torch.linalg.matrix_rank(atoms)) == 8
     assert torch.allclose(factor @ factor.T, atoms[chosen] @ atoms[chosen].T, atol=1e-12)
 
@@ -51,5 +50,5 @@ def test_a_dictionary_serves_many_calls(atoms_of, gaussian):
     ready = Dictionary(atoms, torch.float64)
     assert torch.equal(omp(ready, x, [5, 20]).support, omp(atoms, x, [5, 20]).support)
     assert ready.gram is ready.gram
-    with pytest.raises(ValueError, match=r"made ready in torch\.float64"):
+    with pytest.raises(ValueError, match=r"prepared in torch\.float64"):
         omp(ready, x, [5], dtype=torch.float32)

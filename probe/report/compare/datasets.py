@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from probe.methods import BASELINE
 from probe.metrics.interval import Interval
 from probe.metrics.ratio import Ratios, ratios_of_means
 from probe.report.compare.protocol import Run
@@ -18,7 +19,7 @@ from probe.report.compare.schema import (
     Verdict,
 )
 from probe.report.run.sample import ROUNDING, mean_of
-from probe.report.run.schema import BASELINE, Mean
+from probe.report.run.schema import Mean
 
 Column = tuple[NDArray[np.float64], NDArray[np.float64]]
 

@@ -6,7 +6,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from probe.methods import COLOURS, MARKS
+from probe.methods import METHODS
 from probe.report.compare.protocol import FIVE
 from probe.report.compare.schema import MEASURES, Comparison, Measure, Value
 from probe.report.figures.run import STYLE, legend_name
@@ -35,7 +35,7 @@ def ratios(report: Comparison) -> Figure:
 
 
 def _marks(axes: Axes, report: Comparison, measure: Measure, place: int, run: str) -> None:
-    colours, marks = list(COLOURS.values()), list(MARKS.values())
+    colours, marks = [one.colour for one in METHODS], [one.mark for one in METHODS]
     step = 0.7 / max(len(report.runs), 2)
     shown = [
         (row + step * (place - (len(report.runs) - 1) / 2), value.value.mean, value.value.ci95)

@@ -1,4 +1,4 @@
-"""Figures, each a Figure of its own: pyplot's global state is not touched. Readable on white in every theme."""
+"""Figures of a run. Each is a Figure of its own, without pyplot's global state, on white."""
 
 import io
 import math
@@ -16,9 +16,9 @@ from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter, NullForm
 from numpy.typing import NDArray
 
 from probe.dynamics.outcomes import Outcome
-from probe.methods import COLOURS, MARKS, METHODS, OUTCOME_COLOURS, label
+from probe.methods import OURS, OUTCOME_COLOURS, label, methods, metrics
 from probe.names import printable, shortened
-from probe.report.run.schema import DatasetReport, GalleryAtom
+from probe.report.run.schema import DatasetErrors, GalleryAtom
 
 STYLE: Any = {  # matplotlib types the keys as one long literal
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same text everywhere
@@ -32,8 +32,8 @@ STYLE: Any = {  # matplotlib types the keys as one long literal
     "axes.axisbelow": True,
     "legend.frameon": False,
     "figure.facecolor": "white",
-    "pdf.fonttype": 42,  # TrueType, which publishers ask for, and not Type 3
-    "svg.hashsalt": "probe",  # else the ids in the file differ from one writing to the next
+    "pdf.fonttype": 42,  # TrueType, as publishers ask, not Type 3
+    "svg.hashsalt": "probe",  # else ids in the file differ from one writing to the next
 }
 SMALLEST = 1e-16
 """Residuals below are drawn here; a residual of exactly 0 has no logarithm."""
@@ -44,25 +44,25 @@ METADATA: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
-"""What matplotlib would otherwise write into a file: when and by which version."""
+"""What matplotlib would otherwise write into a file: its version and the time."""
 
 
 WIDEST, WIDEST_IN_LEGEND, WIDEST_TICK = 300, 60, 48
-"""Characters in a line of a text; more of them leave no room for the axes."""
+"""Characters in a line of text; more leave no room for the axes."""
 
 
 def render(figure: Figure, kind: Literal["png", "svg", "pdf"]) -> bytes:
-    """The figure as a file's bytes, the same for the same figure; its texts are text, whatever names they hold."""
+    """The figure as the bytes of a file, the same for the same figure. Names in it are drawn as plain text."""
     _as_text(figure)
     buffer = io.BytesIO()
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box is drawn, as everywhere
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box is drawn instead
         figure.savefig(buffer, format=kind, dpi=150, metadata=METADATA[kind])
     return buffer.getvalue()
 
 
 def legend_name(name: str) -> str:
-    """A name for a legend: matplotlib leaves out what begins with an underscore."""
+    """A name for a legend, from which matplotlib leaves out names that begin with an underscore."""
     return f" {name}" if name.startswith("_") else name
 
 
@@ -77,9 +77,9 @@ class _Names(Formatter):
 
 
 def _as_text(figure: Figure) -> None:
-    """No text but the numbers along axes is a formula (``$``); none holds what no font has, or leaves no room.
+    """Make every text but the numbers along axes plain: no formulas (``$``), printable, and not too long.
 
-    Done to the whole figure, since names get into it in many places.
+    Done for the whole figure, because names get into it in many places.
     """
     axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
     for axis in axes:
@@ -98,33 +98,32 @@ def _drawable(text: str, most: int) -> str:
     return "\n".join(shortened(line, most) for line in printable(text).expandtabs().split("\n"))
 
 
-def curve(data: DatasetReport, metric: Literal["latent_mse", "pixel_mse"], subject: str) -> Figure:
-    """Error against number of atoms, all methods, 95 % bands; on pixels the autoencoder's floor."""
+def curve(data: DatasetErrors, metric: str, subject: str) -> Figure:
+    """A metric against the number of atoms, all methods, with 95 % bands and the level of the autoencoder alone."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.4, 4.3), layout="constrained")
         axes = figure.subplots()
-        for method in METHODS:
+        for method in methods():
             line(axes, data, metric, method, label(method, subject))
-        if metric == "pixel_mse" and data.autoencoder_floor.pixel_mse.mean is not None:
-            axes.axhline(
-                data.autoencoder_floor.pixel_mse.mean, color="#222222", ls=":", lw=1.4, label="autoencoder floor"
-            )
+        if (floor := data.autoencoder_floor.of(metric).mean) is not None:
+            axes.axhline(floor, color="#222222", ls=":", lw=1.4, label="autoencoder floor")
         axes.axvline(data.five_percent, color="#BBBBBB", lw=1, zorder=0.5)
         axes.annotate(
             "5 % of d", (data.five_percent, 1), (3, -2), xycoords=("data", "axes fraction"),
             textcoords="offset points", va="top", fontsize=8, color="#777777",
         )  # fmt: skip
         log_axis(axes, [level.atoms for level in data.levels])
-        axes.set_ylim(bottom=0)
+        if metrics()[metric].better == "low":
+            axes.set_ylim(bottom=0)
         axes.set_xlabel("atoms allowed per image")
-        axes.set_title("latent MSE" if metric == "latent_mse" else "pixel MSE", loc="left", fontsize=11)
+        axes.set_title(metrics()[metric].heading, loc="left", fontsize=11)
         figure.legend(loc="outside lower center", ncol=3, fontsize=9)
     return figure
 
 
 def line(
     axes: Axes,
-    data: DatasetReport,
+    data: DatasetErrors,
     metric: str,
     method: str,
     name: str,
@@ -133,27 +132,30 @@ def line(
     faint: bool = False,
     least: float = 0.0,
 ) -> None:
-    """A method's means over the levels with their 95 % band; ``scale`` is of lines and marks.
+    """A method's means over the levels with their 95 % band.
 
-    Means below ``least`` are left out.
+    Args:
+        scale: of lines and marks.
+        least: means below it are left out.
     """
+    one = methods()[method]
     points = [
         (level.atoms, errors.mean, errors.ci95 or (errors.mean, errors.mean))
         for level in data.levels
         if method in level.methods
-        and (errors := getattr(level.methods[method], metric)).mean is not None
+        and (errors := level.methods[method].of(metric)).mean is not None
         and errors.mean >= least
     ]
     if not points:
         return
     atoms, means, bands = zip(*points, strict=True)
     low, high = zip(*bands, strict=True)
-    first = method == "attractors"
-    style: dict[str, Any] = {"color": COLOURS[method], "zorder": 3 if first else 2}
+    first = method == OURS
+    style: dict[str, Any] = {"color": one.colour, "zorder": 3 if first else 2}
     axes.fill_between(atoms, low, high, alpha=0.06 if faint else 0.18, linewidth=0, **style)
-    style |= {"ls": "--" if method == "pca_oracle" else "-", "alpha": 0.45 if faint else 1}
+    style |= {"ls": "--" if one.sees_data else "-", "alpha": 0.45 if faint else 1}
     width = scale * (2.2 if first else 1.4)
-    axes.plot(atoms, means, lw=width, marker=MARKS[method], markersize=4.5 * scale, label=name, **style)
+    axes.plot(atoms, means, lw=width, marker=one.mark, markersize=4.5 * scale, label=name, **style)
 
 
 def log_axis(axes: Axes, atoms: Sequence[int]) -> None:
@@ -191,7 +193,7 @@ def _histogram(
         present = [o for o in Outcome if (outcome == o).any()]
         if present:
             bins = np.histogram_bin_edges(values, bins=30, range=None if high is None else (0, max(high, 1)))
-            if line is not None:  # an edge on the line, so that no bar lies on both sides of it
+            if line is not None:  # an edge on the line, so that no bar straddles it
                 width = bins[1] - bins[0]
                 ends = np.floor((bins[0] - line) / width), np.ceil((bins[-1] - line) / width)
                 bins = line + width * np.arange(ends[0], ends[1] + 1)
@@ -211,15 +213,14 @@ def _histogram(
 
 
 def examples(images: dict[str, NDArray[np.uint8]], subject: str, atoms: int) -> Figure:
-    """A row each for the original, the autoencoder and two reconstructions."""
+    """Rows of images by name: original, autoencoder, and reconstructions."""
     rows = [batch.transpose(0, 2, 3, 1) for batch in images.values()]
-    names = {"original": "original", "autoencoder": "autoencoder"}
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.0 * len(rows[0]) + 1.9, 1.0 * len(rows) + 0.4), layout="constrained")
         axes = figure.subplots()
         size = mosaic(axes, np.stack(rows))
         ticks = [(row + 0.5) * size for row in range(len(rows))]
-        axes.set_yticks(ticks, [names.get(key) or label(key, subject) for key in images])
+        axes.set_yticks(ticks, [key if key == "original" else label(key, subject) for key in images])
         axes.set_title(f"reconstructed from {atoms} atoms", loc="left", fontsize=10)
         axes.set_anchor("E")  # names are to the left
     return figure

@@ -1,4 +1,4 @@
-"""From the results of a run to the dict of report.json."""
+"""Builds the dict of report.json from the results of a run."""
 
 import math
 from pathlib import Path
@@ -20,12 +20,12 @@ from probe.results.run import Results, read_results
 from probe.semantics import MISSING
 
 NEUTRAL = 1e-3
-"""A Lyapunov exponent nearer to 0 than this is that of a neutral trajectory, however small its standard error."""
+"""A Lyapunov exponent closer to 0 than this is neutral, however small its standard error."""
 CERTIFICATES = {1: "attractor", 0: "not an attractor", -1: "undecided"}
 
 
 def build_report(run: Path) -> dict[str, Any]:
-    """Compute the report of a run directory; reads, writes nothing.
+    """Compute the report of a run directory; writes nothing.
 
     Returns:
         The content of report.json (``probe.report.run.schema.Report``, key by key), free of NaN and infinity.
@@ -37,26 +37,26 @@ def build_report(run: Path) -> dict[str, Any]:
 
 
 def report_of(results: Results, run: Path) -> Report:
-    """The report of results already read; ``run`` only names the folder in an error."""
+    """The report of results already read; ``run`` names the folder in errors."""
     try:
         report = _assemble(results)
     except (KeyError, ValueError) as error:  # a ValidationError is a ValueError
         key = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error
         raise UserError(
-            f"{run}: a file of the run has not the agreed content (at {key}): delete it and run the run again."
+            f"{run}: a result file has unexpected content (at {key}): delete the file and rerun `probe run`."
         ) from error
     report.summary, report.warnings = summary(report), warnings(report)
     return report
 
 
 def dump(report: Report) -> dict[str, Any]:
-    """Plain JSON values under the contract's names."""
+    """The report as plain JSON values."""
     plain: dict[str, Any] = finite(report.model_dump(mode="json", by_alias=True))
     return plain
 
 
 def finite(value: Any) -> Any:
-    """The same value with None for every NaN and infinity, which JSON does not have."""
+    """The same value with None for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -105,9 +105,9 @@ def _solver(results: Results, certificates: dict[str, Any]) -> dict[str, Any]:
         "outcomes": {o.label: int((outcome == o).sum()) for o in Outcome},
         "tolerance": solver.tolerance,
         "max_steps": solver.max_steps,
-        "steps": _spreads(starts["steps"], outcome),
-        "evaluations": spread(starts["evaluations"]),
-        "residual": _spreads(starts["residual"], outcome),
+        "steps": _by_outcome(starts["steps"], outcome),
+        "evaluations": quantiles(starts["evaluations"]),
+        "residual": _by_outcome(starts["residual"], outcome),
         "periods": {str(p): int(c) for p, c in zip(periods, counts, strict=True)},
         "certificates": certificates,
         "wandering": _wandering(results.wandering, int((outcome == Outcome.MAX_STEPS).sum())),
@@ -129,7 +129,7 @@ def _wandering(found: dict[str, NDArray[Any]], n: int) -> dict[str, Any]:
         "sensitive": sensitive,
         "neutral": examined - sensitive - slow,
         "slow": slow,
-        "spectral_radius": spread(found["spectral_radius"]),
+        "spectral_radius": quantiles(found["spectral_radius"]),
     }
 
 
@@ -151,8 +151,8 @@ def _dictionary(results: Results) -> dict[str, Any]:
             "undecided": counts[-1],
             "unexamined": int(_unexamined(results).sum()),
             "starts": int(atoms["settled"][certificate == 1].sum()),
-            **{name: spread(atoms[name]) for name in ("spectral_radius", "radius_error", "spectral_norm")},
-            "products": spread(atoms["products"][atoms["products"] > 0]),
+            **{name: quantiles(atoms[name]) for name in ("spectral_radius", "radius_error", "spectral_norm")},
+            "products": quantiles(atoms["products"][atoms["products"] > 0]),
             **{f"plain_{name}": stated[f"plain_{name}"] for name in ("checked", "same", "elsewhere")},
         },
     }
@@ -181,7 +181,7 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
 
 
 def _unexamined(results: Results) -> NDArray[np.bool_]:
-    """Converged atoms beyond those, largest basins first, that ``solver.certificates`` had examined (m,)."""
+    """Converged atoms beyond the first ``solver.certificates``, which were examined (m,)."""
     converged = results.dictionary["outcome"] == Outcome.CONVERGED
     return converged & (np.cumsum(converged) > results.config.solver.certificates)
 
@@ -222,13 +222,13 @@ def _provenance(results: Results, m: int) -> dict[str, Any]:
     }
 
 
-def _spreads(values: NDArray[Any], outcome: NDArray[Any]) -> dict[str, Any]:
+def _by_outcome(values: NDArray[Any], outcome: NDArray[Any]) -> dict[str, Any]:
     present = [o for o in Outcome if (outcome == o).any()]
-    return {**spread(values), "by_outcome": {o.label: spread(values[outcome == o]) for o in present}}
+    return {**quantiles(values), "by_outcome": {o.label: quantiles(values[outcome == o]) for o in present}}
 
 
-def spread(values: NDArray[Any]) -> dict[str, Any]:
-    """``schema.Spread`` of values (n,), NaN and infinity counted apart."""
+def quantiles(values: NDArray[Any]) -> dict[str, Any]:
+    """``schema.Quantiles`` of values (n,); NaN and infinity are counted separately."""
     good = values[np.isfinite(values)].astype(np.float64)
     names = ("min", "q25", "median", "q75", "max")
     order = np.quantile(good, [0, 0.25, 0.5, 0.75, 1]) if len(good) else [None] * 5

@@ -1,4 +1,4 @@
-"""Errors of one data set: means, paired differences and ratios, comparisons and the verdict."""
+"""The errors of one data set: means, paired differences and ratios, comparisons and the verdict."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,17 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from probe.methods import METHODS, METRICS, SANITY
+from probe.methods import AUTOENCODER, BASELINE, OURS, SANITY, default_controls, methods, metrics
 from probe.report.run.sample import Column, Key, Sample
 from probe.report.run.schema import (
-    BASELINE,
+    NONE,
     Bases,
-    Comparison,
-    DatasetReport,
+    ControlComparison,
+    DatasetErrors,
     Difference,
     Floor,
     LevelReport,
-    Mean,
     MethodErrors,
     Sanity,
 )
@@ -24,20 +23,19 @@ from probe.report.run.verdict import against_bases, result, strongest, verdict
 from probe.results.run import Reconstructions
 
 ERRORS = ("latent_mse", "pixel_mse")
-"""Metrics that methods are compared in."""
-NONE = Mean(mean=None, ci95=None)
+"""Metrics in which methods are compared."""
 
 
 def dataset_report(
     data: Reconstructions, manifest: dict[str, Any], controls: Iterable[str], subject: str, confidence: float
-) -> DatasetReport:
-    """Everything that is said of one data set.
+) -> DatasetErrors:
+    """Everything that a report says about one data set.
 
     Args:
         data: its rows and their metadata.
         manifest: its entry in the manifest.
-        controls: the methods that the configuration asks for.
-        subject: what the dictionary's atoms may be called.
+        controls: names in ``sparse.controls``.
+        subject: what to call the dictionary's atoms.
         confidence: of simultaneous intervals, see ``probe.report.run.verdict``.
     """
     sample, bases = Sample(_columns(data.rows), confidence), _single_bases(data.bases)
@@ -45,7 +43,7 @@ def dataset_report(
     five = data.facts["five_percent"]
     at_five = next((level for level in levels if level.atoms == five), None)
     comparisons = _comparisons(sample, bases, at_five)
-    return DatasetReport(
+    return DatasetErrors(
         source=manifest["source"],
         sha256=manifest.get("sha256"),
         n_planned=manifest["n_planned"],
@@ -69,12 +67,12 @@ def _columns(rows: pd.DataFrame) -> dict[Key, Column]:
     return {
         Key(metric, method, int(atoms)): found[metric].to_numpy(np.float64)
         for (method, atoms), found in rows.sort_values("image").groupby(["method", "atoms"])
-        for metric in METRICS
+        for metric in metrics()
     }
 
 
 def _single_bases(rows: pd.DataFrame) -> dict[Key, list[Column]]:
-    """The same of each random basis, in their order."""
+    """The same for each random basis, in order."""
     found: dict[Key, list[Column]] = {}
     for _, one in rows.groupby("basis"):
         for key, column in _columns(one).items():
@@ -83,40 +81,35 @@ def _single_bases(rows: pd.DataFrame) -> dict[Key, list[Column]]:
 
 
 def _levels(rows: pd.DataFrame, sample: Sample, bases: dict[Key, list[Column]]) -> list[LevelReport]:
-    rows = rows[rows["method"].isin(METHODS)]
+    known = methods()
+    rows = rows[rows["method"].isin(known)]
     used = rows.groupby(["method", "atoms"])["atoms_used"].max()
     levels = []
     for atoms, fraction in rows.groupby("atoms")["fraction"].first().items():
-        present = [name for name in METHODS if Key("latent_mse", name, atoms) in sample]
+        present = [name for name in known if Key("latent_mse", name, atoms) in sample]
         best = strongest({name: sample.mean(Key("latent_mse", name, atoms)).mean for name in present})
-        methods = {name: _errors(sample, bases, name, atoms, int(used[name, atoms]), best) for name in present}
-        levels.append(LevelReport(atoms=atoms, fraction=float(fraction), strongest=best, methods=methods))
+        errors = {name: _errors(sample, bases, name, atoms, int(used[name, atoms]), best) for name in present}
+        levels.append(LevelReport(atoms=atoms, fraction=float(fraction), strongest=best, methods=errors))
     return levels
 
 
 def _errors(
     sample: Sample, bases: dict[Key, list[Column]], method: str, atoms: int, used: int, best: str | None
 ) -> MethodErrors:
-    own = {metric: Key(metric, method, atoms) for metric in METRICS}
+    own = {metric: Key(metric, method, atoms) for metric in metrics()}
     return MethodErrors(
         atoms_used=used,
-        floor_ratio=_ratio(sample, own["pixel_mse"], _alone(sample)),
+        floor_ratio=sample.plain_ratio(own["pixel_mse"], _alone(sample)),
         difference=_difference(sample, own, BASELINE),
-        difference_strongest=_difference(sample, own, best) if best and method == "attractors" else None,
+        difference_strongest=_difference(sample, own, best) if best and method == OURS else None,
         bases={metric: _spread(bases[key]) for metric, key in own.items()} if method == BASELINE else None,
         **{metric: sample.mean(key) for metric, key in own.items()},
     )
 
 
 def _alone(sample: Sample) -> Key | None:
-    """Pixel error of the autoencoder alone."""
-    return next((key for key in sample.columns if key[:2] == ("pixel_mse", "autoencoder")), None)
-
-
-def _ratio(sample: Sample, key: Key | None, to: Key | None) -> Mean:
-    if key is None or to is None or key not in sample or to not in sample:
-        return NONE
-    return sample.ratio(key, to).plain()
+    """The pixel error of the autoencoder alone."""
+    return next((key for key in sample.columns if key[:2] == ("pixel_mse", AUTOENCODER.name)), None)
 
 
 def _difference(sample: Sample, own: dict[str, Key], to: str) -> Difference | None:
@@ -140,10 +133,10 @@ def _spread(columns: list[Column]) -> Bases:
     return Bases(n=len(means), min=means.min(), max=means.max(), sd=means.std(ddof=1) if len(means) > 1 else None)
 
 
-def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelReport | None) -> list[Comparison]:
-    if level is None or "attractors" not in level.methods:
+def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelReport | None) -> list[ControlComparison]:
+    if level is None or OURS not in level.methods:
         return []
-    own, found = level.methods["attractors"], []
+    own, found = level.methods[OURS], []
     for metric, against in (
         ("latent_mse", own.difference),
         ("latent_mse", own.difference_strongest),
@@ -152,17 +145,17 @@ def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelRep
         if against is None:
             continue
         difference = getattr(against, metric)
-        said = Comparison(
+        said = ControlComparison(
             to=against.to,
             metric=metric,
-            attractors=getattr(own, metric).mean,
-            other=getattr(level.methods[against.to], metric).mean,
+            attractors=own.of(metric).mean,
+            other=level.methods[against.to].of(metric).mean,
             difference=difference,
             ratio=getattr(against, metric.replace("mse", "ratio")),
             result=result(difference.mean, difference.simultaneous, len(sample)),
         )
         if against.to == BASELINE:
-            mine = sample.columns[Key(metric, "attractors", level.atoms)]
+            mine = sample.columns[Key(metric, OURS, level.atoms)]
             singles = [sample.simultaneous(mine, one) for one in bases[Key(metric, BASELINE, level.atoms)]]
             said.result, said.bases_beaten = against_bases(said.result, singles)
             said.bases = len(singles)
@@ -171,29 +164,35 @@ def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelRep
 
 
 def _floor(sample: Sample) -> Floor:
-    floors = {key.metric: sample.mean(key) for key in sample.columns if key.method == "autoencoder"}
-    return Floor(**{metric: floors.get(metric, NONE) for metric in METRICS if metric != "latent_mse"})
+    floors = {key.metric: sample.mean(key) for key in sample.columns if key.method == AUTOENCODER.name}
+    return Floor(**{metric: floors.get(metric, NONE) for metric in metrics() if metric != "latent_mse"})
 
 
 def _sanity(sample: Sample, level: LevelReport | None, manifest: dict[str, Any]) -> dict[str, Sanity]:
-    """Rows of 0 atoms, and how the dictionary and the autoencoder compare with them in pixels."""
+    """Rows without a code, and how the dictionary and the autoencoder compare with them in pixels."""
     n, heldout = manifest["n_used"], manifest["n_heldout"]
     of = f"{heldout} held-out images" if heldout else f"{n} test images themselves"
-    own = Key("pixel_mse", "attractors", level.atoms) if level else None
+    own = Key("pixel_mse", OURS, level.atoms) if level else None
     return {
-        name: Sanity(
-            explanation=explanation.format(of=of),
-            attractors_ratio=_ratio(sample, own, Key("pixel_mse", name, 0)),
-            autoencoder_ratio=_ratio(sample, _alone(sample), Key("pixel_mse", name, 0)),
-            **{metric: sample.mean(Key(metric, name, 0)) for metric in METRICS},
+        one.name: Sanity(
+            explanation=one.explanation.format(of=of),
+            attractors_ratio=sample.plain_ratio(own, Key("pixel_mse", one.name, 0)),
+            autoencoder_ratio=sample.plain_ratio(_alone(sample), Key("pixel_mse", one.name, 0)),
+            **{metric: sample.mean(Key(metric, one.name, 0)) for metric in metrics()},
         )
-        for name, explanation in SANITY.items()
-        if Key("pixel_mse", name, 0) in sample
+        for one in SANITY
+        if Key("pixel_mse", one.name, 0) in sample
     }
 
 
 def _absent(data: Reconstructions, controls: set[str]) -> dict[str, str]:
-    stated = data.facts.get("absent", {})
-    missing = [name for name in METHODS if name not in set(data.rows["method"])]
-    left_out = {name: "left out of sparse.controls" for name in METHODS[1:] if name not in controls}
-    return {name: stated.get(name, left_out.get(name, "no rows in the results")) for name in missing}
+    """Methods without rows, with the reason; a plug-in's control counts only if the configuration names it."""
+    stated, present = data.facts.get("absent", {}), set(data.rows["method"])
+    expected = [name for name in methods() if name in {OURS, *default_controls(), *controls} - present]
+    return {
+        name: stated.get(
+            name,
+            "no rows in the results" if name in controls or name == OURS else "left out of sparse.controls",
+        )
+        for name in expected
+    }

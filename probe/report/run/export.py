@@ -35,13 +35,13 @@ def _rows(report: Report) -> Iterator[list[Any]]:
                     yield [*place, *spread(mean), *_simultaneous(mean), data.n_used, errors.atoms_used]
         for method, row in {"autoencoder": data.autoencoder_floor, **data.sanity}.items():
             for metric in known if method != "autoencoder" else known[1:]:
-                found = spread(getattr(row, metric))
+                found = spread(row.of(metric))
                 yield [name, None, None, method, metric, *found, None, None, data.n_used, None]
 
 
 def _metrics(errors: MethodErrors, known: list[str]) -> dict[str, Mean]:
     """Everything that a level says of a method, by name."""
-    found = {metric: getattr(errors, metric) for metric in known} | {"pixel_mse_over_autoencoder": errors.floor_ratio}
+    found = {metric: errors.of(metric) for metric in known} | {"pixel_mse_over_autoencoder": errors.floor_ratio}
     for against in filter(None, (errors.difference, errors.difference_strongest)):
         for metric in PAIRED:
             found[f"{metric}_minus_{against.to}"] = getattr(against, metric)

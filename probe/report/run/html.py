@@ -12,7 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from probe.dynamics.outcomes import Outcome
-from probe.methods import COLOURS, EXPLANATIONS, OUTCOME_COLOURS, label
+from probe.methods import OUTCOME_COLOURS, label, methods
 from probe.names import printable
 from probe.report.page import text as words
 from probe.report.page.pictures import uri
@@ -65,9 +65,9 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
             detail_note=detail_note,
             words=words,
             outcomes=list(Outcome),
-            colours=COLOURS,
+            colours={name: one.colour for name, one in methods().items()},
             outcome_colours=OUTCOME_COLOURS,
-            explanations=EXPLANATIONS,
+            explanations={name: one.explanation for name, one in methods().items()},
             figure=lambda name: uri("image/svg+xml", files[f"{name}.svg"]),
             gallery=uri("image/png", files["gallery.png"]) if "gallery.png" in files else None,
             semantics=semantics.sentences(report.semantics) if report.semantics else [],

@@ -7,7 +7,7 @@ from probe.methods import label
 from probe.names import printable
 from probe.report.page.text import percent
 from probe.report.run import semantics
-from probe.report.run.schema import DatasetReport, Report
+from probe.report.run.schema import DatasetErrors, Report
 from probe.report.run.tables import (
     BEST,
     CERTIFICATE_HEAD,
@@ -78,7 +78,7 @@ def _five_percent(report: Report, subject: str) -> str:
     return table(head, rows)
 
 
-def _methods(data: DatasetReport, subject: str) -> str:
+def _methods(data: DatasetErrors, subject: str) -> str:
     rows = detail_rows(data, subject)
     return f"{table(detail_head(data), rows)}\n\n{text(detail_note(data))}" if rows else ""
 

@@ -1,22 +1,22 @@
 """model_card.md: a run as a section of a Hugging Face model card, with the hub's ``model-index`` metadata.
 
-Metadata: https://github.com/huggingface/hub-docs/blob/main/modelcard.md. The block between the lines ``---`` belongs at
-the top of the card's README.md, merged with what is there, and the section anywhere below.
+Metadata: https://github.com/huggingface/hub-docs/blob/main/modelcard.md. Merge the block between the lines ``---`` into
+the metadata at the top of the card's README.md, and paste the section anywhere below.
 """
 
 from typing import Any
 
-from probe.methods import label
+from probe.methods import BASELINE, OURS, label, metrics
 from probe.report.page.text import number, with_interval
 from probe.report.run.markdown import code, table, text
-from probe.report.run.schema import BASELINE, DatasetReport, MethodErrors, Report
+from probe.report.run.schema import DatasetErrors, MethodErrors, Report
 from probe.report.run.tables import level_at_five, report_subject
 
 TASK = "image-to-image"
-"""The hub's task that is nearest to reconstruction."""
-METRICS = {"latent_mse": "latent MSE", "pixel_mse": "pixel MSE"}
-METHODS = ("attractors", BASELINE)
-HEAD = ("data set", "images", "atoms", "method", *METRICS.values(), "latent MSE / random orthogonal")
+"""The hub's task that is closest to reconstruction."""
+SHOWN = ("latent_mse", "pixel_mse")
+METHODS = (OURS, BASELINE)
+HEAD = ("data set", "images", "atoms", "method", "latent MSE", "pixel MSE", "latent MSE / random orthogonal")
 
 
 def model_card(report: Report) -> str:
@@ -33,9 +33,9 @@ def model_card(report: Report) -> str:
     ]
     if report.datasets:
         parts += [
-            "Images written in 5 % of d directions, by Orthogonal Matching Pursuit, from the dictionary "
-            f"({subject}) and from a random orthogonal basis; means with 95 % bootstrap intervals over images. Latent "
-            "MSE is in the model's own coordinates, pixel MSE of images in [0, 1].",
+            "Images reconstructed from 5 % of d atoms by Orthogonal Matching Pursuit, in the dictionary "
+            f"({subject}) and in a random orthogonal basis; means with 95 % bootstrap intervals over images. Latent "
+            "MSE is in the model's own coordinates, pixel MSE is of images in [0, 1].",
             table(HEAD, [row for name, data in report.datasets.items() for row in _rows(name, data, subject)]),
             "\n".join(f"- {text(name)}: {text(data.verdict)}." for name, data in report.datasets.items()),
             report.verdict_rule,
@@ -46,15 +46,15 @@ def model_card(report: Report) -> str:
 def _metadata(report: Report, subject: str) -> str:
     from huggingface_hub import ModelCardData
 
-    name = report.model.source.rstrip("/").replace(":", "/").rsplit("/", 1)[-1]  # of a path the folder only
+    name = report.model.source.rstrip("/").replace(":", "/").rsplit("/", 1)[-1]  # of a path only the folder
     results = [one for key, data in report.datasets.items() for one in _results(key, data, subject)]
     if not results:
         return ""
     return f"---\n{ModelCardData(model_name=name, eval_results=results).to_yaml()}\n---"
 
 
-def _results(name: str, data: DatasetReport, subject: str) -> list[Any]:
-    """An ``EvalResult`` per method and metric at 5 % of d; a metric without a number is left out."""
+def _results(name: str, data: DatasetErrors, subject: str) -> list[Any]:
+    """An ``EvalResult`` per method and metric at 5 % of d, if there is a number."""
     from huggingface_hub import EvalResult
 
     level, source = level_at_five(data), data.source
@@ -63,29 +63,29 @@ def _results(name: str, data: DatasetReport, subject: str) -> list[Any]:
         EvalResult(
             task_type=TASK,
             task_name="sparse reconstruction from the latent dynamics",
-            dataset_type=address if kind == "hub" else name,  # an id of the hub, and no path of this machine
+            dataset_type=address if kind == "hub" else name,  # an id of the hub, not a path of this machine
             dataset_name=name,
             dataset_config=source.get("config"),
             dataset_split=source.get("split"),
             dataset_revision=source.get("revision"),
             dataset_args={"n": data.n_used, "images_sha256": data.sha256},
             metric_type="mse",
-            metric_name=f"{words} at 5 % of d, {label(method, subject)}",
+            metric_name=f"{metrics()[metric].label} at 5 % of d, {label(method, subject)}",
             metric_value=mean.mean,
             metric_args={"atoms": data.five_percent, "ci95": list(mean.ci95) if mean.ci95 else None},
         )
         for method, errors in _shown(data)
-        for metric, words in METRICS.items()
-        if level is not None and (mean := getattr(errors, metric)).mean is not None
+        for metric in SHOWN
+        if level is not None and (mean := errors.of(metric)).mean is not None
     ]
 
 
-def _shown(data: DatasetReport) -> list[tuple[str, MethodErrors]]:
+def _shown(data: DatasetErrors) -> list[tuple[str, MethodErrors]]:
     level = level_at_five(data)
     return [(name, level.methods[name]) for name in METHODS if level and name in level.methods]
 
 
-def _rows(name: str, data: DatasetReport, subject: str) -> list[list[str]]:
+def _rows(name: str, data: DatasetErrors, subject: str) -> list[list[str]]:
     rows = [
         [
             name,

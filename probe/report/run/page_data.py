@@ -1,11 +1,11 @@
-"""What the script of report.html draws: numbers and addresses of pictures, as plain JSON values."""
+"""The data that the script of report.html draws: numbers and pictures, as plain JSON values."""
 
 from typing import Any
 
-from probe.methods import COLOURS, METHODS, METRICS, label
+from probe.methods import label, methods, metrics
 from probe.report.page.pictures import sheet, strip
 from probe.report.run.build import finite
-from probe.report.run.schema import DatasetReport, Mean, Report
+from probe.report.run.schema import DatasetErrors, Errors, Mean, Report
 from probe.report.run.tables import known_metrics, report_subject
 from probe.results.run import Reconstructions, Results
 
@@ -19,10 +19,17 @@ def page_data(report: Report, results: Results) -> dict[str, Any]:
     subject = report_subject(report)
     data: dict[str, Any] = finite(
         {
-            "methods": {name: {"label": label(name, subject), "colour": COLOURS[name]} for name in METHODS},
+            "methods": {
+                name: {
+                    "label": label(name, subject),
+                    "colour": one.colour,
+                    "dash": "dash" if one.sees_data else "solid",
+                }
+                for name, one in methods().items()
+            },
             "metrics": {
-                name: {"label": f"{one.label} ({one.unit})" if one.unit else one.label, "better": one.better}
-                for name, one in METRICS.items()
+                name: {"label": one.heading, "better": one.better}
+                for name, one in metrics().items()
                 if any(name in known_metrics(data) for data in report.datasets.values())
             },
             "datasets": [
@@ -37,15 +44,15 @@ def page_data(report: Report, results: Results) -> dict[str, Any]:
     return data
 
 
-def _curves(data: DatasetReport, subject: str) -> dict[str, Any]:
-    """Per method its atoms, and per metric means and intervals; lines of what has no atoms."""
+def _curves(data: DatasetErrors, subject: str) -> dict[str, Any]:
+    """For each method its atoms, and for each metric means and intervals; lines for rows without atoms."""
     curves: dict[str, Any] = {}
-    for method in METHODS:
+    for method in methods():
         levels = [level for level in data.levels if method in level.methods]
         if levels:
             curves[method] = {
                 "atoms": [level.atoms for level in levels],
-                **{metric: [_point(getattr(level.methods[method], metric)) for level in levels] for metric in METRICS},
+                **{metric: [_point(level.methods[method].of(metric)) for level in levels] for metric in metrics()},
             }
             if spread := levels[0].methods[method].bases:
                 curves[method]["bases"] = {
@@ -56,12 +63,9 @@ def _curves(data: DatasetReport, subject: str) -> dict[str, Any]:
                     ]
                     for metric in spread
                 }
-    flat = {"autoencoder alone": data.autoencoder_floor}
-    flat |= {label(name, subject): row for name, row in data.sanity.items()}  # type: ignore[misc]
-    lines = {
-        metric: {name: mean.mean for name, row in flat.items() if (mean := getattr(row, metric, None)) is not None}
-        for metric in METRICS
-    }
+    flat: dict[str, Errors] = {"autoencoder alone": data.autoencoder_floor}
+    flat |= {label(name): row for name, row in data.sanity.items()}
+    lines = {metric: {name: row.of(metric).mean for name, row in flat.items()} for metric in metrics()}
     return {"curves": curves, "lines": lines, "five_percent": data.five_percent}
 
 

@@ -46,7 +46,7 @@ function traces(dataset, metric, methods) {
       { ...band, y: points.map((point) => point[2]), fill: "tonexty", fillcolor: faint(line) },
       {
         x: curve.atoms, y: points.map((point) => point[0]), mode: "lines+markers", name: data.methods[method].label,
-        line: { color: line, width: method === "attractors" ? 3 : 1.7, dash: method === "pca_oracle" ? "dash" : "solid" },
+        line: { color: line, width: method === "attractors" ? 3 : 1.7, dash: data.methods[method].dash },
         text: said, hovertemplate: "%{text}", showlegend: false,
       },
     ];
@@ -63,7 +63,7 @@ function layout(dataset, metric) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: ink, family: "inherit" }, hoverlabel: { bgcolor: colour("--card"), font: { color: ink } },
     xaxis: { ...axis, type: "log", title: { text: "atoms allowed per image" }, tickvals: dataset.levels, ticktext: dataset.levels.map(String), minor: { ticks: "" } },
-    yaxis: { ...axis, type: log ? "log" : "linear", title: { text: data.metrics[metric].label }, rangemode: metric.endsWith("mse") ? "tozero" : "normal" },
+    yaxis: { ...axis, type: log ? "log" : "linear", title: { text: data.metrics[metric].label }, rangemode: data.metrics[metric].better === "low" ? "tozero" : "normal" },
     shapes: [
       ...flat.map(([, y]) => dotted({ xref: "paper", x0: 0, x1: 1, y0: y, y1: y })),
       dotted({ yref: "paper", y0: 0, y1: 1, x0: dataset.five_percent, x1: dataset.five_percent }),

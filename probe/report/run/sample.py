@@ -1,4 +1,4 @@
-"""Columns of numbers over the same images, and what is said of them: means, differences, ratios, with intervals."""
+"""Columns of numbers over the same images: their means, differences and ratios, with intervals."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from probe.metrics.interval import Interval
 from probe.metrics.paired import Ends, difference_interval, ratio_interval
 from probe.metrics.ratio import Ratios, ratios_of_means
-from probe.report.run.schema import Contrast, Mean
+from probe.report.run.schema import NONE, Contrast, Mean
 
 ROUNDING = 1e-9
-"""A control whose error is below this, relative to its error with the fewest atoms, is at rounding level: no ratio."""
-FEW = 10
-"""With fewer images there is no simultaneous interval, and no verdict; see ``probe.report.run.verdict``."""
+"""A control is at rounding level, and has no ratio, below this share of its error with the fewest atoms."""
+MIN_IMAGES = 10
+"""Fewer images give no simultaneous interval and no verdict; see ``probe.report.run.verdict``."""
 Column = NDArray[np.float64]
 
 
@@ -27,7 +27,7 @@ class Key(NamedTuple):
 
 
 class Sample:
-    """The columns (n,) of one data set, sorted by image and resampled together: every interval is over one draw.
+    """The columns (n,) of one data set, sorted by image; all intervals are over the same resamples.
 
     Args:
         columns: numbers by metric, method and level; all of one length.
@@ -50,6 +50,7 @@ class Sample:
         return key in self.columns
 
     def mean(self, key: Key) -> Mean:
+        """The mean of a column."""
         return mean_of(self._at(key).intervals()[0])
 
     def difference(self, key: Key, to: Key) -> Contrast:
@@ -57,15 +58,21 @@ class Sample:
         return self._contrast(self._at(key) - self._at(to), self.simultaneous(self.columns[key], self.columns[to]))
 
     def ratio(self, key: Key, to: Key) -> Contrast:
-        """Mean of one column over that of another, paired by image; null where the other is at rounding level."""
+        """Mean of one column over that of another, paired by image; null if the other is at rounding level."""
         if not self._value(to) > ROUNDING * self._value(self._fewest[to.metric, to.method]):
             return Contrast(mean=None, ci95=None)
-        ends = None if len(self) < FEW else ratio_interval(self.columns[key], self.columns[to], self.confidence)
+        ends = None if len(self) < MIN_IMAGES else ratio_interval(self.columns[key], self.columns[to], self.confidence)
         return self._contrast(self._at(key) / self._at(to), ends)
 
+    def plain_ratio(self, key: Key | None, to: Key | None) -> Mean:
+        """``ratio`` without the simultaneous interval; null without one of the columns."""
+        if key is None or to is None or key not in self or to not in self:
+            return NONE
+        return self.ratio(key, to).plain()
+
     def simultaneous(self, a: Column, b: Column) -> Ends | None:
-        """Interval of mean(a) - mean(b) that holds for all comparisons of the verdicts at once."""
-        return None if len(self) < FEW else difference_interval(a, b, self.confidence)
+        """Interval of mean(a) - mean(b), valid for all comparisons behind the verdicts at once."""
+        return None if len(self) < MIN_IMAGES else difference_interval(a, b, self.confidence)
 
     def _at(self, key: Key) -> Ratios:
         place = self._place[key]
@@ -81,6 +88,6 @@ class Sample:
 
 
 def mean_of(interval: Interval) -> Mean:
-    """As the schema has it: null where a number does not exist."""
+    """In the schema's form: null for a number that does not exist."""
     mean = interval.mean if np.isfinite(interval.mean) else None
     return Mean(mean=mean, ci95=interval.ci95)

@@ -1,4 +1,4 @@
-"""report.json, key by key. What the file holds is what ``Report`` dumps; ``null`` stands where a number does not exist.
+"""report.json, key by key: the file is what ``Report`` dumps; ``null`` stands for a number that does not exist.
 
 | symbol | meaning |
 |---|---|
@@ -9,33 +9,42 @@
 | x, x' | the original image, and D(z') clamped to the valid range, both in [0, 1], (3, H, W) |
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-BASELINE = "random_orthogonal"
+from probe.methods import METHODS, METRICS
+
+CHALLENGERS = ", ".join(one.name for one in METHODS if one.challenges)
 
 
-class Open(BaseModel):
-    """Names listed here are relied upon; further keys may come."""
+class ReportModel(BaseModel):
+    """A part of a report. The keys listed here can be relied on; more may be added."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
 
 
-class Mean(Open):
+Open = ReportModel
+"""The former name, until the modules that use it are renamed."""
+
+
+class Mean(ReportModel):
     mean: float | None = Field(description="mean over the n images; null if a value is not finite")
     ci95: tuple[float, float] | None = Field(
-        description="95 % percentile bootstrap interval of the mean over images; null for one image or where mean is"
+        description="95 % percentile bootstrap interval of the mean over images; null for one image or if mean is null"
     )
 
 
+NONE = Mean(mean=None, ci95=None)
+
+
 class Contrast(Mean):
-    """A difference or a ratio of two means, paired by image."""
+    """A difference or ratio of two means, paired by image."""
 
     simultaneous: tuple[float, float] | None = Field(
         None,
-        description="wider interval that holds for all comparisons of the verdicts at once, by ``verdict_rule``; at"
-        " levels other than 5 % of d, for those at that level; null where ci95 is, and for few images",
+        description="wider interval, valid for all comparisons behind the verdicts at once, by ``verdict_rule``; at"
+        " levels other than 5 % of d it is that of the comparisons at 5 %; null where ci95 is, and for few images",
     )
 
     def plain(self) -> Mean:
@@ -43,9 +52,26 @@ class Contrast(Mean):
         return Mean(mean=self.mean, ci95=self.ci95)
 
 
-class Difference(Open):
-    """This method against another, paired by image: minus it (negative: this method has the smaller error), and the
-    ratio of both means over images (below 1 likewise; null where the other's is 0, at rounding level or not finite)."""
+class Errors(ReportModel):
+    """Means of metrics, by name. A metric that is not listed (a plug-in's) is one more key of the same form."""
+
+    __pydantic_extra__: dict[str, Annotated[Mean | Any, Field(union_mode="left_to_right")]]
+
+    def of(self, metric: str) -> Mean:
+        """The mean of a metric; nulls if there is none."""
+        found = getattr(self, metric, None)
+        return found if isinstance(found, Mean) else NONE
+
+
+def _metric(name: str) -> Any:
+    """A field that the table of metrics describes."""
+    one = next(one for one in METRICS if one.name == name)
+    return Field(description=f"per image: {one.explanation}{f', {one.unit}' if one.unit else ''}")
+
+
+class Difference(ReportModel):
+    """This method minus another, paired by image (negative: this method has the smaller error), and the ratio of their
+    means over images (below 1 likewise; null if the other mean is 0, at rounding level or not finite)."""
 
     to: str = Field(description="the other method; random_orthogonal is the mean over its bases, image by image")
     latent_mse: Contrast = Field(description="difference")
@@ -54,8 +80,8 @@ class Difference(Open):
     pixel_ratio: Contrast = Field(description="mean pixel MSE / the other's")
 
 
-class Bases(Open):
-    """How far the mean errors of several random bases are apart; one basis has no sd."""
+class Bases(ReportModel):
+    """The spread of the mean errors of several random bases; one basis has no sd."""
 
     n: int
     min: float | None
@@ -63,18 +89,16 @@ class Bases(Open):
     sd: float | None = Field(description="standard deviation over bases, n - 1 in the denominator")
 
 
-class MethodErrors(Open):
+class MethodErrors(Errors):
     atoms_used: int = Field(description="largest number used by an image; below the level for a short dictionary")
-    latent_mse: Mean = Field(description="per image: mean over the d coordinates of (z - z')^2")
-    pixel_mse: Mean = Field(description="per image: mean over pixels and channels of (x - x')^2")
-    psnr: Mean = Field(description="per image: -10 log10 of its pixel MSE, dB")
-    ssim: Mean = Field(description="per image: structural similarity; null where pictures are smaller than 11 pixels")
-    clip: Mean = Field(description="per image: cosine of the CLIP embeddings of x and x'; null without CLIP")
-    floor_ratio: Mean = Field(
-        description="mean pixel MSE / that of the autoencoder alone, D(E(x)); null where that is 0"
-    )
+    latent_mse: Mean = _metric("latent_mse")
+    pixel_mse: Mean = _metric("pixel_mse")
+    psnr: Mean = _metric("psnr")
+    ssim: Mean = _metric("ssim")
+    clip: Mean = _metric("clip")
+    floor_ratio: Mean = Field(description="mean pixel MSE / that of the autoencoder alone, D(E(x)); null if that is 0")
     difference: Difference | None = Field(
-        description="to random_orthogonal; null for random_orthogonal itself and where it has no rows"
+        description="to random_orthogonal; null for random_orthogonal itself and if it has no rows"
     )
     difference_strongest: Difference | None = Field(
         description="to the level's ``strongest`` control; of the method attractors only"
@@ -84,41 +108,41 @@ class MethodErrors(Open):
     )
 
 
-class LevelReport(Open):
+class LevelReport(ReportModel):
     atoms: int = Field(description="atoms allowed in each image's sparse code")
     fraction: float = Field(description="atoms / d")
     strongest: str | None = Field(
-        description="of gaussian, one_step, dct the one with the smallest mean latent MSE here; null without any"
+        description=f"of {CHALLENGERS} the one with the smallest mean latent MSE here; null without any"
     )
     methods: dict[str, MethodErrors] = Field(description="a method without rows at this level is absent")
 
 
-class Floor(Open):
-    """What the autoencoder alone does: D(E(x)). Its latent error is 0 by definition."""
+class Floor(Errors):
+    """The autoencoder alone, x' = D(E(x)). Its latent error is 0 by definition."""
 
-    pixel_mse: Mean = Field(description="per image: mean over pixels and channels of (x - D(E(x)))^2")
-    psnr: Mean = Field(description="per image: -10 log10 of that, dB")
-    ssim: Mean = Field(description="per image: structural similarity of x and D(E(x))")
-    clip: Mean = Field(description="per image: cosine of the CLIP embeddings of x and D(E(x)); null without CLIP")
+    pixel_mse: Mean = _metric("pixel_mse")
+    psnr: Mean = _metric("psnr")
+    ssim: Mean = _metric("ssim")
+    clip: Mean = _metric("clip")
 
 
-class Sanity(Open):
-    """What needs neither dictionary nor code: a reconstruction that is no better has reconstructed nothing."""
+class Sanity(Errors):
+    """A reconstruction without dictionary or code: one that is no better has reconstructed nothing."""
 
-    explanation: str = Field(description="what stands for z' and x'")
+    explanation: str = Field(description="what z' and x' are")
     attractors_ratio: Mean = Field(description="mean pixel MSE of the dictionary at 5 % of d / this")
     autoencoder_ratio: Mean = Field(description="mean pixel MSE of the autoencoder alone / this")
-    latent_mse: Mean = Field(description="as of methods")
-    pixel_mse: Mean
-    psnr: Mean
-    ssim: Mean
-    clip: Mean
+    latent_mse: Mean = _metric("latent_mse")
+    pixel_mse: Mean = _metric("pixel_mse")
+    psnr: Mean = _metric("psnr")
+    ssim: Mean = _metric("ssim")
+    clip: Mean = _metric("clip")
 
 
 Result = Literal["beats", "loses", "no difference seen", "too few images", "no interval"]
 
 
-class Comparison(Open):
+class ControlComparison(ReportModel):
     """The dictionary's end points (method ``attractors``) against one control at 5 % of d."""
 
     to: str
@@ -128,46 +152,46 @@ class Comparison(Open):
     difference: Contrast = Field(description="attractors minus control, paired by image")
     ratio: Contrast = Field(description="attractors / control, of the means")
     result: Result = Field(description="by ``verdict_rule``")
-    bases: int | None = Field(
-        None, description="random bases that had to be beaten one by one; null for other controls"
-    )
-    bases_beaten: int | None = Field(None, description="of these, those that were")
+    bases: int | None = Field(None, description="random bases that must be beaten one by one; null for other controls")
+    bases_beaten: int | None = Field(None, description="of these, those that are")
 
 
-class DatasetReport(Open):
+class DatasetErrors(ReportModel):
     source: dict[str, Any] = Field(description="where the images came from, from the manifest")
     sha256: str | None = Field(description="of the images used; null if it was not recorded")
     n_planned: int = Field(description="images asked for")
     n_used: int = Field(description="images behind every mean")
     n_heldout: int = Field(description="further images, for the PCA oracle only")
     unreadable: list[str] = Field(description="ids of images that could not be read")
-    notes: list[str] = Field([], description="what else is odd about the images: repeats, dark ones, skipped folders")
+    notes: list[str] = Field([], description="other oddities of the images: repeats, dark images, skipped folders")
     five_percent: int = Field(description="the level, in atoms, that stands for 5 % of d")
     method_atoms: dict[str, int] = Field(description="size of each method's dictionary")
     absent: dict[str, str] = Field(description="methods without rows, with the reason")
     autoencoder_floor: Floor
     sanity: dict[str, Sanity] = Field(description="zero_code and mean_image")
     verdict: str = Field(description="one sentence, by ``verdict_rule`` from ``comparisons``")
-    comparisons: list[Comparison] = Field(
-        description="by latent MSE to random_orthogonal, then to the strongest of gaussian, one_step, dct; then by"
-        " pixel MSE to random_orthogonal; empty without attractors"
+    comparisons: list[ControlComparison] = Field(
+        description=f"by latent MSE to random_orthogonal, then to the strongest of {CHALLENGERS}; then by pixel MSE to"
+        " random_orthogonal; empty without attractors"
     )
     levels: list[LevelReport] = Field(description="by rising number of atoms")
 
 
-class ModelFacts(Open):
+class ModelFacts(ReportModel):
     source: str
     class_: str = Field(alias="class", description="class name of the autoencoder")
     weights_sha256: str | None = Field(
-        description="over names, types, shapes and bytes of all weights in memory, which is not the hash of their file;"
-        " null where a user's model holds none"
+        description="over names, types, shapes and bytes of all weights in memory (not the hash of their file); null"
+        " for a user's model without weights"
     )
     latent_shape: tuple[int, ...] = Field(description="(c, h, w) at the run's resolution")
     d: int = Field(description="c * h * w")
-    warnings: list[str] = Field([], description="on tensors of the weights that the model does not use; usually empty")
+    warnings: list[str] = Field(
+        [], description="about tensors of the weight files that the model does not use; usually empty"
+    )
 
 
-class Spread(Open):
+class Quantiles(ReportModel):
     """Five order statistics of the finite values; all null if there are none."""
 
     n: int
@@ -179,11 +203,11 @@ class Spread(Open):
     max: float | None
 
 
-class Spreads(Spread):
-    by_outcome: dict[str, Spread] = Field(description="outcomes that occurred")
+class QuantilesByOutcome(Quantiles):
+    by_outcome: dict[str, Quantiles] = Field(description="outcomes that occurred")
 
 
-class Certificates(Open):
+class Certificates(ReportModel):
     checked: int = Field(description="atoms with a spectral radius")
     certified: int = Field(
         description="attractors: residual below the tolerance in full precision, spectral radius below 1 by more than"
@@ -193,61 +217,69 @@ class Certificates(Open):
     undecided: int = Field(description="atoms not examined, without a derivative, or too close to call")
     unexamined: int = Field(0, description="of these, atoms beyond ``solver.certificates``")
     starts: int = Field(description="starts that converged in a certified attractor's basin")
-    spectral_radius: Spread
-    radius_error: Spread = Field(description="estimated absolute errors of the radii")
-    spectral_norm: Spread = Field(description="largest singular value of J_f: below 1, f contracts every small step")
-    products: Spread = Field(description="Jacobian products spent on an atom")
+    spectral_radius: Quantiles
+    radius_error: Quantiles = Field(description="estimated absolute errors of the radii")
+    spectral_norm: Quantiles = Field(description="largest singular value of J_f: below 1, f contracts every small step")
+    products: Quantiles = Field(description="Jacobian products spent on an atom")
     plain_checked: int = Field(
-        description="converged starts, drawn at random among those with an extrapolation or a part in lower precision,"
-        " that were iterated again, plainly in full precision"
+        description="converged starts, drawn at random from those with an extrapolation or steps in lower precision,"
+        " that were iterated again without acceleration, in full precision"
     )
     plain_same: int = Field(description="of these, those that converged to the same end point (by the merging rule)")
-    plain_elsewhere: int = Field(description="those that converged to another; the rest reached the step limit")
+    plain_elsewhere: int = Field(
+        description="of these, those that converged to another; the rest reached the step limit"
+    )
 
 
-class Wandering(Open):
+class Wandering(ReportModel):
     """Starts that reached the step limit. Exponents are largest finite-time Lyapunov exponents, per step."""
 
     n: int = Field(description="starts at the step limit")
     examined: int = Field(description="of these, those with an exponent")
-    without_derivative: int = Field(description="looked at in vain: f has no derivative that differences confirm")
+    without_derivative: int = Field(
+        description="could not be examined: f has no derivative that finite differences confirm"
+    )
     exponent: float | None = Field(description="mean over starts; null without any")
     error: float | None = Field(description="standard error of that mean; null with fewer than two")
     sensitive: int = Field(
         description="exponent above 0 by two of its standard errors, and by 0.001: neighbours separate"
     )
     neutral: int = Field(description="exponent about 0: a long cycle, a quasi-periodic orbit, or a very slow one")
-    slow: int = Field(description="exponent below 0 likewise: it would settle, given more steps")
-    spectral_radius: Spread = Field(description="of the Jacobian of f at the end points examined, which are not fixed")
+    slow: int = Field(description="exponent below 0 likewise: the start would settle, given more steps")
+    spectral_radius: Quantiles = Field(
+        description="of the Jacobian of f at the end points examined, which are not fixed points"
+    )
 
 
-class SolverReport(Open):
+class SolverReport(ReportModel):
     n: int = Field(description="starts")
     outcomes: dict[str, int] = Field(description="starts by outcome, all four names present")
     tolerance: float = Field(description="on residual")
     max_steps: int
-    steps: Spreads = Field(description="to the returned point: applications of f, and confirmed extrapolations")
-    evaluations: Spread = Field(description="of f for a start, failed extrapolations and the last residual included")
-    residual: Spreads = Field(description="||f(z) - z||^2 of the returned point")
+    steps: QuantilesByOutcome = Field(
+        description="to the returned point: applications of f, and confirmed extrapolations"
+    )
+    evaluations: Quantiles = Field(description="of f for a start, failed extrapolations and the last residual included")
+    residual: QuantilesByOutcome = Field(description="||f(z) - z||^2 of the returned point")
     periods: dict[str, int] = Field(description="cycles by period; empty if there are none")
     certificates: Certificates
     wandering: Wandering
 
 
-class Diversity(Open):
-    """Vendi scores by cosine in latent space: effective number of different directions, from 1 to ``n``."""
+class Diversity(ReportModel):
+    """Vendi scores by cosine in latent space: effective number of distinct directions, from 1 to ``n``."""
 
     n: int = Field(description="atoms of the largest basins")
     atoms: float
     gaussian: float = Field(description="of as many Gaussian directions")
 
 
-class DictionaryReport(Open):
-    label: str = Field(description="what may honestly be said of the atoms")
+class DictionaryReport(ReportModel):
+    label: str = Field(description="what the atoms are, with the number of certified attractors")
     atoms: int = Field(description="m")
     rule: str = Field(description="when two end points are one atom")
-    components: int = Field(description="atoms if chains of near end points were merged whole")
-    index: Literal["exact", "approximate"] = Field(description="how end points were compared under the rule")
+    components: int = Field(description="connected components: atoms if chains of near end points were merged whole")
+    index: Literal["exact", "approximate"] = Field(description="search for near end points under the rule")
     recall: float = Field(description="share of near pairs that were found, from a sample; 1 where index is exact")
     atoms_euclidean: int = Field(description="atoms under the Euclidean rule")
     index_euclidean: Literal["exact", "approximate"] = Field(description="as index, under the Euclidean rule")
@@ -258,7 +290,7 @@ class DictionaryReport(Open):
     outcomes: dict[str, int] = Field(description="atoms by outcome of their leader")
 
 
-class GalleryAtom(Open):
+class GalleryAtom(ReportModel):
     """An atom whose end point is decoded in the gallery, largest basins first."""
 
     atom: int
@@ -270,8 +302,8 @@ class GalleryAtom(Open):
     spectral_radius: float | None = Field(description="of the Jacobian of f at the end point; null if not computed")
     radius_error: float | None = Field(description="its estimated absolute error")
     spectral_norm: float | None = Field(description="of the Jacobian of f at the end point; null if not computed")
-    predicted_steps: float | None = Field(description="from the start to the tolerance by Proposition A.9")
-    plain_steps: int | None = Field(description="that the start takes plainly; null if not known")
+    predicted_steps: float | None = Field(description="steps from the start to the tolerance by Proposition A.9")
+    plain_steps: int | None = Field(description="steps that the start takes without acceleration; null if not known")
     certificate: Literal["attractor", "not an attractor", "undecided", "not examined"]
     label: str | None = Field(None, description="zero-shot label of the decoded point; null without CLIP")
     label_similarity: float | None = Field(None, description="of label and point: cosine of their CLIP embeddings")
@@ -282,8 +314,8 @@ class GalleryAtom(Open):
     nearest_similarity: float | None = Field(None, description="cosine of their CLIP embeddings")
 
 
-class OfThree(Open):
-    """A number of the decoded end points, and of what it is held against."""
+class OfThree(ReportModel):
+    """A number for the decoded end points, and for what they are compared with."""
 
     end_points: float | None
     noise: float | None = Field(description="of decoded Gaussian noise")
@@ -294,46 +326,46 @@ class Vendi(OfThree):
     n: int = Field(description="members of each set; the score lies between 1 and n")
 
 
-class CommonLabel(Open):
+class CommonLabel(ReportModel):
     label: str
-    share: float = Field(description="of the set that bears it")
+    share: float = Field(description="of the set that has it")
 
 
-class Semantics(Open):
-    """What CLIP makes of the decoded end points; medians over a set. ``missing`` alone where it could not be asked."""
+class Semantics(ReportModel):
+    """The decoded end points as CLIP sees them; medians over a set. Only ``missing`` if CLIP was unavailable."""
 
-    missing: str | None = Field(None, description="why there is nothing, in a sentence")
+    missing: str | None = Field(None, description="why there is nothing, in one sentence")
     model: str | None = None
     pretrained: str | None = None
     weights_sha256: str | None = None
-    words: int | None = Field(None, description="to choose a label from")
-    template: str | None = Field(None, description="sentence that a word is put into")
+    words: int | None = Field(None, description="number of words that labels are chosen from")
+    template: str | None = Field(None, description="sentence that a word is inserted into")
     label_similarity: OfThree | None = Field(None, description="cosine of a picture and its label")
     above_noise: float | None = Field(
-        None, description="share of end points that are nearer to their label than 95 % of decoded noise to its own"
+        None, description="share of end points that are closer to their label than 95 % of decoded noise is to its own"
     )
     common_label: dict[str, CommonLabel] | None = Field(None, description="most frequent, of end_points and noise")
     nearest_similarity: OfThree | None = Field(None, description="cosine of a picture and its nearest test image")
-    vendi: Vendi | None = Field(None, description="Vendi score: effective number of different pictures")
-    words_sha256: str | None = Field(None, description="of the words, a line each")
+    vendi: Vendi | None = Field(None, description="Vendi score: effective number of distinct pictures")
+    words_sha256: str | None = Field(None, description="of the words, one per line")
     unrelated: dict[str, Mean] | None = Field(
         None,
-        description="by data set: cosine of two different images of it, what CLIP gives for nothing; mean over all"
-        " pairs, interval by the jackknife over images",
+        description="by data set: cosine of two different images, the level that CLIP gives to unrelated images; mean"
+        " over all pairs, interval by the jackknife over images",
     )
 
 
-class Report(Open):
+class Report(ReportModel):
     schema_version: Literal[3] = 3
     summary: list[str] = Field(description="the run in plain sentences")
-    warnings: list[str] = Field(description="what to know before believing a number; empty if nothing")
+    warnings: list[str] = Field(description="what to know before trusting the numbers; may be empty")
     model: ModelFacts
     solver: SolverReport
     dictionary: DictionaryReport
     gallery: list[GalleryAtom]
-    semantics: Semantics | None = Field(description="null where the configuration does not ask for CLIP")
+    semantics: Semantics | None = Field(description="null if the configuration does not ask for CLIP")
     verdict_rule: str
-    datasets: dict[str, DatasetReport]
+    datasets: dict[str, DatasetErrors]
     provenance: dict[str, Any] = Field(
-        description="command, times, versions, git revision, device, dtype, resolved config, and how intervals are made"
+        description="command, times, versions, git revision, device, dtype, resolved config, method of the intervals"
     )

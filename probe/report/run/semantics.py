@@ -1,4 +1,4 @@
-"""What CLIP makes of the decoded end points, in sentences and a table for page and Markdown."""
+"""The decoded end points as CLIP sees them: sentences and a table for the page and Markdown."""
 
 from probe.report.page.text import number, with_interval
 from probe.report.run.schema import Semantics
@@ -7,7 +7,7 @@ HEAD = ("", "end points", "decoded noise", "test images")
 
 
 def sentences(found: Semantics) -> list[str]:
-    """What was asked, and how far the answers can be believed."""
+    """What was found, and how far it can be trusted."""
     if found.missing:
         return [found.missing + "."]
     assert found.common_label is not None
@@ -15,22 +15,22 @@ def sentences(found: Semantics) -> list[str]:
     ours, noise = found.common_label["end_points"], found.common_label["noise"]
     weights = f", {found.pretrained}" if found.pretrained and ":" not in (found.model or "") else ""
     said = [
-        f"By CLIP ({found.model}{weights}): a word of {found.words} is nearest to any picture, so a label says little "
-        f"that decoded noise has, too. {100 * found.above_noise:.0f} % of the end points are nearer to their label "
-        f"than 95 % of decoded noise is to its own (5 % by chance). The most frequent label is {ours.label!r} "
+        f"CLIP ({found.model}{weights}) labels every picture with the closest of {found.words} words, so a label means "
+        f"little if decoded noise gets it, too. {100 * found.above_noise:.0f} % of the end points are closer to their "
+        f"label than 95 % of decoded noise is to its own (5 % by chance). The most frequent label is {ours.label!r} "
         f"({100 * ours.share:.0f} %), of decoded noise {noise.label!r} ({100 * noise.share:.0f} %)."
     ]
     unrelated = [f"{name} {with_interval(value)}" for name, value in (found.unrelated or {}).items()]
     if unrelated:
         said.append(
-            "The similarity of an image and its reconstruction is to be read against that of two different images of "
-            f"the same data set: {', '.join(unrelated)}."
+            "Compare the similarity of an image and its reconstruction with that of two different images of the same "
+            f"data set: {', '.join(unrelated)}."
         )
     return said
 
 
 def rows(found: Semantics) -> list[list[str]]:
-    """Under ``HEAD``; none where CLIP could not be asked."""
+    """Rows under ``HEAD``; none if CLIP was unavailable."""
     parts = {
         "similarity to the label, median": found.label_similarity,
         "similarity to the nearest test image, median": found.nearest_similarity,

@@ -1,24 +1,24 @@
-"""The run in plain sentences, and what to know before believing its numbers."""
+"""The run in plain sentences, and what to know before trusting its numbers."""
 
 from collections import defaultdict
 
-from probe.methods import PHRASES
+from probe.methods import BASELINE, methods
 from probe.report.page.text import count, fewer, listed, number, percent
-from probe.report.run.sample import FEW
-from probe.report.run.schema import DatasetReport, Diversity, Report
+from probe.report.run.sample import MIN_IMAGES
+from probe.report.run.schema import DatasetErrors, Diversity, Report
 
 TRIVIAL = 0.9
-"""A basin with a larger share of the starts makes the field trivial: a warning."""
+"""A field is trivial, and worth a warning, if one basin holds a larger share of the starts,"""
 HANDFUL = 5
-"""So does a median of so many steps to convergence or fewer."""
+"""or if the median of the steps to convergence is at most this."""
 RECALL = 0.99
-"""An approximate index that finds a smaller share of the near pairs is worth a warning."""
+"""A warning is given if an approximate index finds a smaller share of the near pairs,"""
 SMALLER = 2
-"""So is a random orthogonal basis that is larger than the dictionary by more than this factor."""
+"""or if the random orthogonal basis is larger than the dictionary by more than this factor."""
 
 
 def dictionary_label(certified: int, atoms: int) -> str:
-    """What may honestly be said of the atoms: ``end points (48 of 61 certified attractors)``."""
+    """``end points (48 of 61 certified attractors)``."""
     return f"end points ({certified} of {atoms} certified attractors)"
 
 
@@ -27,9 +27,8 @@ def summary(report: Report) -> list[str]:
     dictionary, certificates = report.dictionary, report.solver.certificates
     sentences = [
         f"Of {count(report.solver.n, 'start')}, {listed(_endings(report))}.",
-        f"{dictionary.starts_used} of them make a dictionary of {count(dictionary.atoms, 'distinct end point')} "
-        f"({dictionary.rule}), of which {certificates.certified} certified as attractors, "
-        f"{certificates.not_attractors} found not to be, {_undecided(report)}.",
+        f"{dictionary.starts_used} of them form a dictionary of {count(dictionary.atoms, 'distinct end point')} "
+        f"({dictionary.rule}): {_certified(report)}.",
     ]
     if dictionary.largest_basin is not None:
         sentences.append(f"The largest basin holds {100 * dictionary.largest_basin:.3g} % of the starts used.")
@@ -37,7 +36,7 @@ def summary(report: Report) -> list[str]:
         sentences.append(_diversity(dictionary.vendi, dictionary.atoms))
     if certificates.plain_checked:
         sentences.append(
-            f"Iterated again plainly and in full precision, {certificates.plain_same} of "
+            f"Iterated again without acceleration and in full precision, {certificates.plain_same} of "
             f"{count(certificates.plain_checked, 'start')} drawn at random ended in the same point."
         )
     if report.datasets:
@@ -54,15 +53,19 @@ def _diversity(found: Diversity, atoms: int) -> str:
     )
 
 
-def _undecided(report: Report) -> str:
-    """``3 undecided`` or ``3 undecided, 240 not examined``."""
-    certificates = report.solver.certificates
-    examined = f"{certificates.undecided - certificates.unexamined} undecided"
-    return f"{examined}, {certificates.unexamined} not examined" if certificates.unexamined else examined
+def _certified(report: Report) -> str:
+    """``12 certified attractors, 2 not attractors, 3 undecided, 240 not examined``."""
+    found = report.solver.certificates
+    parts = [
+        count(found.certified, "certified attractor"),
+        f"{found.not_attractors} not attractors",
+        f"{found.undecided - found.unexamined} undecided",
+    ]
+    return ", ".join([*parts, f"{found.unexamined} not examined"] if found.unexamined else parts)
 
 
 def _endings(report: Report) -> list[str]:
-    """Where the starts went, every one of them once."""
+    """How the starts ended, each counted once."""
     solver, certificates = report.solver, report.solver.certificates
     fixed = solver.outcomes["converged"] - certificates.starts
     periods = ", ".join(solver.periods)
@@ -70,11 +73,11 @@ def _endings(report: Report) -> list[str]:
     if not certificates.starts:
         found = ["none reached a certified attractor"]
     if fixed:
-        found.append(f"{fixed} reached other fixed points, uncertified or none that attracts")
+        found.append(f"{fixed} reached non-attracting or uncertified fixed points")
     if cycles := solver.outcomes["cycle"]:
         found.append(f"{cycles} ended in a cycle (period {periods})")
     if wandering := solver.wandering.n:
-        found.append(f"{wandering} wandered until the limit of {count(solver.max_steps, 'step')}{_exponent(report)}")
+        found.append(f"{wandering} did not converge within {count(solver.max_steps, 'step')}{_exponent(report)}")
     if diverged := solver.outcomes["diverged"]:
         found.append(f"{diverged} diverged")
     return found
@@ -84,24 +87,24 @@ def _exponent(report: Report) -> str:
     """`` (Lyapunov exponent 0.02 +- 0.01 over 32 of them: 30 sensitive, 2 slow)``."""
     wandering = report.solver.wandering
     if wandering.exponent is None:
-        vain = "not examined, since f has no derivative there that finite differences confirm"
-        return f" ({vain})" if wandering.without_derivative else ""
+        reason = "could not be examined: f has no derivative there that finite differences confirm"
+        return f" ({reason})" if wandering.without_derivative else ""
     error = "" if wandering.error is None else f" +- {wandering.error:.2g}"
     return (
         f" (Lyapunov exponent {wandering.exponent:.2g}{error} over {wandering.examined} of them: "
-        f"{wandering.sensitive} sensitive to where they began, {wandering.neutral} neutral, "
-        f"{wandering.slow} merely slow{_radius(report)})"
+        f"{wandering.sensitive} sensitive to the initial point, {wandering.neutral} neutral, "
+        f"{wandering.slow} slow{_radius(report)})"
     )
 
 
 def _radius(report: Report) -> str:
-    """``; median spectral radius where they were left 1.4``."""
+    """``; median spectral radius at their last points 1.4``."""
     median = report.solver.wandering.spectral_radius.median
-    return "" if median is None else f"; median spectral radius where they were left {median:.3g}"
+    return "" if median is None else f"; median spectral radius at their last points {median:.3g}"
 
 
 def warnings(report: Report) -> list[str]:
-    """Sentences, the run's before those of single data sets."""
+    """Sentences: about the run, then about single data sets."""
     return report.model.warnings + _field_warnings(report) + _data_warnings(report) + _method_warnings(report)
 
 
@@ -109,24 +112,22 @@ def _field_warnings(report: Report) -> list[str]:
     found = []
     solver, dictionary, certificates = report.solver, report.dictionary, report.solver.certificates
     if certificates.certified * 2 < dictionary.atoms:
-        few = f"Only {certificates.certified}" if certificates.certified else "None"
         found.append(
-            f"{few} of {count(dictionary.atoms, 'atom')} are certified attractors "
-            f"({certificates.not_attractors} found not to be, {_undecided(report)}): "
-            f"the dictionary is made mostly of other end points."
+            f"Most of the {count(dictionary.atoms, 'atom')} are not certified attractors ({_certified(report)})."
         )
     if certificates.plain_elsewhere:
         found.append(
             f"{certificates.plain_elsewhere} of {count(certificates.plain_checked, 'start')} "
-            f"ended elsewhere when iterated plainly: set solver.accelerate=false and solver.far_precision=float32."
+            f"ended elsewhere when iterated without acceleration in full precision: set solver.accelerate=false and "
+            f"solver.far_precision=float32."
         )
     if dictionary.largest_basin is not None and dictionary.largest_basin > TRIVIAL:
         share = f"{100 * dictionary.largest_basin:.3g} % of the starts used"
         found.append(
             f"The field is trivial: one basin holds {share}."
             if 2 * solver.outcomes["converged"] >= dictionary.starts_used
-            else f"{share} were left in one direction, and count as one end point, though most had not converged; by "
-            f"distance there are {dictionary.atoms_euclidean}."
+            else f"{share} ended in one direction and count as one end point, although most had not converged; by "
+            f"distance there are {dictionary.atoms_euclidean} end points."
         )
     steps = solver.steps.by_outcome.get("converged")
     if steps and steps.median is not None and steps.median <= HANDFUL:
@@ -137,12 +138,12 @@ def _field_warnings(report: Report) -> list[str]:
         if recall < RECALL:
             found.append(
                 f"End points were compared by an approximate index that found {100 * recall:.3g} % of the near pairs: "
-                f"some atoms under the rule of {rule} are near others, and their number is too large."
+                f"under the rule of {rule}, some atoms are near others, and the number of atoms is too large."
             )
     if diverged := solver.outcomes["diverged"]:
         found.append(
             f"{diverged} of {count(solver.n, 'start')} ({percent(diverged, solver.n)}) diverged "
-            f"and gave no atom to the dictionary."
+            f"and are not in the dictionary."
         )
     return found
 
@@ -159,8 +160,8 @@ def _data_warnings(report: Report) -> list[str]:
             shown = ", ".join(data.unreadable[:3]) + (", ..." if len(data.unreadable) > 3 else "")
             found.append(f"{name}: {count(len(data.unreadable), 'image')} could not be read ({shown}).")
         found += [f"{name}: {note}" for note in data.notes]
-        if data.n_used < FEW:
-            found.append(f"{name}: {count(data.n_used, 'image')}, too few for a verdict, which takes {FEW}.")
+        if data.n_used < MIN_IMAGES:
+            found.append(f"{name}: {count(data.n_used, 'image')}, too few for a verdict (at least {MIN_IMAGES}).")
         broken = [
             method
             for level in data.levels
@@ -168,36 +169,35 @@ def _data_warnings(report: Report) -> list[str]:
             if errors.latent_mse.mean is None or errors.pixel_mse.mean is None
         ]
         if broken:
-            found.append(f"{name}: errors that are not finite, left out: {', '.join(sorted(set(broken)))}.")
+            found.append(f"{name}: errors that are not finite are left out ({', '.join(sorted(set(broken)))}).")
     return found
 
 
 def _method_warnings(report: Report) -> list[str]:
-    """Alike for all data sets as a rule, so data sets are gathered under one sentence."""
+    """Often the same for all data sets, so one sentence names all data sets it holds for."""
     found = defaultdict(list)
     atoms, d = report.dictionary.atoms, report.model.d
     for name, data in report.datasets.items():
         if atoms < data.five_percent:
             found[
                 f"the dictionary has {count(atoms, 'atom')}, fewer than the {data.five_percent} of 5 % of d: "
-                f"its errors level off where other methods still gain."
+                f"its errors level off where other methods still improve."
             ].append(name)
-        elif SMALLER * atoms < d and "random_orthogonal" in data.method_atoms:
+        elif SMALLER * atoms < d and BASELINE in data.method_atoms:
             vectors = data.method_atoms.get("gaussian", 0)
-            fair = " that Gaussian vectors, of which there are as many, do not have" if vectors == atoms else ""
+            fair = "; there are as many Gaussian vectors as atoms" if vectors == atoms else ""
             found[
-                f"the random orthogonal basis has {d} atoms to choose from, the dictionary {atoms}: an advantage{fair}."
+                f"the random orthogonal basis has an advantage: {d} atoms to choose from, the dictionary {atoms}{fair}."
             ].append(name)
         if nothing := _nothing(data):
             found[nothing].append(name)
         for method, reason in data.absent.items():
-            what = PHRASES.get(method, "the dictionary's end points")
-            found[f"{what} ({method}) is missing: {reason.rstrip('.')}."].append(name)
+            found[f"{methods()[method].phrase} ({method}) is missing: {reason.rstrip('.')}."].append(name)
     return [f"{', '.join(names)}: {sentence}" for sentence, names in found.items()]
 
 
-def _nothing(data: DatasetReport) -> str | None:
-    """Whether as good a picture can be had without autoencoder or dictionary, by 95 % intervals of ratios."""
+def _nothing(data: DatasetErrors) -> str | None:
+    """A sentence if the mean image is as good, by 95 % intervals of ratios."""
     mean = data.sanity.get("mean_image")
     if mean is None:
         return None
@@ -206,5 +206,5 @@ def _nothing(data: DatasetReport) -> str | None:
         ("the dictionary at 5 % of d", mean.attractors_ratio),
     ):
         if ratio.ci95 is not None and ratio.ci95[1] >= 1:
-            return f"{who} is not seen to come nearer to the images, in pixels, than their mean image does."
+            return f"{who} is not measurably better, by pixel MSE, than the mean image."
     return None

@@ -1,4 +1,4 @@
-"""The 5 % table, once for all renderings: data sets down, methods across, latent MSE."""
+"""The tables of a run's report, as text for all renderings."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,30 +7,20 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from probe.methods import METHODS, METRICS, label, subject
+from probe.methods import AUTOENCODER, BASELINE, OURS, label, methods, metrics, subject
 from probe.report.page.text import count, interval, number, with_interval
-from probe.report.run.schema import (
-    BASELINE,
-    DatasetReport,
-    Floor,
-    LevelReport,
-    Mean,
-    MethodErrors,
-    Report,
-    Sanity,
-)
+from probe.report.run.schema import DatasetErrors, Errors, LevelReport, Report
 
 BEST = "*"
-NONE = Mean(mean=None, ci95=None)
 NOTE = f"latent MSE at 5 % of d: mean and 95 % interval over images; {BEST} best control (the oracle does not compete)"
 
 
 CERTIFICATE_HEAD = ("starts", "certificate", "residual", "spectral radius", "norm", "steps predicted", "plain", "taken")
 CERTIFICATE_NOTE = (
-    "Residual: ||f(z) - z||^2 recomputed at the very point. Spectral radius and norm of the Jacobian of f there; an"
-    " attractor has a radius below 1, and f contracts every small step where the norm is below 1, too. Steps predicted"
-    " by log(eps / ||z0 - z*||) / log(radius) (Proposition A.9) for the start that leads the basin, taken plainly, and"
-    " taken by this run."
+    "Residual: ||f(z) - z||^2, recomputed at the returned point. Spectral radius and norm are of the Jacobian of f"
+    " there: an attractor has a radius below 1; f contracts every small step if the norm is below 1, too. Steps of the"
+    " start that leads the basin: predicted by log(eps / ||z0 - z*||) / log(radius) (Proposition A.9), plain (without"
+    " acceleration), and taken by this run."
 )
 SHOWN = 12
 """Atoms in the table of certificates."""
@@ -53,28 +43,30 @@ class Row:
 
 
 def report_subject(report: Report) -> str:
-    """What this report may call the atoms of its dictionary."""
+    """What to call the atoms of this report's dictionary."""
     return subject(report.solver.certificates.certified, report.dictionary.atoms)
 
 
-def level_at_five(data: DatasetReport) -> LevelReport | None:
+def level_at_five(data: DatasetErrors) -> LevelReport | None:
+    """The level of 5 % of d."""
     return next((level for level in data.levels if level.atoms == data.five_percent), None)
 
 
 def best_control(level: LevelReport) -> str | None:
-    """The control, oracle apart, with the smallest mean latent MSE."""
+    """The control with the smallest mean latent MSE; oracles do not compete."""
+    known = methods()
     means = {
         name: errors.latent_mse.mean
         for name, errors in level.methods.items()
-        if name not in ("attractors", "pca_oracle") and errors.latent_mse.mean is not None
+        if name != OURS and not known[name].sees_data and errors.latent_mse.mean is not None
     }
     return min(means, key=means.__getitem__) if means else None
 
 
 def methods_shown(report: Report) -> list[str]:
-    """Methods that any data set has at 5 %, in the fixed order."""
+    """Methods that any data set has at 5 % of d, in the order of the table."""
     levels = [level_at_five(data) for data in report.datasets.values()]
-    return [name for name in METHODS if any(level and name in level.methods for level in levels)]
+    return [name for name in methods() if any(level and name in level.methods for level in levels)]
 
 
 def five_percent_rows(report: Report) -> list[Row]:
@@ -93,30 +85,26 @@ def five_percent_rows(report: Report) -> list[Row]:
     return rows
 
 
-def known_metrics(data: DatasetReport) -> list[str]:
-    """Metrics that any method has: none has ``clip`` where CLIP was not asked for."""
-    methods = [errors for level in data.levels for errors in level.methods.values()]
-    return [name for name in METRICS if any(getattr(errors, name).mean is not None for errors in methods)]
+def known_metrics(data: DatasetErrors) -> list[str]:
+    """Metrics that have a number for any method: ``clip`` only if CLIP was asked for."""
+    rows = [errors for level in data.levels for errors in level.methods.values()]
+    return [name for name in metrics() if any(errors.of(name).mean is not None for errors in rows)]
 
 
-def detail_head(data: DatasetReport) -> list[str]:
-    """Of ``detail_rows``."""
-    known = [METRICS[name] for name in known_metrics(data)]
-    metrics = [f"{one.label} ({one.unit})" if one.unit else one.label for one in known]
+def detail_head(data: DatasetErrors) -> list[str]:
+    """The head of ``detail_rows``."""
     level = level_at_five(data)
-    strongest = [_over(level.strongest)] if level and level.strongest else []
+    strongest = [level.strongest] if level and level.strongest else []
     return [
         f"at {count(data.five_percent, 'atom')}",
         "used",
-        *metrics,
-        _over(BASELINE),
-        *strongest,
-        _over("autoencoder"),
+        *(metrics()[name].heading for name in known_metrics(data)),
+        *(f"/ {label(name)}" for name in (BASELINE, *strongest, AUTOENCODER.name)),
     ]
 
 
-def detail_rows(data: DatasetReport, subject: str) -> list[list[str]]:
-    """What a data set's report has at 5 % of d as text: a row per method, then autoencoder and sanity rows."""
+def detail_rows(data: DatasetErrors, subject: str) -> list[list[str]]:
+    """The errors of a data set at 5 % of d, as text: a row per method, then autoencoder and sanity rows."""
     level = level_at_five(data)
     if level is None:
         return []
@@ -130,37 +118,34 @@ def detail_rows(data: DatasetReport, subject: str) -> list[list[str]]:
         rows.append([label(method, subject), str(errors.atoms_used), *_means(errors, known), *ratios])
     empty = ["-"] * (len(detail_head(data)) - len(known) - 2)
     alone = _means(data.autoencoder_floor, known)[1:]  # its latent error is 0
-    rows.append([label("autoencoder", subject) + " alone", "-", "0", *alone, *empty])
-    rows += [[label(name, subject), "0", *_means(row, known), *empty] for name, row in data.sanity.items()]
+    rows.append([f"{AUTOENCODER.label} alone", "-", "0", *alone, *empty])
+    rows += [[label(name), "0", *_means(row, known), *empty] for name, row in data.sanity.items()]
     return rows
 
 
-def detail_note(data: DatasetReport) -> str:
-    """What the columns and rows of ``detail_rows`` are."""
+def detail_note(data: DatasetErrors) -> str:
+    """The key to the columns and rows of ``detail_rows``."""
     note = (
-        f"Means with 95 % intervals over images. {_over(BASELINE)}, and to the strongest other control if any: ratio "
-        f"of mean latent MSE; {_over('autoencoder')}: of mean pixel MSE to that of D(E(x)). "
+        f"Means with 95 % intervals over images. Columns with a slash are ratios: / {label(BASELINE)}, and / the "
+        f"strongest other control if any, of mean latent MSE; / {AUTOENCODER.label} of mean pixel MSE to that of "
+        "D(E(x)). "
     )
     level = level_at_five(data)
     bases = level.methods[BASELINE].bases if level and BASELINE in level.methods else None
     if bases and (latent := bases["latent_mse"]).sd is not None:
         note += (
-            f"Random orthogonal: mean of {latent.n} bases, whose mean latent MSE is {number(latent.min)} to "
-            f"{number(latent.max)} (standard deviation {number(latent.sd)}). "
+            f"Random orthogonal: mean of {latent.n} bases; the mean latent MSE of single bases is {number(latent.min)} "
+            f"to {number(latent.max)} (standard deviation {number(latent.sd)}). "
         )
-    return note + " ".join(f"{label(name, '').capitalize()}: {row.explanation}." for name, row in data.sanity.items())
+    return note + " ".join(f"{label(name).capitalize()}: {row.explanation}." for name, row in data.sanity.items())
 
 
-def _over(method: str) -> str:
-    return f"/ {label(method, '')}"
-
-
-def _means(errors: MethodErrors | Floor | Sanity, known: list[str]) -> list[str]:
-    return [with_interval(getattr(errors, metric, NONE)) for metric in known]
+def _means(errors: Errors, known: list[str]) -> list[str]:
+    return [with_interval(errors.of(metric)) for metric in known]
 
 
 def five_percent_table(report: dict[str, Any]) -> Table:
-    """The table for a terminal, from the dict of ``build_report`` or a report.json that was read."""
+    """The 5 % table for a terminal, from the dict of ``build_report`` or the content of report.json."""
     parsed = Report.model_validate(report)
     table = Table(caption=NOTE, caption_justify="left", box=SIMPLE_HEAD, show_lines=False)
     table.add_column("data set", overflow="fold")
@@ -169,7 +154,7 @@ def five_percent_table(report: dict[str, Any]) -> Table:
     for method in methods_shown(parsed):
         table.add_column(label(method, report_subject(parsed)), justify="right")
     for row in five_percent_rows(parsed):
-        # Text, not str: a name in brackets is no markup.
+        # Text, not str: brackets in a name are not markup.
         cells = [
             Text(f"{cell.mean}{BEST if cell.best_control else ''}", style="bold" if cell.best_control else "")
             + Text(f"\n{cell.interval.replace(', ', ',')}", style="dim")

@@ -1,8 +1,8 @@
-"""One sentence per data set that follows from simultaneous paired intervals by a stated rule.
+"""The verdict on each data set: one sentence that follows from simultaneous paired intervals by a stated rule.
 
-Why Student's t and not percentiles of a bootstrap: of reports with 30 comparisons, each at a confidence of 1 - 0.05/30,
-so many in 100 would hold a wrong interval (5 is right; simulated by drawing from paired differences of TAEF2 at 32
-pixels and of the quickstart, 60 populations, whose skewness is 0.6 in the median and 1.8 at most; 10,000 resamples):
+Why Student's t and not the percentile bootstrap. Of 100 reports with 30 comparisons, each at confidence 1 - 0.05/30,
+this many contain a wrong interval (5 is correct). Simulated by drawing from paired differences of TAEF2 at 32 pixels
+and of the quickstart: 60 populations with a skewness of 0.6 in the median and 1.8 at most; 10,000 resamples.
 
 | images | 10 | 20 | 64 | 200 | 500 |
 |---|---|---|---|---|---|
@@ -14,57 +14,70 @@ pixels and of the quickstart, 60 populations, whose skewness is 0.6 in the media
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from probe.methods import CHALLENGERS, PHRASES
+from probe.methods import BASELINE, OURS, methods
 from probe.metrics.paired import Ends
-from probe.report.page.text import count, number, with_interval
-from probe.report.run.sample import FEW
-from probe.report.run.schema import BASELINE, Comparison, Contrast, LevelReport, Mean, Result
+from probe.report.page.text import count, listed, number, with_interval
+from probe.report.run.sample import MIN_IMAGES
+from probe.report.run.schema import Contrast, ControlComparison, LevelReport, Mean, Result
 
 ERROR = 0.05
-"""Chance that any of a report's verdicts is by accident, at most."""
+"""Largest chance that any verdict of a report is accidental."""
 _RULE = (
     "At 5 % of d, by latent MSE: the dictionary beats a control if the simultaneous interval over images of the paired "
-    "difference (dictionary minus control) lies below 0, loses to it if it lies above 0, and no difference is seen if "
-    "it includes 0. Simultaneous intervals are those of Student's t, of ratios of means Fieller's, which include 1 "
-    "where those of differences include 0, at a confidence of 1 - 0.05/m; m = {m} is the number of comparisons that "
-    "verdicts are drawn from, so that all of them hold together with 95 % (Bonferroni): for each data set by latent "
-    "MSE with the random orthogonal basis, Gaussian vectors, one step from noise and the DCT, and by pixel MSE with "
-    "the random orthogonal basis, since latent coordinates do not weigh alike in an image. Intervals in verdicts are "
-    "these; all others are plain 95 % bootstrap intervals. Of several random bases the mean is taken image by image; "
-    "they are beaten (or lost to) only if each single one is, too. Of the other controls the strongest (smallest mean "
-    "latent MSE) is named; the PCA oracle does not take part. Fewer than {few} images give no verdict. Intervals are "
-    "for one draw of the starts. The dictionary's atoms are called attractors only if every one is certified."
+    "difference (dictionary minus control) lies below 0, loses to it if the interval lies above 0, and no difference "
+    "is seen if the interval includes 0. Simultaneous intervals are Student's t intervals (for ratios of means Fieller "
+    "intervals, which include 1 exactly when those of the differences include 0) at a confidence of 1 - 0.05/m. m = "
+    "{m} is the number of comparisons behind the verdicts, so that all of them hold together with 95 % (Bonferroni): "
+    "for each data set by latent MSE with {controls}, and by pixel MSE with {baseline}, because latent coordinates do "
+    "not contribute equally to an image. Intervals in verdicts are simultaneous; all others are plain 95 % bootstrap "
+    "intervals. With several random bases, errors are averaged over the bases image by image; the bases are beaten (or "
+    "lost to) only if each single one is, too. Of the other controls, the strongest (smallest mean latent MSE) is "
+    "named; {oracles} does not take part. Fewer than {few} images give no verdict. Intervals are for one draw of the "
+    "starts. The dictionary's atoms are called attractors only if every one is certified."
 )
 
 
 def rule(m: int) -> str:
     """The rule in words, for a report that makes ``m`` comparisons."""
-    return _RULE.format(m=m, few=FEW)
+    known = methods().values()
+    compared = [one.phrase for one in known if one.name == BASELINE or one.challenges]
+    oracles = [one.phrase for one in known if one.sees_data]
+    return _RULE.format(
+        m=m,
+        few=MIN_IMAGES,
+        controls=listed(compared),
+        baseline=methods()[BASELINE].phrase,
+        oracles=listed(oracles),
+    )
 
 
 def comparisons_among(methods: Iterable[str], n: int) -> int:
-    """Comparisons that the verdict of a data set with these methods and n images is drawn from: all challengers count,
-    since the strongest is found in the same images."""
+    """Number of comparisons behind the verdict of a data set with these methods and n images. All challengers count,
+    because the strongest is found on the same images."""
     present = set(methods)
-    if "attractors" not in present or n < FEW:
+    if OURS not in present or n < MIN_IMAGES:
         return 0
-    return len(present & set(CHALLENGERS)) + 2 * (BASELINE in present)
+    return sum(name in present for name in _challengers()) + 2 * (BASELINE in present)
+
+
+def _challengers() -> list[str]:
+    return [name for name, one in methods().items() if one.challenges]
 
 
 def confidence(m: int) -> float:
-    """Of each of ``m`` intervals, for all of them to hold together with 95 %."""
+    """Confidence of each of ``m`` intervals, such that all hold together with 95 %."""
     return 1 - ERROR / max(m, 1)
 
 
 def strongest(means: Mapping[str, float | None]) -> str | None:
     """The challenger with the smallest mean, by method."""
-    finite = {name: mean for name, mean in means.items() if name in CHALLENGERS and mean is not None}
+    finite = {name: mean for name in _challengers() if (mean := means.get(name)) is not None}
     return min(finite, key=finite.__getitem__) if finite else None
 
 
 def result(mean: float | None, ends: Ends | None, n: int) -> Result:
     """The rule for one paired difference over n images."""
-    if n < FEW:
+    if n < MIN_IMAGES:
         return "too few images"
     if mean is None or ends is None:
         return "no interval"
@@ -74,7 +87,7 @@ def result(mean: float | None, ends: Ends | None, n: int) -> Result:
 
 
 def against_bases(together: Result, singles: Sequence[Ends | None]) -> tuple[Result, int]:
-    """The result for all random bases from that for their mean and the intervals for each; and how many are beaten."""
+    """The result for all random bases, from that for their mean and each basis's interval; and how many are beaten."""
     beaten = sum(ends is not None and ends[1] < 0 for ends in singles)
     lost = sum(ends is not None and ends[0] > 0 for ends in singles)
     if (together == "beats" and beaten < len(singles)) or (together == "loses" and lost < len(singles)):
@@ -82,11 +95,11 @@ def against_bases(together: Result, singles: Sequence[Ends | None]) -> tuple[Res
     return together, beaten
 
 
-def verdict(subject: str, level: LevelReport | None, comparisons: Sequence[Comparison]) -> str:
-    """The sentence; ``subject`` is what the dictionary's atoms may be called."""
-    if level is None or "attractors" not in level.methods:
+def verdict(subject: str, level: LevelReport | None, comparisons: Sequence[ControlComparison]) -> str:
+    """The sentence; ``subject`` is what to call the dictionary's atoms."""
+    if level is None or OURS not in level.methods:
         return f"no verdict: the {subject} have no reconstruction at 5 % of d"
-    own = level.methods["attractors"]
+    own = level.methods[OURS]
     latent = [one for one in comparisons if one.metric == "latent_mse"]
     base = next((one for one in latent if one.to == BASELINE), None)
     mean = number(own.latent_mse.mean)
@@ -103,9 +116,9 @@ def verdict(subject: str, level: LevelReport | None, comparisons: Sequence[Compa
     return sentence
 
 
-def _against_base(subject: str, base: Comparison) -> str:
+def _against_base(subject: str, base: ControlComparison) -> str:
     numbers = _numbers(base, f"{number(base.attractors)} against {number(base.other)}, ")
-    phrase = PHRASES[BASELINE]
+    phrase = methods()[BASELINE].phrase
     match base.result:
         case "beats":
             return f"{subject} beat {phrase} at 5 % {numbers}"
@@ -115,11 +128,11 @@ def _against_base(subject: str, base: Comparison) -> str:
             return f"no difference is seen between {subject} and {phrase} at 5 % {numbers}"
         case "too few images":
             return f"too few images for a verdict on {subject} against {phrase} at 5 % {numbers}"
-    return f"no verdict on {subject} against {phrase} at 5 %, since there is no interval {numbers}"
+    return f"no verdict on {subject} against {phrase} at 5 %, because there is no interval {numbers}"
 
 
-def _against_challenger(base: Result | None, other: Comparison) -> str:
-    name, numbers = PHRASES[other.to], _numbers(other, f"{number(other.other)}, ")
+def _against_challenger(base: Result | None, other: ControlComparison) -> str:
+    name, numbers = methods()[other.to].phrase, _numbers(other, f"{number(other.other)}, ")
     match other.result:
         case "beats":
             return f"{' and' if base == 'beats' else ', and they beat'} the strongest other control, {name} {numbers}"
@@ -130,7 +143,7 @@ def _against_challenger(base: Result | None, other: Comparison) -> str:
     return f"; the strongest other control is {name} {numbers}"
 
 
-def _in_pixels(latent: Result, pixel: Comparison) -> str:
+def _in_pixels(latent: Result, pixel: ControlComparison) -> str:
     """The same comparison with the random bases, by pixel MSE."""
     if pixel.result == "too few images":
         return ""
@@ -147,15 +160,15 @@ def _in_pixels(latent: Result, pixel: Comparison) -> str:
     return f"; by pixel MSE there is no interval {numbers}"
 
 
-def _numbers(one: Comparison, before: str = "") -> str:
-    """``(0.434 against 0.609, ratio 0.713 [0.695, 0.731])``; where there is no ratio, the difference."""
+def _numbers(one: ControlComparison, before: str = "") -> str:
+    """``(0.434 against 0.609, ratio 0.713 [0.695, 0.731])``; the difference if there is no ratio."""
     what, found = ("ratio", one.ratio) if one.ratio.mean is not None else ("difference", one.difference)
     numbers = f"{before}{what} {simultaneous(found)}"
     if one.result == "no difference seen":
         if one.bases_beaten:
             numbers += f", {one.bases_beaten} of {one.bases} bases beaten"
         elif (ends := one.difference.simultaneous) and ends[0] > 0:
-            numbers += f" to the mean of {one.bases} bases, not each of which is seen to be better"
+            numbers += f" to the mean of {one.bases} bases, but not every basis is seen to be better"
     return f"({numbers})"
 
 

@@ -1,4 +1,4 @@
-"""What one step of f costs: floating point operations, and memory."""
+"""The cost of one step of f: floating point operations and memory."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from probe.dynamics import LatentMap
 from probe.studies.probing.end_points import iteration
 
 ACTIVATIONS = 3
-"""Largest tensors that are alive together in a forward pass, roughly: an input, an output, a skip."""
+"""Rough number of largest tensors alive at once in a forward pass: an input, an output, a skip."""
 
 
 def cost(model: Autoencoder, shape: tuple[int, ...], config: Config) -> dict[str, Any]:
     """The cost of f for one start, measured by running it once without gradients.
 
     Returns:
-        ``flops_per_step`` (a multiplication and an addition are two; matrix products, convolutions and attention only),
-        ``weights_bytes``, ``step_bytes`` (an estimate: weights, and for each row of the batch three times the largest
-        tensor that a module gives), ``rows`` (of the batch), all for ``solver.batch_size``.
+        ``flops_per_step`` (of one row; a multiply-add counts as two; matrix products, convolutions and attention only),
+        ``weights_bytes``, ``rows`` (the batch, by ``solver.batch_size``), and ``step_bytes`` (estimated: the weights,
+        and per row three times the largest output of a module).
     """
     largest = 0
 

@@ -1,6 +1,5 @@
-"""Data-free weight probing: from end points to a dictionary whose atoms carry certificates (paper, Sections 3, 4.1)."""
+"""Data-free weight probing: from end points to a dictionary of certified atoms (paper, Sections 3, 4.1)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
-from probe.dictionary import Merge, gaussian, merge_by_cosine, merge_by_euclid, unit_rows
+from probe.dictionary import gaussian, merge_by_cosine, merge_by_euclid, unit_rows
 from probe.dynamics import (
     Certificates,
     EndPoints,
@@ -29,29 +28,29 @@ from probe.metrics.vendi import vendi_score
 
 UNKNOWN = -1
 LEADERS = 12
-"""Atoms, largest basins first, whose start is iterated plainly for the comparison with the predicted steps."""
+"""Atoms (largest basins first) whose start is iterated plainly, for comparison with the predicted steps."""
 COMPARED = 1024
-"""Atoms, largest basins first, whose Vendi score is computed."""
+"""Atoms (largest basins first) that enter the Vendi score."""
 
 
 @dataclass(frozen=True)
-class Dictionary:
-    """Distinct end points, largest basin first. Tensors have m rows, on the CPU.
+class AttractorDictionary:
+    """Distinct end points, merged and certified, largest basin first. Tensors have m rows, on the CPU.
 
     Attributes:
         atoms: unit-norm end points (m, d), float32.
         ends: the end points themselves (m, *latent shape).
         leader: the index of the start that ended there.
-        basin: starts merged into the atom, that one included.
-        settled: those of them that converged.
-        outcome, steps, residual: of that start; the residual recomputed where there is a certificate.
-        spectral_radius, radius_error, spectral_norm, norm_error, products: as in ``Certificates``; NaN and 0 where
-            there is none.
+        basin: starts merged into the atom, including the leader.
+        settled: how many of these converged.
+        outcome, steps, residual: of the leader; the residual is recomputed if there is a certificate.
+        spectral_radius, radius_error, spectral_norm, norm_error, products: as in ``Certificates``; NaN and 0 if there
+            is no certificate.
         certificate: 1 attractor (residual below tolerance, spectral radius below 1), 0 no attractor, -1 undecided.
         predicted_steps: log(eps / ||z0 - z*||) / log(rho), the steps from the leader's start z0 to the tolerance if f
-            were linear with this spectral radius everywhere (Proposition A.9); eps = sqrt(tolerance) / (1 - rho), the
-            distance at which the residual reaches it. NaN without a certificate.
-        plain_steps: applications of f that this start takes, all plain and in full precision; -1 if not known.
+            were linear with this spectral radius everywhere (Proposition A.9); eps = sqrt(tolerance) / (1 - rho) is
+            the distance at which the residual reaches the tolerance. NaN without a certificate.
+        plain_steps: steps of that start without acceleration, in full precision; -1 if not known.
         summary: counts and rules, for the report.
     """
 
@@ -80,10 +79,10 @@ class Merged:
 
     Attributes:
         leader: indices of the starts that lead.
-        basin, settled: starts merged into each, and those of them that converged.
-        certify: rows (of these m) that are to be certified.
-        check: indices of starts that are to be iterated plainly: ``sampled`` drawn at random, then leaders.
-        wandering: indices of starts that did not settle, and are to get a Lyapunov exponent.
+        basin, settled: starts merged into each, and how many of them converged.
+        certify: rows (of these m) to certify.
+        check: indices of starts to iterate plainly: ``sampled`` drawn at random, then leaders.
+        wandering: indices of starts at the step limit that get a Lyapunov exponent.
         summary: counts and rules.
     """
 
@@ -98,7 +97,7 @@ class Merged:
 
 
 def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: DictionaryConfig) -> Merged:
-    """Merge the end points of the chosen outcomes; the converged of the largest basins are to be certified.
+    """Merge the end points of the chosen outcomes, and choose what to certify and to check.
 
     Args:
         ends: one row per start, in the order of the starts.
@@ -122,11 +121,11 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
     summary: dict[str, object] = {
         "atoms": len(leader),
         "rule": f"cosine > {dictionary.cosine:g}",
-        "index": _index(merge),
+        "index": merge.index,
         "recall": merge.recall,
         "atoms_euclidean": len(apart.leader),
         "rule_euclidean": f"distance < {dictionary.euclidean:g} of the root mean square norm",
-        "index_euclidean": _index(apart),
+        "index_euclidean": apart.index,
         "recall_euclidean": apart.recall,
         "components": merge.components,
         "outcomes_used": list(dictionary.outcomes),
@@ -142,11 +141,11 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
 
 
 def _sample(ends: EndPoints, solver: SolverConfig) -> Tensor:
-    """Converged starts whose way was not all plain, drawn at random: those at the rim of a basin among them."""
-    told = ends.outcome == Outcome.CONVERGED
+    """Converged starts with extrapolations or reduced precision, drawn at random."""
+    rows = ends.outcome == Outcome.CONVERGED
     if solver.far_precision == "float32":
-        told = told & (ends.guesses > 0)
-    rows = told.nonzero().squeeze(1)
+        rows = rows & (ends.guesses > 0)
+    rows = rows.nonzero().squeeze(1)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
     return rows[order[: solver.plain_checks]]
 
@@ -157,22 +156,18 @@ def admitted(ends: EndPoints, dictionary: DictionaryConfig) -> Tensor:
     return chosen.nonzero().squeeze(1)
 
 
-def _index(merge: Merge) -> str:
-    return "exact" if merge.exact else "approximate"
-
-
 def iterate_plainly(
     f: Map, starts: Tensor, points: Tensor, *, seeds: SeedConfig, solver: SolverConfig, cosine: float
 ) -> tuple[Tensor, Tensor]:
-    """Iterate starts again without acceleration, in full precision.
+    """Iterate starts again, without acceleration and in full precision.
 
     Args:
         starts: their indices (k,).
         points: where they ended (k, *latent shape), on the device and in the type of the iteration.
 
     Returns:
-        Steps (k,), -1 where a start did not converge; and 1 where it ended in the same point by the merging rule, 0
-        where it converged to another, -1 where it did not converge (k,).
+        Steps (k,), -1 for a start that did not converge; and (k,) 1 if it ended in the same point by the merging rule,
+        0 if it converged to another, -1 if it did not converge.
     """
     if not len(starts):
         return torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long)
@@ -191,9 +186,9 @@ def assemble_dictionary(
     *,
     seeds: SeedConfig,
     solver: SolverConfig,
-) -> Dictionary:
-    """The dictionary from the merged end points, the certificates of ``merged.certify`` in that order, and what
-    ``iterate_plainly`` found for ``merged.check``."""
+) -> AttractorDictionary:
+    """The dictionary, from the certificates of ``merged.certify`` and ``iterate_plainly``'s answer for
+    ``merged.check``."""
     leader, rows = merged.leader, merged.certify
     found = Certificates.unknown(ends.residual[leader])
     found.attractor[ends.outcome[leader] != Outcome.CONVERGED] = NO
@@ -216,7 +211,7 @@ def assemble_dictionary(
         "not_attractors": int((found.attractor == NO).sum()),
         "undecided": int((found.attractor == UNDECIDED).sum()),
     }
-    return Dictionary(
+    return AttractorDictionary(
         atoms=atoms.float(),
         ends=ends.end[leader],
         leader=leader,
@@ -238,8 +233,8 @@ def assemble_dictionary(
 
 
 def diversity(atoms: Tensor) -> dict[str, Any] | None:
-    """Vendi score, by cosine, of the first ``COMPARED`` of the atoms (m, d), unit rows, and of as many Gaussian
-    directions; None without atoms."""
+    """Vendi score, by cosine, of the first ``COMPARED`` unit atoms (m, d), and of as many Gaussian directions; None
+    without atoms."""
     if not len(atoms):
         return None
     n = min(len(atoms), COMPARED)
@@ -247,7 +242,7 @@ def diversity(atoms: Tensor) -> dict[str, Any] | None:
 
 
 def _predicted_steps(points: Tensor, leader: Tensor, radius: Tensor, seeds: SeedConfig, solver: SolverConfig) -> Tensor:
-    """Proposition A.9 for each atom (m,); NaN where the radius is unknown or does not contract."""
+    """Proposition A.9 for each atom (m,); NaN if the radius is unknown or not below 1."""
     predicted = torch.full((len(leader),), torch.nan, dtype=torch.float64)
     rows = ((radius > 0) & (radius < 1)).nonzero().squeeze(1)
     if len(rows):
@@ -264,8 +259,8 @@ def build_dictionary(
     solver: SolverConfig,
     dictionary: DictionaryConfig,
     device: torch.device | str = "cpu",
-) -> Dictionary:
-    """Merge the end points of the chosen outcomes and certify the atoms, largest basins first.
+) -> AttractorDictionary:
+    """Merge the end points of the chosen outcomes and certify the atoms (largest basins first).
 
     Args:
         f: the latent map, for the certificates.
@@ -282,10 +277,7 @@ def build_dictionary(
 
 
 def radius_anywhere(f: Map, points: Tensor, *, solver: SolverConfig) -> Estimate:
-    """Spectral radii at points that need not be fixed (k, *latent shape): how f expands where a start was left.
-
-    NaN where f has no derivative; an end point that is not fixed is no attractor whatever its radius.
-    """
+    """Spectral radii of J_f at any points (k, *latent shape), fixed or not; NaN where f has no derivative."""
     jacobian, found = Jacobian(f, points), Estimate.unknown(len(points))
     rows = jacobian.agrees().nonzero().squeeze(1)
     if len(rows):
@@ -303,6 +295,6 @@ def certify_points(f: Map, points: Tensor, *, solver: SolverConfig) -> Certifica
     """Certificates of points (k, *latent shape), in their own type or in ``solver.certificate_dtype``."""
     dtype = torch.float64 if solver.certificate_dtype == "float64" else points.dtype
     with in_type(f, dtype):
-        parts: Sequence[Tensor] = points.to(dtype).split(TOGETHER)
+        parts = points.to(dtype).split(TOGETHER)
         found = [certify(f, part, tolerance=solver.tolerance, budget=solver.products) for part in parts]
     return Certificates.concatenate(found)

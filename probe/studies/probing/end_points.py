@@ -11,16 +11,16 @@ from probe.config import DictionaryConfig, SeedConfig, SolverConfig
 from probe.dynamics import EndPoints, Iteration, LatentMap, gaussian_starts
 from probe.dynamics.iterate import Gathered, Map, iterate_batches
 from probe.dynamics.memory import Fitting
-from probe.studies.probing.dictionary import Dictionary, build_dictionary
+from probe.studies.probing.dictionary import AttractorDictionary, build_dictionary
 
 OnStep = Callable[[int, int, float], None]
 Part = TypeVar("Part", bound=Sequence[int])
 """Indices of starts that are iterated, and saved, together."""
 CPU_NUMBERS = 1 << 14
-"""Latent coordinates iterated together on a CPU, where memory that runs out cannot be caught: 64 rows of the embedded
+"""Latent coordinates iterated together on a CPU, where running out of memory cannot be caught: 64 rows of the embedded
 autoencoder, 4 of a Stable Diffusion VAE at 256 px."""
 MOST_ROWS = 256
-"""Rows of a batch at most; more gain nothing on a GPU, and on a CPU only a tiny map has that many."""
+"""Largest batch; more rows gain nothing on a GPU."""
 
 
 def solve(
@@ -36,28 +36,28 @@ def solve(
     on_step: OnStep | None = None,
     gathered: Gathered | None = None,
 ) -> Iterator[tuple[Part, EndPoints]]:
-    """Iterate f from the starts of several groups of indices, as one stream; yields each group when it is done.
+    """Iterate f from the starts of several groups of indices, as one stream.
 
     Args:
-        parts: indices of starts; taken one by one, when there is room in the batch.
-        most_rows: take no more rows together, so that parts are left to others.
-        on_step: called after each step with (starts that have ended, rows running, their part of the way in starts).
-        gathered: holds what has ended so far, for a caller that is interrupted.
+        parts: indices of starts; a group is taken when there is room in the batch.
+        most_rows: upper bound of the batch, so that groups are left to other ranks.
+        on_step: called after each step with (starts that have ended, rows running, their progress in starts).
+        gathered: collects what has ended so far, for a caller that is interrupted.
 
-    Returns:
-        Groups, in the order in which they are done, with their end points on the CPU.
+    Yields:
+        Each group when it is done, with its end points on the CPU.
     """
     device = torch.device(device)
     fitting = Fitting(torch.compile(f, dynamic=False) if solver.compile else f)
     starts = ((part, _to(device, gaussian_starts(seed, part, latent_shape).to(dtype))) for part in parts)
-    how = iteration(solver, latent_shape, device)
-    how = replace(how, batch_size=min(how.batch_size, most_rows or how.batch_size))
-    for part, ends in iterate_batches(fitting, starts, how, on_step, gathered):
+    settings = iteration(solver, latent_shape, device)
+    settings = replace(settings, batch_size=min(settings.batch_size, most_rows or settings.batch_size))
+    for part, ends in iterate_batches(fitting, starts, settings, on_step, gathered):
         yield part, EndPoints(**{name: value.cpu() for name, value in vars(ends).items()})  # type: ignore[misc]
 
 
 def iteration(solver: SolverConfig, latent_shape: Sequence[int], device: torch.device) -> Iteration:
-    """The settings of the loop that a configuration amounts to on a device."""
+    """The settings of the loop, from a configuration and a device."""
     gpu = device.type == "cuda"
     rows = MOST_ROWS if gpu else min(max(CPU_NUMBERS // torch.Size(latent_shape).numel(), 1), MOST_ROWS)
     far = ("tf32" if gpu else "float32") if solver.far_precision == "auto" else solver.far_precision
@@ -87,19 +87,23 @@ def find_attractors(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     on_step: OnStep | None = None,
-) -> tuple[EndPoints, Dictionary]:
+) -> tuple[EndPoints, AttractorDictionary]:
     """Iterate f from Gaussian starts, merge the end points and certify them.
 
     Args:
         f: maps latents (n, *latent_shape) to the same shape: a ``LatentMap`` or any function.
         latent_shape: without the batch.
-        seeds, solver, dictionary: as in a configuration; defaults where absent.
-        device, dtype: where f computes; by default those of a ``LatentMap``'s autoencoder, else the CPU and float32.
+        seeds, solver, dictionary: sections of a configuration; default: theirs.
+        device, dtype: where and in what type f computes; default: those of a ``LatentMap``'s autoencoder, else the CPU
+            and float32.
         on_step: as for ``solve``.
 
     Returns:
-        The end point of every start, and the dictionary of the distinct ones; its ``certificate`` says which of them
-        are attractors.
+        The end point of every start, and the dictionary of distinct end points, whose ``certificate`` says which are
+        attractors.
+
+    Raises:
+        UserError: no start has one of the outcomes that ``dictionary`` admits.
     """
     seeds, solver = seeds or SeedConfig(), solver or SolverConfig()
     if isinstance(f, LatentMap):

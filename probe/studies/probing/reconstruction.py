@@ -10,8 +10,9 @@ from torch.nn.functional import interpolate
 
 from probe.autoencoders import Autoencoder
 from probe.config import SparseConfig
-from probe.dictionary import dct, gaussian, pca_oracle, random_bases, unit_rows
-from probe.metrics.images import image_metrics
+from probe.errors import Failure
+from probe.methods import AUTOENCODER, OURS, SANITY, Compared, Material, methods, metrics
+from probe.plugins import call
 from probe.semantics.clip import Clip
 from probe.sparse import Dictionary, omp, working_dtype
 
@@ -21,42 +22,35 @@ if TYPE_CHECKING:
 EXAMPLES = 8
 """Images whose reconstructions are kept as pictures, at most."""
 PICTURE = 128
-"""Longest side of these pictures, pixels."""
-SANITY = ("zero_code", "mean_image")
-"""Reconstructions that take neither dictionary nor code: decode(0), and one mean image for all."""
+"""Longest side of these pictures, in pixels."""
 BASIS = "/"
-"""Between the name of a method and the number of its dictionary, if it has several: ``random_orthogonal/1`` is the
-second, after ``random_orthogonal``."""
+"""Separates a method's name from the number of its dictionary: ``random_orthogonal/1`` is the second of its bases, and
+``random_orthogonal`` the first."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """CLIP, and what it makes of the n originals: their embeddings (n, D)."""
+    """CLIP, and its embeddings (n, D) of the n originals."""
 
     clip: Clip
     originals: Tensor
 
-    def similarity(self, images: Tensor, rows: slice) -> Tensor:
-        """Cosines (n,), float64, of images in [0, 1] (or one for all) and the originals of these rows."""
-        return (self.clip.images(images) * self.originals[rows]).sum(1).double()
-
 
 @dataclass(frozen=True)
-class Reconstructions:
-    """Errors of n images (all of a data set, or a range of them) in M dictionaries at L levels.
+class Reconstructed:
+    """Errors of n images (all of a data set, or a range) in M dictionaries at L levels. On the CPU.
 
     Attributes:
         methods, levels: names of the dictionaries, and numbers of atoms.
         d: latent dimension.
-        used: (M, L, n) atoms in the code.
-        errors: (M, L, n) by metric: ``latent_mse``, a mean over the d coordinates, and those of
-            ``probe.metrics.images`` between the original image and the decoded, clamped one.
-        floor: (n,) by metric: the same of decode(encode(x)).
-        sanity: (2, n) by metric: the same of ``SANITY``; the latent that stands for the mean image is its own.
+        used: atoms in the code (M, L, n).
+        errors: by metric (``probe.methods.METRICS``) (M, L, n).
+        floor: by metric (n,), of the autoencoder alone, D(E(x)).
+        sanity: by metric (2, n), of ``probe.methods.SANITY``; the latent of the mean image is its own encoding.
         examples: uint8 pictures of at most ``PICTURE`` pixels a side, by name: (e, 3, h, w) for ``original`` and
-            ``autoencoder``, (L, e, 3, h, w) for methods, of which those with several dictionaries have the first's.
-        originals: with CLIP: ``picture`` (n, 3, h, w) of the images themselves, at most ``PICTURE`` pixels a side,
-            the ``embedding`` (n, D) of these, and that of the ``whole`` images; else empty.
+            ``autoencoder``, (L, e, 3, h, w) for methods; of a method with several dictionaries the first.
+        originals: with CLIP: ``picture`` (n, 3, h, w), the images themselves at that size, the ``embedding`` (n, D) of
+            these, and that of the ``whole`` images; else empty.
     """
 
     methods: tuple[str, ...]
@@ -70,15 +64,20 @@ class Reconstructions:
     originals: dict[str, Tensor]
 
     @staticmethod
-    def concatenate(parts: "list[Reconstructions]") -> "Reconstructions":
-        """The images of several ranges behind each other; the first ``EXAMPLES`` of them stay as pictures."""
+    def concatenate(parts: "list[Reconstructed]") -> "Reconstructed":
+        """Join ranges of images; the first ``EXAMPLES`` images stay as pictures.
+
+        A metric that some parts lack (a plug-in was installed in between) is NaN there.
+        """
         one = parts[0]
-        return Reconstructions(
-            *(one.methods, one.levels, one.d),
+        return Reconstructed(
+            methods=one.methods,
+            levels=one.levels,
+            d=one.d,
             used=torch.cat([part.used for part in parts], dim=-1),
-            errors={name: torch.cat([part.errors[name] for part in parts], dim=-1) for name in one.errors},
-            floor={name: torch.cat([part.floor[name] for part in parts]) for name in one.floor},
-            sanity={name: torch.cat([part.sanity[name] for part in parts], dim=-1) for name in one.sanity},
+            errors=_joined([part.errors for part in parts]),
+            floor=_joined([part.floor for part in parts]),
+            sanity=_joined([part.sanity for part in parts]),
             examples={
                 name: torch.cat([part.examples[name] for part in parts], dim=-4)[..., :EXAMPLES, :, :, :]
                 for name in one.examples
@@ -87,11 +86,10 @@ class Reconstructions:
         )
 
     def rows(self, ids: list[str]) -> "pd.DataFrame":
-        """One row per image, dictionary and level: image, id, method, basis, atoms, fraction, atoms_used, and every
-        metric.
+        """One row per image, dictionary and level: image, id, method, basis, atoms, fraction, atoms_used, metrics.
 
-        Method ``autoencoder`` is decode(encode(x)), those of ``SANITY`` have 0 atoms; ``basis`` counts the dictionaries
-        of one method, from 0.
+        Method ``autoencoder`` is decode(encode(x)); those of ``SANITY`` have 0 atoms. ``basis`` numbers the
+        dictionaries of one method, from 0.
         """
         import pandas as pd
 
@@ -112,10 +110,10 @@ class Reconstructions:
                 }
             )
 
-        frames = [frame("autoencoder", self.d, torch.full((n,), self.d), self.floor)]
-        for k, method in enumerate(SANITY):
+        frames = [frame(AUTOENCODER.name, self.d, torch.full((n,), self.d), self.floor)]
+        for k, reference in enumerate(SANITY):
             none = torch.zeros(n, dtype=torch.int64)
-            frames.append(frame(method, 0, none, {name: values[k] for name, values in self.sanity.items()}))
+            frames.append(frame(reference.name, 0, none, {name: values[k] for name, values in self.sanity.items()}))
         for m, method in enumerate(self.methods):
             for k, level in enumerate(self.levels):
                 errors = {name: values[m, k] for name, values in self.errors.items()}
@@ -123,47 +121,62 @@ class Reconstructions:
         return pd.concat(frames, ignore_index=True)
 
 
+def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    like = {name: value for part in parts for name, value in part.items()}
+    length = [next(iter(part.values())).shape[-1] for part in parts]
+    return {
+        name: torch.cat(
+            [
+                part.get(name, one.new_full((*one.shape[:-1], n), torch.nan))
+                for part, n in zip(parts, length, strict=True)
+            ],
+            dim=-1,
+        )
+        for name, one in like.items()
+    }
+
+
 def dictionaries(atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int) -> dict[str, Tensor]:
-    """The end points and their controls, as far as these depend on no images: unit rows in float64, by name.
+    """The end points and the controls that do not depend on images: unit rows in float64, by name.
 
     Args:
         atoms: end points (m, d).
         first: f(z0) of every start (N, c, h, w).
         seed: of the random bases, see ``random_bases``.
     """
-    d = atoms.shape[1]
-    makers: dict[str, Callable[[], list[Tensor]]] = {
-        "random_orthogonal": lambda: random_bases(d, sparse.random_bases, seed),
-        "gaussian": lambda: [gaussian(len(first), d, seed + 1)],
-        "one_step": lambda: [unit_rows(first)],
-        "dct": lambda: [dct(first.shape[1:])],
-    }
-    made = {
-        f"{name}{BASIS}{b}" if b else name: basis
-        for name in sparse.controls
-        if name in makers
-        for b, basis in enumerate(makers[name]())
-    }
-    return {"attractors": unit_rows(atoms)} | {name: basis for name, basis in made.items() if len(basis)}
+    material = Material(atoms, first, first[:0], seed, sparse.random_bases)
+    return _built(material, [OURS, *sparse.controls], sees_data=False)
 
 
 def with_oracle(bases: Mapping[str, Tensor], heldout: Tensor, sparse: SparseConfig) -> dict[str, Tensor]:
-    """The dictionaries and, where it is wanted and possible, the PCA of held-out latents (k, c, h, w) of the same data
-    set; k may be 0."""
-    oracle = pca_oracle(heldout) if "pca_oracle" in sparse.controls and len(heldout) else ()
-    return {**bases, "pca_oracle": oracle} if isinstance(oracle, Tensor) and len(oracle) else dict(bases)
+    """The dictionaries, and those controls that are built from held-out latents (k, c, h, w) of a data set, if any."""
+    if not len(heldout):
+        return dict(bases)
+    material = Material(bases[OURS], heldout[:0], heldout, 0, sparse.random_bases)
+    return {**bases, **_built(material, sparse.controls, sees_data=True)}
+
+
+def _built(material: Material, names: Iterable[str], *, sees_data: bool) -> dict[str, Tensor]:
+    """The dictionaries with at least one row."""
+    found, known = {}, methods()
+    for method in (known[name] for name in names if known[name].sees_data == sees_data):
+        made = call(method, method.build, material)
+        for b, basis in enumerate([made] if isinstance(made, Tensor) else made):
+            if len(basis) and basis.shape[1:] != (material.d,):
+                raise Failure(f"method {method.name!r} built a dictionary {tuple(basis.shape)}, not (N, {material.d}).")
+            found[f"{method.name}{BASIS}{b}" if b else method.name] = basis
+    return {name: basis for name, basis in found.items() if len(basis)}
 
 
 def absent_controls(bases: Iterable[str], sparse: SparseConfig) -> dict[str, str]:
-    """The controls that were asked for and could not be made, each with the reason."""
-    why = {"pca_oracle": "no image was left to hold out", "one_step": "f(z0) is not finite for any start"}
-    made = set(bases)
-    return {name: why.get(name, "it has no atoms") for name in sparse.controls if name not in made}
+    """The configured controls that could not be built, each with the reason."""
+    made, known = set(bases), methods()
+    return {name: known[name].missing for name in sparse.controls if name not in made}
 
 
 def pursuit_dtype(sparse: SparseConfig, d: int, sizes: Iterable[int]) -> str:
-    """The dtype that all dictionaries of ``sizes`` atoms are compared in: the configured one, or for ``auto`` float64
-    if one of them needs it, and else float32."""
+    """The type in which dictionaries of these sizes are compared: the configured one; for ``auto``, float64 if one of
+    them needs it, else float32."""
     if sparse.dtype != "auto":
         return sparse.dtype
     needed = {working_dtype(size, d, sparse.atoms(d)) for size in sizes}
@@ -171,7 +184,7 @@ def pursuit_dtype(sparse: SparseConfig, d: int, sizes: Iterable[int]) -> str:
 
 
 def prepare(bases: Mapping[str, Tensor], sparse: SparseConfig, device: torch.device) -> dict[str, Dictionary]:
-    """The dictionaries made ready for ``reconstruct``, to be used for more than one batch of images."""
+    """The dictionaries prepared for ``reconstruct``, to be reused for many batches of images."""
     d = next(iter(bases.values())).shape[1]
     dtype = getattr(torch, pursuit_dtype(sparse, d, [len(basis) for basis in bases.values()]))
     return {name: Dictionary(basis.to(device), dtype) for name, basis in bases.items()}
@@ -183,6 +196,7 @@ def encode_images(model: Autoencoder, images: Tensor, batch_size: int) -> Tensor
     return torch.cat([model.encode(model.from_pixels(batch)) for batch in images.split(batch_size)])
 
 
+@torch.no_grad()
 def reconstruct(
     model: Autoencoder,
     bases: Mapping[str, Tensor | Dictionary],
@@ -192,60 +206,60 @@ def reconstruct(
     *,
     clip: Clip | None = None,
     on_method: Callable[[int], None] | None = None,
-) -> Reconstructions:
-    """Reconstruct every image in every dictionary at every level, by OMP on its latent; the result is on the CPU.
+) -> Reconstructed:
+    """Reconstruct every image in every dictionary at every level, by OMP on its latent.
 
     Args:
         model: encodes and decodes.
         bases: dictionaries by name, unit rows (m, d); see ``dictionaries`` and ``with_oracle``. Those that ``prepare``
-            has made ready keep what they have computed for further calls.
+            returned keep their Gram matrices for further calls.
         images: uint8 (n, 3, H, W).
         mean: uint8 (3, H, W), see ``mean_image``.
-        clip: if given, ``clip`` is one more metric: the cosine of an original's embedding and that of the decoded one.
+        clip: for the metric ``clip``.
         on_method: called with the number of dictionaries that are done.
+
+    Raises:
+        Failure: a metric or control of a plug-in fails or has the wrong shape.
     """
     latents = encode_images(model, images, sparse.batch_size)
-    shape, d = latents.shape[1:], latents[0].numel()
+    shape, d, n = latents.shape[1:], latents[0].numel(), len(images)
     levels, signals = sparse.atoms(d), latents.flatten(1)
     dtype = getattr(torch, pursuit_dtype(sparse, d, [len(basis) for basis in bases.values()]))
     look = Look(clip, clip.images(images / 255)) if clip else None
-    floor, shown = _decode(model, latents, images, sparse.batch_size, look)
-    examples = {"original": picture(images[:EXAMPLES]), "autoencoder": shown}
+    judge = _Judge(model, images, latents, sparse.batch_size, look)
+    floor, shown = judge.errors(latents, torch.zeros(n, dtype=torch.float64))
+    examples = {"original": picture(images[:EXAMPLES]), AUTOENCODER.name: shown}
     used: list[Tensor] = []
     errors: list[dict[str, Tensor]] = []
-    for done, (method, basis) in enumerate(bases.items()):
+    for done, (method, basis) in enumerate(bases.items(), 1):
         if not isinstance(basis, Dictionary):
             basis = Dictionary(basis.to(model.device), dtype)
         codes = omp(basis, signals, levels)
         used.append(torch.stack([codes.used(level) for level in levels]))
-        decoded = [
-            _decode(
-                *(model, codes.reconstruct(basis.atoms, k).to(model.dtype).view(-1, *shape), images),
-                *(sparse.batch_size, look),
-            )
-            for k in levels
+        judged = [
+            judge.errors(codes.reconstruct(basis.atoms, level).to(model.dtype).view(-1, *shape), error / d)
+            for level, error in zip(levels, codes.squared_error.T, strict=True)
         ]
-        errors.append({"latent_mse": (codes.squared_error.T / d).double(), **_stack([found for found, _ in decoded])})
+        errors.append(_stack([found for found, _ in judged]))
         if BASIS not in method:
-            examples[method] = torch.stack([shown for _, shown in decoded])
+            examples[method] = torch.stack([shown for _, shown in judged])
         if on_method is not None:
-            on_method(done + 1)
-    return Reconstructions(
-        *(tuple(bases), tuple(levels), d),
+            on_method(done)
+    return Reconstructed(
+        methods=tuple(bases),
+        levels=tuple(levels),
+        d=d,
         used=torch.stack(used).cpu(),
-        errors={name: values.cpu() for name, values in _stack(errors).items()},
-        floor={"latent_mse": torch.zeros(len(images), dtype=torch.float64)} | {k: v.cpu() for k, v in floor.items()},
-        sanity={
-            name: values.cpu()
-            for name, values in _sanity(model, latents, images, mean, sparse.batch_size, look).items()
-        },
-        examples={name: shown.cpu() for name, shown in examples.items()},
+        errors=_on_cpu(_stack(errors)),
+        floor=_on_cpu(floor),
+        sanity=_on_cpu(_sanity(judge, mean)),
+        examples=_on_cpu(examples),
         originals=originals(images, look) if look else {},
     )
 
 
 def originals(images: Tensor, look: Look) -> dict[str, Tensor]:
-    """``Reconstructions.originals``: also as small as the decoded end points that they are compared with."""
+    """``Reconstructed.originals``: also at the size of the decoded end points, which they are compared with."""
     small = picture(images)
     embedding = look.originals if small is images else look.clip.images(small / 255)
     return {"embedding": embedding.cpu(), "picture": small.cpu().clone(), "whole": look.originals.cpu().clone()}
@@ -256,12 +270,8 @@ def mean_image(images: Tensor) -> Tensor:
     return (images.sum(0).double() / len(images)).round().to(torch.uint8)
 
 
-def _stack(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
-
-
 def picture(images: Tensor, longest: int = PICTURE) -> Tensor:
-    """uint8 images (n, 3, H, W) made smaller by area, where a side is longer than ``longest``."""
+    """uint8 images (n, 3, H, W), reduced by area averaging if a side is longer than ``longest``."""
     factor = longest / max(images.shape[-2:])
     if factor >= 1 or not len(images):
         return images
@@ -269,48 +279,89 @@ def picture(images: Tensor, longest: int = PICTURE) -> Tensor:
     return interpolate(images.float(), size, mode="area").round().to(torch.uint8)
 
 
-@torch.no_grad()
-def _decode(
-    model: Autoencoder, latents: Tensor, images: Tensor, batch_size: int, look: Look | None
-) -> tuple[dict[str, Tensor], Tensor]:
-    """The metrics of the decoded latents against the images, each (n,), and pictures of the first of them."""
-    errors: list[dict[str, Tensor]] = []
-    shown: list[Tensor] = []
-    for start, z in zip(range(0, len(images), batch_size), latents.split(batch_size), strict=True):
-        decoded, rows = model.decode(z), slice(start, start + batch_size)
-        errors.append(_compare(model, decoded, images[rows]))
-        if look is not None:
-            errors[-1]["clip"] = look.similarity(_unit(model, decoded), rows)
-        if sum(len(part) for part in shown) < EXAMPLES:
-            shown.append(picture(model.to_pixels(decoded[:EXAMPLES])))
-    return {name: torch.cat([part[name] for part in errors]) for name in errors[0]}, torch.cat(shown)[:EXAMPLES]
+@dataclass(frozen=True)
+class _Judge:
+    """What the reconstructions of n uint8 images are compared with, in batches."""
+
+    model: Autoencoder
+    images: Tensor
+    latents: Tensor
+    batch_size: int
+    look: Look | None
+
+    def errors(
+        self, z_hat: Tensor, latent_mse: Tensor, decoded: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Every metric, (n,), and pictures of the first decoded images.
+
+        Args:
+            z_hat: reconstructed latents, one row per image.
+            latent_mse: their mean squared errors (n,).
+            decoded: one image (1, ...) that stands for all of them, where z_hat is one row.
+        """
+        found: list[dict[str, Tensor]] = []
+        shown: list[Tensor] = []
+        same = decoded is not None
+        if decoded is not None:
+            x_hat, embedding = self._seen(decoded)
+        for start in range(0, len(self.images), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            x = self._unit(self.model.from_pixels(self.images[rows]))
+            if not same:
+                decoded = self.model.decode(z_hat[rows])
+                x_hat, embedding = self._seen(decoded)
+            assert decoded is not None
+            pair = Compared(
+                x=x,
+                x_hat=x_hat.expand_as(x),
+                z=self.latents[rows],
+                z_hat=z_hat if same else z_hat[rows],
+                latent_mse=latent_mse[rows].double(),
+                embeddings=None if self.look is None or embedding is None else (self.look.originals[rows], embedding),
+            )
+            found.append(_measured(pair))
+            if sum(map(len, shown)) < EXAMPLES:
+                shown.append(picture(self.model.to_pixels(decoded[:EXAMPLES])))
+        return {name: torch.cat([part[name] for part in found]) for name in found[0]}, torch.cat(shown)[:EXAMPLES]
+
+    def _seen(self, decoded: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Decoded images in [0, 1], and their CLIP embeddings."""
+        x_hat = self._unit(decoded)
+        return x_hat, None if self.look is None else self.look.clip.images(x_hat)
+
+    def _unit(self, x: Tensor) -> Tensor:
+        """Images in the model's range, clamped to it, as numbers in [0, 1]."""
+        low, high = self.model.image_range
+        return (x.clamp(low, high) - low) / (high - low)
 
 
-def _compare(model: Autoencoder, decoded: Tensor, images: Tensor) -> dict[str, Tensor]:
-    """The metrics, each (n,), of images (n, 3, H, W) in the model's range against uint8 ones; clamped to the range."""
-    return image_metrics(*(_unit(model, x) for x in (decoded, model.from_pixels(images))))
+def _measured(pair: Compared) -> dict[str, Tensor]:
+    found = {}
+    for name, metric in metrics().items():
+        value = call(metric, metric.function, pair)
+        if value is None:
+            continue
+        if value.shape != (len(pair.x),):
+            raise Failure(f"metric {name!r} returned shape {tuple(value.shape)}, not one number per image.")
+        found[name] = value.double()
+    return found
 
 
-def _unit(model: Autoencoder, x: Tensor) -> Tensor:
-    """Images in the model's range, clamped to it, as numbers in [0, 1]."""
-    low, high = model.image_range
-    return (x.clamp(low, high) - low) / (high - low)
-
-
-@torch.no_grad()
-def _sanity(
-    model: Autoencoder, latents: Tensor, images: Tensor, mean: Tensor, batch_size: int, look: Look | None
-) -> dict[str, Tensor]:
-    """``Reconstructions.sanity``: latents and pictures that are the same for every image."""
-    flat = model.from_pixels(mean[None].to(images.device))
+def _sanity(judge: _Judge, mean: Tensor) -> dict[str, Tensor]:
+    """``Reconstructed.sanity``: a latent and a picture that are the same for every image."""
+    model, latents = judge.model, judge.latents
+    flat = model.from_pixels(mean[None].to(judge.images.device))
     zero = torch.zeros_like(latents[:1])
     found = []
-    for z, picture in ((zero, model.decode(zero)), (model.encode(flat), flat)):
-        parts = [
-            _compare(model, picture.expand(len(part), *picture.shape[1:]), part) for part in images.split(batch_size)
-        ]
-        latent = (latents - z).flatten(1).double().square().mean(1)
-        found.append({"latent_mse": latent, **{name: torch.cat([part[name] for part in parts]) for name in parts[0]}})
-        if look is not None:
-            found[-1]["clip"] = look.similarity(_unit(model, picture), slice(None))
+    for z, decoded in ((zero, model.decode(zero)), (model.encode(flat), flat)):
+        error = (latents - z).flatten(1).double().square().mean(1)
+        found.append(judge.errors(z, error, decoded)[0])
     return _stack(found)
+
+
+def _stack(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.cpu() for name, value in tensors.items()}

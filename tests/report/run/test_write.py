@@ -77,7 +77,7 @@ def test_markdown(hostile: Path):
     (head,) = re.findall(r"\| at 3 atoms \|.*", text)
     assert len(head.split("|")) == len(row.split("|"))
     assert re.search(r"\| mean image \| 0 \| 0.900 .*\| 0.0800 ", text)
-    assert "mean of 2 bases, whose mean latent MSE is 0.601 to 0.621 (standard deviation 0.0141)" in text
+    assert "mean of 2 bases; the mean latent MSE of single bases is 0.601 to 0.621 (standard deviation 0.0141)" in text
     for name in re.findall(r"\]\((figures/[^)]+)\)", text):
         assert (hostile / "report" / name).is_file()
 
@@ -146,7 +146,7 @@ def test_contradicting_files(make_run: Make):
     del manifest["model"]["d"]
     manifest["data"]["photos"]["n_used"] = 20
     (run / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="agreed content"):
+    with pytest.raises(UserError, match="unexpected content"):
         build_report(run)
 
 
