@@ -99,11 +99,7 @@ def autoencoder_classes() -> dict[str, type]:
 
 
 def class_of(config: dict[str, Any], where: str) -> type:
-    """The class that a config.json names.
-
-    Raises:
-        UserError: diffusers has no autoencoder of that name, or the class has no latent map.
-    """
+    """The class that a config.json names; UserError for a class that diffusers lacks or that has no latent map."""
     name = str(config.get("_class_name") or "model without _class_name")
     classes = autoencoder_classes()
     if name not in classes:
@@ -180,11 +176,7 @@ def encoder_of(model: Any, quantised: bool = False) -> Function:
 
 
 def latent_in(output: Any) -> Tensor:
-    """The deterministic latent in the output of an ``encode``.
-
-    Raises:
-        TypeError: it holds none of the fields that classes of diffusers use.
-    """
+    """The deterministic latent in the output of an ``encode``; TypeError if it holds none of the usual fields."""
     if isinstance(output, tuple):
         output = output[0]
     if isinstance(output, Tensor):

@@ -25,11 +25,7 @@ class _TooLargeError(Exception):
 
 
 def check_bounds(config: Any, there: str, largest: int = LARGEST, key: str = "") -> None:
-    """Refuse numbers and lists in a config.json for which building the model would never end.
-
-    Raises:
-        UserError: names the first key that exceeds its bound.
-    """
+    """Refuse numbers and lists for which building the model would never end; UserError names the key."""
     if isinstance(config, dict):
         for name, value in config.items():
             check_bounds(value, there, largest, str(name))

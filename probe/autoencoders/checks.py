@@ -20,11 +20,7 @@ Batches of one size are computed by the same kernels, so rounding is far below."
 
 
 def check_loaded(model: "Autoencoder") -> None:
-    """Refuse weights that are not finite, and invalid scaling and pixel ranges.
-
-    Raises:
-        UserError: names the first bad tensor or the setting.
-    """
+    """Refuse weights that are not finite, and an invalid scaling or pixel range; UserError names it."""
     for module in model.modules:
         check_finite(module, model.source)
     check_number(model.scaling_factor, "scaling_factor", model.source, positive=True)
@@ -39,11 +35,7 @@ def check_loaded(model: "Autoencoder") -> None:
 
 
 def check_finite(module: nn.Module, source: str) -> None:
-    """Refuse weights with NaN or infinity.
-
-    Raises:
-        UserError: names the first such tensor.
-    """
+    """Refuse weights with NaN or infinity; UserError names the first such tensor."""
     buffers = {name for name, _ in module.named_buffers()}
     bad = [name for name, value in module.state_dict().items() if _is_bad(value, mask=name in buffers)]
     if bad:
@@ -62,11 +54,7 @@ def _is_bad(value: Any, *, mask: bool) -> bool:
 
 @torch.no_grad()
 def checked_latent_shape(model: "Autoencoder", resolution: int) -> tuple[int, ...]:
-    """The shape of one latent, if f maps finite latents to finite latents of that shape, each row independently.
-
-    Raises:
-        UserError: f does not; one sentence says how.
-    """
+    """The shape of one latent; UserError unless f maps finite latents to finite latents of that shape, row by row."""
     shape = model.sample_shape(resolution)
     if model.downsampling and resolution % model.downsampling:
         raise UserError(

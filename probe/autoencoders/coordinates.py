@@ -191,11 +191,7 @@ def _statistics(model: Any, rule: Rule, there: str) -> tuple[Tensor | None, Tens
 
 
 def number(settings: Any, key: str, there: str) -> float | None:
-    """``scaling_factor`` (finite, above 0) or ``shift_factor`` (finite) of a configuration; None where absent or null.
-
-    Raises:
-        UserError: it is not such a number.
-    """
+    """``scaling_factor`` (above 0) or ``shift_factor`` of a configuration, or None; UserError if not finite."""
     value = settings.get(key)
     if value is None:
         return None
@@ -204,11 +200,7 @@ def number(settings: Any, key: str, there: str) -> float | None:
 
 
 def check_number(value: Any, key: str, there: str, *, positive: bool) -> None:
-    """Refuse a value that is not a finite number (above 0 if ``positive``).
-
-    Raises:
-        UserError: names the key and the value.
-    """
+    """UserError for a value that is not a finite number (above 0 if ``positive``)."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
     if not good or (positive and value <= 0):
         kind = "a finite number above 0" if positive else "a finite number"
@@ -223,11 +215,7 @@ def _finite(value: float) -> bool:
 
 
 def statistics(settings: Any, key: str, there: str) -> tuple[float, ...] | None:
-    """``latents_mean`` or ``latents_std`` per channel; None where absent.
-
-    Raises:
-        UserError: it is not a list of finite numbers, or a deviation is not above 0.
-    """
+    """``latents_mean`` or ``latents_std`` per channel, or None; UserError unless finite (and a deviation above 0)."""
     value = settings.get(key)
     if value is None:
         return None

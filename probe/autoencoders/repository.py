@@ -85,11 +85,7 @@ def located(spec: ModelConfig, source: str) -> ModelConfig:
 
 
 def read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
-    """config.json, read before anything is built from it.
-
-    Raises:
-        UserError: it is absent, unreadable or not an object, or its weights lie outside of the folder.
-    """
+    """config.json; UserError if it is absent, unreadable or not an object, or its weights lie outside of the folder."""
     if is_local(source):
         path = folder_of(spec, source) / "config.json"
         if not path.is_file():
@@ -133,11 +129,7 @@ def optional_file(spec: ModelConfig, source: str, name: str) -> Path | None:
 
 
 def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options: Any) -> Path:
-    """What a function of huggingface_hub downloads, or finds in the local cache.
-
-    Raises:
-        UserError: it is unavailable; one sentence says why.
-    """
+    """What a function of huggingface_hub downloads, or finds in the local cache; UserError if it is unavailable."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,

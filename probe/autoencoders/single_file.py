@@ -26,11 +26,7 @@ ON_THE_HUB = re.compile(
 
 
 def is_single_file(source: str) -> bool:
-    """Whether a source names a file of weights.
-
-    Raises:
-        UserError: in pickle form.
-    """
+    """Whether a source names a file of weights; UserError for one in pickle form."""
     suffix = Path(source).suffix.lower()
     if suffix in PICKLES:
         raise UserError(f"model {source} {pickled(source)}.")
@@ -38,11 +34,7 @@ def is_single_file(source: str) -> bool:
 
 
 def on_this_machine(spec: ModelConfig, source: str) -> str:
-    """The path of a file, downloaded if it is on the hub.
-
-    Raises:
-        UserError: there is no such file.
-    """
+    """The path of a file, downloaded if it is on the hub; UserError if there is none."""
     path = Path(source).expanduser()
     if path.is_file():
         return str(path)
@@ -59,10 +51,9 @@ def on_this_machine(spec: ModelConfig, source: str) -> str:
 
 
 def config_source(spec: ModelConfig, file: str) -> str:
-    """Where the config.json of a file is: in model.config, or beside the file.
+    """Where the config.json of a file is: in model.config, or beside the file; UserError if neither.
 
-    Raises:
-        UserError: neither. (diffusers would guess one, and its scaling, from the names of the weights.)
+    (diffusers would guess one, and its scaling, from the names of the weights.)
     """
     folder = Path(file).parent
     if not spec.config and not (folder / "config.json").is_file():

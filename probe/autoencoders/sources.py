@@ -38,11 +38,8 @@ CACHE = re.compile(r"models--(?P<owner>.+)--(?P<name>.+)")
 
 
 def check_source(spec: ModelConfig, source: str) -> None:
-    """Refuse a source that is recognised as something else than a model.
-
-    Raises:
-        UserError: it is an address, a file of another format or of a model's folder, or a folder without a model.
-    """
+    """Refuse a source that is not a model: an address, a file of another format or of a model's folder, or a folder
+    without a model. UserError says what to give instead."""
     problem = _of_name(source)
     try:
         if problem is None and is_local(source):

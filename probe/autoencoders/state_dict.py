@@ -42,14 +42,7 @@ class StateDict:
 
 
 def state_dict_of(content: Any, file: object) -> StateDict:
-    """The weights in what ``torch.load`` returned.
-
-    Args:
-        file: for messages.
-
-    Raises:
-        UserError: there are none, or their names are ambiguous.
-    """
+    """The weights in what ``torch.load`` returned; UserError (naming ``file``) without any, or for ambiguous names."""
     if not isinstance(content, Mapping):
         kind = "one tensor" if isinstance(content, Tensor) else f"a {type(content).__name__}"
         raise UserError(f"{file} holds {kind}, not a state dict; save model.state_dict().")

@@ -65,8 +65,7 @@ def _found(spec: ModelConfig, source: str, name: str) -> Path | None:
 def header_of(files: Iterable[Path], there: str) -> Header | None:
     """Names, types and shapes of all tensors; None without files or for an unreadable one, which the library reports.
 
-    Raises:
-        UserError: two files hold a tensor of one name.
+    UserError if two files hold a tensor of one name.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -94,8 +93,7 @@ def as_meta(header: Header) -> dict[str, Tensor]:
 def converted(model: Any, header: Header, there: str) -> dict[str, Tensor]:
     """The state dict after diffusers has replaced the tensor names of its older versions.
 
-    Raises:
-        UserError: a tensor is there under both names.
+    UserError if a tensor is there under both names.
     """
     state = as_meta(header)
     model._fix_state_dict_keys_on_load(state)
@@ -105,11 +103,7 @@ def converted(model: Any, header: Header, there: str) -> dict[str, Tensor]:
 
 
 def check_types(header: Header, model: nn.Module | None, there: str) -> None:
-    """Refuse integer and complex weights: quantised ones are useless without their scales.
-
-    Raises:
-        UserError: names the first.
-    """
+    """Refuse integer and complex weights (quantised ones need their scales); UserError names the first."""
     wanted = model.state_dict() if model else {}
     for name, stored in sorted(header.items()):
         if name in wanted:
@@ -124,11 +118,7 @@ def check_types(header: Header, model: nn.Module | None, there: str) -> None:
 
 
 def check_size(header: Header, model: nn.Module, there: str) -> None:
-    """Refuse a configuration of far more numbers than the weights hold, before memory is allocated for it.
-
-    Raises:
-        UserError: gives both numbers.
-    """
+    """Refuse a configuration of far more numbers than the weights hold, before memory is allocated."""
     described = sum(p.numel() for p in model.parameters())
     held = sum(torch.Size(stored.shape).numel() for stored in header.values())
     computed = sum(b.numel() for b in model.buffers())  # masks and tables, which are in no file
@@ -140,14 +130,9 @@ def check_size(header: Header, model: nn.Module, there: str) -> None:
 
 
 def check_fit(model: nn.Module, state: dict[str, Tensor], there: str, names: Iterable[str] = ()) -> None:
-    """Compare a state dict with the model that it is to fill: no tensor may be missing or have another shape.
+    """UserError for the first tensor of the model that ``state`` (as it will be loaded) lacks or has in another shape.
 
-    Args:
-        state: as it will be loaded.
-        names: of the tensors as they are in the files.
-
-    Raises:
-        UserError: names the first tensor that does not fit.
+    names: of the tensors as they are in the files.
     """
     missing = sorted(name for name in model.state_dict() if name not in state)
     if missing:
@@ -156,11 +141,7 @@ def check_fit(model: nn.Module, state: dict[str, Tensor], there: str, names: Ite
 
 
 def check_shapes(model: nn.Module, state: dict[str, Tensor], there: str) -> None:
-    """Compare tensors of the same name.
-
-    Raises:
-        UserError: names the first of another shape.
-    """
+    """UserError for the first tensor with another shape than the one of its name in the model."""
     wanted = model.state_dict()
     other = [name for name in sorted(wanted) if name in state and wanted[name].shape != state[name].shape]
     if other:

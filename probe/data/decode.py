@@ -60,10 +60,9 @@ def central_square(image: Image.Image) -> Image.Image:
 
 
 def opened(data: bytes | Image.Image) -> Image.Image:
-    """Read the header of an encoded picture and check its size; the pixels are read later.
+    """Read the header of an encoded picture; the pixels are read later.
 
-    Raises:
-        UnreadableImage: its format is not among ``FORMATS``, or it has more than ``MAX_PIXELS``.
+    UnreadableImage for a format not among ``FORMATS``, or more than ``MAX_PIXELS``.
     """
     with warnings.catch_warnings():
         # Pillow warns of odd metadata and of large pictures, and raises where it cannot go on.

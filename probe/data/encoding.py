@@ -41,11 +41,7 @@ class Encoding:
 
 
 def encoding_of(data: bytes | Image.Image) -> Encoding:
-    """Read a file's header.
-
-    Raises:
-        UnreadableImage: it is not an image.
-    """
+    """Read a file's header; UnreadableImage if it is not an image."""
     try:
         image = opened(data)
         tables: dict[int, Any] = getattr(image, "quantization", None) or {}
@@ -59,11 +55,7 @@ def encoding_of(data: bytes | Image.Image) -> Encoding:
 
 
 def reencode(data: bytes | Image.Image, like: Encoding) -> Image.Image:
-    """A picture encoded like another, by the rule above, and decoded again.
-
-    Raises:
-        UnreadableImage: it cannot be decoded.
-    """
+    """A picture encoded like another, by the rule above, and decoded again; UnreadableImage if it cannot be decoded."""
     image = central_square(decoded(data))
     if len({band.tobytes() for band in image.split()}) == 1:
         image = image.convert("L")

@@ -16,12 +16,9 @@ class BrokenProfile(Exception):
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """A picture of mode L, RGB or CMYK in sRGB, of mode RGB; grey stays grey.
+    """A picture of mode L, RGB or CMYK in sRGB, of mode RGB; grey stays grey. One with an sRGB profile is unchanged.
 
-    If the profile is sRGB, the picture is returned unchanged.
-
-    Raises:
-        BrokenProfile: the profile is unusable.
+    BrokenProfile if the profile is unusable.
     """
     mode, transform = _transform(profile)
     grey = image.mode == "L"

@@ -46,10 +46,9 @@ class Row:
 
 
 def open_file(where: str, path: Path, start: int) -> File:
-    """The columns and row groups of a file whose first row has the number ``start``.
+    """The columns and row groups of a file; its first row has the number ``start``.
 
-    Raises:
-        UserError: the file is damaged or not parquet.
+    UserError if the file is damaged or not parquet.
     """
     name = shortened(str(path), 100)
     try:
