@@ -70,4 +70,4 @@ def test_a_source_of_another_package_that_fails(monkeypatch):
 
 def test_the_configuration_names_every_source():
     for source in known_sources().values():
-        assert f"``{source.prefix}:" in (DatasetConfig.__doc__ or ""), source.prefix
+        assert f"``{source.prefix}:" in (DatasetConfig.model_fields["source"].description or ""), source.prefix

@@ -35,12 +35,12 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from probe.config import LARGEST_SEED, Strict, TrackersConfig
+from probe.config import LARGEST_SEED, ConfigModel, TrackersConfig
 
 log = logging.getLogger(__name__)
 
 
-class TrainConfig(Strict):
+class TrainConfig(ConfigModel):
     """All settings of the training. Weights of loss terms multiply means over elements or rows."""
 
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
