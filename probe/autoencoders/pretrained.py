@@ -55,7 +55,9 @@ def _own_class(reference: str, spec: ModelConfig, source: str) -> Any:
     """A class that comes as a Python file with the weights: ``module.Class``."""
     module, _, name = reference.rpartition(".")
     if not module.replace(".", "").isidentifier():
-        raise UserError(f"{where(spec, source)}: config.json names {reference!r:.80}, which is not a class in its folder.")
+        raise UserError(
+            f"{where(spec, source)}: config.json names {reference!r:.80}, which is not a class in its folder."
+        )
     if not spec.trust_remote_code:
         raise UserError(
             f"{where(spec, source)} would run its own code, {module}.py; read that file, and set "
