@@ -5,11 +5,8 @@ from typing import Any
 from jobs.run.directory import RunDirectory
 from jobs.run.work import RunWork
 from jobs.stage import Counts
-from probe.data import ImageSet, load_images
+from probe.data import ImageSet, is_remote, load_images
 from probe.results import layout
-
-REMOTE = ("hub:", "urls:")
-"""Sources that take long to read again, and can change or vanish between two reads."""
 
 
 def draw(work: RunWork) -> None:
@@ -69,9 +66,8 @@ def image_file(name: str) -> str:
 
 
 def _is_settled(run: RunDirectory, name: str) -> bool:
-    source = run.config.datasets[name].source or ""
     there = run.checked(image_file(name)) is not None or run.has_table(name, run.checked)
-    return there and source.startswith(REMOTE)
+    return there and is_remote(run.config.datasets[name].source)
 
 
 def _describe(images: ImageSet) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from jobs.study.directory import StudyDirectory
 from jobs.study.work import Shard, StudyWork, cell_file
 from jobs.trackers import Tracker, is_complete, log_training, numbers
 from probe.autoencoders import load_autoencoder
-from probe.autoencoders.diffusers_vae import adapted
+from probe.autoencoders.adapter import adapted
 from probe.config import ModelConfig
 from probe.results import layout
 from probe.studies.sweeps.config import AcrossTrainingConfig, ConvergenceConfig, GridConfig

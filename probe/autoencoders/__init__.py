@@ -1,4 +1,4 @@
-"""Where E and D come from."""
+"""Autoencoders: where E and D come from."""
 
 import logging
 from importlib.resources import files
@@ -13,6 +13,7 @@ from probe.errors import UserError
 __all__ = ["Autoencoder", "device_of", "embedded_names", "load_autoencoder"]
 
 log = logging.getLogger("probe")
+_EMBEDDED = files("probe") / "autoencoders" / "embedded"
 
 
 def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
@@ -22,8 +23,8 @@ def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
         spec: a source (``embedded:NAME``, hub id, folder, ``python:...``), or the whole ``model`` configuration.
 
     Raises:
-        UserError: it cannot be found, is not safe to load, is not an autoencoder, or its weights are not all used
-            or not finite; one sentence says which.
+        UserError: it cannot be found, is not safe to load, is not an autoencoder, or its weights are not all used or
+            not finite; one sentence says which.
     """
     if isinstance(spec, str):
         spec = ModelConfig(source=spec)
@@ -48,18 +49,17 @@ def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
 
 def embedded_names() -> list[str]:
     """The autoencoders that come with the package."""
-    home = files("probe") / "autoencoders" / "embedded"
-    return sorted(p.name for p in home.iterdir() if p.is_dir() and (p / "config.json").is_file())
+    return sorted(p.name for p in _EMBEDDED.iterdir() if p.is_dir() and (p / "config.json").is_file())
 
 
 def _embedded(name: str) -> str:
     if name not in embedded_names():
-        raise UserError(f"there is no embedded autoencoder {name!r}; there is {', '.join(embedded_names())}.")
-    return str(files("probe") / "autoencoders" / "embedded" / name)
+        raise UserError(f"there is no embedded autoencoder {name!r}; the embedded ones: {', '.join(embedded_names())}.")
+    return str(_EMBEDDED / name)
 
 
 def device_of(name: str) -> torch.device:
-    """The device that ``model.device`` names; ``auto`` is a GPU where there is one.
+    """The device that ``model.device`` names; ``auto`` is a GPU if there is one.
 
     Raises:
         UserError: it is not available.

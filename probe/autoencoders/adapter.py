@@ -1,48 +1,119 @@
-"""Encoder, decoder and shapes of an autoencoder of diffusers, from what its class and its configuration say."""
+"""How a class of diffusers becomes an encoder and a decoder, from what its class and its configuration say."""
 
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from logging import CRITICAL
 from typing import Any, Literal
+from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor, nn
 
+from probe.autoencoders.base import Autoencoder
+from probe.autoencoders.convolutional import ConvAutoencoder
+from probe.autoencoders.coordinates import coordinates_of, number, statistics
 from probe.config import ModelConfig
 from probe.errors import UserError
+from probe.files import source_sha256
 
 Kind = Literal["image", "video", "audio"]
 Function = Callable[[Tensor], Tensor]
 
 RANGES: dict[str, tuple[float, float]] = {"AutoencoderRAE": (0.0, 1.0)}
-"""Classes of diffusers that do not take [-1, 1]: the RAE normalises images in [0, 1] as its frozen encoder wants."""
+"""Classes of diffusers with a range other than [-1, 1]: the RAE takes [0, 1] and normalises for its frozen encoder."""
 UNDEFINED = {"MMAudioVAE": "its encode takes a waveform, and its decode gives a spectrogram"}
-"""Classes for which f is undefined, and no signature says so: why."""
-
+"""Classes for which f is undefined although their signatures do not show it: the reason."""
+DOWNSAMPLING = {
+    "AutoencoderKL": "block_out_channels",
+    "VQModel": "block_out_channels",
+    "AutoencoderTiny": "encoder_block_out_channels",
+    "AsymmetricAutoencoderKL": "down_block_out_channels",
+}
+"""Settings with one entry per block, each block but the last halving the side. Shapes of other classes are tried."""
 TILED = ("AutoencoderKLAllegro",)
 """Classes that can encode in tiles only."""
 FRAMES_FIRST = ("AutoencoderKLAllegro",)
-"""Classes that take (n, channels, frames, H, W) and give back (n, frames, channels, H, W)."""
+"""Classes that take (n, channels, frames, H, W) and return (n, frames, channels, H, W)."""
 ROW_BY_ROW = ("AutoencoderKLAllegro", "AutoencoderKLHunyuanVideo15")
 """Classes whose tiles or attention masks fit one row only (diffusers 0.42)."""
 
 
-def prepare(model: Any, spec: ModelConfig) -> None:
-    """Switch on what a class cannot do without, and what the user wants.
+def adapted(
+    model: Any, spec: ModelConfig, device: torch.device, dtype: torch.dtype, warnings: tuple[str, ...] = ()
+) -> Autoencoder:
+    """A model of diffusers, or of ours in its format, as an ``Autoencoder``.
 
     Raises:
-        UserError: tiling or slicing is wanted, and the class has none.
+        UserError: its configuration has an invalid scaling, scaled latents are requested but unknown for the class, or
+            tiling or slicing is requested and the class has none.
     """
-    name = type(model).__name__
+    there = f"model {spec.source}"
+    model.eval().requires_grad_(False).to(device)
+    settings, name, kind = model.config, type(model).__name__, kind_of(model)
     for wanted, always, switch in (("tiling", TILED, "enable_tiling"), ("slicing", ROW_BY_ROW, "enable_slicing")):
         if getattr(spec, wanted) or name in always:
             try:
                 getattr(model, switch)()
             except (AttributeError, NotImplementedError):
                 raise UserError(f"a {name} has no {wanted}; leave model.{wanted} out.") from None
+    quantised = has_quantiser(model) and spec.quantisation == "quantised"
+    ours = isinstance(model, ConvAutoencoder)
+    return Autoencoder(
+        source=spec.source,
+        class_name=name,
+        encoder=encoder_of(model, quantised),
+        decoder=decoder_of(model, quantised),
+        modules=(model,),
+        image_range=model.image_range if ours else RANGES.get(name, (-1.0, 1.0)),
+        scaling_factor=number(settings, "scaling_factor", there) or 1.0,
+        shift_factor=number(settings, "shift_factor", there) or 0.0,
+        latents_mean=statistics(settings, "latents_mean", there),
+        latents_std=statistics(settings, "latents_std", there),
+        latents=spec.latents,
+        coordinates=coordinates_of(model, there) if spec.latents == "scaled" else None,
+        warnings=warnings,
+        downsampling=2 ** (len(settings[DOWNSAMPLING[name]]) - 1) if name in DOWNSAMPLING else None,
+        kind=kind,
+        channels=channels_of(model, kind),
+        side=int(settings["sample_size"]) if ours else None,
+        length={"video": spec.frames, "audio": spec.samples}.get(kind),
+        quantisation=spec.quantisation if has_quantiser(model) else None,
+        bins=int(settings["mel_bins"]) if kind == "audio" and settings.get("mel_bins") else None,
+        code_sha256=source_sha256(type(model)) if spec.trust_remote_code else None,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def autoencoder_classes() -> dict[str, type]:
+    """The autoencoder classes of the installed diffusers, and ours, by name."""
+    from diffusers import ModelMixin
+    from diffusers.models import autoencoders
+
+    found = {name: getattr(autoencoders, name) for name in dir(autoencoders)}
+    classes = {name: cls for name, cls in found.items() if isinstance(cls, type) and issubclass(cls, ModelMixin)}
+    return {**classes, ConvAutoencoder.__name__: ConvAutoencoder}
+
+
+def class_of(config: dict[str, Any], where: str) -> type:
+    """The class that a config.json names; UserError for a class that diffusers lacks or that has no latent map."""
+    name = str(config.get("_class_name") or "model without _class_name")
+    classes = autoencoder_classes()
+    if name not in classes:
+        raise UserError(
+            f"{where} holds a {name}, which is not an autoencoder of the installed diffusers; `probe models` lists "
+            "those. If this is a pipeline, set model.subfolder (usually vae)."
+        )
+    if reason := why_undefined(classes[name]):
+        raise UserError(f"{where} holds a {name}, for which f(z) = E(D(z)) is undefined: {reason}; see `probe models`.")
+    return classes[name]
 
 
 def why_undefined(cls: type) -> str | None:
-    """Why there is no latent map f(z) = E(D(z)) for a class, from its methods; None where there is one."""
+    """Why a class has no latent map f(z) = E(D(z)), from its methods; None where it has one."""
     if cls.__name__ in UNDEFINED:
         return UNDEFINED[cls.__name__]
     missing = [name for name in ("encode", "decode") if not callable(getattr(cls, name, None))]
@@ -54,12 +125,12 @@ def why_undefined(cls: type) -> str | None:
             return f"its {name} is a diffusion sampler that draws noise"
         needed = [p.name for p in list(parameters.values())[2:] if p.default is p.empty and p.name not in given]
         if needed:
-            return f"its {name} needs {', '.join(needed)} besides"
+            return f"its {name} also needs {', '.join(needed)}"
     return None
 
 
 def kind_of(model: nn.Module) -> Kind:
-    """A sample rate makes it audio, a 3-D convolution in the encoder video, else it is for images."""
+    """Audio for a model with a sample rate, video for one with a 3-D convolution in its encoder, else image."""
     settings: Any = model.config
     if any(key in settings for key in ("sampling_rate", "sample_rate")):
         return "audio"
@@ -84,13 +155,13 @@ def channels_of(model: nn.Module, kind: Kind) -> int:
 
 
 def encoder_of(model: Any, quantised: bool = False) -> Function:
-    """x to the mode of the posterior, or the plain latent, or its nearest code vectors."""
+    """x to the mode of the posterior, or to the plain latent, or to its nearest code vectors."""
     parameters = inspect.signature(model.encode).parameters
     options = {"sample_posterior": False} if "sample_posterior" in parameters else {}
 
-    if model.config.get("normalize_volume"):  # by the loudest sample of a whole batch: rows must not know of each other
+    if model.config.get("normalize_volume"):  # by the loudest sample of a batch, but rows must be independent
         return lambda x: torch.cat([latent_in(model.encode(row, **options)) for row in x.split(1)])
-    # VidTok's own forward repeats the first frame before it encodes; without, a decoded video is shorter.
+    # VidTok's own forward repeats the first frame before it encodes; otherwise a decoded video is shorter.
     causal = type(model).__name__ == "AutoencoderVidTok" and model.config["is_causal"]
     ahead = model.temporal_compression_ratio - 1 if causal else 0
 
@@ -98,18 +169,14 @@ def encoder_of(model: Any, quantised: bool = False) -> Function:
         if ahead:
             x = torch.cat([x[:, :, :1].expand(-1, -1, ahead, -1, -1), x], dim=2)
         z = latent_in(model.encode(x, **options))
-        # No gradient straight through the quantiser: its true derivative is 0.
+        # No straight-through gradient: the true derivative of the quantiser is 0.
         return model.quantize(z)[0].detach() + 0 * z if quantised else z
 
     return encode
 
 
 def latent_in(output: Any) -> Tensor:
-    """The deterministic latent in what an ``encode`` returns.
-
-    Raises:
-        TypeError: it holds none of the fields that classes of diffusers use.
-    """
+    """The deterministic latent in the output of an ``encode``; TypeError if it holds none of the usual fields."""
     if isinstance(output, tuple):
         output = output[0]
     if isinstance(output, Tensor):
@@ -124,15 +191,15 @@ def latent_in(output: Any) -> Tensor:
 
 
 def decoder_of(model: Any, quantised: bool = False) -> Function:
-    """z to x. A quantiser inside is detached: diffusers lets gradients pass straight through it, which is good for
-    training and no Jacobian of f."""
+    """z to x. A quantiser inside is detached: the straight-through gradients of diffusers serve training, but they are
+    not the Jacobian of f."""
     if has_quantiser(model):
 
         def from_codes(z: Tensor) -> Tensor:
             codes = z if quantised else model.quantize(z)[0].detach() + 0 * z
             if not model.config.get("lookup_from_codebook"):
                 return model.decode(codes, force_not_quantize=True).sample
-            # With that setting, decode takes what is not quantised for numbers of code vectors.
+            # With that setting, decode takes unquantised latents as indices of code vectors.
             spatial = model.config.get("norm_type") == "spatial"
             return model.decoder(model.post_quant_conv(codes), codes if spatial else None)
 
@@ -149,5 +216,22 @@ def decoder_of(model: Any, quantised: bool = False) -> Function:
 
 
 def has_quantiser(model: Any) -> bool:
-    """Whether the latent can be had before and after quantisation."""
+    """Whether the latent is available before and after quantisation."""
     return hasattr(model, "quantize") and "force_not_quantize" in inspect.signature(model.decode).parameters
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings of diffusers and transformers: the relevant ones are errors here."""
+    names = [name for name in ("diffusers", "transformers") if name in sys.modules]
+    logs = [import_module(f"{name}.utils.logging") for name in names]
+    levels = [log.get_verbosity() for log in logs]
+    for log in logs:
+        log.set_verbosity(CRITICAL)
+    try:
+        with catch_warnings():
+            simplefilter("ignore")
+            yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.set_verbosity(level)

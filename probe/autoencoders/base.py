@@ -1,4 +1,4 @@
-"""The object that the rest of the tool works on: an encoder, a decoder, and what is known of them."""
+"""The object that the rest of the tool works on: an encoder, a decoder, and their properties."""
 
 import math
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from probe.autoencoders.checks import checked_latent_shape
 from probe.autoencoders.coordinates import Coordinates
 from probe.errors import UserError
 from probe.files import tensors_sha256
@@ -23,17 +24,16 @@ class Autoencoder:
         decoder: z in raw coordinates -> x.
         modules: the modules that hold the weights.
         image_range: smallest and largest pixel value.
-        scaling_factor, shift_factor, latents_mean, latents_std: as the configuration has them, the latter two per
-            channel.
+        scaling_factor, shift_factor, latents_mean, latents_std: of the configuration, the latter two per channel.
         latents: ``raw`` or ``scaled``: the coordinates of ``encode`` and ``decode``.
         coordinates: the scaled ones, by the rule of the class; None: (raw - shift_factor) * scaling_factor.
-        warnings: sentences on what was not used of the weights.
-        downsampling: H / h where it is known beforehand, otherwise None.
+        warnings: sentences on unused weights.
+        downsampling: H / h if known beforehand, otherwise None.
         kind: ``image`` (n, channels, H, W), ``video`` (n, channels, length, H, W) or ``audio`` (n, channels, length).
-        channels: of an input. side: of an image, where the model takes one only. length: frames or samples.
+        channels: of an input. side: of an image, if the model takes only one. length: frames or samples.
         quantisation: for models with a code book, ``continuous`` (D quantises z) or ``quantised`` (E does); else None.
-        bins: of a spectrogram, for audio models that take those, (n, channels, length, bins).
-        code_sha256: of the file that a user's own function is in; None for other sources.
+        bins: of a spectrogram, for audio models that take (n, channels, length, bins).
+        code_sha256: of the file with a user's own function; None for other sources.
     """
 
     source: str
@@ -77,7 +77,7 @@ class Autoencoder:
         """The shape of one input: (channels, R, R), (channels, frames, R, R) or (channels, samples).
 
         Raises:
-            UserError: the model takes another resolution only.
+            UserError: the model takes only another resolution.
         """
         if self.kind == "audio":
             return (self.channels, self.length or 1, *([self.bins] if self.bins else []))
@@ -89,7 +89,7 @@ class Autoencoder:
         return (self.channels, self.length or 1, *size) if self.kind == "video" else (self.channels, *size)
 
     def from_pixels(self, images: Tensor) -> Tensor:
-        """uint8 images (n, 3, R, R) as inputs, in the model's range, type and place; a video is a still image.
+        """uint8 images (n, 3, R, R) as inputs in the model's range, type and device; a video repeats the image.
 
         Raises:
             UserError: the model does not take colour images.
@@ -100,22 +100,22 @@ class Autoencoder:
         return x[:, :, None].expand(-1, -1, self.length or 1, -1, -1) if self.kind == "video" else x
 
     def must_take_images(self) -> None:
-        """Refuse to be used with image data sets where the model has no colour images.
+        """Refuse a model without colour images, which has no use for image data sets.
 
         Raises:
             UserError: it is an audio model, or has another number of channels.
         """
         if self.kind == "audio":
-            raise UserError(f"{self.source} is an audio model, which takes no images; set datasets={{}}.")
+            raise UserError(f"{self.source} is an audio model and takes no images; set datasets={{}}.")
         if self.channels != 3:
             raise UserError(
                 f"{self.source} takes images of {self.channels} channel{'s' * (self.channels != 1)}, and data sets "
-                "have 3; take a model of 3 channels, or set datasets={}."
+                "have 3; use a model with 3 channels, or set datasets={}."
             )
 
     def to_pixels(self, x: Tensor) -> Tensor:
-        """Inputs as uint8 pictures (n, 3, H, W) on the CPU, clamped: of a video the first frame, of channels other
-        than 3 the first in grey, of audio its values in grey, line by line in a square."""
+        """Inputs as uint8 pictures (n, 3, H, W) on the CPU, clamped. A video gives its first frame, channels other than
+        3 the first one in grey, audio its values in grey, line by line in a square."""
         low, high = self.image_range
         picture = x[:, :, 0] if self.kind == "video" else x
         if self.kind == "audio":
@@ -127,24 +127,22 @@ class Autoencoder:
         return ((picture.clamp(low, high) - low) / (high - low) * 255).round().to(torch.uint8).cpu()
 
     def latent_shape(self, resolution: int) -> tuple[int, ...]:
-        """The shape of the latent of one input, (c, h, w) for images, found by trying E and D on two inputs.
+        """The shape of the latent of one input, (c, h, w) for images, found by running E and D on two inputs.
 
         Raises:
             UserError: the resolution does not suit the model, or f(z) = E(D(z)) is not a map of rows of finite latents
                 to rows of the same shape (``probe.autoencoders.checks``).
         """
-        from probe.autoencoders.checks import checked_latent_shape
-
         return checked_latent_shape(self, resolution)
 
     def parameters(self) -> int:
-        """How many weights."""
+        """The number of weights."""
         return sum(p.numel() for module in self.modules for p in module.parameters())
 
     def weights_sha256(self) -> str | None:
-        """SHA-256 over names, types, shapes and bytes of all weights and buffers in memory; None where there are none.
+        """SHA-256 over names, types, shapes and bytes of all weights and buffers in memory; None if there are none.
 
-        Not that of the file: the same weights hash alike whether they came from one file, shards or another format.
+        Not a hash of the file: equal weights have equal hashes, whether from one file, shards or another format.
         """
         states = [(str(i), module.state_dict()) for i, module in enumerate(self.modules)]
         if not any(state for _, state in states):

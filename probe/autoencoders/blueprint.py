@@ -11,11 +11,11 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from probe.errors import UserError
 
 LARGEST = 10**6
-"""No integer of an autoencoder's configuration is larger: sample rates are below 200,000, all others far below."""
+"""Largest integer in an autoencoder's configuration: sample rates are below 200,000, all others far below."""
 LARGEST_OF_LANGUAGE = 10**8
-"""That of a language model: positions reach 10 million."""
+"""The same for a language model: positions reach 10 million."""
 LONGEST = 4096
-"""No list of a configuration is longer."""
+"""Longest list in a configuration."""
 SPARE = 1000
 """Parameters that a model may register beyond four for each tensor of its weights (weight norms make three of one)."""
 
@@ -24,35 +24,29 @@ class _TooLargeError(Exception):
     """More parameters than the weights can fill."""
 
 
-def must_be_bounded(config: Any, there: str, largest: int = LARGEST, key: str = "") -> None:
-    """Refuse numbers and lists in a config.json with which building the model would never end.
-
-    Raises:
-        UserError: names the first key that exceeds its bound.
-    """
+def check_bounds(config: Any, there: str, largest: int = LARGEST, key: str = "") -> None:
+    """Refuse numbers and lists for which building the model would never end; UserError names the key."""
     if isinstance(config, dict):
         for name, value in config.items():
-            must_be_bounded(value, there, largest, str(name))
+            check_bounds(value, there, largest, str(name))
     elif isinstance(config, list):
         if len(config) > LONGEST:
-            raise UserError(
-                f"{there}: {key[:80]} in config.json has {len(config):,} entries; at most {LONGEST:,} can be."
-            )
+            raise UserError(f"{there}: {key[:80]} in config.json has {len(config):,} entries, more than {LONGEST:,}.")
         for value in config:
-            must_be_bounded(value, there, largest, key)
+            check_bounds(value, there, largest, key)
     elif isinstance(config, int) and abs(config) > largest:
         size = f"{config:,}" if abs(config) < 10**18 else "a number of more than 18 digits"
         raise UserError(f"{there}: {key[:80]} in config.json is {size}; at most {largest:,} is possible.")
 
 
 def blueprint(build: Callable[[], nn.Module], there: str, tensors: int) -> nn.Module | None:
-    """The model that ``build`` makes, all tensors on the meta device; None where its class cannot be built there.
+    """The model that ``build`` makes, all tensors on the meta device; None if its class cannot be built there.
 
     Args:
         tensors: how many the weights have, which bounds the number of parameters.
 
     Raises:
-        UserError: the configuration is not one of the class, or describes far more parameters than there are weights.
+        UserError: the configuration does not fit the class, or describes far more parameters than there are weights.
     """
     try:
         with torch.device("meta"), _at_most(4 * tensors + SPARE):
@@ -64,7 +58,7 @@ def blueprint(build: Callable[[], nn.Module], there: str, tensors: int) -> nn.Mo
         ) from None
     except UserError:
         raise
-    except Exception as error:  # whatever a constructor raises for what it is given
+    except Exception as error:  # whatever a constructor raises
         reason = " ".join(str(error).split()) or type(error).__name__
         if "meta" in reason.lower():
             return None

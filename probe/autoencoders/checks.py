@@ -1,11 +1,11 @@
-"""What is checked of an autoencoder once it is loaded, before hours are spent on it."""
+"""Checks of a loaded autoencoder, before hours are spent on it."""
 
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from probe.autoencoders.coordinates import must_be_number
+from probe.autoencoders.coordinates import check_number
 from probe.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,35 +15,27 @@ ROWS = 2
 """Inputs that E and D are tried on: the fewest that can disturb each other."""
 SAME_TWICE = 1e-2
 SAME_ROW = 1e-3
-"""Changes, relative to the latents' mean size, from which f is random, or a row depends on its neighbour: a batch of
-the same size is computed by the same kernels, so that rounding is far below."""
+"""Changes, relative to the latents' mean size, from which f counts as random, or a row as dependent on its neighbour.
+Batches of one size are computed by the same kernels, so rounding is far below."""
 
 
 def check_loaded(model: "Autoencoder") -> None:
-    """Refuse weights that are not finite, and numbers that make no coordinates and no pixels.
-
-    Raises:
-        UserError: names the first bad tensor or the setting.
-    """
+    """Refuse weights that are not finite, and an invalid scaling or pixel range; UserError names it."""
     for module in model.modules:
-        must_be_finite(module, model.source)
-    must_be_number(model.scaling_factor, "scaling_factor", model.source, positive=True)
-    must_be_number(model.shift_factor, "shift_factor", model.source, positive=False)
+        check_finite(module, model.source)
+    check_number(model.scaling_factor, "scaling_factor", model.source, positive=True)
+    check_number(model.shift_factor, "shift_factor", model.source, positive=False)
     low, high = model.image_range
     for value in (low, high):
-        must_be_number(value, "each end of image_range", model.source, positive=False)
+        check_number(value, "each end of image_range", model.source, positive=False)
     if low >= high:
         raise UserError(
             f"{model.source}: image_range must go from a smaller to a larger pixel value, not from {low:g} to {high:g}."
         )
 
 
-def must_be_finite(module: nn.Module, source: str) -> None:
-    """Refuse weights with NaN or infinity.
-
-    Raises:
-        UserError: names the first such tensor.
-    """
+def check_finite(module: nn.Module, source: str) -> None:
+    """Refuse weights with NaN or infinity; UserError names the first such tensor."""
     buffers = {name for name, _ in module.named_buffers()}
     bad = [name for name, value in module.state_dict().items() if _is_bad(value, mask=name in buffers)]
     if bad:
@@ -62,11 +54,7 @@ def _is_bad(value: Any, *, mask: bool) -> bool:
 
 @torch.no_grad()
 def checked_latent_shape(model: "Autoencoder", resolution: int) -> tuple[int, ...]:
-    """The shape of a latent, where f maps rows of finite latents to rows of that shape, each by itself.
-
-    Raises:
-        UserError: it does not; one sentence says how.
-    """
+    """The shape of one latent; UserError unless f maps finite latents to finite latents of that shape, row by row."""
     shape = model.sample_shape(resolution)
     if model.downsampling and resolution % model.downsampling:
         raise UserError(
@@ -75,17 +63,28 @@ def checked_latent_shape(model: "Autoencoder", resolution: int) -> tuple[int, ..
         )
     x = _inputs(model, shape)
     z = _rows(model, "encode", x, "an input")
-    _must_be_a_latent(model, x, z)
-    _must_be_same(model, "encode", z, _called(model, "encode", torch.stack([x[0], x[0]])), row=0)
+    if z.ndim < 2:
+        raise UserError(
+            f"{model.source}: encode of a batch of {ROWS} returned the shape {tuple(z.shape)}; a latent has at least "
+            "one dimension beside that of the batch."
+        )
+    _check_type(model, x, z, z)
+    _check_same(model, "encode", z, _called(model, "encode", torch.stack([x[0], x[0]])), row=0)
     y = _rows(model, "decode", z, "the latent of an input")
-    _must_be_inputs(model, x, y, z)
+    _check_type(model, x, z, y)
+    if y.shape != x.shape:
+        what = "image" if model.kind == "image" else f"input ({model.kind})"
+        raise UserError(
+            f"{model.source} decodes the latent {_of_one(z)} of an {what} {_of_one(x)} to an {what} {_of_one(y)}; a "
+            f"reconstruction needs the same size: try {_other_size(model, y)}."
+        )
     again = _rows(model, "encode", y, "a reconstruction")
     if again.shape != z.shape:
         raise UserError(
             f"the shapes of {model.source} do not close at resolution {resolution}: encode gives {_of_one(z)}, and "
             f"encode(decode(z)) {_of_one(again)}; f(z) = E(D(z)) needs them equal."
         )
-    _must_be_a_map(model, z, again)
+    _check_map(model, z, again)
     return tuple(z.shape[1:])
 
 
@@ -97,7 +96,7 @@ def _inputs(model: "Autoencoder", shape: tuple[int, ...]) -> Tensor:
 
 
 def _called(model: "Autoencoder", verb: str, value: Tensor) -> Tensor:
-    """What E or D returns; whatever a user's code raises or returns instead of a tensor becomes one sentence."""
+    """The output of E or D; whatever a user's code raises or returns instead of a tensor becomes one sentence."""
     try:
         result = getattr(model, verb)(value)
     except UserError:
@@ -116,7 +115,7 @@ def _called(model: "Autoencoder", verb: str, value: Tensor) -> Tensor:
 
 
 def _rows(model: "Autoencoder", verb: str, value: Tensor, what: str) -> Tensor:
-    """What E or D returns, finite and a row for each row."""
+    """The output of E or D: finite, with a row for each row."""
     result = _called(model, verb, value)
     if result.ndim < 1 or len(result) != ROWS:
         raise UserError(
@@ -131,37 +130,17 @@ def _rows(model: "Autoencoder", verb: str, value: Tensor, what: str) -> Tensor:
     return result
 
 
-def _must_be_a_latent(model: "Autoencoder", x: Tensor, z: Tensor) -> None:
-    if z.ndim < 2:
+def _check_type(model: "Autoencoder", x: Tensor, z: Tensor, found: Tensor) -> None:
+    if found.dtype != model.dtype:
         raise UserError(
-            f"{model.source}: encode of a batch of {ROWS} returned the shape {tuple(z.shape)}; a latent has at least "
-            "one dimension beside that of the batch."
-        )
-    if z.dtype != model.dtype:
-        raise _changed_type(model, x, z, z)
-
-
-def _must_be_inputs(model: "Autoencoder", x: Tensor, y: Tensor, z: Tensor) -> None:
-    if y.dtype != model.dtype:
-        raise _changed_type(model, x, z, y)
-    if y.shape != x.shape:
-        what = "image" if model.kind == "image" else f"input ({model.kind})"
-        raise UserError(
-            f"{model.source} decodes the latent {_of_one(z)} of an {what} {_of_one(x)} to an {what} {_of_one(y)}; a "
-            f"reconstruction needs the same size: try {_other_size(model, y)}."
+            f"{model.source} turns {x.dtype} images into {z.dtype} latents and {found.dtype} images; it must keep the "
+            "type, since fixed points of a coarser type are rounding."
         )
 
 
-def _changed_type(model: "Autoencoder", x: Tensor, z: Tensor, y: Tensor) -> UserError:
-    return UserError(
-        f"{model.source} turns {x.dtype} images into {z.dtype} latents and {y.dtype} images; it must keep the type, "
-        "since fixed points of a coarser type are rounding."
-    )
-
-
-def _must_be_a_map(model: "Autoencoder", z: Tensor, again: Tensor) -> None:
-    """f gives the same twice, and each row whatever its neighbour is."""
-    # Not equal to the bit: some CUDA kernels add up in any order.
+def _check_map(model: "Autoencoder", z: Tensor, again: Tensor) -> None:
+    """f returns the same twice, and for each row whatever its neighbour is."""
+    # Not bit by bit: some CUDA kernels add up in any order.
     if not _close(again, _f(model, z), SAME_TWICE):
         raise UserError(
             f"{model.source} maps one latent to two different ones; encode and decode must be deterministic (the "
@@ -170,10 +149,10 @@ def _must_be_a_map(model: "Autoencoder", z: Tensor, again: Tensor) -> None:
     other = torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(z)
     for row in range(ROWS):
         beside = torch.stack([z[i] if i == row else other for i in range(ROWS)])
-        _must_be_same(model, "f", again, _f(model, beside), row)
+        _check_same(model, "f", again, _f(model, beside), row)
 
 
-def _must_be_same(model: "Autoencoder", name: str, found: Tensor, beside_another: Tensor, row: int) -> None:
+def _check_same(model: "Autoencoder", name: str, found: Tensor, beside_another: Tensor, row: int) -> None:
     if not _close(found[row : row + 1], beside_another[row : row + 1], SAME_ROW):
         raise UserError(
             f"{model.source}: the rows of a batch are not independent: {name} of one row depends on the row beside it; "
@@ -199,7 +178,7 @@ def _name(dtype: torch.dtype | torch.layout) -> str:
 
 
 def _other_size(model: "Autoencoder", decoded: Tensor) -> str:
-    """The setting under which the shapes are likely to close."""
+    """The setting for which the shapes are likely to agree."""
     if model.kind == "audio":
         return f"model.samples={decoded.shape[2]}" if decoded.ndim >= 3 else "other model.samples"
     if model.kind == "video" and decoded.ndim == 5 and decoded.shape[2] != model.length:

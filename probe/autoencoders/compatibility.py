@@ -1,4 +1,4 @@
-"""Which classes of autoencoders have a latent map here: each one built small, saved, loaded and iterated."""
+"""Which classes of autoencoders have a latent map: each is built small, saved, loaded and iterated."""
 
 import tempfile
 import warnings
@@ -11,9 +11,8 @@ from typing import Any, Literal
 import torch
 
 from probe.autoencoders import load_autoencoder
-from probe.autoencoders.adapter import why_undefined
+from probe.autoencoders.adapter import autoencoder_classes, why_undefined
 from probe.autoencoders.coordinates import RULES
-from probe.autoencoders.diffusers_vae import autoencoder_classes
 from probe.autoencoders.pipelines import RAW, with_settings
 from probe.autoencoders.untrained import NEEDS, RESOLUTION, small_configurations
 from probe.config import ModelConfig
@@ -26,10 +25,9 @@ STEPS = 5
 
 @dataclass(frozen=True)
 class Compatibility:
-    """A class. status: ``works``; ``undefined`` (f cannot be); ``untested`` (no small configuration); ``fails``.
+    """A class. status: ``works``; ``undefined`` (no f); ``untested`` (no small configuration); ``fails``.
 
-    latent: the shape of a latent in the test, and input that of its input; empty where nothing was built.
-    scaled: how raw latents z become scaled ones.
+    input, latent: shapes in the test; empty if nothing was built. scaled: how raw latents z become scaled ones.
     """
 
     name: str
@@ -42,7 +40,7 @@ class Compatibility:
 
 
 def compatibility() -> Iterator[Compatibility]:
-    """Every autoencoder class of the installed diffusers, and ours, in order of names."""
+    """Every autoencoder class of the installed diffusers, and ours, sorted by name."""
     small = small_configurations()
     for name, cls in sorted(autoencoder_classes().items()):
         reason = why_undefined(cls)
@@ -51,7 +49,11 @@ def compatibility() -> Iterator[Compatibility]:
         elif name in NEEDS and find_spec(NEEDS[name]) is None:
             yield Compatibility(name, "untested", reason=f"needs the package {NEEDS[name]}, which is not installed")
         elif name not in small:
-            yield Compatibility(name, "untested", reason="its methods follow the conventions; no small one to try")
+            yield Compatibility(
+                name,
+                "untested",
+                reason="its methods follow the conventions, but there is no small configuration to test",
+            )
         else:
             with tempfile.TemporaryDirectory() as folder:
                 yield _tried(cls, Path(folder), **small[name])
@@ -60,9 +62,9 @@ def compatibility() -> Iterator[Compatibility]:
 def _tried(
     cls: Any, folder: Path, config: dict[str, Any], resolution: int = RESOLUTION, **lengths: int
 ) -> Compatibility:
-    """Save one of random weights, load it as a user would, apply f a few times."""
+    """Save one with random weights, load it as a user would, and apply f a few times."""
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
-        warnings.simplefilter("ignore")  # of sizes that no one would train
+        warnings.simplefilter("ignore")  # about sizes that nobody would train
         try:
             torch.manual_seed(0)
             cls(**config).save_pretrained(folder)
@@ -78,7 +80,7 @@ def _tried(
             scaled = _scaled(cls, config, folder / "scaled", resolution, shape, lengths)
         except UserError as error:
             return Compatibility(cls.__name__, "fails", reason=str(error).replace(str(folder), "it"))
-        except Exception as error:  # what a class raises when it is built from a configuration that it no longer knows
+        except Exception as error:  # any type, from a class whose settings have changed
             return Compatibility(cls.__name__, "fails", reason=f"{type(error).__name__}: {error}".splitlines()[0])
     note = f"maps: {', '.join(maps)}" if maps else ""
     return Compatibility(cls.__name__, "works", model.kind, model.sample_shape(resolution), shape, note, scaled)
@@ -87,7 +89,7 @@ def _tried(
 def _scaled(
     cls: Any, config: dict[str, Any], folder: Path, resolution: int, shape: tuple[int, ...], lengths: dict[str, int]
 ) -> str:
-    """The rule of scaled latents, found to be what the class's pipeline computes; or why scaled latents are refused."""
+    """The rule of scaled latents, once it agrees with the class's pipeline; or why scaled latents are refused."""
     with_settings(cls, config, shape[0]).save_pretrained(folder)
     raw, scaled = (ModelConfig(source=str(folder), device="cpu", latents=name, **lengths) for name in ("raw", "scaled"))
     if cls.__name__ not in RULES:
@@ -107,8 +109,7 @@ def _scaled(
 
 def _iterate(model: Any, shape: tuple[int, ...]) -> None:
     f, z = LatentMap(model), torch.randn(2, *shape)
-    # Beside another neighbour, in a batch of the same size: a batch of one is computed by other kernels, and random
-    # weights can make much of the difference in rounding.
+    # In a batch of the same size: other kernels compute a batch of one, and random weights can amplify rounding.
     beside_another = f(torch.cat([z[:1], torch.randn_like(z[1:])]))
     if not torch.allclose(f(z)[:1], beside_another[:1], rtol=1e-5, atol=1e-6):
         raise UserError("rows of a batch are not independent: f of one start depends on the others.")
@@ -119,20 +120,19 @@ def _iterate(model: Any, shape: tuple[int, ...]) -> None:
 
 
 def markdown(rows: Iterable[Compatibility]) -> str:
-    """The table as a page."""
+    """The table as a Markdown page."""
     import diffusers
 
     lines = [
         "# Autoencoders",
         "",
-        f"Written by `probe models --markdown` with diffusers {diffusers.__version__}, and held true by a test. Each",
-        "class that works was built small with random weights, saved, loaded as a user would, and f applied 5 times,",
-        "with finite results and independent rows. Classes that a later diffusers adds are taken up by the same",
-        "conventions.",
+        f"Written by `probe models --markdown` with diffusers {diffusers.__version__}, and kept up to date by a test.",
+        "Each class that works was built small with random weights, saved and loaded as a user would. f was applied 5",
+        "times, with finite results and independent rows. Classes of a later diffusers follow the same conventions.",
         "",
         "Scaled latents (`model.latents: scaled`) are what the class's diffusion pipelines compute from z, the latent",
-        "that encode returns, with its `scaling_factor`, `shift_factor`, mean and deviation per channel; each rule was",
-        "compared with the pipelines' own arithmetic. Where none is known they are refused.",
+        "that encode returns, with its `scaling_factor`, `shift_factor`, mean and deviation per channel. Each rule was",
+        "compared with the pipelines' own arithmetic. Scaled latents without a known rule are refused.",
         "",
         "| class | kind | f | input here | latent here | scaled latents | remarks |",
         "|---|---|---|---|---|---|---|",

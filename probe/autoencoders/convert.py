@@ -1,4 +1,4 @@
-"""Weights in pickle form made into safetensors, without running any code that a pickle might hold."""
+"""Weights in pickle form converted to safetensors, without running code that a pickle might hold."""
 
 import json
 import os
@@ -20,11 +20,11 @@ from probe.errors import Failure, UserError
 from probe.reading import read_object
 
 NAMES = {"pytorch_model": "model", "diffusion_pytorch_model": "diffusion_pytorch_model"}
-"""Stems by which transformers and diffusers look for weights: of pickles, and of safetensors."""
+"""File stems that transformers and diffusers look for: of pickles, and of safetensors."""
 NO_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states")
-"""How the names of files begin that trainers write beside weights."""
+"""How the names of other files begin that trainers write beside weights."""
 ROOM = 2**30
-"""Bytes by which the tensors of a file may be larger than the file (views that repeat what is stored once)."""
+"""Bytes by which the tensors of a file may exceed the file (views that repeat stored values)."""
 
 
 def convert(
@@ -32,55 +32,57 @@ def convert(
 ) -> list[Path]:
     """Write the weights of ``source`` as safetensors; a folder's JSON files, subfolders included, go with them.
 
-    Nested entries, such as ``{"encoder": {...}, "decoder": {...}}``, get names joined by dots. What is no weight (the
-    state of an optimizer, an epoch) is left out. Everything is written, or nothing.
+    Nested entries, such as ``{"encoder": {...}, "decoder": {...}}``, get names joined by dots. Other entries (the state
+    of an optimizer, an epoch) are left out. Everything is written, or nothing.
 
     Args:
         source: a file in pickle form, a folder with such files, or a hub id.
         out: the new file (.safetensors), or the new folder.
         revision: of the hub id.
-        on_note: told what was left out, a sentence for each file.
+        on_note: called with a sentence on what was left out, for each file.
 
     Returns:
         The files of weights that were written.
 
     Raises:
         UserError: nothing to convert, a pickle that holds more than tensors, tensors that safetensors cannot hold, or
-            a place that is taken.
-        Failure: the place cannot be written.
+            an existing ``out``.
+        Failure: ``out`` cannot be written.
     """
     path = local(source)
+    others: list[Path] = []
     if os.path.isfile(path) or path.suffix.lower() in PICKLES:
         if out.suffix != ".safetensors":
             raise UserError(f"the new file must end in .safetensors, not {out.name}.")
-        _must_be_free([out])
-        with _whole(out.parent) as (place, move):
-            _convert_file(path, place / out.name, on_note)
-            move(out.parent)
-        return [out]
-    if not is_local(source):
-        from huggingface_hub import snapshot_download
+        new, home = {path: Path(out.name)}, out.parent
+    else:
+        if not is_local(source):
+            from huggingface_hub import snapshot_download
 
-        wanted = ["*.json", *(f"*{suffix}" for suffix in PICKLES)]
-        path = fetched(snapshot_download, ModelConfig(source=source, revision=revision), source, allow_patterns=wanted)
-    written = _new_names(path, source, on_note)
-    _must_be_free([out / name for name in written.values()])
-    with _whole(out.parent) as (place, move):
-        for file, name in written.items():
-            _convert_file(file, place / name, on_note)
-        for file in sorted(path.rglob("*.json")):
-            name = file.relative_to(path)
+            wanted = ["*.json", *(f"*{suffix}" for suffix in PICKLES)]
+            spec = ModelConfig(source=source, revision=revision)
+            path = fetched(snapshot_download, spec, source, allow_patterns=wanted)
+        new, home = _new_names(path, source, on_note), out
+        others = [file for file in sorted(path.rglob("*.json")) if file.is_file()]
+    written = [home / name for name in new.values()]
+    for place in written:
+        _check_free(place)
+    with _whole(out.parent) as (folder, move):
+        for file, name in new.items():
+            _convert_file(file, folder / name, on_note)
+        for file in others:
+            place = folder / file.relative_to(path)
+            place.parent.mkdir(parents=True, exist_ok=True)
             if file.name.endswith(".index.json"):
-                _convert_index(file, place / name)
-            elif file.is_file():
-                (place / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, place / name)
-        move(out)
-    return [out / name for name in written.values()]
+                _convert_index(file, place)
+            else:
+                shutil.copyfile(file, place)
+        move(home)
+    return written
 
 
 def _new_names(path: Path, source: str, on_note: Callable[[str], None]) -> dict[Path, Path]:
-    """The files of weights in a folder, and what they will be called."""
+    """The files of weights in a folder, and their new names."""
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICKLES and file.is_file())
     aside = [file for file in found if file.name.startswith(NO_WEIGHTS)]
     files = [file for file in found if file not in aside]
@@ -101,11 +103,11 @@ def _new_names(path: Path, source: str, on_note: Callable[[str], None]) -> dict[
 
 @contextmanager
 def _whole(beside: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
-    """A temporary folder, and a function that moves all that is in it to where it belongs.
+    """A temporary folder, and a function that moves its files to a folder.
 
     Raises:
-        UserError: a file is there already that says something else.
-        Failure: it cannot be written.
+        UserError: a different file of that name exists.
+        Failure: the folder cannot be written.
     """
     from safetensors import SafetensorError
 
@@ -130,25 +132,21 @@ def _whole(beside: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _must_be_free(places: list[Path]) -> None:
-    """Refuse before the work what would be refused after it."""
-    for place in places:
-        if os.path.lexists(place):
-            raise UserError(f"{place} exists; choose another place.")
+def _check_free(place: Path) -> None:
+    if os.path.lexists(place):
+        raise UserError(f"{place} exists; choose another place.")
 
 
 def _is_there(new: Path, old: Path) -> bool:
-    """Whether a JSON file is there already, as it is to be."""
-    if not os.path.lexists(old):
-        return False
+    """Whether the same JSON file exists already; UserError for another file of that name."""
     if new.suffix == ".json" and old.is_file() and old.read_bytes() == new.read_bytes():
         return True
-    _must_be_free([old])
+    _check_free(old)
     return False
 
 
 def _renamed(file: Path) -> Path:
-    """Where the libraries look for the safetensors: pytorch_model-00001-of-00002.bin is model-00001-of-00002."""
+    """The name that the libraries look for: pytorch_model-00001-of-00002.bin becomes model-00001-of-00002."""
     stem, rest = next(((old, new) for old, new in NAMES.items() if file.name.startswith(old)), ("", ""))
     return file.with_name(rest + file.name.removeprefix(stem)).with_suffix(".safetensors")
 
@@ -157,10 +155,9 @@ def _convert_index(file: Path, place: Path) -> None:
     index = read_object(file)
     shards = index.get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
-        raise UserError(f"{file} is no index of shards; is the file complete?")
+        raise UserError(f"{file} is not an index of shards; is the file complete?")
     index["weight_map"] = {name: _renamed(Path(shard)).name for name, shard in shards.items()}
     stem = _renamed(Path(file.name.removesuffix(".index.json"))).name
-    place.parent.mkdir(parents=True, exist_ok=True)
     place.with_name(f"{stem}.index.json").write_text(json.dumps(index, indent=1))
 
 
@@ -168,64 +165,59 @@ def _convert_file(file: Path, place: Path, on_note: Callable[[str], None]) -> No
     from safetensors.torch import save_file
 
     found = state_dict_of(_content(file), file)
-    _must_be_plain(found.tensors, file)
+    _check_plain(found.tensors, file)
     place.parent.mkdir(parents=True, exist_ok=True)
-    # A copy of each, since safetensors refuses tensors that share memory.
-    save_file({name: _copy(value) for name, value in found.tensors.items()}, place, {"format": "pt"})
+    # Copies, since safetensors refuses tensors that share memory.
+    tensors = {
+        name: value.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+        for name, value in found.tensors.items()
+    }
+    save_file(tensors, place, {"format": "pt"})
     if note := found.note():
         on_note(f"{file}: {note}")
 
 
-def _copy(value: Tensor) -> Tensor:
-    return value.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
-
-
-def _must_be_plain(tensors: dict[str, Tensor], file: Path) -> None:
-    """Refuse what safetensors cannot hold."""
+def _check_plain(tensors: dict[str, Tensor], file: Path) -> None:
+    """Refuse tensors that safetensors cannot hold."""
     from safetensors.torch import _TYPES
 
     for name, value in tensors.items():
-        kind = (
-            "on the meta device, without values"
-            if value.is_meta
-            else "quantised"
-            if value.is_quantized
-            else f"sparse ({value.layout})"
-            if value.layout != torch.strided
-            else f"of type {value.dtype}"
-            if value.dtype not in _TYPES.values()
-            else None
-        )
-        if kind:
+        kinds = {
+            "on the meta device, without values": value.is_meta,
+            "quantised": value.is_quantized,
+            f"sparse ({value.layout})": value.layout != torch.strided,
+            f"of type {value.dtype}": value.dtype not in _TYPES.values(),
+        }
+        if kind := next((kind for kind, found in kinds.items() if found), None):
             raise UserError(
                 f"{file}: {name} is {kind}, which safetensors cannot hold; save it as a plain dense tensor of numbers."
             )
     size = sum(value.numel() * value.element_size() for value in tensors.values())
     if size > file.stat().st_size + ROOM:
         raise UserError(
-            f"{file} has {file.stat().st_size:,} bytes and its tensors {size:,}: they repeat what is stored once; save "
-            "them with .contiguous()."
+            f"{file} has {file.stat().st_size:,} bytes and its tensors {size:,}, since they repeat stored values; "
+            "save them with .contiguous()."
         )
 
 
 def _content(file: Path) -> Any:
-    """What a checkpoint holds; nothing in it is run."""
+    """The content of a checkpoint; no code in it is run."""
     if not file.is_file():
         raise UserError(f"{file}: there is no such file.")
     if known := what_it_is(file):
         raise UserError(f"{file} {known}.")
     if _is_torchscript(file):
         raise UserError(
-            f"{file} is a TorchScript archive, which holds code; load it with torch.jit.load where you trust it, and "
-            "save its state_dict() with torch.save."
+            f"{file} is a TorchScript archive, which holds code; if you trust it, load it with torch.jit.load and save "
+            "its state_dict() with torch.save."
         )
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # of the unpickler, of zip files, of torch itself
+    except Exception as error:  # any type, from the unpickler, zip files or torch
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{file} holds more than tensors, such as a whole model, or is damaged, and is not opened: {reason}; save "
-            "model.state_dict() with torch.save where you trust it."
+            f"{file} holds more than tensors, such as a whole model, or is damaged, and is not opened: {reason}; if "
+            "you trust it, load it yourself and save model.state_dict() with torch.save."
         ) from error
 
 

@@ -5,7 +5,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 STRIDES = 4
-"""Convolutions of stride 2, each of which halves the side."""
+"""Convolutions of stride 2; each halves the side."""
 
 
 class ConvAutoencoder(ModelMixin, ConfigMixin):
@@ -27,7 +27,7 @@ class ConvAutoencoder(ModelMixin, ConfigMixin):
     def __init__(self, in_channels: int = 3, sample_size: int = 32, base_channels: int = 16, latent_dim: int = 128):
         super().__init__()
         if sample_size % 2**STRIDES:
-            raise ValueError(f"four strides of 2 need a side that is divisible by 16, not {sample_size}")
+            raise ValueError(f"four strides of 2 need a side divisible by 16, not {sample_size}")
         side, last = sample_size // 2**STRIDES, base_channels * 2 ** (STRIDES - 1)
         if latent_dim > last * side**2:
             raise ValueError(f"latent_dim {latent_dim} is more than the {last * side**2} features before it")

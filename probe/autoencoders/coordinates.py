@@ -1,4 +1,4 @@
-"""Scaled latents: the coordinates in which the diffusion pipelines of each class work, and the way back."""
+"""Scaled latents: the coordinates in which the diffusion pipelines of each class work, and their inverse."""
 
 import math
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Coordinates:
 
     Attributes:
         factor: a positive number.
-        offset, std: numbers, or tensors (1, c, 1, ...) that broadcast over a batch of latents, (1, c, 1, bins) for
-            spectrograms; of a class that keeps its statistics per patch (c, 2, 2), repeated over h and w.
+        offset, std: numbers, or tensors (1, c, 1, ...) that broadcast over a batch of latents: (1, c, 1, bins) for
+            spectrograms; (c, 2, 2), repeated over h and w, for a class with statistics per patch.
     """
 
     factor: float = 1.0
@@ -36,7 +36,7 @@ class Coordinates:
 
 
 def _over(value: Tensor | float, z: Tensor) -> Tensor | float:
-    """The value as it broadcasts over latents: of z's type and place, patches repeated."""
+    """The value, broadcastable over latents, with z's type and device; patches are repeated."""
     if not isinstance(value, Tensor):
         return value
     given, value = value, value.to(z)
@@ -46,8 +46,8 @@ def _over(value: Tensor | float, z: Tensor) -> Tensor | float:
         value = value.view(1, -1, *(1,) * (z.ndim - 2))
     if value.ndim != z.ndim or any(a not in (1, b) for a, b in zip(value.shape, z.shape, strict=True)):
         raise UserError(
-            f"the mean and deviation of the model's latents have {given.numel()} values, and its latents the shape "
-            f"{tuple(z.shape[1:])}; use model.latents=raw."
+            f"the mean and deviation of the model's latents have {given.numel()} values, which do not fit latents of "
+            f"shape {tuple(z.shape[1:])}; use model.latents=raw."
         )
     return value
 
@@ -58,9 +58,8 @@ class Rule:
 
     Attributes:
         factor, shift: whether they use ``scaling_factor`` and ``shift_factor``.
-        statistics: where they find a mean and a deviation: in ``config`` (latents_mean, latents_std), in ``buffers``
-            of these names (``bins``: for each channel and bin), in the batch norm ``bn`` over patches of 2 x 2, or
-            nowhere.
+        statistics: where the mean and deviation are: in ``config`` (latents_mean, latents_std), in ``buffers`` of these
+            names (``bins``: per channel and bin), in the batch norm ``bn`` over patches of 2 x 2; None: nowhere.
         optional: whether the statistics may be absent.
         remark: for the table.
     """
@@ -116,20 +115,20 @@ RULES: dict[str, Rule] = {
     "LongCatAudioDiTVae": Rule(remark="encode divides by its scale"),
     "VQModel": SCALED,
 }
-"""The arithmetic of diffusers' pipelines (0.42) for each class: scaled latents from raw ones, z."""
+"""Scaled latents from raw ones, z, as the pipelines of diffusers 0.42 compute them for each class."""
 
 NO_RULE = {
     "AutoencoderKLCosmos": "its pipelines multiply by sigma_data, which is a setting of their scheduler",
 }
-"""Why there is no rule, where a pipeline has one that the autoencoder's own files do not determine."""
+"""Classes with a rule in a pipeline that the autoencoder's own files do not determine: the reason."""
 
 
 def coordinates_of(model: Any, there: str) -> Coordinates:
     """The scaled coordinates of a model of diffusers.
 
     Raises:
-        UserError: no rule is known for its class, or its configuration does not have what the rule needs, or has what
-            the rule does not use.
+        UserError: no rule is known for its class, or its configuration lacks a setting that the rule needs, or has one
+            that the rule does not use.
     """
     name = type(model).__name__
     rule = RULES.get(name)
@@ -141,7 +140,7 @@ def coordinates_of(model: Any, there: str) -> Coordinates:
     factor, shift = (number(model.config, key, there) for key in ("scaling_factor", "shift_factor"))
     if rule.factor and factor is None:
         raise UserError(
-            f"{there}: config.json has no scaling_factor, by which latents are scaled; use model.latents=raw."
+            f"{there}: config.json has no scaling_factor, which scaled latents need; use model.latents=raw."
         )
     mean, std = _statistics(model, rule, there)
     trivial = {"scaling_factor": factor in (None, 1.0), "shift_factor": not shift}
@@ -166,7 +165,7 @@ def coordinates_of(model: Any, there: str) -> Coordinates:
 
 
 def _statistics(model: Any, rule: Rule, there: str) -> tuple[Tensor | None, Tensor | None]:
-    """Mean and deviation as the rule finds them, ready to be broadcast."""
+    """Mean and deviation by the rule, broadcastable."""
     if rule.statistics is None:
         return None, None
     if rule.statistics == "bn":
@@ -178,7 +177,7 @@ def _statistics(model: Any, rule: Rule, there: str) -> tuple[Tensor | None, Tens
             if rule.optional and found == [None, None]:
                 return None, None
             key = "latents_mean" if found[0] is None else "latents_std"
-            raise UserError(f"{there}: config.json has no {key}, by which latents are scaled; use model.latents=raw.")
+            raise UserError(f"{there}: config.json has no {key}, which scaled latents need; use model.latents=raw.")
         mean, std = (torch.tensor(value).view(1, -1) for value in found)
     else:
         mean, std = model.latents_mean, model.latents_std
@@ -192,24 +191,16 @@ def _statistics(model: Any, rule: Rule, there: str) -> tuple[Tensor | None, Tens
 
 
 def number(settings: Any, key: str, there: str) -> float | None:
-    """``scaling_factor`` (finite, above 0) or ``shift_factor`` (finite) of a configuration; None where absent or null.
-
-    Raises:
-        UserError: it is no such number.
-    """
+    """``scaling_factor`` (above 0) or ``shift_factor`` of a configuration, or None; UserError if not finite."""
     value = settings.get(key)
     if value is None:
         return None
-    must_be_number(value, key, there, positive=key == "scaling_factor")
+    check_number(value, key, there, positive=key == "scaling_factor")
     return float(value)
 
 
-def must_be_number(value: Any, key: str, there: str, *, positive: bool) -> None:
-    """Refuse what is not a finite number (above 0).
-
-    Raises:
-        UserError: names the key and the value.
-    """
+def check_number(value: Any, key: str, there: str, *, positive: bool) -> None:
+    """UserError for a value that is not a finite number (above 0 if ``positive``)."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
     if not good or (positive and value <= 0):
         kind = "a finite number above 0" if positive else "a finite number"
@@ -224,11 +215,7 @@ def _finite(value: float) -> bool:
 
 
 def statistics(settings: Any, key: str, there: str) -> tuple[float, ...] | None:
-    """``latents_mean`` or ``latents_std`` per channel; None where absent.
-
-    Raises:
-        UserError: it holds something else than finite numbers, or deviations that are not above 0.
-    """
+    """``latents_mean`` or ``latents_std`` per channel, or None; UserError unless finite (and a deviation above 0)."""
     value = settings.get(key)
     if value is None:
         return None

@@ -1,6 +1,6 @@
 """Raw latents from scaled ones as each diffusion pipeline computes them before it decodes (diffusers 0.42).
 
-Written from the pipelines, apart from ``coordinates.RULES``, which ``probe models`` compares with this.
+Written from the pipelines, independently of ``coordinates.RULES``; ``probe models`` compares the two.
 """
 
 import inspect
@@ -13,6 +13,10 @@ from torch import Tensor
 from probe.autoencoders.coordinates import RULES
 
 
+def _as_it_is(z: Tensor, _vae: Any) -> Tensor:
+    return z
+
+
 def _divided(z: Tensor, vae: Any) -> Tensor:
     return 1 / vae.config.scaling_factor * z
 
@@ -21,28 +25,27 @@ def _divided_and_shifted(z: Tensor, vae: Any) -> Tensor:
     return (z / vae.config.scaling_factor) + vae.config.shift_factor
 
 
-def _as_it_is(z: Tensor, _vae: Any) -> Tensor:
-    return z
+def _standardised(z: Tensor, mean: Any, std: Any, factor: float = 1.0) -> Tensor:
+    mean, std = (torch.as_tensor(value).view(1, -1, *(1,) * (z.ndim - 2)) for value in (mean, std))
+    return z * std / factor + mean
+
+
+def _of_settings(z: Tensor, vae: Any) -> Tensor:
+    return _standardised(z, vae.config.latents_mean, vae.config.latents_std)
+
+
+def _of_settings_and_factor(z: Tensor, vae: Any) -> Tensor:
+    return _standardised(z, vae.config.latents_mean, vae.config.latents_std, vae.config.scaling_factor)
+
+
+def _of_buffers_and_factor(z: Tensor, vae: Any) -> Tensor:
+    return _standardised(z, vae.latents_mean, vae.latents_std, vae.config.scaling_factor)
 
 
 def _of_sd_and_flux(z: Tensor, vae: Any) -> Tensor:
     if vae.config.latents_mean is not None:  # StableDiffusionXLPipeline
-        mean, std = (
-            torch.tensor(value).view(1, -1, 1, 1) for value in (vae.config.latents_mean, vae.config.latents_std)
-        )
-        return z * std / vae.config.scaling_factor + mean
+        return _of_settings_and_factor(z, vae)
     return _divided(z, vae) if vae.config.shift_factor is None else _divided_and_shifted(z, vae)
-
-
-def _of_wan(z: Tensor, vae: Any) -> Tensor:
-    mean = torch.tensor(vae.config.latents_mean).view(1, vae.config.z_dim, 1, 1, 1)
-    std = 1.0 / torch.tensor(vae.config.latents_std).view(1, vae.config.z_dim, 1, 1, 1)
-    return z / std + mean
-
-
-def _of_ltx(z: Tensor, vae: Any) -> Tensor:
-    mean, std = (value.view(1, -1, 1, 1, 1) for value in (vae.latents_mean, vae.latents_std))
-    return z * std / vae.config.scaling_factor + mean
 
 
 def _of_ltx_audio(z: Tensor, vae: Any) -> Tensor:
@@ -53,21 +56,9 @@ def _of_ltx_audio(z: Tensor, vae: Any) -> Tensor:
 def _of_flux2(z: Tensor, vae: Any) -> Tensor:
     n, c, h, w = z.shape
     patches = z.view(n, c, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(n, 4 * c, h // 2, w // 2)
-    mean = vae.bn.running_mean.view(1, -1, 1, 1)
-    patches = patches * torch.sqrt(vae.bn.running_var.view(1, -1, 1, 1) + vae.config.batch_norm_eps) + mean
+    std = torch.sqrt(vae.bn.running_var + vae.config.batch_norm_eps)
+    patches = _standardised(patches, vae.bn.running_mean, std)
     return patches.reshape(n, c, 2, 2, h // 2, w // 2).permute(0, 1, 4, 2, 5, 3).reshape(n, c, h, w)
-
-
-def _of_mochi(z: Tensor, vae: Any) -> Tensor:
-    mean, std = (
-        torch.tensor(value).view(1, -1, 1, 1, 1) for value in (vae.config.latents_mean, vae.config.latents_std)
-    )
-    return z * std / vae.config.scaling_factor + mean
-
-
-def _of_minimax(z: Tensor, vae: Any) -> Tensor:
-    shape = (1, -1, *(1,) * (z.ndim - 2))
-    return z * torch.tensor(vae.config.latents_std).view(shape) + torch.tensor(vae.config.latents_mean).view(shape)
 
 
 RAW: dict[str, Callable[[Tensor, Any], Tensor]] = {
@@ -82,16 +73,16 @@ RAW: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "AutoencoderKLHunyuanVideo": _divided,  # HunyuanVideoPipeline
     "AutoencoderKLHunyuanVideo15": _divided,  # HunyuanVideo15Pipeline
     "AutoencoderKLLTX2Audio": _of_ltx_audio,  # LTX2Pipeline
-    "AutoencoderKLLTX2Video": _of_ltx,  # LTX2Pipeline
-    "AutoencoderKLLTXVideo": _of_ltx,  # LTXPipeline
+    "AutoencoderKLLTX2Video": _of_buffers_and_factor,  # LTX2Pipeline
+    "AutoencoderKLLTXVideo": _of_buffers_and_factor,  # LTXPipeline
     "AutoencoderKLMagvit": _divided,  # EasyAnimatePipeline
-    "AutoencoderKLMiniMaxH3": _of_minimax,  # MiniMaxH3 (modular)
-    "AutoencoderKLMiniMaxH3Audio": _of_minimax,  # MiniMaxH3 (modular)
-    "AutoencoderKLMochi": _of_mochi,  # MochiPipeline
-    "AutoencoderKLQwenImage": _of_wan,  # QwenImagePipeline
-    "AutoencoderKLQwenImage21": _of_minimax,  # QwenImage21Pipeline
+    "AutoencoderKLMiniMaxH3": _of_settings,  # MiniMaxH3 (modular)
+    "AutoencoderKLMiniMaxH3Audio": _of_settings,  # MiniMaxH3 (modular)
+    "AutoencoderKLMochi": _of_settings_and_factor,  # MochiPipeline
+    "AutoencoderKLQwenImage": _of_settings,  # QwenImagePipeline
+    "AutoencoderKLQwenImage21": _of_settings,  # QwenImage21Pipeline
     "AutoencoderKLTemporalDecoder": _divided,  # StableVideoDiffusionPipeline
-    "AutoencoderKLWan": _of_wan,  # WanPipeline
+    "AutoencoderKLWan": _of_settings,  # WanPipeline
     "AutoencoderOobleck": _as_it_is,  # StableAudioPipeline, AceStepPipeline
     "AutoencoderRAE": _as_it_is,  # no pipeline; encode and decode do it
     "AutoencoderSAME": _as_it_is,  # StableAudio3Pipeline
@@ -104,7 +95,7 @@ RAW: dict[str, Callable[[Tensor, Any], Tensor]] = {
 
 
 def with_settings(cls: Any, config: dict[str, Any], channels: int) -> Any:
-    """A model of the class whose factor, shift, means and deviations are not trivial, so that a missed one shows."""
+    """A model of the class with non-trivial factor, shift, means and deviations, so that a missed one shows."""
     rule, names = RULES.get(cls.__name__), inspect.signature(cls.__init__).parameters
     settings: dict[str, Any] = {}
     if rule is not None and "scaling_factor" in names:

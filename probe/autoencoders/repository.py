@@ -1,9 +1,9 @@
-"""Where the files of a pretrained model are, on this machine or on the hub, and which of them may be opened."""
+"""Where the files of a pretrained model are, locally or on the hub, and which of them may be opened."""
 
 import codecs
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,32 +14,32 @@ from probe.errors import UserError
 from probe.reading import JSON_BYTES, Unreadable, read_object, read_text
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-"""Weights in these forms can run code when they are opened; ``probe convert`` makes safetensors of them."""
+"""Weights in these forms can run code when opened; ``probe convert`` makes safetensors of them."""
 INDICES = "*.safetensors*.index.json"
 
 
 def is_local(source: str) -> bool:
-    """Whether a source names something on this machine rather than on the hub."""
+    """Whether a source is a local path rather than a hub id."""
     return os.path.exists(local(source)) or source.startswith((".", "/", "~"))
 
 
 def local(source: str) -> Path:
-    """A source as a path; ~ stays where there is no such home."""
+    """A source as a path; ~ stays if there is no such home."""
     return Path(os.path.expanduser(source))
 
 
 def as_named(source: str) -> str:
-    """What the libraries are to be given for a source: a path without ~, or the hub id."""
+    """A source as the libraries take it: a path without ~, or the hub id."""
     return str(local(source)) if is_local(source) else source
 
 
 @contextmanager
 def for_libraries(spec: ModelConfig, source: str) -> Iterator[tuple[str, str]]:
-    """The source and subfolder that the libraries are to be given: they read no config.json with a byte order mark, so
-    such a folder is replaced by one of links with the same file without it."""
+    """The source and subfolder for the libraries. They cannot read a config.json with a byte order mark, so such a
+    folder is replaced by one of links, with the file rewritten."""
     folder = folder_of(spec, source)
     config = folder / "config.json"
-    if not is_local(source) or not _has_mark(config):
+    if not is_local(source) or not config.is_file() or not config.read_bytes().startswith(codecs.BOM_UTF8):
         yield as_named(source), spec.subfolder or ""
         return
     with TemporaryDirectory(prefix="probe-") as copy:
@@ -50,25 +50,18 @@ def for_libraries(spec: ModelConfig, source: str) -> Iterator[tuple[str, str]]:
         yield copy, ""
 
 
-def _has_mark(file: Path) -> bool:
-    if not file.is_file():
-        return False
-    with file.open("rb") as opened:
-        return opened.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
-
-
 def folder_of(spec: ModelConfig, source: str) -> Path:
     """The local folder of a model."""
     return local(source) / (spec.subfolder or "")
 
 
 def where(spec: ModelConfig, source: str) -> str:
-    """How a model is called in messages."""
+    """The name of a model in messages."""
     return f"model {source}" + (f", subfolder {spec.subfolder}" if spec.subfolder else "")
 
 
 def located(spec: ModelConfig, source: str) -> ModelConfig:
-    """A pipeline keeps its autoencoder in the subfolder vae; no other is guessed."""
+    """The specification with the subfolder vae, if a pipeline keeps its autoencoder there; no other is guessed."""
     if spec.subfolder is not None:
         return spec
     inside = spec.model_copy(update={"subfolder": "vae"})
@@ -87,16 +80,12 @@ def located(spec: ModelConfig, source: str) -> ModelConfig:
         except (EntryNotFoundError, HfHubHTTPError, OSError):
             return spec
     except (HfHubHTTPError, HFValidationError, OSError):
-        return spec  # what is wrong is said when it is read
+        return spec  # reading it reports the problem
     return spec
 
 
 def read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
-    """config.json, read before anything is built from it.
-
-    Raises:
-        UserError: it is absent, unreadable or no object, or the weights beside it lie outside of the folder.
-    """
+    """config.json; UserError if it is absent, unreadable or not an object, or its weights lie outside of the folder."""
     if is_local(source):
         path = folder_of(spec, source) / "config.json"
         if not path.is_file():
@@ -105,37 +94,42 @@ def read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
             raise UserError(f"{where(spec, source)}: there is no {path}; {hint}.")
         _stay_inside(path.parent)
     else:
-        path = _download_config(spec, source)
+        from huggingface_hub import hf_hub_download
+
+        path = fetched(hf_hub_download, spec, source, "config.json", subfolder=spec.subfolder)
     try:
-        return read_object(path, nan=True)  # Mamba 2 has Infinity there; what is used is checked
+        return read_object(path, nan=True)  # Mamba 2 has Infinity there; values are checked where they are used
     except Unreadable as error:
         raise UserError(f"{where(spec, source)}: {error} Is the file complete?") from None
 
 
 def _stay_inside(folder: Path) -> None:
-    """Shards are files of the folder: an index that names others is refused. (The hub's are checked by diffusers.)"""
+    """Refuse an index that names files outside of the folder. (diffusers checks those on the hub.)"""
     for index in folder.glob(INDICES):
         try:
             names = set(read_object(index)["weight_map"].values())
         except (Unreadable, TypeError, KeyError, AttributeError):
-            raise UserError(f"{index} is no index of shards; is the file complete?") from None
+            raise UserError(f"{index} is not an index of shards; is the file complete?") from None
         for name in sorted(map(str, names)):
             if PurePosixPath(name).name != name:
                 raise UserError(f"{index} names {name}, which is not a file of its folder.")
 
 
-def _download_config(spec: ModelConfig, source: str) -> Path:
+def optional_file(spec: ModelConfig, source: str, name: str) -> Path | None:
+    """A file of a model, downloaded if it is on the hub; None if there is none, or it is unavailable."""
+    if is_local(source):
+        path = folder_of(spec, source) / name
+        return path if path.is_file() else None
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
 
-    return fetched(hf_hub_download, spec, source, "config.json", subfolder=spec.subfolder)
+    with suppress(HfHubHTTPError, OSError, ValueError):
+        return Path(hf_hub_download(source, name, subfolder=spec.subfolder, revision=spec.revision))
+    return None
 
 
 def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options: Any) -> Path:
-    """What a function of huggingface_hub downloads, or finds in the local cache.
-
-    Raises:
-        UserError: one sentence that says why it cannot be had.
-    """
+    """What a function of huggingface_hub downloads, or finds in the local cache; UserError if it is unavailable."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -174,9 +168,9 @@ def pickles(spec: ModelConfig, source: str) -> list[str]:
 
 
 def what_it_is(file: Path) -> str | None:
-    """What a file of weights is instead, by its first bytes, as a predicate; None where it may be what it should."""
-    if file.exists() and not file.is_file():  # opening a pipe would never end
-        return "is no regular file; replace it by the weights"
+    """What a file is instead of weights, by its first bytes, as a predicate; None if it may be weights."""
+    if file.exists() and not file.is_file():  # opening a pipe would block
+        return "is not a regular file; replace it by the weights"
     with file.open("rb") as opened:
         head = opened.read(512)
     if not head:

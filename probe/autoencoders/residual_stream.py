@@ -1,7 +1,7 @@
 """A causal language model of transformers as a map of its residual stream (paper, Appendix B.8).
 
-There is no E and no D: h (tokens, d), the embedding output, passes all blocks and the final norm, and what comes out is
-put in again. Learned position embeddings (GPT-2's) are added inside of that map, so at every step.
+There is no E and no D: h (tokens, d), the embedding output, passes all blocks and the final norm, and the output is the
+next input. Learned position embeddings (GPT-2's) are added inside of that map, so in every step.
 """
 
 import logging
@@ -11,9 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from probe.autoencoders.blueprint import LARGEST_OF_LANGUAGE, must_be_bounded
-from probe.autoencoders.checks import must_be_finite
-from probe.autoencoders.pretrained import from_pretrained
+from probe.autoencoders.blueprint import LARGEST_OF_LANGUAGE, check_bounds
+from probe.autoencoders.checks import check_finite
+from probe.autoencoders.from_pretrained import check_transformers, from_pretrained
 from probe.autoencoders.repository import as_named, read_config, where
 from probe.config import ModelConfig
 from probe.errors import UserError
@@ -24,7 +24,7 @@ log = logging.getLogger("probe")
 
 @dataclass(frozen=True)
 class ResidualStream:
-    """f(h), a map of (n, tokens, d) to the same shape, each row by itself; differentiable.
+    """f(h), a differentiable map of (n, tokens, d) to the same shape; rows are independent.
 
     Attributes:
         source: as the user named it. class_name: of the language model.
@@ -49,12 +49,12 @@ class ResidualStream:
         """The embedding output (1, tokens, d) of token ids.
 
         Raises:
-            UserError: there is no token, or one is not of the vocabulary.
+            UserError: there is no token, or one is not in the vocabulary.
         """
         table = self.stack.get_input_embeddings()  # type: ignore[operator]
         size = table.num_embeddings
         if not tokens or not all(0 <= token < size for token in tokens):
-            raise UserError(f"tokens of {self.source} are numbers from 0 to {size - 1}, at least one of them.")
+            raise UserError(f"tokens of {self.source} must be one or more numbers from 0 to {size - 1}.")
         return table(torch.tensor([tokens], device=self.device)).to(self.dtype)
 
     def weights_sha256(self) -> str:
@@ -66,34 +66,30 @@ def load_residual_stream(spec: ModelConfig, device: torch.device) -> ResidualStr
     """Load any causal language model that transformers knows, from safetensors, its weights cast to ``spec.dtype``.
 
     Raises:
-        UserError: transformers is absent, the source is no causal language model or has no weights in safetensors, or
-            its stream does not come out in the shape in which it went in.
+        UserError: transformers is absent, the source is not a causal language model or has no weights in safetensors,
+            or the stream's shape changes.
     """
-    try:
-        from transformers import AutoModelForCausalLM
-        from transformers.utils.logging import disable_progress_bar
-    except ImportError:
-        raise UserError(f"model {spec.source} needs transformers; pip install 'latent-probe[transformers]'.") from None
-    disable_progress_bar()
+    check_transformers(spec.source)
+    from transformers import AutoModelForCausalLM
+
     source, dtype = spec.source, getattr(torch, spec.dtype)
     config = read_config(spec, source)
     if "model_type" not in config:
         raise UserError(f"{where(spec, source)} is not a model of transformers: its config.json has no model_type.")
-    must_be_bounded(config, where(spec, source), LARGEST_OF_LANGUAGE)
-    # Attention written out: the fused kernels have no forward derivative, which certificates need.
+    check_bounds(config, where(spec, source), LARGEST_OF_LANGUAGE)
     model, warnings = from_pretrained(
         AutoModelForCausalLM,
         spec,
         source,
         None if config.get("auto_map") else partial(_built, spec, source),
         dtype=dtype,
-        attn_implementation="eager",
+        attn_implementation="eager",  # the fused kernels have no forward derivative, which certificates need
         trust_remote_code=spec.trust_remote_code,
     )
     for warning in warnings:
         log.warning(f"warning: {warning}")
     model.eval().requires_grad_(False).to(device)
-    must_be_finite(model, where(spec, source))
+    check_finite(model, where(spec, source))
     width = int(model.get_input_embeddings().embedding_dim)
     stream = ResidualStream(spec.source, type(model).__name__, model.base_model, width, device, dtype)
     _check(stream, where(spec, source))
@@ -112,7 +108,7 @@ def _check(stream: ResidualStream, there: str) -> None:
     h = torch.zeros((1, 2, stream.width), dtype=stream.dtype, device=stream.device)
     try:
         y = stream(h)
-    except Exception as error:  # whatever a model raises that does not take a stream
+    except Exception as error:  # any type, from a model that does not take a stream
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{there} does not take its residual stream as inputs_embeds: {reason}") from error
     if y.shape != h.shape or y.dtype != h.dtype:
@@ -125,10 +121,10 @@ def _check(stream: ResidualStream, there: str) -> None:
 
 
 def tokens_of(spec: ModelConfig, prompt: str) -> list[int]:
-    """The token ids of a text, by the tokenizer beside the model.
+    """The token ids of a text, by the model's tokenizer.
 
     Raises:
-        UserError: there is none.
+        UserError: the model has no tokenizer, or the text has no token.
     """
     from transformers import AutoTokenizer
 
@@ -143,7 +139,7 @@ def tokens_of(spec: ModelConfig, prompt: str) -> list[int]:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{where(spec, spec.source)} has no tokenizer ({reason}); give --tokens instead.") from error
     tokens = [int(token) for token in tokenizer(prompt)["input_ids"]]
-    if not tokens:  # some classes make an empty tokenizer of no files
+    if not tokens:  # some classes build an empty tokenizer without files
         raise UserError(
             f"{where(spec, spec.source)}: its tokenizer finds no token in {prompt!r}; give --tokens instead."
         )

@@ -11,19 +11,11 @@ from diffusers.loaders.single_file_model import (
 )
 from safetensors.torch import load_file
 
+from probe.autoencoders.adapter import quiet
 from probe.autoencoders.blueprint import blueprint
-from probe.autoencoders.diffusers_vae import quiet
 from probe.autoencoders.repository import PICKLES, fetched, is_local
 from probe.autoencoders.sources import pickled
-from probe.autoencoders.weights import (
-    Header,
-    as_meta,
-    converted,
-    header_of,
-    must_fit,
-    must_hold_numbers,
-    unused,
-)
+from probe.autoencoders.weights import Header, as_meta, check_fit, check_types, converted, header_of, unused
 from probe.config import ModelConfig
 from probe.errors import UserError
 
@@ -34,11 +26,7 @@ ON_THE_HUB = re.compile(
 
 
 def is_single_file(source: str) -> bool:
-    """Whether a source names a file of weights.
-
-    Raises:
-        UserError: in pickle form.
-    """
+    """Whether a source names a file of weights; UserError for one in pickle form."""
     suffix = Path(source).suffix.lower()
     if suffix in PICKLES:
         raise UserError(f"model {source} {pickled(source)}.")
@@ -46,11 +34,7 @@ def is_single_file(source: str) -> bool:
 
 
 def on_this_machine(spec: ModelConfig, source: str) -> str:
-    """The path of a file, downloaded if it is one of the hub.
-
-    Raises:
-        UserError: there is no such file.
-    """
+    """The path of a file, downloaded if it is on the hub; UserError if there is none."""
     path = Path(source).expanduser()
     if path.is_file():
         return str(path)
@@ -67,10 +51,9 @@ def on_this_machine(spec: ModelConfig, source: str) -> str:
 
 
 def config_source(spec: ModelConfig, file: str) -> str:
-    """Where the config.json of a file is: as said, or beside it.
+    """Where the config.json of a file is: in model.config, or beside the file; UserError if neither.
 
-    Raises:
-        UserError: neither; diffusers would guess one from the names of the weights, and so their scaling.
+    (diffusers would guess one, and its scaling, from the names of the weights.)
     """
     folder = Path(file).parent
     if not spec.config and not (folder / "config.json").is_file():
@@ -94,23 +77,23 @@ def load_single_file(
 
     Raises:
         UserError: the class cannot be loaded from one file, or the weights do not fit, do not fill the model, or are
-            not all used.
+            not all used by it.
     """
     there = f"model {file}"
     if not hasattr(cls, "from_single_file"):
         raise UserError(f"{there}: a {cls.__name__} cannot be loaded from one file; give the folder instead.")
     header = header_of([Path(file)], there)
     if header is None:
-        raise UserError(f"{there}: the weights do not load: this is no complete file of safetensors.")
+        raise UserError(f"{there}: the weights do not load: the safetensors file is incomplete.")
     with quiet():
         plan: Any = blueprint(lambda: cls.from_config(config), there, len(header))
-    must_hold_numbers(header, plan, there)
+    check_types(header, plan, there)
     warnings: tuple[str, ...] = ()
     checkpoint: Any = file
     if plan is not None:
         left, native = _account(cls, plan, header, config, there)
         warnings = unused(plan, left, there)
-        if native and set(header) != set(plan.state_dict()):  # diffusers would take it for the authors' layout
+        if native and set(header) != set(plan.state_dict()):  # diffusers would assume the authors' layout
             checkpoint = load_file(file)
             plan._fix_state_dict_keys_on_load(checkpoint)
             checkpoint = {name: value for name, value in checkpoint.items() if name not in left}
@@ -118,7 +101,7 @@ def load_single_file(
         with quiet():
             model = cls.from_single_file(checkpoint, torch_dtype=dtype, config=source, subfolder=spec.subfolder)
     except Exception as error:  # a dozen types, for files that do not fit each other
-        if "meta tensor" in str(error):  # what is not in the file has no value
+        if "meta tensor" in str(error):  # a tensor that is not in the file has no value
             raise UserError(
                 f"{there}: the weights are incomplete: some tensors of the {cls.__name__} are missing."
             ) from None
@@ -130,13 +113,13 @@ def _account(cls: Any, plan: Any, header: Header, config: dict[str, Any], there:
     """Compare the file with the model, in the layout of diffusers or after conversion from the authors'.
 
     Returns:
-        The names of tensors that are not used, without the authors' prefix; whether the layout is diffusers'.
+        The names of unused tensors, without the authors' prefix; whether the layout is diffusers'.
     """
     wanted = set(plan.state_dict())
     native = 2 * len(wanted & set(header)) > len(wanted)
     if native:
         state = converted(plan, header, there)
-        must_fit(plan, state, there, header)
+        check_fit(plan, state, there, header)
         return set(state) - wanted, True
     state = as_meta(header)
     whose = {tensor.untyped_storage()._cdata: name for name, tensor in state.items()}
@@ -144,15 +127,15 @@ def _account(cls: Any, plan: Any, header: Header, config: dict[str, Any], there:
     try:
         with quiet():
             made = dict(convert(checkpoint=dict(state), config=config))
-    except Exception as error:  # whatever a converter misses first
-        if "meta" in str(error).lower():  # it looks at values, which there are none
+    except Exception as error:  # any type, for whatever tensor a converter misses first
+        if "meta" in str(error).lower():  # it needs values, which meta tensors lack
             return set(), False
         made = {}
-    must_fit(plan, made, there, header)
+    check_fit(plan, made, there, header)
     if extra := set(made) - wanted:
         return extra, False
     storages = {tensor.untyped_storage()._cdata for tensor in made.values()}
-    if storages - set(whose):  # computed from several: which ones cannot be told
+    if storages - set(whose):  # computed from several tensors, so the unused ones are unknown
         return set(), False
     dropped = {name for storage, name in whose.items() if storage not in storages}
     return {name.removeprefix("first_stage_model.").removeprefix("vae.") for name in dropped}, False

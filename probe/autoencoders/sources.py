@@ -1,9 +1,10 @@
-"""What a source is, where it is no model, and what to give instead: one sentence, before anything is loaded."""
+"""Refusing a model source that is not a model: one sentence on what it is and what to give instead."""
 
 import re
 from pathlib import Path
 from typing import Any
 
+from probe.autoencoders.adapter import autoencoder_classes
 from probe.autoencoders.repository import PICKLES, is_local, local, what_it_is, where
 from probe.config import ModelConfig
 from probe.errors import UserError
@@ -22,7 +23,7 @@ FORMATS = {
     ".tar": "an archive",
     ".gz": "an archive",
 }
-"""Suffixes of weights and archives that are not read."""
+"""Suffixes of weights and archives that cannot be read."""
 FOLDERS_OWN = ("config.json", "model_index.json")
 WEIGHTS = "a folder or hub id with config.json and safetensors"
 PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.IGNORECASE)
@@ -36,13 +37,9 @@ CACHE = re.compile(r"models--(?P<owner>.+)--(?P<name>.+)")
 """A repository's folder in the cache of the hub."""
 
 
-def must_be_a_model(spec: ModelConfig, source: str) -> None:
-    """Refuse a source that is recognised as something else.
-
-    Raises:
-        UserError: it is an address, a file of a folder or of another format, or a folder without a model; the
-            sentence says what to give instead.
-    """
+def check_source(spec: ModelConfig, source: str) -> None:
+    """Refuse a source that is not a model: an address, a file of another format or of a model's folder, or a folder
+    without a model. UserError says what to give instead."""
     problem = _of_name(source)
     try:
         if problem is None and is_local(source):
@@ -58,7 +55,7 @@ def must_be_a_model(spec: ModelConfig, source: str) -> None:
 
 
 def weights_at_hand(spec: ModelConfig, source: str) -> str | None:
-    """Why a local folder has no weights that can be loaded, as a predicate; None if that is not known."""
+    """Why a local folder has no loadable weights, as a predicate; None if that is unknown."""
     folder = local(source) / (spec.subfolder or "")
     if not folder.is_dir():
         return None
@@ -71,7 +68,7 @@ def weights_at_hand(spec: ModelConfig, source: str) -> str | None:
         return f"has no variant {spec.variant!r}; leave model.variant out"
     others = [name for name in names if Path(name).suffix.lower() in FORMATS]
     if others and not plain and not any(name.endswith(PICKLES) for name in names):
-        return f"has weights in other formats only ({', '.join(others[:3])}), which are not read; get its safetensors"
+        return f"has weights in other formats only ({', '.join(others[:3])}), which cannot be read; get its safetensors"
     return None
 
 
@@ -82,8 +79,8 @@ def pickled(source: str) -> str:
     if (path.parent / "config.json").is_file():
         return f"{base} of it, and config.json is beside it"
     return (
-        f"{base} of it, for which model.config must then name the config.json of a class of diffusers; a class of your "
-        "own needs model.source=python:FILE.py:FUNCTION, where the function loads this file"
+        f"{base} of it, and model.config must then name the config.json of a class of diffusers; a class of your own "
+        "needs model.source=python:FILE.py:FUNCTION, where the function loads this file"
     )
 
 
@@ -92,35 +89,35 @@ def _of_name(source: str) -> str | None:
         return "begins or ends with a space, or is empty; give a folder, a file or a hub id"
     scheme, colon, rest = source.partition(":")
     if colon and scheme.lower() in ("python", "embedded") and not is_local(source):
-        return f"must be written {scheme.lower()}:{rest}, in small letters"
+        return f"must be written {scheme.lower()}:{rest}, in lower case"
     if match := ADDRESS.fullmatch(source):
         revision = f" and model.revision={match['revision']}" if match["revision"] else ""
         return f"is an address; give the hub id {match['id']}{revision}"
     if re.match(r"(?i)(https?|ftp|s3|gs|hf)://", source) and not re.match(r"(?i)https?://huggingface\.co/", source):
-        return f"is an address, from which no model is loaded; give {WEIGHTS}, or download it and give its folder"
+        return f"is an address, and models load from {WEIGHTS}; give one, or download it and give its folder"
     if not is_local(source) and source.endswith("/"):
-        return f"ends with a slash and is no folder here; give {source.rstrip('/')} for the hub"
+        return f"ends with a slash and is not a local folder; give {source.rstrip('/')} for the hub"
     return None
 
 
 def _of_nothing(path: Path, spec: ModelConfig) -> str | None:
     if path.suffix.lower() in (".safetensors", *PICKLES):
-        return None  # have sentences of their own
-    return "does not exist: there is no such file or folder, and so no config.json; check the path"
+        return None  # reported elsewhere
+    return "does not exist: there is no such file or folder, so no config.json; check the path"
 
 
 def _of_file(path: Path, spec: ModelConfig) -> str | None:
     suffix, name = path.suffix.lower(), path.name
     if name in FOLDERS_OWN or name.endswith(".index.json"):
-        return f"is a file of a model's folder; give the folder {path.parent}"
+        return f"is a file in a model's folder; give the folder {path.parent}"
     if suffix in PICKLES:
         return None
     if suffix == ".py":
-        return f"is code; give python:{path}:FUNCTION, whose function returns the model"
+        return f"is code; give python:{path}:FUNCTION, where the function returns the model"
     if suffix in FORMATS:
-        return f"is in a format that is not read ({FORMATS[suffix]}); give {WEIGHTS}"
+        return f"is in an unsupported format ({FORMATS[suffix]}); give {WEIGHTS}"
     if suffix != ".safetensors":
-        return f"is a file of no known kind; give {WEIGHTS}, or a .safetensors file"
+        return f"is a file of unknown type; give {WEIGHTS}, or a .safetensors file"
     if match := PART.fullmatch(name):
         return f"is part {int(match['number'])} of {int(match['count'])}; give the folder {path.parent}"
     return what_it_is(path)
@@ -131,7 +128,7 @@ def _of_folder(path: Path, spec: ModelConfig) -> str | None:
         return _of_cache(path, snapshots)
     if cached := sorted(one.name for one in path.glob("models--*--*")):
         ids = ", ".join(name.removeprefix("models--").replace("--", "/") for name in cached[:3])
-        return f"is the cache of the hub; give the id of a model in it ({ids})"
+        return f"is the hub's cache; give the id of a model in it ({ids})"
     folder = path / (spec.subfolder or "")
     if not folder.is_dir():
         inside = sorted(one.name for one in path.iterdir() if (one / "config.json").is_file())
@@ -164,7 +161,7 @@ def _without_config(folder: Path, spec: ModelConfig) -> str | None:
         return None if good == ["vae"] or "vae" in good else f"has no config.json; {_hint(good)}"
     if inside:
         classes = ", ".join(f"{name} ({config.get('_class_name', 'no class')})" for name, config in inside.items())
-        return f"holds {classes:.200}, and no autoencoder; give a folder or hub id with one"
+        return f"holds {classes:.200}, but no autoencoder; give a folder or hub id with one"
     files = sorted(one.name for one in folder.iterdir() if one.is_file())
     pickles = [name for name in files if Path(name).suffix.lower() in PICKLES]
     if pickles:
@@ -172,12 +169,10 @@ def _without_config(folder: Path, spec: ModelConfig) -> str | None:
     weights = [name for name in files if name.endswith(".safetensors")]
     if weights:
         return f"has {weights[0]} but there is no config.json; add it, or give the file and model.config"
-    return weights_at_hand(spec, str(folder)) or f"is no model: there is no config.json in it; give {WEIGHTS}"
+    return weights_at_hand(spec, str(folder)) or f"is not a model: there is no config.json in it; give {WEIGHTS}"
 
 
 def _is_autoencoders(config: dict[str, Any]) -> bool:
-    from probe.autoencoders.diffusers_vae import autoencoder_classes
-
     own = config.get("auto_map") or config.get("model_type") == "vit_mae"
     return bool(own) or config.get("_class_name") in autoencoder_classes()
 

@@ -1,4 +1,4 @@
-"""The weights in a checkpoint: which of its entries they are, under which names, and what else is there."""
+"""The weights in a checkpoint: which entries they are, their names, and what else is there."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from torch import Tensor
 from probe.errors import UserError
 
 CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "params", "weights")
-"""Entries that hold the weights where training frameworks keep further things beside them; the first one counts."""
+"""Entries under which training frameworks keep the weights; the first one found counts."""
 ASIDE = ("optim", "sched", "ema", "callbacks", "loops", "rng", "random", "scaler")
-"""Parts of the names of such further things."""
+"""Parts of the names of entries that are not weights."""
 DEEPEST = 64
 MOST = 1_000_000
 SHOWN = 6
@@ -19,12 +19,12 @@ SHOWN = 6
 
 @dataclass
 class StateDict:
-    """What was found.
+    """The weights of a checkpoint.
 
     Attributes:
         tensors: the weights; names of nested entries are joined by dots.
-        taken: the entry that they were under, "" for the whole checkpoint.
-        left_out: what is no weight, as "name (n tensors)" or "name".
+        taken: the entry that held them, "" for the whole checkpoint.
+        left_out: the other entries, as "name (n tensors)" or "name".
     """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class StateDict:
     left_out: list[str] = field(default_factory=list)
 
     def note(self) -> str:
-        """A sentence on what was left out; empty if nothing was."""
+        """A sentence on the entries left out; empty if there are none."""
         if not self.left_out:
             return ""
         names = ", ".join(self.left_out[:SHOWN])
@@ -42,17 +42,10 @@ class StateDict:
 
 
 def state_dict_of(content: Any, file: object) -> StateDict:
-    """The weights among what ``torch.load`` returned.
-
-    Args:
-        file: for messages.
-
-    Raises:
-        UserError: there are none, or their names are ambiguous.
-    """
+    """The weights in what ``torch.load`` returned; UserError (naming ``file``) without any, or for ambiguous names."""
     if not isinstance(content, Mapping):
         kind = "one tensor" if isinstance(content, Tensor) else f"a {type(content).__name__}"
-        raise UserError(f"{file} holds {kind}, no state dict; save model.state_dict().")
+        raise UserError(f"{file} holds {kind}, not a state dict; save model.state_dict().")
     found = StateDict()
     while (key := _container(content)) is not None:
         found.left_out += [_told(name, value) for name, value in content.items() if name != key]
@@ -62,7 +55,7 @@ def state_dict_of(content: Any, file: object) -> StateDict:
     for name, value in content.items():
         scalar = isinstance(value, Tensor) and value.ndim == 0
         aside = isinstance(name, str) and not isinstance(value, Tensor) and _is_aside(name, value)
-        if (nested and scalar) or aside or not _count(value):  # beside modules, a number counts steps
+        if (nested and scalar) or aside or not _count(value):  # a number beside modules counts steps
             found.left_out.append(_told(name, value))
             continue
         for path, one in _leaves(value, (name,)):
@@ -71,15 +64,15 @@ def state_dict_of(content: Any, file: object) -> StateDict:
                 continue
             joined = _joined(path, file)
             if joined in found.tensors:
-                raise UserError(f"{file} has two tensors of the name {joined!r}; rename one of them.")
+                raise UserError(f"{file} has two tensors named {joined!r}; rename one of them.")
             found.tensors[joined] = one
     if not found.tensors:
-        raise UserError(f"{file} holds no state dict: there is no tensor under a name in it.")
+        raise UserError(f"{file} holds no state dict: it has no named tensor.")
     return found
 
 
 def _container(content: Mapping[Any, Any]) -> str | None:
-    """The entry to go into: one of the usual names, which holds named tensors."""
+    """The entry with the weights: one of the usual names that holds named tensors."""
     if any(isinstance(value, Tensor) and value.ndim for value in content.values()):
         return None
     return next((key for key in CONTAINERS if isinstance(content.get(key), Mapping) and _count(content[key])), None)
@@ -101,13 +94,13 @@ def _count(value: Any) -> int:
 
 
 def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """All that is in nested mappings and lists, in order, with the keys that lead there."""
+    """All values in nested mappings and lists, in order, with their paths of keys."""
     stack, visited = [(path, value)], 0
     while stack:
         path, value = stack.pop()
         visited += 1
         if visited > MOST or len(path) > DEEPEST:
-            raise UserError("the checkpoint is nested too deep, or in itself; save model.state_dict() alone.")
+            raise UserError("the checkpoint is nested too deeply, or contains itself; save model.state_dict() alone.")
         if isinstance(value, Mapping):
             stack += reversed([((*path, key), one) for key, one in value.items()])
         elif isinstance(value, list | tuple):
@@ -119,7 +112,7 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
 def _joined(path: tuple[Any, ...], file: object) -> str:
     for key in path:
         if isinstance(key, bool) or not isinstance(key, str | int) or key == "":
-            raise UserError(f"{file}: {key!r:.60} is no name of a tensor; names are text.")
+            raise UserError(f"{file}: {key!r:.60} is not a name of a tensor; names are text.")
     name = ".".join(map(str, path))
     if name == "__metadata__" or not name.isprintable():
         raise UserError(f"{file}: {name!a:.60} cannot be a name of a tensor in safetensors; rename it.")

@@ -1,4 +1,4 @@
-"""Autoencoders with the random weights of their class, built small."""
+"""Small autoencoders with the random initial weights of their class."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -8,9 +8,8 @@ from typing import Any
 import torch
 import yaml
 
-from probe.autoencoders.adapter import why_undefined
+from probe.autoencoders.adapter import adapted, autoencoder_classes, why_undefined
 from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.diffusers_vae import adapted, autoencoder_classes
 from probe.config import ModelConfig
 
 NEEDS = {"AutoencoderRAE": "transformers"}
@@ -18,12 +17,12 @@ RESOLUTION = 32
 
 
 def small_configurations() -> dict[str, dict[str, Any]]:
-    """Of each class in small.yaml: ``config``, and where it needs them ``resolution``, ``frames``, ``samples``."""
+    """For each class in small.yaml: ``config``, and if needed ``resolution``, ``frames``, ``samples``."""
     return yaml.safe_load((files("probe") / "autoencoders" / "small.yaml").read_text())
 
 
 def small_classes() -> Iterator[str]:
-    """Classes that have a latent map, are installed with what they need, and have a small configuration."""
+    """Classes with a latent map, a small configuration, and all packages they need."""
     small = small_configurations()
     for name, cls in sorted(autoencoder_classes().items()):
         missing = name in NEEDS and find_spec(NEEDS[name]) is None
@@ -32,7 +31,7 @@ def small_classes() -> Iterator[str]:
 
 
 def untrained(name: str, config: dict[str, Any], *, seed: int, **lengths: int) -> Autoencoder:
-    """A model of the class with the weights that its constructor draws after ``torch.manual_seed(seed)``; on the CPU.
+    """A model with the weights that its constructor draws after ``torch.manual_seed(seed)``; on the CPU.
 
     Args:
         name: a class of diffusers' autoencoders, or ours.

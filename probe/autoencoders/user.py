@@ -23,14 +23,14 @@ from probe.trust import module_specs
 
 
 def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch.dtype) -> Autoencoder:
-    """Call the named function, without arguments, and wrap what it returns.
+    """Call the named function, without arguments, and wrap the object it returns.
 
-    The object has ``encode(x) -> z`` and ``decode(z) -> x``, deterministic, rows independent. It may have
-    ``image_range`` (default -1, 1), ``scaling_factor``, ``shift_factor`` and ``downsampling``. Modules are moved to
-    the device and put into eval mode: the object itself, or those among its attributes.
+    The object has ``encode(x) -> z`` and ``decode(z) -> x``, deterministic and with independent rows. It may have
+    ``image_range`` (default -1, 1), ``scaling_factor``, ``shift_factor`` and ``downsampling``. Modules (the object
+    itself, or its attributes) are moved to the device and put into eval mode.
 
     Raises:
-        UserError: the function cannot be found or called, or its result lacks encode or decode; or the code leaves by
+        UserError: the function cannot be found or called, or its result lacks encode or decode; or the code calls
             ``sys.exit`` or the like, now or later in encode and decode.
     """
     function = _function(target)
@@ -50,7 +50,7 @@ def _wrapped(
     members = vars(model).values() if hasattr(model, "__dict__") else ()
     found = (model,) if isinstance(model, nn.Module) else tuple(m for m in members if isinstance(m, nn.Module))
     for module in found:
-        nn.Module.to(module, device, dtype)  # diffusers' own warns of every change of type
+        nn.Module.to(module, device, dtype)  # that of diffusers warns about every change of type
         module.eval().requires_grad_(False)
     low, high = _numbers(model, "image_range", (-1.0, 1.0), spec.source)
     (scale,) = _numbers(model, "scaling_factor", (1.0,), spec.source)
@@ -61,8 +61,8 @@ def _wrapped(
     return Autoencoder(
         source=spec.source,
         class_name=type(model).__name__,
-        encoder=_never_leaving(model.encode, f"{spec.source}: encode()"),
-        decoder=_never_leaving(model.decode, f"{spec.source}: decode()"),
+        encoder=_never_exiting(model.encode, f"{spec.source}: encode()"),
+        decoder=_never_exiting(model.decode, f"{spec.source}: decode()"),
         modules=found,
         image_range=(low, high),
         scaling_factor=scale,
@@ -76,7 +76,7 @@ def _wrapped(
 
 
 def _numbers(model: Any, name: str, default: tuple[float, ...], source: str) -> tuple[float, ...]:
-    """An attribute of as many numbers as the default has."""
+    """An attribute with as many numbers as the default."""
     value = getattr(model, name, default)
     try:
         numbers = tuple(float(v) for v in (value if isinstance(value, tuple | list) else (value,)))
@@ -103,12 +103,12 @@ def _function(target: str) -> Callable[[], Any]:
 
 
 def _file(path: Path) -> ModuleType:
-    """A file as a module of its own: neither its name nor what Python compiled of it before matters."""
+    """A file as a module of its own, whatever its name, and never from an older .pyc."""
     if not os.path.isfile(path):
         raise UserError(f"model python:{path}: there is no such file.")
     name = f"probe_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     module_spec = importlib.util.spec_from_file_location(name, path)
-    assert module_spec is not None  # a file that ends in .py has a loader
+    assert module_spec is not None  # .py files have a loader
     module = importlib.util.module_from_spec(module_spec)
     before = sys.modules.get(name)
     sys.modules[name] = module  # dataclasses look their module up by name
@@ -128,7 +128,7 @@ def _file(path: Path) -> ModuleType:
 
 
 def _hint(path: Path, error: ImportError) -> str:
-    """What to do about an import that a file alone cannot make."""
+    """What to do about a failed import in a file."""
     if "relative import" in str(error):
         return "; for relative imports name the module, python:package.module:function"
     top = (error.name or "").partition(".")[0]
@@ -137,16 +137,16 @@ def _hint(path: Path, error: ImportError) -> str:
 
 
 def _module(name: str) -> ModuleType:
-    _must_not_be_another(name)
-    if os.getcwd() not in sys.path:  # as with `python -m`; an installed command does not look there by itself
+    _check_not_taken(name)
+    if os.getcwd() not in sys.path:  # as with `python -m`; installed commands do not add it
         sys.path.insert(0, os.getcwd())
     importlib.invalidate_caches()
     with _contained(f"model python:{name}", "fails at import"):
         return importlib.import_module(name)
 
 
-def _must_not_be_another(name: str) -> None:
-    """A module that is imported already hides a file of the same name: json.py, or one from another folder."""
+def _check_not_taken(name: str) -> None:
+    """Refuse a name that an imported module already has: json.py, or a file of another folder."""
     for spec in module_specs(name):
         there = getattr(sys.modules.get(spec.name), "__file__", None)
         if spec.name not in sys.modules or not spec.has_location or not spec.origin:
@@ -162,14 +162,14 @@ def _call(function: Callable[[], Any], source: str) -> Any:
     try:
         inspect.signature(function).bind()
     except TypeError:
-        raise UserError(f"model {source} takes arguments; name a function that can be called without any.") from None
-    except ValueError:  # written in C, and without a signature
+        raise UserError(f"model {source} takes arguments; name a function without required arguments.") from None
+    except ValueError:  # written in C, without a signature
         pass
     return function()
 
 
-def _never_leaving(function: Callable[[Tensor], Any], what: str) -> Callable[[Tensor], Any]:
-    """A method that cannot end the process as if all were well; errors pass."""
+def _never_exiting(function: Callable[[Tensor], Any], what: str) -> Callable[[Tensor], Any]:
+    """A method that cannot end the process through ``sys.exit``; ordinary errors pass."""
 
     def call(value: Tensor) -> Any:
         try:
@@ -186,7 +186,7 @@ def _never_leaving(function: Callable[[Tensor], Any], what: str) -> Callable[[Te
 
 @contextmanager
 def _contained(what: str, verb: str) -> Iterator[None]:
-    """Whatever a user's code raises becomes one sentence, also what is no Exception, such as SystemExit."""
+    """Whatever a user's code raises becomes one sentence, SystemExit and other BaseExceptions included."""
     try:
         yield
     except (UserError, KeyboardInterrupt, Interruption):

@@ -1,22 +1,21 @@
-"""ViT-MAE of transformers as an autoencoder: all patches are seen, in their own order (mask ratio 0)."""
+"""ViT-MAE of transformers as an autoencoder that sees all patches, in their own order (mask ratio 0)."""
 
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.blueprint import must_be_bounded
-from probe.autoencoders.coordinates import must_be_number
-from probe.autoencoders.repository import folder_of, is_local, where
+from probe.autoencoders.blueprint import check_bounds
+from probe.autoencoders.coordinates import check_number
+from probe.autoencoders.from_pretrained import check_transformers, from_pretrained
+from probe.autoencoders.repository import optional_file, where
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.reading import read_object
 
 IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
-"""What the encoder wants subtracted and divided by, where no preprocessor_config.json says otherwise."""
+"""The normalisation of the encoder's inputs, unless preprocessor_config.json has another."""
 
 
 def load_vit_mae(
@@ -24,33 +23,27 @@ def load_vit_mae(
 ) -> Autoencoder:
     """Load a ``ViTMAEForPreTraining`` from safetensors.
 
-    z (n, 1 + patches, hidden) is the encoder's whole token sequence, the class token first (paper, Section 4.2); images
-    are in [0, 1], and the normalisation that the encoder wants is part of E and D.
+    z (n, 1 + patches, hidden) is the encoder's whole token sequence, the class token first (paper, Section 4.2). Images
+    are in [0, 1]; the normalisation of the encoder's inputs is part of E and D.
 
     Raises:
-        UserError: transformers is absent, the weights have no decoder, or the decoder gives patches, each normalised by
-            its own mean and deviation (norm_pix_loss), from which no image can be had; or scaled latents are wanted.
+        UserError: transformers is absent, the weights have no decoder, scaled latents are requested, or the decoder
+            returns patches normalised by their own mean and deviation (norm_pix_loss), which give no image.
     """
     if spec.latents == "scaled":
         raise UserError(f"model {source}: latents of a ViT-MAE have no scaled coordinates; use model.latents=raw.")
-    try:
-        from transformers import ViTMAEConfig, ViTMAEForPreTraining
-        from transformers.utils.logging import disable_progress_bar
-    except ImportError:
-        raise UserError(f"model {source} needs transformers; pip install 'latent-probe[transformers]'.") from None
-    from probe.autoencoders.pretrained import from_pretrained
+    check_transformers(source)
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-    disable_progress_bar()
-    # Attention written out: the fused kernels have no forward derivative, which certificates need.
-    options: dict[str, Any] = {"mask_ratio": 0.0, "attn_implementation": "eager"}
-    must_be_bounded(config, where(spec, source))
+    check_bounds(config, where(spec, source))
     model, warnings = from_pretrained(
         ViTMAEForPreTraining,
         spec,
         source,
         lambda: ViTMAEForPreTraining(ViTMAEConfig.from_dict(config)),
         dtype=dtype,
-        **options,
+        attn_implementation="eager",  # the fused kernels have no forward derivative, which certificates need
+        mask_ratio=0.0,
     )
     settings = model.config
     if not isinstance(settings.image_size, int):
@@ -58,7 +51,7 @@ def load_vit_mae(
     if settings.norm_pix_loss:
         raise UserError(
             f"model {source} was trained with norm_pix_loss: D(z) is patches without their means and deviations, not "
-            "an image, and so f(z) = E(D(z)) is undefined."
+            "an image, so f(z) = E(D(z)) is undefined."
         )
     model.eval().requires_grad_(False).to(device)
     mean, std = (
@@ -69,7 +62,7 @@ def load_vit_mae(
     order = torch.arange(patches, device=device).view(1, -1)
 
     def encode(x: Tensor) -> Tensor:
-        noise = order.to(dtype).expand(len(x), -1)  # patches are sorted by it, and so stay where they are
+        noise = order.to(dtype).expand(len(x), -1)  # patches are sorted by it, so they keep their order
         return model.vit((x - mean) / std, noise=noise).last_hidden_state
 
     def decode(z: Tensor) -> Tensor:
@@ -93,18 +86,12 @@ def load_vit_mae(
 def _normalisation(spec: ModelConfig, source: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation per channel of images in [0, 1]."""
     file = "preprocessor_config.json"
-    path = folder_of(spec, source) / file
-    if not is_local(source):
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
-
-        with suppress(HfHubHTTPError, OSError):  # there need not be one
-            path = Path(hf_hub_download(source, file, subfolder=spec.subfolder, revision=spec.revision))
-    settings = {**IMAGENET, **(read_object(path) if path.is_file() else {})}
+    path = optional_file(spec, source, file)
+    settings = {**IMAGENET, **(read_object(path) if path else {})}
     mean, std = settings["image_mean"], settings["image_std"]
     for key, values in (("image_mean", mean), ("image_std", std)):
         if not isinstance(values, list | tuple) or len(values) not in (1, channels):
             raise UserError(f"{where(spec, source)}: {key} in {file} must be a list of {channels} numbers.")
         for value in values:
-            must_be_number(value, f"{key} in {file}", where(spec, source), positive=key == "image_std")
+            check_number(value, f"{key} in {file}", where(spec, source), positive=key == "image_std")
     return tuple(mean), tuple(std)

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probe.autoencoders.repository import folder_of, is_local, where
+from probe.autoencoders.repository import folder_of, is_local, optional_file, where
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.reading import Unreadable, read_object
 
 MASKS = re.compile(r"(^|\.)(attn\.(masked_)?bias|attention\.(masked_)?bias|position_ids|inv_freq|num_batches_tracked)$")
-"""Buffers that older checkpoints of language models hold, and that today's classes compute."""
+"""Buffers in older checkpoints of language models, which today's classes compute."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Stored:
 
     @property
     def is_float(self) -> bool:
-        """Whether it holds real numbers."""
+        """Whether it holds real floating-point numbers."""
         return self.dtype.startswith(("F", "BF"))
 
 
@@ -38,8 +38,8 @@ Header = dict[str, Stored]
 
 
 def weight_files(spec: ModelConfig, source: str, stem: str) -> list[Path]:
-    """The files that diffusers (stem diffusion_pytorch_model) or transformers (model) loads; none where they are not
-    found: what is wrong is then said by the library."""
+    """The files that diffusers (stem diffusion_pytorch_model) or transformers (model) loads; empty if none is found,
+    which the library then reports."""
     variant = f".{spec.variant}" if spec.variant else ""
     index, single = f"{stem}.safetensors.index{variant}.json", f"{stem}{variant}.safetensors"
     for name in (single, index) if stem == "model" else (index, single):
@@ -56,24 +56,16 @@ def weight_files(spec: ModelConfig, source: str, stem: str) -> list[Path]:
 
 
 def _found(spec: ModelConfig, source: str, name: str) -> Path | None:
-    if is_local(source):
-        path = folder_of(spec, source) / name
-        if path.exists() and not path.is_file():  # opening a pipe would never end
-            raise UserError(f"{where(spec, source)}: {name} is no regular file; replace it by the weights.")
-        return path if path.is_file() else None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    with suppress(HfHubHTTPError, OSError, ValueError):
-        return Path(hf_hub_download(source, name, subfolder=spec.subfolder, revision=spec.revision))
-    return None
+    path = folder_of(spec, source) / name
+    if is_local(source) and path.exists() and not path.is_file():  # opening a pipe would block
+        raise UserError(f"{where(spec, source)}: {name} is not a regular file; replace it by the weights.")
+    return optional_file(spec, source, name)
 
 
 def header_of(files: Iterable[Path], there: str) -> Header | None:
-    """Names, types and shapes of all tensors; None where a file cannot be read, which the library then says.
+    """Names, types and shapes of all tensors; None without files or for an unreadable one, which the library reports.
 
-    Raises:
-        UserError: two files hold a tensor of one name.
+    UserError if two files hold a tensor of one name.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -94,15 +86,14 @@ def header_of(files: Iterable[Path], there: str) -> Header | None:
 
 
 def as_meta(header: Header) -> dict[str, Tensor]:
-    """The state dict that the files hold, without memory."""
+    """The state dict of the files, on the meta device."""
     return {name: torch.empty(stored.shape, device="meta") for name, stored in header.items()}
 
 
 def converted(model: Any, header: Header, there: str) -> dict[str, Tensor]:
-    """The state dict after diffusers has renamed what older versions of it called otherwise.
+    """The state dict after diffusers has replaced the tensor names of its older versions.
 
-    Raises:
-        UserError: a tensor is there under both names.
+    UserError if a tensor is there under both names.
     """
     state = as_meta(header)
     model._fix_state_dict_keys_on_load(state)
@@ -111,17 +102,13 @@ def converted(model: Any, header: Header, there: str) -> dict[str, Tensor]:
     return state
 
 
-def must_hold_numbers(header: Header, model: nn.Module | None, there: str) -> None:
-    """Refuse weights that are integers or complex: quantised ones are nothing without their scales.
-
-    Raises:
-        UserError: names the first.
-    """
+def check_types(header: Header, model: nn.Module | None, there: str) -> None:
+    """Refuse integer and complex weights (quantised ones need their scales); UserError names the first."""
     wanted = model.state_dict() if model else {}
     for name, stored in sorted(header.items()):
         if name in wanted:
             counted = not wanted[name].is_floating_point()
-        else:  # of a name that is not known, masks and counters apart
+        else:  # an unknown name, apart from masks and counters
             counted = bool(MASKS.search(name)) or not name.endswith(("weight", "bias"))
         if not stored.is_float and not counted:
             raise UserError(
@@ -130,15 +117,11 @@ def must_hold_numbers(header: Header, model: nn.Module | None, there: str) -> No
             )
 
 
-def must_have_size(header: Header, model: nn.Module, there: str) -> None:
-    """Refuse a configuration of far more numbers than the weights hold, before memory is taken for it.
-
-    Raises:
-        UserError: gives both numbers.
-    """
+def check_size(header: Header, model: nn.Module, there: str) -> None:
+    """Refuse a configuration of far more numbers than the weights hold, before memory is allocated."""
     described = sum(p.numel() for p in model.parameters())
     held = sum(torch.Size(stored.shape).numel() for stored in header.values())
-    computed = sum(b.numel() for b in model.buffers())  # masks and tables, which no file has
+    computed = sum(b.numel() for b in model.buffers())  # masks and tables, which are in no file
     if described > 2 * held + 10**6 or computed > 2 * held + 10**8:
         raise UserError(
             f"{there}: config.json describes {described + computed:,} numbers, and the weights hold {held:,}; use the "
@@ -146,29 +129,19 @@ def must_have_size(header: Header, model: nn.Module, there: str) -> None:
         )
 
 
-def must_fit(model: nn.Module, state: dict[str, Tensor], there: str, names: Iterable[str] = ()) -> None:
-    """Compare a state dict with the model that it is to fill: nothing may be missing or have another shape.
+def check_fit(model: nn.Module, state: dict[str, Tensor], there: str, names: Iterable[str] = ()) -> None:
+    """UserError for the first tensor of the model that ``state`` (as it will be loaded) lacks or has in another shape.
 
-    Args:
-        state: as it will be loaded.
-        names: of the tensors as they are in the files.
-
-    Raises:
-        UserError: names the first tensor that does not fit.
+    names: of the tensors as they are in the files.
     """
-    wanted = model.state_dict()
-    missing = sorted(name for name in wanted if name not in state)
+    missing = sorted(name for name in model.state_dict() if name not in state)
     if missing:
         raise UserError(incomplete(there, missing, names or state, tuple(model._modules)))
-    must_have_shapes(model, state, there)
+    check_shapes(model, state, there)
 
 
-def must_have_shapes(model: nn.Module, state: dict[str, Tensor], there: str) -> None:
-    """Compare the tensors that go by the same name.
-
-    Raises:
-        UserError: names the first of another shape.
-    """
+def check_shapes(model: nn.Module, state: dict[str, Tensor], there: str) -> None:
+    """UserError for the first tensor with another shape than the one of its name in the model."""
     wanted = model.state_dict()
     other = [name for name in sorted(wanted) if name in state and wanted[name].shape != state[name].shape]
     if other:
@@ -180,7 +153,7 @@ def must_have_shapes(model: nn.Module, state: dict[str, Tensor], there: str) -> 
 
 
 def incomplete(there: str, missing: Sequence[str], names: Iterable[str], parts: tuple[str, ...] = ()) -> str:
-    """The sentence about tensors that would stay at random."""
+    """The sentence about missing tensors, which would stay random."""
     sentence = (
         f"{there}: the weights are incomplete, or of another architecture than config.json's: {missing[0]} is missing "
         f"({len(missing)} in all)"
@@ -191,7 +164,7 @@ def incomplete(there: str, missing: Sequence[str], names: Iterable[str], parts: 
 
 
 def _foreign(missing: str, names: list[str], parts: tuple[str, ...]) -> str:
-    """What a wrapper has put before or into the names, such as ``module.``; nothing where that is not what is wrong."""
+    """What a wrapper has added to the names, such as ``module.``; empty if that is not the problem."""
     for name in names:
         if name.endswith(f".{missing}"):
             return name.removesuffix(missing)
@@ -210,19 +183,19 @@ def unused(model: nn.Module, names: Iterable[str], there: str, base: str = "") -
         base: a prefix that names may lack.
 
     Returns:
-        Warnings: nothing, or a sentence about tensors that belong to no part of the model, such as ``loss.``.
+        Warnings: none, or a sentence about tensors outside of all parts of the model, such as ``loss.``.
 
     Raises:
-        UserError: one lies below a module that the model or its class has, so that the weights are those of another
-            model than the configuration says.
+        UserError: one belongs to a part that the model or its class has, so the weights are those of another model than
+            the configuration describes.
     """
     left = sorted(name for name in names if not MASKS.search(name))
     below = [name for name in left if _is_part(model, name.removeprefix(base).split(".")[0])]
     if below:
         raise UserError(
-            f"{there}: the weights hold {len(below)} tensor{'s' * (len(below) > 1)} that the model has no place "
-            f"for, {below[0]} first: config.json says fewer layers or parts than the "
-            "weights have; use the config.json that belongs to them."
+            f"{there}: the weights hold {len(below)} tensor{'s' * (len(below) > 1)} that the model has no place for, "
+            f"{below[0]} first: config.json has fewer layers or parts than the weights; use the config.json that "
+            "belongs to them."
         )
     if not left:
         return ()
@@ -235,17 +208,14 @@ def unused(model: nn.Module, names: Iterable[str], there: str, base: str = "") -
 
 
 def _is_part(model: nn.Module, name: str) -> bool:
-    """Whether the model has a part of that name, or its class would have with another configuration."""
+    """Whether the model has a part of that name, or its class would with another configuration."""
     if name in model._modules or name in model._parameters or name in model._buffers:
         return True
     inner = getattr(model, "base_model", model)
     if isinstance(inner, nn.Module) and inner is not model and _is_part(inner, name):
         return True
-    return vars(model).get(name, "") is None or f"self.{name} = " in _source(type(model))
-
-
-def _source(cls: Any) -> str:
     try:
-        return inspect.getsource(cls.__init__)
+        source = inspect.getsource(type(model).__init__)
     except (OSError, TypeError):
-        return ""
+        source = ""
+    return vars(model).get(name, "") is None or f"self.{name} = " in source

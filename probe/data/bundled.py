@@ -1,18 +1,19 @@
 """Six data sets that need no network: tiles of the pictures inside scikit-image's wheel, and scikit-learn's digits.
 
 Tiles of one picture never overlap, so a test tile and a held-out tile share no pixel; they may share a picture. Tiles
-are cut from the top left corner, and what is left at the right and bottom is dropped, as is every tile whose grey level
-has a standard deviation below 2 of 255 (the black surround of the retina, mostly).
+are cut from the top left corner. Dropped are incomplete ones at the right and bottom, and those with a standard
+deviation of the grey level below 2 of 255 (mostly the black surround of the retina).
 """
 
 from collections.abc import Callable, Generator
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
 from PIL import Image
 
 from probe.config import DatasetConfig
-from probe.data.candidates import Candidate, Opened, seeded_order
+from probe.data.source import Candidate, Opened, seeded_order
 from probe.errors import UserError
 
 # name -> (side of a tile, names of functions of skimage.data). Side 32 where 64 would leave too few tiles.
@@ -31,16 +32,14 @@ def open_bundled(where: str, spec: DatasetConfig, name: str) -> Opened:
     """The tiles (id: picture, row and column of the tile) or digits (id: row number) of a bundled set.
 
     Raises:
-        UserError: there is no such set, or the installed scikit-image does not carry its pictures.
+        UserError: there is no such set, or the installed scikit-image lacks its pictures.
     """
     if name not in NAMES:
         raise UserError(f"{where}: there is no bundled set {name!r}; choose one of {', '.join(NAMES)}.")
-    images = _digits() if name == "digits" else _tiles(where, *TILED[name])
+    images, labels = _digits() if name == "digits" else (_tiles(where, *TILED[name]), {})
     packages = {package: version(package) for package in ("scikit-image", "scikit-learn", "pillow")}
-    labels = _digit_labels() if name == "digits" else {}
-    return Opened(
-        _candidates(images, labels, spec.seed), {"available": len(images), "sample": "exact", "packages": packages}
-    )
+    facts = {"available": len(images), "sample": "exact", "packages": packages}
+    return Opened(_candidates(images, labels, spec.seed), facts)
 
 
 def _tiles(where: str, side: int, pictures: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -62,30 +61,27 @@ def _picture(where: str, picture: str) -> np.ndarray:
     load: Callable[[], np.ndarray | tuple[np.ndarray, ...]] = getattr(skimage.data, picture)
     try:
         pixels = load()
-    except (OSError, ImportError) as error:  # the wheel of another version may leave a picture to a download
+    except (OSError, ImportError) as error:  # other versions may download a picture instead
         raise UserError(
             f"{where}: the installed scikit-image does not carry the picture {picture!r}; install scikit-image 0.26."
         ) from error
     return pixels[0] if isinstance(pixels, tuple) else pixels  # the left one of a stereo pair
 
 
-def _digits() -> dict[str, np.ndarray]:
-    """The 8x8 digits, 0..16, as bytes 0..255 (smooth once they are enlarged)."""
+def _digits() -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The 8x8 digits, 0..16, as bytes 0..255 (smooth once enlarged), and their labels."""
     from sklearn.datasets import load_digits
 
-    values = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
-    return {str(row): digit for row, digit in enumerate(values)}
-
-
-def _digit_labels() -> dict[str, str]:
-    from sklearn.datasets import load_digits
-
-    return {str(row): str(label) for row, label in enumerate(load_digits().target)}
+    digits = load_digits()
+    values = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    return (
+        {str(row): digit for row, digit in enumerate(values)},
+        {str(row): str(label) for row, label in enumerate(digits.target)},
+    )
 
 
 def _candidates(images: dict[str, np.ndarray], labels: dict[str, str], seed: int) -> Generator[Candidate, None, None]:
     ids = list(images)
     for index in seeded_order(len(ids), seed):
         pixels = np.ascontiguousarray(images[ids[index]])
-        label = labels.get(ids[index])
-        yield Candidate(ids[index], lambda pixels=pixels: Image.fromarray(pixels), label)  # type: ignore[misc]
+        yield Candidate(ids[index], partial(Image.fromarray, pixels), labels.get(ids[index]))

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from probe.data.candidates import UnreadableImage
-from probe.data.files import MAX_FILE_BYTES, check_size, read_regular
+from probe.data.source import MAX_FILE_BYTES, UnreadableImage, check_size, read_regular
 from probe.names import shortened
 
 _ON_THE_HUB = re.compile(r"(zip://[^:]*::)?hf://[^:]+")
@@ -16,8 +15,8 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 def local_image(cell: Any, folder: Path) -> bytes:
     """The encoded image of a cell of a local table: its bytes, or the file that its path names.
 
-    A table comes from somewhere else more often than not, so a path must lead to a regular file below ``folder``, that
-    of the table: anything else would put other files of this machine into reports, or read what never ends.
+    Tables usually come from somewhere else, so a path must lead to a regular file below ``folder``, the table's folder.
+    Any other path could put private files of this machine into reports, or never stop being read.
 
     Args:
         cell: bytes, a path, {"bytes", "path"}, or None.
@@ -29,24 +28,25 @@ def local_image(cell: Any, folder: Path) -> bytes:
     path = _bytes_or_path(cell)
     if isinstance(path, bytes):
         return path
+    name = repr(shortened(path, 60))
     if _ADDRESS.match(path):
-        raise UnreadableImage(f"its path {_short(path)} is an address, and a local table may name local files only")
+        raise UnreadableImage(f"its path {name} is an address, and a local table may name local files only")
     try:
         inside = (folder / path).resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError) as error:  # a null byte, or a loop of links
-        raise UnreadableImage(f"its path {_short(path)} cannot be followed ({error})") from error
+        raise UnreadableImage(f"its path {name} cannot be followed ({error})") from error
     if not inside:
-        raise UnreadableImage(f"its path {_short(path)} leads out of the table's folder")
+        raise UnreadableImage(f"its path {name} leads out of the table's folder")
     return read_regular(folder / path)
 
 
 def hub_image(cell: Any) -> bytes:
-    """The same for a table on the hub, whose paths lead to files on the hub."""
+    """The same for a table on the hub, where paths lead to files on the hub."""
     path = _bytes_or_path(cell)
     if isinstance(path, bytes):
         return path
     if not _ON_THE_HUB.fullmatch(path):
-        raise UnreadableImage(f"its path {_short(path)} is not on the hub")
+        raise UnreadableImage(f"its path {shortened(path, 60)!r} is not on the hub")
     import fsspec  # type: ignore[import-untyped]
 
     try:
@@ -59,7 +59,6 @@ def hub_image(cell: Any) -> bytes:
 
 
 def _bytes_or_path(cell: Any) -> bytes | str:
-    """The bytes of a cell, or else its path."""
     if isinstance(cell, Mapping):
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
         if cell is not None and not isinstance(cell, str | bytes):
@@ -70,7 +69,3 @@ def _bytes_or_path(cell: Any) -> bytes | str:
         return cell
     check_size(len(cell))
     return bytes(cell)
-
-
-def _short(path: str) -> str:
-    return repr(shortened(path, 60))

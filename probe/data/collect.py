@@ -1,4 +1,4 @@
-"""Reading candidates until there are enough pictures, each taken once, with a count of all that was odd."""
+"""Reading candidates until there are enough pictures, each taken once; everything odd is counted."""
 
 import hashlib
 import re
@@ -11,25 +11,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from probe.data.candidates import Candidate, UnreadableImage
-from probe.data.decode import BROKEN_PROFILE, DIM
-from probe.data.transform import image_to_tensor
+from probe.data.decode import BROKEN_PROFILE, DIM, image_to_tensor
+from probe.data.source import Candidate, UnreadableImage
 from probe.names import shortened, shown
 
 Prepare = Callable[[bytes | Image.Image], bytes | Image.Image]
 
 DARK = 64
-"""A set whose brightest value (of 255) is below this is warned of."""
+"""A set with no value (of 255) above this causes a warning."""
 LONGEST = 160
 
 
 def picture_hash(image: Tensor) -> bytes:
-    """Of the pixels: two pictures of one hash are one to a model."""
+    """Of the pixels: pictures with equal hashes are the same to a model."""
     return hashlib.sha256(image.numpy().tobytes()).digest()
 
 
 def overlap(one: Tensor, other: Tensor) -> int:
-    """How many images of ``other``, uint8 (n, c, R, R), are in ``one``, too."""
+    """How many images of ``other``, uint8 (n, c, R, R), are also in ``one``."""
     known = {picture_hash(image) for image in one}
     return sum(picture_hash(image) in known for image in other)
 
@@ -41,7 +40,7 @@ class Collection:
     Attributes:
         ids, labels, images: of those taken, in the order of the source.
         unreadable: ids of those that could not be read.
-        repeated: how many were left out because their pixels, at the resolution, are those of one taken before.
+        repeated: how many were left out because their pixels, at the resolution, equal those of an earlier one.
     """
 
     resolution: int
@@ -56,22 +55,23 @@ class Collection:
     _reasons: dict[str, list[str]] = field(default_factory=dict)
 
     def read(self, candidates: Iterator[Candidate], wanted: int, tries: int | None) -> None:
-        """Take ``wanted`` more, or as many as there are among ``tries`` candidates for each that is wanted."""
+        """Take ``wanted`` more pictures, or all there are; ``tries`` limits the candidates tried for each."""
         enough = len(self.ids) + wanted
         allowed = islice(candidates, None if tries is None else tries * wanted)
-        while len(self.ids) < enough and (candidate := next(allowed, None)) is not None:  # takes none too many
+        while len(self.ids) < enough and (candidate := next(allowed, None)) is not None:  # never takes one too many
             try:
                 self._take(candidate)
             except UnreadableImage as error:
                 self.unreadable.append(candidate.id)
-                # One fault has one reason, whatever the names and numbers in it.
+                # A fault has one reason, whatever the names and numbers in the sentence.
                 self._reasons.setdefault(re.sub(r"\d+|'[^']*'", "", str(error)), []).append(str(error))
 
     def _take(self, candidate: Candidate) -> None:
-        data, oddities = candidate.read(), []  # type: ignore[var-annotated]
+        oddities: list[str] = []
+        data = candidate.read()
         image = image_to_tensor(data, self.resolution, oddities)
-        # Of the pixels that the model sees: files of one picture may differ. Taken before ``prepare``, so that a set
-        # that is prepared otherwise holds the same pictures.
+        # Of the pixels that the model sees, since files of one picture may differ; and before ``prepare``, so that
+        # another preparation leaves the choice of pictures as it is.
         known = picture_hash(image)
         if known in self._seen:
             self.repeated += 1
@@ -93,14 +93,14 @@ class Collection:
 
     @property
     def commonest(self) -> str:
-        """Why most of the unreadable could not be read, with their number; empty where all could."""
+        """The most frequent reason why pictures could not be read, with its count; empty if all could."""
         if not self._reasons:
             return ""
         alike = max(self._reasons.values(), key=len)
         return f"the reason for {len(alike)} of them: {shortened(shown(alike[0]), LONGEST)}"
 
     def notes(self) -> list[str]:
-        """What one should know of the pictures, as sentences."""
+        """Sentences on anything odd about the pictures."""
         found = []
         if self.repeated:
             were, them = ("image was", "it repeats") if self.repeated == 1 else ("images were", "they repeat")

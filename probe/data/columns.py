@@ -14,14 +14,15 @@ PATH_NAMES = (*IMAGE_NAMES, "file_name", "filename", "path", "image_path", "file
 URL_NAMES = ("url", "image_url", "img_url", "image")
 LABEL_NAMES = ("label", "fine_label", "labels", "class", "target")
 SHOWN = 5  # columns that a message lists
+_NO_IMAGES = "store each image as a PNG or JPEG file's bytes, or set column to one with paths"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a local table; the attributes are those of a ``datasets`` feature.
+    """A column of a local table, with the attributes of a ``datasets`` feature.
 
-    dtype: the type, as messages say it.
-    holds: what images can be made of: "image" (declared as images), "bytes" or "path"; None for other types.
+    dtype: the type, for messages.
+    holds: "image" (declared as images), "bytes" or "path"; None for types that cannot hold images.
     names: of the classes, where the column holds their numbers.
     """
 
@@ -59,19 +60,16 @@ def image_column(where: str, features: Mapping[str, Any], wanted: str | None) ->
     return able[0] if len(able) == 1 else _by_name(where, able, PATH_NAMES)
 
 
-_NO_IMAGES = "store each image as a PNG or JPEG file's bytes, or set column to one with paths"
-
-
 def label_column(features: Mapping[str, Any]) -> str | None:
-    """The column of classes: the first with a usual name that holds no images; None where there is none."""
+    """The column of classes: the first with a usual name that holds no images; None if absent."""
     lowered = {name.lower(): name for name, one in features.items() if one is None or _holds(one) in (None, "path")}
     return next((lowered[name] for name in LABEL_NAMES if name in lowered), None)
 
 
 def label_of(feature: Any, value: Any) -> str | None:
-    """The name of a class from a cell of its column: as a ClassLabel names it, else the value itself.
+    """A class from a cell of its column: the name that a ClassLabel gives it, else the value itself.
 
-    None where the cell is empty, hidden (-1), or a number that has no name.
+    None where the cell is empty, hidden (-1), or a number without a name.
     """
     if value is None or value == -1:  # the hub's mark of a hidden label
         return None
@@ -111,7 +109,7 @@ def _absent(where: str, columns: Iterable[str], wanted: str) -> UserError:
 
 
 def _holds(feature: Any) -> str | None:
-    """What a column can hold, see ``Column``; an unknown feature may hold bytes."""
+    """See ``Column.holds``; an unknown feature may hold bytes."""
     if isinstance(feature, Column):
         return feature.holds
     if isinstance(feature, Mapping):

@@ -1,4 +1,4 @@
-"""From an encoded picture of any kind to upright sRGB, within limits and without a guess."""
+"""From a picture of any kind to upright sRGB, and to (3, R, R) bytes."""
 
 import io
 import re
@@ -6,28 +6,63 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from torch import Tensor
 
-from probe.data.candidates import UnreadableImage
 from probe.data.profiles import BrokenProfile, to_srgb
+from probe.data.source import UnreadableImage
 
-MAX_PIXELS = 2**26  # as 8192 x 8192; a few bytes of file can claim more than the memory holds
-# Pillow knows dozens of formats, some of which start other programs (EPS) or have no signature (TGA).
+MAX_PIXELS = 2**26  # as 8192 x 8192; a tiny file can claim more than fits in memory
+# Pillow knows dozens of formats; some start other programs (EPS) or have no signature (TGA).
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 DIM = "dim"
 BROKEN_PROFILE = "broken profile"
-"""Oddities of pictures that are taken all the same."""
+"""Oddities of pictures that are used nevertheless."""
 
 _SAMPLE_FORMAT, _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 339, 258, 262, 0
 _UNSIGNED = 1
 _ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 
 
-def opened(data: bytes | Image.Image) -> Image.Image:
-    """Read the header of an encoded picture, and check its size; the pixels are read later.
+def image_to_tensor(data: bytes | Image.Image, resolution: int, oddities: list[str] | None = None) -> Tensor:
+    """Decode, turn upright, convert to sRGB, crop the central square, resize.
+
+    The EXIF orientation is applied, as in ``datasets``. Grey becomes three equal channels, 16 bits become 8
+    (value / 257), a colour profile is applied (an sRGB one changes nothing, a broken one is ignored), transparency is
+    laid on white, and an animation gives its first frame. The side of the central square is the shorter edge (if the
+    remainder is odd, the larger part is cut at the right or bottom). Resizing is Pillow's BICUBIC, which averages over
+    the whole footprint of a pixel when shrinking (antialiased) and interpolates when enlarging.
+
+    Args:
+        data: an encoded image, or a decoded one.
+        resolution: R >= 1.
+        oddities: see ``decoded``.
+
+    Returns:
+        uint8 (3, R, R) in 0..255.
 
     Raises:
-        UnreadableImage: it is of no format of ``FORMATS``, or has more than ``MAX_PIXELS``.
+        UnreadableImage: it cannot be decoded, has more than ``MAX_PIXELS`` pixels, or its values have no fixed range
+            (32-bit and signed integers, floats).
+    """
+    square = central_square(decoded(data, oddities))
+    # A picture of the right size passes unchanged: CIFAR at 32 stays pixel-exact.
+    resized = square.resize((resolution, resolution), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(resized, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+
+
+def central_square(image: Image.Image) -> Image.Image:
+    """The central square; its side is the shorter edge."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+def opened(data: bytes | Image.Image) -> Image.Image:
+    """Read the header of an encoded picture; the pixels are read later.
+
+    UnreadableImage for a format not among ``FORMATS``, or more than ``MAX_PIXELS``.
     """
     with warnings.catch_warnings():
         # Pillow warns of odd metadata and of large pictures, and raises where it cannot go on.
@@ -46,8 +81,8 @@ def decoded(data: bytes | Image.Image, oddities: list[str] | None = None) -> Ima
 
     Args:
         data: an encoded image, or a decoded one.
-        oddities: ``DIM`` is added for a 16-bit picture that uses fewer than 12 bits, ``BROKEN_PROFILE`` for one with a
-            colour profile that cannot be used, which is taken for sRGB.
+        oddities: ``DIM`` is added for a 16-bit picture that uses fewer than 12 bits, ``BROKEN_PROFILE`` for one with an
+            unusable colour profile, which is taken as sRGB.
 
     Raises:
         UnreadableImage: as ``opened``; or it is damaged, or its values have no fixed range.
@@ -75,7 +110,7 @@ def decoded(data: bytes | Image.Image, oddities: list[str] | None = None) -> Ima
 def unreadable(error: Exception) -> UnreadableImage:
     """The error as an UnreadableImage, whose text is the same for the same fault (no addresses in memory)."""
     if isinstance(error, UnidentifiedImageError):
-        return UnreadableImage("it is no image of a known format, or is damaged")
+        return UnreadableImage("it is damaged or not an image of a known format")
     return UnreadableImage(f"{type(error).__name__}: {_ADDRESS.sub('the file', str(error))}")
 
 
@@ -86,17 +121,17 @@ def _formats() -> list[str]:
 
 @dataclass(frozen=True)
 class _Wide:
-    """How values of more than 8 bits are to be read: the value of white (or of black, if inverted)."""
+    """How to read values of more than 8 bits: the value of white (or of black, if inverted)."""
 
     most: int = 65535
     inverted: bool = False
 
 
 def _wide(image: Image.Image) -> _Wide | None:
-    """Whether a picture has more than 8 bits in one channel, and how to read them; asked before anything is decoded.
+    """How to read a picture with more than 8 bits in one channel; None for others. Called before anything is decoded.
 
     Raises:
-        UnreadableImage: its values have no fixed range, so that nobody can tell which of them is white.
+        UnreadableImage: its values have no fixed range, so the value of white is unknown.
     """
     bits, inverted = 16, False
     if isinstance(image, TiffImagePlugin.TiffImageFile):

@@ -1,4 +1,4 @@
-"""The body behind an http(s) address, of a server that may be slow, endless or hostile."""
+"""Downloading the body of an http(s) address from a server that may be slow, endless or hostile."""
 
 import functools
 import io
@@ -14,28 +14,28 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from probe.data.candidates import UnreadableImage
-from probe.data.hosts import must_not_be_private, resolve
+from probe.data.hosts import check_not_private, resolve
+from probe.data.source import UnreadableImage
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0  # the longest wait between two pieces of an answer
-DEADLINE_SECONDS = 30.0  # for the whole of it, from the first name asked for to the last byte
+DEADLINE_SECONDS = 30.0  # for everything, from resolving the first name to the last byte
 MAX_BYTES = 32 * 2**20
-OVERHEAD = 2**20  # bytes of headers and framing, which are counted too
+OVERHEAD = 2**20  # further bytes, for headers and framing
 REDIRECTS = 5
 LONGEST_ADDRESS = 8192
 USER_AGENT = "latent-probe (research; downloads a small sample of a public image table)"
 HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
-UNRESERVED = "!#$%&'()*+,/:;=?@[]~"  # what stays as it is in a path and query that was quoted, or half quoted
+UNRESERVED = "!#$%&'()*+,/:;=?@[]~"  # left as they are in a path and query, which may be quoted, or half quoted
 
 
 def download(address: str) -> bytes:
-    """The body behind an http(s) address.
+    """The body of an http(s) address.
 
-    The deadline holds for every wait: name, connection, TLS, headers, body, and all redirects together. Up to
-    REDIRECTS are followed, their bodies unread. Each hop must be public, or allowed (``probe.data.hosts``). No cookies
-    and no passwords are sent. Proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) are used; they resolve
-    names themselves, so that only numeric addresses and localhost are checked here.
+    The deadline covers everything: name, connection, TLS, headers, body, and all redirects. Up to REDIRECTS are
+    followed, their bodies unread. Each hop must be public, or allowed (``probe.data.hosts``). No cookies and no
+    passwords are sent. Proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) are used; they resolve names
+    themselves, so only numeric addresses and localhost are checked here.
 
     Raises:
         UnreadableImage: any failure, with a short reason.
@@ -49,19 +49,19 @@ def download(address: str) -> bytes:
             address = urljoin(address, answer)
         raise UnreadableImage(f"more than {REDIRECTS} redirects")
     except (OSError, HTTPException, ValueError) as error:  # ValueError: addresses that no parser takes
-        until.left()  # says so, where it was the deadline
+        until.left()  # raises if the deadline is the reason
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImage(ascii(reason)[1:-1][:200]) from error
 
 
 class _Until:
-    """A point in time."""
+    """A deadline."""
 
     def __init__(self, seconds: float):
         self.seconds, self._end = seconds, time.monotonic() + seconds
 
     def left(self, most: float = float("inf")) -> float:
-        """Seconds until then, at most ``most``; UnreadableImage if it is past."""
+        """Seconds left, at most ``most``; UnreadableImage if there are none."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise UnreadableImage(f"not complete after {self.seconds:g} s")
@@ -69,10 +69,10 @@ class _Until:
 
 
 class _Wire:
-    """A socket for http.client: no wait passes the deadline, and every byte that comes is counted.
+    """A socket for http.client: no wait exceeds the deadline, and every received byte is counted.
 
-    Python's sockets hold a timeout for a whole call (a TLS handshake or a TLS record, too), so that a server which
-    drips gains nothing.
+    A timeout of Python's sockets covers a whole call (also a TLS handshake or record), so sending slowly, byte by byte,
+    does not extend it.
     """
 
     def __init__(self, sock: socket.socket, until: _Until):
@@ -95,7 +95,7 @@ class _Wire:
         return io.BufferedReader(_Incoming(self), 2**16)
 
     def close(self) -> None:
-        """http.client lets go of the wire before the body is read; whoever made the socket closes it."""
+        """Nothing: http.client closes before the body is read; the socket's creator closes it."""
 
 
 class _Incoming(io.RawIOBase):
@@ -110,7 +110,7 @@ class _Incoming(io.RawIOBase):
 
 
 def _ask(address: str, until: _Until) -> bytes | str:
-    """The body at an address, or the address that it is said to have moved to."""
+    """The body at an address, or the address of a redirect."""
     scheme, host, port, target = _parsed(address)
     with _connected(scheme, host, port, until) as (wire, via):
         name = f"[{host}]" if ":" in host else host
@@ -121,7 +121,7 @@ def _ask(address: str, until: _Until) -> bytes | str:
         answer = _send(wire, "GET", target, headers)
         if answer.status in (301, 302, 303, 307, 308) and (moved := answer.getheader("Location")):
             with suppress(UnicodeError):
-                moved = moved.encode("latin-1").decode()  # what http.client takes for Latin-1 is mostly UTF-8
+                moved = moved.encode("latin-1").decode()  # http.client decodes Latin-1, and most are UTF-8
             return moved
         if answer.status != 200:
             raise UnreadableImage(f"status {answer.status}")
@@ -145,12 +145,12 @@ def _parsed(address: str) -> tuple[str, str, int, str]:
 
 @contextmanager
 def _connected(scheme: str, host: str, port: int, until: _Until) -> Iterator[tuple[_Wire, dict[str, str] | None]]:
-    """A wire to the host, and what a proxy on the way wants to be told; None without proxy."""
+    """A wire to the host, and the headers for a proxy on the way; None without proxy."""
     proxy = None if proxy_bypass(host) else getproxies().get(scheme)
     if proxy is None:
         sock, via = _socket(host, port, until, checked=True), None
     else:
-        must_not_be_private(host, port)
+        check_not_private(host, port)
         sock, via = _to_proxy(proxy, until)
     with closing(sock):
         if scheme == "http":
@@ -169,7 +169,7 @@ def _connected(scheme: str, host: str, port: int, until: _Until) -> Iterator[tup
 def _to_proxy(proxy: str, until: _Until) -> tuple[socket.socket, dict[str, str]]:
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme != "http" or not parts.hostname:
-        raise UnreadableImage("the proxy of the environment is not an http:// one")
+        raise UnreadableImage("the proxy in the environment is not an http:// address")
     via = {}
     if parts.username is not None:
         secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -197,7 +197,7 @@ def _socket(host: str, port: int, until: _Until, *, checked: bool) -> socket.soc
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    """The system's authorities and certifi's, and a bundle of one's own as `requests` takes it."""
+    """The system's authorities, those of certifi, and the user's own bundle (the variables of `requests`)."""
     import certifi
 
     context = ssl.create_default_context()
@@ -208,7 +208,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _send(wire: _Wire, method: str, target: str, headers: dict[str, str]) -> HTTPResponse:
-    """Ask on a wire; the answer, of which the headers are read."""
+    """Send a request; returns the response with its headers read."""
     connection = HTTPConnection("")
     connection.sock = wire
     connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)

@@ -1,9 +1,8 @@
-"""How a picture's file was encoded, and other pictures encoded alike: what compression alone does to a score.
+"""How a picture's file was encoded, and encoding others alike: measures what compression alone does to a score.
 
-The rule of ``reencode``, as far as a file can tell: the picture is cropped to its central square, resized (bicubic) to
-the shorter edge of the other file, and saved in that file's format: a JPEG with its own quantisation tables and chroma
-subsampling, anything else without loss. Grey pictures stay grey, and colour ones in colour. What happened to a file's
-pixels before it was last saved cannot be known.
+``reencode`` crops a picture to its central square, resizes it (bicubic) to the shorter edge of the other file, and
+saves it in that file's format: JPEG with its quantisation tables and chroma subsampling, any other format without loss.
+Grey pictures stay grey, and colour ones in colour. What happened to the pixels before the last save is unknown.
 """
 
 import io
@@ -14,14 +13,13 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
-from probe.data.candidates import UnreadableImage
-from probe.data.decode import decoded, opened, unreadable
-from probe.data.transform import central_square
+from probe.data.decode import central_square, decoded, opened, unreadable
+from probe.data.source import UnreadableImage
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What a picture's file says of how it was made.
+    """How a picture's file was encoded.
 
     Attributes:
         format: JPEG, PNG, ...; None for a picture that came decoded.
@@ -43,11 +41,7 @@ class Encoding:
 
 
 def encoding_of(data: bytes | Image.Image) -> Encoding:
-    """Read a file's header.
-
-    Raises:
-        UnreadableImage: it is no image.
-    """
+    """Read a file's header; UnreadableImage if it is not an image."""
     try:
         image = opened(data)
         tables: dict[int, Any] = getattr(image, "quantization", None) or {}
@@ -61,11 +55,7 @@ def encoding_of(data: bytes | Image.Image) -> Encoding:
 
 
 def reencode(data: bytes | Image.Image, like: Encoding) -> Image.Image:
-    """A picture put through another's encoding, by the rule above, and decoded again.
-
-    Raises:
-        UnreadableImage: it cannot be decoded.
-    """
+    """A picture encoded like another, by the rule above, and decoded again; UnreadableImage if it cannot be decoded."""
     image = central_square(decoded(data))
     if len({band.tobytes() for band in image.split()}) == 1:
         image = image.convert("L")
@@ -80,7 +70,7 @@ def reencode(data: bytes | Image.Image, like: Encoding) -> Image.Image:
 
 
 class Collecting:
-    """A ``prepare`` of ``load_images`` that leaves pictures as they are, and remembers how they were encoded."""
+    """A ``prepare`` for ``load_images`` that returns pictures unchanged and records how they were encoded."""
 
     def __init__(self) -> None:
         self.found: list[Encoding] = []
@@ -91,7 +81,7 @@ class Collecting:
 
 
 class Reencoding:
-    """A ``prepare`` of ``load_images`` that encodes the pictures like others, each like the next of them in turn."""
+    """A ``prepare`` for ``load_images`` that encodes each picture like the next of ``like``, in turn."""
 
     def __init__(self, like: Sequence[Encoding]) -> None:
         self.like: Iterator[Encoding] = cycle(like)

@@ -1,24 +1,31 @@
-"""A folder of image files."""
+"""A folder of image files, without what systems put there, and through links without going round in circles."""
 
 import logging
 import os
+import stat
+from collections import Counter
 from collections.abc import Generator
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from probe.config import DatasetConfig
-from probe.data.candidates import Candidate, Opened, seeded_order
-from probe.data.files import read_regular
-from probe.data.walk import Walk
+from probe.data.source import Candidate, Opened, read_regular, seeded_order
 from probe.errors import UserError
-from probe.names import given_path, shown
+from probe.names import given_path, shortened, shown
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+# Also every name that begins with a dot: ._a.jpg of macOS, .ipynb_checkpoints, .git, .Trash.
+SYSTEM = frozenset(
+    {"__macosx", "@eadir", "#recycle", "$recycle.bin", "thumbs.db", "ehthumbs.db", "desktop.ini", "lost+found"}
+    | {"system volume information"}
+)
+MANY = 6  # kinds of skipped files that a message names
 log = logging.getLogger("probe")
 
 
 def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
-    """All image files below a folder; an id is the path below it, with slashes, its first folder the class.
+    """All image files below a folder. An id is the path below the folder, with slashes; its first part is the class.
 
     Linked folders are entered, and a file that is reached twice is taken once. Hidden files and folders and those of
     operating systems are skipped.
@@ -29,7 +36,7 @@ def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
     root = given_path(place)
     if not os.path.isdir(root):
         raise UserError(f"{where}: there is no folder {shown(str(root))!r}; give the path of a folder of images.")
-    walk = Walk(root, SUFFIXES)
+    walk = Walk(root)
     names = sorted(walk.names)
     skipped = walk.skipped_words()
     if not names:
@@ -47,6 +54,105 @@ def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
 
 def _candidates(root: Path, names: list[str], seed: int) -> Generator[Candidate, None, None]:
     for index in seeded_order(len(names), seed):
-        path = root / names[index]
-        inside, slash, _ = names[index].partition("/")
-        yield Candidate(names[index], lambda path=path: read_regular(path), inside if slash else None)  # type: ignore[misc]
+        name = names[index]
+        first, slash, _ = name.partition("/")
+        yield Candidate(name, partial(read_regular, root / name), first if slash else None)
+
+
+class Walk:
+    """The image files below ``root``.
+
+    Attributes:
+        names: their paths below it, with slashes; each file once.
+        skipped: how many other files there are, by suffix, or ``hidden``, ``linked twice``, ``broken link``, ``no
+            file``.
+        notes: sentences on folders that could not be read.
+    """
+
+    def __init__(self, root: Path):
+        self.names: list[str] = []
+        self.skipped: Counter[str] = Counter()
+        self.notes: list[str] = []
+        # A link to a folder that holds the root would lead back here, after a walk through half of the disk.
+        above = (root.resolve(), *root.resolve().parents)
+        self._seen = {_identity(folder.stat()) for folder in above}
+        self._closed: list[str] = []
+        links = self._real(root, "")
+        while links:  # links come last, so that a file is listed under its own name
+            links = [further for name in sorted(links) for further in self._link(root, name)]
+        if self._closed:
+            first = shown(shortened(self._closed[0], 80))
+            more = f" and {len(self._closed) - 1} more" if len(self._closed) > 1 else ""
+            self.notes.append(f"folder {first!r}{more} could not be read; its images are missing.")
+
+    def skipped_words(self) -> str:
+        """``3 .txt, 1 hidden``; empty where nothing was skipped."""
+        common = self.skipped.most_common()
+        words = [f"{number} {shortened(kind, 30)}" for kind, number in common[:MANY]]
+        return ", ".join(words + ([f"{sum(number for _, number in common[MANY:])} others"] if common[MANY:] else []))
+
+    def _real(self, root: Path, start: str) -> list[str]:
+        """Take the files of a folder and of those in it; returns the links found."""
+        links, todo = [], [start]
+        while todo:
+            below = todo.pop()
+            try:
+                entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
+            except OSError:
+                self._closed.append(below or ".")
+                continue
+            for entry in entries:
+                name = f"{below}/{entry.name}" if below else entry.name
+                if entry.name.startswith(".") or entry.name.lower() in SYSTEM:
+                    self.skipped["hidden"] += 1
+                elif entry.is_symlink():
+                    links.append(name)
+                elif entry.is_dir(follow_symlinks=False):
+                    if self._is_new(root / name):
+                        todo.append(name)
+                else:
+                    self._file(root, name)
+        return links
+
+    def _link(self, root: Path, name: str) -> list[str]:
+        path = root / name
+        if not os.path.exists(path):  # Path.exists raises where a folder on the way is closed
+            self.skipped["broken link"] += 1
+        elif not os.path.isdir(path):
+            self._file(root, name)
+        elif self._is_new(path):
+            return self._real(root, name)
+        else:
+            self.skipped["linked twice"] += 1
+        return []
+
+    def _file(self, root: Path, name: str) -> None:
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix not in SUFFIXES:
+            self.skipped[shown(suffix) or "without suffix"] += 1
+            return
+        try:
+            status = (root / name).stat()
+        except OSError:
+            self.skipped["broken link"] += 1
+            return
+        if not stat.S_ISREG(status.st_mode):
+            self.skipped["no file"] += 1
+        elif _identity(status) in self._seen:
+            self.skipped["linked twice"] += 1
+        else:
+            self._seen.add(_identity(status))
+            self.names.append(name)
+
+    def _is_new(self, path: Path) -> bool:
+        try:
+            identity = _identity(path.stat())
+        except OSError:
+            return True  # reading it will fail, and be noted
+        new = identity not in self._seen
+        self._seen.add(identity)
+        return new
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

@@ -1,4 +1,4 @@
-"""Which hosts an address of a table may lead to: public ones, and those that the user allows by name."""
+"""Which hosts an image address may lead to: public ones, and those that the user allows by name."""
 
 import ipaddress
 import os
@@ -9,10 +9,10 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
-from probe.data.candidates import UnreadableImage
+from probe.data.source import UnreadableImage
 
 ALLOWED = "PROBE_ALLOW_PRIVATE_HOSTS"
-"""Environment variable: hosts, or host:port, separated by commas, that may be asked although they are not public."""
+"""Environment variable: comma-separated hosts, or host:port, that are allowed although they are not public."""
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 UNICAST = ipaddress.IPv6Network("2000::/3")
 
@@ -20,15 +20,16 @@ Found = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
 def resolve(host: str, port: int, left: Callable[[], float], *, checked: bool) -> list[Found]:
-    """The socket addresses of a host; connect to these very ones, since a name may have others a moment later.
+    """The socket addresses of a host. Connect to exactly these, since the name may have others a moment later.
 
     Args:
-        checked: refuse a host of which any address is not public, unless it is allowed.
-        left: the seconds that may be waited, or raises UnreadableImage. The resolver cannot be interrupted, so it is
-            asked in a thread of its own.
+        checked: refuse a host with any address that is not public, unless the host is allowed.
+        left: returns the seconds left, or raises UnreadableImage. The resolver cannot be interrupted, so it runs in its
+            own thread.
 
     Raises:
-        UnreadableImage: the name is unknown, no answer in time, or an address is not public and the host not allowed.
+        UnreadableImage: the name is unknown, there is no answer in time, or an address is not public and the host is
+            not allowed.
     """
     answers: SimpleQueue[Any] = SimpleQueue()
 
@@ -47,16 +48,15 @@ def resolve(host: str, port: int, left: Callable[[], float], *, checked: bool) -
     if isinstance(found, Exception):
         raise UnreadableImage(f"the name is not known ({found})") from found
     if checked and not allowed(host, port):
-        for *_, place in found:
-            _must_be_public(str(place[0]))
+        _check_public(found)
     return [(family, place) for family, _, _, _, place in found]
 
 
-def must_not_be_private(host: str, port: int) -> None:
-    """Refuse what is private by its spelling alone, where a proxy will do the resolving.
+def check_not_private(host: str, port: int) -> None:
+    """Refuse a host that is private by its spelling, for proxies, which resolve names themselves.
 
     Raises:
-        UnreadableImage: the host is a number (in any spelling that the system takes) that is not public, or localhost.
+        UnreadableImage: the host is localhost, or a numeric address (in any notation) that is not public.
     """
     if allowed(host, port):
         return
@@ -67,8 +67,7 @@ def must_not_be_private(host: str, port: int) -> None:
         found = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except OSError:
         return  # a name
-    for *_, place in found:
-        _must_be_public(str(place[0]))
+    _check_public(found)
 
 
 def allowed(host: str, port: int) -> bool:
@@ -84,7 +83,7 @@ def allowed(host: str, port: int) -> bool:
 
 
 def public(address: str) -> bool:
-    """Whether an IP address is of the public internet; what holds an IPv4 address is judged by that one."""
+    """Whether an IP address is public; an IPv6 address with an IPv4 address inside is judged by the latter."""
     try:
         ip: Any = ipaddress.ip_address(address)
     except ValueError:
@@ -99,9 +98,10 @@ def public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-def _must_be_public(address: str) -> None:
-    if not public(address):
-        raise _private(address)
+def _check_public(found: list[Any]) -> None:
+    for *_, place in found:
+        if not public(str(place[0])):
+            raise _private(str(place[0]))
 
 
 def _private(what: str) -> UnreadableImage:

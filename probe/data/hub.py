@@ -8,14 +8,14 @@ from typing import Any
 
 from probe.caches import cache_sentence
 from probe.config import DatasetConfig
-from probe.data.candidates import Candidate, Opened
 from probe.data.cells import hub_image
 from probe.data.columns import image_column, label_column, label_of
 from probe.data.rows import first_line
+from probe.data.source import Candidate, Opened
 from probe.errors import UserError
 
-# Rows held while shuffling a stream. The order is uniform for a split that fits, and otherwise only approximately so:
-# the sample leans to the first rows of the first shards. The report's "sample" says it.
+# Rows held while shuffling a stream. The order is uniform for a split that fits. For a larger one the sample favours
+# the first rows of the first shards, and the report's "sample" says so.
 BUFFER = 5000
 
 
@@ -23,8 +23,8 @@ def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
     """A seeded sample of a streamed data set; an id is the file name in the data set, else a hash of the image.
 
     Raises:
-        UserError: the repository, configuration, split or revision is absent, or gated, or out of reach; or the
-            column of images is not clear. Reading the candidates raises it as well where the network fails later.
+        UserError: the repository, configuration, split or revision is absent, gated or unreachable; or the column of
+            images is not clear. Reading the candidates raises it too if the network fails later.
     """
     import datasets
 
@@ -56,13 +56,13 @@ def open_stream(spec: DatasetConfig, repo: str) -> tuple[Any, dict[str, Any]]:
 
 
 def columns_of(stream: Any) -> dict[str, Any]:
-    """Column name -> feature; where the repository declares none, the names of the first row."""
+    """Column name -> feature; without declared features, the names in the first row."""
     return dict(stream.features or dict.fromkeys(next(iter(stream), {})))
 
 
 @contextmanager
 def explained(where: str, repo: str) -> Iterator[None]:
-    """Turn what the hub's libraries raise into one sentence; what is not the hub's or the user's doing passes."""
+    """Turn errors of the hub's libraries into one sentence; errors with another cause pass."""
     try:
         yield
     except Exception as error:
@@ -83,18 +83,18 @@ def _explanation(error: Exception, repo: str) -> str | None:
             "with `hf auth login` (once `huggingface-cli login`) or set HF_TOKEN."
         )
     if isinstance(error, HFValidationError):
-        return f"{repo!r} is no id of a hub data set; write hub:OWNER/NAME."
+        return f"{repo!r} is not the id of a hub data set; write hub:OWNER/NAME."
     if isinstance(error, RevisionNotFoundError):
         return f"hub data set {repo!r} has no such revision; set revision to a branch, tag or commit that it has."
     if isinstance(error, DataFilesNotFoundError):
-        return f"hub data set {repo!r} holds no files that can be read as a table or images; choose another."
+        return f"hub data set {repo!r} holds no readable tables or images; choose another."
     if not_found:
         return f"hub data set {repo!r} does not exist or is private; check the id, or log in with HF_TOKEN."
     if cached := cache_sentence(error):
         return f"hub data set {repo!r}: {cached}"
     if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "aiohttp")):
         return f"hub data set {repo!r} could not be reached ({first_line(error)}); check the network and try again."
-    if isinstance(error, ValueError):  # datasets names the splits or configurations that there are, on several lines
+    if isinstance(error, ValueError):  # datasets lists the existing splits or configurations, on several lines
         return f"hub data set {repo!r}: {' '.join(str(error).split()).rstrip('.')}; set split or config accordingly."
     return None
 
@@ -109,7 +109,7 @@ def _candidates(
 
 
 def _stable_id(cell: dict[str, Any] | None) -> str:
-    """A shuffled stream does not tell the row's number, so the file name or the content must do."""
+    """The file name or a hash of the content, since a shuffled stream does not give the row's number."""
     if cell is None:
         return "an empty row"
     return cell["path"] or "sha256:" + hashlib.sha256(cell["bytes"] or b"").hexdigest()[:16]

@@ -7,21 +7,18 @@ import numpy as np
 from PIL import Image, ImageCms
 
 SAME = 2
-"""Largest difference, of 255, between sRGB and a profile that is taken for sRGB: pictures then keep their values."""
+"""Largest difference, of 255, at which a profile counts as sRGB, so that pictures keep their values."""
 _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
 class BrokenProfile(Exception):
-    """A profile that is damaged, or of other colours than its picture."""
+    """A profile that is damaged, or for another colour mode than its picture's."""
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """A picture of mode L, RGB or CMYK in sRGB, of mode RGB; grey stays grey.
+    """A picture of mode L, RGB or CMYK in sRGB, of mode RGB; grey stays grey. One with an sRGB profile is unchanged.
 
-    A picture whose profile is sRGB is given back as it is, bit by bit.
-
-    Raises:
-        BrokenProfile: nothing can be done with the profile.
+    BrokenProfile if the profile is unusable.
     """
     mode, transform = _transform(profile)
     grey = image.mode == "L"
@@ -34,7 +31,7 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     if transform is None:
         return image
     converted = _apply(image, transform)
-    # Rounding may tell the channels of a grey picture apart by a level.
+    # Rounding may separate the channels of a grey picture by one level.
     return converted.getchannel("G") if grey else converted
 
 
@@ -44,11 +41,7 @@ def _is_grey(image: Image.Image) -> bool:
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """The mode of pictures that have the profile, and what takes them to sRGB; None where they are in sRGB.
-
-    Raises:
-        BrokenProfile: as ``to_srgb``.
-    """
+    """The mode of pictures with this profile, and the transform to sRGB; None if they are in sRGB already."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = _MODES[source.profile.xcolor_space.strip()]
@@ -74,5 +67,5 @@ def _transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
 def _apply(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
     converted = ImageCms.applyTransform(image, transform)
     if converted is None:
-        raise BrokenProfile("no picture came out")
+        raise BrokenProfile("the conversion returned no picture")
     return converted

@@ -1,154 +1,117 @@
-"""What a user meant by a source: plain paths are taken for what lies there, and what cannot be read says what to do."""
+"""The sources of images: the kinds, one entry each, and the data sets known by name.
 
-import os
-import re
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+To add a kind, write its opener and list it in ``SOURCES``.
+"""
 
-from probe.data.folder import SUFFIXES
+import difflib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from probe.config import DatasetConfig
+from probe.data.bundled import open_bundled
+from probe.data.folder import open_folder
+from probe.data.hub import open_hub
+from probe.data.parquet import open_parquet
+from probe.data.source import Source
+from probe.data.urls import open_urls
 from probe.errors import UserError
-from probe.names import given_path, shortened
+from probe.plugins import with_plugins
 
-ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
-LOOKED_AT = 20_000  # files, before a folder is left to its reader
+_OF_A_HUB_TABLE = frozenset({"config", "split", "column", "revision"})
+
+SOURCES: tuple[Source, ...] = (
+    Source("hub", "ID", open_hub, "a data set of the Hugging Face hub, streamed", _OF_A_HUB_TABLE, remote=True),
+    Source(
+        "parquet",
+        "PATH",
+        open_parquet,
+        "parquet files with a column of encoded images: a file, a folder or a pattern",
+        frozenset({"column"}),
+    ),
+    Source("folder", "PATH", open_folder, "a folder of image files; its first subfolders are the classes"),
+    Source("bundled", "NAME", open_bundled, "a small set inside scikit-image or scikit-learn; needs no network"),
+    Source(
+        "urls",
+        "ID-or-PATH",
+        open_urls,
+        "a table of image addresses, on the hub or a .parquet or .csv file; the images are downloaded",
+        _OF_A_HUB_TABLE,
+        remote=True,
+    ),
+)
 
 
-def recognised(where: str, source: str, kinds: frozenset[str]) -> str:
-    """``source`` as KIND:PLACE; a path without a kind gets that of what lies there.
+def known_sources() -> dict[str, Source]:
+    """Every kind of source by prefix, those of plug-ins included (``probe.plugins``)."""
+    return with_plugins(SOURCES, Source, "prefix")
+
+
+def source_of(source: str) -> tuple[Source | None, str]:
+    """The kind of ``PREFIX:PLACE`` and the place; no kind for an unknown prefix, a plain path or an empty place."""
+    prefix, _, place = source.partition(":")
+    return (known_sources().get(prefix) if place else None), place
+
+
+def is_remote(source: str | None) -> bool:
+    """Whether a source takes long to read again, or may give other images."""
+    kind, _ = source_of(source or "")
+    return kind is not None and kind.remote
+
+
+def ways() -> str:
+    """How a source is written, for messages: ``hub:ID, parquet:PATH, ...``."""
+    return ", ".join(source.written for source in known_sources().values())
+
+
+def checked(where: str, spec: DatasetConfig) -> tuple[Source, str]:
+    """The kind of source in a configuration and what it opens.
 
     Args:
-        kinds: all that there are.
+        where: names the data set in messages.
 
     Raises:
-        UserError: what lies there is no folder of images and no parquet, with what to do.
+        UserError: the prefix is unknown, or a field is set that this kind of source does not read.
     """
-    kind, colon, place = source.partition(":")
-    if colon and kind in kinds:
-        if place and kind in ("folder", "parquet"):
-            _check(where, kind, given_path(place))
-        return source
-    path = given_path(source)
-    if not source or not os.path.exists(path):  # false for a null byte too
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not source.startswith(("./", "../")):
-            raise UserError(
-                f"{where}: the source is of no known kind; write one of hub:ID, parquet:PATH, folder:PATH, "
-                f"bundled:NAME, urls:ID-or-PATH (hub:{shortened(source, 60)} for a data set of the hub)."
-            )
-        if path.suffix.lower() == ".parquet":  # a pattern, or a file that its reader will miss
-            return f"parquet:{source}"
-        if source.startswith(("/", "./", "../", "~")):
-            raise UserError(f"{where}: there is no {shortened(str(path), 160)}; check the path.")
-        return source
-    kind = "parquet" if _is_table(path) else "folder"
-    _check(where, kind, path)
-    return f"{kind}:{source}"
+    kind, place = source_of(spec.source or "")
+    if kind is None:
+        raise UserError(f"{where}: unknown kind of source; write one of {ways()}.")
+    for field in ("config", "split", "column", "revision"):
+        # Compared with the default, since a configuration that was written out in full sets every field.
+        if field not in kind.fields and getattr(spec, field) != DatasetConfig.model_fields[field].default:
+            raise UserError(f"{where}: a {kind.written} source has no {field}; remove it.")
+    return kind, place
 
 
-def _is_table(path: Path) -> bool:
-    if not path.is_dir():
-        return path.suffix.lower() == ".parquet"
-    found = Counter(Path(name).suffix.lower() for name in _names(path))
-    return bool(found[".parquet"]) and not any(found[suffix] for suffix in SUFFIXES)
+@cache
+def _presets() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(files("probe.data").joinpath("presets.yaml").read_text(encoding="utf-8"))
 
 
-def _check(where: str, kind: str, path: Path) -> None:
-    """UserError where there is something that this kind of source cannot be."""
-    if not os.path.exists(path):
-        return  # the reader says so, and takes patterns
-    if not path.is_dir():
-        if kind == "folder" or path.suffix.lower() != ".parquet":
-            _refuse_file(where, kind, path)
-        return
-    if (path / "dataset_dict.json").is_file() or ((path / "state.json").is_file() and any(path.glob("*.arrow"))):
-        raise UserError(f"{where}: {_saved(path)}")
-    found = Counter(_suffix(name) for name in _names(path))
-    wanted = SUFFIXES if kind == "folder" else {".parquet"}
-    if any(found[suffix] for suffix in wanted) or found.total() >= LOOKED_AT:
-        return
-    if said := _nothing(kind, path, found):
-        raise UserError(f"{where}: {said}")
+def preset_names() -> list[str]:
+    """The names that need no ``source``, in the order of presets.yaml."""
+    return list(_presets())
 
 
-def _refuse_file(where: str, kind: str, path: Path) -> None:
-    suffix, name = _suffix(path.name), shortened(str(path), 80)
-    if not path.is_file():
-        what = f"{name} is not a regular file; give a folder of images or parquet files"
-    elif suffix == ".parquet":
-        what = f"{name} is a parquet file; write parquet:{name}"
-    elif suffix in ARCHIVES:
-        what = f"{name} is an archive; unpack it, and give the folder: {_unpack(suffix, name)}"
-    elif suffix in (".csv", ".tsv"):
-        what = f"{name} is a table of text; write urls:{name} if a column holds image addresses, else give the images"
-    elif suffix in SUFFIXES:
-        what = f"{name} is one image; give the folder that it lies in"
-    elif kind == "parquet":
-        return  # a parquet file may have any name
-    else:
-        what = f"{name} is a file; give a folder of images, or parquet files"
-    raise UserError(f"{where}: {what}.")
+def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
+    """The specification with its source; without one, what the user left unset comes from the preset ``name``.
 
+    Idempotent, so a resolved specification can be written to a run's config.yaml and read again. An unresolved one
+    cannot: its defaults, once written out, would count as set by the user.
 
-def _nothing(kind: str, path: Path, found: Counter[str]) -> str | None:
-    """Why a folder is no source of this kind, and what to do; None where its reader knows no less."""
-    name = shortened(str(path), 80)
-    there = ", ".join(f"{count} {shortened(suffix, 12) or 'without suffix'}" for suffix, count in found.most_common(5))
-    held = f"it holds {there}" if there else "it is empty"
-    nothing = "holds no image files" if kind == "folder" else "holds no parquet files"
-    archive = next((suffix for suffix in found if suffix in ARCHIVES), None)
-    if kind == "folder" and found[".parquet"]:
-        do = f"write parquet:{name}"
-    elif kind == "parquet" and any(found[suffix] for suffix in SUFFIXES):
-        do = f"write folder:{name}"
-    elif archive:
-        do = f"unpack the archives (webdataset shards too): {_unpack(archive, f'FILE{archive}')}"
-    elif found[".arrow"]:
-        do = "write the table as parquet with datasets' to_parquet"
-    elif kind == "folder":
-        return None
-    else:
-        do = "give a folder of .parquet files"
-    return f"the folder {nothing} ({held}); {do}."
-
-
-def _saved(path: Path) -> str:
-    """How a folder of save_to_disk becomes parquet."""
-    splits = (path / "dataset_dict.json").is_file()
-    place, made = (str(path), f"{path}.parquet") if len(str(path)) < 60 else ("DIR", "DIR.parquet")
-    load = f"load_from_disk({place!r})" + ("['SPLIT']" if splits else "")
-    return (
-        "the folder was written by save_to_disk; make parquet of it with "
-        f'python -c "from datasets import load_from_disk; {load}.to_parquet({made!r})" and write parquet:{made}.'
-    )
-
-
-def _unpack(suffix: str, name: str) -> str:
-    command = f"unzip {name} -d DIR" if suffix == ".zip" else f"mkdir DIR && tar -xf {name} -C DIR"
-    return command if suffix not in (".7z", ".rar") else f"with the program that made {name}"
-
-
-def _suffix(name: str) -> str:
-    lowered = name.lower()
-    return next((suffix for suffix in ARCHIVES if lowered.endswith(suffix)), Path(lowered).suffix)
-
-
-def _names(root: Path) -> Iterator[str]:
-    """Names of the files below a folder, at most ``LOOKED_AT``; linked folders once."""
-    left, seen, given = [root], {os.path.realpath(root)}, 0
-    while left:
-        try:
-            entries = sorted(os.scandir(left.pop()), key=lambda entry: entry.name)
-        except OSError:
-            continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                if (real := os.path.realpath(entry.path)) not in seen:
-                    seen.add(real)
-                    left.append(Path(entry.path))
-                continue
-            yield entry.name
-            given += 1
-            if given >= LOOKED_AT:
-                return
+    Raises:
+        UserError: there is no source, and no preset of that name.
+    """
+    if spec.source is not None:
+        return spec
+    if name not in _presets():
+        near = difflib.get_close_matches(name, preset_names(), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(
+            f"data set {name!r} has no source and is not a preset: {hint}set datasets.{name}.source, "
+            f"or use one of {', '.join(preset_names())}."
+        )
+    mine = {field: getattr(spec, field) for field in spec.model_fields_set if field != "source"}
+    return DatasetConfig.model_validate(_presets()[name] | mine)

@@ -1,4 +1,4 @@
-"""A table of image addresses, from the hub or on disk, whose images are downloaded (LAION is published like this)."""
+"""A table of image addresses, on the hub or on disk; the images are downloaded (LAION is published like this)."""
 
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -8,44 +8,36 @@ from pathlib import Path
 from typing import Any
 
 from probe.config import DatasetConfig
-from probe.data.candidates import Candidate, Opened, seeded_order
 from probe.data.columns import url_column
 from probe.data.download import download
 from probe.data.hub import columns_of, explained, open_stream
 from probe.data.parquet import matching_files
 from probe.data.rows import first_line, open_file
+from probe.data.source import Candidate, Opened, seeded_order
 from probe.errors import UserError
 
 THREADS = 16
 BUFFER = 10_000  # addresses are small
-MAX_TABLE_BYTES = 2 * 2**30  # of local tables of addresses, which are held in memory
+MAX_TABLE_BYTES = 2 * 2**30  # of local tables, which are held in memory
 
 
 def open_urls(where: str, spec: DatasetConfig, place: str) -> Opened:
     """Images by address, from the hub table ``place`` or a local .parquet or .csv; an id is an address.
 
-    Downloads run ahead in threads, and are given in the seeded order whatever their speed; an address that occurs
-    twice is taken once. At most four addresses are tried for each image that is wanted. Which hosts may be asked, and
-    how long: ``probe.data.download``.
+    Downloads run ahead in threads, but come in the seeded order whatever their speed. A repeated address is taken once.
+    At most four addresses are tried for each image needed. Allowed hosts and time limits: ``probe.data.download``.
 
     Raises:
-        UserError: the table is absent, gated, out of reach or unreadable, or has no clear column of addresses.
+        UserError: the table is absent, gated, unreachable or unreadable, or has no clear column of addresses.
     """
     local = Path(place).suffix.lower() in (".parquet", ".csv")
     addresses, facts = (_local if local else _hub)(where, spec, place)
-    return Opened(_candidates(_each_once(addresses)), facts, tries=4)
-
-
-def _each_once(addresses: Iterator[str]) -> Iterator[str]:
-    """Each address once, at its first place."""
-    seen: set[str] = set()
-    for address in addresses:
-        if address not in seen:
-            seen.add(address)
-            yield address
+    return Opened(_candidates(addresses), facts, tries=4)
 
 
 def _candidates(addresses: Iterator[str]) -> Generator[Candidate, None, None]:
+    seen: set[str] = set()
+    addresses = (a for a in addresses if not (a in seen or seen.add(a)))  # type: ignore[func-returns-value]
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="download")
     ahead: deque[tuple[str, Future[bytes]]] = deque()
     try:

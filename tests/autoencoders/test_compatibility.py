@@ -5,9 +5,8 @@ import pytest
 import torch
 from diffusers.models import autoencoders
 
-from probe.autoencoders.adapter import latent_in, why_undefined
+from probe.autoencoders.adapter import autoencoder_classes, latent_in, why_undefined
 from probe.autoencoders.compatibility import compatibility, markdown
-from probe.autoencoders.diffusers_vae import autoencoder_classes
 
 
 @pytest.mark.slow
@@ -44,7 +43,7 @@ def test_signatures_say_why_a_map_is_undefined():
         def decode(self, z, num_frames, return_dict=True): ...
 
     assert why_undefined(Vocoder) == "it has no encode and no decode"
-    assert why_undefined(Conditioned) == "its encode needs mask besides"
+    assert why_undefined(Conditioned) == "its encode also needs mask"
     assert "draws noise" in why_undefined(Sampler)
     assert why_undefined(Plain) is None
 

@@ -7,8 +7,8 @@ import torch
 from diffusers import AutoencoderKL, LTX2Pipeline, LTXPipeline
 
 from probe import load_autoencoder
+from probe.autoencoders.adapter import autoencoder_classes
 from probe.autoencoders.coordinates import RULES
-from probe.autoencoders.diffusers_vae import autoencoder_classes
 from probe.autoencoders.pipelines import RAW, with_settings
 from probe.autoencoders.untrained import RESOLUTION, small_configurations
 from probe.config import ModelConfig
@@ -132,7 +132,7 @@ STATISTICS = {"latents_mean": [0.1, 0.2, 0.3], "latents_std": [1.0, 2.0, 3.0]}
         ({**STATISTICS, "shift_factor": 0.5}, "shift_factor beside latents_mean, which no pipeline uses"),
         (
             {"latents_mean": [0.0, 0.0], "latents_std": [1.0, 1.0]},
-            r"have 2 values, and its latents the shape \(3, 8, 8\)",
+            r"have 2 values, which do not fit latents of shape \(3, 8, 8\)",
         ),
     ],
 )

@@ -186,7 +186,7 @@ def test_bad_folders_are_one_sentence(tiny_vae, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder, message in [
-        (unknown, "UNet2DModel, which is no autoencoder"),
+        (unknown, "UNet2DModel, which is not an autoencoder"),
         (pickled, "pickle form only"),
         (truncated, "safetensors|do not load"),
         (empty, "there is no .*config.json"),
@@ -258,7 +258,7 @@ def test_code_of_a_repository_runs_only_where_it_is_trusted(tmp_path, monkeypatc
 
 def test_subfolders_stay_inside():
     for subfolder in ("../other", "/etc", "vae/../../other"):
-        with pytest.raises(ValueError, match="inside of the model's folder"):
+        with pytest.raises(ValueError, match="inside the model's folder"):
             ModelConfig(source="somebody/vae", subfolder=subfolder)
 
 
@@ -324,7 +324,7 @@ def test_hub_errors_are_one_sentence(error, message, monkeypatch):
 def test_device_and_embedded_names_are_checked():
     with pytest.raises(UserError, match=r"model.device 'cuda:99' is not available here; use auto or cpu"):
         load_autoencoder(ModelConfig(device="cuda:99"))
-    with pytest.raises(UserError, match="there is cifar-kl"):
+    with pytest.raises(UserError, match="embedded ones: cifar-kl"):
         load_autoencoder("embedded:nothing")
 
 
@@ -390,7 +390,7 @@ def test_a_video_model_takes_still_images_and_an_audio_model_none(tmp_path):
     import yaml
 
     from probe.autoencoders import compatibility
-    from probe.autoencoders.diffusers_vae import autoencoder_classes
+    from probe.autoencoders.adapter import autoencoder_classes
 
     small = yaml.safe_load(Path(compatibility.__file__).with_name("small.yaml").read_text())
     models = {}
@@ -404,7 +404,7 @@ def test_a_video_model_takes_still_images_and_an_audio_model_none(tmp_path):
     assert torch.equal(x[:, :, 0], x[:, :, 4])
     assert torch.equal(video.to_pixels(x), pixels)
     assert video.encode(x).shape[1:] == video.latent_shape(16) == (4, 2, 2, 2)
-    with pytest.raises(UserError, match="audio model, which takes no images"):
+    with pytest.raises(UserError, match="audio model and takes no images"):
         audio.from_pixels(pixels)
     assert audio.latent_shape(16) == (4, 64)
     assert audio.to_pixels(torch.zeros(2, 2, 512)).shape == (2, 3, 22, 22)

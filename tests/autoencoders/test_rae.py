@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from probe import LatentMap, load_autoencoder
-from probe.autoencoders.diffusers_vae import autoencoder_classes
+from probe.autoencoders.adapter import autoencoder_classes
 from probe.autoencoders.untrained import small_configurations
 from probe.cli.main import app
 

@@ -1,4 +1,4 @@
-"""A source that is no model is told what it is and what to give instead, in one sentence."""
+"""A source that is not a model: the error says what it is and what to give instead, in one sentence."""
 
 import json
 import shutil
@@ -52,13 +52,13 @@ def test_names(source, message):
     [
         ("ae.pt", b"", r"`probe convert`.* model\.config .*python:FILE\.py:FUNCTION"),
         ("AE.PTH", b"", r"`probe convert`.* model\.config .*python:FILE\.py:FUNCTION"),
-        ("vae.gguf", b"GGUF", "not read .GGUF.; give a folder"),
-        ("vae.onnx", b"", "not read .ONNX."),
-        ("model.H5", b"", "not read .Keras."),
-        ("flax_model.msgpack", b"", "not read .Flax."),
+        ("vae.gguf", b"GGUF", "unsupported format .GGUF.; give a folder"),
+        ("vae.onnx", b"", "unsupported format .ONNX."),
+        ("model.H5", b"", "unsupported format .Keras."),
+        ("flax_model.msgpack", b"", "unsupported format .Flax."),
         ("vae.zip", b"", "an archive"),
         ("vae.py", b"", "is code; give python:"),
-        ("weights", b"", "no known kind"),
+        ("weights", b"", "unknown type"),
         ("model-00001-of-00002.safetensors", b"", "is part 1 of 2; give the folder"),
         ("model.safetensors", POINTER.encode(), "git lfs pull"),
         ("model.safetensors", b"", "is empty"),
@@ -99,8 +99,8 @@ def test_folders_with_other_things(tmp_path, tiny_vae):
     unet = UNet2DModel(block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
                        norm_num_groups=2, layers_per_block=1)  # fmt: skip
     unet.save_pretrained(tmp_path / "pipeline" / "unet")
-    refused(tmp_path / "pipeline", r"holds unet \(UNet2DModel\), and no autoencoder")
-    refused(tmp_path / "pipeline" / "unet", "UNet2DModel, which is no autoencoder")
+    refused(tmp_path / "pipeline", r"holds unet \(UNet2DModel\), but no autoencoder")
+    refused(tmp_path / "pipeline" / "unet", "UNet2DModel, which is not an autoencoder")
     refused(tmp_path / "pipeline", "no such subfolder; set model.subfolder to one of unet", subfolder="vae")
     shutil.copytree(tiny_vae, tmp_path / "pipeline" / "movq")
     refused(tmp_path / "pipeline", "set model.subfolder to one of movq")

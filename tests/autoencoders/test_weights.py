@@ -189,7 +189,7 @@ def test_scales_beside_eight_bit_floats_are_refused(saved):
 def test_coarse_types_and_counters_are_taken(saved, tmp_path):
     for kind in (torch.float16, torch.bfloat16, torch.float64):
         load_autoencoder(str(rewritten(saved(), lambda w, kind=kind: {k: v.to(kind) for k, v in w.items()})))
-    from probe.autoencoders.diffusers_vae import autoencoder_classes
+    from probe.autoencoders.adapter import autoencoder_classes
 
     config = small_configurations()["AutoencoderKLFlux2"]["config"]  # its batch norm counts batches in integers
     autoencoder_classes()["AutoencoderKLFlux2"](**config).save_pretrained(tmp_path / "flux2")
@@ -314,11 +314,11 @@ def test_weights_in_a_pipe_or_a_device_are_refused(saved):
     file = folder / WEIGHTS
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(UserError, match="no regular file"):
+    with pytest.raises(UserError, match="not a regular file"):
         load_autoencoder(str(folder))
     file.unlink()
     file.symlink_to("/dev/zero")
-    with pytest.raises(UserError, match="no regular file"):
+    with pytest.raises(UserError, match="not a regular file"):
         load_autoencoder(str(folder))
 
 

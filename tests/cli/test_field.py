@@ -46,7 +46,7 @@ def test_files_and_numbers(folder, tmp_path, capsys):
     [
         (["--data", "photographs"], "takes grey images"),
         (["--data", "digits", "--side", "32"], "do not fit"),
-        (["--data", "nonsense:x"], "no known kind"),
+        (["--data", "nonsense:x"], "unknown kind of source"),
         (["--set", "resolution=32"], "side 16 only"),
     ],
 )

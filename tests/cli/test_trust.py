@@ -180,7 +180,7 @@ def test_code_that_comes_with_weights_is_asked_about(tmp_path, stranger, sentine
     (tmp_path / "own.py").write_text(f"open({str(sentinel)!r}, 'w')")
     (folder / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "../own.Model"}}))
     (run / "config.yaml").write_text(yaml.safe_dump({"model": {"source": str(folder), "trust_remote_code": True}}))
-    for more, message in (([], "--trust-code"), (["--trust-code"], "which is no class of its folder")):
+    for more, message in (([], "--trust-code"), (["--trust-code"], "which is not a class in its folder")):
         assert probe(["attractors", str(run), *more]) == 2
         assert message in capsys.readouterr().err
     assert not sentinel.exists()

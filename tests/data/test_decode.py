@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from probe.data.candidates import UnreadableImage
 from probe.data.decode import BROKEN_PROFILE, DIM, decoded, opened
+from probe.data.source import UnreadableImage
 
 
 def saved(image: Image.Image, kind: str, **options) -> bytes:
@@ -202,7 +202,7 @@ def test_formats_are_named_ones():
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
         saved(Image.new("L", (4, 4)), "TGA"),
     ):
-        with pytest.raises(UnreadableImage, match="no image of a known format"):
+        with pytest.raises(UnreadableImage, match="not an image of a known format"):
             decoded(data)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from probe.data import download, hosts
-from probe.data.candidates import UnreadableImage
+from probe.data.source import UnreadableImage
 
 DEADLINE, PATIENCE = 0.6, 6.0
 """Seconds that a download may take here, and that a test allows on a busy machine."""
@@ -310,7 +310,7 @@ def test_a_proxy_resolves_names_but_numbers_are_checked(serve, monkeypatch):
         assert "not a public address" in refused(f"http://{private}/")
     assert len(said) == 2
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
-    assert "not an http:// one" in refused("http://a.test/")
+    assert "not an http:// address" in refused("http://a.test/")
 
 
 def test_an_encrypted_connection_checks_the_certificate(serve, monkeypatch, tmp_path):

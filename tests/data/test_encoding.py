@@ -8,8 +8,8 @@ from PIL import Image
 
 from probe.config import DatasetConfig
 from probe.data import load_images
-from probe.data.candidates import UnreadableImage
 from probe.data.encoding import Collecting, Encoding, Reencoding, encoding_of, reencode
+from probe.data.source import UnreadableImage
 
 
 def picture(side: int = 48, height: int | None = None, seed: int = 0) -> Image.Image:

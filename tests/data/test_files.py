@@ -120,7 +120,7 @@ def test_a_small_source_serves_the_test_images_first(source):
 def test_nothing_left(kind, tmp_path):
     write = write_folder if kind == "folder" else write_parquet
     source = write(tmp_path / "bad.parquet", 3, broken=(0, 1, 2))
-    reason = "the reason for 3 of them: it is no image of a known format"
+    reason = "the reason for 3 of them: it is damaged or not an image of a known format"
     with pytest.raises(
         UserError, match=rf"'mine'.*none of the 3 images tried could be read, for example '.*'; {reason}"
     ):
@@ -177,8 +177,8 @@ def test_bad_places(tmp_path):
         (f"parquet:{tmp_path}/text.parquet", "cannot be read as parquet"),
         (f"folder:{tmp_path}/gone", "there is no folder"),
         (f"folder:{tmp_path}/empty", "holds no image files"),
-        ("ILSVRC/imagenet-1k", "no known kind; write one of hub:ID, parquet:PATH"),
-        ("folder:", "no known kind"),
+        ("ILSVRC/imagenet-1k", "unknown kind of source; write one of hub:ID, parquet:PATH"),
+        ("folder:", "unknown kind of source"),
     ]:
         with pytest.raises(UserError, match=message) as caught:
             load(source, 1, 0)
@@ -186,7 +186,7 @@ def test_bad_places(tmp_path):
 
 
 def test_fields_that_mean_nothing_are_refused(tmp_path):
-    with pytest.raises(UserError, match="revision means nothing to a folder:PATH source"):
+    with pytest.raises(UserError, match="a folder:PATH source has no revision"):
         load(write_folder(tmp_path, 1), 1, 0, revision="main")
 
 

@@ -94,7 +94,7 @@ def errors():
         (http_error("RepositoryNotFoundError", 404), "does not exist or is private"),
         (theirs.DatasetNotFoundError("Dataset 'x' doesn't exist on the Hub"), "does not exist or is private"),
         (http_error("RevisionNotFoundError", 404), "no such revision"),
-        (theirs.DataFilesNotFoundError("No (supported) data files found in x"), "holds no files"),
+        (theirs.DataFilesNotFoundError("No (supported) data files found in x"), "holds no readable tables"),
         (HFValidationError("Repo id must be ..."), "write hub:OWNER/NAME"),
         (ConnectionError("Couldn't reach 'x' on the Hub (LocalEntryNotFoundError)"), "could not be reached"),
         (OfflineModeIsEnabled("offline mode is on"), "could not be reached"),

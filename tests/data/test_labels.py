@@ -50,7 +50,7 @@ def test_images_of_some_classes_only(tmp_path):
 
 def test_an_empty_class_is_named(tmp_path):
     source = write_folder(tmp_path / "a folder", 9)
-    with pytest.raises(UserError, match="no image drawn is of class 'class 7'; the classes there are 'class 0', 'cla"):
+    with pytest.raises(UserError, match="no image drawn is of class 'class 7'; the classes are 'class 0', 'cla"):
         load(source, classes=["class 1", "class 7"])
-    with pytest.raises(UserError, match="no image drawn is of class 'cat'; it has no classes"):
+    with pytest.raises(UserError, match="no image drawn is of class 'cat'; the source has no classes"):
         load("bundled:textures", classes=["cat"])

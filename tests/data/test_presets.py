@@ -1,8 +1,7 @@
 import pytest
 
 from probe.config import DatasetConfig, parse_config
-from probe.data import load_images, preset_names, resolve
-from probe.data.load import KINDS
+from probe.data import known_sources, load_images, preset_names, resolve
 from probe.errors import UserError
 
 
@@ -10,7 +9,7 @@ from probe.errors import UserError
 def test_presets_parse(name):
     spec = resolve(name, DatasetConfig())
     assert spec.source is not None
-    assert spec.source.split(":")[0] in KINDS
+    assert spec.source.split(":")[0] in known_sources()
 
 
 def test_what_the_user_sets_wins():

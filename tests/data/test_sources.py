@@ -6,7 +6,7 @@ import datasets
 import pytest
 
 from probe.config import parse_config
-from probe.data.sources import recognised
+from probe.data.paths import recognised
 from probe.errors import UserError
 
 from .test_tables import PICTURES, load, numbers, png, refused, write
@@ -77,7 +77,7 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path):
         ("a.tar.gz", "tar -xf a.tar.gz -C DIR"),
         ("folder:a.zip", "unzip a.zip -d DIR"),
         ("parquet:a.zip", "unzip a.zip -d DIR"),
-        ("one.png", "give the folder that it lies in"),
+        ("one.png", "give the folder it is in"),
         ("a.npz", "is a file; give a folder"),
         ("tars", "unpack the archives"),
         ("folder:zips", "unzip FILE.zip"),
@@ -87,15 +87,15 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path):
         ("pipe", "not a regular file"),
         ("folder:pipe", "not a regular file"),
         ("parquet:pipe", "not a regular file"),
-        ("gone", "no known kind"),
+        ("gone", "unknown kind of source"),
         ("~/gone", "check the path"),
         ("./gone/*", "check the path"),
         ("owner/name", "hub:owner/name"),
         ("gone.parquet", "no file matches"),
         ("~nobody-here/x", "no such home folder"),
         ("parquet:~nobody-here/x", "no such home folder"),
-        ("a\0b", "no known kind"),
-        ("x" * 5000, "no known kind"),
+        ("a\0b", "unknown kind of source"),
+        ("x" * 5000, "unknown kind of source"),
         ("parquet:" + "x" * 5000, "no file matches"),
     ]:
         assert words in refused(source), source
@@ -115,7 +115,7 @@ def test_save_to_disk_names_the_command(way, splits, tmp_path):
 def test_linked_folders_that_lead_back(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
-    assert recognised("it", "a", frozenset({"folder"})) == "folder:a"
+    assert recognised("it", "a") == "folder:a"
     (tmp_path / "a" / "x.zip").write_bytes(b"x")
     with pytest.raises(UserError, match=r"holds no image files \(it holds 1 \.zip\); unpack"):
-        recognised("it", "a", frozenset({"folder"}))
+        recognised("it", "a")

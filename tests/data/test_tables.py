@@ -12,9 +12,10 @@ from PIL import Image
 from pyarrow import parquet
 
 from probe.config import DatasetConfig
-from probe.data import cells, files, load_images, rows
+from probe.data import cells, load_images, rows
 from probe.data import parquet as tables
-from probe.data.candidates import UnreadableImage
+from probe.data import source as limits
+from probe.data.source import UnreadableImage
 from probe.errors import UserError
 
 
@@ -214,7 +215,7 @@ def test_hub_cells_stay_on_the_hub(tmp_path, monkeypatch):
 
 
 def test_cells_larger_than_an_image_may_be(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(limits, "MAX_FILE_BYTES", 1000)
     got = load(write(tmp_path / "a.parquet", [PICTURES[0], bytes(1001), PICTURES[1]]))
     assert (sorted(got.ids), got.unreadable) == (["0", "2"], ["1"])
     with pytest.raises(UnreadableImage, match="holds 1,001 bytes"):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from probe.data.candidates import UnreadableImage
-from probe.data.transform import image_to_tensor
+from probe.data.decode import image_to_tensor
+from probe.data.source import UnreadableImage
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

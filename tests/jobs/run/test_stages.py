@@ -225,7 +225,7 @@ def test_changed_images_are_refused(settings, tmp_path):
 
 
 def test_images_of_the_hub_are_read_once(run, monkeypatch):
-    monkeypatch.setattr("jobs.run.images.REMOTE", ("bundled:",))
+    monkeypatch.setattr("jobs.run.images.is_remote", lambda source: True)
     do(run, "images")
     monkeypatch.setattr("jobs.run.images.load_images", lambda *_, **__: pytest.fail("they are there"))
     do(run)

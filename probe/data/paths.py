@@ -1,0 +1,145 @@
+"""What a user meant by a source: a plain path becomes a source by what lies there, and what cannot be read is refused
+with what to do."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from probe.data.folder import SUFFIXES
+from probe.data.sources import known_sources, ways
+from probe.errors import UserError
+from probe.names import given_path, shortened
+
+ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
+LOOKED_AT = 20_000  # files, before a folder is left to its reader
+
+
+def recognised(where: str, source: str) -> str:
+    """``source`` as KIND:PLACE; a path without a kind becomes a folder or parquet source by what lies there.
+
+    Args:
+        where: names the data set in messages.
+
+    Raises:
+        UserError: what lies there is neither a folder of images nor parquet; says what to do.
+    """
+    kind, colon, place = source.partition(":")
+    if colon and kind in known_sources():
+        if place and kind in ("folder", "parquet"):
+            _check(where, kind, given_path(place))
+        return source
+    path = given_path(source)
+    if not source or not os.path.exists(path):  # false for a null byte too
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not source.startswith(("./", "../")):
+            hint = f"hub:{shortened(source, 60)} for a data set of the hub"
+            raise UserError(f"{where}: unknown kind of source; write one of {ways()} ({hint}).")
+        if path.suffix.lower() == ".parquet":  # a pattern, or a missing file, which its reader reports
+            return f"parquet:{source}"
+        if source.startswith(("/", "./", "../", "~")):
+            raise UserError(f"{where}: there is no {shortened(str(path), 160)}; check the path.")
+        return source
+    kind = "parquet" if _is_table(path) else "folder"
+    _check(where, kind, path)
+    return f"{kind}:{source}"
+
+
+def _is_table(path: Path) -> bool:
+    if not path.is_dir():
+        return path.suffix.lower() == ".parquet"
+    found = Counter(Path(name).suffix.lower() for name in _names(path))
+    return bool(found[".parquet"]) and not any(found[suffix] for suffix in SUFFIXES)
+
+
+def _check(where: str, kind: str, path: Path) -> None:
+    """UserError where what lies there cannot be a source of this kind."""
+    if not os.path.exists(path):
+        return  # the reader says so, and takes patterns
+    if path.is_dir():
+        problem = _of_folder(kind, path)
+    else:
+        problem = _of_file(kind, path) if kind == "folder" or path.suffix.lower() != ".parquet" else None
+    if problem:
+        raise UserError(f"{where}: {problem}.")
+
+
+def _of_file(kind: str, path: Path) -> str | None:
+    suffix, name = _suffix(path.name), shortened(str(path), 80)
+    if not path.is_file():
+        return f"{name} is not a regular file; give a folder of images or parquet files"
+    if suffix == ".parquet":
+        return f"{name} is a parquet file; write parquet:{name}"
+    if suffix in ARCHIVES:
+        return f"{name} is an archive; unpack it and give the folder: {_unpack(suffix, name)}"
+    if suffix in (".csv", ".tsv"):
+        return f"{name} is a table of text; write urls:{name} if a column holds image addresses, else give the images"
+    if suffix in SUFFIXES:
+        return f"{name} is a single image; give the folder it is in"
+    # A parquet file may have any name.
+    return None if kind == "parquet" else f"{name} is a file; give a folder of images or parquet files"
+
+
+def _of_folder(kind: str, path: Path) -> str | None:
+    """Why a folder is not a source of this kind, and what to do; None where its reader may find out more."""
+    if (path / "dataset_dict.json").is_file() or ((path / "state.json").is_file() and any(path.glob("*.arrow"))):
+        return _saved(path)
+    found = Counter(_suffix(name) for name in _names(path))
+    wanted = SUFFIXES if kind == "folder" else {".parquet"}
+    if any(found[suffix] for suffix in wanted) or found.total() >= LOOKED_AT:
+        return None
+    name = shortened(str(path), 80)
+    there = ", ".join(f"{count} {shortened(suffix, 12) or 'without suffix'}" for suffix, count in found.most_common(5))
+    held = f"it holds {there}" if there else "it is empty"
+    archive = next((suffix for suffix in found if suffix in ARCHIVES), None)
+    if kind == "folder" and found[".parquet"]:
+        do = f"write parquet:{name}"
+    elif kind == "parquet" and any(found[suffix] for suffix in SUFFIXES):
+        do = f"write folder:{name}"
+    elif archive:
+        do = f"unpack the archives (webdataset shards too): {_unpack(archive, f'FILE{archive}')}"
+    elif found[".arrow"]:
+        do = "write the table as parquet with datasets' to_parquet"
+    elif kind == "folder":
+        return None
+    else:
+        do = "give a folder of .parquet files"
+    return f"the folder holds no {'image' if kind == 'folder' else 'parquet'} files ({held}); {do}"
+
+
+def _saved(path: Path) -> str:
+    """How a folder of save_to_disk becomes parquet."""
+    splits = (path / "dataset_dict.json").is_file()
+    place, made = (str(path), f"{path}.parquet") if len(str(path)) < 60 else ("DIR", "DIR.parquet")
+    load = f"load_from_disk({place!r})" + ("['SPLIT']" if splits else "")
+    return (
+        "the folder was written by save_to_disk; convert it to parquet with "
+        f'python -c "from datasets import load_from_disk; {load}.to_parquet({made!r})" and write parquet:{made}'
+    )
+
+
+def _unpack(suffix: str, name: str) -> str:
+    command = f"unzip {name} -d DIR" if suffix == ".zip" else f"mkdir DIR && tar -xf {name} -C DIR"
+    return command if suffix not in (".7z", ".rar") else f"with the program that made {name}"
+
+
+def _suffix(name: str) -> str:
+    lowered = name.lower()
+    return next((suffix for suffix in ARCHIVES if lowered.endswith(suffix)), Path(lowered).suffix)
+
+
+def _names(root: Path) -> Iterator[str]:
+    """Names of the files below a folder, at most ``LOOKED_AT``, without hidden ones; linked folders once."""
+
+    def all_names() -> Iterator[str]:
+        seen = set()
+        for place, folders, files in os.walk(root, followlinks=True):
+            real = os.path.realpath(place)
+            folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+            if real in seen:
+                continue
+            seen.add(real)
+            yield from (name for name in sorted(files) if not name.startswith("."))
+
+    return islice(all_names(), LOOKED_AT)
