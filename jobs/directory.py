@@ -21,7 +21,7 @@ from probe.errors import UserError
 from probe.files import write_atomically
 from probe.kinds import WHAT, Kind, kind
 from probe.reading import Unreadable, read_object
-from probe.results.files import Damaged, check_table, content_sha256, read_tensors, write_table, write_tensors
+from probe.results.files import Damaged, content_sha256, read_table, read_tensors, write_table, write_tensors
 from probe.results.manifest import read_manifest
 
 if TYPE_CHECKING:
@@ -300,7 +300,7 @@ class Directory(ABC, Generic[C]):
         """As ``checked``, and what is wrong where it is None."""
         file = self.path / name
         try:
-            about = check_table(file) if file.suffix == ".parquet" else read_tensors(file)[1]
+            about = (read_table if file.suffix == ".parquet" else read_tensors)(file)[1]
         except FileNotFoundError:
             return None, "is missing"
         except Damaged as error:

@@ -5,8 +5,9 @@ import os
 import re
 from pathlib import Path
 
-from probe.caches import FULL, cache_sentence, shorten
+from probe.caches import FULL, LONGEST_PATH, cache_sentence
 from probe.errors import Failure, UserError
+from probe.names import shortened
 
 CONNECTIONS = ("aiohttp", "http", "httpx", "httpcore", "huggingface_hub", "requests", "socket", "ssl", "urllib")
 RESUME = "fix this and rerun to resume."
@@ -31,11 +32,11 @@ def sentence_of(error: Exception, run: Path | None = None) -> str | None:
     files = [Path(os.fsdecode(name)) for name in (error.filename2, error.filename) if _is_path(name)]
     for file in files:
         if run is not None and _is_inside(file, run):
-            return f"{shorten(file)} cannot be {_deed(error, file)}: {reason}; {RESUME}"
+            return f"{shortened(str(file), LONGEST_PATH)} cannot be {_deed(error, file)}: {reason}; {RESUME}"
     if cached := cache_sentence(error):
         return cached
     if files:
-        return f"{shorten(files[-1])} cannot be {_deed(error, files[-1])}: {reason}; {RESUME}"
+        return f"{shortened(str(files[-1]), LONGEST_PATH)} cannot be {_deed(error, files[-1])}: {reason}; {RESUME}"
     if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.split(".")[0] in CONNECTIONS:
         return f"a connection failed ({type(error).__name__}: {reason}); check the network, and rerun to resume."
     if error.errno in FULL:

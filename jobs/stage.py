@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.directory import Directory
+from probe.results.layout import REPORT_JSON
 
 Counts = tuple[int, int | None]
 """Units that are done, and units in all; None while that is unknown."""
@@ -37,7 +38,7 @@ class Stage:
 
 def count_report(directory: Directory[Any]) -> Counts:
     """The ``count`` of every kind's report."""
-    return int((directory.path / "report" / "report.json").is_file()), 1
+    return int((directory.path / REPORT_JSON).is_file()), 1
 
 
 def images_used(directory: Directory[Any]) -> dict[str, int]:

@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.kinds import kind_of
-from jobs.lock import OWNER
 from jobs.process import is_suspended, is_there
 from probe.errors import Failure
 from probe.reading import Unreadable, read_object
+from probe.results.layout import ERROR, OWNER, PROGRESS
 
 FRESH = 60.0
 """Seconds after which progress.json is no longer news."""
@@ -123,9 +123,9 @@ def read_status(path: Path) -> Status:
         if stage.job and states is not None:
             state, reason = states.get(stage.job, ("", ""))
             stage.slurm = f"{state} ({reason})" if reason not in ("", "None") else state or "gone from the queue"
-    progress = _read(path / "progress.json", Progress, unreadable)
+    progress = _read(path / PROGRESS, Progress, unreadable)
     owner = _read(path / OWNER, Owner, unreadable)
-    last_error = _read(path / "error.json", LastError, unreadable)
+    last_error = _read(path / ERROR, LastError, unreadable)
     life = _life(owner, progress)
     queued = any(job in (states or {}) and not scheduler.is_over((states or {})[job][0]) for job in jobs.values())
     complete = all(stage.planned == stage.done for stage in stages)
@@ -134,7 +134,7 @@ def read_status(path: Path) -> Status:
     working = next((stage for stage in stages if stage.state != "complete"), None)
     if working and life:
         working.state = life
-    began = any(stage.done for stage in stages) or (path / "progress.json").exists()
+    began = any(stage.done for stage in stages) or (path / PROGRESS).exists()
     state = "complete" if complete else life if life else "queued" if queued else "stopped" if began else "new"
     slurm = note if jobs and states is None else ""
     shown = _shown(owner) if life else None

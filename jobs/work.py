@@ -16,6 +16,7 @@ from jobs.world import World
 from probe.autoencoders import Autoencoder, load_autoencoder
 from probe.config import ModelConfig, TrackersConfig
 from probe.errors import UserError
+from probe.results.layout import REPORT_HTML
 from probe.trust import must_be_trusted, remember
 
 log = logging.getLogger("probe")
@@ -72,11 +73,11 @@ class Work(Generic[D]):
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
-        self.world.meet()
+        self.world.barrier()
 
     def on_rank_0(self, work: Callable[[], T]) -> T:
         """Let rank 0 work while the others wait; its result (JSON) on every rank."""
-        return self.world.agree(work() if self.leads else None)
+        return self.world.broadcast(work() if self.leads else None)
 
     def missing(self, parts: Sequence[T], is_there: Callable[[T], object]) -> list[T]:
         """The parts that are not there, as rank 0 sees it; the same on all ranks."""
@@ -221,5 +222,5 @@ class Work(Generic[D]):
         content = write()
         for warning in content.get("warnings", ()):
             log.warning(f"warning: {warning}")
-        log.info(f"report: {self.directory.path / 'report' / 'report.html'}")
+        log.info(f"report: {self.directory.path / REPORT_HTML}")
         return content

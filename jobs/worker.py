@@ -25,6 +25,7 @@ from probe.errors import Failure, UserError, leaves
 from probe.files import write_atomically
 from probe.heap import keep_freed_memory
 from probe.names import given_path, printable
+from probe.results.layout import ERROR
 from probe.terminal import total_output
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from jobs.world import World
 
 T = TypeVar("T")
-ERROR_FILE = "error.json"
 SHARED_PATIENCE = 600.0
 """Seconds that a process of a shared study waits for another to draw the images or write the report."""
 log = logging.getLogger("probe")
@@ -122,7 +122,7 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
 def _open(path: Path, config: Any, world: "World", kind: "Kind") -> "Directory[Any]":
     """The directory, made by rank 0; the others take the configuration as rank 0 knows it."""
     made = kind.directory.create(path, config) if world.rank == 0 else None
-    settings = world.agree(made.config.model_dump(mode="json") if made else None)
+    settings = world.broadcast(made.config.model_dump(mode="json") if made else None)
     return made or kind.directory(path, kind.directory.parse(settings))
 
 
@@ -159,7 +159,7 @@ def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
         with _explaining(path):
             yield
         if world.rank == 0:
-            (path / ERROR_FILE).unlink(missing_ok=True)
+            (path / ERROR).unlink(missing_ok=True)
     except (Stopped, Ended) as error:
         log.debug(f"ends: {error}")
         raise
@@ -175,7 +175,7 @@ def _keep(path: Path, world: "World", error: BaseException) -> None:
     log.debug(f"ends with status {status}: {sentence}", exc_info=None if isinstance(error, UserError) else error)
     content = {"time": now(), "rank": world.rank, "status": status, "message": sentence}
     with suppress(OSError):
-        write_atomically(path / ERROR_FILE, json.dumps(content))
+        write_atomically(path / ERROR, json.dumps(content))
 
 
 def status_and_sentence(error: BaseException) -> tuple[int, str]:

@@ -115,9 +115,9 @@ class World:
             time.sleep(POLL)
         self.ranks = [json.loads(self.store.get(key)) for key in keys]
 
-    def agree(self, value: T | None = None) -> T:
+    def broadcast(self, value: T | None = None) -> T:
         """The value of rank 0 (JSON), on every rank."""
-        key = self._next("agree")
+        key = self._next("broadcast")
         if self.rank == 0:
             self.store.set(key, json.dumps(value))
             return value  # type: ignore[return-value]
@@ -132,13 +132,13 @@ class World:
         while (i := self.store.add(key, 1) - 1) < len(items):
             yield items[i]
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait until every rank is here.
 
         Raises:
             Ended: another rank ended instead.
         """
-        key = self._next("meet")
+        key = self._next("barrier")
         self.store.add(key, 1)
         while self.store.add(key, 0) < self.size:
             self.watch()

@@ -6,6 +6,10 @@ import os
 import tempfile
 from pathlib import Path
 
+from probe.names import shortened
+
+LONGEST_PATH = 160
+"""Characters of a path in a message."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 """The file system is at fault, not the file."""
 
@@ -25,12 +29,6 @@ def cache_sentence(error: BaseException | None) -> str | None:
     return None
 
 
-def shorten(path: object) -> str:
-    """A path in a message: of a long one its end."""
-    text = os.fsdecode(path) if isinstance(path, bytes | os.PathLike) else str(path)
-    return text if len(text) <= 160 else f"...{text[-157:]}"
-
-
 def _sentence(error: OSError) -> str | None:
     if "No usable temporary directory" in str(error):
         return "no temporary folder can be written; set TMPDIR to a folder that you can write, and rerun to resume."
@@ -44,9 +42,10 @@ def _sentence(error: OSError) -> str | None:
     if not holding:
         return None
     name = max(holding)[1]
+    place = shortened(str(file), LONGEST_PATH)
     return (
-        f"{shorten(file)} cannot be used: {error.strerror or error}; it belongs to a cache: correct its permissions, "
-        f"or set {name} to a folder that you can write, and rerun to resume."
+        f"{place} cannot be used: {error.strerror or error}; it belongs to a cache: correct its permissions, or set "
+        f"{name} to a folder that you can write, and rerun to resume."
     )
 
 

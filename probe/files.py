@@ -72,7 +72,8 @@ def tensors_sha256(named: "Iterable[tuple[str, Tensor]]", *more: str) -> str:
     digest = hashlib.sha256()
     for name, value in named:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        if value.numel():  # an empty tensor may have strides that `view` refuses
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     for text in more:
         digest.update(text.encode())
     return digest.hexdigest()

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from probe.reading import clipped, short
+from probe.names import shortened
+from probe.reading import short
 
 Where = tuple[int | str, ...]
 LONGEST = 480
@@ -26,11 +27,11 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
     same = [one for key, _, one in found if key == path]
     many = len({key for key, *_ in found}) - 1
     more = f" ({many} more mistake{'s follow' if many > 1 else ' follows'}.)" if many else ""
-    return clipped(_told(".".join(map(str, path)), beside, first, same), LONGEST - len(more)) + more
+    return shortened(_told(".".join(map(str, path)), beside, first, same), LONGEST - len(more)) + more
 
 
 def _told(key: str, beside: list[str], first: Any, same: list[Any]) -> str:
-    key = clipped(key, 100)
+    key = shortened(key, 100)
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
         near = difflib.get_close_matches(name[:100], beside, n=1)
@@ -39,11 +40,13 @@ def _told(key: str, beside: list[str], first: Any, same: list[Any]) -> str:
     if first["type"] == "missing":
         return f"config key {key!r} is missing: set it in the file or with --set."
     told = list(dict.fromkeys(_message(one) for one in same))
-    message = clipped(" or ".join(told), 250)
+    message = shortened(" or ".join(told), 250)
     if not key:  # about several keys, which the message names
         return f"config: {message}."
     if any(one["type"] == "tuple_type" for one in same) and isinstance(first["input"], str | int | float):
-        return f"config key {key!r} is a list: write {key}=[{clipped(str(first['input']), 60)}] or, in a file, [a, b]."
+        return (
+            f"config key {key!r} is a list: write {key}=[{shortened(str(first['input']), 60)}] or, in a file, [a, b]."
+        )
     return f"config key {key!r}: {message} (got {short(first['input'])})."
 
 

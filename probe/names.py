@@ -37,10 +37,10 @@ def printable(text: str) -> str:
     return _UNSAFE_IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def shortened(name: str, most: int) -> str:
-    """A name of at most ``most`` characters, without its middle where it is longer."""
+def shortened(text: str, most: int) -> str:
+    """A text of at most ``most`` characters; a longer one loses its middle."""
     half = (most - 3) // 2
-    return name if len(name) <= most else f"{name[: most - 3 - half]}...{name[-half:]}"
+    return text if len(text) <= most else f"{text[: most - 3 - half]}...{text[-half:]}"
 
 
 def given_path(text: str | Path) -> Path:

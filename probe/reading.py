@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import yaml
 
 from probe.errors import UserError
+from probe.names import shortened
 
 DEPTH = 64
 """Lists and mappings inside of each other."""
@@ -34,21 +35,16 @@ class Unreadable(UserError):
     """A file that is not what it should be; ``reason`` says why without its name."""
 
     def __init__(self, name: object, reason: str):
-        self.reason = clipped(" ".join(reason.split()).rstrip("."), 200)
-        super().__init__(f"{clipped(str(name), 200)} cannot be read: {self.reason}.")
+        self.reason = shortened(" ".join(reason.split()).rstrip("."), 200)
+        super().__init__(f"{shortened(str(name), 200)} cannot be read: {self.reason}.")
 
 
 def short(value: object) -> str:
     """A value for a message: ``repr``, of at most 200 characters."""
     try:
-        return clipped(_short.repr(value), 200)
+        return shortened(_short.repr(value), 200)
     except ValueError:  # an integer of more digits than Python prints
         return f"a {type(value).__name__} of many digits"
-
-
-def clipped(text: str, length: int) -> str:
-    """A text of at most so many characters, its middle left out where it has more."""
-    return text if len(text) <= length else f"{text[: length - length // 3 - 3]}...{text[-(length // 3) :]}"
 
 
 def read_text(path: Path, limit: int) -> str:
@@ -170,7 +166,7 @@ def _integer(text: str) -> int:
 def _finite(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {clipped(text, 40)} is too large")
+        raise ValueError(f"the number {shortened(text, 40)} is too large")
     return value
 
 
@@ -206,7 +202,7 @@ def parse_yaml(text: str, name: object) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        reason = f"it is not YAML ({clipped(error.problem or error.context or 'syntax', 120)}{place})"
+        reason = f"it is not YAML ({shortened(error.problem or error.context or 'syntax', 120)}{place})"
     except yaml.YAMLError as error:  # a character that YAML does not allow
         reason = f"it is not YAML ({str(error).splitlines()[0]})"
     except (ValueError, OverflowError) as error:
@@ -235,7 +231,7 @@ class _Document:
         """The value that begins with an event."""
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
-                raise ValueError(f"*{clipped(str(event.anchor), 60)} names no anchor that stands before it")
+                raise ValueError(f"*{shortened(str(event.anchor), 60)} names no anchor that stands before it")
             value, size = self.anchors[event.anchor]
             self.count(size)
             _not_too_deep(max(level + inside for _, inside in _walk(value)))
@@ -311,4 +307,4 @@ def _characters(text: str) -> str:
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise ValueError(f"{clipped(text, 60)!a} is not Unicode text") from None
+        raise ValueError(f"{shortened(text, 60)!a} is not Unicode text") from None

@@ -17,8 +17,8 @@ from probe.cli.main import main
 from probe.config import ModelConfig, load_config
 from probe.errors import UserError
 from probe.kinds import kind_of
+from probe.report.run.read import read_report
 from probe.results.manifest import read_manifest
-from probe.results.run import read_report
 from probe.studies.ood.config import load_ood_config
 from probe.studies.sweeps.config import load_study_config
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from jobs.ood.directory import REFERENCES, OodDirectory
+from jobs.ood.directory import OodDirectory
 from jobs.ood.work import OodWork
 from jobs.stage import Counts
+from probe.results.layout import REFERENCES
 from probe.studies.ood.images import as_taken
 from probe.studies.ood.scores import references
 
@@ -17,7 +18,7 @@ def find(work: OodWork) -> None:
     """
     work.begin()
     made_from = {"data": work.drawn("train")["sha256"]}
-    if not work.on_rank_0(lambda: work.directory.claimed(REFERENCES, **made_from) is None):
+    if not work.on_rank_0(lambda: work.directory.claimed(REFERENCES.name, **made_from) is None):
         return
     model = work.model
     total = min(work.config.solver.starts, work.drawn("train")["n_used"])
@@ -30,7 +31,7 @@ def find(work: OodWork) -> None:
 
         found = references(model, as_taken(model, work.images("train")), work.config, on_step)
         tensors = {"latents": found.latents, "attractors": found.attractors}
-        work.directory.save(REFERENCES, tensors, **made_from, facts=found.facts)
+        work.directory.save(REFERENCES.name, tensors, **made_from, facts=found.facts)
 
 
 def count(ood: OodDirectory) -> Counts:
@@ -40,4 +41,4 @@ def count(ood: OodDirectory) -> Counts:
 
 def summary(work: OodWork) -> dict[str, Any]:
     """What is known of the training attractors."""
-    return work.directory.load(REFERENCES, "attractors")[1]["facts"]
+    return work.directory.load(REFERENCES.name, "attractors")[1]["facts"]

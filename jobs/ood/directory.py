@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.directory import Directory
+from probe.results import layout
 from probe.studies.ood.config import OodConfig, parse_ood_config
-
-MODEL, REFERENCES, TABLE = "model", "references.safetensors", "scores.parquet"
-"""A model that is trained here; the training attractors; a row per image of every set, joined from scores/."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +13,7 @@ class OodDirectory(Directory[OodConfig]):
     """A folder that holds one experiment of ``probe ood``."""
 
     NOUN = "ood"
-    RESULTS = (MODEL, REFERENCES, "scores")
+    RESULTS = (layout.OOD_MODEL, layout.REFERENCES.name, layout.SCORES)
 
     @classmethod
     def parse(cls, data: dict[str, Any]) -> OodConfig:

@@ -5,10 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from jobs.directory import WORK
-from jobs.ood.directory import REFERENCES, TABLE
 from jobs.ood.work import OodWork, score_file
 from jobs.trackers import log_training, numbers
+from probe.results import layout
 
 
 def report(work: OodWork) -> dict[str, Any]:
@@ -27,13 +26,12 @@ def _report(work: OodWork) -> dict[str, Any]:
     for name in work.sets:
         ood.needed(score_file(name), **work.source(name))
     tables = [pd.read_parquet(ood.path / score_file(name)) for name in work.sets]
-    ood.save_table(TABLE, pd.concat(tables, ignore_index=True))
-    facts = ood.load(REFERENCES, "attractors")[1]["facts"]
-    content = work.finish(lambda: write_ood_report(ood.path, TABLE, facts))
+    ood.save_table(layout.SCORE_TABLE.name, pd.concat(tables, ignore_index=True))
+    content = work.finish(lambda: write_ood_report(ood.path))
     with work.tracked() as tracker:
         if work.config.train and content["training"]:
             log_training(tracker, work.config.train, content["training"]["loss"])
         tracker.log(numbers(content["attractors"], "attractors/"))
         tracker.log(numbers({name: one["scores"] for name, one in content["sets"].items()}))
-    shutil.rmtree(ood.path / WORK, ignore_errors=True)
+    shutil.rmtree(ood.path / layout.WORK, ignore_errors=True)
     return content

@@ -2,12 +2,13 @@
 
 import pandas as pd
 
-from jobs.ood.directory import REFERENCES, OodDirectory
+from jobs.ood.directory import OodDirectory
 from jobs.ood.work import OodWork, data_file, score_file
 from jobs.progress import Meter
 from jobs.stage import Counts
 from probe.dynamics import Outcome
 from probe.errors import UserError
+from probe.results import layout
 from probe.studies.ood.images import as_taken
 from probe.studies.ood.scores import References, Scorer
 
@@ -28,7 +29,7 @@ def score(work: OodWork) -> None:
     if not todo:
         return
     model = work.model  # all ranks load it together, also those that will find no set left
-    tensors, about = work.directory.load(REFERENCES)
+    tensors, about = work.directory.load(layout.REFERENCES.name)
     scorer = Scorer(model, References(tensors["latents"], tensors["attractors"], about["facts"]), work.config)
     before = sum(sizes.values()) - sum(sizes[name] for name in todo)
     for name, meter in work.share("scores", "images", todo, size=sizes.__getitem__, before=before):
@@ -38,7 +39,7 @@ def score(work: OodWork) -> None:
 def count(ood: OodDirectory) -> Counts:
     """Tables that are there."""
     sets = {"test", *ood.config.outside, *ood.manifest.get("data", {})} - {"train"}
-    return len(list(ood.path.glob("scores/*.parquet"))), len(sets)
+    return len(list(ood.path.glob(layout.SCORE.glob))), len(sets)
 
 
 def summary(work: OodWork) -> dict[str, int]:

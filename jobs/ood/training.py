@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from jobs.ood.directory import MODEL
 from jobs.progress import Meter
 from probe.config import ModelConfig
+from probe.results.layout import OOD_MODEL
 from probe.studies.ood.config import OodTraining
 from probe.training import fitted, train
 from probe.training.checkpoint import STATE, model_folder
@@ -22,7 +22,7 @@ def trained_model(work: "OodWork") -> ModelConfig:
     """Train the model, or resume its training, if it is not there; where it then is."""
     settings = work.config.train
     assert settings is not None
-    folder, epochs = work.directory.path / MODEL, settings.epochs_for(work.drawn("train")["n_used"])
+    folder, epochs = work.directory.path / OOD_MODEL, settings.epochs_for(work.drawn("train")["n_used"])
     final = model_folder(folder, epochs)
     if not work.on_rank_0(lambda: final.exists() and not (folder / STATE).exists()):
         with work.leading("training", "epochs", epochs) as meter:
@@ -32,7 +32,7 @@ def trained_model(work: "OodWork") -> ModelConfig:
 
 
 def _train(work: "OodWork", settings: OodTraining, meter: Meter) -> None:
-    (channels, side), folder = shape(work), work.directory.path / MODEL
+    (channels, side), folder = shape(work), work.directory.path / OOD_MODEL
     with work.tracked() as tracker:
 
         def on_epoch(done: int, epochs: int, loss: float) -> None:

@@ -4,11 +4,11 @@ from functools import cached_property
 
 from torch import Tensor
 
-from jobs.directory import WORK
-from jobs.ood.directory import MODEL, REFERENCES, OodDirectory
+from jobs.ood.directory import OodDirectory
 from jobs.ood.training import trained_model
 from jobs.work import Work
 from probe.autoencoders import Autoencoder
+from probe.results import layout
 from probe.studies.ood.config import OodConfig
 from probe.studies.ood.images import control_name, must_fit
 from probe.studies.ood.scores import side_of
@@ -37,7 +37,8 @@ class OodWork(Work[OodDirectory]):
         def describe(model: Autoencoder) -> dict[str, object]:
             must_fit(model.channels, self.data)
             return {
-                "source": MODEL if self.config.train else model.source,  # where the folder lies does not matter
+                # Where the folder of a model that is trained here lies does not matter.
+                "source": layout.OOD_MODEL if self.config.train else model.source,
                 "class": model.class_name,
                 "weights_sha256": model.weights_sha256(),
                 "code_sha256": model.code_sha256,
@@ -59,7 +60,7 @@ class OodWork(Work[OodDirectory]):
     def references_sha256(self) -> str | None:
         """Checksum of the training attractors; None where they are not there."""
         if self._sha256 is None:  # the file can be large: it is read through once
-            about = self.directory.checked(REFERENCES, data=self.drawn("train")["sha256"])
+            about = self.directory.checked(layout.REFERENCES.name, data=self.drawn("train")["sha256"])
             self._sha256 = about["sha256"] if about else None
         return self._sha256
 
@@ -68,9 +69,9 @@ class OodWork(Work[OodDirectory]):
 
 def data_file(name: str) -> str:
     """Where the images of a set are kept until the report is there."""
-    return f"{WORK}/data/{name}.safetensors"
+    return layout.OOD_IMAGES.at(set=name)
 
 
 def score_file(name: str) -> str:
     """The table of a set."""
-    return f"scores/{name}.parquet"
+    return layout.SCORE.at(set=name)

@@ -5,12 +5,13 @@ import hashlib
 import torch
 
 from jobs.run.directory import RunDirectory
-from jobs.run.shards import Shards, part_file, shard_file, shards
+from jobs.run.shards import Shards, shards
 from jobs.run.work import RunWork
 from jobs.stage import Counts
 from probe.dynamics import EndPoints, Outcome
 from probe.errors import UserError
 from probe.results.files import Damaged, read_tensors
+from probe.results.layout import ATTRACTORS, SHARD, SHARD_PART
 from probe.studies.probing.end_points import solve
 
 
@@ -23,7 +24,7 @@ def find_end_points(work: RunWork) -> None:
     run, seeds, parts = work.directory, work.config.seeds, shards(work.config.seeds)
     f, shape, model = work.f, work.latent_shape, work.model
     work.on_rank_0(lambda: _refuse_strangers(run))
-    todo = work.missing(parts, lambda indices: run.claimed(shard_file(indices)))
+    todo = work.missing(parts, lambda indices: run.claimed(SHARD.at(indices)))
     if not todo:
         return
     kept = Shards(run, lambda start: parts[start // seeds.shard_size], work.world.rank)
@@ -61,7 +62,7 @@ def find_end_points(work: RunWork) -> None:
 def count(run: RunDirectory) -> Counts:
     """Starts that are there, those of unfinished shards included."""
     parts = shards(run.config.seeds)
-    there = [len(part) if (run.path / shard_file(part)).exists() else _rows(run, part_file(part)) for part in parts]
+    there = [len(part) if (run.path / SHARD.at(part)).exists() else _rows(run, SHARD_PART.at(part)) for part in parts]
     return sum(there), run.config.seeds.count
 
 
@@ -79,16 +80,16 @@ def load_end_points(run: RunDirectory) -> EndPoints:
         UserError: a shard is missing or damaged, or the indices are not exactly 0..count-1.
     """
     seeds = run.config.seeds
-    parts = [run.load(shard_file(indices))[0] for indices in shards(seeds)]
+    parts = [run.load(SHARD.at(indices))[0] for indices in shards(seeds)]
     index = torch.cat([part.pop("index") for part in parts])
     if not torch.equal(index, torch.arange(seeds.count)):
-        raise UserError(f"{run.path}/attractors holds {len(index)} starts that are not exactly 0..{seeds.count - 1}.")
+        raise UserError(f"{run.path / ATTRACTORS} holds {len(index)} starts that are not exactly 0..{seeds.count - 1}.")
     return EndPoints.concatenate([EndPoints(**part) for part in parts])
 
 
 def load_first_steps(run: RunDirectory) -> torch.Tensor:
     """f(z0) of every start (N, c, h, w)."""
-    return torch.cat([run.load(shard_file(indices), "first")[0]["first"] for indices in shards(run.config.seeds)])
+    return torch.cat([run.load(SHARD.at(indices), "first")[0]["first"] for indices in shards(run.config.seeds)])
 
 
 def end_points_sha256(run: RunDirectory) -> str | None:
@@ -97,7 +98,7 @@ def end_points_sha256(run: RunDirectory) -> str | None:
     Raises:
         UserError: some are damaged.
     """
-    files = [shard_file(indices) for indices in shards(run.config.seeds)]
+    files = [SHARD.at(indices) for indices in shards(run.config.seeds)]
     if not all((run.path / file).exists() for file in files):
         return None
     digests = [run.needed(file)["sha256"] for file in files]
@@ -114,8 +115,8 @@ class _Course:
     def so_far(self) -> tuple[dict[str, float], int]:
         """For a tracker: starts by outcome, medians of steps and residual (of the finite ones); how many starts."""
         for indices in shards(self.run.config.seeds):
-            if indices not in self.known and (self.run.path / shard_file(indices)).exists():
-                self.known[indices] = self.run.load(shard_file(indices), "outcome", "steps", "residual")[0]
+            if indices not in self.known and (self.run.path / SHARD.at(indices)).exists():
+                self.known[indices] = self.run.load(SHARD.at(indices), "outcome", "steps", "residual")[0]
         outcome, steps, residual = (
             torch.cat([part[name] for part in self.known.values()]) for name in ("outcome", "steps", "residual")
         )
@@ -129,7 +130,7 @@ class _Course:
 
 def _refuse_strangers(run: RunDirectory) -> None:
     """Readers of the folder, such as the report, would take any file there for a shard."""
-    known = {run.path / shard_file(indices) for indices in shards(run.config.seeds)}
-    strangers = sorted({*run.path.glob("attractors/*.safetensors")} - known)
+    known = {run.path / SHARD.at(indices) for indices in shards(run.config.seeds)}
+    strangers = sorted({*run.path.glob(SHARD.glob)} - known)
     if strangers:
         raise UserError(f"{strangers[0]} is no shard of this run; move it out of the folder.")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jobs.progress import Meter
 from jobs.run.attractors import end_points_sha256, load_end_points
-from jobs.run.directory import WORK, Look, RunDirectory
+from jobs.run.directory import Look, RunDirectory
 from jobs.run.work import RunWork
 from jobs.stage import Counts
 from probe.autoencoders import Autoencoder
@@ -17,6 +17,7 @@ from probe.config import Config
 from probe.dynamics import Certificates, EndPoints, LatentMap, lyapunov_exponents
 from probe.dynamics.certificate import NO, UNDECIDED, YES
 from probe.errors import UserError
+from probe.results.layout import CERTIFICATES, DICTIONARY, GALLERY, MERGED, WANDERING
 from probe.studies.probing.dictionary import (
     TOGETHER,
     Merged,
@@ -29,12 +30,7 @@ from probe.studies.probing.dictionary import (
 from probe.studies.probing.end_points import batches
 from probe.studies.probing.reconstruction import picture
 
-FILE, GALLERY_FILE, MERGED_FILE = "dictionary.safetensors", "gallery.safetensors", f"{WORK}/merged.safetensors"
-WANDERING_FILE, WANDERING = (
-    "wandering.safetensors",
-    ("index", "exponent", "error", "spectral_radius", "radius_error"),
-)
-GALLERY, THUMBNAILS = 64, 4096
+PICTURES, THUMBNAILS = 64, 4096
 """Atoms whose decoded end points are kept as pictures, and as small ones (``picture``); largest basins first."""
 CERTIFIED = ("attractor", "spectral_radius")
 VERDICTS = {"attractors": YES, "not_attractors": NO, "undecided": UNDECIDED}
@@ -58,7 +54,7 @@ def build(work: RunWork) -> None:
         counts = work.on_rank_0(lambda: _merge(run, ends_sha256))
         parts = [(kind, span) for kind in EXAMINATIONS for span in batches(counts[kind], TOGETHER)]
         todo = work.missing(parts, lambda part: run.claimed(_file(part), ends=ends_sha256))
-        points = run.load(MERGED_FILE)[0] if todo else {}
+        points = run.load(MERGED.name)[0] if todo else {}
         before = sum(counts.values()) - sum(len(span) for _, span in todo)
         shared = work.share("certificates", "points", todo, size=lambda part: len(part[1]), before=before)
         with work.tracked() as tracker:
@@ -79,9 +75,9 @@ def build(work: RunWork) -> None:
 
 def count(run: RunDirectory) -> Counts:
     """Shards of certificates, and the dictionary itself as one more."""
-    if (run.path / FILE).is_file():
+    if (run.path / DICTIONARY.name).is_file():
         return 1, 1
-    return len(list(run.path.glob(f"{WORK}/certificates/*.safetensors"))), None
+    return len(list(run.path.glob(CERTIFICATES.glob))), None
 
 
 def dictionary_sha256(run: RunDirectory, ends_sha256: str, look: Look) -> str | None:
@@ -90,8 +86,8 @@ def dictionary_sha256(run: RunDirectory, ends_sha256: str, look: Look) -> str | 
     Args:
         look: ``claimed`` of the directory where the dictionary is then made, ``needed`` where it is only read.
     """
-    about = look(FILE, ends=ends_sha256)
-    for file in (GALLERY_FILE, WANDERING_FILE):
+    about = look(DICTIONARY.name, ends=ends_sha256)
+    for file in (GALLERY.name, WANDERING.name):
         if not (about and look(file, dictionary=about["sha256"])):
             return None
     return about["sha256"] if about else None
@@ -99,7 +95,7 @@ def dictionary_sha256(run: RunDirectory, ends_sha256: str, look: Look) -> str | 
 
 def load_summary(run: RunDirectory) -> dict[str, Any]:
     """The counts of the dictionary stage."""
-    return run.load(FILE, "atoms")[1]["summary"]
+    return run.load(DICTIONARY.name, "atoms")[1]["summary"]
 
 
 class _Counted(LatentMap):
@@ -149,7 +145,7 @@ def _end_points(run: RunDirectory) -> str:
 
 def _merge(run: RunDirectory, ends_sha256: str) -> dict[str, int]:
     """Merge, if that was not done; the number of points for each kind of work."""
-    about = run.claimed(MERGED_FILE, ends=ends_sha256)
+    about = run.claimed(MERGED.name, ends=ends_sha256)
     if about:
         return about["counts"]
     ends = load_end_points(run)
@@ -164,7 +160,7 @@ def _merge(run: RunDirectory, ends_sha256: str) -> dict[str, int]:
         tensors |= {f"{kind}_starts": starts.clone(), f"{kind}_points": ends.end[starts]}
     counts = {kind: len(starts) for kind, starts in wanted.items()}
     about = {"counts": counts, "summary": merged.summary, "sampled": merged.sampled}
-    run.save(MERGED_FILE, tensors, ends=ends_sha256, **about)
+    run.save(MERGED.name, tensors, ends=ends_sha256, **about)
     return counts
 
 
@@ -181,7 +177,7 @@ def _certified_so_far(run: RunDirectory, parts: list[Part]) -> tuple[dict[str, f
 
 def _assemble(run: RunDirectory, model: Autoencoder, parts: list[Part], ends_sha256: str) -> None:
     ends: EndPoints = load_end_points(run)
-    tensors, about = run.load(MERGED_FILE)
+    tensors, about = run.load(MERGED.name)
     names = ("leader", "basin", "settled", "certify", "check", "wandering")
     merged = Merged(**{name: tensors[name] for name in names}, summary=about["summary"], sampled=about["sampled"])
     found = {kind: [run.load(_file(part))[0] for part in parts if part[0] == kind] for kind in EXAMINATIONS}
@@ -197,20 +193,20 @@ def _assemble(run: RunDirectory, model: Autoencoder, parts: list[Part], ends_sha
         solver=run.config.solver,
     )
     content = {name: value for name, value in vars(made).items() if name not in ("summary", "ends")}
-    digest = run.save(FILE, content, summary=made.summary, ends=ends_sha256)
-    wandering = _joined(found["exponents"], WANDERING, torch.float64)
-    run.save(WANDERING_FILE, wandering, dictionary=digest)
+    digest = run.save(DICTIONARY.name, content, summary=made.summary, ends=ends_sha256)
+    wandering = _joined(found["exponents"], WANDERING.names, torch.float64)
+    run.save(WANDERING.name, wandering, dictionary=digest)
     images, thumbnails = [], []
     with torch.no_grad():
         for place, z in enumerate(made.ends[:THUMBNAILS]):
             decoded = model.to_pixels(model.decode(z[None].to(model.device))).cpu()
             thumbnails.append(picture(decoded))
-            if place < GALLERY:
+            if place < PICTURES:
                 images.append(decoded)
     pictures = {"images": torch.cat(images), "thumbnails": torch.cat(thumbnails)}
-    run.save(GALLERY_FILE, pictures, dictionary=digest)
-    (run.path / MERGED_FILE).unlink()
-    shutil.rmtree(run.path / WORK / "certificates", ignore_errors=True)
+    run.save(GALLERY.name, pictures, dictionary=digest)
+    (run.path / MERGED.name).unlink()
+    shutil.rmtree((run.path / CERTIFICATES.pattern).parent, ignore_errors=True)
 
 
 def _joined(found: list[Tensors], names: tuple[str, ...], dtype: torch.dtype) -> Tensors:
@@ -219,4 +215,4 @@ def _joined(found: list[Tensors], names: tuple[str, ...], dtype: torch.dtype) ->
 
 def _file(part: Part) -> str:
     kind, span = part
-    return f"{WORK}/certificates/{kind}-{span.start:08d}-{span.stop - 1:08d}.safetensors"
+    return CERTIFICATES.at(span, kind=kind)

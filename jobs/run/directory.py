@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.directory import WORK, Directory, is_free
+from jobs.directory import Directory
 from probe.config import Config, parse_config
 from probe.data import resolve
 from probe.errors import UserError
+from probe.results import layout
 
-__all__ = ["WORK", "Look", "RunDirectory", "is_free", "table_files"]
 Look = Callable[..., dict[str, Any] | None]
 """``checked``, ``needed`` or ``claimed`` of a directory."""
 
@@ -20,7 +20,7 @@ class RunDirectory(Directory[Config]):
     """A folder that holds one run of ``probe run``."""
 
     NOUN = "run"
-    RESULTS = ("attractors", "dictionary.safetensors", "reconstructions")
+    RESULTS = (layout.ATTRACTORS, layout.DICTIONARY.name, layout.RECONSTRUCTIONS)
 
     @classmethod
     def create(cls, path: Path, config: Config) -> "RunDirectory":
@@ -57,4 +57,4 @@ class RunDirectory(Directory[Config]):
 
 def table_files(name: str) -> tuple[str, str]:
     """The table of errors of a data set, and its example pictures."""
-    return f"reconstructions/{name}.parquet", f"reconstructions/{name}.safetensors"
+    return layout.TABLE.at(dataset=name), layout.PICTURES.at(dataset=name)

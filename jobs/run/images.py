@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from jobs.run.directory import WORK, RunDirectory, table_files
+from jobs.run.directory import RunDirectory
 from jobs.run.work import RunWork
 from jobs.stage import Counts
 from probe.data import ImageSet, load_images
+from probe.results import layout
 
 REMOTE = ("hub:", "urls:")
 """Sources that take long to read again, and can change or vanish between two reads."""
@@ -41,13 +42,13 @@ def draw(work: RunWork) -> None:
 
 def count(run: RunDirectory) -> Counts:
     """Data sets whose images are drawn."""
-    drawn = {file.stem for file in (run.path / WORK / "images").glob("*.safetensors")} | set(tables(run))
+    drawn = {file.stem for file in run.path.glob(layout.IMAGES.glob)} | set(tables(run))
     return len(drawn & set(run.config.datasets)), len(run.config.datasets)
 
 
 def tables(run: RunDirectory) -> list[str]:
     """Data sets that are finished."""
-    return [name for name in run.config.datasets if (run.path / table_files(name)[0]).is_file()]
+    return [name for name in run.config.datasets if (run.path / layout.TABLE.at(dataset=name)).is_file()]
 
 
 def read_again(work: RunWork, name: str, known: dict[str, Any]) -> ImageSet:
@@ -64,7 +65,7 @@ def read_again(work: RunWork, name: str, known: dict[str, Any]) -> ImageSet:
 
 def image_file(name: str) -> str:
     """Where a data set's images are kept."""
-    return f"{WORK}/images/{name}.safetensors"
+    return layout.IMAGES.at(dataset=name)
 
 
 def _is_settled(run: RunDirectory, name: str) -> bool:

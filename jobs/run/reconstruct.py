@@ -9,14 +9,14 @@ from typing import Any
 from torch import Tensor
 
 from jobs.run.attractors import end_points_sha256, load_first_steps
-from jobs.run.dictionary import FILE as DICTIONARY
 from jobs.run.dictionary import dictionary_sha256
-from jobs.run.directory import WORK, RunDirectory, table_files
+from jobs.run.directory import RunDirectory, table_files
 from jobs.run.images import draw, image_file, tables
 from jobs.run.semantics import look_at
 from jobs.run.work import RunWork
 from jobs.stage import Counts
 from probe.errors import UserError
+from probe.results.layout import DICTIONARY, RECONSTRUCTION, RECONSTRUCTIONS, WORK
 from probe.sparse import Dictionary
 from probe.studies.probing.end_points import batches
 from probe.studies.probing.reconstruction import (
@@ -46,8 +46,7 @@ class Part:
     @property
     def file(self) -> str:
         """Where its errors are kept until the data set is finished."""
-        span = f"{self.images.start:08d}-{self.images.stop - 1:08d}"
-        return f"{WORK}/reconstructions/{self.name}/{span}.safetensors"
+        return RECONSTRUCTION.at(self.images, dataset=self.name)
 
 
 def reconstruct(work: RunWork) -> None:
@@ -76,7 +75,7 @@ def reconstruct(work: RunWork) -> None:
 def count(run: RunDirectory) -> Counts:
     """Shards of images; a finished table counts as all of its shards."""
     per_set = {name: -(-spec.n // run.config.sparse.batch_size) for name, spec in run.config.datasets.items()}
-    finished, shards = set(tables(run)), run.path / WORK / "reconstructions"
+    finished, shards = set(tables(run)), run.path / WORK / RECONSTRUCTIONS
     done = [n if name in finished else len(list(shards.glob(f"{name}/*.safetensors"))) for name, n in per_set.items()]
     return sum(done), sum(per_set.values())
 
@@ -132,7 +131,7 @@ def _bases(work: RunWork) -> Callable[[str], tuple[dict[str, Dictionary], Tensor
     @lru_cache(maxsize=1)
     def of(name: str) -> tuple[dict[str, Dictionary], Tensor, Tensor]:
         if not common:
-            atoms, first = run.load(DICTIONARY, "atoms")[0]["atoms"], load_first_steps(run)
+            atoms, first = run.load(DICTIONARY.name, "atoms")[0]["atoms"], load_first_steps(run)
             common.update(dictionaries(atoms, first, sparse, run.config.seeds.seed))
         tensors, _ = run.load(image_file(name))
         heldout = tensors["heldout"]

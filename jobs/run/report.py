@@ -3,13 +3,12 @@
 from typing import Any
 
 from jobs.run.attractors import end_points_sha256
-from jobs.run.dictionary import FILE as DICTIONARY
 from jobs.run.dictionary import dictionary_sha256
 from jobs.run.directory import RunDirectory, table_files
-from jobs.run.semantics import FILE as SEMANTICS
 from jobs.run.work import RunWork
 from jobs.trackers import numbers
 from probe.errors import UserError
+from probe.results.layout import DICTIONARY, SEMANTICS
 
 
 def report(work: RunWork) -> dict[str, Any]:
@@ -52,4 +51,4 @@ def _check_complete(run: RunDirectory) -> None:
     for name in run.config.datasets:
         run.has_table(name, run.needed, dictionary=dictionary)
     if run.config.clip and (run.path / SEMANTICS).exists():
-        run.needed(SEMANTICS)
+        run.needed(SEMANTICS.name)

@@ -5,15 +5,13 @@ import hashlib
 import torch
 from torch import Tensor
 
-from jobs.run.dictionary import GALLERY_FILE
 from jobs.run.directory import table_files
 from jobs.run.work import RunWork
 from probe.dynamics.starts import gaussian_starts
+from probe.results.layout import GALLERY, SEMANTICS
 from probe.semantics.clip import TEMPLATE
 from probe.semantics.describe import NOISE, describe, unrelated
 from probe.studies.probing.reconstruction import picture
-
-FILE = "semantics.safetensors"
 
 
 def look_at(work: RunWork, dictionary: str) -> None:
@@ -28,9 +26,9 @@ def look_at(work: RunWork, dictionary: str) -> None:
         "words": hashlib.sha256("\n".join(words).encode()).hexdigest(),
         "tables": [about["sha256"] for _, about in tables.values()],
     }
-    if run.claimed(FILE, **made_from):
+    if run.claimed(SEMANTICS.name, **made_from):
         return
-    points = clip.images(run.load(GALLERY_FILE)[0]["thumbnails"] / 255)
+    points = clip.images(run.load(GALLERY.name)[0]["thumbnails"] / 255)
     sets = {name: run.load(table_files(name)[1])[0] for name in tables}
     embeddings = {name: tensors["originals/embedding"].to(points.device) for name, tensors in sets.items()}
     images = torch.cat([points[:0], *embeddings.values()])
@@ -39,7 +37,7 @@ def look_at(work: RunWork, dictionary: str) -> None:
     near = [names[i] for i in found.nearest.tolist()] if names else []
     pictures = [sets[name]["originals/picture"][row] for name, row in near]
     run.save(
-        FILE,
+        SEMANTICS.name,
         {
             "label_similarity": found.label_similarity.cpu(),
             "above_noise": found.above_noise.cpu(),

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from jobs.directory import WORK, Directory
+from jobs.directory import Directory
 from probe.config import SeedConfig
 from probe.dynamics import EndPoints
 from probe.dynamics.iterate import Gathered
+from probe.results.layout import SHARD, SHARD_PART
 from probe.studies.probing.end_points import batches
 
 log = logging.getLogger("probe")
@@ -20,16 +21,6 @@ log = logging.getLogger("probe")
 def shards(seeds: SeedConfig) -> list[range]:
     """The ranges of starts of a run."""
     return batches(seeds.count, seeds.shard_size)
-
-
-def shard_file(indices: range) -> str:
-    """Where a range of starts is kept."""
-    return f"attractors/{indices.start:08d}-{indices.stop - 1:08d}.safetensors"
-
-
-def part_file(indices: range) -> str:
-    """Where the finished starts of a range are kept while others of it are missing."""
-    return f"{WORK}/{shard_file(indices)}"
 
 
 class Shards:
@@ -54,8 +45,8 @@ class Shards:
             for indices, rows, ends in self.gathered.unfinished():
                 ended = [indices[row] for row in rows]
                 shard = self.shard_of(ended[0])
-                if not (self.directory.path / shard_file(shard)).exists():  # stopped just after it was written
-                    self._write(part_file(shard), *self._with_known(ended, ends))
+                if not (self.directory.path / SHARD.at(shard)).exists():  # stopped just after it was written
+                    self._write(SHARD_PART.at(shard), *self._with_known(ended, ends))
                     saved += len(ended)
         if saved:
             log.info(f"attractors: saved {saved} finished starts of unfinished shards")
@@ -78,8 +69,8 @@ class Shards:
         self._save(self.shard_of(indices[0]), *self._with_known(indices, ends))
 
     def _save(self, shard: range, index: list[int], ends: list[EndPoints]) -> None:
-        self._write(shard_file(shard), index, ends)
-        (self.directory.path / part_file(shard)).unlink(missing_ok=True)
+        self._write(SHARD.at(shard), index, ends)
+        (self.directory.path / SHARD_PART.at(shard)).unlink(missing_ok=True)
 
     def _write(self, name: str, index: list[int], ends: list[EndPoints]) -> None:
         order = torch.tensor(index).argsort()
@@ -92,7 +83,7 @@ class Shards:
 
     def _known(self, shard: range) -> tuple[list[int], list[EndPoints]]:
         """The starts of a shard that an earlier session finished, and their end points."""
-        if not self.directory.claimed(part_file(shard)):
+        if not self.directory.claimed(SHARD_PART.at(shard)):
             return [], []
-        tensors = self.directory.load(part_file(shard))[0]
+        tensors = self.directory.load(SHARD_PART.at(shard))[0]
         return tensors.pop("index").tolist(), [EndPoints(**tensors)]

@@ -5,7 +5,6 @@ from typing import Any
 
 from jobs.provenance import describe_process
 from jobs.run.attractors import load_end_points, load_first_steps
-from jobs.run.dictionary import FILE
 from jobs.run.directory import RunDirectory
 from jobs.run.images import read_again
 from jobs.run.work import RunWork
@@ -13,10 +12,10 @@ from probe.dynamics import Outcome, gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.errors import UserError
 from probe.report.theory.write import write_theory
+from probe.results import layout
 from probe.studies.sweeps.convergence import of_run, record
 from probe.studies.theory.theory import Images, Prototypes, theory
 
-FOLDER = "theory"
 log = logging.getLogger("probe")
 
 
@@ -52,14 +51,14 @@ def measure(work: RunWork, *, points: int, probes: int) -> dict[str, Any] | None
             together=run.config.sparse.batch_size,
             on_part=lambda part: log.info(f"theory: {part}"),
         ),
-        "convergence": record(of_run(run.load(FILE)[0], run.config.seeds.count)),
+        "convergence": record(of_run(run.load(layout.DICTIONARY.name)[0], run.config.seeds.count)),
         **describe_process(),
     }
-    return write_theory(run.path / FOLDER, content)
+    return write_theory(run.path / layout.THEORY, content)
 
 
 def _prototypes(run: RunDirectory) -> Prototypes:
-    dictionary = run.load(FILE, "leader", "certificate", "outcome")[0]
+    dictionary = run.load(layout.DICTIONARY.name, "leader", "certificate", "outcome")[0]
     ends, seeds = load_end_points(run), run.config.seeds
     certified = dictionary["certificate"] == YES
     some = bool(certified.any())

@@ -17,9 +17,9 @@ from jobs.slurm.profile import ClusterProfile
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
 from probe.reading import Unreadable, read_object, short
+from probe.results.layout import LOGS, SLURM_JOBS, SLURM_SCRIPT
 from probe.trust import code_of
 
-JOBS = "slurm/jobs.json"
 SHIPPED = Path(__file__).parent
 """Where the template is that serves a profile with none beside it."""
 log = logging.getLogger("probe")
@@ -90,19 +90,19 @@ def submit(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[s
         )
     scripts = render(run, profile, folder)
     jobs: dict[str, str] = {}
-    (run.path / "logs").mkdir(exist_ok=True)
+    (run.path / LOGS).mkdir(exist_ok=True)
     for number, (stage, script) in enumerate(scripts.items()):
-        file = run.path.resolve() / "slurm" / f"{number}-{stage}.sbatch"
+        file = run.path.resolve() / SLURM_SCRIPT.at(number=number, stage=stage)
         write_atomically(file, script)
         after = [f"--dependency=afterok:{list(jobs.values())[-1]}", "--kill-on-invalid-dep=yes"] if jobs else []
-        output = str((run.path / "logs").resolve()).replace("%", "%%") + f"/slurm-%j-{stage}.log"
+        output = str((run.path / LOGS).resolve()).replace("%", "%%") + f"/slurm-%j-{stage}.log"
         options = [f"--job-name={scheduler.job_name(stage)}", f"--output={output}", f"--chdir={os.getcwd()}", *after]
         try:
             jobs[stage] = scheduler.submit(str(file), options)
         except BaseException:
             _withdraw(list(jobs.values()))
             raise
-    write_atomically(run.path / JOBS, json.dumps({"jobs": jobs, "submitted": now()}))
+    write_atomically(run.path / SLURM_JOBS, json.dumps({"jobs": jobs, "submitted": now()}))
     return jobs
 
 
@@ -120,7 +120,7 @@ def cancel(path: Path) -> list[str]:
     Raises:
         UserError: the run was not submitted from here.
     """
-    if not (path / JOBS).is_file():
+    if not (path / SLURM_JOBS).is_file():
         raise UserError(f"{path} has no jobs: it was not submitted with `probe submit`.")
     there = unfinished(path)
     scheduler.cancel(there)
@@ -144,7 +144,7 @@ def submitted(path: Path) -> dict[str, Any]:
     Raises:
         Unreadable: there is a file, and it does not say that.
     """
-    file = path / JOBS
+    file = path / SLURM_JOBS
     if not file.exists():
         return {}
     content = read_object(file)

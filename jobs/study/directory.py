@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.directory import Directory
+from probe.results import layout
 from probe.studies.sweeps.config import StudyConfig, parse_study_config
 
 
@@ -12,7 +13,7 @@ class StudyDirectory(Directory[Any]):
     """A folder that holds one study of ``probe study``; its ``config`` is of one of the kinds of ``StudyConfig``."""
 
     NOUN = "study"
-    RESULTS = ("cells", "models")
+    RESULTS = (layout.CELLS, layout.MODELS)
 
     @classmethod
     def parse(cls, data: dict[str, Any]) -> StudyConfig:

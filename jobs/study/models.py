@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jobs.directory import WORK
 from jobs.lock import if_free
 from jobs.progress import Meter
 from jobs.stage import Counts
@@ -16,6 +15,7 @@ from jobs.trackers import Tracker, is_complete, log_training, numbers
 from probe.autoencoders import load_autoencoder
 from probe.autoencoders.diffusers_vae import adapted
 from probe.config import ModelConfig
+from probe.results import layout
 from probe.studies.sweeps.config import AcrossTrainingConfig, ConvergenceConfig, GridConfig
 from probe.studies.sweeps.grid import Cell, Measured, training_images
 from probe.studies.sweeps.memorization import measure
@@ -37,7 +37,7 @@ def models(work: StudyWork) -> int:
     grid = work.grid()
     todo = work.missing(grid, lambda shard: work.directory.claimed(cell_file(shard), **work.source(shard)))
     for shard, meter in work.share("models", "models", todo, before=len(grid) - len(todo)):
-        with if_free(work.directory.path / WORK / "locks" / shard.name) as mine:
+        with if_free(work.directory.path / layout.CELL_LOCK.at(shard=shard.name, file="")) as mine:
             if mine and not work.is_there(shard):
                 _make(work, shard, meter)
     return work.on_rank_0(lambda: len(work.left()))
@@ -45,7 +45,7 @@ def models(work: StudyWork) -> int:
 
 def count(study: StudyDirectory) -> Counts:
     """Models whose results are there."""
-    return len(list(study.path.glob("cells/*.safetensors"))), study.config.shards
+    return len(list(study.path.glob(layout.CELL.glob))), study.config.shards
 
 
 def tell_trackers(work: StudyWork, shard: Shard, values: dict[str, Any]) -> None:
@@ -141,4 +141,4 @@ def _measure(
 
 
 def _folder(work: StudyWork, shard: Shard) -> Path:
-    return work.directory.path / "models" / shard.name
+    return work.directory.path / layout.MODELS / shard.name

@@ -3,10 +3,10 @@
 import shutil
 from typing import Any
 
-from jobs.directory import WORK
 from jobs.study.models import tell_trackers
 from jobs.study.work import StudyWork, cell_file
 from probe.errors import UserError
+from probe.results.layout import WORK
 
 
 def report(work: StudyWork) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from jobs.directory import WORK
 from jobs.study.directory import StudyDirectory
 from jobs.work import Work
+from probe.results import layout
 from probe.studies.sweeps.config import StudyConfig
 from probe.studies.sweeps.grid import Backbone, Cell, shards
 
@@ -53,9 +53,9 @@ class StudyWork(Work[StudyDirectory]):
 
 def cell_file(shard: Shard) -> str:
     """Where a model's result is kept."""
-    return f"cells/{shard.name}.safetensors"
+    return layout.CELL.at(shard=shard.name)
 
 
 def data_file(name: str) -> str:
     """Where a data set's images are kept until every model is there."""
-    return f"{WORK}/data/{name}.safetensors"
+    return layout.STUDY_IMAGES.at(dataset=name)

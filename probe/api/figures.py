@@ -15,13 +15,14 @@ def of_run(directory: Any) -> Figures:
     from probe.report.figures.paper import paper_figure
     from probe.report.run.build import report_of
     from probe.report.run.write import _figures
+    from probe.results import layout
     from probe.results.run import read_results
     from probe.studies.sweeps.convergence import of_run as steps_of
     from probe.studies.sweeps.convergence import record
 
     results = read_results(directory.path)
     report = report_of(results, directory.path)
-    steps = record(steps_of(directory.load("dictionary.safetensors")[0], results.config.seeds.count))
+    steps = record(steps_of(directory.load(layout.DICTIONARY.name)[0], results.config.seeds.count))
     drawn = {**_figures(report, results), "convergence": convergence_figure(steps, report.model.source)}
     return {**drawn, "fractions": paper_figure(report)} if report.datasets else drawn
 
@@ -31,8 +32,8 @@ def of_study(directory: Any) -> Figures:
     from jobs.study.work import StudyWork, cell_file
     from probe.report.study.build import study_report
     from probe.report.study.pages import PAGES
-    from probe.report.study.read import read_study
     from probe.report.study.write import _figures
+    from probe.results.study import read_study
 
     cells = [cell_file(shard) for shard in StudyWork(directory).grid()]
     results = read_study(directory.path, directory.config, cells, PAGES[directory.config.study].model)
@@ -42,12 +43,11 @@ def of_study(directory: Any) -> Figures:
 
 def of_ood(directory: Any) -> Figures:
     """Those of the experiment's report.html."""
-    from jobs.ood.directory import REFERENCES, TABLE
     from probe.report.ood import figures
     from probe.report.ood.build import ood_report
-    from probe.report.ood.read import read_ood
+    from probe.results.ood import read_ood
 
-    results = read_ood(directory.path, TABLE, directory.load(REFERENCES, "attractors")[1]["facts"])
+    results = read_ood(directory.path, directory.config)
     report = ood_report(results)
     histograms = {name: figures.histograms(report, results.table, name) for name in report.scores}
     return {"overview": figures.overview(report), **histograms}

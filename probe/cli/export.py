@@ -26,7 +26,7 @@ def export(
     from probe.files import write_atomically
     from probe.report.run.export import levels_csv
     from probe.report.run.model_card import model_card
-    from probe.results.run import read_report
+    from probe.report.run.read import read_report
 
     report, folder = read_report(run_dir), out or run_dir / "export"
     files = {"levels": str(folder / "levels.csv"), "model_card": str(folder / "model_card.md")}

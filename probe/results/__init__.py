@@ -1,1 +1,1 @@
-"""The format of a run directory: names and columns of result files, checksummed reading and writing."""
+"""The format of run, study and OOD folders: names and columns of result files, checksummed reading and writing."""

@@ -1,23 +1,45 @@
-"""Result files that say whose they are and whether they are whole: length, checksum, and the run that made them."""
+"""Result files with a checksum and the name of the run that made them, written whole or not at all."""
 
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import UserError
 from probe.files import tensors_sha256, write_atomically
-from probe.reading import parse_json
+from probe.reading import Unreadable, parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+NOT_WHOLE = "its content does not match its checksum"
+
 
 class Damaged(Exception):
-    """A result file is not what it should be; the text says why, without the file's name."""
+    """A result file is truncated or changed; the text says what is wrong, without the file's name."""
+
+
+@contextmanager
+def reading(path: Path, command: str) -> Iterator[Path]:
+    """Turn whatever goes wrong with a file within the block into one sentence that names it.
+
+    Args:
+        command: makes the file.
+
+    Raises:
+        UserError: the file is missing, damaged, or its content is not as agreed.
+    """
+    try:
+        if not path.is_file():
+            raise UserError(f"{path} is missing; run `{command}` first.")
+        yield path
+    except (Unreadable, Damaged, OSError, ValueError, KeyError, TypeError) as error:
+        reason = error.reason if isinstance(error, Unreadable) else " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"{path} cannot be read ({reason[:160]}); delete it and rerun `{command}`.") from None
 
 
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[str, Any]) -> str:
@@ -38,10 +60,10 @@ def read_tensors(path: Path, names: tuple[str, ...] | None = None) -> "tuple[dic
     """Read a file of ``write_tensors``: its tensors and its metadata, ``sha256`` included.
 
     Args:
-        names: read only these tensors, which leaves the content unchecked.
+        names: read only these tensors; the content is then not checked.
 
     Raises:
-        Damaged: it is truncated, or its content does not fit its checksum.
+        Damaged: it is truncated, or its content does not match its checksum.
         FileNotFoundError: there is no such file.
     """
     from safetensors import SafetensorError, safe_open
@@ -57,7 +79,7 @@ def read_tensors(path: Path, names: tuple[str, ...] | None = None) -> "tuple[dic
         raise _damage(error, path) from None
     digest = about.get("sha256")
     if names is None and _digest(tensors, {key: metadata[key] for key in metadata if key != "sha256"}) != digest:
-        raise Damaged("its content does not fit its checksum")
+        raise Damaged(NOT_WHOLE)
     return tensors, about
 
 
@@ -68,15 +90,15 @@ def write_table(path: Path, rows: "pd.DataFrame", about: Mapping[str, Any]) -> N
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(rows, preserve_index=False)
-    told = json.dumps({**about, "sha256": _table_digest(rows, about)})
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"probe": told.encode()})
+    entry = json.dumps({**about, "sha256": _table_digest(rows, about)})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"probe": entry.encode()})
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def check_table(path: Path) -> dict[str, Any]:
-    """Read a file of ``write_table`` through; what it says about itself. Errors as ``read_tensors``."""
+def read_table(path: Path) -> "tuple[pd.DataFrame, dict[str, Any]]":
+    """Read a file of ``write_table``: its rows and its metadata. Errors as ``read_tensors``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -85,25 +107,19 @@ def check_table(path: Path) -> dict[str, Any]:
     try:
         table = pq.read_table(path)
         about = parse_json((table.schema.metadata or {})[b"probe"].decode(), "its entry probe", nan=True)
-        digest = _table_digest(table.to_pandas(), {key: about[key] for key in about if key != "sha256"})
+        rows = table.to_pandas()
+        digest = _table_digest(rows, {key: about[key] for key in about if key != "sha256"})
     except KeyError:
         raise Damaged("it was not written by this tool") from None
     except (pa.ArrowException, OSError, ValueError, UserError) as error:
         raise _damage(error, path) from None
     if digest != about.get("sha256"):
-        raise Damaged("its content does not fit its checksum")
-    return about
-
-
-def _damage(error: Exception, path: Path) -> Exception:
-    """What a reader's error means: the system's own, such as a missing permission, say nothing about the content."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error
-    return Damaged(" ".join(str(error).replace(str(path), path.name).split()).rstrip(".")[:160])
+        raise Damaged(NOT_WHOLE)
+    return rows, about
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What a result file says about itself, without reading its content; nothing where it cannot be read."""
+    """The metadata of a result file; its content is not read. Empty if the file cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from safetensors import SafetensorError, safe_open
@@ -118,7 +134,7 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def content_sha256(content: "Mapping[str, Tensor] | pd.DataFrame", about: Mapping[str, Any]) -> str:
-    """The checksum that a file of these tensors, or rows, gets."""
+    """The checksum of a file with these tensors, or rows."""
     if isinstance(content, Mapping):
         return _digest(content, {key: json.dumps(value) for key, value in about.items()})
     return _table_digest(content, about)
@@ -134,3 +150,10 @@ def _table_digest(rows: "pd.DataFrame", about: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps([list(rows.columns), dict(about)], sort_keys=True).encode())
     digest.update(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def _damage(error: Exception, path: Path) -> Exception:
+    """The system's own errors, such as a missing permission, say nothing about the content."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    return Damaged(" ".join(str(error).replace(str(path), path.name).split()).rstrip(".")[:160])

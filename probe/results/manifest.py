@@ -1,4 +1,4 @@
-"""manifest.json: what is known of how results were made. Its outline is checked here, once, for all who read it."""
+"""manifest.json: how results were made. Its outline is checked here, once, for all readers."""
 
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from probe.reading import Unreadable, read_object
 
 
-class _Images(BaseModel):
+class _Open(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
+
+class _Images(_Open):
     sha256: str | None = None
     n_planned: int = 0
     n_used: int = 0
@@ -19,10 +21,8 @@ class _Images(BaseModel):
     source: Any = None
 
 
-class _Manifest(BaseModel):
-    """The entries that something relies on; each may be absent, and others may be there."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
+class _Manifest(_Open):
+    """The entries that readers rely on; each may be absent, and others may be present."""
 
     model: dict[str, Any] = {}
     data: dict[str, _Images] = {}
@@ -35,7 +35,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest in a file.
 
     Raises:
-        Unreadable: it is no JSON object, or one of its entries is of the wrong kind.
+        Unreadable: the file holds no JSON object, or one of its entries has the wrong type.
     """
     content = read_object(path, nan=True)
     try:

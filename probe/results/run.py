@@ -1,43 +1,40 @@
-"""What a run directory holds, read and checked; one sentence that names the file where it is not as agreed."""
+"""Read and check the results of a run; an error is one sentence that names the file."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from numpy.typing import ArrayLike, NDArray
 
 from probe.config import Config, load_config
 from probe.errors import UserError
 from probe.kinds import WHAT, kind_of
 from probe.methods import METHODS, METRICS
-from probe.reading import Unreadable, parse_json, read_object
-from probe.report.run.schema import BASELINE, Report
+from probe.results import layout
+from probe.results.files import read_table, read_tensors, reading
 from probe.results.manifest import read_manifest
 
 Arrays = dict[str, NDArray[Any]]
-COLUMNS = ("image", "id", "method", "basis", "atoms", "fraction", "atoms_used", *METRICS)
-OPTIONAL = ("clip",)
-"""Columns that a run has only if it was asked for them; else they are read as NaN."""
-DICTIONARY = (
-    *("leader", "basin", "settled", "outcome", "steps", "residual", "spectral_radius", "radius_error"),
-    *("spectral_norm", "norm_error", "products", "certificate", "predicted_steps", "plain_steps"),
-)
-WANDERING = ("index", "exponent", "error", "spectral_radius", "radius_error")
+MANY_BASES = "random_orthogonal"
+"""The method whose rows come from several dictionaries."""
+STARTS = ("index", "outcome", "steps", "evaluations", "residual", "period")
+DICTIONARY = tuple(name for name in layout.DICTIONARY.names if name != "atoms")
 EXAMPLES = ("original", "autoencoder", *METHODS)
 
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """rows: one per image, method and level (COLUMNS but ``basis``: of several bases their mean); bases: the rows of
-    each random orthogonal basis; facts: the file's metadata; examples: uint8 pictures by name, (e, 3, H, W) for
-    original and autoencoder, (L, e, 3, H, W) for methods."""
+    """Reconstructions of one data set.
+
+    Attributes:
+        rows: one per image, method and level, with the columns of ``layout.TABLE`` but ``basis``; where a method has
+            several random bases, the mean over them.
+        bases: the rows of each random orthogonal basis.
+        facts: the table's metadata.
+        examples: uint8 images by name, (e, 3, H, W) for original and autoencoder, (L, e, 3, H, W) for methods.
+    """
 
     rows: pd.DataFrame
     bases: pd.DataFrame
@@ -45,16 +42,22 @@ class Reconstructions:
     examples: Arrays
 
     def examples_at(self, atoms: int) -> Arrays:
-        """The pictures at one level, each (e, 3, H, W)."""
+        """The images at one level, each (e, 3, H, W)."""
         level = self.facts["levels"].index(atoms)
         return {name: shown if shown.ndim == 4 else shown[level] for name, shown in self.examples.items()}
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a report is made of; starts: outcome, steps, evaluations, residual, period, each (n,), by index;
-    wandering: ``WANDERING`` of starts that did not settle; semantics: what CLIP makes of the end points, nearest: their
-    nearest test images, both None without it."""
+    """Everything that a report is made of; see ``probe.results.layout`` for the columns.
+
+    Attributes:
+        starts: ``STARTS`` without the index, each (N,), ordered by index.
+        dictionary: ``DICTIONARY``, each (m,).
+        wandering: the columns of ``layout.WANDERING``, for starts that did not converge within the step limit.
+        gallery, thumbnails: decoded end points, uint8 (k, 3, H, W).
+        semantics, nearest: what CLIP makes of the end points, and their nearest test images; None without CLIP.
+    """
 
     config: Config
     manifest: dict[str, Any]
@@ -73,153 +76,141 @@ def read_results(run: Path) -> Results:
     """Read a run directory.
 
     Raises:
-        UserError: a file is missing, truncated, or contradicts another.
+        UserError: a file is missing, damaged, or contradicts another.
     """
-    _must_be_run(run)
-    if not (run / "config.yaml").is_file():
-        raise UserError(f"{run / 'config.yaml'} is missing: {run} is no run directory.")
-    config = load_config(run / "config.yaml")
-    with _reading(run / "manifest.json", "run") as path:
+    check_is_run(run)
+    if not (run / layout.CONFIG).is_file():
+        raise UserError(f"{run / layout.CONFIG} is missing: {run} is no run directory.")
+    config = load_config(run / layout.CONFIG)
+    with reading(run / layout.MANIFEST, "probe run") as path:
         manifest = read_manifest(path)
         missing = {"model", "data", "versions", "command"} - set(manifest)
         if missing:
             raise KeyError(f"no {', '.join(sorted(missing))}")
-    dictionary, metadata = _tensors(
-        run / "dictionary.safetensors",
-        "dictionary",
-        DICTIONARY,
-    )
-    wandering, _ = _tensors(run / "wandering.safetensors", "dictionary", WANDERING)
-    gallery, _ = _tensors(run / "gallery.safetensors", "dictionary", ("images", "thumbnails"))
-    with _reading(run / "dictionary.safetensors", "dictionary"):
-        summary = parse_json(metadata["summary"], "its summary", nan=True)
+    dictionary, about = _arrays(run, layout.DICTIONARY.name, "dictionary", DICTIONARY, entries=("summary",))
+    gallery, _ = _arrays(run, layout.GALLERY.name, "dictionary", layout.GALLERY.names)
+    semantics, nearest = _semantics(run, config)
     return Results(
         config=config,
         manifest=manifest,
-        starts=_starts(run / "attractors", config.seeds.count),
+        starts=_starts(run, config.seeds.count),
         dictionary=dictionary,
-        dictionary_summary=summary,
-        wandering=wandering,
+        dictionary_summary=about["summary"],
+        wandering=_arrays(run, layout.WANDERING.name, "dictionary", layout.WANDERING.names)[0],
         gallery=gallery["images"],
         thumbnails=gallery["thumbnails"],
-        **_semantics(run, config),
+        semantics=semantics,
+        nearest=nearest,
         datasets={name: _reconstructions(run, name, manifest) for name in config.datasets},
     )
-
-
-def _semantics(run: Path, config: Config) -> dict[str, Any]:
-    path = run / "semantics.safetensors"
-    if config.clip is None or not path.exists():
-        return {"semantics": None, "nearest": None}
-    tensors, about = _tensors(path, "reconstruct", ())
-    with _reading(path, "reconstruct"):
-        told = {name: parse_json(about[name], f"its {name}", nan=True) for name in ("labels", "nearest", "summary")}
-        found = told | {name: tensors[name] for name in ("label_similarity", "above_noise", "nearest_similarity")}
-    return {"semantics": found, "nearest": tensors.get("nearest_images")}
-
-
-def read_report(run: Path) -> Report:
-    """The report that `probe report` wrote into a run directory.
-
-    Raises:
-        UserError: it is missing, truncated, or of another schema.
-    """
-    _must_be_run(run)
-    with _reading(run / "report" / "report.json", "report") as path:
-        content = read_object(path)
-        ours, theirs = Report.model_fields["schema_version"].default, content.get("schema_version")
-        if theirs != ours:
-            raise ValueError(f"its schema_version is {theirs}, this probe reads {ours}")
-        return Report.model_validate(content)
-
-
-def _must_be_run(run: Path) -> None:
-    if not run.is_dir():
-        raise UserError(f"{run} is no run directory: give the folder that `probe run` wrote.")
-    if (kind := kind_of(run)) != "run":
-        raise UserError(f"{run} holds {WHAT[kind]}, not a run: give the folder that `probe run` wrote.")
 
 
 def read_atoms(run: Path) -> NDArray[np.floating[Any]]:
     """The atoms (m, d) of a run directory.
 
     Raises:
-        UserError: the file is missing or truncated.
+        UserError: the dictionary is missing or damaged.
     """
-    return _tensors(run / "dictionary.safetensors", "dictionary", ("atoms",))[0]["atoms"]
+    return _arrays(run, layout.DICTIONARY.name, "dictionary", ("atoms",))[0]["atoms"]
 
 
-def _starts(folder: Path, n: int) -> Arrays:
-    """The shards as one, sorted by index; exactly the starts 0..n-1."""
-    names = ("index", "outcome", "steps", "evaluations", "residual", "period")
-    shards = [_tensors(path, "attractors", names)[0] for path in sorted(folder.glob("*.safetensors"))]
-    if not shards:
-        raise UserError(f"{folder} holds no *.safetensors: run `probe attractors {folder.parent}` first.")
-    merged = {name: np.concatenate([shard[name] for shard in shards]) for name in names}
-    index = merged.pop("index")
+def check_is_run(folder: Path) -> None:
+    """Refuse anything but a run directory.
+
+    Raises:
+        UserError: it is no folder, or that of a study or an OOD experiment.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no run directory: give the folder that `probe run` wrote.")
+    if (kind := kind_of(folder)) != "run":
+        raise UserError(f"{folder} holds {WHAT[kind]}, not a run: give the folder that `probe run` wrote.")
+
+
+def order_of_starts(index: ArrayLike, n: int, run: Path) -> NDArray[np.intp]:
+    """The permutation that sorts the starts of all shards.
+
+    Args:
+        index: which start each row is.
+
+    Raises:
+        UserError: the indices are not exactly 0..n-1.
+    """
+    index = np.asarray(index)
     order = np.argsort(index)
     if not np.array_equal(index[order], np.arange(n)):
         raise UserError(
-            f"{folder} holds {len(np.unique(index))} of the {n} starts of config.yaml, in {len(index)} rows: "
-            f"run `probe attractors {folder.parent}` again."
+            f"{run / layout.ATTRACTORS} holds {len(np.unique(index))} of the {n} starts of config.yaml, in "
+            f"{len(index)} rows; rerun `probe attractors {run}`."
         )
+    return order
+
+
+def _arrays(
+    run: Path,
+    file: str,
+    command: str,
+    names: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    entries: tuple[str, ...] = (),
+) -> tuple[Arrays, dict[str, Any]]:
+    """Tensors of a file, and its metadata, which has the given entries."""
+    with reading(run / file, f"probe {command} {run}") as path:
+        tensors, about = read_tensors(path)
+        missing = sorted({*names} - {*tensors}) + sorted({*entries} - {*about})
+        if missing:
+            raise KeyError(f"no {', '.join(missing)}")
+        return {name: tensors[name].numpy() for name in (*names, *optional) if name in tensors}, about
+
+
+def _starts(run: Path, n: int) -> Arrays:
+    files = sorted(run.glob(layout.SHARD.glob))
+    if not files:
+        raise UserError(f"{run / layout.ATTRACTORS} holds no *.safetensors; run `probe attractors {run}` first.")
+    shards = [_arrays(run, str(file.relative_to(run)), "attractors", STARTS)[0] for file in files]
+    merged = {name: np.concatenate([shard[name] for shard in shards]) for name in STARTS}
+    order = order_of_starts(merged.pop("index"), n, run)
     return {name: values[order] for name, values in merged.items()}
 
 
+def _semantics(run: Path, config: Config) -> tuple[dict[str, Any] | None, NDArray[np.uint8] | None]:
+    if config.clip is None or not (run / layout.SEMANTICS).exists():
+        return None, None
+    entries = ("labels", "nearest", "summary")
+    arrays, about = _arrays(
+        run, layout.SEMANTICS.name, "reconstruct", layout.SEMANTICS.names, ("nearest_images",), entries
+    )
+    nearest = arrays.pop("nearest_images", None)
+    return {name: about[name] for name in entries} | arrays, nearest
+
+
 def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstructions:
-    path = run / "reconstructions" / f"{name}.parquet"
-    with _reading(path, "reconstruct"):
-        table = pq.read_table(path)
-        facts = parse_json((table.schema.metadata or {})[b"probe"].decode(), "its entry probe", nan=True)
-        there = [name for name in COLUMNS if name in table.column_names or name not in OPTIONAL]
-        rows = table.select(there).to_pandas().reindex(columns=list(COLUMNS))
+    columns = [column.name for column in layout.TABLE.columns]
+    with reading(run / layout.TABLE.at(dataset=name), f"probe reconstruct {run}") as path:
+        rows, facts = read_table(path)
+        if missing := sorted({*layout.TABLE.names} - {*rows}):
+            raise KeyError(f"no {', '.join(missing)}")
+        rows = rows.reindex(columns=columns)
     if name not in manifest["data"]:
-        raise UserError(f"{run / 'manifest.json'} does not list the data set {name!r} under data: run the run again.")
+        raise UserError(f"{run / layout.MANIFEST} has no data set {name!r} under data; rerun `probe run {run}`.")
     planned, found = manifest["data"][name]["n_used"], rows["image"].nunique()
     if found != planned:
-        raise UserError(f"{path} holds {found} images where manifest.json says {planned}: delete it and run again.")
+        raise UserError(f"{path} holds {found} images where manifest.json says {planned}; delete it and rerun.")
     sizes = rows.groupby(["method", "basis", "atoms"])["image"].agg(["size", "nunique"])
     uneven = sizes[(sizes != found).any(axis=1)]
     if len(uneven):
         method, _, atoms = uneven.index[0]
-        raise UserError(f"{path} has not one row per image for {method} at {atoms} atoms: delete it and run again.")
-    examples, _ = _tensors(path.with_suffix(".safetensors"), "reconstruct", ())
-    bases = rows[rows["method"] == BASELINE]
-    rows = pd.concat([rows[rows["method"] != BASELINE], _mean_basis(bases)], ignore_index=True).drop(columns="basis")
-    return Reconstructions(rows, bases, facts, {key: examples[key] for key in EXAMPLES if key in examples})
+        raise UserError(f"{path} does not have one row per image for {method} at {atoms} atoms; delete it and rerun.")
+    examples, _ = _arrays(run, layout.PICTURES.at(dataset=name), "reconstruct", (), EXAMPLES)
+    bases = rows[rows["method"] == MANY_BASES]
+    rows = pd.concat([rows[rows["method"] != MANY_BASES], _mean_basis(bases)], ignore_index=True)
+    return Reconstructions(rows.drop(columns="basis"), bases, facts, examples)
 
 
 def _mean_basis(bases: pd.DataFrame) -> pd.DataFrame:
-    """One row per image and level, its errors the means over bases: NaN where one of them is, unlike pandas' means."""
+    """One row per image and level with the mean errors over bases: NaN if one of them is, unlike pandas' means."""
     ordered = bases.sort_values(["basis", "atoms", "image"])
     many = max(ordered["basis"].nunique(), 1)
     mean = ordered[: len(ordered) // many].copy()
     for metric in METRICS:
         mean[metric] = ordered[metric].to_numpy(np.float64).reshape(many, -1).mean(axis=0)
     return mean
-
-
-def _tensors(path: Path, stage: str, names: tuple[str, ...]) -> tuple[Arrays, dict[str, str]]:
-    """The named tensors of a safetensors file (all, if none is named) and its metadata."""
-    with _reading(path, stage), safe_open(path, framework="numpy") as file:
-        present = set(file.keys())
-        missing = set(names) - present
-        if missing:
-            raise KeyError(f"no tensor {', '.join(sorted(missing))}")
-        return {name: file.get_tensor(name) for name in names or sorted(present)}, file.metadata() or {}
-
-
-@contextmanager
-def _reading(path: Path, stage: str) -> Iterator[Path]:
-    """Whatever goes wrong inside becomes one sentence that names ``path``."""
-    inside = path.parent.name in ("reconstructions", "report")
-    again = f"`probe {stage} {path.parents[1] if inside else path.parent}`"
-    if stage == "run":
-        again = "`probe run`"
-    try:
-        if not path.is_file():
-            raise UserError(f"{path} is missing: run {again} first.")
-        yield path
-    except (Unreadable, OSError, ValueError, KeyError, TypeError, SafetensorError, pa.ArrowException) as error:
-        what = error.reason if isinstance(error, Unreadable) else " ".join(str(error).split()).rstrip(".")
-        raise UserError(f"{path} cannot be read ({what[:160]}): delete it and run {again} again.") from None

@@ -29,13 +29,13 @@ class Gone:
     "ask",
     [
         lambda world: next(world.claims([1])),
-        lambda world: world.agree(),
-        lambda world: world.meet(),
+        lambda world: world.broadcast(),
+        lambda world: world.barrier(),
         lambda world: world.tell(0, 1.0),
         lambda world: world.heard(0),
         lambda world: world.watch(),
     ],
-    ids=["claims", "agree", "meet", "tell", "heard", "watch"],
+    ids=["claims", "broadcast", "barrier", "tell", "heard", "watch"],
 )
 def test_whatever_a_rank_asks_it_ends_where_rank_0_is_gone(ask):
     with pytest.raises(Ended, match="rank 0 is lost: its process is gone") as caught:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
-from safetensors.numpy import save_file
+
+from probe.results.files import write_table, write_tensors
 
 D, SIDE = 64, 8
 METHODS = ("attractors", "random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle")
@@ -134,10 +134,7 @@ class Run:
             "period": np.where(outcome == 1, 2, 0).astype(np.int64),
         }
         for shard, part in enumerate(np.array_split(order, 2)):
-            save_file(
-                {key: np.ascontiguousarray(column[part]) for key, column in columns.items()},
-                run / "attractors" / f"shard-{shard}.safetensors",
-            )
+            save(run / "attractors" / f"shard-{shard}.safetensors", {key: col[part] for key, col in columns.items()})
 
     def _dictionary(self, run: Path) -> None:
         m = len(self.basin)
@@ -178,10 +175,10 @@ class Run:
             "spectral_radius": np.full(self.outcome.count(2), 1.3),
             "radius_error": np.full(self.outcome.count(2), 0.01),
         }
-        save_file(wandering, run / "wandering.safetensors")
-        save_file(tensors, run / "dictionary.safetensors", {"summary": json.dumps(stated)})
+        save(run / "wandering.safetensors", wandering)
+        save(run / "dictionary.safetensors", tensors, summary=stated)
         images = np.random.default_rng(4).integers(0, 256, (m, 3, SIDE, SIDE), dtype=np.uint8)
-        save_file({"images": images, "thumbnails": images}, run / "gallery.safetensors")
+        save(run / "gallery.safetensors", {"images": images, "thumbnails": images})
 
     def _reconstructions(self, run: Path) -> None:
         facts = {
@@ -190,13 +187,11 @@ class Run:
             "five_percent": self.five_percent, "dtype": "float64", "absent": self.absent,
             "levels": list(self.levels),
         }  # fmt: skip
-        table = pa.Table.from_pandas(self.frame(), preserve_index=False)
-        table = table.replace_schema_metadata({b"probe": json.dumps(facts).encode()})
-        pq.write_table(table, run / "reconstructions" / f"{self.name}.parquet")
+        write_table(run / "reconstructions" / f"{self.name}.parquet", self.frame(), facts)
         images = np.random.default_rng(5).integers(0, 256, (4, 3, SIDE, SIDE), dtype=np.uint8)
         levels = np.stack([images + np.uint8(level) for level in range(len(self.levels))])
         pictures = dict.fromkeys(("original", "autoencoder"), images) | dict.fromkeys(METHODS, levels)
-        save_file(pictures, run / "reconstructions" / f"{self.name}.safetensors")
+        save(run / "reconstructions" / f"{self.name}.safetensors", pictures)
 
     def _semantics(self, run: Path) -> None:
         """Labels by turns; the nearest image of atom i is number i, of which every pixel is i."""
@@ -222,7 +217,12 @@ class Run:
             "nearest": [f"{self.name}/image-{i}" for i in range(m)],
             "summary": summary,
         }
-        save_file(tensors, run / "semantics.safetensors", {name: json.dumps(value) for name, value in told.items()})
+        save(run / "semantics.safetensors", tensors, **told)
+
+
+def save(path: Path, arrays: dict[str, Any], **about: Any) -> None:
+    """A safetensors file with its checksum."""
+    write_tensors(path, {name: torch.from_numpy(one.copy()) for name, one in arrays.items()}, about)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ from typing import Any
 from probe.errors import UserError
 from probe.names import shown
 from probe.report.compare.schema import Setting
+from probe.report.run.read import read_report
 from probe.report.run.schema import Report
-from probe.results.run import Results, read_report, read_results
+from probe.results.run import Results, read_results
 
 FIVE = 0.05
 SHOWN = 3

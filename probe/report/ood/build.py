@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from probe.metrics.detection import MEASURES, Detection
 from probe.metrics.interval import Interval, on_side
-from probe.report.ood.read import OodResults
 from probe.report.ood.schema import Claim, Ends, OodReport, ScoreReport, SetReport, Value
 from probe.report.ood.tables import label
 from probe.report.page.text import fewer, number
 from probe.report.run.build import finite
+from probe.results.ood import OodResults
 from probe.studies.ood.config import MEANINGS
 
 CONTROL = "reencoded-"

@@ -10,20 +10,17 @@ from probe.report.ood import figures
 from probe.report.ood.build import dump, ood_report
 from probe.report.ood.html import html
 from probe.report.ood.markdown import markdown
-from probe.report.ood.read import read_ood
+from probe.results.ood import read_ood
+from probe.studies.ood.config import load_ood_config
 
 
-def write_ood_report(path: Path, table: str, facts: dict[str, Any]) -> dict[str, Any]:
+def write_ood_report(path: Path) -> dict[str, Any]:
     """Write report/ in the directory: figures/*.png and *.svg, report.md, report.html, report.json.
-
-    Args:
-        table: the file of scores, below the folder.
-        facts: of the training attractors (``probe.studies.ood.scores.References``).
 
     Returns:
         The content of report.json.
     """
-    results = read_ood(path, table, facts)
+    results = read_ood(path, load_ood_config(path / "config.yaml"))
     report = ood_report(results)
     made = {"overview": figures.overview(report)}
     made |= {name: figures.histograms(report, results.table, name) for name in report.scores}

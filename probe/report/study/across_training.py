@@ -9,9 +9,9 @@ from probe.metrics.interval import on_side
 from probe.metrics.separation import fpr95
 from probe.report.figures.checkpoints import film_strip, number_at, training_figure
 from probe.report.study.page import Page, first_seed, spread
-from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Checkpoints, Claim, DatasetReport, Point, Spread
 from probe.report.study.verdicts import RESAMPLES, Values, difference_interval, means, over_seeds
+from probe.results.study import Found, StudyResults
 
 PATHS = {
     "distinct_train": ("end apart: train", ("distinct", "train", "cosine")),

@@ -7,8 +7,8 @@ from probe.errors import UserError
 from probe.report.page.text import count, listed, number
 from probe.report.run.build import finite
 from probe.report.study.pages import PAGES
-from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Claim, DatasetReport, StudyReport
+from probe.results.study import Found, StudyResults
 from probe.training import fitted
 
 EVERYTHING = "random weights"

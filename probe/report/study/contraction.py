@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from probe.metrics.interval import Verdict
 from probe.report.figures.contraction import contraction_figure
 from probe.report.study.page import Page, spread
-from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Claim, Contraction, DatasetReport, Point, Ratios, Spread
+from probe.results.study import Found, StudyResults
 
 HEADS = {"d": "d", "inputs": "D(E(x))", "latents": "f(z) = E(D(z))"}
 WHAT = {"inputs": "D(E(x)) varies less than x", "latents": "f(z) varies less than z"}

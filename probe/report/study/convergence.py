@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from probe.metrics.interval import on_side
 from probe.report.figures.convergence import convergence_figure
 from probe.report.study.page import Page, by_axis
-from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Claim, Convergence, DatasetReport, Point
+from probe.results.study import Found, StudyResults
 from probe.studies.sweeps.convergence import correlation, gain
 
 HEADS = {

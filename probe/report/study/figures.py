@@ -11,8 +11,8 @@ from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter, NullLoca
 from numpy.typing import NDArray
 
 from probe.report.figures.run import STYLE, mosaic
-from probe.report.study.read import Arrays
 from probe.report.study.schema import DatasetReport, Model
+from probe.results.study import Arrays
 
 LABELS = {"k": "bottleneck k", "size": "training images"}
 # Okabe and Ito's palette; marks tell the lines apart in grey print.

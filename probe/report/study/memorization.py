@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from probe.report.study import figures
 from probe.report.study.page import Page, by_axis
-from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Claim, DatasetReport, Model, Point
 from probe.report.study.verdicts import NULLS, RULES, TRENDS, null, trend
+from probe.results.study import Found, StudyResults
 
 HEADS = {
     "mem": "mem",

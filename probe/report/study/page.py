@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from matplotlib.figure import Figure
 
 from probe.report.run.schema import Open
-from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Claim, DatasetReport, Point, Spread
+from probe.results.study import Found, StudyResults
 
 V = TypeVar("V", int, str)
 

@@ -13,8 +13,8 @@ from probe.report.study.build import dump, sections, study_report
 from probe.report.study.html import html
 from probe.report.study.markdown import markdown
 from probe.report.study.pages import PAGES
-from probe.report.study.read import StudyResults, read_study
 from probe.report.study.schema import StudyReport
+from probe.results.study import StudyResults, read_study
 from probe.studies.sweeps.config import load_study_config
 
 

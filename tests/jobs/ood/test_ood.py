@@ -132,11 +132,18 @@ def test_single_stages_are_commands_of_an_experiment_too(whole, tmp_path, capsys
 
 
 def assert_same_report(one, two):
-    """The reports agree in everything but provenance and the losses' last bits."""
+    """The reports agree in everything but provenance."""
     first, second = (json.loads((path / "report" / "report.json").read_text()) for path in (one, two))
     for report in (first, second):
         del report["provenance"]
     assert first == second
+
+
+def assert_same_experiment(one, two):
+    """Tables and reports are the same to the bit, and nothing intermediate is left."""
+    pd.testing.assert_frame_equal(scores(one), scores(two))
+    assert_same_report(one, two)
+    assert not (one / "work").exists()
 
 
 def test_from_images_to_report(whole):
@@ -286,15 +293,76 @@ def test_the_papers_model_with_random_weights(tmp_path, root, capsys):
     assert np.isfinite(scores(tmp_path / "out").select_dtypes("number").to_numpy()).all()
 
 
-@pytest.mark.slow
-def test_ranks_share_the_sets_also_of_what_was_begun(whole, tmp_path, start):
-    file, out = tmp_path / "ood.yaml", tmp_path / "out"
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "ood.yaml"
     file.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
+    return file
+
+
+@pytest.mark.busy
+@pytest.mark.parametrize("count", [2, 4])
+def test_ranks_share_the_sets_and_give_the_same_tables_and_report(whole, config, tmp_path, start, count):
+    """Whole, and one set for all ranks when the rest is there already."""
+    out = tmp_path / "out"
     for _ in range(2):
-        ranks = start("ood", file, "--out", out, ranks=2, module="probe.cli.main")
+        ranks = start(config, "--out", out, f"--world-size={count}", ranks=count)
+        assert ranks.wait(300) == [0] * count, "".join(map(ranks.said, range(count)))
+        assert_same_experiment(out, whole)
+        (out / "scores" / "noise.parquet").unlink()
+    sessions = json.loads((out / "manifest.json").read_text())["sessions"]
+    assert [session["world_size"] for session in sessions] == [count, count]
+
+
+@pytest.mark.busy
+def test_each_stage_on_ranks_of_its_own_gives_the_same_experiment(whole, config, tmp_path, start):
+    """As Slurm does it; the stage ``scores`` is stopped on the way, and both it and its ranks say so."""
+    out = tmp_path / "out"
+    assert start(config, "--out", out, "--stage", "images").wait(120) == [0]
+    for stage in ("attractors", "scores", "report"):
+        ranks = start(out, "--stage", stage, ranks=2)
         assert ranks.wait(300) == [0, 0], ranks.said(0) + ranks.said(1)
-        pd.testing.assert_frame_equal(scores(out), scores(whole))
-        (out / "scores" / "noise.parquet").unlink()  # one set for two ranks
+        stages = read_status(out).stages
+        assert [one.state for one in stages if one.name == stage] == ["complete"]
+    assert_same_experiment(out, whole)
+
+
+def test_the_code_of_somebody_elses_experiment_is_not_run(tmp_path, monkeypatch, capsys):
+    """As that of a run: only when this user named it, or says --trust-code."""
+    sentinel = tmp_path / "sentinel"
+    (tmp_path / "own.py").write_text(OWN.format(sentinel=str(sentinel)))
+    model = {"source": f"python:{tmp_path}/own.py:load", "device": "cpu"}
+    settings = {**SETTINGS, "train": None, "model": model, "scores": ["trajectory"], "reencoded": 0}
+    theirs = OodDirectory.create(tmp_path / "out", parse_ood_config(settings)).path
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert run_command("images", theirs) == 0
+    for command in (["attractors", theirs], ["ood", theirs / "config.yaml", "--out", theirs]):
+        assert run_command(*command) == 2
+        assert "--trust-code" in capsys.readouterr().err
+    for stage in ("attractors", "all"):
+        assert guarded(lambda stage=stage: worker(theirs, stage=stage)) == 2
+        assert "own.py (sha256" in capsys.readouterr().err
+    assert not sentinel.exists()
+    assert run_command("attractors", theirs, "--trust-code") == 0
+    assert sentinel.exists()
+    assert run_command("ood", theirs / "config.yaml", "--out", theirs) == 0  # it is known by now
+
+
+OWN = """
+from pathlib import Path
+import torch
+
+Path({sentinel!r}).touch()
+
+class Own:
+    encode = staticmethod(torch.nn.AvgPool2d(4))
+
+    def decode(self, z):
+        return torch.nn.functional.interpolate(torch.tanh(z), scale_factor=4)
+
+def load():
+    return Own()
+"""
 
 
 def test_mistakes_are_one_sentence(tmp_path, capsys):

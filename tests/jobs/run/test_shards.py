@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from jobs.run.attractors import load_end_points
 from jobs.run.directory import RunDirectory
-from jobs.run.shards import part_file, shard_file, shards
+from jobs.run.shards import shards
 from jobs.run.work import RunWork
 from jobs.status import read_status
 from jobs.stopping import Stopped
@@ -16,6 +16,7 @@ from probe.cli.main import app
 from probe.config import parse_config
 from probe.dynamics import iterate
 from probe.results.files import read_tensors
+from probe.results.layout import SHARD, SHARD_PART
 
 from ..conftest import do
 
@@ -68,7 +69,7 @@ def test_starts_that_ended_before_a_stop_are_not_iterated_again(run, monkeypatch
     assert not list(run.path.glob("attractors/*"))
     z0 = read_starts(run)
     fast = (z0.flatten(1)[:, 0] > 0).nonzero().flatten().tolist()
-    kept = [read_tensors(run.path / part_file(shard))[0]["index"] for shard in shards(run.config.seeds)]
+    kept = [read_tensors(run.path / SHARD_PART.at(shard))[0]["index"] for shard in shards(run.config.seeds)]
     assert torch.cat(kept).tolist() == fast
     status = read_status(run.path)
     assert (status.state, status.stages[1].done, status.stages[1].planned) == ("stopped", len(fast), 24)
@@ -88,9 +89,9 @@ def test_starts_that_ended_before_a_stop_are_not_iterated_again(run, monkeypatch
 
 def test_a_shard_whose_starts_have_all_ended_is_only_written(run, monkeypatch):
     attractors(run, Interrupted(), monkeypatch)
-    whole = run.path / shard_file(shards(run.config.seeds)[0])
+    whole = run.path / SHARD.at(shards(run.config.seeds)[0])
     tensors, _ = read_tensors(whole)
-    run.save(part_file(shards(run.config.seeds)[0]), tensors, rank=0)
+    run.save(SHARD_PART.at(shards(run.config.seeds)[0]), tensors, rank=0)
     whole.unlink()
     again = Interrupted()
     attractors(run, again, monkeypatch)
@@ -100,7 +101,7 @@ def test_a_shard_whose_starts_have_all_ended_is_only_written(run, monkeypatch):
 
 def test_a_damaged_part_is_iterated_again(run, monkeypatch):
     interrupted(run, Interrupted(at=40), monkeypatch)
-    part = run.path / part_file(shards(run.config.seeds)[0])
+    part = run.path / SHARD_PART.at(shards(run.config.seeds)[0])
     data = bytearray(part.read_bytes())
     data[-3] ^= 1
     part.write_bytes(data)

@@ -14,7 +14,7 @@ from probe.cli.main import app, main
 from probe.files import write_atomically
 from probe.report.figures.paper import paper_figure
 from probe.report.run import build_report
-from probe.results.run import read_report
+from probe.report.run.read import read_report
 
 Make = Callable[..., Path]
 
@@ -103,7 +103,7 @@ def test_a_report_of_another_schema_is_refused(run: Path, command: str, capsys: 
     assert main([command, str(run), *(["--paper"] if command == "figure" else [])]) == 2
     error = capsys.readouterr().err
     assert "its schema_version is 2, this probe reads 3" in error
-    assert f"run `probe report {run}` again" in error
+    assert f"rerun `probe report {run}`" in error
 
 
 @pytest.mark.parametrize(

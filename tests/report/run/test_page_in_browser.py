@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 
 import probe.report
 from probe.config import DatasetConfig
 from probe.data import load_images
 from probe.report.compare import write_comparison
 from probe.report.run import write_report
+from probe.results.files import read_tensors, write_tensors
 
 pytestmark = pytest.mark.slow
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1200, "height": 900}
@@ -315,6 +315,13 @@ def test_every_page_has_a_policy():
         assert head.index('<meta http-equiv="Content-Security-Policy" content="{{ policy }}">') < head.index("<style")
 
 
+def rewrite(path: Path, **arrays: np.ndarray) -> None:
+    """Replace tensors of a result file."""
+    tensors, about = read_tensors(path)
+    del about["sha256"]
+    write_tensors(path, tensors | {name: torch.from_numpy(one) for name, one in arrays.items()}, about)
+
+
 @pytest.mark.parametrize("side", [32, 128])
 def test_4096_atoms_and_six_sets_are_less_than_30_megabytes(tmp_path: Path, run_class: type, open_page, side: int):
     m, rng = 4096, np.random.default_rng(0)
@@ -330,13 +337,11 @@ def test_4096_atoms_and_six_sets_are_less_than_30_megabytes(tmp_path: Path, run_
         return found ^ rng.integers(0, 4, found.shape, dtype=np.uint8)
 
     thumbnails = photographs(m)
-    save_file({"images": thumbnails[:64], "thumbnails": thumbnails}, path / "gallery.safetensors")
-    with safe_open(path / "semantics.safetensors", framework="numpy") as file:
-        seen, told = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    save_file(seen | {"nearest_images": photographs(m)}, path / "semantics.safetensors", told)
-    pictures = load_file(path / "reconstructions" / "photos.safetensors")
-    large = {name: photographs(*old.shape[:-4], 8) for name, old in pictures.items()}
-    save_file(large, path / "reconstructions" / "photos.safetensors")
+    rewrite(path / "gallery.safetensors", images=thumbnails[:64].copy(), thumbnails=thumbnails)
+    rewrite(path / "semantics.safetensors", nearest_images=photographs(m))
+    pictures = path / "reconstructions" / "photos.safetensors"
+    shapes = {name: old.shape[:-4] for name, old in read_tensors(pictures)[0].items()}
+    rewrite(pictures, **{name: photographs(*shape, 8) for name, shape in shapes.items()})
     with_sets(path, ["photos", *"abcde"])
     write_report(path)
     size = (path / "report" / "report.html").stat().st_size

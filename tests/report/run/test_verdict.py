@@ -4,12 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from probe.report.run import build_report
 from probe.report.run.verdict import against_bases, result
+from probe.results.files import read_table, write_table
 
 Make = Callable[..., Path]
 BASE = {"attractors": 0.43, "random_orthogonal": 0.61, "one_step": 0.39, "gaussian": 0.65, "dct": 0.45}
@@ -81,15 +80,13 @@ def test_beats_base_but_not_one_step(make_run: Make):
 def test_latents_and_pixels_may_disagree(make_run: Make, shift: float, expected: str):
     run = make_run(means=BASE)
     file = run / "reconstructions" / "photos.parquet"
-    table = pq.read_table(file)
-    rows = table.to_pandas()
+    rows, about = read_table(file)
     base = rows[rows.method == "random_orthogonal"].groupby(["image", "atoms"]).pixel_mse.mean()
     own = rows.method == "attractors"
     keys = pd.MultiIndex.from_frame(rows.loc[own, ["image", "atoms"]])
     rows.loc[own, "pixel_mse"] = base.loc[keys].to_numpy() + shift
-    pq.write_table(
-        pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(table.schema.metadata), file
-    )
+    del about["sha256"]
+    write_table(file, rows, about)
     sentence = verdict(run)
     assert sentence.startswith("end points beat the random orthogonal basis")
     assert expected in sentence

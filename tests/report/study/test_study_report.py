@@ -170,5 +170,5 @@ def test_all_renderings_are_there_and_user_text_is_no_markup(study):
 
 def test_a_missing_or_damaged_result_is_named(study):
     (study / FILES[2]).write_bytes(b"x")
-    with pytest.raises(UserError, match=r"8-0.safetensors is missing or damaged .*; run the study again"):
+    with pytest.raises(UserError, match=r"8-0.safetensors cannot be read .*; delete it and rerun `probe study"):
         write_study_report(study, FILES)

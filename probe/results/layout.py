@@ -1,0 +1,552 @@
+"""The files of a run, a study and an OOD experiment: names, columns or tensors, and the entries of their metadata.
+
+Writers, readers, ``probe status`` and the docs page "Run directory" all take them from here. Nothing heavy is imported.
+
+    layout.DICTIONARY.name                             dictionary.safetensors
+    layout.SHARD.at(range(0, 32))                      attractors/00000000-00000031.safetensors
+    layout.TABLE.at(dataset="digits")                  reconstructions/digits.parquet
+    run / layout.MANIFEST                              a ``Path``
+    run.glob(layout.CELL.glob)                         all cells
+
+The symbols are those of ``markdown``.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+_FIELD = re.compile(r"\{(\w+)(:\w+)?\}")
+WORK = "work"
+"""Folder of intermediate results, removed once the results made from them exist."""
+REPLACED = "replaced"
+"""Folder of result files that were damaged or outdated when a stage made them again."""
+ATTRACTORS, RECONSTRUCTIONS, CELLS, MODELS, SCORES = "attractors", "reconstructions", "cells", "models", "scores"
+REPORT, FIGURES, THEORY, LOGS, TRACKERS, SLURM = "report", "report/figures", "theory", "logs", "trackers", "slurm"
+DRAWN = ("images", "data")
+"""Folders in ``WORK`` that hold images read from their sources, and nothing computed."""
+
+
+def _matcher(pattern: str) -> re.Pattern[str]:
+    """A regular expression for a pattern with ``{fields}``; a field holds no slash."""
+    parts = _FIELD.split(pattern)  # literal, field, format, literal, ...
+    return re.compile("[^/]+".join(map(re.escape, parts[::3])))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, a tensor, or an entry of a file's metadata.
+
+    Attributes:
+        name: with ``{fields}`` where there are several alike.
+        form: dtype and shape.
+        says: meaning, unit and range.
+        optional: absent in some files, as ``says`` explains.
+    """
+
+    name: str
+    form: str
+    says: str
+    optional: bool = False
+
+    def matches(self, name: str) -> bool:
+        """Whether this describes the column of that name."""
+        return _matcher(self.name).fullmatch(name) is not None
+
+
+@dataclass(frozen=True)
+class File:
+    """A file, or a family of files.
+
+    Attributes:
+        pattern: path below the folder, with ``{fields}`` where there are several alike.
+        says: what it holds.
+        columns: of a parquet table, or tensors of a safetensors file.
+        about: entries of the metadata besides those of ``STAMP``.
+    """
+
+    pattern: str
+    says: str
+    columns: tuple[Column, ...] = ()
+    about: tuple[Column, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The path of a file that exists once.
+
+        Raises:
+            KeyError: there are several; use ``at``.
+        """
+        return self.pattern.format()
+
+    def at(self, span: range | None = None, **fields: object) -> str:
+        """The path with its fields filled in.
+
+        Args:
+            span: fills in ``first`` and ``last``, the ends of a range of starts, points or images.
+        """
+        ends = {} if span is None else {"first": span.start, "last": span.stop - 1}
+        return self.pattern.format(**ends, **fields)
+
+    def __fspath__(self) -> str:
+        return self.name
+
+    @cached_property
+    def glob(self) -> str:
+        """A pattern for ``Path.glob``."""
+        return _FIELD.sub("*", self.pattern)
+
+    def matches(self, name: str) -> bool:
+        """Whether a path below the folder is one of these files."""
+        return _matcher(self.pattern).fullmatch(name) is not None
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Columns that every such file has, those with fields excluded."""
+        return tuple(one.name for one in self.columns if not one.optional and "{" not in one.name)
+
+
+_INDICES = "a range of {} by its first and last index"
+STAMP = (
+    Column("sha256", "str", "checksum of the content and of all other entries"),
+    Column("file", "str", "path below the folder under which the file was written"),
+    Column("{kind}", "str", "`run`, `study` or `ood`: fingerprint of the settings and models that results depend on"),
+    Column(
+        "made_with",
+        "object",
+        "these settings and checksums themselves; absent in folders begun by early versions",
+        optional=True,
+    ),
+)
+"""Metadata of every safetensors file (one JSON text an entry) and table (one JSON object under the key ``probe``)."""
+
+# Every folder
+CONFIG = File("config.yaml", "the configuration, complete: defaults and presets are written out")
+MANIFEST = File(
+    "manifest.json",
+    "how the results were made: versions, git revision, checksums of weights and images, device, dtype, ranks, times",
+)
+ERROR = File("error.json", "the last error: time, rank, exit status, message; absent after a good end")
+PROGRESS = File("progress.json", "the stage at work, units done and planned, rate, seconds left; written every 5 s")
+OWNER = File(".owner.json", "host, process id and time of the process at work")
+LOCK = File(".lock", "lock file of the process at work")
+LOCK_HELD = File(".lock.held", "the same where the file system has no locks; it exists while the folder is held")
+LOG = File("logs/rank-{rank:04d}.log", "messages of one rank, appended by every process")
+SLURM_LOG = File("logs/slurm-{job}-{stage}.log", "what a Slurm job printed")
+SLURM_SCRIPT = File("slurm/{number}-{stage}.sbatch", "a submitted batch script")
+SLURM_JOBS = File("slurm/jobs.json", "job ids by stage, and when they were submitted")
+TRACKER_NOTE = File("trackers/{run}.json", "what experiment trackers know: their id, and the last step of each tag")
+REPORT_JSON = File("report/report.json", "all numbers of the report; see the page on report.json")
+REPORT_MD = File("report/report.md", "the report as Markdown")
+REPORT_HTML = File("report/report.html", "the report as one web page, with its figures inside")
+FIGURE = File("report/figures/{name}", "figures of the report, as PNG and SVG")
+COMMON = (
+    CONFIG,
+    MANIFEST,
+    ERROR,
+    PROGRESS,
+    OWNER,
+    LOCK,
+    LOCK_HELD,
+    LOG,
+    SLURM_LOG,
+    SLURM_SCRIPT,
+    SLURM_JOBS,
+    TRACKER_NOTE,
+    REPORT_JSON,
+    REPORT_MD,
+    REPORT_HTML,
+    FIGURE,
+)
+
+# A run
+_RANK = Column("rank", "int", "the rank that wrote it")
+_ENDS = Column("ends", "str", "checksum over the end points it was made from")
+_DICTIONARY = Column("dictionary", "str", "checksum of the dictionary it was made with")
+_DATA = Column("data", "str", "checksum of the images it was made from")
+_STARTS = (
+    Column("index", "int64 (n,)", "which starts: z0 of start i depends only on seeds.seed and i"),
+    Column(
+        "end", "float (n, c, h, w)", "the returned point, in model.dtype; if diverged, the last one within the bound"
+    ),
+    Column("first", "float (n, c, h, w)", "f(z0), in model.dtype; for the one-step control"),
+    Column("outcome", "uint8 (n,)", "0 converged, 1 cycle, 2 max_steps, 3 diverged"),
+    Column("steps", "int64 (n,)", "steps from the start to the returned point, confirmed extrapolations included"),
+    Column("guesses", "int64 (n,)", "extrapolations among the steps"),
+    Column("evaluations", "int64 (n,)", "evaluations of f, failed extrapolations and the last residual included"),
+    Column("residual", "float64 (n,)", "||f(z) - z||² at the returned point; infinite if diverged"),
+    Column("period", "int64 (n,)", "period of a cycle, else 0"),
+)
+SHARD = File(
+    "attractors/{first:08d}-{last:08d}.safetensors",
+    f"where starts ended; {_INDICES.format('starts')}. The files of a run cover 0..N-1 exactly once",
+    _STARTS,
+    (_RANK,),
+)
+SHARD_PART = File(
+    "work/attractors/{first:08d}-{last:08d}.safetensors",
+    "the starts of an unfinished range that had ended when the run was stopped",
+    _STARTS,
+    (_RANK,),
+)
+DICTIONARY = File(
+    "dictionary.safetensors",
+    "distinct end points, largest basin first, and their certificates",
+    (
+        Column("atoms", "float32 (m, d)", "end points divided by their norm"),
+        Column("leader", "int64 (m,)", "index of the start that ended there"),
+        Column("basin", "int64 (m,)", "starts merged into the atom, the leader included"),
+        Column("settled", "int64 (m,)", "those of them that converged"),
+        Column("outcome", "uint8 (m,)", "of the leader, as in attractors/"),
+        Column("steps", "int64 (m,)", "of the leader"),
+        Column("residual", "float64 (m,)", "of the leader, recomputed where there is a certificate"),
+        Column("spectral_radius", "float64 (m,)", "largest |eigenvalue| of J_f; NaN without a certificate"),
+        Column("radius_error", "float64 (m,)", "estimated error of the spectral radius"),
+        Column("spectral_norm", "float64 (m,)", "largest singular value of J_f; NaN without a certificate"),
+        Column("norm_error", "float64 (m,)", "estimated error of the spectral norm"),
+        Column("products", "int64 (m,)", "products with J_f that this took; 0 without a certificate"),
+        Column("certificate", "int8 (m,)", "1 attractor, 0 not an attractor, -1 undecided"),
+        Column("predicted_steps", "float64 (m,)", "steps by Proposition A.9 of the paper; NaN without a certificate"),
+        Column("plain_steps", "int64 (m,)", "steps without extrapolation in full precision; -1 if not measured"),
+    ),
+    (_ENDS, Column("summary", "object", "counts and rules, as under `dictionary` in report.json")),
+)
+GALLERY = File(
+    "gallery.safetensors",
+    "decoded end points of the largest basins",
+    (
+        Column("images", "uint8 (at most 64, 3, H, W)", "in full size"),
+        Column("thumbnails", "uint8 (at most 4096, 3, h, w)", "reduced in size"),
+    ),
+    (_DICTIONARY,),
+)
+WANDERING = File(
+    "wandering.safetensors",
+    "starts that did not converge within the step limit",
+    (
+        Column("index", "float64 (n,)", "which starts"),
+        Column("exponent", "float64 (n,)", "largest Lyapunov exponent, per step"),
+        Column("error", "float64 (n,)", "its estimated error"),
+        Column("spectral_radius", "float64 (n,)", "largest |eigenvalue| of J_f at the returned point"),
+        Column("radius_error", "float64 (n,)", "its estimated error"),
+    ),
+    (_DICTIONARY,),
+)
+MERGED = File(
+    "work/merged.safetensors",
+    "distinct end points before they are certified",
+    (
+        Column("leader", "int64 (m,)", "as in dictionary.safetensors"),
+        Column("basin", "int64 (m,)", "as in dictionary.safetensors"),
+        Column("settled", "int64 (m,)", "as in dictionary.safetensors"),
+        Column("certify", "int64 (k,)", "rows to certify"),
+        Column("check", "int64 (k,)", "starts to iterate again without extrapolation"),
+        Column("wandering", "int64 (k,)", "starts whose Lyapunov exponent to estimate"),
+        Column("{kind}_starts", "int64 (k,)", "starts of a kind of work: certificates, checks, exponents"),
+        Column("{kind}_points", "float (k, c, h, w)", "their end points"),
+    ),
+    (
+        _ENDS,
+        Column("counts", "object", "points for each kind of work"),
+        Column("summary", "object", "as in dictionary.safetensors"),
+        Column("sampled", "int", "starts in `check` that were drawn at random; leaders follow them"),
+    ),
+)
+CERTIFICATES = File(
+    "work/certificates/{kind}-{first:08d}-{last:08d}.safetensors",
+    f"results of one kind of work (certificates, checks, exponents); {_INDICES.format('points')}",
+    (),
+    (_ENDS, _RANK),
+)
+IMAGES = File(
+    "work/images/{dataset}.safetensors",
+    "images of a data set",
+    (
+        Column("images", "uint8 (n, 3, H, W)", "test images"),
+        Column("heldout", "uint8 (n, 3, H, W)", "images for the PCA oracle and the mean image; there may be none"),
+    ),
+    (
+        Column("ids", "list of str", "names of the test images"),
+        Column("data", "object", "facts, as under `data` in manifest.json"),
+    ),
+)
+TABLE = File(
+    "reconstructions/{dataset}.parquet",
+    "errors of every image of a data set: a row per image, dictionary and level",
+    (
+        Column("image", "int64", "position in the data set, 0..n-1"),
+        Column("id", "str", "name of the image"),
+        Column("method", "str", "dictionary; or `autoencoder` (D(E(x))), `zero_code`, `mean_image`"),
+        Column("basis", "int64", "which of several random bases, from 0"),
+        Column("atoms", "int64", "atoms allowed in the code; 0 for `zero_code` and `mean_image`"),
+        Column("fraction", "float64", "`atoms` divided by d"),
+        Column("atoms_used", "int64", "atoms in the code"),
+        Column("latent_mse", "float64", "squared error, mean over the d latent coordinates"),
+        Column("pixel_mse", "float64", "squared error, mean over pixels and channels, images in [0, 1]"),
+        Column("psnr", "float64", "-10 log10 of the pixel MSE, dB"),
+        Column("ssim", "float64", "structural similarity, at most 1"),
+        Column("clip", "float64", "cosine of CLIP embeddings; with `clip` in the configuration only", optional=True),
+    ),
+    (
+        _DICTIONARY,
+        Column("images", "str", "checksum of the images it was made from"),
+        Column("clip", "str", "checksum of CLIP's weights; empty without CLIP", optional=True),
+        Column("method_atoms", "object", "number of atoms in each dictionary"),
+        Column("levels", "list of int", "numbers of atoms in the codes"),
+        Column("absent", "object", "controls that do not exist here, with the reason"),
+        Column("five_percent", "int", "the level at 5 % of d"),
+        Column("dtype", "str", "precision of the sparse codes"),
+    ),
+)
+_EXAMPLES = (
+    Column("original", "uint8 (e, 3, H, W)", "the first test images"),
+    Column("autoencoder", "uint8 (e, 3, H, W)", "their D(E(x))"),
+    Column("{method}", "uint8 (L, e, 3, H, W)", "their reconstructions at every level"),
+)
+_ORIGINALS = (
+    Column(
+        "originals/picture", "uint8 (n, 3, h, w)", "the test images, reduced in size; with CLIP only", optional=True
+    ),
+    Column("originals/embedding", "float (n, D)", "CLIP embeddings of these; with CLIP only", optional=True),
+    Column("originals/whole", "float (n, D)", "CLIP embeddings of the full images; with CLIP only", optional=True),
+)
+PICTURES = File(
+    "reconstructions/{dataset}.safetensors",
+    "example images of a data set and their reconstructions",
+    (*_EXAMPLES, *_ORIGINALS),
+    (
+        _DICTIONARY,
+        Column("images", "str", "checksum of the images it was made from"),
+        Column("clip", "str", "checksum of CLIP's weights; empty without CLIP", optional=True),
+        Column("ids", "list of str", "names of the test images; absent in old files", optional=True),
+    ),
+)
+RECONSTRUCTION = File(
+    "work/reconstructions/{dataset}/{first:08d}-{last:08d}.safetensors",
+    f"errors before they are joined; {_INDICES.format('images')}",
+    (
+        Column("used", "int64 (M, L, n)", "atoms in the code"),
+        Column("errors/{metric}", "float64 (M, L, n)", "by dictionary and level"),
+        Column("floor/{metric}", "float64 (n,)", "of D(E(x))"),
+        Column("sanity/{metric}", "float64 (2, n)", "of the zero code and the mean image"),
+        Column("examples/{name}", "uint8", "as in reconstructions/"),
+        Column("originals/{name}", "uint8 or float", "as in reconstructions/", optional=True),
+    ),
+    (
+        _DICTIONARY,
+        Column("images", "str", "checksum of the images it was made from"),
+        Column("clip", "str", "checksum of CLIP's weights; empty without CLIP", optional=True),
+        Column("methods", "list of str", "names of the M dictionaries"),
+        Column("levels", "list of int", "the L numbers of atoms"),
+        Column("d", "int", "latent dimension"),
+        Column("method_atoms", "object", "number of atoms in each dictionary"),
+        _RANK,
+    ),
+)
+SEMANTICS = File(
+    "semantics.safetensors",
+    "what CLIP sees in the decoded end points; with `clip` in the configuration only",
+    (
+        Column("label_similarity", "float32 (m,)", "cosine with the nearest word"),
+        Column("above_noise", "bool (m,)", "whether that exceeds what decoded noise gets"),
+        Column("nearest_similarity", "float32 (m,)", "cosine with the nearest test image"),
+        Column("nearest_images", "uint8 (m, 3, h, w)", "these images; absent without test images", optional=True),
+    ),
+    (
+        _DICTIONARY,
+        Column("clip", "str", "checksum of CLIP's weights"),
+        Column("words", "str", "checksum of the list of words"),
+        Column("tables", "list of str", "checksums of the example files that it was made from"),
+        Column("labels", "list of str", "nearest word of each end point"),
+        Column("nearest", "list of str", "`dataset/id` of the nearest test image"),
+        Column("summary", "object", "counts and null levels, as under `semantics` in report.json"),
+    ),
+)
+THEORY_JSON = File("theory/theory.json", "all numbers of `probe theory`")
+THEORY_MD = File("theory/theory.md", "the same as Markdown")
+THEORY_HTML = File("theory/theory.html", "the same as one web page, with its figures inside")
+THEORY_FIGURE = File("theory/figures/{name}", "figures of `probe theory`, as PNG and SVG")
+RUN = (
+    SHARD,
+    DICTIONARY,
+    GALLERY,
+    WANDERING,
+    TABLE,
+    PICTURES,
+    SEMANTICS,
+    THEORY_JSON,
+    THEORY_MD,
+    THEORY_HTML,
+    THEORY_FIGURE,
+    SHARD_PART,
+    MERGED,
+    CERTIFICATES,
+    IMAGES,
+    RECONSTRUCTION,
+)
+
+# A study
+CELL = File(
+    "cells/{shard}.safetensors",
+    "what was measured of one model; its tensors depend on the kind of study",
+    (),
+    (
+        Column("model", "object", "its numbers, as under `models` in report.json"),
+        Column("data", "str", "checksum of the images; absent where nothing is trained", optional=True),
+        _RANK,
+    ),
+)
+_MEMORIZATION = (
+    Column("mem", "float32 (m,)", "largest cosine of a decoded end point and a training image"),
+    Column("null_test", "float32 (n,)", "the same of test images"),
+    Column("null_reconstructed", "float32 (n,)", "the same of reconstructed test images"),
+    Column("null_mean", "float32 (1,)", "the same of the mean training image"),
+    Column("null_noise", "float32 (n,)", "the same of noise images"),
+    Column("null_untrained", "float32 (m,)", "the same of decoded end points of the untrained network"),
+    Column("test_error", "float32 (n,)", "squared error of D(E(x)) of each test image, mean over pixels"),
+    Column("basin", "int64 (m,)", "starts that ended there"),
+    Column("certificate", "int8 (m,)", "1 attractor, 0 not an attractor, -1 undecided, -2 not examined"),
+    Column("gallery", "uint8 (g, c, H, W)", "decoded end points, largest basin first"),
+)
+CELL_COLUMNS: dict[str, tuple[Column, ...]] = {
+    "bottleneck": _MEMORIZATION,
+    "training_size": _MEMORIZATION,
+    "across_training": (
+        Column("images", "uint8 (g, c, H, W)", "training images whose end points are shown"),
+        Column("{epoch}.film", "uint8 (g, c, H, W)", "decoded end points of these at a checkpoint"),
+        Column("{epoch}.mem", "float64 (m,)", "largest cosine of a decoded end point and a training image"),
+        Column("{epoch}.null_{of}", "float64 (n,)", "the same of unseen images and of noise"),
+        Column("{epoch}.{split}_error", "float64 (n,)", "squared error of D(E(x)), training and test images"),
+        Column("{epoch}.share_{starts}", "float64 (n,)", "1 / number of starts that end at the same point"),
+        Column("{epoch}.score_{starts}", "float64 (n,)", "mean distance of a trajectory to training attractors"),
+        Column("{epoch}.norm_{starts}", "float64 (n,)", "spectral norm of J_f at starts"),
+        Column("{epoch}.to_{starts}", "float64 (n,)", "largest cosine of a training attractor with others"),
+        Column("{epoch}.from_{starts}", "float64 (n,)", "the same in the other direction"),
+    ),
+    "convergence": (
+        Column("predicted", "float64 (n,)", "steps by Proposition A.9 of the paper"),
+        Column("actual", "int64 (n,)", "steps taken"),
+        Column("radius", "float64 (n,)", "spectral radius at the attractor"),
+        Column("attractor", "int64 (n,)", "which attractor"),
+        Column("error", "float64 (n,)", "log error of the prediction"),
+        Column("null_error", "float64 (n,)", "log error of the best constant"),
+    ),
+    "contraction": (),
+}
+"""Tensors of a cell by kind of study."""
+TRAINED = File("models/{shard}/epoch-{epoch:04d}/{file}", "a trained model in the save format of diffusers")
+TRAINING_STATE = File("models/{shard}/training.safetensors", "state from which a stopped training resumes")
+STUDY_IMAGES = File(
+    "work/data/{dataset}.safetensors",
+    "images of a data set",
+    (
+        Column("train", "uint8 (n, c, H, W)", "training images"),
+        Column("test", "uint8 (n, c, H, W)", "test images"),
+    ),
+    (Column("data", "object", "facts, as under `data` in manifest.json"),),
+)
+CELL_LOCK = File("work/locks/{shard}/{file}", "held by the process that trains and measures a model")
+STUDY = (CELL, TRAINED, TRAINING_STATE, STUDY_IMAGES, CELL_LOCK)
+
+# An OOD experiment
+OOD_MODEL = "model"
+OOD_TRAINED = File("model/epoch-{epoch:04d}/{file}", "the trained model in the save format of diffusers")
+OOD_TRAINING_STATE = File("model/training.safetensors", "state from which a stopped training resumes")
+REFERENCES = File(
+    "references.safetensors",
+    "training attractors",
+    (
+        Column("latents", "float32 (n, ...)", "latents of training images"),
+        Column("attractors", "float32 (m, ...)", "end points of those that did not diverge, not merged"),
+    ),
+    (_DATA, Column("facts", "object", "counts, as under `attractors` in report.json")),
+)
+_SCORE_COLUMNS = (
+    Column("set", "str", "name of the set"),
+    Column("image", "int64", "position in the set, 0..n-1"),
+    Column("id", "str", "name of the image"),
+    Column("trajectory", "float64", "mean distance of the trajectory to the nearest training attractor", optional=True),
+    Column("trajectory_unit", "float64", "the same between unit vectors", optional=True),
+    Column("end_point", "float64", "distance of the end point to the nearest training attractor", optional=True),
+    Column("start", "float64", "distance of the latent to the nearest training attractor", optional=True),
+    Column("steps", "float64", "steps until the trajectory ends", optional=True),
+    Column("field", "float64", "||f(z) - z|| at the latent", optional=True),
+    Column("outcome", "str", "how the trajectory ended: converged, cycle, max_steps, diverged"),
+    Column("knn_{k}", "float64", "distance to the k-th nearest latent of a training image", optional=True),
+    Column("mahalanobis", "float64", "Mahalanobis distance to the training latents", optional=True),
+    Column("reconstruction", "float64", "squared error of D(E(x))", optional=True),
+)
+SCORE = File(
+    "scores/{set}.parquet",
+    "scores of one set: a row per image, the configured scores only; higher means more out-of-distribution",
+    _SCORE_COLUMNS,
+    (_DATA, Column("references", "str", "checksum of references.safetensors")),
+)
+SCORE_TABLE = File("scores.parquet", "scores of all sets: the tables of scores/ joined", _SCORE_COLUMNS)
+OOD_IMAGES = File(
+    "work/data/{set}.safetensors",
+    "images of a set",
+    (Column("images", "uint8 (n, 3, H, W)", "the images"),),
+    (
+        Column("data", "object", "facts, as under `data` in manifest.json"),
+        Column("ids", "list of str", "names of the images"),
+    ),
+)
+OOD = (OOD_TRAINED, OOD_TRAINING_STATE, REFERENCES, SCORE, SCORE_TABLE, OOD_IMAGES)
+
+FILES = {"run": (*COMMON, *RUN), "study": (*COMMON, *STUDY), "ood": (*COMMON, *OOD)}
+"""Every file of each kind of folder."""
+
+
+_TITLES = {"run": "Run (`probe run`)", "study": "Study (`probe study`)", "ood": "OOD experiment (`probe ood`)"}
+_INTRODUCTION = f"""# Run directory
+
+Every command that computes writes one folder. Each file appears whole or not at all, and rerunning the same command
+resumes. Files in `{WORK}/` are intermediate: they are removed once the results made from them exist. A result file that
+is damaged or outdated is moved to `{REPLACED}/` when its stage makes it again.
+
+Tensors are stored as safetensors, tables as parquet. Both carry metadata: one JSON text per entry in safetensors, one
+JSON object under the key `probe` in parquet. Every reading command checks the checksum.
+
+Symbols: N starts, m atoms; n images, M dictionaries, L levels, e example images; d latent dimension with latent shape
+(c, h, w); H and W height and width of an image. k and g are other counts, D is the length of a CLIP embedding.
+"""
+
+
+def markdown() -> str:
+    """The docs page "Run directory": every file with its columns and metadata, by kind of folder."""
+    parts = [
+        _INTRODUCTION,
+        "## Metadata of every result file\n",
+        _columns("entry", STAMP),
+        "## Files of every folder\n",
+        _rows("file", "", [(one.pattern, "", one.says) for one in COMMON]),
+    ]
+    for kind, title in _TITLES.items():
+        parts.append(f"## {title}\n")
+        for one in FILES[kind][len(COMMON) :]:
+            parts.append(f"### `{_without_formats(one.pattern)}`\n\n{one.says[0].upper()}{one.says[1:]}.\n")
+            groups = CELL_COLUMNS if one is CELL else {"": one.columns}
+            what = "column" if one.pattern.endswith(".parquet") else "tensor"
+            parts += [_columns(f"{what}, {name}" if name else what, group) for name, group in groups.items() if group]
+            parts += [_columns("metadata", one.about)] if one.about else []
+    return "\n".join(parts)
+
+
+def _columns(what: str, columns: tuple[Column, ...]) -> str:
+    return _rows(what, "form", [(column.name, column.form, column.says) for column in columns])
+
+
+def _rows(what: str, form: str, rows: list[tuple[str, str, str]]) -> str:
+    heads = [what, form, "meaning"] if form else [what, "meaning"]
+    lines = [heads, ["---"] * len(heads)]
+    for name, shape, says in rows:
+        lines.append([f"`{_without_formats(name)}`", *([shape] if form else []), says.replace("|", "\\|")])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _without_formats(pattern: str) -> str:
+    return _FIELD.sub(r"{\1}", pattern)
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
