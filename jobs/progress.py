@@ -1,5 +1,6 @@
 """Progress of a stage over all ranks: a bar on a terminal, a line now and then elsewhere, and progress.json."""
 
+import importlib
 import json
 import logging
 import os
@@ -172,7 +173,5 @@ def _notebook_line() -> Callable[[str], None] | None:
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if not hasattr(shell, "kernel"):  # nor is the terminal's IPython a notebook
         return None
-    from IPython.display import display
-
-    handle = display({"text/plain": ""}, raw=True, display_id=True)
+    handle = importlib.import_module("IPython.display").display({"text/plain": ""}, raw=True, display_id=True)
     return lambda text: handle.update({"text/plain": text}, raw=True)
