@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 import textwrap
 import types
 import typing
@@ -11,7 +12,6 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from probe.errors import UserError
 from probe.reading import short
@@ -120,17 +120,21 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[Key]:
     for name, field in model.model_fields.items():
         kind: Any = field.rebuild_annotation()
         default = None if field.is_required() else value_text(field.get_default(call_default_factory=True))
-        yield Key(f"{prefix}{name}", meaning(field), describe(kind), default, tuple(_alternatives(kind)))
+        yield Key(f"{prefix}{name}", meaning(model, name), describe(kind), default, tuple(_alternatives(kind)))
         inside, section = _section(kind)
         if section:
             yield from _keys(section, f"{prefix}{name}.{NAME}." if inside == "mapping" else f"{prefix}{name}.")
 
 
-def meaning(field: FieldInfo) -> str:
-    """What a key means: its description, or the first paragraph of its section's docstring."""
+def meaning(model: type[BaseModel], name: str) -> str:
+    """What a key means: its description, its line in the docstring of its class, or the first paragraph of its
+    section's docstring."""
+    field = model.model_fields[name]
     section = _section(field.rebuild_annotation())[1]
-    text = field.description or (section and (section.__doc__ or "").strip().partition("\n\n")[0]) or ""
-    return " ".join(text.split())
+    line = rf"^\s*(?:\w+, )*{name}(?:, \w+)*: (.*?)(?=^\s*(?:\w+, )*\w+: |\n\n|\Z)"
+    lines = [found[1] for one in model.__mro__ if (found := re.search(line, one.__doc__ or "", re.M | re.S))]
+    paragraph = (section.__doc__ or "").strip().partition("\n\n")[0] if section else ""
+    return " ".join((field.description or next(iter(lines), paragraph)).split())
 
 
 def _section(kind: Any) -> tuple[str, type[BaseModel] | None]:
@@ -177,7 +181,7 @@ def describe(kind: Any, limits: tuple[Any, ...] = ()) -> str:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return "section"
     names = {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "null"}
-    return names[kind] + (_range(limits) if kind in (int, float) else "")
+    return names.get(kind, "value") + (_range(limits) if kind in (int, float) else "")
 
 
 def _range(limits: tuple[Any, ...]) -> str:
@@ -232,7 +236,9 @@ def _lines(model: type[BaseModel], given: Mapping[str, Any], level: int) -> Iter
         kind, indent = field.rebuild_annotation(), "  " * level
         if level == 0:
             yield ""
-        told = " ".join(filter(None, (meaning(field), f"({describe(kind)})" if describe(kind) != "section" else "")))
+        told = " ".join(
+            filter(None, (meaning(model, name), f"({describe(kind)})" if describe(kind) != "section" else ""))
+        )
         for line in textwrap.wrap(told, WIDTH - 2 - len(indent), break_long_words=False, break_on_hyphens=False):
             yield f"{indent}# {line}"
         where, section = _section(kind)

@@ -135,9 +135,9 @@ def test_finished_folders_open(kind, tmp_path):
     assert run.kind == ("run" if kind == "older" else kind)
     assert run.figures
     if kind == "older":
-        with pytest.raises(probe.UserError, match="is not finished; run `probe run"):
+        with pytest.raises(probe.UserError, match="is missing; run `probe run"):
             _ = run.report
-        assert "not finished" in run._repr_html_()
+        assert "is missing" in run._repr_html_()
         return
     table = run.report.to_pandas()
     assert isinstance(table, pd.DataFrame)

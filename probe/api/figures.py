@@ -15,13 +15,14 @@ def of_run(directory: Any) -> Figures:
     from probe.report.figures.paper import paper_figure
     from probe.report.run.build import report_of
     from probe.report.run.write import drawings
+    from probe.results import layout
     from probe.results.run import read_results
     from probe.studies.sweeps.convergence import of_run as steps_of
     from probe.studies.sweeps.convergence import record
 
     results = read_results(directory.path)
     report = report_of(results, directory.path)
-    steps = record(steps_of(directory.load("dictionary.safetensors")[0], results.config.seeds.count))
+    steps = record(steps_of(directory.load(layout.DICTIONARY.name)[0], results.config.seeds.count))
     drawn = {**drawings(report, results), "convergence": convergence_figure(steps, report.model.source)}
     return {**drawn, "fractions": paper_figure(report)} if report.datasets else drawn
 

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from probe.errors import UserError
-from probe.reading import Unreadable, read_object
+from probe.reading import read_object
 from probe.report.ood import schema as ood_schema
 from probe.report.run import export
 from probe.report.run import schema as run_schema
 from probe.report.study import schema as study_schema
+from probe.results import layout
+from probe.results.files import reading
 
 R = TypeVar("R", bound=BaseModel)
 SHOWN = 10
@@ -129,27 +130,17 @@ REPORTS: dict[str, type[Report] | type[StudyReport] | type[OodReport]] = {
 
 
 def read(folder: Path, model: type[R], again: str) -> R:
-    """The report in a folder.
-
-    Args:
-        model: its class.
-        again: the command that writes it, for messages.
+    """The report in a folder, as ``model``; ``again`` is the command that writes it, for messages.
 
     Raises:
         UserError: there is none, it is damaged, or it has another schema.
     """
-    file = folder / "report" / "report.json"
-    if not file.is_file():
-        raise UserError(f"{file} is missing: {folder} is not finished; run {again}.")
-    try:
-        content = read_object(file)
+    with reading(folder / layout.REPORT_JSON, again) as path:
+        content = read_object(path)
         ours, theirs = model.model_fields["schema_version"].default, content.get("schema_version")
         if theirs != ours:
-            raise Unreadable(file, f"its schema_version is {theirs}, this probe reads {ours}")
+            raise ValueError(f"its schema_version is {theirs}, this probe reads {ours}")
         return model.model_validate(content)
-    except (Unreadable, ValidationError) as error:
-        reason = error.reason if isinstance(error, Unreadable) else str(error.errors()[0]["loc"])
-        raise UserError(f"{file} cannot be read ({reason}); run {again} to write it again.") from None
 
 
 def _numbers(table: pd.DataFrame, *others: str) -> pd.DataFrame:

@@ -53,7 +53,7 @@ class Run:
         Raises:
             UserError: it is not written yet, or damaged.
         """
-        again = f"`probe {self.kind} {self.path}/config.yaml --out {self.path}`"
+        again = f"probe {self.kind} {self.path}/config.yaml --out {self.path}"
         return read(self.path, REPORTS[self.kind], again)
 
     @cached_property
@@ -74,10 +74,10 @@ class Run:
         Raises:
             UserError: this is no run, or the dictionary is missing.
         """
-        from probe.results.layout import DICTIONARY
+        from probe.results import layout
         from probe.studies.probing.dictionary import AttractorDictionary
 
-        tensors, about = self._run_directory("dictionary").load(DICTIONARY.name)
+        tensors, about = self._run_directory("dictionary").load(layout.DICTIONARY.name)
         return AttractorDictionary(**tensors, ends=self.end_points.end[tensors["leader"]], summary=about["summary"])
 
     @property

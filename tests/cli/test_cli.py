@@ -116,12 +116,12 @@ def test_images_of_a_config_begin_the_run(config, tmp_path):
     whole = probe("run", str(config), "--out", str(out), "--set", "seeds.count=5", "--json")
     assert json.loads(whole.stdout)["solver"]["n"] == 5, whole.stderr
     fixed = probe("images", str(out), "--set", "seeds.count=6")
-    assert (fixed.returncode, "settings are fixed" in fixed.stderr) == (2, True)
-    for key, command in (("study: bottleneck", "study"), ("inside: {}", "ood")):
+    assert (fixed.returncode, "its configuration is fixed" in fixed.stderr) == (2, True)
+    for key, message in (("study: bottleneck", "'datasets' is missing"), ("inside: {}", "'inside.train' is missing")):
         other = tmp_path / "other.yaml"
         other.write_text(key)
         refused = probe("images", str(other), cwd=tmp_path)
-        assert (refused.returncode, f"configuration of `probe {command}`" in refused.stderr) == (2, True)
+        assert (refused.returncode, message in refused.stderr) == (2, True), refused.stderr
 
 
 def test_a_dry_run_prints_the_scripts_and_leaves_nothing(config, tmp_path, root):
