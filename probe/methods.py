@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from probe.metrics.images import pixel_mse, psnr, ssim
 from probe.plugins import with_plugins
 
 if TYPE_CHECKING:
@@ -182,24 +183,6 @@ def _pca_oracle(material: Material) -> "Tensor":
     return pca_oracle(material.heldout)
 
 
-def _pixel_mse(pair: Compared) -> "Tensor":
-    from probe.metrics.images import pixel_mse
-
-    return pixel_mse(pair.x_hat, pair.x)
-
-
-def _psnr(pair: Compared) -> "Tensor":
-    from probe.metrics.images import psnr
-
-    return psnr(pair.x_hat, pair.x)
-
-
-def _ssim(pair: Compared) -> "Tensor":
-    from probe.metrics.images import ssim
-
-    return ssim(pair.x_hat, pair.x)
-
-
 def _clip(pair: Compared) -> "Tensor | None":
     return None if pair.embeddings is None else (pair.embeddings[1] * pair.embeddings[0]).sum(1).double()
 
@@ -282,14 +265,14 @@ METRICS: tuple[Metric, ...] = (
         "pixel_mse",
         label="pixel MSE",
         explanation="mean over pixels and channels of (x - x')^2, for images in [0, 1]",
-        function=_pixel_mse,
+        function=lambda pair: pixel_mse(pair.x_hat, pair.x),
         optional=False,
     ),
     Metric(
         "psnr",
         label="PSNR",
         explanation="-10 log10 of the image's pixel MSE",
-        function=_psnr,
+        function=lambda pair: psnr(pair.x_hat, pair.x),
         unit="dB",
         better="high",
         optional=False,
@@ -298,7 +281,7 @@ METRICS: tuple[Metric, ...] = (
         "ssim",
         label="SSIM",
         explanation="structural similarity (Wang et al., 2004), at most 1; none for images smaller than 11 pixels",
-        function=_ssim,
+        function=lambda pair: ssim(pair.x_hat, pair.x),
         better="high",
         optional=False,
     ),

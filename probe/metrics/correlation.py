@@ -8,6 +8,8 @@
 | w s | the same sums of the resamples, from which their correlations follow | (resamples, 6) |
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -61,7 +63,7 @@ def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return centred / spread if spread > FLAT * np.abs(values).max() else centred * 0
 
 
-def _correlation(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+def _correlation(sums: NDArray[Any]) -> NDArray[np.float64]:
     n, x, y, xx, yy, xy = sums.T
     varies_x, varies_y = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2
     known = (varies_x > FLAT) & (varies_y > FLAT)

@@ -66,7 +66,7 @@ def test_euclid_tells_a_ray_apart_where_cosine_cannot():
     ray = torch.linspace(1, 5, 9)[:, None] * torch.ones(1, 8)
     assert len(merge_by_cosine(ray).leader) == 1
     assert len(merge_by_euclid(ray, 0.05).leader) == 9
-    assert len(merge_by_euclid(torch.ones(5, 8).leader), 0.05) == 1
+    assert len(merge_by_euclid(torch.ones(5, 8), 0.05).leader) == 1
 
 
 @pytest.mark.parametrize("scale", [2.0**-100, 2.0**100])

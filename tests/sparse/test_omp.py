@@ -149,8 +149,8 @@ def test_what_does_not_fit_is_refused():
         (atoms, torch.full((1, 8), torch.inf), [1], "finite"),
         (atoms, torch.full((1, 8), torch.nan), [1], "finite"),
         (atoms, gaussian(2, 8, 0), [0], "at least 1"),
-        (atoms, gaussian(2, 8, 0), [3.0], "whole numbers"),
-        (atoms[:0], gaussian(2, 8, 0), [1], "no atoms"),
+        (atoms, gaussian(2, 8, 0), [3.0], "must be integers"),
+        (atoms[:0], gaussian(2, 8, 0), [1], "at least one atom"),
     ]:
         with pytest.raises(ValueError, match=message):
             omp(wrong, signals, levels)

@@ -301,33 +301,23 @@ class _Judge:
         """
         found: list[dict[str, Tensor]] = []
         shown: list[Tensor] = []
-        same = decoded is not None
-        if decoded is not None:
-            x_hat, embedding = self._seen(decoded)
         for start in range(0, len(self.images), self.batch_size):
             rows = slice(start, start + self.batch_size)
             x = self._unit(self.model.from_pixels(self.images[rows]))
-            if not same:
-                decoded = self.model.decode(z_hat[rows])
-                x_hat, embedding = self._seen(decoded)
-            assert decoded is not None
+            pixels = self.model.decode(z_hat[rows]) if decoded is None else decoded
+            x_hat = self._unit(pixels)
             pair = Compared(
                 x=x,
                 x_hat=x_hat.expand_as(x),
                 z=self.latents[rows],
-                z_hat=z_hat if same else z_hat[rows],
+                z_hat=z_hat[rows] if decoded is None else z_hat,
                 latent_mse=latent_mse[rows].double(),
-                embeddings=None if self.look is None or embedding is None else (self.look.originals[rows], embedding),
+                embeddings=(self.look.originals[rows], self.look.clip.images(x_hat)) if self.look else None,
             )
             found.append(_measured(pair))
             if sum(map(len, shown)) < EXAMPLES:
-                shown.append(picture(self.model.to_pixels(decoded[:EXAMPLES])))
+                shown.append(picture(self.model.to_pixels(pixels[:EXAMPLES])))
         return {name: torch.cat([part[name] for part in found]) for name in found[0]}, torch.cat(shown)[:EXAMPLES]
-
-    def _seen(self, decoded: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Decoded images in [0, 1], and their CLIP embeddings."""
-        x_hat = self._unit(decoded)
-        return x_hat, None if self.look is None else self.look.clip.images(x_hat)
 
     def _unit(self, x: Tensor) -> Tensor:
         """Images in the model's range, clamped to it, as numbers in [0, 1]."""
