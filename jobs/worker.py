@@ -285,7 +285,7 @@ def main(
     from jobs.run.stages import STAGES
     from probe.config import load_config
     from probe.kinds import kind_of
-    from probe.studies.sweeps.config import load_study_config
+    from probe.report.study.kinds import load_study_config
     from probe.trust import is_in_run_directory
 
     study = kind_of(target) == "study"

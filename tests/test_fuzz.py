@@ -20,7 +20,7 @@ from probe.kinds import kind_of
 from probe.results.manifest import read_manifest
 from probe.results.run import read_report
 from probe.studies.ood.config import load_ood_config
-from probe.studies.sweeps.config import load_study_config
+from probe.report.study.kinds import load_study_config
 
 JUNK = (
     "",

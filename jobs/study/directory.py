@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.directory import Directory
-from probe.studies.sweeps.config import StudyConfig, parse_study_config
+from probe.report.study.kinds import parse_study_config
+from probe.studies.sweeps.config import StudyConfig
 
 
 @dataclass(frozen=True)

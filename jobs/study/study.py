@@ -18,8 +18,10 @@ from jobs.work import Work
 from jobs.world import World
 from probe.errors import UserError
 from probe.files import tensors_sha256
+from probe.report.study.kinds import study_kind
 from probe.studies.sweeps.config import GridConfig, StudyConfig
-from probe.studies.sweeps.grid import Backbone, Cell, draw, shards
+from probe.studies.sweeps.datasets import draw
+from probe.studies.sweeps.grid import Backbone, Cell
 from probe.training import fitted
 
 log = logging.getLogger("probe")
@@ -31,6 +33,7 @@ class Study(Work[StudyDirectory]):
     def __init__(self, directory: StudyDirectory, world: World | None = None):
         super().__init__(directory, world)
         self.config: StudyConfig = directory.config
+        self.kind = study_kind(self.config.study)
         self._images = lru_cache(maxsize=1)(self._read_images)
 
     def all(self) -> dict[str, Any]:
@@ -63,7 +66,7 @@ class Study(Work[StudyDirectory]):
         if self.leads:
             drawn = {name: self.directory.load(_data_file(name), "test")[1]["data"] for name in todo}
             self.directory.update_manifest(data=drawn)
-            shards(self.config, self._data)
+            self.kind.shards(self.config, self._data)
         self.world.meet()
 
     def models(self) -> None:
@@ -71,7 +74,7 @@ class Study(Work[StudyDirectory]):
 
         A model that a process outside of this world has in hand is left to it.
         """
-        grid = shards(self.config, self._data)
+        grid = self.kind.shards(self.config, self._data)
         todo = self.absent(grid, lambda shard: self.directory.claimed(cell_file(shard), **self._source(shard)))
         before = len(grid) - len(todo)
         for shard, meter in self.share_out("models", "models", todo, size=lambda shard: 1, before=before):
@@ -81,7 +84,7 @@ class Study(Work[StudyDirectory]):
 
     def missing(self) -> list[Cell | Backbone]:
         """The models whose results are not there."""
-        return [shard for shard in shards(self.config, self._data) if not self._is_there(shard)]
+        return [shard for shard in self.kind.shards(self.config, self._data) if not self._is_there(shard)]
 
     def report(self) -> dict[str, Any]:
         """Write report/ from the results; the report, on every rank.
@@ -94,7 +97,7 @@ class Study(Work[StudyDirectory]):
     def _report(self) -> dict[str, Any]:
         from probe.report.study import write_study_report
 
-        grid = shards(self.config, self._data)
+        grid = self.kind.shards(self.config, self._data)
         missing = self.missing()
         for shard in missing:
             if (self.directory.path / cell_file(shard)).exists():
@@ -136,7 +139,7 @@ class Study(Work[StudyDirectory]):
             return False
         if self.directory.checked(_data_file(name)):
             return True
-        return all(self._is_there(cell) for cell in shards(self.config, {name: self._data[name]}))
+        return all(self._is_there(cell) for cell in self.kind.shards(self.config, {name: self._data[name]}))
 
     def _draw(self, name: str) -> None:
         spec = self.config.data[name]
@@ -160,7 +163,7 @@ class Study(Work[StudyDirectory]):
 
     def _make(self, shard: Cell | Backbone, meter: Meter) -> None:
         with self.tracked(shard.name, **vars(shard)) as tracker:
-            work = ShardWork(self.directory, self._device, meter, tracker)
+            work = ShardWork(self.directory, self.kind, self._device, meter, tracker)
             found = work.model(shard, self._images(shard.dataset)) if isinstance(shard, Cell) else work.backbone(shard)
         self._tell_trackers(shard, found.values)  # before the result is there: nobody will look at it again then
         self.directory.save(

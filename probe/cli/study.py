@@ -22,7 +22,7 @@ def study(
 
     Prints mean and standard deviation over seeds, and the verdicts. Rerun the same command to resume.
     """
-    from probe.studies.sweeps.config import load_study_config
+    from probe.report.study.kinds import load_study_config
 
     settings = load_study_config(config, overrides or ())
 

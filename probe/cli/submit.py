@@ -62,7 +62,7 @@ def _described(config: Path, overrides: "Iterable[str]", path: Path) -> "RunDire
     from jobs.study.directory import StudyDirectory
     from probe.config import load_config
     from probe.kinds import kind_of
-    from probe.studies.sweeps.config import load_study_config
+    from probe.report.study.kinds import load_study_config
 
     if kind_of(config) == "study":
         return StudyDirectory(path, load_study_config(config, overrides))

@@ -20,7 +20,7 @@ from probe.cli.main import main
 from probe.config import Config, SolverConfig, parse_config, validated
 from probe.results.files import read_about, write_tensors
 from probe.studies.ood.config import OodConfig
-from probe.studies.sweeps.config import ContractionConfig
+from probe.studies.sweeps.contraction import ContractionConfig
 
 FINISHED = Path(__file__).parent / "finished"
 WORKING = {"run": (RunDirectory, Stages), "older": (RunDirectory, Stages), "study": (StudyDirectory, Study)}

@@ -18,7 +18,7 @@ from jobs.status import read_status
 from jobs.study.directory import StudyDirectory
 from probe.config import load_config
 from probe.errors import Failure, UserError
-from probe.studies.sweeps.config import parse_study_config
+from probe.report.study.kinds import parse_study_config
 
 FAKE = """#!{python}
 # {name}: writes down how it was called, and does what the test put into {folder}/{name}.do

@@ -29,7 +29,7 @@ from probe.dynamics import Outcome
 from probe.errors import UserError
 from probe.results.files import read_tensors
 from probe.studies.ood.config import parse_ood_config
-from probe.studies.sweeps.config import parse_study_config
+from probe.report.study.kinds import parse_study_config
 from probe.training.config import TrainConfig
 
 from .conftest import CLEAN, results_of

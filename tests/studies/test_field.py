@@ -116,7 +116,7 @@ def test_record_has_no_number_that_json_lacks():
     assert content["fixed_points"][0]["spectral_radius"] is None
     assert all(math.isfinite(value) for row in content["norm"] for value in row)
     assert content["data"] is None
-    assert "spectral norm of J is not to be had in the window" in legend(content)
+    assert "spectral norm of J is unavailable in the window" in legend(content)
 
 
 def legend(content):

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from probe.report.page.pictures import uri
 from probe.report.run.html import environment, flat
-from probe.report.study.pages import PAGES
+from probe.report.study.kinds import study_kind
 from probe.report.study.schema import StudyReport
 from probe.report.study.tables import heads, rows
 
@@ -31,7 +31,7 @@ def html(report: StudyReport, files: Mapping[str, bytes], figures: Mapping[str, 
         trained=sum(data.n_train is not None for data in report.datasets.values()),
         heads=heads(report),
         rows=partial(rows, report),
-        note=PAGES[report.study].note,
+        note=study_kind(report.study).page.note,
         pictures=pictures,
         provenance=[(key.replace("_", " "), flat(value)) for key, value in facts.items()],
         config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),

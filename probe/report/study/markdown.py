@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from probe.report.run.markdown import code, table, text
-from probe.report.study.pages import PAGES
-from probe.report.study.schema import DatasetReport, StudyReport
+from probe.report.study.kinds import study_kind
+from probe.report.study.schema import StudyReport, StudySection
 from probe.report.study.tables import heads, rows
 
 
@@ -18,17 +18,17 @@ def markdown(report: StudyReport, figures: Mapping[str, Sequence[str]]) -> str:
         parts += [f"## {title}", _facts(data) if data.n_train else "", _claims(data)]
         parts.append(table(heads(report), rows(report, data)))
         parts.append("\n".join(f"![{one}](figures/{one}.png)" for one in figures[name]))
-    parts += ["## How to read it", PAGES[report.study].note, *report.rules.values()]
+    parts += ["## How to read it", study_kind(report.study).page.note, *report.rules.values()]
     parts += ["## Provenance", _provenance(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _facts(data: DatasetReport) -> str:
+def _facts(data: StudySection) -> str:
     sources = ", ".join(f"{part} {code(str(source))}" for part, source in data.source.items())
     return f"{data.n_train} training and {data.n_test} test images of side {data.side} ({sources})."
 
 
-def _claims(data: DatasetReport) -> str:
+def _claims(data: StudySection) -> str:
     return "\n".join(f"- {text(sentence)}" for sentence in data.verdicts_in_words)
 
 

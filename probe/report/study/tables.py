@@ -7,11 +7,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from probe.report.page.text import number
-from probe.report.study.pages import PAGES
-from probe.report.study.schema import DatasetReport, Spread, StudyReport
+from probe.report.study.kinds import study_kind
+from probe.report.study.schema import SeedSpread, StudyReport, StudySection
 
 
-def spread(value: Spread) -> str:
+def spread(value: SeedSpread) -> str:
     """``0.91 ± 0.02``, or ``0.91 [0.88, 0.94]`` where the interval is known."""
     mean = number(value.mean)
     if value.ci95 is not None:
@@ -24,19 +24,19 @@ def spread(value: Spread) -> str:
 
 def heads(report: StudyReport) -> list[str]:
     """Heads of the table, the axis first."""
-    return [report.axis, *PAGES[report.study].heads.values()]
+    return [report.axis, *study_kind(report.study).page.heads.values()]
 
 
-def rows(report: StudyReport, data: DatasetReport) -> list[list[str]]:
+def rows(report: StudyReport, data: StudySection) -> list[list[str]]:
     """Cells of the table, the value of the axis first."""
-    names = PAGES[report.study].heads
+    names = study_kind(report.study).page.heads
     return [[str(point.value), *(spread(point.columns[name]) for name in names)] for point in data.points]
 
 
 def study_table(content: Mapping[str, Any]) -> dict[str, Table]:
     """For a terminal: a table for each data set, from the content of report.json; what there is room for."""
     report = StudyReport.model_validate(content)
-    page, tables = PAGES[report.study], {}
+    page, tables = study_kind(report.study).page, {}
     for name, data in report.datasets.items():
         table = Table(title=name, box=SIMPLE_HEAD, title_justify="left")
         for head in (report.axis, *(page.heads[column] for column in page.brief)):

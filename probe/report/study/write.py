@@ -12,10 +12,9 @@ from probe.report.figures.run import render
 from probe.report.study.build import dump, sections, study_report
 from probe.report.study.html import html
 from probe.report.study.markdown import markdown
-from probe.report.study.pages import PAGES
+from probe.report.study.kinds import load_study_config, study_kind
 from probe.report.study.read import StudyResults, read_study
 from probe.report.study.schema import StudyReport
-from probe.studies.sweeps.config import load_study_config
 
 
 def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
         UserError: a result is missing, damaged, or not as agreed.
     """
     config = load_study_config(study / "config.yaml")
-    results = read_study(study, config, cells, PAGES[config.study].model)
+    results = read_study(study, config, cells, study_kind(config.study).page.model)
     report = study_report(results)
     folder = study / "report"
     figures = _figures(report, results)
@@ -51,7 +50,7 @@ def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
 
 def _figures(report: StudyReport, results: StudyResults) -> dict[str, dict[str, Figure]]:
     """Of each data set, by name."""
-    page = PAGES[report.study]
+    page = study_kind(report.study).page
     made = {
         name: page.figures(name, report.datasets[name], found, results) for name, found in sections(results).items()
     }
