@@ -14,8 +14,8 @@ from probe.autoencoders.embedded.train import TrainConfig as EmbeddedTraining
 from probe.config import Config, validated
 from probe.errors import UserError
 from probe.mistakes import _branches
-from probe.studies.ood.config import OodConfig
 from probe.report.study.kinds import KINDS, parse_study_config
+from probe.studies.ood.config import OodConfig
 
 ALL: tuple[type[BaseModel], ...] = (
     *(Config, OodConfig, ClusterProfile, Resources, EmbeddedTraining),

@@ -14,8 +14,8 @@ from jobs.study.study import Study
 from jobs.worker import work, work_on_study
 from probe.config import parse_config
 from probe.errors import UserError
-from probe.studies.ood.config import parse_ood_config
 from probe.report.study.kinds import parse_study_config
+from probe.studies.ood.config import parse_ood_config
 
 from .conftest import configure
 from .ood.test_ood import SETTINGS as OOD

@@ -11,8 +11,8 @@ from probe.files import write_atomically
 from probe.report.figures.run import render
 from probe.report.study.build import dump, sections, study_report
 from probe.report.study.html import html
-from probe.report.study.markdown import markdown
 from probe.report.study.kinds import load_study_config, study_kind
+from probe.report.study.markdown import markdown
 from probe.report.study.read import StudyResults, read_study
 from probe.report.study.schema import StudyReport
 

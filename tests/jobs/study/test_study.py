@@ -15,8 +15,8 @@ from jobs.study.study import Study
 from jobs.worker import work_on_study
 from probe import load_autoencoder
 from probe.errors import UserError
-from probe.results.files import read_tensors
 from probe.report.study.kinds import parse_study_config
+from probe.results.files import read_tensors
 from probe.training.checkpoint import STATE
 
 from ..conftest import assert_same_results, results_of, until

@@ -11,8 +11,8 @@ from scipy import stats
 from probe.metrics.separation import fpr95
 from probe.report.study import study_table, write_study_report
 from probe.report.study.across_training import CHANGES, difference, mean_of
-from probe.results.files import write_tensors
 from probe.report.study.kinds import parse_study_config
+from probe.results.files import write_tensors
 from probe.studies.sweeps.contraction import Contraction
 from probe.studies.sweeps.contraction import record as ratios
 from probe.studies.sweeps.convergence import Convergence
