@@ -28,7 +28,7 @@ def end_points(f: Map, starts: Tensor, settings: Iteration, on_step: OnStep | No
 
 
 def fixed_points(ends: EndPoints, euclidean: float, tolerance: float) -> tuple[Tensor, Tensor]:
-    """Distinct converged end points (m, ...), largest basin first, and the index of each start's one, or NOWHERE (n,)."""
+    """Distinct converged end points (m, ...), largest basin first; each start's index among them or NOWHERE (n,)."""
     rows = (ends.outcome == Outcome.CONVERGED).nonzero().squeeze(1)
     member = torch.full((len(ends.outcome),), NOWHERE)
     merge = distinct(ends.end[rows], euclidean, tolerance)
