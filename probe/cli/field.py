@@ -1,4 +1,4 @@
-"""``probe field MODEL``: the latent vector field as a picture and as numbers."""
+"""``probe field MODEL``: the latent vector field as a plot and as numbers."""
 
 import json
 import math
@@ -18,23 +18,23 @@ PAPER = ("solver.tolerance=1e-6", "solver.max_steps=3000")
 def field(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="As model.source: a folder, hub id, python:...")],
     data: Annotated[
-        str | None, typer.Option(metavar="SPEC", help="Images to encode: a preset, or parquet:PATH, folder:PATH, ...")
+        str | None, typer.Option(metavar="SPEC", help="Images to encode: a preset, parquet:PATH, folder:PATH, ...")
     ] = None,
-    n: Annotated[int, typer.Option("--n", min=3, max=1_000_000, help="How many of them.")] = 500,
+    n: Annotated[int, typer.Option("--n", min=3, max=1_000_000, help="Number of images.")] = 500,
     side: Annotated[
         int | None,
-        typer.Option(min=1, max=8192, help="Draw them at this side, and pad with black to the model's (28 of 32)."),
+        typer.Option(min=1, max=8192, help="Image side, padded with black to the model's (28 to 32)."),
     ] = None,
     extent: Annotated[
         float | None,
-        typer.Option(min=1e-6, max=1e6, help="Half the window's side; by default 8, or about what there is."),
+        typer.Option(min=1e-6, max=1e6, help="Half the window's side; default: 8, or to fit the data."),
     ] = None,
     points: Annotated[int, typer.Option(min=5, max=1001, help="Grid points along an axis.")] = 61,
     overrides: Overrides = None,
     out: OutDir = Path("runs/field"),
     as_json: Json = False,
 ) -> None:
-    """Draw f(z) - z: norm, streamlines, attractors, basins, data; on the principal plane where d > 2.
+    """Plot f(z) - z: norm, streamlines, attractors, basins, data; on the principal plane if d > 2.
 
     Writes field.png, field.svg and field.json.
     """
@@ -47,10 +47,9 @@ def field(
     from probe import LatentMap, load_autoencoder
     from probe.files import write_atomically
     from probe.report.figures.field import field_figure
-    from probe.report.figures.run import render
-    from probe.studies.field import record, vector_field
+    from probe.report.figures.files import write_figures
+    from probe.studies.field import most_evaluations, record, vector_field
     from probe.studies.inputs import drawn, encode
-    from probe.studies.sweeps.across_training import PRODUCTS
 
     loaded = load_autoencoder(config.model)
     resolution = loaded.side if loaded.side and "resolution" not in settings else config.resolution
@@ -61,8 +60,7 @@ def field(
         f"{config.solver.max_steps} steps",
         file=sys.stderr,
     )
-    most = points**2 * (config.solver.max_steps + PRODUCTS) + config.seeds.count * (config.solver.max_steps + 1)
-    with watching("field", most + config.solver.certificates * config.solver.products) as watch:
+    with watching("field", most_evaluations(points, config.seeds, config.solver)) as watch:
         found = vector_field(
             LatentMap(watch.model(loaded), clamp=config.model.clamp),
             shape,
@@ -82,11 +80,10 @@ def field(
         **record(found, images.labels if images else None),
         **describe_process(),
     }
-    figure = field_figure(content, f"{loaded.class_name}, {model}")
-    write_atomically(out / "field.png", render(figure, "png"))
-    write_atomically(out / "field.svg", render(figure, "svg"))
-    write_atomically(out / "field.json", json.dumps(content, allow_nan=False) + "\n")
-    print(json.dumps(content, allow_nan=False) if as_json else _summary(content, out))
+    text = json.dumps(content, allow_nan=False)
+    write_figures(out, {"field": field_figure(content, f"{loaded.class_name}, {model}")})
+    write_atomically(out / "field.json", text + "\n")
+    print(text if as_json else _summary(content, out))
 
 
 def _summary(content: dict[str, Any], out: Path) -> str:
@@ -95,14 +92,14 @@ def _summary(content: dict[str, Any], out: Path) -> str:
     plane, points = content["plane"], content["fixed_points"]
     certified = [point for point in points if point["certificate"] == "attractor"]
     lines = [
-        f"{count(len(points), 'distinct fixed point')}, {count(len(certified), 'certified attractor')}, to which "
-        f"{100 * sum(point['grid_share'] for point in certified):.0f} % of the grid runs.",
+        f"{count(len(points), 'distinct fixed point')}, {count(len(certified), 'certified attractor')}; "
+        f"{100 * sum(point['grid_share'] for point in certified):.0f} % of the grid converges to one of these.",
         f"{out}/field.png, field.svg, field.json",
     ]
     if plane["projection"]:
         lines.insert(
             1,
-            f"A projection of {content['d']} dimensions on the principal plane of the {plane['of']}, which holds "
+            f"A projection of {content['d']} dimensions onto the principal plane of the {plane['of']}, which holds "
             f"{100 * plane['field_share']:.0f} % of the field's norm and {100 * plane['variance_share']:.0f} % of the "
             "points' variance.",
         )

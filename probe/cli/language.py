@@ -13,13 +13,13 @@ DEFAULTS = (
     *("solver.max_steps=300", "solver.accelerate=false", "solver.far_precision=float32", "solver.certificates=4"),
     "seeds.count=16",
 )
-"""The steps of the paper's Appendix B.8, all of them plain, so that outcomes and norms are of the same iteration."""
+"""As in the paper's Appendix B.8; without acceleration, so that outcomes and norms describe the same iteration."""
 PROMPT = "The quick brown fox jumps over the lazy dog"
 
 
 def language(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub id of a causal LM of transformers.")],
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Whose embeddings are one start.")] = PROMPT,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Text whose embeddings are one start.")] = PROMPT,
     tokens: Annotated[
         str | None, typer.Option(metavar="IDS", help="Token ids instead, for a model without tokenizer: '5 17 3'.")
     ] = None,
@@ -27,9 +27,9 @@ def language(
     out: OutDir = Path("runs/language"),
     as_json: Json = False,
 ) -> None:
-    """h <- f(h), from the embedding output through all blocks to the final norm: norms at every step, outcomes.
+    """Iterate h <- f(h), from the embeddings through all blocks to the final norm: norms at every step, outcomes.
 
-    Starts are the embeddings of a prompt, and seeds.count draws of N(0, I) of the same shape. Writes language.png,
+    Starts are the embeddings of a prompt and seeds.count draws from N(0, I) of the same shape. Writes language.png,
     language.svg, language.md and language.json.
     """
     from probe.config import parse_config, read_yaml
@@ -46,8 +46,8 @@ def language(
     from probe.autoencoders.residual_stream import load_residual_stream, tokens_of
     from probe.dynamics import gaussian_starts
     from probe.files import write_atomically
+    from probe.report.figures.files import write_figures
     from probe.report.figures.language import language_figure, language_page, language_table
-    from probe.report.figures.run import render
     from probe.studies.language import iterated, record
 
     f = load_residual_stream(config.model, device_of(config.model.device))
@@ -78,10 +78,8 @@ def language(
         **found,
         **describe_process(),
     }
-    figure = language_figure(content)
     text = json.dumps(content, allow_nan=False) + "\n"
-    write_atomically(out / "language.png", render(figure, "png"))
-    write_atomically(out / "language.svg", render(figure, "svg"))
+    write_figures(out, {"language": language_figure(content)})
     write_atomically(out / "language.md", language_page(content))
     write_atomically(out / "language.json", text)
     files = f"\n{out}/language.png, language.svg, language.md, language.json\n"

@@ -136,5 +136,5 @@ def test_the_legend_counts_what_lies_outside_the_window():
 
 
 def test_one_dimension_has_no_plane():
-    with pytest.raises(UserError, match="one dimension"):
+    with pytest.raises(UserError, match="1-dimensional latent space has no plane"):
         drawn_field(lambda z: z, 1)

@@ -115,7 +115,7 @@ def _fpr95(samples: Samples, rng: np.random.Generator | None) -> Values:
 
 CHANGES = {
     "distinct_gap": Change(
-        "the shares of distinct end points from noise and from training images converge",
+        "the shares of distinct end points from noise and from training images approach each other",
         -1,
         ("share_noise", "share_train"),
         _gap,
