@@ -1,4 +1,4 @@
-"""How far a run is, read from its files alone; and what Slurm says of its jobs, where there is Slurm."""
+"""How far a run, study or OOD experiment is, read from its files alone; and the states of its Slurm jobs."""
 
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -7,18 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from jobs.kinds import kind_of
 from jobs.lock import OWNER
-from jobs.ood.directory import REFERENCES, OodDirectory
 from jobs.process import is_suspended, is_there
-from jobs.run.directory import WORK, RunDirectory
-from jobs.run.shards import part_file, shard_file
-from jobs.study.directory import StudyDirectory
-from probe.config import Config
 from probe.errors import Failure
-from probe.kinds import kind_of
 from probe.reading import Unreadable, read_object
-from probe.results.files import Damaged, read_tensors
-from probe.studies.probing.end_points import batches
 
 FRESH = 60.0
 """Seconds after which progress.json is no longer news."""
@@ -69,7 +62,7 @@ class StageStatus:
     state: str = "waiting"
     job: str | None = None
     slurm: str | None = None
-    unit: str = "shards"
+    unit: str = "parts"
 
 
 @dataclass
@@ -113,12 +106,8 @@ def read_status(path: Path) -> Status:
     from jobs.slurm.submit import submitted
 
     kind = kind_of(path)
-    if kind == "study":
-        stages = _stages_of_study(StudyDirectory.open(path))
-    elif kind == "ood":
-        stages = _stages_of_ood(OodDirectory.open(path))
-    else:
-        stages = _stages(RunDirectory.open(path))
+    directory = kind.directory.open(path)
+    stages = [StageStatus(stage.name, *stage.count(directory), unit=stage.unit) for stage in kind.stages]
     unreadable: list[str] = []
     jobs: dict[str, str] = {}
     try:
@@ -177,78 +166,6 @@ def _life(owner: dict[str, Any] | None, progress: dict[str, Any] | None) -> str:
     begun, heard = ages["begun"], ages["heard"]
     silent = begun is not None and heard is not None and FRESH <= heard < begun
     return NOT_ANSWERING if silent or is_suspended(owner) else "running"
-
-
-def _stages(run: RunDirectory) -> list[StageStatus]:
-    from jobs.slurm.profile import RUN_STAGES
-
-    counts = dict(zip(RUN_STAGES, (_images, _attractors, _dictionary, _reconstruct, _report), strict=True))
-    units = {"images": "data sets", "attractors": "starts", "report": "files"}
-    return [StageStatus(n, *count(run, run.config), unit=units.get(n, "shards")) for n, count in counts.items()]
-
-
-def _stages_of_study(study: StudyDirectory) -> list[StageStatus]:
-    return [
-        StageStatus("images", len(study.manifest.get("data", {})), len(study.config.data)),
-        StageStatus("models", len(list(study.path.glob("cells/*.safetensors"))), study.config.shards),
-        StageStatus("report", int((study.path / "report" / "report.json").is_file()), 1),
-    ]
-
-
-def _stages_of_ood(ood: OodDirectory) -> list[StageStatus]:
-    drawn = set(ood.manifest.get("data", {}))
-    sources = {"train", "test", *ood.config.outside}
-    return [
-        StageStatus("images", len(drawn & sources), len(sources)),
-        StageStatus("attractors", int((ood.path / REFERENCES).is_file()), 1),
-        StageStatus("scores", len(list(ood.path.glob("scores/*.parquet"))), len((drawn | sources) - {"train"})),
-        StageStatus("report", int((ood.path / "report" / "report.json").is_file()), 1),
-    ]
-
-
-def _tables(run: RunDirectory) -> list[str]:
-    return [n for n in run.config.datasets if (run.path / "reconstructions" / f"{n}.parquet").is_file()]
-
-
-def _images(run: RunDirectory, config: Config) -> tuple[int, int]:
-    drawn = {file.stem for file in (run.path / WORK / "images").glob("*.safetensors")} | set(_tables(run))
-    return len(drawn & set(config.datasets)), len(config.datasets)
-
-
-def _attractors(run: RunDirectory, config: Config) -> tuple[int, int]:
-    """Starts that are there, those of unfinished shards included."""
-    parts = batches(config.seeds.count, config.seeds.shard_size)
-    there = [
-        len(part) if (run.path / shard_file(part)).exists() else _rows(run.path / part_file(part)) for part in parts
-    ]
-    return sum(there), config.seeds.count
-
-
-def _rows(part: Path) -> int:
-    try:
-        return len(read_tensors(part, ("index",))[0]["index"])
-    except (FileNotFoundError, Damaged):
-        return 0
-
-
-def _dictionary(run: RunDirectory, config: Config) -> tuple[int, int | None]:
-    """Shards of certificates, and the dictionary itself as one more."""
-    if (run.path / "dictionary.safetensors").is_file():
-        return 1, 1
-    return len(list(run.path.glob(f"{WORK}/certificates/*.safetensors"))), None
-
-
-def _reconstruct(run: RunDirectory, config: Config) -> tuple[int, int]:
-    """Shards of images; a finished table counts as all of its shards."""
-    per_set = {name: -(-spec.n // config.sparse.batch_size) for name, spec in config.datasets.items()}
-    finished = set(_tables(run))
-    shards = run.path / WORK / "reconstructions"
-    done = [n if name in finished else len(list(shards.glob(f"{name}/*.safetensors"))) for name, n in per_set.items()]
-    return sum(done), sum(per_set.values())
-
-
-def _report(run: RunDirectory, config: Config) -> tuple[int, int]:
-    return int((run.path / "report" / "report.json").is_file()), 1
 
 
 def _read(file: Path, kind: type[BaseModel], unreadable: list[str]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What every kind of work on a directory needs: ranks that share parts, sessions in the manifest, nothing mixed."""
+"""What the stages of every kind of work need: ranks that share parts, the manifest, the model, the trackers."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -25,16 +25,20 @@ D = TypeVar("D", bound=Directory[Any])
 
 
 class Work(Generic[D]):
-    """One rank's work. All ranks call the same methods in the same order.
+    """One rank's work on a directory. All ranks call the same methods in the same order.
 
     Attributes:
         directory: where the results are.
+        config: its configuration.
         world: the ranks.
+        trusted: whether the user asked for the code that the model may bring, rather than for the directory alone.
     """
 
-    def __init__(self, directory: D, world: World | None = None):
-        self.directory, self.world = directory, world or World()
-        self._stages = 0
+    def __init__(self, directory: D, world: World | None = None, trusted: bool = True):
+        self.directory, self.world, self.trusted = directory, world or World(), trusted
+        self.config: Any = directory.config
+        self._shared = 0
+        self._begun = False
         if self.leads:
             directory.unchanged()
 
@@ -43,23 +47,51 @@ class Work(Generic[D]):
         """Whether this is rank 0."""
         return self.world.rank == 0
 
+    @property
+    def device(self) -> torch.device:
+        """Where models are put."""
+        cpu = self.directory.wants_cpu(self.config) or not torch.cuda.is_available()
+        return torch.device("cpu" if cpu else "cuda")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Facts of the images that were drawn, by data set."""
+        return self.directory.manifest.get("data", {})
+
+    def drawn(self, name: str) -> dict[str, Any]:
+        """Facts of the images of one data set.
+
+        Raises:
+            UserError: they are not drawn yet.
+        """
+        try:
+            return self.data[name]
+        except KeyError:
+            path = self.directory.path
+            raise UserError(f"{path} has no images of {name} yet; run `probe images {path}` first.") from None
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        self.world.meet()
+
     def on_rank_0(self, work: Callable[[], T]) -> T:
         """Let rank 0 work while the others wait; its result (JSON) on every rank."""
         return self.world.agree(work() if self.leads else None)
 
-    def absent(self, parts: Sequence[T], is_there: Callable[[T], object]) -> list[T]:
+    def missing(self, parts: Sequence[T], is_there: Callable[[T], object]) -> list[T]:
         """The parts that are not there, as rank 0 sees it; the same on all ranks."""
         return [parts[i] for i in self.on_rank_0(lambda: [i for i, part in enumerate(parts) if not is_there(part)])]
 
-    def share_out(
-        self, title: str, unit: str, todo: Sequence[T], *, size: Callable[[T], int], before: int
+    def share(
+        self, title: str, unit: str, todo: Sequence[T], *, size: Callable[[T], int] = lambda part: 1, before: int = 0
     ) -> Iterator[tuple[T, Meter]]:
-        """Parts of a stage, each to one rank, the next to whoever is free; all are done when it ends.
+        """Parts of a stage, each for one rank, the next for whoever is free; all are done when the iterator ends.
 
         Args:
             title, unit: for the progress.
             todo: the parts, the same on all ranks.
-            size: units in a part; before: units that were there already.
+            size: units in a part.
+            before: units that were there already.
         """
         total = sum(map(size, todo))
         with self.claiming(title, unit, todo, total=total, before=before) as (claims, meter):
@@ -69,18 +101,18 @@ class Work(Generic[D]):
 
     @contextmanager
     def claiming(
-        self, title: str, unit: str, todo: Sequence[T], *, total: int, before: int
+        self, title: str, unit: str, todo: Sequence[T], *, total: int, before: int = 0
     ) -> Iterator[tuple[Iterator[T], Meter]]:
-        """The same, for work that has several parts in hand: the parts as this rank claims them, and the meter."""
-        self._stages += 1
-        with progress(self.directory.path, self.world, self._stages, title, unit, before + total, before) as meter:
+        """As ``share``, for work on several parts at once: the parts as this rank claims them, and the meter."""
+        self._shared += 1
+        with progress(self.directory.path, self.world, self._shared, title, unit, before + total, before) as meter:
             yield self.world.claims(todo), meter
-            self.world.meet()
+            self.barrier()
 
     @contextmanager
     def leading(self, title: str, unit: str, total: int) -> Iterator[Meter]:
-        """A stage that rank 0 works on, while the others wait at the end of the block."""
-        with self.claiming(title, unit, (), total=total, before=0) as (_, meter):
+        """A stage for rank 0 alone; the others wait at the end of the block."""
+        with self.claiming(title, unit, (), total=total) as (_, meter):
             yield meter
 
     @contextmanager
@@ -88,18 +120,29 @@ class Work(Generic[D]):
         """The trackers of the configuration, within the block; none on other ranks than 0.
 
         Args:
-            name: of the course of numbers that is logged; of the whole work, or of a part such as a model.
-            about: what is known of the part, as hyperparameters.
+            name: of the logged series: the whole work, or a part such as a model.
+            about: facts of the part, logged as hyperparameters.
         """
-        config = self.directory.config
-        wanted = config.trackers if self.leads else TrackersConfig()
-        described = {**config.settings(), **about}
-        cpu = self.directory.wants_cpu(config)
+        wanted = self.config.trackers if self.leads else TrackersConfig()
+        described = {**self.config.settings(), **about}
+        cpu = self.directory.wants_cpu(self.config)
         with tracking(self.directory.path, wanted, name, described, cpu=cpu) as tracker:
             yield tracker
 
-    def begin_session(self, device: torch.device, dtype: str, **about: Any) -> None:
-        """Note this process in the manifest, on rank 0; the first one's facts stand at its top, with ``about``."""
+    def begin(self, device: torch.device | None = None, dtype: str = "float32", **about: Any) -> None:
+        """Note this process in the manifest once, and ``about`` at its top; the first process's facts stay there.
+
+        Afterwards every rank can read them.
+        """
+        if self.leads:
+            self.directory.update_manifest(
+                **(about if self._begun else self._session(device or self.device, dtype, about))
+            )
+            self.directory.keep_made_with()
+        self._begun = True
+        self.barrier()
+
+    def _session(self, device: torch.device, dtype: str, about: dict[str, Any]) -> dict[str, Any]:
         process = {
             **describe_process(),
             "world_size": self.world.size,
@@ -109,33 +152,36 @@ class Work(Generic[D]):
             "dtype": dtype,
         }
         sessions = [*self.directory.manifest.get("sessions", []), process]
-        self.directory.update_manifest(schema_version=1, **sessions[0], **about, sessions=sessions, data={})
-        self.directory.keep_made_with()
+        return {"schema_version": 1, **sessions[0], **about, "sessions": sessions, "data": {}}
 
-    def loaded(self, spec: ModelConfig, trusted: bool) -> Autoencoder:
-        """A model; its code is noted if the user asked for it, and refused if somebody else's directory does.
+    def load_model(
+        self, spec: ModelConfig, describe: Callable[[Autoencoder], dict[str, Any]], optional: tuple[str, ...] = ()
+    ) -> Autoencoder:
+        """Load the model, compare it with the one that the work was begun with, and note it in the manifest.
 
-        Raises:
-            UserError: as ``load_autoencoder``; or it would run code that is not trusted, and was not before.
-        """
-        if not trusted:
-            must_be_trusted(spec, self.directory.path)
-        model = load_autoencoder(spec)
-        if trusted and self.leads and not remember(spec):
-            log.info("the model's code cannot be noted as yours: a command on the directory alone needs --trust-code")
-        return model
-
-    def must_be_the_model(self, about: dict[str, Any], optional: tuple[str, ...] = ()) -> None:
-        """Refuse a model that is not the one which the work was begun with.
+        Its code is remembered if the user asked for it, and refused if only the directory does.
 
         Args:
-            about: facts; one that the manifest lacks was not noted yet when the work was begun, and is not compared.
-            optional: facts that only some models have, and that are compared also where one side lacks them.
+            describe: the facts that are noted and compared; may refuse the model.
+            optional: facts that only some models have, compared also where one side lacks them.
 
         Raises:
-            UserError: it differs from the manifest's, in what is named.
+            UserError: as ``load_autoencoder``; it is another model; or it would run code that is not trusted.
         """
+        if not self.trusted:
+            must_be_trusted(spec, self.directory.path)
+        model = load_autoencoder(spec)
+        if self.trusted and self.leads and not remember(spec):
+            log.info("the model's code cannot be remembered: commands on the directory alone need --trust-code")
+        about = describe(model)
+        self._check_same_model(about, optional)
+        noted = about | ({"warnings": list(model.warnings)} if model.warnings else {})
+        self.begin(model.device, spec.dtype, model=noted)
+        return model
+
+    def _check_same_model(self, about: dict[str, Any], optional: tuple[str, ...]) -> None:
         there = self.on_rank_0(lambda: self.directory.manifest.get("model", about))
+        # A fact that the manifest lacks was not noted yet when the work was begun.
         compared = [key for key in about if key in there or key in optional]
         compared += [key for key in optional if key in there and key not in about]
         changed = [key for key in compared if there.get(key) != about.get(key)]
@@ -146,15 +192,15 @@ class Work(Generic[D]):
                 "with --out."
             )
 
-    def must_be_the_images(
+    def check_same_images(
         self, what: str, about: dict[str, Any], known: dict[str, Any] | None, compared: tuple[str, ...] = ()
     ) -> None:
-        """Refuse images that are not those which the work was begun with.
+        """Refuse images that differ from those that the work was begun with.
 
         Args:
-            what: "data set NAME", as the sentence names it.
+            what: "data set NAME", for the error.
             about, known: facts of the images, and those in the manifest, if there are any.
-            compared: further facts that are named where they differ, too.
+            compared: further facts that the error names where they differ.
 
         Raises:
             UserError: their ``sha256`` differ.
@@ -167,3 +213,13 @@ class Work(Generic[D]):
             f"{known['sha256'][:12]}... there and {about['sha256'][:12]}... now"
             f"{', and another ' + ', '.join(changed) if changed else ''}; choose another folder with --out."
         )
+
+    def finish(self, write: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Write the report on rank 0, log its warnings and where it is; the report."""
+        if "finished" not in self.directory.manifest:
+            self.directory.update_manifest(finished=now())
+        content = write()
+        for warning in content.get("warnings", ()):
+            log.warning(f"warning: {warning}")
+        log.info(f"report: {self.directory.path / 'report' / 'report.html'}")
+        return content

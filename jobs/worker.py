@@ -1,6 +1,6 @@
-"""One rank of a run or study: ``accelerate launch -m jobs.worker RUN_DIR``; ``probe run`` is the same with one rank.
+"""One rank of a run, study or OOD experiment: ``accelerate launch -m jobs.worker RUN_DIR``.
 
-Exit status: 0 done; 2 a mistake that the user can mend; 1 a failure; 75 stopped by SIGTERM, SIGHUP or SIGUSR1; 130
+Exit status: 0 done; 2 a mistake that the user can fix; 1 a failure; 75 stopped by SIGTERM, SIGHUP or SIGUSR1; 130
 interrupted (after both, rerun the same command to resume). Another rank's end is this rank's, with the same status.
 """
 
@@ -29,16 +29,10 @@ from probe.terminal import total_output
 
 if TYPE_CHECKING:
     from jobs.directory import Directory
-    from jobs.ood.ood import Ood
-    from jobs.run.stages import Stages
-    from jobs.study.study import Study
+    from jobs.kinds import Kind
     from jobs.world import World
-    from probe.config import Config
-    from probe.studies.ood.config import OodConfig
-    from probe.studies.sweeps.config import StudyConfig
 
 T = TypeVar("T")
-D = TypeVar("D", bound="Directory")
 ERROR_FILE = "error.json"
 SHARED_PATIENCE = 600.0
 """Seconds that a process of a shared study waits for another to draw the images or write the report."""
@@ -47,110 +41,89 @@ log = logging.getLogger("probe")
 
 def work(
     path: Path,
-    do: "Callable[[Stages], T]",
-    config: "Config | None" = None,
+    kind: "Kind",
+    do: Callable[[Any], T],
+    config: Any = None,
+    *,
     world_size: int | None = None,
     trusted: bool | None = None,
 ) -> "tuple[T, World]":
-    """Join the other ranks, hold the run directory, and do something with its stages, on all ranks alike.
+    """Join the other ranks, hold the directory, and do something with it, on all ranks alike.
 
     Args:
-        path: the run directory.
-        do: calls stages.
-        config: begins the run, or must be that of the run which is there; None: the run must have begun.
+        path: the directory.
+        kind: what it holds.
+        do: takes the ``Work`` of that kind, such as ``kind.all`` or the ``do`` of a stage.
+        config: begins the work, or must be that of the work which is there; None: the work must have begun.
         world_size: the number of ranks that there must be; by default what the launcher says.
         trusted: whether the user asked for the code that the model may bring; by default if there is a ``config``.
+
+    Returns:
+        What ``do`` returns, and the ranks.
 
     Raises:
         UserError, Failure: as the command line reports them, with status 2 and 1.
         Stopped, Ended: status 75, or that of the rank that ended first.
     """
     with stop_on_signals():
-        from jobs.run.directory import RunDirectory
-        from jobs.run.stages import Stages
+        from jobs.world import World
 
-        asked = config is not None if trusted is None else trusted
-        return _hold(path, lambda run, world: do(Stages(run, world, asked)), RunDirectory, config, world_size)
-
-
-def work_on_study(
-    path: Path, do: "Callable[[Study], T]", config: "StudyConfig | None" = None, world_size: int | None = None
-) -> "tuple[T, World]":
-    """The same for a study."""
-    with stop_on_signals():
-        from jobs.study.directory import StudyDirectory
-        from jobs.study.study import Study
-
-        return _hold(path, lambda directory, world: do(Study(directory, world)), StudyDirectory, config, world_size)
-
-
-def work_on_ood(
-    path: Path, do: "Callable[[Ood], T]", config: "OodConfig | None" = None, trusted: bool | None = None
-) -> "tuple[T, World]":
-    """The same for an experiment on OOD detection."""
-    with stop_on_signals():
-        from jobs.ood.directory import OodDirectory
-        from jobs.ood.ood import Ood
-
-        asked = config is not None if trusted is None else trusted
-        return _hold(path, lambda directory, world: do(Ood(directory, world, asked)), OodDirectory, config, None)
+        settings = config or kind.directory.open(path).unchanged().config
+        world = World.gather(cpu=kind.directory.wants_cpu(settings), expected=world_size)
+        with to_stderr(world.rank), _ending_together(world, path):
+            if world.rank == 0:
+                kind.directory.refuse_foreign(path)
+                if config is not None:  # a run that is there may be looked at without them
+                    must_be_installed(settings.trackers)
+            with exclusive(path) if world.rank == 0 else nullcontext(), _explaining(path):
+                directory = _open(path, settings, world, kind)
+                with to_file(path, world.rank), _keeping_errors(path, world):
+                    log.debug(f"begins: {world}, {' '.join(sys.argv)}")
+                    done = do(kind.work(directory, world, config is not None if trusted is None else trusted))
+        return done, world
 
 
-def share_study(path: Path, config: "StudyConfig | None") -> "dict[str, Any] | None":
-    """Work on a study beside other processes that do the same and know nothing of each other (a Slurm array).
+def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None:
+    """Work beside independent processes that do the same (a Slurm array), which share the parts of one stage.
 
     Args:
-        config: as for ``work``.
+        path, kind, config: as for ``work``.
 
     Returns:
-        The report, of the process that finds every model done; None for one that leaves models to others.
+        The report, of the process that finds every part done; None for one that leaves parts to others.
+
+    Raises:
+        UserError: the work has no stage that can be shared so; or as ``work``.
     """
     with stop_on_signals(), to_stderr():
-        from jobs.study.directory import StudyDirectory
-        from jobs.study.study import Study
         from jobs.world import World, number
 
-        StudyDirectory.refuse_foreign(path)
+        names = [stage.name for stage in kind.stages if stage.array]
+        if not names:
+            raise UserError("--shared is for a study, all stages, and one rank; leave it out.")
+        at = [stage.name for stage in kind.stages].index(names[0])
+        before, stage, after = kind.stages[:at], kind.stages[at], kind.stages[at + 1 :]
+        kind.directory.refuse_foreign(path)
         if config is not None:
             must_be_installed(config.trackers)
         with _explaining(path), exclusive(path, SHARED_PATIENCE):
-            study = Study(StudyDirectory.create(path, config) if config else StudyDirectory.open(path))
+            work = kind.work(kind.directory.create(path, config) if config else kind.directory.open(path))
         with _explaining(path), to_file(path, number("SLURM_ARRAY_TASK_ID", 0)), _keeping_errors(path, World()):
             with exclusive(path, SHARED_PATIENCE):
-                study.draw()
-            study.models()
+                for one in before:
+                    one.do(work)
+            if left := stage.do(work):
+                log.info(f"{stage.name} in other processes' hands: {left}; the last of them writes the report")
+                return None
             with exclusive(path, SHARED_PATIENCE):
-                left = study.missing()
-                if left:
-                    log.info(f"models in other processes' hands: {len(left)}; the last of them writes the report")
-                return None if left else study.report()
+                return [one.do(work) for one in after][-1]
 
 
-def _hold(
-    path: Path, do: "Callable[[D, World], T]", kind: type[D], config: Any, world_size: int | None
-) -> "tuple[T, World]":
-    from jobs.world import World
-
-    settings = config or kind.open(path).unchanged().config
-    world = World.gather(cpu=kind.wants_cpu(settings), expected=world_size)
-    with to_stderr(world.rank), _ending_together(world, path):
-        if world.rank == 0:
-            kind.refuse_foreign(path)
-            if config is not None:  # a run that is there may be looked at without them
-                must_be_installed(settings.trackers)
-        with exclusive(path) if world.rank == 0 else nullcontext(), _explaining(path):
-            directory = _open(path, settings, world, kind)
-            with to_file(path, world.rank), _keeping_errors(path, world):
-                log.debug(f"begins: {world}, {' '.join(sys.argv)}")
-                done = do(directory, world)
-    return done, world
-
-
-def _open(path: Path, config: Any, world: "World", kind: type[D]) -> D:
+def _open(path: Path, config: Any, world: "World", kind: "Kind") -> "Directory[Any]":
     """The directory, made by rank 0; the others take the configuration as rank 0 knows it."""
-    made = kind.create(path, config) if world.rank == 0 else None
+    made = kind.directory.create(path, config) if world.rank == 0 else None
     settings = world.agree(made.config.model_dump(mode="json") if made else None)
-    return made or kind(path, kind.parse(settings))
+    return made or kind.directory(path, kind.directory.parse(settings))
 
 
 @contextmanager
@@ -265,7 +238,7 @@ def main(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN_DIR|CONFIG", help="A run or study that was begun, or a configuration.", parser=given_path
+            metavar="RUN_DIR|CONFIG", help="A directory that was begun, or a configuration.", parser=given_path
         ),
     ],
     out: Annotated[
@@ -273,39 +246,39 @@ def main(
     ] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
     stage: Annotated[
-        str, typer.Option(help="all, images, attractors, dictionary, reconstruct or report; of a study all or images.")
+        str,
+        typer.Option(
+            help="all, or one stage: images, attractors, dictionary, reconstruct, report of a run; images, models, "
+            "report of a study; images, attractors, scores, report of an OOD experiment."
+        ),
     ] = "all",
     shared: Annotated[bool, typer.Option("--shared", help="As for `probe study`.")] = False,
     world_size: Annotated[
-        int | None, typer.Option(min=1, max=100_000, help="Fail unless there are so many ranks.")
+        int | None, typer.Option(min=1, max=100_000, help="Fail unless there are exactly this many ranks.")
     ] = None,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the code that the model brings.")] = False,
 ) -> None:
-    """Work on a run or study as one of the ranks that a launcher started."""
-    from jobs.run.stages import STAGES
-    from probe.config import load_config
-    from probe.kinds import kind_of
-    from probe.report.study.kinds import load_study_config
-    from probe.trust import is_in_run_directory
+    """Work on a run, study or OOD experiment as one of the ranks that a launcher started."""
+    with stop_on_signals():
+        from jobs.kinds import kind_of
+        from probe.config import read_yaml
+        from probe.trust import is_in_run_directory
 
-    study = kind_of(target) == "study"
-    known = ("all", "images") if study else ("all", *STAGES)
-    if stage not in known:
-        raise UserError(f"--stage {stage!r} is unknown; use {', '.join(known)}.")
-    if shared and (not study or stage != "all" or world_size not in (None, 1)):
-        raise UserError("--shared is for a study, all stages, and one rank; leave it out.")
-    if target.is_dir() and (out or overrides):
-        raise UserError(f"{target} is a run directory, whose configuration stands; --out and --set go with a CONFIG.")
-    load: Callable[..., Any] = load_study_config if study else load_config
-    config = None if target.is_dir() else load(target, overrides or ())
-    path = target if target.is_dir() else out or Path("runs") / target.stem
-    if shared:
-        share_study(path, config)
-    elif study:
-        work_on_study(path, lambda its: its.draw() if stage == "images" else its.all() and None, config, world_size)
-    else:
-        trusted = trust_code or not (target.is_dir() or is_in_run_directory(target))
-        work(path, lambda stages: getattr(stages, stage)() and None, config, world_size, trusted)
+        kind = kind_of(target)
+        do = kind.all if stage == "all" else kind.stage(stage).do
+        if shared and (stage != "all" or world_size not in (None, 1)):
+            raise UserError("--shared is for a study, all stages, and one rank; leave it out.")
+        if target.is_dir() and (out or overrides):
+            raise UserError(
+                f"{target} is a run directory, and its configuration is fixed; --out and --set go with a CONFIG."
+            )
+        config = None if target.is_dir() else kind.directory.parse(read_yaml(target, overrides or ()))
+        path = target if target.is_dir() else out or Path("runs") / target.stem
+        if shared:
+            share(path, kind, config)
+        else:
+            trusted = trust_code or not (target.is_dir() or is_in_run_directory(target))
+            work(path, kind, do, config, world_size=world_size, trusted=trusted)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from typing import Any
 from jobs.directory import Directory
 from probe.studies.ood.config import OodConfig, parse_ood_config
 
-REFERENCES = "references.safetensors"
+MODEL, REFERENCES, TABLE = "model", "references.safetensors", "scores.parquet"
+"""A model that is trained here; the training attractors; a row per image of every set, joined from scores/."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class OodDirectory(Directory[OodConfig]):
     """A folder that holds one experiment of ``probe ood``."""
 
     NOUN = "ood"
-    RESULTS = ("model", REFERENCES, "scores")
+    RESULTS = (MODEL, REFERENCES, "scores")
 
     @classmethod
     def parse(cls, data: dict[str, Any]) -> OodConfig:

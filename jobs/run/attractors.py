@@ -4,28 +4,35 @@ import hashlib
 
 import torch
 
-from jobs.run.job import Job
-from jobs.run.shards import Shards, shard_file, shards
+from jobs.run.directory import RunDirectory
+from jobs.run.shards import Shards, part_file, shard_file, shards
+from jobs.run.work import RunWork
+from jobs.stage import Counts
 from probe.dynamics import EndPoints, Outcome
 from probe.errors import UserError
+from probe.results.files import Damaged, read_tensors
 from probe.studies.probing.end_points import solve
 
 
-def find_end_points(job: Job) -> None:
-    """Iterate every start that has no whole shard."""
-    seeds, solver = job.config.seeds, job.config.solver
-    f, shape, model = job.f, job.latent_shape, job.model
-    job.on_rank_0(lambda: _refuse_strangers(job))
-    todo = job.absent(shards(job), lambda indices: job.run.claimed(shard_file(indices)))
+def find_end_points(work: RunWork) -> None:
+    """Iterate every start that has no whole shard.
+
+    Raises:
+        UserError: as ``RunWork.model``; or a file is in the folder of the shards that is none of them.
+    """
+    run, seeds, parts = work.directory, work.config.seeds, shards(work.config.seeds)
+    f, shape, model = work.f, work.latent_shape, work.model
+    work.on_rank_0(lambda: _refuse_strangers(run))
+    todo = work.missing(parts, lambda indices: run.claimed(shard_file(indices)))
     if not todo:
         return
-    kept = Shards(job)
-    total = sum(map(len, todo)) - job.on_rank_0(lambda: sum(map(kept.count, todo)))
-    _ = job.clip, job.words  # a mistake in them should not be found after hours of iteration
-    course = _Course(job)
-    with job.timed("attractors"), job.tracked() as tracker:
+    kept = Shards(run, lambda start: parts[start // seeds.shard_size], work.world.rank)
+    total = sum(map(len, todo)) - work.on_rank_0(lambda: sum(map(kept.count, todo)))
+    _ = work.clip, work.words  # a mistake in them should not be found after hours of iteration
+    course = _Course(run)
+    with work.timed("attractors"), work.tracked() as tracker:
         before = seeds.count - total
-        with job.claiming("attractors", "starts", todo, total=total, before=before) as (claims, meter):
+        with work.claiming("attractors", "starts", todo, total=total, before=before) as (claims, meter):
 
             def on_step(ended: int, running: int, part: float) -> None:
                 meter.update(ended + part, f"{running} running")
@@ -35,10 +42,10 @@ def find_end_points(job: Job) -> None:
                 shape,
                 kept.missing(claims),
                 seed=seeds.seed,
-                solver=solver,
+                solver=work.config.solver,
                 device=model.device,
                 dtype=model.dtype,
-                most_rows=-(-total // job.world.size),  # else the first rank would take all of a small run
+                most_rows=-(-total // work.world.size),  # else the first rank would take all of a small run
                 on_step=on_step,
                 gathered=kept.gathered,
             )
@@ -51,50 +58,64 @@ def find_end_points(job: Job) -> None:
             tracker.log(*course.so_far())
 
 
-def load_end_points(job: Job) -> EndPoints:
+def count(run: RunDirectory) -> Counts:
+    """Starts that are there, those of unfinished shards included."""
+    parts = shards(run.config.seeds)
+    there = [len(part) if (run.path / shard_file(part)).exists() else _rows(run, part_file(part)) for part in parts]
+    return sum(there), run.config.seeds.count
+
+
+def _rows(run: RunDirectory, part: str) -> int:
+    try:
+        return len(read_tensors(run.path / part, ("index",))[0]["index"])
+    except (FileNotFoundError, Damaged):
+        return 0
+
+
+def load_end_points(run: RunDirectory) -> EndPoints:
     """All starts in order.
 
     Raises:
         UserError: a shard is missing or damaged, or the indices are not exactly 0..count-1.
     """
-    count = job.config.seeds.count
-    parts = [job.run.load(shard_file(indices))[0] for indices in shards(job)]
+    seeds = run.config.seeds
+    parts = [run.load(shard_file(indices))[0] for indices in shards(seeds)]
     index = torch.cat([part.pop("index") for part in parts])
-    if not torch.equal(index, torch.arange(count)):
-        raise UserError(f"{job.run.path}/attractors holds {len(index)} starts that are not exactly 0..{count - 1}.")
+    if not torch.equal(index, torch.arange(seeds.count)):
+        raise UserError(f"{run.path}/attractors holds {len(index)} starts that are not exactly 0..{seeds.count - 1}.")
     return EndPoints.concatenate([EndPoints(**part) for part in parts])
 
 
-def load_first_steps(job: Job) -> torch.Tensor:
+def load_first_steps(run: RunDirectory) -> torch.Tensor:
     """f(z0) of every start (N, c, h, w)."""
-    return torch.cat([job.run.load(shard_file(indices), "first")[0]["first"] for indices in shards(job)])
+    return torch.cat([run.load(shard_file(indices), "first")[0]["first"] for indices in shards(run.config.seeds)])
 
 
-def end_points_sha256(job: Job) -> str | None:
+def end_points_sha256(run: RunDirectory) -> str | None:
     """What identifies the end points; None where some are missing.
 
     Raises:
         UserError: some are damaged.
     """
-    files = [shard_file(indices) for indices in shards(job)]
-    if not all((job.run.path / file).exists() for file in files):
+    files = [shard_file(indices) for indices in shards(run.config.seeds)]
+    if not all((run.path / file).exists() for file in files):
         return None
-    digests = [job.run.needed(file)["sha256"] for file in files]
+    digests = [run.needed(file)["sha256"] for file in files]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 class _Course:
     """What the shards that are there say together, whichever rank made them; each is read once."""
 
-    def __init__(self, job: Job):
-        self.job = job
+    def __init__(self, run: RunDirectory):
+        self.run = run
         self.known: dict[range, dict[str, torch.Tensor]] = {}
 
     def so_far(self) -> tuple[dict[str, float], int]:
         """For a tracker: starts by outcome, medians of steps and residual (of the finite ones); how many starts."""
-        for indices in shards(self.job):
-            if indices not in self.known and (self.job.run.path / shard_file(indices)).exists():
-                self.known[indices] = self.job.run.load(shard_file(indices), "outcome", "steps", "residual")[0]
+        for indices in shards(self.run.config.seeds):
+            if indices not in self.known and (self.run.path / shard_file(indices)).exists():
+                self.known[indices] = self.run.load(shard_file(indices), "outcome", "steps", "residual")[0]
         outcome, steps, residual = (
             torch.cat([part[name] for part in self.known.values()]) for name in ("outcome", "steps", "residual")
         )
@@ -106,9 +127,9 @@ class _Course:
         return {**counts, **medians}, len(outcome)
 
 
-def _refuse_strangers(job: Job) -> None:
-    """Files beside the shards would be read by whoever reads the folder, as the report does."""
-    known = {job.run.path / shard_file(indices) for indices in shards(job)}
-    strangers = sorted({*job.run.path.glob("attractors/*.safetensors")} - known)
+def _refuse_strangers(run: RunDirectory) -> None:
+    """Readers of the folder, such as the report, would take any file there for a shard."""
+    known = {run.path / shard_file(indices) for indices in shards(run.config.seeds)}
+    strangers = sorted({*run.path.glob("attractors/*.safetensors")} - known)
     if strangers:
         raise UserError(f"{strangers[0]} is no shard of this run; move it out of the folder.")

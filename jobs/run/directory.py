@@ -1,5 +1,6 @@
 """The run directory: one run's configuration, manifest and results."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from probe.config import Config, parse_config
 from probe.data import resolve
 from probe.errors import UserError
 
-__all__ = ["WORK", "RunDirectory", "is_free", "resolved"]
+__all__ = ["WORK", "Look", "RunDirectory", "is_free", "table_files"]
+Look = Callable[..., dict[str, Any] | None]
+"""``checked``, ``needed`` or ``claimed`` of a directory."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class RunDirectory(Directory[Config]):
     @classmethod
     def create(cls, path: Path, config: Config) -> "RunDirectory":
         """As ``Directory.create``, with the presets of the data sets written out."""
-        return super().create(path, resolved(config))
+        named = {name: resolve(name, spec) for name, spec in config.datasets.items()}
+        return super().create(path, config.model_copy(update={"datasets": named}))
 
     @classmethod
     def parse(cls, data: dict[str, Any]) -> Config:
@@ -35,18 +39,22 @@ class RunDirectory(Directory[Config]):
         return config.model.device == "cpu"
 
     def model_checksums(self) -> dict[str, str | None]:
-        """Of weights and code. To be asked for once the model is known to the manifest.
+        """Of weights and code; the manifest knows them once a stage has loaded the model.
 
         Raises:
-            UserError: it is not, since no stage has run.
+            UserError: no stage has.
         """
         model = self.manifest.get("model")
         if model is None:
             raise UserError(f"{self.path} has no results yet; run `probe run {self.path}` first.")
         return {name: model[name] for name in ("weights_sha256", "code_sha256")}
 
+    def has_table(self, name: str, look: Look, **made_from: str | None) -> bool:
+        """Whether a data set's final files are there, made from these results where they are given."""
+        expected = {key: value for key, value in made_from.items() if value}
+        return all(look(file, **expected) for file in table_files(name))
 
-def resolved(config: Config) -> Config:
-    """The configuration with the presets of its data sets written out."""
-    named = {name: resolve(name, spec) for name, spec in config.datasets.items()}
-    return config.model_copy(update={"datasets": named})
+
+def table_files(name: str) -> tuple[str, str]:
+    """The table of errors of a data set, and its example pictures."""
+    return f"reconstructions/{name}.parquet", f"reconstructions/{name}.safetensors"

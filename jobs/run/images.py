@@ -2,50 +2,63 @@
 
 from typing import Any
 
-from jobs.run.directory import WORK
-from jobs.run.job import Job
-from jobs.run.tables import has_table
+from jobs.run.directory import WORK, RunDirectory, table_files
+from jobs.run.work import RunWork
+from jobs.stage import Counts
 from probe.data import ImageSet, load_images
 
 REMOTE = ("hub:", "urls:")
 """Sources that take long to read again, and can change or vanish between two reads."""
 
 
-def draw(job: Job) -> None:
-    """Draw what is missing. Sources on this machine are read again and compared, so that a changed one is refused."""
-    _ = job.model  # a resolution that does not suit the model is found before anything is downloaded
-    todo = job.absent(list(job.config.datasets), lambda name: _is_settled(job, name))
-    known = job.on_rank_0(lambda: job.run.manifest["data"])
-    for name, meter in job.share_out("images", "data sets", todo, size=lambda name: 1, before=0):
-        meter.note = name
-        images = read_again(job, name, known)
-        about = _describe(images)
-        tensors = {"images": images.images, "heldout": images.heldout}
-        there = job.run.claimed(image_file(name))
-        if there is None or there["data"]["sha256"] != about["sha256"]:
-            job.run.save(image_file(name), tensors, ids=images.ids, data=about)
-    if job.world.rank == 0:
-        known = job.run.manifest["data"]
-        new = [name for name in job.config.datasets if name in todo or name not in known]
-        drawn = {name: job.run.load(image_file(name), "images")[1]["data"] for name in new}
-        job.run.update_manifest(data=drawn)
-        for name in todo:
-            if has_table(job, name):  # they were drawn for the comparison only
-                (job.run.path / image_file(name)).unlink()
-    job.world.meet()
-
-
-def read_again(job: Job, name: str, known: dict[str, Any]) -> ImageSet:
-    """A data set's images from their source, the same as those in the manifest's ``data``, if it is known there.
+def draw(work: RunWork) -> None:
+    """Draw what is missing. Sources on this machine are read again and compared, so that a changed one is refused.
 
     Raises:
-        UserError: they have changed, or cannot be had.
+        UserError: a source cannot be read or has changed, or the resolution does not suit the model.
     """
-    images = load_images(name, job.config.datasets[name], resolution=job.config.resolution)
-    about = _describe(images)
-    job.must_be_the_images(
-        f"data set {name!r}", about, known.get(name), ("n_used", "n_heldout", "unreadable", "repeated", "source")
-    )
+    _ = work.model  # a resolution that does not suit the model is found before anything is downloaded
+    run = work.directory
+    todo = work.missing(list(work.config.datasets), lambda name: _is_settled(run, name))
+    known = work.on_rank_0(lambda: work.data)
+    for name, meter in work.share("images", "data sets", todo):
+        meter.note = name
+        images = read_again(work, name, known)
+        about = _describe(images)
+        there = run.claimed(image_file(name))
+        if there is None or there["data"]["sha256"] != about["sha256"]:
+            tensors = {"images": images.images, "heldout": images.heldout}
+            run.save(image_file(name), tensors, ids=images.ids, data=about)
+    if work.leads:
+        known = work.data
+        new = [name for name in work.config.datasets if name in todo or name not in known]
+        run.update_manifest(data={name: run.load(image_file(name), "images")[1]["data"] for name in new})
+        for name in todo:
+            if run.has_table(name, run.checked):  # they were drawn for the comparison only
+                (run.path / image_file(name)).unlink()
+    work.barrier()
+
+
+def count(run: RunDirectory) -> Counts:
+    """Data sets whose images are drawn."""
+    drawn = {file.stem for file in (run.path / WORK / "images").glob("*.safetensors")} | set(tables(run))
+    return len(drawn & set(run.config.datasets)), len(run.config.datasets)
+
+
+def tables(run: RunDirectory) -> list[str]:
+    """Data sets that are finished."""
+    return [name for name in run.config.datasets if (run.path / table_files(name)[0]).is_file()]
+
+
+def read_again(work: RunWork, name: str, known: dict[str, Any]) -> ImageSet:
+    """A data set's images from their source, the same as those in the manifest's ``data``, if it has them.
+
+    Raises:
+        UserError: they have changed, or are unavailable.
+    """
+    images = load_images(name, work.config.datasets[name], resolution=work.config.resolution)
+    compared = ("n_used", "n_heldout", "unreadable", "repeated", "source")
+    work.check_same_images(f"data set {name!r}", _describe(images), known.get(name), compared)
     return images
 
 
@@ -54,9 +67,9 @@ def image_file(name: str) -> str:
     return f"{WORK}/images/{name}.safetensors"
 
 
-def _is_settled(job: Job, name: str) -> bool:
-    source = job.config.datasets[name].source or ""
-    there = job.run.checked(image_file(name)) is not None or has_table(job, name)
+def _is_settled(run: RunDirectory, name: str) -> bool:
+    source = run.config.datasets[name].source or ""
+    there = run.checked(image_file(name)) is not None or run.has_table(name, run.checked)
     return there and source.startswith(REMOTE)
 
 

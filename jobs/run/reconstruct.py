@@ -4,17 +4,18 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from torch import Tensor
 
 from jobs.run.attractors import end_points_sha256, load_first_steps
 from jobs.run.dictionary import FILE as DICTIONARY
 from jobs.run.dictionary import dictionary_sha256
-from jobs.run.directory import WORK
-from jobs.run.images import draw, image_file
-from jobs.run.job import Job
+from jobs.run.directory import WORK, RunDirectory, table_files
+from jobs.run.images import draw, image_file, tables
 from jobs.run.semantics import look_at
-from jobs.run.tables import has_table, table_files
+from jobs.run.work import RunWork
+from jobs.stage import Counts
 from probe.errors import UserError
 from probe.sparse import Dictionary
 from probe.studies.probing.end_points import batches
@@ -49,41 +50,53 @@ class Part:
         return f"{WORK}/reconstructions/{self.name}/{span}.safetensors"
 
 
-def reconstruct(job: Job) -> None:
+def reconstruct(work: RunWork) -> None:
     """Solve what is missing; two files for each data set.
 
     Raises:
-        UserError: there is no dictionary, or an image's data set has changed.
+        UserError: there is no dictionary, or a data set's images have changed.
     """
-    _ = job.model
-    dictionary = job.on_rank_0(lambda: _dictionary(job))
-    seen_by = job.clip.sha256 if job.clip else ""
+    _ = work.model
+    run = work.directory
+    dictionary = work.on_rank_0(lambda: _dictionary(run))
+    seen_by = work.clip.sha256 if work.clip else ""
     # What was seen when the extra was there is kept where it is missing.
-    by = None if job.config.clip and not job.clip else seen_by
-    names = list(job.config.datasets)
-    names = job.absent(names, lambda name: has_table(job, name, dictionary, by, job.run.claimed))
+    by = None if work.config.clip and not work.clip else seen_by
+    names = list(work.config.datasets)
+    names = work.missing(names, lambda name: run.has_table(name, run.claimed, dictionary=dictionary, clip=by))
     if names:
-        _solve(job, names, dictionary, seen_by)
-    if job.clip:
-        job.on_rank_0(lambda: look_at(job, dictionary))
-    if job.leads:
-        shutil.rmtree(job.run.path / WORK, ignore_errors=True)  # all that was made of it is there
-    job.world.meet()
+        _solve(work, names, dictionary, seen_by)
+    if work.clip:
+        work.on_rank_0(lambda: look_at(work, dictionary))
+    if work.leads:
+        shutil.rmtree(run.path / WORK, ignore_errors=True)  # all that was made of it is there
+    work.barrier()
 
 
-def _solve(job: Job, names: list[str], dictionary: str, seen_by: str) -> None:
-    if job.on_rank_0(lambda: any(job.run.claimed(image_file(name)) is None for name in names)):
-        draw(job)
-    data = job.on_rank_0(lambda: {name: job.run.manifest["data"][name] for name in names})
-    parts = [Part(name, span) for name in names for span in batches(data[name]["n_used"], job.config.sparse.batch_size)]
+def count(run: RunDirectory) -> Counts:
+    """Shards of images; a finished table counts as all of its shards."""
+    per_set = {name: -(-spec.n // run.config.sparse.batch_size) for name, spec in run.config.datasets.items()}
+    finished, shards = set(tables(run)), run.path / WORK / "reconstructions"
+    done = [n if name in finished else len(list(shards.glob(f"{name}/*.safetensors"))) for name, n in per_set.items()]
+    return sum(done), sum(per_set.values())
+
+
+def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> None:
+    run = work.directory
+    if work.on_rank_0(lambda: any(run.claimed(image_file(name)) is None for name in names)):
+        draw(work)
+    data = work.on_rank_0(lambda: {name: work.data[name] for name in names})
+    parts = [
+        Part(name, span) for name in names for span in batches(data[name]["n_used"], work.config.sparse.batch_size)
+    ]
     made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"], "clip": seen_by} for n in names}
-    # Without CLIP nothing is to be compared, and older files have no such entry.
+    # Without CLIP nothing is compared, and older files have no such entry.
     expected = {name: {key: value for key, value in about.items() if value} for name, about in made_from.items()}
-    todo = job.absent(parts, lambda part: job.run.claimed(part.file, **expected[part.name]))
+    todo = work.missing(parts, lambda part: run.claimed(part.file, **expected[part.name]))
     before = sum(len(part.images) for part in parts) - sum(len(part.images) for part in todo)
-    bases = _bases(job)
-    with job.timed("reconstruct"):
-        for part, meter in job.share_out("reconstruct", "images", todo, size=lambda p: len(p.images), before=before):
+    bases = _bases(work)
+    with work.timed("reconstruct"):
+        for part, meter in work.share("reconstruct", "images", todo, size=lambda p: len(p.images), before=before):
             held, images, mean = bases(part.name)
 
             def on_method(done: int, part: Part = part, many: int = len(held)) -> None:
@@ -92,40 +105,39 @@ def _solve(job: Job, names: list[str], dictionary: str, seen_by: str) -> None:
             meter.note = part.name
             span = slice(part.images.start, part.images.stop)
             found = reconstruct_images(
-                job.model, held, images[span], job.config.sparse, mean, clip=job.clip, on_method=on_method
+                work.model, held, images[span], work.config.sparse, mean, clip=work.clip, on_method=on_method
             )
             sizes = {name: len(basis) for name, basis in held.items() if BASIS not in name}
-            _save(job, part, found, sizes, made_from[part.name])
-        if job.world.rank == 0:
+            _save(run, part, found, sizes, made_from[part.name] | {"rank": work.world.rank})
+        if work.leads:
             for name in names:
-                mine = [part for part in parts if part.name == name]
-                _finish(job, name, mine, made_from[name])
-        job.world.meet()
+                _finish(run, name, [part for part in parts if part.name == name], made_from[name])
+        work.barrier()
 
 
-def _dictionary(job: Job) -> str:
-    ends = end_points_sha256(job)
-    found = ends and (job.run.path / DICTIONARY).exists() and dictionary_sha256(job, ends, job.run.needed)
+def _dictionary(run: RunDirectory) -> str:
+    ends = end_points_sha256(run)
+    found = ends and (run.path / DICTIONARY).exists() and dictionary_sha256(run, ends, run.needed)
     if not found:
-        raise UserError(f"{job.run.path} has no dictionary yet; run `probe dictionary {job.run.path}` first.")
+        raise UserError(f"{run.path} has no dictionary yet; run `probe dictionary {run.path}` first.")
     return found
 
 
-def _bases(job: Job) -> Callable[[str], tuple[dict[str, Dictionary], Tensor, Tensor]]:
+def _bases(work: RunWork) -> Callable[[str], tuple[dict[str, Dictionary], Tensor, Tensor]]:
     """A function that gives a data set's dictionaries, test images and mean image; what can be is made only once."""
-    sparse = job.config.sparse
+    run, sparse = work.directory, work.config.sparse
     common: dict[str, Tensor] = {}
     ready: dict[str, Dictionary] = {}  # with their Gram matrices, for all parts and data sets
 
     @lru_cache(maxsize=1)
     def of(name: str) -> tuple[dict[str, Dictionary], Tensor, Tensor]:
         if not common:
-            atoms, first = job.run.load(DICTIONARY, "atoms")[0]["atoms"], load_first_steps(job)
-            common.update(dictionaries(atoms, first, sparse, job.config.seeds.seed))
-        tensors, _ = job.run.load(image_file(name))
+            atoms, first = run.load(DICTIONARY, "atoms")[0]["atoms"], load_first_steps(run)
+            common.update(dictionaries(atoms, first, sparse, run.config.seeds.seed))
+        tensors, _ = run.load(image_file(name))
         heldout = tensors["heldout"]
-        latents = encode_images(job.model, heldout, sparse.batch_size).cpu() if len(heldout) else heldout.float()
-        held = prepare(with_oracle(common, latents, sparse), sparse, job.model.device)
+        latents = encode_images(work.model, heldout, sparse.batch_size).cpu() if len(heldout) else heldout.float()
+        held = prepare(with_oracle(common, latents, sparse), sparse, work.model.device)
         for key in common:
             if key in ready and ready[key].dtype == held[key].dtype:
                 held[key] = ready[key]
@@ -135,17 +147,16 @@ def _bases(job: Job) -> Callable[[str], tuple[dict[str, Dictionary], Tensor, Ten
     return of
 
 
-def _save(job: Job, part: Part, found: Reconstructions, sizes: dict[str, int], made_from: dict[str, str]) -> None:
+def _save(run: RunDirectory, part: Part, found: Reconstructions, sizes: dict[str, int], about: dict[str, Any]) -> None:
     kinds = {kind: getattr(found, kind) for kind in KINDS}
-    job.run.save(
+    run.save(
         part.file,
         {"used": found.used, **{f"{kind}/{name}": value for kind in KINDS for name, value in kinds[kind].items()}},
-        **made_from,
+        **about,
         methods=found.methods,
         levels=found.levels,
         d=found.d,
         method_atoms=sizes,
-        rank=job.world.rank,
     )
 
 
@@ -153,10 +164,10 @@ def _named(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     return {key.removeprefix(f"{kind}/"): value for key, value in tensors.items() if key.startswith(f"{kind}/")}
 
 
-def _finish(job: Job, name: str, parts: list[Part], made_from: dict[str, str]) -> None:
+def _finish(run: RunDirectory, name: str, parts: list[Part], made_from: dict[str, str]) -> None:
     """The table and the pictures of a data set from its parts, which are removed."""
-    loaded = [job.run.load(part.file) for part in parts]
-    about, sparse = loaded[0][1], job.config.sparse
+    loaded = [run.load(part.file) for part in parts]
+    about, sparse = loaded[0][1], run.config.sparse
     whole = Reconstructions.concatenate(
         [
             Reconstructions(
@@ -169,11 +180,11 @@ def _finish(job: Job, name: str, parts: list[Part], made_from: dict[str, str]) -
             for tensors, _ in loaded
         ]
     )
-    ids = job.run.load(image_file(name), "images")[1]["ids"]
+    ids = run.load(image_file(name), "images")[1]["ids"]
     table, pictures = table_files(name)
     originals = {f"originals/{name}": value for name, value in whole.originals.items()}
-    job.run.save(pictures, whole.examples | originals, **made_from, ids=ids)
-    job.run.save_table(
+    run.save(pictures, whole.examples | originals, **made_from, ids=ids)
+    run.save_table(
         table,
         whole.rows(ids),
         **made_from,
@@ -183,5 +194,5 @@ def _finish(job: Job, name: str, parts: list[Part], made_from: dict[str, str]) -
         five_percent=sparse.five_percent(whole.d),
         dtype=pursuit_dtype(sparse, whole.d, about["method_atoms"].values()),
     )
-    shutil.rmtree((job.run.path / parts[0].file).parent)
-    (job.run.path / image_file(name)).unlink()
+    shutil.rmtree((run.path / parts[0].file).parent)
+    (run.path / image_file(name)).unlink()

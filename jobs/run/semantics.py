@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from jobs.run.dictionary import GALLERY_FILE
-from jobs.run.job import Job
-from jobs.run.tables import table_files
+from jobs.run.directory import table_files
+from jobs.run.work import RunWork
 from probe.dynamics.starts import gaussian_starts
 from probe.semantics.clip import TEMPLATE
 from probe.semantics.describe import NOISE, describe, unrelated
@@ -16,29 +16,29 @@ from probe.studies.probing.reconstruction import picture
 FILE = "semantics.safetensors"
 
 
-def look_at(job: Job, dictionary: str) -> None:
+def look_at(work: RunWork, dictionary: str) -> None:
     """Label the decoded end points, and find their nearest test images; one file."""
-    clip, asked, words = job.clip, job.config.clip, job.words
+    run, clip, asked, words = work.directory, work.clip, work.config.clip, work.words
     assert clip is not None
     assert asked is not None
-    tables = {name: job.run.load(table_files(name)[1], "original") for name in job.config.datasets}
+    tables = {name: run.load(table_files(name)[1], "original") for name in run.config.datasets}
     made_from = {
         "dictionary": dictionary,
         "clip": clip.sha256,
         "words": hashlib.sha256("\n".join(words).encode()).hexdigest(),
         "tables": [about["sha256"] for _, about in tables.values()],
     }
-    if job.run.claimed(FILE, **made_from):
+    if run.claimed(FILE, **made_from):
         return
-    points = clip.images(job.run.load(GALLERY_FILE)[0]["thumbnails"] / 255)
-    sets = {name: job.run.load(table_files(name)[1])[0] for name in tables}
+    points = clip.images(run.load(GALLERY_FILE)[0]["thumbnails"] / 255)
+    sets = {name: run.load(table_files(name)[1])[0] for name in tables}
     embeddings = {name: tensors["originals/embedding"].to(points.device) for name, tensors in sets.items()}
     images = torch.cat([points[:0], *embeddings.values()])
-    found = describe(points, _noise(job), images, clip.words(words), words)
+    found = describe(points, _noise(work), images, clip.words(words), words)
     names = [(name, row) for name, embedding in embeddings.items() for row in range(len(embedding))]
     near = [names[i] for i in found.nearest.tolist()] if names else []
     pictures = [sets[name]["originals/picture"][row] for name, row in near]
-    job.run.save(
+    run.save(
         FILE,
         {
             "label_similarity": found.label_similarity.cpu(),
@@ -61,13 +61,13 @@ def look_at(job: Job, dictionary: str) -> None:
     )
 
 
-def _noise(job: Job) -> Tensor:
+def _noise(work: RunWork) -> Tensor:
     """Embeddings of D(z0) for the first z0 of the run's seed, as small pictures, like those of the end points."""
-    assert job.clip is not None
+    assert work.clip is not None
     found = []
     with torch.no_grad():
         for first in range(0, NOISE, 16):
-            z = gaussian_starts(job.config.seeds.seed, range(first, first + 16), job.latent_shape)
-            decoded = job.model.to_pixels(job.model.decode(z.to(job.model.device, job.model.dtype)))
-            found.append(job.clip.images(picture(decoded) / 255))
+            z = gaussian_starts(work.config.seeds.seed, range(first, first + 16), work.latent_shape)
+            decoded = work.model.to_pixels(work.model.decode(z.to(work.model.device, work.model.dtype)))
+            found.append(work.clip.images(picture(decoded) / 255))
     return torch.cat(found)

@@ -1,28 +1,25 @@
-"""Shards of the attractor stage: a range of starts each, whole, or in part where the work was stopped."""
+"""Ranges of starts that are iterated and saved together, whole, or in part where the work was stopped."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
-from jobs.directory import WORK
+from jobs.directory import WORK, Directory
+from probe.config import SeedConfig
 from probe.dynamics import EndPoints
 from probe.dynamics.iterate import Gathered
 from probe.studies.probing.end_points import batches
 
-if TYPE_CHECKING:
-    from jobs.run.job import Job
-
-
 log = logging.getLogger("probe")
 
 
-def shards(job: "Job") -> list[range]:
-    """The ranges of starts."""
-    return batches(job.config.seeds.count, job.config.seeds.shard_size)
+def shards(seeds: SeedConfig) -> list[range]:
+    """The ranges of starts of a run."""
+    return batches(seeds.count, seeds.shard_size)
 
 
 def shard_file(indices: range) -> str:
@@ -36,14 +33,15 @@ def part_file(indices: range) -> str:
 
 
 class Shards:
-    """Saves the shards that one rank iterates; left early, it saves the finished starts of unfinished shards as well.
+    """Saves the shards that one rank iterates; after an error or a stop also the finished starts of the others.
 
     Attributes:
         gathered: what has ended so far, to be given to ``solve``.
     """
 
-    def __init__(self, job: "Job"):
-        self.job, self.gathered = job, Gathered()
+    def __init__(self, directory: Directory[Any], shard_of: Callable[[int], range], rank: int):
+        self.directory, self.shard_of, self.rank = directory, shard_of, rank
+        self.gathered = Gathered()
 
     def __enter__(self) -> "Shards":
         return self
@@ -55,8 +53,8 @@ class Shards:
         with suppress(OSError):  # the first error is the one to report
             for indices, rows, ends in self.gathered.unfinished():
                 ended = [indices[row] for row in rows]
-                shard = self._shard(ended)
-                if not (self.job.run.path / shard_file(shard)).exists():  # stopped just after it was written
+                shard = self.shard_of(ended[0])
+                if not (self.directory.path / shard_file(shard)).exists():  # stopped just after it was written
                     self._write(part_file(shard), *self._with_known(ended, ends))
                     saved += len(ended)
         if saved:
@@ -77,27 +75,24 @@ class Shards:
 
     def save(self, indices: list[int], ends: EndPoints) -> None:
         """Write the shard that these starts complete."""
-        self._save(self._shard(indices), *self._with_known(indices, ends))
+        self._save(self.shard_of(indices[0]), *self._with_known(indices, ends))
 
     def _save(self, shard: range, index: list[int], ends: list[EndPoints]) -> None:
         self._write(shard_file(shard), index, ends)
-        (self.job.run.path / part_file(shard)).unlink(missing_ok=True)
+        (self.directory.path / part_file(shard)).unlink(missing_ok=True)
 
     def _write(self, name: str, index: list[int], ends: list[EndPoints]) -> None:
         order = torch.tensor(index).argsort()
         rows = {key: value[order] for key, value in vars(EndPoints.concatenate(ends)).items()}
-        self.job.run.save(name, {"index": torch.tensor(index)[order], **rows}, rank=self.job.world.rank)
+        self.directory.save(name, {"index": torch.tensor(index)[order], **rows}, rank=self.rank)
 
     def _with_known(self, indices: list[int], ends: EndPoints) -> tuple[list[int], list[EndPoints]]:
-        index, known = self._known(self._shard(indices))
+        index, known = self._known(self.shard_of(indices[0]))
         return [*index, *indices], [*known, ends]
 
     def _known(self, shard: range) -> tuple[list[int], list[EndPoints]]:
         """The starts of a shard that an earlier session finished, and their end points."""
-        if not self.job.run.claimed(part_file(shard)):
+        if not self.directory.claimed(part_file(shard)):
             return [], []
-        tensors = self.job.run.load(part_file(shard))[0]
+        tensors = self.directory.load(part_file(shard))[0]
         return tensors.pop("index").tolist(), [EndPoints(**tensors)]
-
-    def _shard(self, indices: list[int]) -> range:
-        return shards(self.job)[indices[0] // self.job.config.seeds.shard_size]

@@ -12,13 +12,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator
 
+from jobs.kinds import KINDS
 from probe.config import Name, Strict, Text, read_yaml, validated
 from probe.reading import short
 
-RUN_STAGES = ("images", "attractors", "dictionary", "reconstruct", "report")
-STUDY_STAGES = ("images", "models")
-"""The models are an array of processes of one rank, the last of which writes the report."""
-ALL_STAGES = tuple(dict.fromkeys((*RUN_STAGES, *STUDY_STAGES)))
+STAGES = tuple(dict.fromkeys(stage.name for kind in KINDS for stage in kind.stages))
+"""Of every kind of work."""
 
 
 def _matching(pattern: str, meaning: str) -> AfterValidator:
@@ -91,9 +90,9 @@ class Resources(Strict):
                 raise ValueError(f"{short(name)} is no name of an environment variable")
         return value
 
-    def as_array(self, models: int) -> "Resources":
-        """The same ranks, at most one for each of a study's models, as tasks of an array of one rank each."""
-        tasks = min(self.array or self.nodes * self.tasks_per_node, models)
+    def as_array(self, parts: int) -> "Resources":
+        """The same ranks, at most one per part (a study's model), as tasks of an array of one rank each."""
+        tasks = min(self.array or self.nodes * self.tasks_per_node, parts)
         one = {"nodes": 1, "tasks_per_node": 1, "options": (*self.options, f"--array=0-{tasks - 1}")}
         return self.model_copy(update=one)
 
@@ -137,17 +136,20 @@ class ClusterProfile(Resources):
     @classmethod
     def _known(cls, value: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
         for name in value:
-            if name not in ALL_STAGES:
-                raise ValueError(f"there is no stage {short(name)}; stages are {', '.join(ALL_STAGES)}")
+            if name not in STAGES:
+                raise ValueError(f"there is no stage {short(name)}; stages are {', '.join(STAGES)}")
         return value
 
-    def of(self, stage: str) -> Resources:
+    def of(self, stage: str, gpu: bool = True) -> Resources:
         """The resources of one stage.
+
+        Args:
+            gpu: whether the stage uses one; else it gets none unless the profile says so for this stage.
 
         Raises:
             UserError: a key of the stage is unknown or wrong.
         """
-        common = self.model_dump(exclude={"stages", "template"})
+        common = self.model_dump(exclude={"stages", "template"}) | ({} if gpu else {"gpus_per_task": 0})
         return validated(Resources, {**common, **self.stages.get(stage, {})})
 
 
@@ -158,6 +160,6 @@ def load_profile(path: Path) -> ClusterProfile:
         UserError: it cannot be read, or a key is unknown or wrong, for the cluster or for one of its stages.
     """
     profile = validated(ClusterProfile, read_yaml(path))
-    for stage in ALL_STAGES:
+    for stage in STAGES:
         profile.of(stage)
     return profile

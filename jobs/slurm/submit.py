@@ -9,11 +9,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 
+from jobs.directory import Directory
+from jobs.kinds import KINDS
 from jobs.provenance import now
-from jobs.run.directory import RunDirectory
 from jobs.slurm import scheduler
-from jobs.slurm.profile import RUN_STAGES, STUDY_STAGES, ClusterProfile
-from jobs.study.directory import StudyDirectory
+from jobs.slurm.profile import ClusterProfile
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
 from probe.reading import Unreadable, read_object, short
@@ -25,7 +25,7 @@ SHIPPED = Path(__file__).parent
 log = logging.getLogger("probe")
 
 
-def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: Path) -> dict[str, str]:
+def render(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[str, str]:
     """The sbatch script of every stage.
 
     Args:
@@ -41,19 +41,23 @@ def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
         keep_trailing_newline=True,
     )
     environment.filters["quote"] = shlex.quote
-    path = str(run.path.resolve())
+    path, kind = str(run.path.resolve()), next(kind for kind in KINDS if isinstance(run, kind.directory))
     try:
         template = environment.get_template(profile.template)
-        # Who submits has named the code; a compute node need not see the note of that in his home.
-        trust_code = isinstance(run, RunDirectory) and code_of(run.config.model) is not None
+        # The user who submits has named the code; a compute node need not see the note of that in their home.
+        model = kind.model(run.config)
+        trust_code = model is not None and code_of(model) is not None
         scripts = {}
-        for stage in STUDY_STAGES if isinstance(run, StudyDirectory) else RUN_STAGES:
-            wanted = profile.of(stage)
-            shared = stage == "models"
-            if isinstance(run, StudyDirectory) and shared:
-                wanted = wanted.as_array(run.config.shards)
+        for stage in kind.stages:
+            wanted, shared = profile.of(stage.name, stage.gpu), stage.array is not None
+            if stage.array:
+                wanted = wanted.as_array(stage.array(run.config))
             content = {**wanted.model_dump(exclude={"options"}), "options": wanted.sbatch_options()}
-            scripts[stage] = template.render(stage=stage, run_dir=path, shared=shared, trust_code=trust_code, **content)
+            scripts[stage.name] = template.render(
+                stage=stage.name, run_dir=path, shared=shared, trust_code=trust_code, **content
+            )
+            if shared:  # the last task of the array does the rest
+                break
     except TemplateNotFound as error:
         raise UserError(
             f"template {error.name!r} is not in {folder}; put it beside the cluster profile, or leave out `template` "
@@ -65,7 +69,7 @@ def render(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: 
     return scripts
 
 
-def submit(run: RunDirectory | StudyDirectory, profile: ClusterProfile, folder: Path) -> dict[str, str]:
+def submit(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[str, str]:
     """Write the scripts into the run directory and submit them, each to begin when the one before has succeeded.
 
     Returns:

@@ -1,8 +1,9 @@
 """``probe ood CONFIG``: OOD detection by trajectories and by baselines."""
 
-import json
 from pathlib import Path
+from typing import Any
 
+from probe.cli.launch import launch
 from probe.cli.options import ConfigFile, Json, Out, Overrides, TrustCode
 
 
@@ -13,26 +14,22 @@ def ood(
     trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
-    """Tell OOD images from in-distribution ones by trajectories in the latent space, and by baselines.
+    """Detect OOD images by latent trajectories and baselines.
 
-    Trains the model first where the configuration says so, finds the training attractors, scores every set, writes
+    Trains the model first if the configuration says so, finds the training attractors, scores every set, writes
     scores.parquet (a row per image) and the report. Prints AUROC and FPR95 of every set and score, and the verdicts.
     Rerun the same command to resume.
     """
     from probe.studies.ood.config import load_ood_config
-
-    settings = load_ood_config(config, overrides or ())
-
-    from jobs.worker import work_on_ood
     from probe.trust import is_in_run_directory
 
-    path, trusted = out or Path("runs") / config.stem, trust_code or not is_in_run_directory(config)
-    report, world = work_on_ood(path, lambda stages: stages.all(), settings, trusted)
-    if world.rank:
-        return
-    if as_json:
-        print(json.dumps(report, indent=1))
-        return
+    settings = load_ood_config(config, overrides or ())
+    trusted = trust_code or not is_in_run_directory(config)
+    launch("ood", settings, out or Path("runs") / config.stem, show, trusted=trusted, as_json=as_json)
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print AUROC and FPR95 of every set and score, and the verdicts."""
     from probe.report.ood import ood_table
     from probe.terminal import console
 

@@ -3,10 +3,11 @@
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from probe.cli.launch import launch
 from probe.cli.options import Json, Out, Overrides, TrustCode
 from probe.errors import UserError
 from probe.names import given_path
@@ -25,21 +26,19 @@ def run(
     trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
-    """Find the attractors, build the dictionary, reconstruct the data sets, write the report.
+    """Probe an autoencoder and write the report.
 
-    Prints latent MSE at 5 % of the atoms per data set and method. Rerun the same command to resume. Without a
-    CONFIG the data sets are the six that come with the package, and everything else has its default.
+    Finds the attractors, builds the dictionary, reconstructs the data sets, and prints the latent MSE at 5 % of the
+    atoms per data set and method. Rerun the same command to resume. Without a CONFIG, the six bundled data sets and the
+    defaults are used.
     """
     settings = settings_of(config, model, overrides or [])
 
-    from jobs.worker import work
     from probe.trust import is_in_run_directory
 
     trusted = trust_code or model is not None or config is None or not is_in_run_directory(config)
     name = config.stem if config else re.sub(r"[^\w.-]+", "-", model or "").strip("-.")
-    report, world = work(out or Path("runs") / name, lambda stages: stages.all(), settings, trusted=trusted)
-    if world.rank == 0:
-        show(report, as_json)
+    launch("run", settings, out or Path("runs") / name, show, trusted=trusted, as_json=as_json)
 
 
 def settings_of(config: Path | None, model: str | None, overrides: list[str]) -> "Config":
@@ -56,11 +55,8 @@ def settings_of(config: Path | None, model: str | None, overrides: list[str]) ->
     return parse_config(settings)
 
 
-def show(report: dict, as_json: bool) -> None:
-    """Print a report's 5 % table on stdout, or the whole report as JSON."""
-    if as_json:
-        print(json.dumps(report, indent=1))
-        return
+def show(report: dict[str, Any]) -> None:
+    """Print a report's 5 % table."""
     if not report["datasets"]:
         print("\n".join(report["summary"]))
         return

@@ -1,116 +1,107 @@
-"""``probe attractors|dictionary|reconstruct|report RUN_DIR``: one stage of a run."""
+"""``probe images|attractors|dictionary|reconstruct|report``: one stage of a run, study or OOD experiment."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
+from probe.cli import ood, run, study
+from probe.cli.launch import print_report, print_rows
 from probe.cli.options import Json, Out, Overrides, RunDir, TrustCode
-from probe.cli.run import show
 from probe.errors import UserError
 from probe.names import given_path
-
-if TYPE_CHECKING:
-    from jobs.run.stages import Stages
-    from probe.config import Config
 
 
 def images(
     run_dir: Annotated[
         Path,
-        typer.Argument(metavar="RUN_DIR|CONFIG", help="Folder of a run, or the YAML file of one.", parser=given_path),
+        typer.Argument(
+            metavar="RUN_DIR|CONFIG",
+            help="A run directory or a configuration file.",
+            parser=given_path,
+        ),
     ],
     overrides: Overrides = None,
     out: Out = None,
     trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
-    """Draw the images of every data set, for compute nodes that cannot reach the hub; prints how many per data set.
+    """Draw the images of every data set, and nothing more.
 
-    With a CONFIG the run begins here; `probe run` with the same CONFIG, --set and --out continues it.
+    For compute nodes without internet. Prints the number of images per data set. With a CONFIG the work begins here;
+    `probe run`, `study` or `ood` with the same CONFIG, --set and --out continues it.
     """
-    settings = None
+    if run_dir.is_dir() and (overrides or out):
+        raise UserError(f"{run_dir} is a folder, and its configuration is fixed; --set and --out go with a CONFIG.")
     if run_dir.is_dir():
-        if overrides or out:
-            raise UserError(f"{run_dir} is a folder, whose settings are fixed; --set and --out go with a CONFIG.")
-    else:
-        settings, run_dir = _config(run_dir, overrides or []), out or Path("runs") / run_dir.stem
+        _stage("images", run_dir, trust_code, as_json)
+        return
+    from jobs.kinds import kind_of
+    from probe.config import read_yaml
+    from probe.trust import is_in_run_directory
 
-    def do(stages: "Stages") -> dict[str, int]:
-        stages.images()
-        return _images(stages)
-
-    _work(run_dir, do, trust_code, as_json, settings)
+    settings = kind_of(run_dir).directory.parse(read_yaml(run_dir, overrides or ()))
+    trusted = trust_code or not is_in_run_directory(run_dir)
+    _stage("images", out or Path("runs") / run_dir.stem, trusted, as_json, settings, run_dir)
 
 
 def attractors(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = False) -> None:
-    """Iterate every start that is still missing; prints the starts by outcome."""
+    """Iterate the starts that are still missing.
 
-    def do(stages: "Stages") -> dict[str, int]:
-        stages.attractors()
-        return stages.end_points().counts()
-
-    _work(run_dir, do, trust_code, as_json)
+    Prints the number of starts by outcome.
+    """
+    _stage("attractors", run_dir, trust_code, as_json)
 
 
 def dictionary(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = False) -> None:
-    """Merge the end points into atoms and certify them; prints the counts."""
+    """Merge the end points into atoms and certify them.
 
-    def do(stages: "Stages") -> dict[str, object]:
-        stages.dictionary()
-        return stages.dictionary_summary()
-
-    _work(run_dir, do, trust_code, as_json)
+    Prints the counts.
+    """
+    _stage("dictionary", run_dir, trust_code, as_json)
 
 
 def reconstruct(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = False) -> None:
-    """Solve the sparse reconstructions that are still missing; prints the images used per data set."""
+    """Solve the sparse reconstructions that are still missing.
 
-    def do(stages: "Stages") -> dict[str, int]:
-        stages.reconstruct()
-        return _images(stages)
-
-    _work(run_dir, do, trust_code, as_json)
+    Prints the number of images used per data set.
+    """
+    _stage("reconstruct", run_dir, trust_code, as_json)
 
 
 def report(run_dir: RunDir, as_json: Json = False) -> None:
-    """Write the report again from the results; prints the 5 % table."""
+    """Write the report again from the results.
+
+    Prints its table. For a run, study or OOD experiment.
+    """
+    from jobs.kinds import kind_of
     from jobs.worker import work
 
-    made, world = work(run_dir, lambda stages: stages.report())
+    kind = kind_of(run_dir)
+    made, world = work(run_dir, kind, kind.stage("report").do)
     if world.rank == 0:
-        show(made, as_json)
+        show = {"run": run.show, "study": study.show, "ood": ood.show}[kind.name]
+        print_report(made, show, as_json)
 
 
-def _images(stages: "Stages") -> dict[str, int]:
-    return {name: entry["n_used"] for name, entry in stages.run.manifest.get("data", {}).items()}
-
-
-def _config(file: Path, overrides: list[str]) -> "Config":
-    from probe.config import parse_config, read_yaml
-    from probe.kinds import kind
-
-    raw = read_yaml(file, overrides)
-    if (found := kind(raw)) != "run":
-        raise UserError(
-            f"{file} is the configuration of `probe {found}`, which draws its own images; run that instead."
-        )
-    return parse_config(raw)
-
-
-def _work(  # type: ignore[no-untyped-def]
-    run_dir: RunDir, do, trust_code: bool, as_json: bool, config: "Config | None" = None
+def _stage(
+    name: str, path: Path, trusted: bool, as_json: bool, settings: Any = None, config: Path | None = None
 ) -> None:
+    """Do one stage, and print its summary.
+
+    Args:
+        settings, config: begin the work, and the file that they were read from.
+    """
+    from jobs.kinds import kind_of
     from jobs.worker import work
 
-    values: Mapping[str, object]
-    values, world = work(run_dir, do, config, trusted=trust_code)
-    if world.rank:
-        return
-    if as_json:
-        print(json.dumps(values, indent=1))
-    else:
-        for key, value in values.items():
-            print(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    kind = kind_of(config or path)
+    stage = kind.stage(name)
+
+    def do(its: Any) -> Any:
+        stage.do(its)
+        return stage.summary(its) if stage.summary else {}
+
+    values, world = work(path, kind, do, settings, trusted=trusted)
+    if world.rank == 0:
+        print_rows(values, as_json)

@@ -217,7 +217,7 @@ def test_no_library_ends_a_run_with_success(tmp_path, monkeypatch, capsys):
         def leave(*_, end=end):
             raise end
 
-        monkeypatch.setattr("jobs.run.attractors.find_end_points", leave)
+        monkeypatch.setattr("jobs.run.attractors.solve", leave)
         assert (
             probe(["run", "--model", "embedded:cifar-kl", "--set", "datasets={}", "--out", str(tmp_path / "run")]) == 1
         )

@@ -16,8 +16,11 @@ import pytest
 import torch
 import yaml
 
+from jobs.directory import Directory
+from jobs.kinds import KINDS
+from jobs.run.attractors import load_end_points
 from jobs.run.directory import RunDirectory
-from jobs.run.stages import Stages
+from jobs.work import Work
 from probe.dynamics import Outcome
 from probe.results.files import read_tensors
 
@@ -82,6 +85,18 @@ def run_of_one(tmp_path_factory) -> Path:
     command = [sys.executable, "-m", "jobs.worker", str(configure(folder)), "--out", str(folder / "run")]
     subprocess.run(command, env={**CLEAN, "OMP_NUM_THREADS": "1"}, check=True)
     return folder / "run"
+
+
+def work_on(directory: Directory) -> Work:
+    """The work on a directory of any kind, of one process."""
+    return next(kind for kind in KINDS if isinstance(directory, kind.directory)).work(directory)
+
+
+def do(directory: Directory | Work, *stages: str):
+    """Do stages by their names, or all of them; what the last one returns."""
+    work = directory if isinstance(directory, Work) else work_on(directory)
+    kind = next(kind for kind in KINDS if isinstance(work, kind.work))
+    return [kind.stage(name).do(work) for name in stages][-1] if stages else kind.all(work)
 
 
 class Ranks:
@@ -153,7 +168,7 @@ def shard_files(path: Path) -> list[Path]:
 def assert_same_run(one: Path, two: Path) -> None:
     """The same starts, end points, atoms and errors within float tolerance, and nothing lost or doubled."""
     runs = [RunDirectory.open(path) for path in (one, two)]
-    a, b = (Stages(run).end_points() for run in runs)
+    a, b = map(load_end_points, runs)
     assert torch.equal(a.outcome, b.outcome)
     assert torch.equal(a.steps, b.steps)
     settled = a.outcome == Outcome.CONVERGED

@@ -5,19 +5,19 @@ import json
 import pytest
 import yaml
 
+from jobs.kinds import RUN
+from jobs.kinds import STUDY as STUDY_KIND
 from jobs.ood.directory import OodDirectory
-from jobs.ood.ood import Ood
+from jobs.run.attractors import load_end_points
 from jobs.run.directory import RunDirectory
-from jobs.run.stages import Stages
 from jobs.study.directory import StudyDirectory
-from jobs.study.study import Study
-from jobs.worker import work, work_on_study
+from jobs.worker import work
 from probe.config import parse_config
 from probe.errors import UserError
 from probe.report.study.kinds import parse_study_config
 from probe.studies.ood.config import parse_ood_config
 
-from .conftest import configure
+from .conftest import configure, do, work_on
 from .ood.test_ood import SETTINGS as OOD
 from .study.test_study import SETTINGS as STUDY
 
@@ -37,6 +37,11 @@ def interrupt(*_, **__):
 @pytest.fixture
 def settings(tmp_path):
     return yaml.safe_load(configure(tmp_path).read_text())
+
+
+def attractors_only(run):
+    do(run, "attractors")
+    return load_end_points(run.directory).end
 
 
 def files(folder):
@@ -62,26 +67,26 @@ def test_a_run_that_ended_before_its_first_shard_keeps_its_configuration(
     with monkeypatch.context() as patched:
         patched.setattr("jobs.run.attractors.solve", end)
         with pytest.raises((Killed, KeyboardInterrupt)):
-            work(path, lambda stages: stages.all(), parse_config(settings))
+            work(path, RUN, RUN.all, parse_config(settings))
     assert not (path / "attractors").exists()
     changed = parse_config({**settings, "seeds": {"count": 8, "seed": 2, "shard_size": 4}})
     refused(RunDirectory, path, changed, "seeds.count: 40 there, 8 now; seeds.seed: 1 there, 2 now")
     trackers = parse_config({**settings, "trackers": {"name": "other"}})
     assert RunDirectory.create(path, trackers).config.trackers.name == "other"
-    assert len(work(path, lambda stages: stages.attractors() or stages.end_points().end, parse_config(settings))[0])
+    assert len(work(path, RUN, attractors_only, parse_config(settings))[0])
 
 
 def test_an_edited_config_in_a_begun_folder_is_refused_too(settings, tmp_path, monkeypatch):
     path = tmp_path / "run"
     monkeypatch.setattr("jobs.run.attractors.solve", stop)
     with pytest.raises(Killed):
-        Stages(RunDirectory.create(path, parse_config(settings))).all()
+        do(RunDirectory.create(path, parse_config(settings)))
     edited = yaml.safe_load((path / "config.yaml").read_text())
     edited["seeds"]["seed"] = 2
     (path / "config.yaml").write_text(yaml.safe_dump(edited))
     refused(RunDirectory, path, parse_config(edited), "seeds.seed: 1 there, 2 now")
     with pytest.raises(UserError, match=r"config.yaml has changed since .* seeds.seed: 1 there, 2 now; change it back"):
-        Stages(RunDirectory.open(path))
+        work_on(RunDirectory.open(path))
 
 
 @pytest.mark.parametrize("during", ["draw", "train", "first cell"])
@@ -90,25 +95,25 @@ def test_a_study_that_was_begun_keeps_its_configuration(during, tmp_path, monkey
     if during == "first cell":
         settings = {"study": "contraction", "architectures": ["ConvAutoencoder, k = 2"], "seeds": [0, 1]}
     name = {
-        "draw": "study.study.Study._draw",
+        "draw": "study.images.draw_images",
         "train": "study.models.train",
         "first cell": "study.models.of_backbone",
     }
     monkeypatch.setattr(f"jobs.{name[during]}", stop)
     with pytest.raises(Killed):
-        Study(StudyDirectory.create(path, parse_study_config(settings))).all()
+        do(StudyDirectory.create(path, parse_study_config(settings)))
     assert not (path / "cells").exists()
     refused(
         StudyDirectory, path, parse_study_config({**settings, "seeds": [1, 2]}), r"seeds: \[0, 1\] there, \[1, 2\] now"
     )
 
 
-@pytest.mark.parametrize("during", ["_draw", "_train", "_find"])
+@pytest.mark.parametrize("during", ["images.draw_set", "training.train", "attractors.references"])
 def test_an_experiment_that_was_begun_keeps_its_configuration(during, tmp_path, monkeypatch):
     path = tmp_path / "ood"
-    monkeypatch.setattr(f"jobs.ood.ood.Ood.{during}", stop)
+    monkeypatch.setattr(f"jobs.ood.{during}", stop)
     with pytest.raises(Killed):
-        Ood(OodDirectory.create(path, parse_ood_config(OOD))).all()
+        do(OodDirectory.create(path, parse_ood_config(OOD)))
     refused(OodDirectory, path, parse_ood_config({**OOD, "seed": 3}), "seed: 0 there, 3 now")
 
 
@@ -123,8 +128,8 @@ def test_a_folder_that_holds_nothing_is_begun_anew_with_a_word(settings, tmp_pat
     path = tmp_path / "run"
     wrong = {**settings, "model": {"source": f"python:{tmp_path}/none.py:load", "device": "cpu"}}
     with pytest.raises(UserError):
-        work(path, lambda stages: stages.all(), parse_config(wrong))
-    report, _ = work(path, lambda stages: stages.all(), parse_config({**settings, "datasets": {}}))
+        work(path, RUN, RUN.all, parse_config(wrong))
+    report, _ = work(path, RUN, RUN.all, parse_config({**settings, "datasets": {}}))
     assert report["solver"]["n"] == 40
     told = capsys.readouterr().err
     assert f"{path} was begun with other settings and holds no results yet: datasets.digits: only there" in told
@@ -134,7 +139,7 @@ def test_a_folder_that_holds_nothing_is_begun_anew_with_a_word(settings, tmp_pat
 def test_after_a_mistake_images_are_no_work_but_results_are(tmp_path, caplog):
     path = tmp_path / "study"
     with pytest.raises(UserError, match="k = 100 is more than"):
-        work_on_study(path, lambda study: study.all(), parse_study_config({**STUDY, "k": [2, 100]}))
+        work(path, STUDY_KIND, STUDY_KIND.all, parse_study_config({**STUDY, "k": [2, 100]}))
     assert (path / "work" / "data" / "digits.safetensors").exists()
     partial = path / "work" / "attractors" / "some.safetensors"
     partial.parent.mkdir()
@@ -149,7 +154,7 @@ def test_after_a_mistake_images_are_no_work_but_results_are(tmp_path, caplog):
 
 def test_a_mistake_before_the_last_session_does_not_count(settings, tmp_path):
     run = RunDirectory.create(tmp_path / "run", parse_config(settings))
-    Stages(run).images()
+    do(run, "images")
     error = {"time": "2020-01-01T00:00:00+00:00", "rank": 0, "status": 2, "message": "long ago"}
     (run.path / "error.json").write_text(json.dumps(error))
     refused(RunDirectory, run.path, parse_config({**settings, "resolution": 32}), "resolution: 16 there, 32 now")

@@ -14,6 +14,7 @@ import pytest
 import requests
 import torch
 
+from jobs.kinds import RUN
 from jobs.lock import MARKER, OWNER, exclusive, if_free
 from jobs.process import is_there, this_process
 from jobs.worker import guarded, work
@@ -221,7 +222,7 @@ def _told(own: Path, out: Path, error: Exception) -> str:
         raise error
 
     with pytest.raises(Failure) as caught:
-        work(out, do, load_config(own))
+        work(out, RUN, do, load_config(own))
     assert "Traceback" in (out / "logs" / "rank-0000.log").read_text()
     assert json.loads((out / "error.json").read_text())["message"] == str(caught.value)
     assert len(str(caught.value)) < 500
@@ -318,7 +319,7 @@ def test_what_a_cache_led_to_names_the_cache(own, tmp_path, monkeypatch):
         raise RuntimeError("a bug of ours") from _oserror(errno.EACCES, "/elsewhere")
 
     with pytest.raises(RuntimeError, match="a bug of ours"):
-        work(tmp_path / "out", bug, load_config(own))
+        work(tmp_path / "out", RUN, bug, load_config(own))
 
 
 def test_a_file_of_any_command_is_a_sentence(capsys):

@@ -11,20 +11,18 @@ from pydantic import Field
 from jobs.directory import REPLACED
 from jobs.made_with import ENTRY
 from jobs.ood.directory import OodDirectory
-from jobs.ood.ood import Ood
 from jobs.run.directory import RunDirectory
-from jobs.run.stages import Stages
 from jobs.study.directory import StudyDirectory
-from jobs.study.study import Study
 from probe.cli.main import main
 from probe.config import Config, SolverConfig, parse_config, validated
 from probe.results.files import read_about, write_tensors
 from probe.studies.ood.config import OodConfig
 from probe.studies.sweeps.contraction import ContractionConfig
 
+from .conftest import do
+
 FINISHED = Path(__file__).parent / "finished"
-WORKING = {"run": (RunDirectory, Stages), "older": (RunDirectory, Stages), "study": (StudyDirectory, Study)}
-WORKING["ood"] = (OodDirectory, Ood)
+WORKING = {"run": RunDirectory, "older": RunDirectory, "study": StudyDirectory, "ood": OodDirectory}
 PASSING = ("logs", "report", "export", ".lock", "progress.json", "manifest.json", "error.json")
 """What commands may write into a finished folder."""
 
@@ -95,7 +93,7 @@ def said(capsys) -> str:
 def test_a_folder_of_an_earlier_version_is_resumed_and_nothing_computed(name, finished, monkeypatch):
     folder = finished(name)
     before = content(folder)
-    directory, work = WORKING[name]
+    directory = WORKING[name]
     if name in ("run", "older"):  # local images are drawn again, to see whether they have changed
         real = write_tensors
 
@@ -107,7 +105,7 @@ def test_a_folder_of_an_earlier_version_is_resumed_and_nothing_computed(name, fi
     else:
         monkeypatch.setattr("jobs.directory.write_tensors", lambda path, *_: pytest.fail(f"{path} is written"))
     monkeypatch.setattr("jobs.directory.write_table", lambda path, *_: pytest.fail(f"{path} is written"))
-    work(directory.open(folder)).all()
+    do(directory.open(folder))
     assert content(folder) == before
     kept = json.loads((folder / "manifest.json").read_text())[ENTRY]
     assert "clip" not in kept["settings"] or name != "older"
@@ -168,7 +166,7 @@ def later(monkeypatch):
     """The tool of a later version, which has more keys; later(name, model) puts it in place."""
 
     def put(name, model=None):
-        directory = WORKING[name][0]
+        directory = WORKING[name]
         monkeypatch.setattr(directory, "parse", classmethod(lambda cls, data: validated(model or LATER[name], data)))
         for place in ("results.run.load_config", "report.ood.read.load_ood_config"):
             monkeypatch.setattr(f"probe.{place}", lambda path: directory.open(path.parent).config)
@@ -179,12 +177,12 @@ def later(monkeypatch):
 @pytest.mark.parametrize("begun_by", ["earlier", "today"])
 @pytest.mark.parametrize("name", WORKING)
 def test_a_key_that_is_added_with_a_default_reads_older_folders(name, begun_by, finished, later, tmp_path):
-    directory, work = WORKING[name]
+    directory = WORKING[name]
     folder = finished(name)
     if begun_by == "today":  # made by this version, with fingerprints and settings in every file
         config = directory.open(folder).config
         folder = tmp_path / "today"
-        work(directory.create(folder, config)).all()
+        do(directory.create(folder, config))
         assert directory.open(folder).fingerprint.startswith("2-")
     before, fingerprint = content(folder), directory.open(folder).fingerprint
     later(name)
@@ -195,7 +193,7 @@ def test_a_key_that_is_added_with_a_default_reads_older_folders(name, begun_by, 
     assert all(there.checked(file) for file in files)
     assert there.create(folder, there.config).config == there.config
     if name in ("run", "older"):
-        work(there).all()
+        do(there)
         files = {key: data for key, data in content(folder).items() if key != "config.yaml"}
         assert files == {key: data for key, data in before.items() if key != "config.yaml"}
 
@@ -205,7 +203,7 @@ def test_a_key_that_is_added_and_set_is_another_configuration(name, finished, la
     folder = finished(name)
     later(name)
     edit(folder, "whitened", True)
-    directory = WORKING[name][0]
+    directory = WORKING[name]
     with pytest.raises(Exception, match=r"whitened|was not recorded"):
         directory.open(folder).unchanged()
 
@@ -222,7 +220,7 @@ def test_a_default_that_changes_later_changes_no_run(finished, later):
     folder = finished("run")
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     made = RunDirectory.create(folder.parent / "new", parse_config(settings))
-    Stages(made).all()
+    do(made)
     later("run", ChangedConfig)
     assert RunDirectory.open(made.path).unchanged().checked("dictionary.safetensors")
     del settings["solver"]["max_norm"]  # and so it is now another
@@ -247,7 +245,7 @@ def test_an_edited_config_is_refused_by_every_command_and_named(key, value, told
     if begun_by == "today":
         config = RunDirectory.open(folder).config
         folder = folder.parent / "today"
-        Stages(RunDirectory.create(folder, config)).all()
+        do(RunDirectory.create(folder, config))
     edit(folder, key, value)
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     out = ["--out", str(tmp_path / "out")]
@@ -341,7 +339,7 @@ def test_a_second_damage_keeps_both(finished):
     kept = []
     for _ in range(2):
         kept.append(flip(file))
-        Stages(RunDirectory.open(folder)).all()
+        do(RunDirectory.open(folder))
     folders = sorted((folder / REPLACED / "attractors").iterdir())
     assert [one.name for one in folders] == [file.name, f"{file.name}.2"]
 
@@ -367,7 +365,6 @@ def test_damaged_files_of_studies_and_experiments_are_replaced(name, finished, c
 def test_damaged_intermediate_results_are_replaced_and_kept(part, finished, tmp_path, monkeypatch, caplog):
     config = RunDirectory.open(finished("run")).config
     run = RunDirectory.create(tmp_path / "begun", config)
-    stages = Stages(run)
 
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -376,13 +373,13 @@ def test_damaged_intermediate_results_are_replaced_and_kept(part, finished, tmp_
     with monkeypatch.context() as patched:
         patched.setattr(place, stop)
         with pytest.raises(KeyboardInterrupt):
-            stages.all()
+            do(run)
     file = run.path / "work" / f"{part}.safetensors"
     if not file.exists():
         file = min((run.path / "work" / part).rglob("*.safetensors"))
     damaged = flip(file)
     with caplog.at_level("WARNING", logger="probe"):
-        Stages(RunDirectory.open(run.path)).all()
+        do(RunDirectory.open(run.path))
     assert f"{file} is computed again: it is damaged" in caplog.text
     assert (run.path / REPLACED / file.relative_to(run.path)).read_bytes() == damaged
     assert not (run.path / "work").exists()
@@ -395,7 +392,7 @@ def test_files_of_another_run_are_refused_by_name_and_left(finished, tmp_path, c
         for name, more in (("mine", {}), ("other", {"seeds": {**settings["seeds"], "seed": 5}}))
     )
     for run in (mine, other):
-        Stages(run).all()
+        do(run)
     for name in RESULTS:
         whole = (mine.path / name).read_bytes()
         shutil.copy(other.path / name, mine.path / name)

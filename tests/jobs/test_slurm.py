@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jobs.kinds import RUN
 from jobs.run.directory import RunDirectory
 from jobs.slurm import scheduler
-from jobs.slurm.profile import RUN_STAGES, ClusterProfile, load_profile
+from jobs.slurm.profile import ClusterProfile, load_profile
 from jobs.slurm.submit import cancel, render, submit
 from jobs.status import read_status
 from jobs.study.directory import StudyDirectory
@@ -30,6 +31,7 @@ with calls.open("a") as file:
     file.write(json.dumps([{name!r}, *sys.argv[1:]]) + "\\n")
 exec((folder / "{name}.do").read_text())
 """
+RUN_STAGES = tuple(stage.name for stage in RUN.stages)
 ODD = 'it\'s a "run" 50% $HOME; rm -rf'
 
 

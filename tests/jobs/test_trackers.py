@@ -16,11 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from jobs import trackers
 from jobs.ood.directory import OodDirectory
-from jobs.ood.ood import Ood
 from jobs.run.directory import RunDirectory
-from jobs.run.stages import Stages
+from jobs.run.work import RunWork
 from jobs.study.directory import StudyDirectory
-from jobs.study.study import Study
+from jobs.study.work import StudyWork
 from jobs.trackers import Tracker, flat, numbers, tracking
 from probe import load_autoencoder
 from probe.cli.main import app
@@ -32,7 +31,7 @@ from probe.results.files import read_tensors
 from probe.studies.ood.config import parse_ood_config
 from probe.training.config import TrainConfig
 
-from .conftest import CLEAN, results_of
+from .conftest import CLEAN, do, results_of
 from .ood.test_ood import SETTINGS as OOD_SETTINGS
 from .study.test_study import SETTINGS, Killed
 
@@ -55,7 +54,7 @@ def read(folder: Path, name: str) -> dict[str, dict[int, float]]:
 def tracked_run(own, tmp_path) -> Path:
     """A run on the map with TensorBoard."""
     config = load_config(own, ["trackers.log_with=[tensorboard]"])
-    Stages(RunDirectory.create(tmp_path / "run", config)).all()
+    do(RunDirectory.create(tmp_path / "run", config))
     return tmp_path / "run"
 
 
@@ -92,21 +91,21 @@ def one_thread():
 
 @pytest.mark.usefixtures("one_thread")
 def test_trackers_may_come_and_go_and_change_nothing(own, tmp_path, run_of_one):
-    def stages(*overrides) -> Stages:
-        return Stages(RunDirectory.create(tmp_path / "run", load_config(own, overrides)))
+    def begun(*overrides) -> RunWork:
+        return RunWork(RunDirectory.create(tmp_path / "run", load_config(own, overrides)))
 
-    stages().attractors()
-    with_them = stages("trackers.log_with=[tensorboard]")
-    fingerprint = with_them.run.fingerprint
-    with_them.all()
+    do(begun(), "attractors")
+    with_them = begun("trackers.log_with=[tensorboard]")
+    fingerprint = with_them.directory.fingerprint
+    do(with_them)
     assert "solver/outcomes/converged" not in read(tmp_path / "run", "run")  # that was over before
     before = read(tmp_path / "run", "run")
-    stages("trackers.log_with=[tensorboard]").report()
+    do(begun("trackers.log_with=[tensorboard]"), "report")
     assert read(tmp_path / "run", "run") == before
-    without = stages()
-    assert without.run.fingerprint == fingerprint
+    without = begun()
+    assert without.directory.fingerprint == fingerprint
     assert load_config(tmp_path / "run" / "config.yaml").trackers == TrackersConfig()
-    report = without.report()
+    report = do(without, "report")
     assert "trackers" not in report["provenance"]["config"]
     undisturbed = json.loads((run_of_one / "report" / "report.json").read_text())
     assert report["solver"]["outcomes"] == undisturbed["solver"]["outcomes"]
@@ -127,8 +126,8 @@ def test_of_several_ranks_the_first_logs_for_all(own, tmp_path, start):
     assert len(list((run / "trackers" / "run").glob("events*"))) == 1
 
 
-def begin(path: Path, **changes) -> Study:
-    return Study(StudyDirectory.create(path, parse_study_config({**SETTINGS, **changes})))
+def begin(path: Path, **changes) -> StudyWork:
+    return StudyWork(StudyDirectory.create(path, parse_study_config({**SETTINGS, **changes})))
 
 
 def test_each_model_of_a_study_has_its_training_curve_also_after_a_kill(tmp_path, monkeypatch):
@@ -148,8 +147,8 @@ def test_each_model_of_a_study_has_its_training_curve_also_after_a_kill(tmp_path
     monkeypatch.setattr(module, "train", train)
     changes = {"trackers": ON, "training": {**SETTINGS["training"], "checkpoint_every": None}}
     with pytest.raises(Killed):
-        begin(tmp_path / "study", **changes).all()
-    begin(tmp_path / "study", **changes).all()
+        do(begin(tmp_path / "study", **changes))
+    do(begin(tmp_path / "study", **changes))
     assert len(trained) == 4 * 3 + 2
     for values in (values for _, values in results_of(tmp_path / "study").values()):
         name = f"{values['dataset']}-k{values['k']:04d}-n{values['size']:06d}-s{values['seed']}"
@@ -168,9 +167,9 @@ def test_models_made_without_trackers_are_told_afterwards_and_checkpoints_by_epo
         "measure": {"points": 4, "film": 2},
     }
     changes = {key: value for key, value in SETTINGS.items() if key not in settings} | settings
-    Study(StudyDirectory.create(tmp_path / "study", parse_study_config(changes))).all()
+    do(StudyDirectory.create(tmp_path / "study", parse_study_config(changes)))
     assert not (tmp_path / "study" / "trackers").exists()
-    Study(StudyDirectory.create(tmp_path / "study", parse_study_config({**changes, "trackers": ON}))).all()
+    do(StudyDirectory.create(tmp_path / "study", parse_study_config({**changes, "trackers": ON})))
     ((_, values),) = results_of(tmp_path / "study").values()
     (name,) = (file.stem for file in (tmp_path / "study" / "cells").iterdir())
     assert list(read(tmp_path / "study", name)["loss"].values()) == pytest.approx(values["loss"])
@@ -181,7 +180,7 @@ def test_models_made_without_trackers_are_told_afterwards_and_checkpoints_by_epo
 
 def test_an_ood_experiment_logs_its_training_and_its_report(tmp_path):
     config = parse_ood_config({**OOD_SETTINGS, "trackers": ON})
-    report = Ood(OodDirectory.create(tmp_path / "ood", config)).all()
+    report = do(OodDirectory.create(tmp_path / "ood", config))
     logged = read(tmp_path / "ood", "run")
     assert list(logged["loss"].values()) == pytest.approx(report["training"]["loss"])
     for name, one in report["sets"].items():
@@ -272,12 +271,13 @@ def test_a_run_keeps_its_id_and_its_steps(fake, tmp_path, caplog, capsys):
 
 
 def test_an_absent_package_is_named_before_any_work(own, tmp_path, monkeypatch):
+    from jobs.kinds import RUN
     from jobs.worker import work
 
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
     config = load_config(own, ["trackers.log_with=[trackio]"])
     with pytest.raises(UserError, match=r"trackio is not installed; `pip install trackio`, or leave it out\.$"):
-        work(tmp_path / "run", lambda stages: stages.all(), config)
+        work(tmp_path / "run", RUN, RUN.all, config)
     assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match=r"trackers\.log_with"):
         parse_config({"trackers": {"log_with": ["tensorbord"]}})
@@ -285,8 +285,9 @@ def test_an_absent_package_is_named_before_any_work(own, tmp_path, monkeypatch):
 
 def test_trackers_are_not_imported_when_they_are_off(own, tmp_path):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom probe.config import load_config\nfrom jobs.worker import work\n"
-        "work(Path(sys.argv[2]), lambda stages: stages.attractors(), load_config(sys.argv[1]))\n"
+        "import sys\nfrom pathlib import Path\nfrom probe.config import load_config\nfrom jobs.kinds import RUN\n"
+        "from jobs.worker import work\n"
+        "work(Path(sys.argv[2]), RUN, RUN.stage('attractors').do, load_config(sys.argv[1]))\n"
         "print([name for name in ('tensorboard', 'accelerate.tracking', 'wandb') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(own), str(tmp_path / "run")]

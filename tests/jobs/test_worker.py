@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 
+from jobs.run.attractors import load_end_points
 from jobs.run.directory import RunDirectory
-from jobs.run.stages import Stages
 from jobs.world import BEAT, SILENCE
 from probe.dynamics import gaussian_starts
 from probe.results.files import read_tensors
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.busy
 
 
 def test_one_rank_finds_the_known_attractors(run_of_one):
-    ends = Stages(RunDirectory.open(run_of_one)).end_points()
+    ends = load_end_points(RunDirectory.open(run_of_one))
     means = gaussian_starts(1, range(40), (3, 4, 4)).mean((2, 3))
     assert ends.counts()["converged"] == 40
     expected = (ATTRACTOR * means.sign())[:, :, None, None].expand_as(ends.end)

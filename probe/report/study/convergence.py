@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pydantic import Field
 
 from probe.metrics.interval import on_side
-from probe.report.figures.run import STYLE
+from probe.report.figures.convergence import convergence_figure
 from probe.report.run.schema import Mean
 from probe.report.study.page import Page, Rule, by_axis
 from probe.report.study.read import Found, StudyResults
@@ -132,35 +131,13 @@ def _claim(
     )
 
 
-def steps_figure(rows: Pooled, title: str) -> Figure:
-    """One mark per start, coloured by the spectral radius of its attractor; on the line the prediction is exact."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6, 5), layout="constrained")
-        axes = figure.subplots()
-        x, y = (np.maximum(rows[key], 0.5) for key in ("predicted", "actual"))  # 0 steps have no logarithm
-        low, high = 0.8 * float(min(x.min(), y.min())), 1.25 * float(max(x.max(), y.max()))
-        axes.plot([low, high], [low, high], color="#222222", ls=":", lw=1.4, label="prediction is exact")
-        drawn = axes.scatter(x, y, c=rows["radius"], s=14, linewidths=0, alpha=0.8, cmap="viridis", zorder=3)
-        figure.colorbar(drawn, ax=axes, label="spectral radius at the attractor")
-        axes.set(xscale="log", yscale="log", aspect="equal", xlabel="steps predicted (Proposition A.9)", ylabel="steps")
-        axes.legend(loc="upper left", fontsize=9)
-        figure.suptitle(f"{title}\n{_about(rows)}", x=0.01, ha="left", fontsize=10)
-    return figure
-
-
-def _about(rows: Pooled) -> str:
-    found, attractors = _correlation(rows), len(np.unique(rows["attractor"]))
-    shown = "unknown"
-    if found is not None:
-        shown = f"{found['mean']:.2f} [{found['ci95'][0]:.2f}, {found['ci95'][1]:.2f}] over {found['over']}"
-    return f"starts: {len(rows['actual'])}, attractors: {attractors}, correlation {shown}"
-
-
 def _figures(
     name: str, data: StudySection, found: Sequence[Found[Convergence]], results: StudyResults
 ) -> Mapping[str, Figure | None]:
     rows = _pooled(found)
-    return {name: steps_figure(rows, f"{name}, all models") if len(rows["actual"]) else None}
+    used, attractors = len(rows["actual"]), len(np.unique(rows["attractor"]))
+    record = {**rows, "used": used, "attractors": attractors, "correlation": _correlation(rows)}
+    return {name: convergence_figure(record, f"{name}, all models") if used else None}
 
 
 def _warnings(found: Sequence[Found[Convergence]]) -> list[str]:

@@ -113,7 +113,7 @@ def measure(trained: TrainedModel, config: AcrossTrainingConfig, tell: Tell) -> 
         records[str(epoch)] = found.values
         tensors |= {f"{epoch}.{name}": sample for name, sample in found.samples.items()} | {f"{epoch}.film": found.film}
         done = len(records)
-        tell(done / len(checkpoints), f"{trained.cell.name}: {done} of {len(checkpoints)} checkpoints")
+        tell(done / len(checkpoints), f"{done} of {len(checkpoints)} checkpoints")
     return Measured({"checkpoints": records}, tensors)
 
 

@@ -5,7 +5,7 @@ where they end are certified. Each start that ends in an attractor has a predict
 and the attractor's spectral radius.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from probe.studies.sweeps.grid import Measured, Tell, TrainedModel
 
 FEWEST = 3
 """From this many attractors on, intervals are over attractors; with fewer they are over starts and say less."""
-SAMPLES = ("predicted", "actual", "radius", "attractor", "error", "null_error")
+LISTS = ("predicted", "actual", "radius", "attractor")
 
 
 class ConvergenceConfig(GridConfig):
@@ -72,9 +72,9 @@ class Convergence:
 
 
 def measure(trained: TrainedModel, config: ConvergenceConfig, tell: Tell) -> Measured:
-    """Predicted against actual steps of a trained model from Gaussian starts; values as in ``record``, tensors
-    ``SAMPLES`` per start."""
-    tell(0.0, f"{trained.cell.name}: predicting steps")
+    """Predicted against actual steps of a trained model from Gaussian starts; values as in ``record``; its
+    lists, ``error`` and ``null_error`` as tensors."""
+    tell(0.0, "predicting steps")
     model = trained.load()
     found = convergence(
         LatentMap(model),
@@ -85,7 +85,8 @@ def measure(trained: TrainedModel, config: ConvergenceConfig, tell: Tell) -> Mea
         device=model.device,
         dtype=model.dtype,
     )
-    return Measured(record(found), {name: getattr(found, name) for name in SAMPLES})
+    values = {name: value for name, value in record(found).items() if name not in LISTS}
+    return Measured(values, {name: getattr(found, name) for name in (*LISTS, "error", "null_error")})
 
 
 def convergence(
@@ -122,12 +123,26 @@ def convergence(
     return Convergence(predicted[known], ends.steps[rows], radius[member[rows]], member[rows], seeds.count)
 
 
+def of_run(dictionary: Mapping[str, Tensor], starts: int) -> Convergence:
+    """The same from a run's dictionary.safetensors: certified basins whose leader was iterated without acceleration.
+
+    Args:
+        dictionary: ``predicted_steps``, ``plain_steps``, ``spectral_radius``, ``certificate``.
+        starts: of the run.
+    """
+    predicted, steps = dictionary["predicted_steps"], dictionary["plain_steps"]
+    rows = ((dictionary["certificate"] == YES) & predicted.isfinite() & (steps >= 0)).nonzero().squeeze(1)
+    return Convergence(predicted[rows], steps[rows], dictionary["spectral_radius"][rows], rows, starts)
+
+
 def record(found: Convergence) -> dict[str, Any]:
-    """The summary as JSON: ``starts``, ``used``, ``attractors``; ``correlation`` (Pearson's, ``ci95``, ``over``:
-    attractors or starts) and ``rank_correlation`` (Spearman's), null if undefined; ``ratio`` (actual / predicted:
-    ``median``, ``q05``, ``q95``); ``error`` and ``null_error``, the mean log_error of the prediction and of the best
-    constant, and ``error_difference``, the mean of their difference (``mean``, ``ci95``, ``over``), null if undefined;
-    ``verdict``, ``error_verdict``.
+    """The summary as JSON.
+
+    Keys: ``starts``, ``used``, ``attractors``; ``predicted``, ``actual``, ``radius``, ``attractor``, lists with one
+    entry per used start; ``correlation`` (Pearson's, ``ci95``, ``over``: attractors or starts) and ``rank_correlation``
+    (Spearman's), null if undefined; ``ratio`` (actual / predicted: ``median``, ``q05``, ``q95``); ``error`` and
+    ``null_error``, the mean log_error of the prediction and of the best constant, and ``error_difference``, the mean of
+    their difference (``mean``, ``ci95``, ``over``), null if undefined; ``verdict``, ``error_verdict``.
 
     ``verdict`` is on the claim that the prediction tells which starts take longer: it ``holds`` if the interval of the
     correlation lies above 0 (the correlation of predictions shuffled over the starts), ``does not hold`` if it lies
@@ -144,6 +159,7 @@ def record(found: Convergence) -> dict[str, Any]:
         "starts": found.starts,
         "used": len(actual),
         "attractors": len(found.attractor.unique()),
+        **{name: getattr(found, name).tolist() for name in LISTS},
         "correlation": pearson,
         "rank_correlation": None if pearson is None else float(scipy.stats.spearmanr(predicted, actual).statistic),
         "ratio": None if ratio is None else dict(zip(("q05", "median", "q95"), ratio.tolist(), strict=True)),

@@ -102,7 +102,7 @@ def measure(trained: TrainedModel, config: MemorizationConfig, tell: Tell) -> Me
     starts = min(len(trained.train), config.solver.starts)
 
     def on_step(ended: int, running: int, part: float) -> None:
-        tell((ended + part) / starts, f"{trained.cell.name}: {running} running")
+        tell((ended + part) / starts, f"{running} running")
 
     return measure_model(
         trained.load(),

@@ -10,14 +10,18 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 from jobs.ood.directory import OodDirectory
-from jobs.ood.ood import Ood
+from jobs.ood.work import OodWork
 from jobs.status import read_status
+from jobs.worker import guarded
+from jobs.worker import main as worker
 from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.cli.main import app, main
 from probe.errors import UserError
 from probe.report.ood.build import warnings
 from probe.report.ood.schema import OodReport
 from probe.studies.ood.config import parse_ood_config
+
+from ..conftest import do
 
 SETTINGS = {
     "train": {"k": 4, "epochs": 2, "batch_size": 16, "base_channels": 2, "device": "cpu", "initialisation": "he"},
@@ -38,15 +42,15 @@ SETTINGS = {
 }
 
 
-def begin(path, **changes) -> Ood:
-    return Ood(OodDirectory.create(path, parse_ood_config({**SETTINGS, **changes})))
+def begin(path, **changes) -> OodWork:
+    return OodWork(OodDirectory.create(path, parse_ood_config({**SETTINGS, **changes})))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """An experiment made undisturbed."""
     path = tmp_path_factory.mktemp("whole") / "ood"
-    begin(path).all()
+    do(begin(path))
     return path
 
 
@@ -62,13 +66,13 @@ def test_a_single_attractor_is_a_warning(whole):
 
 
 def test_warnings_are_said_and_not_only_written(tmp_path, caplog):
-    begin(tmp_path / "ood").all()
+    do(begin(tmp_path / "ood"))
     assert "warning: KNN, K = 2000: of 40 training latents this is the distance to the farthest one." in caplog.text
 
 
 def test_fewer_images_than_planned_are_a_warning(tmp_path):
     few = {"textures": {"source": "bundled:textures", "n": 2000}}
-    report = begin(tmp_path / "ood", outside=few, scores=["knn"], reencoded=0).all()
+    report = do(begin(tmp_path / "ood", outside=few, scores=["knn"], reencoded=0))
     used = report["sets"]["textures"]["ends"]["n"]
     assert used < 2000
     assert report["warnings"][0] == f"textures: {used} of 2000 planned images were used."
@@ -78,8 +82,7 @@ def test_training_images_in_another_set_are_told(tmp_path):
     """An OOD set that is drawn from the source of the training images holds the first of them."""
     outside = {**SETTINGS["outside"], "again": {"source": "bundled:histology", "n": 7}}
     work = begin(tmp_path / "ood", outside=outside)
-    work.begin()
-    work.images()
+    do(work, "images")
     data = work.directory.manifest["data"]
     assert {name: one.get("shared_with_train") for name, one in data.items() if "shared_with_train" in one} == {
         "again": 7
@@ -88,11 +91,52 @@ def test_training_images_in_another_set_are_told(tmp_path):
     assert data["test"]["notes"] == []
 
 
-def test_other_commands_say_what_the_folder_holds(whole, capsys):
-    for command in ("report", "theory", "export"):
-        assert main([command, str(whole)]) == 2
+def run_command(*arguments) -> int:
+    try:
+        return main(list(map(str, arguments)))
+    except SystemExit as end:  # typer's, after a good end
+        return int(end.code or 0)
+
+
+def test_commands_of_a_run_say_what_the_folder_holds(whole, capsys):
+    for command in ("theory", "export"):
+        assert run_command(command, whole) == 2
         said = " ".join(capsys.readouterr().err.split())
         assert "holds an experiment on OOD detection, not a run" in said, command
+    assert run_command("dictionary", whole) == 2
+    told = "an experiment on OOD detection has no stage 'dictionary'; its stages are images, attractors, scores, report"
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_single_stages_are_commands_of_an_experiment_too(whole, tmp_path, capsys):
+    file, out = tmp_path / "ood.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
+    assert run_command("attractors", file.parent / "none") == 2
+    assert run_command("images", file, "--out", out, "--json") == 0
+    counts = {"train": 60, "test": 30, "textures": 24, "noise": 20, "reencoded-textures": 12}
+    assert json.loads(capsys.readouterr().out) == counts
+    assert run_command("report", out) == 2
+    assert "scores/test.parquet is missing" in capsys.readouterr().err
+    assert run_command("attractors", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["starts"] == 40
+    for stage in ("scores", "report"):
+        assert guarded(lambda stage=stage: worker(out, stage=stage)) == 0
+    pd.testing.assert_frame_equal(scores(out), scores(whole))
+    assert_same_report(out, whole)
+    sessions = json.loads((out / "manifest.json").read_text())["sessions"]
+    assert len(sessions) == 3  # a report alone is none
+    before = (out / "report" / "report.json").read_bytes()
+    assert run_command("report", out) == 0
+    assert "KNN, K = 2000" in capsys.readouterr().out
+    assert (out / "report" / "report.json").read_bytes() == before
+
+
+def assert_same_report(one, two):
+    """The reports agree in everything but provenance and the losses' last bits."""
+    first, second = (json.loads((path / "report" / "report.json").read_text()) for path in (one, two))
+    for report in (first, second):
+        del report["provenance"]
+    assert first == second
 
 
 def test_from_images_to_report(whole):
@@ -139,9 +183,10 @@ def test_the_status_of_an_experiment(whole, tmp_path):
 
 def test_what_was_killed_goes_on_to_the_same_table(whole, tmp_path, monkeypatch):
     """Killed inside the training, then after the first table; nothing is done twice."""
-    from jobs.ood import ood as module
+    from jobs.ood import scores as scoring
+    from jobs.ood import training
 
-    path, real = tmp_path / "parts", module.train
+    path, real = tmp_path / "parts", training.train
 
     def train(images, **given):
         def kill(done, epochs, loss):
@@ -150,25 +195,25 @@ def test_what_was_killed_goes_on_to_the_same_table(whole, tmp_path, monkeypatch)
         return real(images, **{**given, "on_epoch": kill, "save_every": 0})
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "train", train)
+        patched.setattr(training, "train", train)
         with pytest.raises(Killed):
-            begin(path).all()
+            do(begin(path))
     scored = []
-    score = module.Ood._score
+    score = scoring._score
 
-    def once(self, name, meter):
+    def once(work, scorer, name, meter):
         if scored:
             raise Killed
         scored.append(name)
-        score(self, name, meter)
+        score(work, scorer, name, meter)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module.Ood, "_score", once)
+        patched.setattr(scoring, "_score", once)
         with pytest.raises(Killed):
-            begin(path).all()
+            do(begin(path))
     first = path / "scores" / "test.parquet"
     written = first.stat().st_mtime_ns
-    begin(path).all()
+    do(begin(path))
     assert first.stat().st_mtime_ns == written
     pd.testing.assert_frame_equal(scores(path), scores(whole))
 
@@ -180,7 +225,7 @@ def test_a_damaged_table_is_made_again_and_another_configuration_refused(whole, 
     shutil.copytree(whole, copy)
     file = copy / "scores" / "noise.parquet"
     file.write_bytes(file.read_bytes()[:-9])
-    Ood(OodDirectory.open(copy)).all()
+    do(OodDirectory.open(copy))
     assert f"{file} is computed again" in caplog.text
     pd.testing.assert_frame_equal(scores(copy), scores(whole))
     with pytest.raises(UserError, match=r"holds another ood, which differs in reencoded: 12 there, 13 now"):
@@ -194,20 +239,20 @@ def test_other_weights_are_refused(tmp_path):
 
     settings = {"train": None, "model": {"source": str(tmp_path / "model"), "device": "cpu"}, "scores": ["trajectory"]}
     save(0)
-    begin(tmp_path / "out", **settings).all()
+    do(begin(tmp_path / "out", **settings))
     assert list(scores(tmp_path / "out")) == ["set", "image", "id", "trajectory", "outcome"]
     (tmp_path / "out" / "scores" / "noise.parquet").unlink()
     save(1)
     with pytest.raises(UserError, match="was begun with another model, which differs in weights_sha256"):
-        begin(tmp_path / "out", **settings).all()
+        do(begin(tmp_path / "out", **settings))
 
 
 def test_colour_images_and_a_grey_model(tmp_path):
     grey = {"train": {"source": "bundled:digits", "n": 40}, "test": {"source": "bundled:textures", "n": 10}}
     with pytest.raises(UserError, match="colour is in colour, but the model takes grey images"):
-        begin(tmp_path / "out", inside=grey, outside={"colour": {"source": "bundled:histology", "n": 5}}).all()
+        do(begin(tmp_path / "out", inside=grey, outside={"colour": {"source": "bundled:histology", "n": 5}}))
     one = begin(tmp_path / "other", inside=grey, outside={"noise": {"source": "noise", "n": 5}}, solver={"starts": 5})
-    assert len(one.all()["sets"]["noise"]["scores"]) == 5
+    assert len(do(one)["sets"]["noise"]["scores"]) == 5
 
 
 def test_the_papers_model_with_random_weights(tmp_path, root, capsys):

@@ -12,7 +12,6 @@ import yaml
 from safetensors.torch import load_file
 
 from jobs.run.directory import RunDirectory
-from jobs.run.stages import Stages
 from probe import load_autoencoder
 from probe.config import ClipConfig, load_config
 from probe.data import load_images
@@ -20,6 +19,8 @@ from probe.dynamics import gaussian_starts
 from probe.errors import UserError
 from probe.semantics import MISSING
 from probe.semantics.clip import load_clip
+
+from ..conftest import do
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def change(config: Path, clip: dict | None = None, **keys) -> None:
 
 
 def whole(config: Path, out: Path) -> dict:
-    return Stages(RunDirectory.create(out, load_config(config))).all()
+    return do(RunDirectory.create(out, load_config(config)))
 
 
 def test_a_run_with_clip(config: Path, tmp_path: Path, tiny_clip: Path):
@@ -131,7 +132,7 @@ def test_a_finished_run_is_reported_again_without_the_words(config: Path, tmp_pa
     change(config, clip={"labels": str(words)})
     whole(config, tmp_path / "out")
     words.unlink()
-    Stages(RunDirectory.open(tmp_path / "out")).report()
+    do(RunDirectory.open(tmp_path / "out"), "report")
 
 
 def test_what_was_seen_is_kept_where_the_extra_is_missing_afterwards(config: Path, tmp_path: Path, monkeypatch):

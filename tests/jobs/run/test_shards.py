@@ -6,16 +6,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from jobs.run.attractors import load_end_points
 from jobs.run.directory import RunDirectory
-from jobs.run.job import Job
 from jobs.run.shards import part_file, shard_file, shards
-from jobs.run.stages import Stages
+from jobs.run.work import RunWork
 from jobs.status import read_status
 from jobs.stopping import Stopped
 from probe.cli.main import app
 from probe.config import parse_config
 from probe.dynamics import iterate
 from probe.results.files import read_tensors
+
+from ..conftest import do
 
 
 def two_speeds(z: torch.Tensor) -> torch.Tensor:
@@ -51,8 +53,8 @@ def run(tmp_path):
 
 
 def attractors(run, f, monkeypatch):
-    monkeypatch.setattr(Job, "f", f)
-    Stages(run).attractors()
+    monkeypatch.setattr(RunWork, "f", f)
+    do(run, "attractors")
 
 
 def interrupted(run, f, monkeypatch):
@@ -66,7 +68,7 @@ def test_starts_that_ended_before_a_stop_are_not_iterated_again(run, monkeypatch
     assert not list(run.path.glob("attractors/*"))
     z0 = read_starts(run)
     fast = (z0.flatten(1)[:, 0] > 0).nonzero().flatten().tolist()
-    kept = [read_tensors(run.path / part_file(shard))[0]["index"] for shard in shards(Job(run))]
+    kept = [read_tensors(run.path / part_file(shard))[0]["index"] for shard in shards(run.config.seeds)]
     assert torch.cat(kept).tolist() == fast
     status = read_status(run.path)
     assert (status.state, status.stages[1].done, status.stages[1].planned) == ("stopped", len(fast), 24)
@@ -78,7 +80,7 @@ def test_starts_that_ended_before_a_stop_are_not_iterated_again(run, monkeypatch
     attractors(run, rest, monkeypatch)
     assert rest.rows <= 301 * (24 - len(fast))
     plain = iterate(two_speeds, z0, max_steps=300)
-    ends = Stages(run).end_points()
+    ends = load_end_points(run)
     for name, value in vars(plain).items():
         assert torch.equal(getattr(ends, name), value), name
     assert not list((run.path / "work" / "attractors").iterdir())
@@ -86,9 +88,9 @@ def test_starts_that_ended_before_a_stop_are_not_iterated_again(run, monkeypatch
 
 def test_a_shard_whose_starts_have_all_ended_is_only_written(run, monkeypatch):
     attractors(run, Interrupted(), monkeypatch)
-    whole = run.path / shard_file(shards(Job(run))[0])
+    whole = run.path / shard_file(shards(run.config.seeds)[0])
     tensors, _ = read_tensors(whole)
-    run.save(part_file(shards(Job(run))[0]), tensors, rank=0)
+    run.save(part_file(shards(run.config.seeds)[0]), tensors, rank=0)
     whole.unlink()
     again = Interrupted()
     attractors(run, again, monkeypatch)
@@ -98,12 +100,12 @@ def test_a_shard_whose_starts_have_all_ended_is_only_written(run, monkeypatch):
 
 def test_a_damaged_part_is_iterated_again(run, monkeypatch):
     interrupted(run, Interrupted(at=40), monkeypatch)
-    part = run.path / part_file(shards(Job(run))[0])
+    part = run.path / part_file(shards(run.config.seeds)[0])
     data = bytearray(part.read_bytes())
     data[-3] ^= 1
     part.write_bytes(data)
     attractors(run, Interrupted(), monkeypatch)
-    assert torch.equal(Stages(run).end_points().end, iterate(two_speeds, read_starts(run), max_steps=300).end)
+    assert torch.equal(load_end_points(run).end, iterate(two_speeds, read_starts(run), max_steps=300).end)
 
 
 def test_the_last_progress_counts_whole_starts(run, monkeypatch):

@@ -11,13 +11,17 @@ import torch
 import yaml
 from PIL import Image
 
+from jobs.kinds import RUN
+from jobs.run.attractors import load_end_points
 from jobs.run.directory import RunDirectory
-from jobs.run.stages import Stages
+from jobs.run.work import RunWork
 from jobs.worker import work
 from probe.config import load_config, parse_config
 from probe.dynamics import iterate
 from probe.errors import UserError
 from probe.results.files import read_tensors
+
+from ..conftest import do
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def run(settings, tmp_path):
 
 
 def test_the_run_directory_holds_what_the_contract_names(run):
-    report = Stages(run).all()
+    report = do(run)
     for name in (
         "config.yaml",
         "manifest.json",
@@ -71,37 +75,37 @@ def test_the_run_directory_holds_what_the_contract_names(run):
 
 
 def test_end_points_do_not_depend_on_the_batch_size(run, settings, tmp_path):
-    Stages(run).attractors()
+    do(run, "attractors")
     other = RunDirectory.create(
         tmp_path / "b", parse_config({**settings, "solver": {**settings["solver"], "batch_size": 10}})
     )
-    Stages(other).attractors()
-    one, two = Stages(run).end_points(), Stages(other).end_points()
+    do(other, "attractors")
+    one, two = load_end_points(run), load_end_points(other)
     assert torch.equal(one.outcome, two.outcome)
     assert torch.allclose(one.end, two.end, atol=1e-4)
 
 
 def test_a_stopped_run_goes_on_and_does_nothing_twice(run, monkeypatch):
-    stages = Stages(run)
-    stages.attractors()
+    stages = RunWork(run)
+    do(stages, "attractors")
     files = sorted(run.path.glob("attractors/*.safetensors"))
     assert len(files) == 3
-    before = stages.end_points()
+    before = load_end_points(run)
     files[1].unlink()
     with pytest.raises(UserError, match=rf"{files[1].name} is missing"):
-        stages.end_points()
+        load_end_points(run)
     kept = {file: file.stat().st_mtime_ns for file in files if file.exists()}
-    Stages(run).attractors()
+    do(run, "attractors")
     assert kept == {file: file.stat().st_mtime_ns for file in kept}
-    assert torch.equal(Stages(run).end_points().end, before.end)
-    Stages(run).all()
+    assert torch.equal(load_end_points(run).end, before.end)
+    do(run)
     for place in ("attractors.solve", "dictionary.certify_points", "reconstruct.reconstruct_images"):
-        monkeypatch.setattr(f"jobs.run.stages.{place}", lambda *_, **__: pytest.fail("all is there already"))
-    Stages(run).all()
+        monkeypatch.setattr(f"jobs.run.{place}", lambda *_, **__: pytest.fail("all is there already"))
+    do(run)
 
 
 def test_another_run_or_folder_is_refused(run, settings, tmp_path):
-    Stages(run).attractors()
+    do(run, "attractors")
     changed = parse_config({**settings, "seeds": {**settings["seeds"], "seed": 4}})
     with pytest.raises(UserError, match=r"differs in seeds.seed: 3 there, 4 now"):
         RunDirectory.create(run.path, changed)
@@ -117,9 +121,9 @@ def test_another_run_or_folder_is_refused(run, settings, tmp_path):
 def test_other_weights_are_refused(run, settings, tiny_vae, tmp_path):
     from diffusers import AutoencoderKL
 
-    Stages(run).attractors()
+    do(run, "attractors")
     finished = RunDirectory.create(tmp_path / "finished", parse_config(settings))
-    Stages(finished).all()
+    do(finished)
     model = AutoencoderKL.from_pretrained(tiny_vae)
     backup = (tiny_vae / "diffusion_pytorch_model.safetensors").read_bytes()
     with torch.no_grad():
@@ -127,26 +131,26 @@ def test_other_weights_are_refused(run, settings, tiny_vae, tmp_path):
     try:
         model.save_pretrained(tiny_vae)
         with pytest.raises(UserError, match="another model, which differs in weights_sha256"):
-            Stages(run).dictionary()
+            do(run, "dictionary")
         with pytest.raises(UserError, match="another model, which differs in weights_sha256"):
-            Stages(finished).all()  # nothing is left to do there, and still
+            do(finished)  # nothing is left to do there, and still
     finally:
         (tiny_vae / "diffusion_pytorch_model.safetensors").write_bytes(backup)
 
 
 def test_stages_out_of_order_and_damaged_files_are_named(run):
-    stages = Stages(run)
+    stages = RunWork(run)
     with pytest.raises(UserError, match="probe attractors"):
-        stages.dictionary()
+        do(stages, "dictionary")
     with pytest.raises(UserError, match="no dictionary yet"):
-        stages.reconstruct()
+        do(stages, "reconstruct")
     with pytest.raises(UserError, match="not complete"):
-        stages.report()
-    stages.attractors()
+        do(stages, "report")
+    do(stages, "attractors")
     file = sorted(run.path.glob("attractors/*.safetensors"))[0]
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(UserError, match=f"{file.name} is damaged"):
-        stages.end_points()
+        load_end_points(run)
 
 
 def flip(file, place):
@@ -165,18 +169,18 @@ def forge(file):
 
 
 def test_damaged_and_foreign_files_are_named_and_computed_again(run, settings, tmp_path, caplog):
-    whole = Stages(run).all()
+    whole = do(run)
     other = RunDirectory.create(
         tmp_path / "other", parse_config({**settings, "seeds": {**settings["seeds"], "seed": 4}})
     )
-    Stages(other).attractors()
+    do(other, "attractors")
     shards = sorted(run.path.glob("attractors/*.safetensors"))
     before = [read_tensors(file)[1]["sha256"] for file in shards]
     foreign = other.path / "attractors" / shards[2].name
     whole_bytes = shards[2].read_bytes()
     shutil.copy(foreign, shards[2])  # of another run
     with pytest.raises(UserError, match=rf"{shards[2].name} belongs to another run \(seeds.seed: 4 there, 3 now\)"):
-        Stages(run).all()
+        do(run)
     assert shards[2].read_bytes() == foreign.read_bytes()
     shards[2].write_bytes(whole_bytes)
     shards[0].write_bytes(shards[0].read_bytes()[:-1])  # truncated
@@ -184,7 +188,7 @@ def test_damaged_and_foreign_files_are_named_and_computed_again(run, settings, t
     forge(run.path / "reconstructions" / "digits.parquet")
     flip(run.path / "gallery.safetensors", -5)
     caplog.set_level("WARNING")
-    again = Stages(run).all()
+    again = do(run)
     told = [record.getMessage() for record in caplog.records if "computed again" in record.getMessage()]
     assert [any(file.name in line for line in told) for file in shards] == [True, True, False]
     assert "checksum" in next(line for line in told if shards[1].name in line)
@@ -195,14 +199,14 @@ def test_damaged_and_foreign_files_are_named_and_computed_again(run, settings, t
 
 
 def test_a_shard_under_another_shards_name_is_foreign(run):
-    Stages(run).attractors()
+    do(run, "attractors")
     one, two, _ = sorted(run.path.glob("attractors/*.safetensors"))
     shutil.copy(one, two)
     with pytest.raises(UserError, match=f"{two.name} was written as 'attractors/{one.name}'"):
-        Stages(run).end_points()
+        load_end_points(run)
     (run.path / "attractors" / "00000099-00000102.safetensors").write_bytes(one.read_bytes())
     with pytest.raises(UserError, match="is no shard of this run"):
-        Stages(run).attractors()
+        do(run, "attractors")
 
 
 def test_changed_images_are_refused(settings, tmp_path):
@@ -212,55 +216,55 @@ def test_changed_images_are_refused(settings, tmp_path):
         Image.new("RGB", (16, 16), (i, 0, 0)).save(folder / f"{i}.png")
     mine = {"mine": {"source": f"folder:{folder}", "n": 3, "holdout": 1}}
     run = RunDirectory.create(tmp_path / "run", parse_config({**settings, "datasets": mine}))
-    Stages(run).all()
+    do(run)
     assert not (run.path / "work").exists()
-    Stages(run).all()
+    do(run)
     Image.new("RGB", (16, 16), (9, 9, 9)).save(folder / "2.png")
     with pytest.raises(UserError, match="data set 'mine' has changed"):
-        Stages(run).all()
+        do(run)
 
 
 def test_images_of_the_hub_are_read_once(run, monkeypatch):
     monkeypatch.setattr("jobs.run.images.REMOTE", ("bundled:",))
-    Stages(run).images()
+    do(run, "images")
     monkeypatch.setattr("jobs.run.images.load_images", lambda *_, **__: pytest.fail("they are there"))
-    Stages(run).all()
-    Stages(run).all()
+    do(run)
+    do(run)
     assert run.manifest["data"]["digits"]["n_used"] == 6
 
 
 def test_a_mistake_leaves_the_folder_to_the_corrected_command(settings, tmp_path, caplog):
     wrong = parse_config({**settings, "datasets": {"digits": {"source": "bundled:digit", "n": 6}}})
     with pytest.raises(UserError, match="digit"):
-        work(tmp_path / "run", lambda stages: stages.all(), wrong)
+        work(tmp_path / "run", RUN, RUN.all, wrong)
     right = RunDirectory.create(tmp_path / "run", parse_config(settings))
     assert (
         "was begun with other settings and holds no results yet: datasets.digits.holdout: 500 there, 5 now"
         in caplog.text
     )
-    Stages(right).attractors()
+    do(right, "attractors")
     with pytest.raises(UserError, match="holds another run"):
         RunDirectory.create(tmp_path / "run", wrong)
 
 
 def test_a_removed_file_is_made_again_by_the_same_command(run):
-    Stages(run).all()
+    do(run)
     for name in ("dictionary.safetensors", "gallery.safetensors", "reconstructions/digits.safetensors"):
         before = read_tensors(run.path / name)[1]["sha256"]
         (run.path / name).unlink()
-        Stages(run).all()
+        do(run)
         assert read_tensors(run.path / name)[1]["sha256"] == before
     assert len(run.manifest["sessions"]) == 4
 
 
 def test_a_lost_or_damaged_manifest_is_not_guessed(run):
-    Stages(run).attractors()
+    do(run, "attractors")
     (run.path / "manifest.json").write_text("{")
     with pytest.raises(UserError, match=r"manifest\.json is damaged"):
-        Stages(run).dictionary()
+        do(run, "dictionary")
     (run.path / "manifest.json").unlink()
     with pytest.raises(UserError, match=r"no manifest\.json"):
-        Stages(run).dictionary()
+        do(run, "dictionary")
 
 
 def test_changed_code_of_a_users_model_is_refused(settings, tmp_path):
@@ -272,18 +276,18 @@ def test_changed_code_of_a_users_model_is_refused(settings, tmp_path):
     file.write_text(source)
     config = parse_config({**settings, "model": {"source": f"python:{file}:load"}})
     run = RunDirectory.create(tmp_path / "run", config)
-    Stages(run).attractors()
+    do(run, "attractors")
     file.write_text(source + "A.decode = staticmethod(lambda z: 0.5 * torch.nn.Upsample(scale_factor=4)(z))\n")
     with pytest.raises(UserError, match="differs in code_sha256"):
-        Stages(run).dictionary()
+        do(run, "dictionary")
 
 
 def test_a_dictionary_needs_end_points(settings, tmp_path):
     only = parse_config({**settings, "dictionary": {"outcomes": ["cycle"]}})
-    stages = Stages(RunDirectory.create(tmp_path / "run", only))
-    stages.attractors()
+    stages = RunWork(RunDirectory.create(tmp_path / "run", only))
+    do(stages, "attractors")
     with pytest.raises(UserError, match="no start can enter the dictionary"):
-        stages.dictionary()
+        do(stages, "dictionary")
 
 
 def test_the_config_in_the_run_is_complete(run):
@@ -293,12 +297,12 @@ def test_the_config_in_the_run_is_complete(run):
 
 
 def test_one_step_is_the_first_application(run):
-    stages = Stages(run)
-    stages.attractors()
+    stages = RunWork(run)
+    do(stages, "attractors")
     from probe.dynamics import gaussian_starts
 
-    again = iterate(stages.job.f, gaussian_starts(3, range(10), (4, 4, 4)), max_steps=1)
-    assert torch.allclose(stages.end_points().first, again.end, atol=1e-5)
+    again = iterate(stages.f, gaussian_starts(3, range(10), (4, 4, 4)), max_steps=1)
+    assert torch.allclose(load_end_points(run).first, again.end, atol=1e-5)
 
 
 WANDERING = '''
@@ -326,7 +330,7 @@ def test_starts_that_wander_get_exponents_and_the_report_says_so(tmp_path):
         "seeds": {"count": 12},
         "solver": {"max_steps": 60, "exponents": 5},
     }
-    report = Stages(RunDirectory.create(tmp_path / "run", parse_config(settings))).all()
+    report = do(RunDirectory.create(tmp_path / "run", parse_config(settings)))
     found = report["solver"]["wandering"]
     assert (found["n"], found["examined"], found["sensitive"]) == (12, 5, 5)
     assert 0.3 < found["exponent"] < 0.8  # the largest of twelve coordinates' finite-time exponents, about 0.5
@@ -349,5 +353,5 @@ def test_a_quasi_periodic_orbit_is_neither_sensitive_nor_slow(tmp_path):
         "seeds": {"count": 6},
         "solver": {"max_steps": 60},
     }
-    found = Stages(RunDirectory.create(tmp_path / "run", parse_config(settings))).all()["solver"]["wandering"]
+    found = do(RunDirectory.create(tmp_path / "run", parse_config(settings)))["solver"]["wandering"]
     assert [found[name] for name in ("n", "sensitive", "neutral", "slow")] == [6, 0, 6, 0]

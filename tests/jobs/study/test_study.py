@@ -8,18 +8,19 @@ import sys
 import pytest
 import yaml
 
+from jobs.kinds import STUDY
 from jobs.lock import if_free
 from jobs.status import read_status
 from jobs.study.directory import StudyDirectory
-from jobs.study.study import Study
-from jobs.worker import work_on_study
+from jobs.study.work import StudyWork
+from jobs.worker import work
 from probe import load_autoencoder
 from probe.errors import UserError
 from probe.report.study.kinds import parse_study_config
 from probe.results.files import read_tensors
 from probe.training.checkpoint import STATE
 
-from ..conftest import assert_same_results, results_of, until
+from ..conftest import assert_same_results, do, results_of, until
 
 SETTINGS = {
     "study": "bottleneck",
@@ -33,15 +34,15 @@ SETTINGS = {
 }
 
 
-def begin(path, **changes) -> Study:
-    return Study(StudyDirectory.create(path, parse_study_config({**SETTINGS, **changes})))
+def begin(path, **changes) -> StudyWork:
+    return StudyWork(StudyDirectory.create(path, parse_study_config({**SETTINGS, **changes})))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A study made undisturbed."""
     path = tmp_path_factory.mktemp("whole") / "study"
-    begin(path).all()
+    do(begin(path))
     return path
 
 
@@ -66,8 +67,7 @@ def test_the_status_of_a_study(whole, tmp_path):
     )
     study = begin(tmp_path / "study")
     assert read_status(study.directory.path).state == "new"
-    study.begin()
-    study.images()
+    do(study, "images")
     begun = read_status(study.directory.path)
     assert (begun.state, [stage.done for stage in begun.stages]) == ("stopped", [1, 0, 0])
     with pytest.raises(UserError, match="is no run directory"):
@@ -95,8 +95,8 @@ def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, mo
     monkeypatch.setattr(module, "train", train)
     for _ in range(2):
         with pytest.raises(Killed):
-            begin(tmp_path / "parts").all()
-    begin(tmp_path / "parts").all()
+            do(begin(tmp_path / "parts"))
+    do(begin(tmp_path / "parts"))
     assert len(trained) == len(set(trained)) == 12  # 4 models of 3 epochs, none of them twice
     assert_same_results(results_of(tmp_path / "parts"), results_of(whole))
 
@@ -109,9 +109,8 @@ def test_what_is_there_is_not_made_again_and_what_is_damaged_is(whole, tmp_path,
     files = sorted((copy / "cells").iterdir())
     files[1].write_bytes(files[1].read_bytes()[:-9])
     kept = {file: file.stat().st_mtime_ns for file in files if file != files[1]}
-    study = Study(StudyDirectory.open(copy))
     with caplog.at_level("WARNING", logger="probe"):
-        study.all()
+        do(StudyDirectory.open(copy))
     assert f"{files[1]} is computed again" in caplog.text
     assert kept == {file: file.stat().st_mtime_ns for file in kept}
     assert_same_results(results_of(copy), results_of(whole))
@@ -134,7 +133,7 @@ def test_another_configuration_is_refused_and_named(whole, tmp_path):
 def test_a_mistake_is_found_before_anything_is_trained(tmp_path):
     wrong = parse_study_config({**SETTINGS, "k": [2, 100]})
     with pytest.raises(UserError, match="k = 100 is more than the 16 features"):
-        work_on_study(tmp_path / "study", lambda study: study.all(), wrong)
+        work(tmp_path / "study", STUDY, STUDY.all, wrong)
     assert not (tmp_path / "study" / "models").exists()
     begin(tmp_path / "study", k=[2])  # and so the folder is still free
 
@@ -142,21 +141,21 @@ def test_a_mistake_is_found_before_anything_is_trained(tmp_path):
 def test_changed_images_are_refused(whole, tmp_path, monkeypatch):
     import shutil
 
-    from jobs.study import study as module
+    from jobs.study import images as module
 
     copy = tmp_path / "copy"
     shutil.copytree(whole, copy)
     next((copy / "cells").iterdir()).unlink()
-    real = module.draw
+    real = module.draw_images
 
     def draw(name, spec):
         drawn = real(name, spec)
         drawn.train[0, 0, 0, 0] ^= 1
         return drawn
 
-    monkeypatch.setattr(module, "draw", draw)
+    monkeypatch.setattr(module, "draw_images", draw)
     with pytest.raises(UserError, match="data set 'digits' has changed since"):
-        Study(StudyDirectory.open(copy)).all()
+        do(StudyDirectory.open(copy))
 
 
 @pytest.fixture
@@ -192,17 +191,16 @@ def test_processes_that_know_nothing_of_each_other_share_a_study(whole, config, 
 
 def test_a_model_in_another_processs_hands_is_left_to_it(tmp_path):
     study = begin(tmp_path / "study")
-    study.begin()
-    study.images()
-    first = study.missing()[0]
+    do(study, "images")
+    first = study.left()[0]
     with if_free(tmp_path / "study" / "work" / "locks" / first.name) as mine:
         assert mine
-        study.models()
-        assert study.missing() == [first]
+        do(study, "models")
+        assert study.left() == [first]
         with pytest.raises(UserError, match=f"misses 1 models, {first.name} first"):
-            study.report()
-    study.models()
-    assert not study.missing()
+            do(study, "report")
+    do(study, "models")
+    assert not study.left()
 
 
 @pytest.mark.slow

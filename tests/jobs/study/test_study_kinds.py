@@ -8,14 +8,14 @@ import torch
 
 from jobs.study import models as study_models
 from jobs.study.directory import StudyDirectory
-from jobs.study.study import Study
+from jobs.study.work import StudyWork
 from probe import load_autoencoder
 from probe.errors import UserError
 from probe.report.study import kinds, study_table
 from probe.report.study.kinds import parse_study_config, study_kind
 from probe.training.checkpoint import STATE
 
-from ..conftest import assert_same_results, results_of
+from ..conftest import assert_same_results, do, results_of
 
 DIGITS = {"digits": {"train": {"source": "bundled:digits", "n": 40}, "test": 16, "side": 16}}
 TRAINING = {"epochs": 4, "batch_size": 16, "base_channels": 2, "initialisation": "he"}
@@ -46,8 +46,8 @@ SETTINGS = {
 KINDS = list(SETTINGS)
 
 
-def begin(path, kind) -> Study:
-    return Study(StudyDirectory.create(path, parse_study_config({"study": kind, **SETTINGS[kind]})))
+def begin(path, kind) -> StudyWork:
+    return StudyWork(StudyDirectory.create(path, parse_study_config({"study": kind, **SETTINGS[kind]})))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def whole(tmp_path_factory):
     """Each study made undisturbed: its folder by its kind."""
     folder = tmp_path_factory.mktemp("whole")
     for kind in KINDS:
-        begin(folder / kind, kind).all()
+        do(begin(folder / kind, kind))
     return {kind: folder / kind for kind in KINDS}
 
 
@@ -125,8 +125,8 @@ def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, mo
     monkeypatch.setattr(study_models, "train", train)
     for _ in range(1 if kind == "contraction" else 2):
         with pytest.raises(Killed):
-            begin(tmp_path / "parts", kind).all()
-    begin(tmp_path / "parts", kind).all()
+            do(begin(tmp_path / "parts", kind))
+    do(begin(tmp_path / "parts", kind))
     assert len(trained) == len(set(trained)) == (0 if kind == "contraction" else 8)  # no epoch twice
     assert len(measured) == 3  # the first shard once
     assert_same_results(results_of(tmp_path / "parts"), results_of(whole[kind]))
@@ -135,7 +135,7 @@ def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, mo
 def test_a_mistake_is_found_before_anything_is_made(tmp_path):
     config = parse_study_config({"study": "contraction", "architectures": ["ConvAutoencoder, k = 2", "ResNet"]})
     with pytest.raises(UserError, match="there is no architecture 'ResNet'"):
-        Study(StudyDirectory.create(tmp_path / "study", config)).all()
+        do(StudyDirectory.create(tmp_path / "study", config))
     assert not (tmp_path / "study" / "cells").exists()
 
 
@@ -143,11 +143,10 @@ def test_processes_share_architectures(whole, tmp_path):
     """As two tasks of an array: what one has made, the other leaves."""
     one, two = begin(tmp_path / "study", "contraction"), begin(tmp_path / "study", "contraction")
     for study in (one, two):
-        study.begin()
-        study.images()
-    one.models()
+        do(study, "images")
+    do(one, "models")
     kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "study" / "cells").iterdir()}
-    two.models()
+    do(two, "models")
     assert kept == {file: file.stat().st_mtime_ns for file in (tmp_path / "study" / "cells").iterdir()}
-    assert len(two.report()["models"]) == 2
+    assert len(do(two, "report")["models"]) == 2
     assert_same_results(results_of(tmp_path / "study"), results_of(whole["contraction"]))

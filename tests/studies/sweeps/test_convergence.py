@@ -1,4 +1,4 @@
-"""Predicted against actual steps where the prediction is exact, and where it means nothing."""
+"""Predicted against actual steps where the prediction is exact, where it means nothing, and from a run."""
 
 import json
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from probe import find_attractors
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
 from probe.dynamics.prediction import predicted_steps
-from probe.report.study.convergence import steps_figure
-from probe.studies.sweeps.convergence import SAMPLES, Convergence, convergence, record
+from probe.report.figures.convergence import convergence_figure, sentence
+from probe.studies.sweeps.convergence import Convergence, convergence, of_run, record
 
 SOLVER = SolverConfig(tolerance=1e-8)
 
@@ -37,6 +38,7 @@ def test_exact_in_one_dimension():
     assert content["correlation"]["over"] == "starts"  # two attractors are too few to be drawn from
     assert content["correlation"]["mean"] > 0.99
     assert content["ratio"]["median"] == pytest.approx(1, abs=0.1)
+    assert "take longer: holds (" in sentence(content)
     json.dumps(content, allow_nan=False)
 
 
@@ -68,6 +70,16 @@ def test_nothing_to_predict(f):
     assert (len(one.actual), one.starts) == (0, 40)
     content = record(one)
     assert (content["verdict"], content["correlation"], content["ratio"]) == ("undecided", None, None)
+    assert "nothing to compare" in sentence(content)
+    convergence_figure(content, "nothing")
+
+
+def test_from_the_dictionary_of_a_run():
+    solver = SolverConfig(tolerance=1e-8, accelerate=False, far_precision="float32")
+    _, dictionary = find_attractors(two_slopes, (1,), seeds=SeedConfig(count=40), solver=solver)
+    one = of_run(vars(dictionary), 40)
+    assert (len(one.actual), one.starts) == (2, 40)
+    assert float((one.actual - one.predicted).abs().max()) < 1.2
 
 
 def test_predictions_without_a_radius_are_unknown():
@@ -91,6 +103,5 @@ def test_predictions_dealt_at_random_are_not_believed():
 
 
 def test_the_figure_has_a_mark_for_each_start():
-    one = found(two_slopes)
-    axes = steps_figure({name: getattr(one, name).numpy() for name in SAMPLES}, "title").axes[0]
+    axes = convergence_figure(record(found(two_slopes)), "title").axes[0]
     assert len(axes.collections[0].get_offsets()) == 40

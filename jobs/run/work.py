@@ -1,4 +1,4 @@
-"""One rank's work on one run: the model, checked against what is there, and the time of each stage."""
+"""One rank's work on one run: the model, compared with what is there, CLIP, and the time of each stage."""
 
 import logging
 import time
@@ -11,31 +11,22 @@ import torch
 
 from jobs.run.directory import RunDirectory
 from jobs.work import Work
-from jobs.world import World
 from probe.autoencoders import Autoencoder, device_of
+from probe.config import Config
 from probe.dynamics import LatentMap
 from probe.semantics import MISSING, is_installed
 from probe.semantics.clip import Clip, load_clip, word_list
 
 log = logging.getLogger("probe")
 OPTIONAL = ("latents_mean", "latents_std", "quantisation", "length")
-"""What is known of some models only, and stands in the manifest of those. A fact that is added here later would be
-missing from older manifests, whose runs would then be refused: note it as ``None`` for all models instead."""
+"""Facts that only some models have, and that stand in the manifest of those. A fact added here later would be missing
+from older manifests, and their runs would be refused: note it as ``None`` for all models instead."""
 
 
-class Job(Work[RunDirectory]):
-    """What every stage of a run needs besides.
+class RunWork(Work[RunDirectory]):
+    """What the stages of a run need besides; the model is loaded once."""
 
-    Attributes:
-        run: the run directory.
-        config: the run's configuration.
-        trusted: whether the user asked for the code that the model may bring, rather than for the directory alone.
-    """
-
-    def __init__(self, run: RunDirectory, world: World | None = None, trusted: bool = True):
-        super().__init__(run, world)
-        self.trusted = trusted
-        self.run, self.config = run, run.config
+    config: Config
 
     @cached_property
     def model(self) -> Autoencoder:
@@ -44,18 +35,11 @@ class Job(Work[RunDirectory]):
         Raises:
             UserError: it cannot be loaded, is another, or would run code that the user did not ask for.
         """
-        model = self.loaded(self.config.model, self.trusted)
-        about = self._describe(model)
-        self.must_be_the_model(about, OPTIONAL)
-        if self.leads:
-            told = {"warnings": list(model.warnings)} if model.warnings else {}
-            self.begin_session(model.device, self.config.model.dtype, model=about | told)
-        self.world.meet()  # from here on the manifest knows the model
-        return model
+        return self.load_model(self.config.model, self._describe, OPTIONAL)
 
     @cached_property
     def clip(self) -> Clip | None:
-        """The CLIP that the configuration asks for; None where it asks for none, or open_clip is not installed."""
+        """The CLIP of the configuration; None where it names none, or open_clip is not installed."""
         asked = self.config.clip
         if asked is None:
             return None
@@ -66,14 +50,14 @@ class Job(Work[RunDirectory]):
 
     @cached_property
     def words(self) -> list[str]:
-        """The words that end points are labelled from; none where the configuration asks for no CLIP."""
+        """The words that end points are labelled from; none where the configuration names no CLIP."""
         return word_list(self.config.clip.labels) if self.config.clip else []
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
         """(c, h, w) at the configured resolution."""
         _ = self.model
-        return tuple(self.run.manifest["model"]["latent_shape"])
+        return tuple(self.directory.manifest["model"]["latent_shape"])
 
     @property
     def f(self) -> LatentMap:
@@ -82,14 +66,15 @@ class Job(Work[RunDirectory]):
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the time within to the stage's in the manifest, also where it is stopped."""
+        """Add the time within to the stage's in the manifest, also after a stop."""
         began = time.monotonic()
         try:
             yield
         finally:
             if self.leads:
-                before = self.run.manifest.get("stage_seconds", {}).get(stage, 0.0)
-                self.run.update_manifest(stage_seconds={stage: round(before + time.monotonic() - began, 2)})
+                before = self.directory.manifest.get("stage_seconds", {}).get(stage, 0.0)
+                seconds = round(before + time.monotonic() - began, 2)
+                self.directory.update_manifest(stage_seconds={stage: seconds})
 
     def _describe(self, model: Autoencoder) -> dict[str, Any]:
         if self.config.datasets:

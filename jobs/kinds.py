@@ -1,0 +1,133 @@
+"""The three kinds of work: run, study and OOD experiment. All of them are begun, shared, resumed and shown alike."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.directory import Directory
+from jobs.ood import attractors as references
+from jobs.ood import images as ood_images
+from jobs.ood import report as ood_report
+from jobs.ood import scores
+from jobs.ood.directory import OodDirectory
+from jobs.ood.work import OodWork
+from jobs.run import attractors, dictionary, images, reconstruct
+from jobs.run import report as run_report
+from jobs.run.directory import RunDirectory
+from jobs.run.work import RunWork
+from jobs.stage import Stage, count_report, images_used
+from jobs.study import images as study_images
+from jobs.study import models
+from jobs.study import report as study_report
+from jobs.study.directory import StudyDirectory
+from jobs.study.work import StudyWork
+from jobs.work import Work
+from probe.config import ModelConfig
+from probe.errors import UserError
+from probe.kinds import WHAT
+from probe.kinds import kind_of as name_of
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of work.
+
+    Attributes:
+        directory: its configuration and result files.
+        work: what its stages take.
+        stages: in order; the last one returns the report.
+        runs_code: whether its configuration names a model that may bring code.
+    """
+
+    directory: type[Directory[Any]]
+    work: type[Work[Any]]
+    stages: tuple[Stage, ...]
+    runs_code: bool
+
+    @property
+    def name(self) -> str:
+        """``probe NAME`` is the command that makes it."""
+        return self.directory.NOUN
+
+    def stage(self, name: str) -> Stage:
+        """A stage by its name.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        names = ", ".join(stage.name for stage in self.stages)
+        raise UserError(f"{WHAT[self.directory.NOUN]} has no stage {name!r}; its stages are {names}.")
+
+    def all(self, work: Any) -> dict[str, Any]:
+        """Do every stage in order; the report."""
+        *before, report = self.stages
+        for stage in before:
+            stage.do(work)
+        return report.do(work)
+
+    def model(self, config: Any) -> ModelConfig | None:
+        """The model of a configuration that may bring code; None where it names none."""
+        return config.model if self.runs_code else None
+
+
+RUN = Kind(
+    RunDirectory,
+    RunWork,
+    (
+        Stage("images", images.draw, images.count, "data sets", lambda work: images_used(work.directory)),
+        Stage(
+            "attractors",
+            attractors.find_end_points,
+            attractors.count,
+            "starts",
+            lambda work: attractors.load_end_points(work.directory).counts(),
+        ),
+        Stage(
+            "dictionary",
+            dictionary.build,
+            dictionary.count,
+            "shards",
+            lambda work: dictionary.load_summary(work.directory),
+        ),
+        Stage(
+            "reconstruct",
+            reconstruct.reconstruct,
+            reconstruct.count,
+            "shards",
+            lambda work: images_used(work.directory),
+        ),
+        Stage("report", run_report.report, count_report, "files", gpu=False),
+    ),
+    runs_code=True,
+)
+STUDY = Kind(
+    StudyDirectory,
+    StudyWork,
+    (
+        Stage("images", study_images.draw, study_images.count, "data sets", study_images.summary, gpu=False),
+        Stage("models", models.models, models.count, "models", array=lambda config: config.shards),
+        Stage("report", study_report.report, count_report, "files", gpu=False),
+    ),
+    runs_code=False,
+)
+OOD = Kind(
+    OodDirectory,
+    OodWork,
+    (
+        Stage("images", ood_images.draw, ood_images.count, "sets", lambda work: images_used(work.directory), gpu=False),
+        Stage("attractors", references.find, references.count, "files", references.summary),
+        Stage("scores", scores.score, scores.count, "sets", scores.summary),
+        Stage("report", ood_report.report, count_report, "files", gpu=False),
+    ),
+    runs_code=True,
+)
+KINDS: tuple[Kind, ...] = (RUN, STUDY, OOD)
+
+
+def kind_of(target: Path) -> Kind:
+    """The kind of a folder or a configuration file; a run where it cannot be read, so that its reader says why."""
+    name = name_of(target)
+    return next(kind for kind in KINDS if kind.name == name)

@@ -1,0 +1,45 @@
+"""One stage of a kind of work, as the worker, ``probe status`` and Slurm see it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.directory import Directory
+
+Counts = tuple[int, int | None]
+"""Units that are done, and units in all; None while that is unknown."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a run, study or OOD experiment.
+
+    Attributes:
+        name: as ``--stage``, ``probe status`` and Slurm call it.
+        do: makes what is missing, on every rank alike; takes the ``Work`` of its kind. The last stage returns the
+            report; one with an ``array`` returns how many parts are left to other processes.
+        count: what is done, read from the files of a directory alone.
+        unit: what ``count`` counts.
+        summary: what ``probe NAME`` prints after the stage.
+        array: the number of parts that a configuration has, where Slurm runs the stage as an array of independent
+            processes that share them; the process that finds all parts done goes on with the stages after it.
+        gpu: whether the stage uses a GPU; where it does not, Slurm is asked for none by default.
+    """
+
+    name: str
+    do: Callable[[Any], Any]
+    count: Callable[[Any], Counts]
+    unit: str
+    summary: Callable[[Any], Mapping[str, Any]] | None = None
+    array: Callable[[Any], int] | None = None
+    gpu: bool = True
+
+
+def count_report(directory: Directory[Any]) -> Counts:
+    """The ``count`` of every kind's report."""
+    return int((directory.path / "report" / "report.json").is_file()), 1
+
+
+def images_used(directory: Directory[Any]) -> dict[str, int]:
+    """Images by data set, as the manifest of a run or OOD experiment counts them."""
+    return {name: facts["n_used"] for name, facts in directory.manifest.get("data", {}).items()}
