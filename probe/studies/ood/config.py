@@ -6,8 +6,19 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from probe.config import LARGEST_SIDE, MOST, ModelConfig, Name, Strict, Tracked, file_names, read_yaml, validated
-from probe.studies.sweeps.config import AcceleratedSolverConfig, Natural
+from probe.config import (
+    LARGEST_SIDE,
+    MOST,
+    ModelConfig,
+    Name,
+    SolverConfig,
+    Strict,
+    Tracked,
+    file_names,
+    read_yaml,
+    validated,
+)
+from probe.studies.sweeps.config import AcceleratedSolverConfig, Natural, as_in
 from probe.studies.sweeps.datasets import Part, Positive, StudyImages
 from probe.training.config import TrainConfig
 
@@ -49,8 +60,8 @@ class OodSolver(AcceleratedSolverConfig):
         le=10**8,
         description="training images (the first ones, at most all) for the baselines' features and the attractors",
     )
-    max_steps: int = Field(500, ge=1, le=MOST, description="step limit")
-    tolerance: float = Field(1e-5, gt=0, le=1e6, description="on the squared norm of f(z) - z")
+    max_steps: int = Field(500, ge=1, le=MOST, description=as_in(SolverConfig, "max_steps"))
+    tolerance: float = Field(1e-5, gt=0, le=1e6, description=as_in(SolverConfig, "tolerance"))
 
 
 class Inside(Strict):

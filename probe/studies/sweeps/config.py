@@ -3,13 +3,18 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from probe.config import LARGEST_SEED, MOST, DictionaryConfig, Name, SolverConfig, Strict, Tracked, file_names
 from probe.studies.sweeps.datasets import Positive, StudyDataset
 from probe.training.config import TrainConfig
 
 Natural = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+
+
+def as_in(model: type[BaseModel], name: str) -> str | None:
+    """The description of a key of another configuration, for a key of the same name and meaning."""
+    return model.model_fields[name].description
 
 
 class StudyConfig(Tracked):
@@ -72,10 +77,10 @@ class PlainSolverConfig(Strict):
     starts: int = Field(
         1000, ge=1, le=10**8, description="starts of each kind; at most as many as there are images to start from"
     )
-    max_steps: int = Field(3000, ge=1, le=MOST, description="step limit")
-    tolerance: float = Field(1e-6, gt=0, le=1e6, description="on the squared norm of f(z) - z")
-    batch_size: Positive | Literal["auto"] = Field("auto", description="rows iterated together")
-    max_norm: float = Field(1e6, gt=0, le=1e18, description="a latent whose norm exceeds this has diverged")
+    max_steps: int = Field(3000, ge=1, le=MOST, description=as_in(SolverConfig, "max_steps"))
+    tolerance: float = Field(1e-6, gt=0, le=1e6, description=as_in(SolverConfig, "tolerance"))
+    batch_size: Positive | Literal["auto"] = Field("auto", description=as_in(SolverConfig, "batch_size"))
+    max_norm: float = Field(1e6, gt=0, le=1e18, description=as_in(SolverConfig, "max_norm"))
 
     def solver(self) -> SolverConfig:
         """The same settings as a ``SolverConfig``."""
@@ -90,16 +95,16 @@ class CertifyingSolverConfig(PlainSolverConfig):
     certificates: int = Field(
         64, ge=0, le=10**8, description="distinct end points, largest basins first, that get a certificate"
     )
-    products: int = Field(300, ge=24, le=10**6, description="most Jacobian products for one spectral radius")
-    certificate_dtype: Literal["run", "float64"] = Field("run", description="dtype in which points are certified")
+    products: int = Field(300, ge=24, le=10**6, description=as_in(SolverConfig, "products"))
+    certificate_dtype: Literal["run", "float64"] = Field("run", description=as_in(SolverConfig, "certificate_dtype"))
 
 
 class AcceleratedSolverConfig(CertifyingSolverConfig):
     """The same iteration, which may be accelerated; it is not by default."""
 
-    accelerate: bool = Field(False, description="extrapolate in a row's linear regime")
+    accelerate: bool = Field(False, description=as_in(SolverConfig, "accelerate"))
     far_precision: Literal["auto", "float32", "tf32", "bfloat16"] = Field(
-        "float32", description="precision of the first part of the iteration; auto: tf32 on a GPU"
+        "float32", description=as_in(SolverConfig, "far_precision")
     )
 
 
