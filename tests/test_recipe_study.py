@@ -23,7 +23,7 @@ from probe.errors import UserError
 from probe.metrics.interval import mean_interval, verdict
 from probe.report.study import kinds, study_table
 from probe.report.study.kinds import StudyKind, parse_study_config
-from probe.report.study.page import Page, Rule, by_axis
+from probe.report.study.page import Rule, StudyPage, by_axis
 from probe.report.study.read import Found
 from probe.report.study.schema import Point, StudyClaim, TrainedModel
 from probe.studies.inputs import encode
@@ -89,7 +89,7 @@ def figures(name, data, found, results) -> dict[str, Figure | None]:
     return {name: figure}
 
 
-PAGE = Page(
+PAGE = StudyPage(
     axis="k",
     model=Shrinkage,
     heads={"ratio": "||f(z)|| / ||z||"},

@@ -32,11 +32,11 @@ def of_study(directory: Any) -> Figures:
     from probe.report.study.build import study_report
     from probe.report.study.kinds import study_kind
     from probe.report.study.read import read_study
-    from probe.report.study.write import _figures
+    from probe.report.study.write import drawn
 
     cells = [cell_file(shard) for shard in StudyWork(directory).grid()]
     results = read_study(directory.path, directory.config, cells, study_kind(directory.config.study).page.model)
-    sections = _figures(study_report(results), results)
+    sections = drawn(study_report(results), results)
     return {name: figure for section in sections.values() for name, figure in section.items()}
 
 

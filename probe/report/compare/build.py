@@ -6,18 +6,18 @@ from itertools import combinations
 from pathlib import Path
 
 from probe.report.compare.datasets import dataset_comparison
-from probe.report.compare.protocol import Run, check, differences, read_runs, shared_levels
-from probe.report.compare.schema import Comparison, RunFacts
+from probe.report.compare.protocol import ComparedRun, check, differences, read_runs, shared_levels
+from probe.report.compare.schema import ComparisonReport, RunFacts
 from probe.report.compare.similarity import similarities
 from probe.report.page.text import listed, number
 
 
-def compare(paths: Sequence[Path], *, unpaired: bool = False) -> Comparison:
+def compare(paths: Sequence[Path], *, unpaired: bool = False) -> ComparisonReport:
     """Runs side by side; reads, writes nothing.
 
     Args:
-        paths: two run directories or more; the first is the one that the others are held against.
-        unpaired: data sets of one name may hold other images; differences are then between independent samples.
+        paths: two run directories or more; the others are compared with the first.
+        unpaired: data sets of one name may hold different images; differences are then between independent samples.
 
     Raises:
         UserError: a run is not finished, or their protocols differ.
@@ -26,7 +26,7 @@ def compare(paths: Sequence[Path], *, unpaired: bool = False) -> Comparison:
     check(runs, unpaired=unpaired)
     levels, left_out = shared_levels(runs)
     one_space = all(run.same_latents(runs[0]) for run in runs)
-    return Comparison(
+    return ComparisonReport(
         runs=[_facts(run) for run in runs],
         differs=differences(runs),
         notes=_notes(runs, left_out, one_space),
@@ -36,7 +36,7 @@ def compare(paths: Sequence[Path], *, unpaired: bool = False) -> Comparison:
     )
 
 
-def _facts(run: Run) -> RunFacts:
+def _facts(run: ComparedRun) -> RunFacts:
     report = run.report
     model, solver, certificates = report.model, report.solver, report.solver.certificates
     return RunFacts(
@@ -58,45 +58,37 @@ def _facts(run: Run) -> RunFacts:
     )
 
 
-def _levels(run: Run) -> list[int]:
-    return [level.atoms for data in run.report.datasets.values() for level in data.levels]
-
-
-def _notes(runs: Sequence[Run], left_out: Sequence[float], one_space: bool) -> list[str]:
+def _notes(runs: Sequence[ComparedRun], left_out: Sequence[float], one_space: bool) -> list[str]:
     first, notes = runs[0], []
     if left_out:
         at = listed([f"{number(100 * level)} %" for level in left_out])
-        notes.append(f"Levels that not all runs have, and that are left out: {at} of d.")
+        notes.append(f"Levels left out because not all runs have them: {at} of d.")
     if not one_space:
-        notes.append("The runs' latents differ in shape: latent MSE is compared as a ratio only.")
+        notes.append("The latents of the runs differ in shape: latent MSE is compared only as a ratio.")
     if any(a.same_latents(b) and not a.same_weights(b) for a, b in combinations(runs, 2)):
         notes.append(
-            "Where latents have one shape but weights differ, latent MSE and the similarity of dictionaries mean "
-            "something only if the models share their latent space (as one fine-tuned from the other may)."
+            "Some runs have latents of the same shape but different weights: their latent MSE and the similarity of "
+            "their dictionaries are meaningful only if the models share a latent space, as after fine-tuning."
         )
     for name in first.results.datasets:
-        other = [run.name for run in runs if not run.same_images(first, name)]
-        if other:
-            notes.append(f"{name}: {listed(other)} used other images than {first.name}; differences are not paired.")
+        if other := [run.name for run in runs if not run.same_images(first, name)]:
+            images = f"different images than {first.name}"
+            notes.append(f"{name}: {listed(other)} used {images}; differences are not paired.")
     sizes = {run.name: run.report.dictionary.atoms for run in runs}
     if len(set(sizes.values())) > 1:
-        stated = listed([f"{name} {atoms}" for name, atoms in sizes.items()])
-        notes.append(f"Dictionaries differ in size ({stated} atoms): a larger one has more to choose from.")
-    short = [
-        f"{run.name} {run.report.dictionary.atoms} of {most}"
-        for run in runs
-        if run.report.dictionary.atoms < (most := max(_levels(run), default=0))
-    ]
-    if short:
-        notes.append(f"Dictionaries run out of atoms at the largest levels ({listed(short)}): errors stay as they are.")
+        notes.append(f"Dictionaries differ in size ({_each(sizes)} atoms): a larger one offers more choice.")
+    most = {run.name: max(run.levels.values()) if run.report.datasets else 0 for run in runs}
+    if short := [f"{name} {atoms} of {most[name]}" for name, atoms in sizes.items() if atoms < most[name]]:
+        notes.append(f"Dictionaries smaller than the largest level ({listed(short)}): errors no longer fall there.")
     undecided = {run.name: run.report.solver.certificates.undecided for run in runs}
     if any(undecided.values()):
-        stated = listed([f"{name} {atoms}" for name, atoms in undecided.items()])
-        notes.append(
-            f"Atoms without a decided certificate ({stated}) do not count as certified, but may be attractors."
-        )
-    own = defaultdict(list)  # what each run's report warns of
+        notes.append(f"Atoms with an undecided certificate ({_each(undecided)}) are not counted as certified.")
+    warned = defaultdict(list)
     for run in runs:
         for warning in run.report.warnings:
-            own[warning].append(run.name)
-    return notes + [f"{listed(names)}: {warning}" for warning, names in own.items()]
+            warned[warning].append(run.name)
+    return notes + [f"{listed(names)}: {warning}" for warning, names in warned.items()]
+
+
+def _each(counts: dict[str, int]) -> str:
+    return listed([f"{name} {n}" for name, n in counts.items()])

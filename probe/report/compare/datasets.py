@@ -1,4 +1,4 @@
-"""The errors of runs on one data set: each with its interval, and its difference to the first run's."""
+"""Errors of runs on one data set, each with its interval and its difference to the first run."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 from probe.metrics.interval import Interval
 from probe.metrics.ratio import Ratios, ratios_of_means
-from probe.report.compare.protocol import Run
+from probe.report.compare.protocol import ComparedRun
 from probe.report.compare.schema import (
     MEASURES,
+    ComparedError,
     DatasetComparison,
+    Direction,
     LevelComparison,
     Measure,
     RunValues,
-    Value,
-    Verdict,
 )
 from probe.report.run.sample import ROUNDING, mean_of
 from probe.report.run.schema import BASELINE, Mean
@@ -23,47 +23,39 @@ from probe.report.run.schema import BASELINE, Mean
 Column = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def dataset_comparison(runs: Sequence[Run], name: str, levels: Sequence[float], one_space: bool) -> DatasetComparison:
+def dataset_comparison(
+    runs: Sequence[ComparedRun], name: str, levels: Sequence[float], one_space: bool
+) -> DatasetComparison:
     """All levels and measures of one data set.
 
     Args:
-        runs: the first is the one that the others are held against.
-        levels: fractions of d that all have.
-        one_space: whether latent MSE may be compared.
+        runs: the others are compared with the first.
+        levels: fractions of d that all runs have.
+        one_space: whether latent MSE can be compared.
     """
     first, measures = runs[0], [one for one in MEASURES if one != "latent_mse" or one_space]
     keys = [(level, measure) for level in levels for measure in measures]
-    paired = {run.name: run.same_images(first, name) for run in runs}
-    # One seed draws the same images; images that are not the same are drawn independently.
-    ratios = [
-        _ratios(run, name, keys, seed=0 if run is first or paired[run.name] else place)
-        for place, run in enumerate(runs)
-    ]
-    values = {run.name: _values(keys, own, None if run is first else ratios[0])
-              for run, own in zip(runs, ratios, strict=True)}  # fmt: skip
+    paired = {run.name: run is first or run.same_images(first, name) for run in runs}
+    # The same seed draws the same images; different images are drawn independently.
+    ratios = [_ratios(run, name, keys, 0 if paired[run.name] else place) for place, run in enumerate(runs)]
+    errors = {
+        run.name: _errors(keys, own, None if run is first else ratios[0]) for run, own in zip(runs, ratios, strict=True)
+    }
+
+    def at(run: ComparedRun, level: float) -> RunValues:
+        found = {measure: errors[run.name][level, measure] for measure in measures}
+        return RunValues(run=run.name, atoms=run.levels[level], measures=found)
+
     return DatasetComparison(
         n={run.name: run.results.manifest["data"][name]["n_used"] for run in runs},
         sha256={run.name: run.images(name) for run in runs},
-        paired={run.name: run is first or paired[run.name] for run in runs},
-        levels=[
-            LevelComparison(
-                fraction=level,
-                runs=[
-                    RunValues(
-                        run=run.name,
-                        atoms=run.levels[level],
-                        measures={measure: values[run.name][level, measure] for measure in measures},
-                    )
-                    for run in runs
-                ],
-            )
-            for level in levels
-        ],
+        paired=paired,
+        levels=[LevelComparison(fraction=level, runs=[at(run, level) for run in runs]) for level in levels],
     )
 
 
-def _ratios(run: Run, name: str, keys: Sequence[tuple[float, Measure]], seed: int) -> Ratios:
-    # Sorted by image, rows of different runs stand side by side: that is what makes differences paired.
+def _ratios(run: ComparedRun, name: str, keys: Sequence[tuple[float, Measure]], seed: int) -> Ratios:
+    # Sorted by image, so that row i of every run is the same image: differences are paired.
     rows = run.results.datasets[name].rows.sort_values("image")
     columns = {
         (method, int(atoms), metric): group[metric].to_numpy(np.float64)
@@ -76,7 +68,7 @@ def _ratios(run: Run, name: str, keys: Sequence[tuple[float, Measure]], seed: in
 
 
 def _column(
-    run: Run, columns: dict[tuple[str, int, str], NDArray[np.float64]], level: float, measure: Measure
+    run: ComparedRun, columns: dict[tuple[str, int, str], NDArray[np.float64]], level: float, measure: Measure
 ) -> Column:
     """Numerator and denominator (n,), NaN where a method has no rows."""
     n = len(next(iter(columns.values())))
@@ -93,24 +85,20 @@ def _column(
     return own, control if control.mean() > ROUNDING * most.mean() else missing
 
 
-def _values(
+def _errors(
     keys: Sequence[tuple[float, Measure]], own: Ratios, first: Ratios | None
-) -> dict[tuple[float, Measure], Value]:
-    values = own.intervals()
+) -> dict[tuple[float, Measure], ComparedError]:
     gaps: Sequence[Interval | None] = [None] * len(keys) if first is None else (own - first).intervals()
-    return {key: _value(value, gap) for key, value, gap in zip(keys, values, gaps, strict=True)}
+    found = {}
+    for key, value, gap in zip(keys, own.intervals(), gaps, strict=True):
+        difference = None if gap is None or not np.isfinite(gap.mean) else mean_of(gap)
+        found[key] = ComparedError(value=mean_of(value), difference=difference, verdict=verdict(difference))
+    return found
 
 
-def _value(value: Interval, gap: Interval | None) -> Value:
-    difference = None if gap is None or not np.isfinite(gap.mean) else mean_of(gap)
-    return Value(value=mean_of(value), difference=difference, verdict=verdict(difference))
-
-
-def verdict(difference: Mean | None) -> Verdict | None:
+def verdict(difference: Mean | None) -> Direction | None:
     """By ``schema.RULE``."""
     if difference is None or difference.ci95 is None:
         return None
     low, high = difference.ci95
-    if high < 0:
-        return "lower"
-    return "higher" if low > 0 else "undecided"
+    return "lower" if high < 0 else "higher" if low > 0 else "undecided"

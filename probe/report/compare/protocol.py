@@ -1,8 +1,9 @@
-"""Whether runs may be compared, and in what they differ.
+"""Whether runs can be compared, and how they differ.
 
-What must agree: the resolution, the names of the data sets and their images (by SHA-256, whatever their address), the
-methods, the coordinates of the latents, and the levels of sparsity. Levels are compared as fractions of d: runs of one
-d must have the same, runs of different d are compared at those that they share. All else may differ, and is listed.
+What must be equal: the resolution, the names of the data sets and their images (by SHA-256, wherever they come from),
+the methods, the coordinates of the latents, and the levels of sparsity. Levels are compared as fractions of d: runs
+with the same d must have the same levels, other runs are compared at those that they share. Everything else may
+differ, and is listed.
 """
 
 import json
@@ -19,11 +20,11 @@ from probe.results.run import Results, read_report, read_results
 
 FIVE = 0.05
 SHOWN = 3
-"""Keys that a refusal names."""
+"""Keys named by an error."""
 
 
 @dataclass(frozen=True)
-class Run:
+class ComparedRun:
     """A finished run: its results and its report."""
 
     name: str
@@ -33,7 +34,7 @@ class Run:
 
     @property
     def levels(self) -> dict[float, int]:
-        """Atoms by fraction of d; the level that stands for 5 % is 0.05, whatever it was rounded to."""
+        """Atoms by fraction of d; the level for 5 % has the key 0.05, whatever it was rounded to."""
         sparse, d = self.results.config.sparse, self.report.model.d
         stated = {round(level * d): level for level in sparse.levels if isinstance(level, float)}
         five = sparse.five_percent(d)
@@ -44,43 +45,44 @@ class Run:
         found: str | None = self.results.manifest["data"][dataset].get("sha256")
         return found
 
-    def same_images(self, other: "Run", dataset: str) -> bool:
-        """Whether both used the same images; unrecorded ones are not."""
+    def same_images(self, other: "ComparedRun", dataset: str) -> bool:
+        """Whether both used the same images; False if they were not recorded."""
         return self.images(dataset) is not None and self.images(dataset) == other.images(dataset)
 
-    def same_latents(self, other: "Run") -> bool:
-        """Whether latents have one shape; that they are raw or scaled in both is a matter of the protocol."""
+    def same_latents(self, other: "ComparedRun") -> bool:
+        """Whether the latents have the same shape; ``check`` compares whether they are raw or scaled."""
         return self.report.model.latent_shape == other.report.model.latent_shape
 
-    def same_weights(self, other: "Run") -> bool:
-        """Whether both are known to be one model; a user's model without weights has no hash."""
+    def same_weights(self, other: "ComparedRun") -> bool:
+        """Whether the weights are known to be equal; a user's model without weights has no hash."""
         mine = self.report.model.weights_sha256
         return mine is not None and mine == other.report.model.weights_sha256
 
 
-def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """Read run directories; a name is the folder's, or its path where two would have one name.
+def read_runs(paths: Sequence[Path]) -> list[ComparedRun]:
+    """Read run directories; a run's name is that of its folder, or the path if two folders have the same name.
 
     Raises:
-        UserError: fewer than two, one named twice, or one that is not finished.
+        UserError: fewer than two runs, the same run twice, or an unfinished run.
     """
     if len(paths) < 2 or len({path.resolve() for path in paths}) < len(paths):
-        raise UserError("a comparison needs two run directories or more, each named once; give their folders.")
+        raise UserError("a comparison needs two run directories or more, each given once.")
     short = [path.resolve().name for path in paths]
     names = [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
     return [
-        Run(shown(name), path, read_results(path), read_report(path)) for name, path in zip(names, paths, strict=True)
+        ComparedRun(shown(name), path, read_results(path), read_report(path))
+        for name, path in zip(names, paths, strict=True)
     ]
 
 
-def check(runs: Sequence[Run], *, unpaired: bool = False) -> None:
-    """Refuse runs of different protocols.
+def check(runs: Sequence[ComparedRun], *, unpaired: bool = False) -> None:
+    """Refuse runs with different protocols.
 
     Args:
-        unpaired: data sets of one name may hold other images.
+        unpaired: data sets of one name may hold different images.
 
     Raises:
-        UserError: they differ; the sentence names the first keys and what they are in both runs.
+        UserError: they differ; the sentence names the first keys and their values in both runs.
     """
     first = runs[0]
     for run in runs[1:]:
@@ -92,15 +94,15 @@ def check(runs: Sequence[Run], *, unpaired: bool = False) -> None:
             more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             hint = ""
             if all(key.startswith("images of ") for key in found):
-                hint = ", or add --unpaired to compare data sets of one name on other images"
+                hint = ", or add --unpaired to compare on different images"
             raise UserError(
-                f"runs {first.path} and {run.path} have not one protocol: they differ in {', '.join(named)}{more}; "
-                f"compare runs in which these agree{hint}."
+                f"runs {first.path} and {run.path} used different protocols: they differ in {', '.join(named)}{more}; "
+                f"compare runs with equal settings{hint}."
             )
 
 
-def _protocol(run: Run, same_d: bool, unpaired: bool) -> dict[str, Any]:
-    """What must agree, by key."""
+def _protocol(run: ComparedRun, same_d: bool, unpaired: bool) -> dict[str, Any]:
+    """What must be equal, by key."""
     config = run.results.config
     asked: dict[str, Any] = {
         "resolution": config.resolution,
@@ -112,7 +114,7 @@ def _protocol(run: Run, same_d: bool, unpaired: bool) -> dict[str, Any]:
     if same_d:
         asked["sparse.levels"] = sorted(run.levels.values())
     if not unpaired:
-        # Images without a hash are like no others.
+        # Images without a hash equal no others.
         asked |= {f"images of {name}": run.images(name) or f"unknown in {run.path}" for name in run.results.datasets}
     return asked
 
@@ -122,22 +124,22 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else text[:12] + "..."
 
 
-def shared_levels(runs: Sequence[Run]) -> tuple[list[float], list[float]]:
+def shared_levels(runs: Sequence[ComparedRun]) -> tuple[list[float], list[float]]:
     """Fractions of d that all runs have, and those that only some have."""
     sets = [set(run.levels) for run in runs]
     shared = set.intersection(*sets)
     return sorted(shared), sorted(set.union(*sets) - shared)
 
 
-def differences(runs: Sequence[Run]) -> list[Setting]:
-    """Every setting, and every fact of the manifest that bears on numbers, in which the runs differ."""
+def differences(runs: Sequence[ComparedRun]) -> list[Setting]:
+    """Settings, and facts of the manifest that affect numbers, in which the runs differ."""
     facts = [_facts(run) for run in runs]
     keys = dict.fromkeys(key for one in facts for key in one)
     rows = [Setting(key=key, values=[_text(one.get(key)) for one in facts]) for key in keys]
     return [row for row in rows if len(set(row.values)) > 1]
 
 
-def _facts(run: Run) -> dict[str, Any]:
+def _facts(run: ComparedRun) -> dict[str, Any]:
     manifest, model = run.results.manifest, run.report.model
     return {
         "model": model.class_,

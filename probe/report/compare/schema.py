@@ -2,7 +2,7 @@
 
 | symbol | meaning |
 |---|---|
-| first | the first run that was named: every difference is to it |
+| first | the run named first; every difference is to it |
 | z, z', x, x' | as in probe/report/schema.py: latent and image, and their reconstructions from a run's dictionary |
 """
 
@@ -22,40 +22,42 @@ MEASURES: dict[Measure, str] = {
 }
 """Of the run's dictionary; ratios are ratios of means over images, to the run's own control or autoencoder."""
 
-Verdict = Literal["lower", "higher", "undecided"]
+Direction = Literal["lower", "higher", "undecided"]
 RULE = (
-    "A run's error is lower or higher than that of the first run if the 95 % bootstrap interval over images of the "
-    "difference (this run minus the first) lies below or above 0, and undecided if it includes 0. Where both runs used "
-    "the same images (SHA-256) the difference is paired by image; otherwise both are drawn again, each by itself. "
-    "Ratios are of means over images, to the run's own random orthogonal basis or autoencoder, and so have no unit: "
-    "they can be compared across models; of several random bases the mean is taken, image by image. Intervals are for "
-    "one draw of the starts, and not corrected for the number of comparisons."
+    "A run's error is lower (higher) than that of the first run if the 95 % bootstrap interval over images of the "
+    "difference, this run minus the first, lies below (above) 0; otherwise it is undecided. If both runs used the same "
+    "images (SHA-256), the difference is paired by image; otherwise each run's images are resampled independently. "
+    "Ratios are ratios of means over images, to the run's own random orthogonal basis (the mean of all bases, image by "
+    "image) or autoencoder. They have no unit and can be compared across models. Intervals are for one draw of the "
+    "starts, and are not corrected for the number of comparisons."
 )
 
 
-class Value(Open):
+class ComparedError(Open):
     value: Mean = Field(description="with the 95 % bootstrap interval over images; null where it does not exist")
-    difference: Mean | None = Field(description="this run minus the first; null for the first, or without one of both")
-    verdict: Verdict | None = Field(description="by ``rule``; null where there is no interval of the difference")
+    difference: Mean | None = Field(
+        description="this run minus the first; null for the first run, or if either value is missing"
+    )
+    verdict: Direction | None = Field(description="by ``rule``; null without an interval of the difference")
 
 
 class RunValues(Open):
     run: str
     atoms: int = Field(description="atoms allowed in each image's sparse code")
-    measures: dict[Measure, Value] = Field(
-        description="latent_mse is absent where the runs' latents are not in one space"
+    measures: dict[Measure, ComparedError] = Field(
+        description="latent_mse is absent if the runs' latents are not in one space"
     )
 
 
 class LevelComparison(Open):
-    fraction: float = Field(description="of d; 0.05 stands for the level nearest to 5 %")
+    fraction: float = Field(description="of d; the level nearest to 5 % is 0.05")
     runs: list[RunValues]
 
 
 class DatasetComparison(Open):
     n: dict[str, int] = Field(description="images by run")
     sha256: dict[str, str | None] = Field(description="of the images, by run")
-    paired: dict[str, bool] = Field(description="by run: whether the images are those of the first")
+    paired: dict[str, bool] = Field(description="by run: whether the images are those of the first run")
     levels: list[LevelComparison]
 
 
@@ -71,11 +73,11 @@ class RunFacts(Open):
     starts: int
     outcomes: dict[str, int]
     steps: float | None = Field(description="median over starts")
-    evaluations: float | None = Field(description="of f for a start, median")
+    evaluations: float | None = Field(description="evaluations of f per start, median")
     atoms: int
     certified: int = Field(description="atoms that are certified attractors")
-    undecided: int = Field(description="atoms that were not examined (solver.certificates), or too close to call")
-    share: float | None = Field(description="starts that converged in a certified attractor's basin, over starts")
+    undecided: int = Field(description="atoms not examined (solver.certificates) or too close to 1 to decide")
+    share: float | None = Field(description="share of the starts that converged to a certified attractor")
     rule: str = Field(description="of the dictionary")
 
 
@@ -91,18 +93,18 @@ class Similarity(Open):
     b: str
     a_in_b: Mean = Field(description="mean over atoms of a of the largest cosine to an atom of b, interval over atoms")
     b_in_a: Mean = Field(description="likewise, over atoms of b")
-    chamfer: float = Field(description="mean of both: Chamfer cosine similarity")
-    chamfer_null: float = Field(description="the same with random dictionaries of the same sizes, mean of draws")
+    chamfer: float = Field(description="mean of a_in_b and b_in_a: Chamfer cosine similarity")
+    chamfer_null: float = Field(description="the same for random dictionaries of the same sizes, mean of draws")
     overlap: float = Field(description="||A B^T||^2 / (||A A^T|| ||B B^T||), in [0, 1]; see probe/metrics/overlap.py")
-    overlap_null: float = Field(description="its expectation if b were turned at random")
+    overlap_null: float = Field(description="its expectation under a random rotation of b")
 
 
-class Comparison(Open):
+class ComparisonReport(Open):
     schema_version: Literal[1] = 1
     runs: list[RunFacts]
     differs: list[Setting] = Field(description="settings, weights and versions in which the runs differ")
-    notes: list[str] = Field(description="what to know before believing a number; empty if nothing")
+    notes: list[str] = Field(description="what to know before believing a number")
     levels_left_out: list[float] = Field(description="fractions of d that not all runs have")
     rule: str = RULE
     datasets: dict[str, DatasetComparison]
-    similarities: list[Similarity] = Field(description="of every pair of runs whose latents are in one space")
+    similarities: list[Similarity] = Field(description="of every pair of runs with latents in one space")

@@ -1,4 +1,4 @@
-"""How alike the dictionaries of two runs are, with the levels that unrelated ones would reach."""
+"""How similar the dictionaries of two runs are, and how similar unrelated ones would be."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -10,45 +10,38 @@ from probe.metrics.chamfer import chamfer_cosine
 from probe.metrics.interval import mean_interval
 from probe.metrics.nearest import nearest_cosine
 from probe.metrics.overlap import overlap, unrelated
-from probe.report.compare.protocol import Run
+from probe.report.compare.protocol import ComparedRun
 from probe.report.compare.schema import Similarity
 from probe.report.run.sample import mean_of
 from probe.results.run import read_atoms
 
 DRAWS = 8
-"""Random dictionaries behind a null level; their means differ in the third digit."""
+"""Random dictionaries per null level; their mean varies in the third digit."""
 
 
-def similarities(runs: Sequence[Run]) -> list[Similarity]:
-    """Every pair of runs whose latents have one shape, unless a dictionary is empty."""
+def similarities(runs: Sequence[ComparedRun]) -> list[Similarity]:
+    """Of every pair of runs with latents of the same shape and no empty dictionary."""
     atoms = {run.name: torch.from_numpy(read_atoms(run.path)) for run in runs}
+    pairs = [(one.name, other.name) for one, other in combinations(runs, 2) if one.same_latents(other)]
     return [
-        similarity(a.name, b.name, atoms[a.name], atoms[b.name])
-        for a, b in combinations(runs, 2)
-        if a.same_latents(b) and len(atoms[a.name]) and len(atoms[b.name])
+        _similarity(one, other, atoms[one], atoms[other])
+        for one, other in pairs
+        if len(atoms[one]) and len(atoms[other])
     ]
 
 
-def similarity(name: str, other: str, a: Tensor, b: Tensor) -> Similarity:
+def _similarity(name: str, other: str, a: Tensor, b: Tensor) -> Similarity:
     """Of dictionaries (m, d) and (n, d)."""
-    there, back = nearest_cosine(a, b).double(), nearest_cosine(b, a).double()
+    a_in_b, b_in_a = nearest_cosine(a, b).double(), nearest_cosine(b, a).double()
+    rng = torch.Generator().manual_seed(0)
+    random = ((torch.randn(a.shape, generator=rng), torch.randn(b.shape, generator=rng)) for _ in range(DRAWS))
     return Similarity(
         a=name,
         b=other,
-        a_in_b=mean_of(mean_interval(there.numpy())),
-        b_in_a=mean_of(mean_interval(back.numpy())),
-        chamfer=float(there.mean() + back.mean()) / 2,
-        chamfer_null=_null(a, b),
+        a_in_b=mean_of(mean_interval(a_in_b.numpy())),
+        b_in_a=mean_of(mean_interval(b_in_a.numpy())),
+        chamfer=float(a_in_b.mean() + b_in_a.mean()) / 2,
+        chamfer_null=sum(chamfer_cosine(*pair) for pair in random) / DRAWS,
         overlap=overlap(a, b),
         overlap_null=unrelated(a, b),
     )
-
-
-def _null(a: Tensor, b: Tensor) -> float:
-    """Chamfer cosine similarity of Gaussian directions, as many as there are atoms."""
-    generator = torch.Generator().manual_seed(0)
-    found = [
-        chamfer_cosine(torch.randn(a.shape, generator=generator), torch.randn(b.shape, generator=generator))
-        for _ in range(DRAWS)
-    ]
-    return sum(found) / DRAWS

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from probe.report.figures.run import STYLE
+from probe.report.page.markdown import table, text
 from probe.report.page.text import count, listed, number
-from probe.report.run.markdown import table, text
 
 # Okabe and Ito's palette.
 COLOURS = {"prompt": "#D55E00", "noise": "#0072B2"}

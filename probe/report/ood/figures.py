@@ -7,48 +7,40 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from probe.report.figures.marks import marks, row_names
 from probe.report.figures.run import STYLE
-from probe.report.ood.schema import OodReport
-from probe.report.ood.tables import by_group, label
+from probe.report.ood.schema import OodReport, label
 
 INSIDE, GROUPS = "#777777", {"near": "#0072B2", "far": "#D55E00"}  # Okabe and Ito's palette
 PER_ROW = 4
 SHOWN = (0.5, 99.5)
-"""Percentiles of both sets together between which bins lie; what is beyond is counted in the outer bins."""
+"""The bins lie between these percentiles of both sets together; values beyond are counted in the outer bins."""
 
 
 def overview(report: OodReport) -> Figure:
     """AUROC and FPR95 of every score on every set, near ones first, with intervals."""
-    names, scores = by_group(report), list(report.scores)
+    names, scores = report.by_group(), list(report.scores)
     with matplotlib.rc_context(STYLE):
         height = 1.4 + 0.34 * len(scores)
         figure = Figure(figsize=(2.6 + 2.0 * max(len(names), 2), 2 * height), layout="constrained")
         grid = figure.subplots(2, len(names), squeeze=False, sharey=True)
-        for row, (measure, title, useless) in enumerate((("auroc", "AUROC", 0.5), ("fpr95", "FPR95", 0.95))):
+        for row, (measure, title, chance) in enumerate((("auroc", "AUROC", 0.5), ("fpr95", "FPR95", 0.95))):
             for axes, name in zip(grid[row], names, strict=True):
-                _dots(axes, report, name, measure, scores)
-                axes.axvline(useless, color="#222222", ls=":", lw=1.2)
-                axes.set_title(f"{title}, {name}\n({report.sets[name].group})", loc="left", fontsize=9)
-        grid[0][0].invert_yaxis()
-        figure.suptitle("dotted: a score that tells nothing", x=0.01, ha="left", fontsize=9, color="#777777")
+                group = report.sets[name].group
+                found = [getattr(report.sets[name].scores[score], measure) for score in scores]
+                marks(axes, [(i, one.value, one.ci95) for i, one in enumerate(found)], GROUPS[group], "o")
+                row_names(axes, [label(score) for score in scores])
+                axes.set_xlim(-0.03, 1.03)
+                axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+                axes.axvline(chance, color="#222222", ls=":", lw=1.2)
+                axes.set_title(f"{title}, {name}\n({group})", loc="left", fontsize=9)
+        figure.suptitle("dotted: chance level", x=0.01, ha="left", fontsize=9, color="#777777")
     return figure
-
-
-def _dots(axes: Axes, report: OodReport, name: str, measure: str, scores: list[str]) -> None:
-    found = [getattr(report.sets[name].scores[score], measure) for score in scores]
-    values = np.array([one.value for one in found])
-    ends = np.array([one.ci95 or (one.value, one.value) for one in found])
-    colour = GROUPS[report.sets[name].group]
-    bars = np.maximum(np.abs(ends.T - values), 0)
-    axes.errorbar(values, range(len(scores)), xerr=bars, fmt="o", color=colour, markersize=4, lw=1.4)
-    axes.set_yticks(range(len(scores)), [label(score) for score in scores])
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
 
 
 def histograms(report: OodReport, table: pd.DataFrame, score: str) -> Figure:
     """A score of the in-distribution test images and of each OOD set, near ones first, as densities."""
-    names = by_group(report)
+    names = report.by_group()
     rows, columns = -(-len(names) // PER_ROW), min(len(names), PER_ROW)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.0 * columns + 0.6, 2.4 * rows + 0.7), layout="constrained")

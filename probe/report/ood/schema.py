@@ -1,7 +1,7 @@
 """report.json of an OOD experiment, key by key; ``null`` stands where a number does not exist.
 
-Every score is the higher, the more out of distribution. Intervals are 95 % percentile bootstrap intervals over images
-of both sets, for one model.
+Higher scores mean more out-of-distribution. Intervals are 95 % percentile bootstrap intervals over the images of both
+sets, for one model.
 """
 
 from typing import Any, Literal
@@ -11,34 +11,50 @@ from pydantic import Field
 from probe.metrics.interval import Verdict
 from probe.report.run.schema import Open
 
+LABELS = {
+    "trajectory": "trajectory (paper)",
+    "trajectory_unit": "trajectory, unit norm",
+    "end_point": "end point",
+    "start": "start, no step",
+    "steps": "steps",
+    "field": "field at the start",
+    "mahalanobis": "Mahalanobis",
+    "reconstruction": "reconstruction error",
+}
 
-class Value(Open):
+
+def label(score: str) -> str:
+    """What a score is called in tables and figures."""
+    return f"KNN, K = {score[4:]}" if score.startswith("knn_") else LABELS[score]
+
+
+class Measured(Open):
     value: float
-    ci95: tuple[float, float] | None = Field(description="null where a set has one image only")
+    ci95: tuple[float, float] | None = Field(description="null where a set has a single image")
 
 
 class ScoreReport(Open):
-    """How one score tells an OOD set from the in-distribution test images."""
+    """How well one score separates an OOD set from the in-distribution test images."""
 
-    auroc: Value = Field(description="probability that an OOD image has the higher score, ties counting half")
-    fpr95: Value = Field(
+    auroc: Measured = Field(description="probability that an OOD image has the higher score, ties counting half")
+    fpr95: Measured = Field(
         description="share of OOD images below the threshold that keeps 95 % of the in-distribution test images"
     )
-    aupr_out: Value = Field(description="average precision with OOD images as positives; chance: their share")
-    aupr_in: Value = Field(description="average precision with in-distribution images as positives, from low scores")
-    control: Value | None = Field(
-        description="AUROC of test images encoded like the OOD files against the same images untouched, resampled in "
-        "pairs; chance, 0.5, where encoding does nothing; null without control"
+    aupr_out: Measured = Field(description="average precision with OOD images as positives; chance: their share")
+    aupr_in: Measured = Field(description="average precision with in-distribution images as positives, from low scores")
+    control: Measured | None = Field(
+        description="AUROC of test images encoded like the OOD files against the same images unchanged, resampled in "
+        "pairs; 0.5 (chance) if encoding has no effect; null without control"
     )
-    against_control: Value | None = Field(description="AUROC of the OOD images against those test images")
+    against_control: Measured | None = Field(description="AUROC of the OOD images against those test images")
 
 
-class Claim(Open):
-    """The paper's score has the higher AUROC than another on one set."""
+class ScoreClaim(Open):
+    """The paper's score has a higher AUROC than another score on one set."""
 
     other: str
     result: Verdict
-    difference: Value = Field(description="AUROC of the trajectory score minus that of the other, paired by image")
+    difference: Measured = Field(description="AUROC of the trajectory score minus that of the other, paired by image")
     in_words: str
 
 
@@ -47,7 +63,7 @@ class Ends(Open):
 
     n: int
     outcomes: dict[str, int]
-    median_steps: float | None = Field(description="those at the limit count with it; null where not scored")
+    median_steps: float | None = Field(description="max_steps counts as such; null if steps were not scored")
 
 
 class SetReport(Open):
@@ -57,24 +73,28 @@ class SetReport(Open):
     encodings: dict[str, int] | None = Field(description="the most frequent encodings of its files; null for noise")
     controls: int = Field(description="test images encoded like its files")
     scores: dict[str, ScoreReport]
-    claims: list[Claim]
+    claims: list[ScoreClaim]
 
 
 class OodReport(Open):
     schema_version: int = 1
     model: dict[str, Any]
-    training: dict[str, Any] | None = Field(description="epochs and loss of each; null for a pretrained model")
+    training: dict[str, Any] | None = Field(description="epochs, and the loss of each; null for a pretrained model")
     attractors: dict[str, Any] = Field(
         description="starts, outcomes, median steps; attractors (end points that did not diverge, unmerged), "
-        "distinct_converged (by distance), distinct_cosine, examined and certified of the former"
+        "distinct_converged (by distance), distinct_cosine, examined and certified of distinct_converged"
     )
-    neighbours: dict[str, int] = Field(description="K that was used by each knn score: at most the number of starts")
+    neighbours: dict[str, int] = Field(description="K used by each knn score: at most the number of starts")
     inside: Ends
     inside_encodings: dict[str, int] | None
     sets: dict[str, SetReport]
     groups: dict[str, dict[str, dict[str, float]]] = Field(description="mean AUROC and FPR95 over the sets of a group")
     scores: dict[str, str] = Field(description="what each score is")
     rules: dict[str, str]
-    verdicts_in_words: list[str] = Field(description="the claims against KNN and against the start; all: in the sets")
+    verdicts_in_words: list[str] = Field(description="the claims against KNN and the start; all claims are in the sets")
     warnings: list[str]
     provenance: dict[str, Any]
+
+    def by_group(self) -> list[str]:
+        """Names of the sets, near ones first."""
+        return sorted(self.sets, key=lambda name: self.sets[name].group != "near")

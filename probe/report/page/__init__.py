@@ -1,1 +1,1 @@
-"""Pages: sections, tables and figures to HTML and Markdown."""
+"""Pages: sections, tables and figures (``content``) to HTML and Markdown, with one template."""

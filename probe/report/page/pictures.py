@@ -1,4 +1,4 @@
-"""Pictures as addresses of themselves, small enough for a page that holds thousands."""
+"""Pictures as data URIs, small enough for a page that holds thousands."""
 
 import base64
 import io
@@ -11,23 +11,22 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LOSSLESS = 32
-"""Pictures with longer sides are compressed with losses (WebP, quality 85): they are to be looked at, not measured."""
+"""Pictures with longer sides become lossy WebP (quality 85): they are for looking, not for measuring."""
 MANY = 2**20
-"""So are sheets of more pixels than this, whatever is on them: 4096 photographs of 32 x 32 are 9 MB without losses."""
+"""So do sheets with more pixels than this: 4096 photographs of 32 x 32 take 9 MB lossless."""
 THUMBNAIL, ON_SHEET = 96, 64
-"""Longest sides, pixels, of a reconstruction on the page, and of a picture among many; the files of the run hold larger
-ones."""
+"""Longest sides, in pixels, of a reconstruction and of a picture in a sheet; the run's files hold larger ones."""
 SHOWN = 6
-"""Reconstructions beside each other."""
+"""Reconstructions in a strip."""
 
 
 def uri(kind: str, data: bytes) -> Markup:
-    """Data as an address of itself."""
+    """A data URI."""
     return Markup(f"data:{kind};base64,{base64.b64encode(data).decode()}")  # base64 holds no markup
 
 
 def webp(image: NDArray[np.uint8], side: int) -> Markup:
-    """An image (H, W, 3 or 4) of pictures whose longest side is ``side``."""
+    """An image (H, W, 3 or 4) that holds pictures with longest side ``side``."""
     buffer = io.BytesIO()
     lossless = side <= LOSSLESS and image.shape[0] * image.shape[1] <= MANY
     Image.fromarray(image).save(buffer, "webp", lossless=lossless, quality=85)
@@ -35,7 +34,7 @@ def webp(image: NDArray[np.uint8], side: int) -> Markup:
 
 
 def strip(images: NDArray[np.uint8]) -> Markup:
-    """The first images (n, 3, H, W) side by side, a gap between them."""
+    """The first of the images (n, 3, H, W), side by side with gaps."""
     tiles = [_small(image, THUMBNAIL) for image in images[:SHOWN]]
     height, width = tiles[0].shape[:2]
     gap = max(1, width // 16)
@@ -56,7 +55,7 @@ def _small(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Many pictures in one, row by row."""
+    """Many pictures in one image, row by row."""
 
     columns: int
     rows: int
@@ -64,7 +63,7 @@ class Sheet:
 
 
 def sheet(images: NDArray[np.uint8]) -> Sheet | None:
-    """A sheet of images (n, 3, H, W), about as wide as high; None without any."""
+    """A sheet of images (n, 3, H, W), with about as many columns as rows; None without images."""
     n = len(images)
     if not n:
         return None

@@ -1,7 +1,7 @@
 """Numbers as text, the same on every page."""
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Estimate(Protocol):
@@ -15,7 +15,7 @@ class Estimate(Protocol):
 
 
 def number(value: float | None) -> str:
-    """Three significant digits; ``-`` where there is no number."""
+    """Three significant digits; ``-`` if there is no number."""
     if value is None or not math.isfinite(value):
         return "-"
     if value == 0:
@@ -31,7 +31,7 @@ def _fixed(value: float, scale: float) -> str:
 
 
 def interval(mean: Estimate) -> str:
-    """``[low, high]``, or nothing where there is no interval; both ends with the decimals of the larger."""
+    """``[low, high]``, or nothing without an interval; both ends with the decimals of the larger."""
     if mean.ci95 is None:
         return ""
     scale = max(map(abs, mean.ci95))
@@ -55,10 +55,21 @@ def count(n: int, singular: str) -> str:
 
 
 def fewer(name: str, used: int, planned: int) -> list[str]:
-    """The warning of a set with fewer images than planned; none where there are as many."""
+    """A warning if a set has fewer images than planned."""
     return [f"{name}: {used} of {planned} planned images were used."] if used < planned else []
 
 
 def listed(parts: list[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def as_text(value: Any) -> str:
+    """A value of the manifest; nested values become ``name: value`` pairs."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {as_text(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(as_text, value))
+    if value is None:
+        return "unknown"
+    return number(value) if isinstance(value, float) else str(value)

@@ -15,12 +15,12 @@ PAIRED = ("latent_mse", "pixel_mse")
 
 
 def levels_csv(report: Report) -> str:
-    """A row per data set, level, method and metric, with a 95 % interval; empty where there is no number.
+    """A row per data set, level, method and metric, with a 95 % interval; cells without a number are empty.
 
-    Besides the errors: ``latent_mse_minus_NAME`` and ``latent_mse_over_NAME`` (and the same of ``pixel_mse``) are
-    differences and ratios to another method, paired by image, with simultaneous intervals,
-    ``pixel_mse_over_autoencoder`` the ratio to the autoencoder alone, and ``latent_mse_sd_of_bases`` how far random
-    bases are apart. The autoencoder alone, ``zero_code`` and ``mean_image`` are methods without a level.
+    Beside the errors, ``latent_mse_minus_NAME`` and ``latent_mse_over_NAME`` (likewise ``pixel_mse``) are differences
+    and ratios to another method, paired by image, with simultaneous intervals; ``pixel_mse_over_autoencoder`` is the
+    ratio to the autoencoder alone, and ``latent_mse_sd_of_bases`` the standard deviation over random bases. The
+    autoencoder alone, ``zero_code`` and ``mean_image`` are methods without a level.
     """
     return csv_text([HEAD, *rows(report)])
 
@@ -33,15 +33,15 @@ def rows(report: Report) -> Iterator[list[Any]]:
             for method, errors in level.methods.items():
                 for metric, mean in _metrics(errors, known).items():
                     place = [name, level.atoms, level.fraction, method, metric]
-                    yield [*place, *spread(mean), *_simultaneous(mean), data.n_used, errors.atoms_used]
+                    yield [*place, *mean_and_ends(mean), *_simultaneous(mean), data.n_used, errors.atoms_used]
         for method, row in {"autoencoder": data.autoencoder_floor, **data.sanity}.items():
             for metric in known if method != "autoencoder" else known[1:]:
-                found = spread(getattr(row, metric))
+                found = mean_and_ends(getattr(row, metric))
                 yield [name, None, None, method, metric, *found, None, None, data.n_used, None]
 
 
 def _metrics(errors: MethodErrors, known: list[str]) -> dict[str, Mean]:
-    """Everything that a level says of a method, by name."""
+    """All numbers of a method at a level, by name."""
     found = {metric: getattr(errors, metric) for metric in known} | {"pixel_mse_over_autoencoder": errors.floor_ratio}
     for against in filter(None, (errors.difference, errors.difference_strongest)):
         for metric in PAIRED:
@@ -56,8 +56,8 @@ def _simultaneous(mean: Mean) -> list[float | None]:
     return list(mean.simultaneous or (None, None)) if isinstance(mean, Contrast) else [None, None]
 
 
-def spread(mean: Mean | None) -> list[float | None]:
-    """Mean, low and high, None where there is no number."""
+def mean_and_ends(mean: Mean | None) -> list[float | None]:
+    """Mean, low and high; None if there is no number."""
     if mean is None:
         return [None] * 3
     return [mean.mean, *(mean.ci95 or (None, None))]

@@ -1,20 +1,17 @@
 """report.html: one file, nothing to load; readable without its script, too."""
 
-import base64
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from probe.dynamics.outcomes import Outcome
 from probe.methods import COLOURS, EXPLANATIONS, OUTCOME_COLOURS, label
-from probe.names import printable
 from probe.report.page import text as words
+from probe.report.page.html import environment
 from probe.report.page.pictures import uri
 from probe.report.run import semantics
 from probe.report.run.page_data import page_data
@@ -40,7 +37,7 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
     Args:
         report: what it says.
         results: the pictures that it shows: gallery and examples.
-        files: figures by file name, SVG and PNG, which stand where there is no script, and in print.
+        files: figures by path, SVG and PNG, shown where there is no script, and in print.
     """
     subject = report_subject(report)
     data = page_data(report, results)
@@ -68,8 +65,8 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
             colours=COLOURS,
             outcome_colours=OUTCOME_COLOURS,
             explanations=EXPLANATIONS,
-            figure=lambda name: uri("image/svg+xml", files[f"{name}.svg"]),
-            gallery=uri("image/png", files["gallery.png"]) if "gallery.png" in files else None,
+            figure=lambda name: uri("image/svg+xml", files[f"figures/{name}.svg"]),
+            gallery=uri("image/png", files["figures/gallery.png"]) if "figures/gallery.png" in files else None,
             semantics=semantics.sentences(report.semantics) if report.semantics else [],
             semantics_head=semantics.HEAD,
             semantics_rows=semantics.rows(report.semantics) if report.semantics else [],
@@ -77,41 +74,6 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
             config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
         )
     )
-
-
-def environment(*scripts: str) -> jinja2.Environment:
-    """What all pages are made with; ``style`` and ``policy`` are known to their templates.
-
-    Names, sources and commands are user text: everything is escaped that is not Markup.
-
-    Args:
-        scripts: the contents of the page's <script> elements, character by character; no others will run.
-    """
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader("probe.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
-    made.globals.update(style=_style(), policy=_policy(scripts))
-    return made
-
-
-def _policy(scripts: Sequence[str]) -> str:
-    """A Content-Security-Policy: nothing is fetched, sent or run but what the page holds; pictures are data."""
-    digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
-    runs = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
-    return (
-        f"default-src 'none'; script-src {runs}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "connect-src 'none'; form-action 'none'; base-uri 'none'"
-    )
-
-
-def _style() -> Markup:
-    """The style sheet of all reports."""
-    return Markup(resources.files("probe.report").joinpath("page/style.css").read_text("utf-8"))
 
 
 def script() -> Markup:
@@ -129,15 +91,4 @@ def _provenance(report: Report) -> list[tuple[str, str]]:
         **{key.replace("_", " "): value for key, value in (model.model_extra or {}).items()},
         **{key.replace("_", " "): facts[key] for key in facts if key not in ("config", "data", "command")},
     }
-    return [(key, flat(value)) for key, value in rows.items()]
-
-
-def flat(value: Any) -> str:
-    """A value of the manifest as text."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {flat(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(flat, value))
-    if value is None:
-        return "unknown"
-    return words.number(value) if isinstance(value, float) else str(value)
+    return [(key, words.as_text(value)) for key, value in rows.items()]

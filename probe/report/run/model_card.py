@@ -7,8 +7,8 @@ the top of the card's README.md, merged with what is there, and the section anyw
 from typing import Any
 
 from probe.methods import label
+from probe.report.page.markdown import code, table, text
 from probe.report.page.text import number, with_interval
-from probe.report.run.markdown import code, table, text
 from probe.report.run.schema import BASELINE, DatasetReport, MethodErrors, Report
 from probe.report.run.tables import level_at_five, report_subject
 

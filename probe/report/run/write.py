@@ -1,13 +1,12 @@
 """Write a run's report: every file whole or not at all, report.json last."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from probe.files import write_atomically
 from probe.report.figures import run as figures
+from probe.report.page.write import drawn, write
 from probe.report.run.build import dump, report_of
 from probe.report.run.html import html
 from probe.report.run.markdown import markdown
@@ -30,19 +29,10 @@ def write_report(run: Path) -> dict[str, Any]:
     """
     results = read_results(run)
     report = report_of(results, run)
-    folder = run / "report"
-    files: dict[str, bytes] = {}
-    for name, figure in _figures(report, results).items():
-        files[f"{name}.png"] = figures.render(figure, "png")
-        files[f"{name}.svg"] = figures.render(figure, "svg")
-    for name, data in files.items():
-        write_atomically(folder / "figures" / name, data)
-    names = {Path(name).stem for name in files}
-    write_atomically(folder / "report.md", markdown(report, names))
-    write_atomically(folder / "report.html", html(report, results, files))
+    pictures = drawn({f"figures/{name}": figure for name, figure in _figures(report, results).items()})
     content = dump(report)
-    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    write_atomically(folder / "report.json", text + "\n")
+    pages = {"report.md": markdown(report, pictures), "report.html": html(report, results, pictures)}
+    write(run / "report", {**pictures, **pages}, "report", content)
     return content
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from probe.metrics.interval import on_side
 from probe.metrics.separation import fpr95
 from probe.report.figures.across_training import film_strip, number_at, training_figure
-from probe.report.study.page import Page, Rule, first_seed, seed_spread
+from probe.report.study.page import Rule, StudyPage, first_seed, seed_spread
 from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection, TrainedModel
 from probe.report.study.verdicts import RESAMPLES, Values, difference_interval, means, over_seeds
@@ -265,7 +265,7 @@ def _warnings(found: Sequence[Found[AcrossTraining]]) -> list[str]:
 
 
 SOURCES = {"train": "training images", "noise": "N(0, I)", "noise_images": "noise images"}
-PAGE = Page(
+PAGE = StudyPage(
     axis="epoch",
     model=AcrossTraining,
     heads={name: head for name, (head, _) in PATHS.items()},

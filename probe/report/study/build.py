@@ -8,7 +8,7 @@ from probe.metrics.interval import Verdict
 from probe.report.page.text import count, listed, number
 from probe.report.run.build import finite
 from probe.report.study.kinds import study_kind
-from probe.report.study.page import Page, Rule
+from probe.report.study.page import Rule, StudyPage
 from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import StudyClaim, StudyReport, StudySection
 from probe.training import fitted
@@ -57,7 +57,7 @@ def dump(report: StudyReport) -> dict[str, Any]:
     return plain
 
 
-def _dataset(name: str, found: Sequence[Found[Any]], results: StudyResults, page: Page) -> StudySection:
+def _dataset(name: str, found: Sequence[Found[Any]], results: StudyResults, page: StudyPage) -> StudySection:
     claims = page.claims(found)
     return StudySection(
         **(_images(name, results.manifest["data"][name]) if name in results.config.data else {}),

@@ -9,7 +9,7 @@ from pydantic import Field
 from probe.metrics.interval import Verdict
 from probe.report.figures.run import STYLE
 from probe.report.run.schema import Open
-from probe.report.study.page import Page, Rule, seed_spread
+from probe.report.study.page import Rule, StudyPage, seed_spread
 from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection
 
@@ -119,7 +119,7 @@ def _figures(
     return {"contraction": ratios_figure([one.model for one in found])}
 
 
-PAGE = Page(
+PAGE = StudyPage(
     axis="architecture",
     model=Contraction,
     heads=HEADS,

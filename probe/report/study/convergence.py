@@ -11,7 +11,7 @@ from pydantic import Field
 from probe.metrics.interval import on_side
 from probe.report.figures.convergence import convergence_figure
 from probe.report.run.schema import Mean
-from probe.report.study.page import Page, Rule, by_axis
+from probe.report.study.page import Rule, StudyPage, by_axis
 from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Point, StudyClaim, StudySection, TrainedModel
 from probe.studies.sweeps.convergence import FEWEST, correlation, gain
@@ -154,7 +154,7 @@ def _warnings(found: Sequence[Found[Convergence]]) -> list[str]:
     return warnings
 
 
-PAGE = Page(
+PAGE = StudyPage(
     axis="k",
     model=Convergence,
     heads={name: head for name, (head, _) in COLUMNS.items()},

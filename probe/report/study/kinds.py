@@ -13,7 +13,7 @@ from probe.report.study import across_training as across_training_page
 from probe.report.study import contraction as contraction_page
 from probe.report.study import convergence as convergence_page
 from probe.report.study import memorization as memorization_page
-from probe.report.study.page import Page
+from probe.report.study.page import StudyPage
 from probe.studies.sweeps import across_training, contraction, convergence, memorization
 from probe.studies.sweeps.config import StudyConfig
 from probe.studies.sweeps.grid import Backbone, Cell, Measured, Tell, cells
@@ -41,7 +41,7 @@ class StudyKind:
     configuration: type[StudyConfig]
     shards: Callable[[Any, ImageFacts], Shards]
     measure: Callable[[Any, Any, Tell], Measured]
-    page: Page
+    page: StudyPage
 
 
 KINDS: tuple[StudyKind, ...] = (

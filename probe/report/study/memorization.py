@@ -18,7 +18,7 @@ from pydantic import Field
 
 from probe.metrics.interval import on_side
 from probe.report.study import memorization_figures as figures
-from probe.report.study.page import Page, Rule, by_axis, first_seed
+from probe.report.study.page import Rule, StudyPage, by_axis, first_seed
 from probe.report.study.read import Found, StudyResults
 from probe.report.study.schema import Point, StudyClaim, StudySection, TrainedModel
 from probe.report.study.verdicts import TREND, difference_interval, trend
@@ -193,8 +193,8 @@ def _warnings(found: Sequence[Found[Memorization]]) -> list[str]:
     return warnings
 
 
-def _page(axis: str) -> Page:
-    return Page(
+def _page(axis: str) -> StudyPage:
+    return StudyPage(
         axis=axis,
         model=Memorization,
         heads=HEADS,

@@ -30,7 +30,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Page:
+class StudyPage:
     """The parts of a page. Each function gets the results of one section, in the order of the grid.
 
     Attributes:

@@ -1,59 +1,112 @@
-"""Write a study's report: every file whole or not at all, report.json last."""
+"""Write a study's report: for each data set the claims, a table (values of the axis down, measures across), figures."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
+from rich.table import Table as RichTable
 
-from probe.files import write_atomically
-from probe.report.figures.run import render
+from probe.report.page.content import Block, Code, Figure, Note, Page, Provenance, Section, Table, Verdicts
+from probe.report.page.text import count, number
+from probe.report.page.write import rendered, write
 from probe.report.study.build import dump, sections, study_report
-from probe.report.study.html import html
 from probe.report.study.kinds import load_study_config, study_kind
-from probe.report.study.markdown import markdown
 from probe.report.study.read import StudyResults, read_study
-from probe.report.study.schema import StudyReport
+from probe.report.study.schema import SeedSpread, StudyReport, StudySection
 
 
 def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
     """Write report/ in the study's directory: figures/*.png and *.svg, report.md, report.html, report.json.
 
     Args:
-        cells: the models' result files, below the folder.
+        cells: the models' result files, relative to the directory.
 
     Returns:
         The content of report.json.
 
     Raises:
-        UserError: a result is missing, damaged, or not as agreed.
+        UserError: a result is missing, damaged, or has unexpected content.
     """
     config = load_study_config(study / "config.yaml")
     results = read_study(study, config, cells, study_kind(config.study).page.model)
     report = study_report(results)
-    folder = study / "report"
-    figures = _figures(report, results)
-    files: dict[str, bytes] = {}
-    for name, figure in (pair for of_one in figures.values() for pair in of_one.items()):
-        files |= {f"{name}.png": render(figure, "png"), f"{name}.svg": render(figure, "svg")}
-    for name, data in files.items():
-        write_atomically(folder / "figures" / name, data)
-    names = {name: list(of_one) for name, of_one in figures.items()}
-    write_atomically(folder / "report.md", markdown(report, names))
-    write_atomically(folder / "report.html", html(report, files, names))
+    drawings = drawn(report, results)
+    by_path = {f"figures/{name}": figure for of_one in drawings.values() for name, figure in of_one.items()}
     content = dump(report)
-    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    write_atomically(folder / "report.json", text + "\n")
+    write(
+        study / "report",
+        rendered(page(report, {name: list(of_one) for name, of_one in drawings.items()}), "report", by_path),
+        "report",
+        content,
+    )
     return content
 
 
-def _figures(report: StudyReport, results: StudyResults) -> dict[str, dict[str, Figure]]:
-    """Of each data set, by name."""
-    page = study_kind(report.study).page
-    made = {
-        name: page.figures(name, report.datasets[name], found, results) for name, found in sections(results).items()
-    }
+def drawn(report: StudyReport, results: StudyResults) -> dict[str, dict[str, Drawing]]:
+    """The figures of each data set by name."""
+    kind = study_kind(report.study).page
     return {
-        name: {one: figure for one, figure in of_one.items() if figure is not None} for name, of_one in made.items()
+        name: {one: it for one, it in kind.figures(name, report.datasets[name], found, results).items() if it}
+        for name, found in sections(results).items()
+    }
+
+
+def page(report: StudyReport, figures: Mapping[str, Sequence[str]]) -> Page:
+    """The page; ``figures`` are the names of those of each data set."""
+    trained, started = sum(data.n_train is not None for data in report.datasets.values()), report.provenance["started"]
+    lead = f"{count(len(report.models), 'architecture')} with random weights"
+    if trained:
+        models = count(len(report.models), "model")
+        lead = f"{models} of the paper's convolutional autoencoder, {count(trained, 'data set')}"
+    blocks = [Section(name, _dataset(report, data, figures[name])) for name, data in report.datasets.items()]
+    reading = Section("How to read it", [study_kind(report.study).page.note, *report.rules.values()])
+    return Page(
+        f"Study: {report.study.replace('_', ' ')}",
+        f"{lead}, started {started}" if started else lead,
+        report.warnings,
+        [*blocks, reading],
+        Provenance.of(report.provenance),
+    )
+
+
+def _dataset(report: StudyReport, data: StudySection, figures: Sequence[str]) -> list[Block]:
+    images = f"{data.n_train} training and {data.n_test} test images of side {data.side}"
+    about: list[str] = [f"{images}, {count(data.channels or 0, 'channel')}"]
+    for part, source in data.source.items():
+        about += [f"; {part} ", Code(source)]
+    verdicts = Verdicts(data.verdicts_in_words, [claim.result for claim in data.claims])
+    return [
+        *([Note([*about, "."])] if data.n_train is not None else []),
+        Section("The paper's claims", [verdicts]),
+        _table(report, data),
+        *(Figure(f"figures/{name}", name.replace("_", " ")) for name in figures),
+    ]
+
+
+def _table(report: StudyReport, data: StudySection, columns: Sequence[str] = (), *, intervals: bool = True) -> Table:
+    """The value of the axis, then ``columns``, by default all."""
+    heads = study_kind(report.study).page.heads
+    names = columns or list(heads)
+    rows = [[str(at.value), *(_cell(at.columns[name], intervals) for name in names)] for at in data.points]
+    return Table([report.axis, *(heads[name] for name in names)], rows)
+
+
+def _cell(value: SeedSpread, interval: bool) -> str:
+    """``0.91 ± 0.02``, or ``0.91 [0.88, 0.94]`` where the interval is known."""
+    mean = number(value.mean)
+    if interval and value.ci95 is not None:
+        return f"{mean} [{number(value.ci95[0])}, {number(value.ci95[1])}]"
+    if value.std is None:
+        return mean
+    decimals = len(mean.partition(".")[2])
+    return f"{mean} ± {number(value.std) if 'e' in mean else f'{value.std:.{decimals}f}'}"
+
+
+def study_table(content: Mapping[str, Any]) -> dict[str, RichTable]:
+    """For a terminal: a table with the main columns for each data set, from the content of report.json."""
+    report = StudyReport.model_validate(content)
+    brief = study_kind(report.study).page.brief
+    return {
+        name: _table(report, data, brief, intervals=False).rich(title=name) for name, data in report.datasets.items()
     }

@@ -62,12 +62,12 @@ def test_a_single_attractor_is_a_warning(whole):
     report = OodReport.model_validate_json((whole / "report" / "report.json").read_text())
     for distinct, warned in ((1, True), (2, False)):
         report.attractors |= {"distinct_converged": distinct, "outcomes": {"converged": 40}}
-        assert any("did so to one attractor" in warning for warning in warnings(report)) == warned
+        assert any("reached the same attractor" in warning for warning in warnings(report)) == warned
 
 
 def test_warnings_are_said_and_not_only_written(tmp_path, caplog):
     do(begin(tmp_path / "ood"))
-    assert "warning: KNN, K = 2000: of 40 training latents this is the distance to the farthest one." in caplog.text
+    assert "warning: KNN, K = 2000: with 40 training latents this is the distance to the farthest one." in caplog.text
 
 
 def test_fewer_images_than_planned_are_a_warning(tmp_path):
@@ -162,7 +162,7 @@ def test_from_images_to_report(whole):
     assert report["training"]["epochs"] == 2
     page = (whole / "report" / "report.html").read_text()
     assert "KNN, K = 2000" in page
-    assert (whole / "report" / "report.md").read_text().count("| trajectory (paper) |") == 4
+    assert (whole / "report" / "report.md").read_text().count("| trajectory (paper) |") == 3
     figures = {file.name for file in (whole / "report" / "figures").iterdir()}
     assert {f"{name}.png" for name in ("overview", *report["scores"])} <= figures
     assert not (whole / "work").exists()

@@ -19,7 +19,7 @@ from probe.errors import UserError
 from probe.files import write_atomically
 from probe.report.compare import write_comparison
 from probe.report.compare.build import compare
-from probe.report.compare.schema import Value
+from probe.report.compare.schema import ComparedError
 from probe.report.run import build_report
 from probe.report.run.schema import Mean
 
@@ -50,7 +50,7 @@ def make(tmp_path: Path, run_class: type) -> Make:
 MEANS = {"attractors": 0.53, "random_orthogonal": 0.61}
 
 
-def at(report, level: int, run: int, measure: str) -> Value:
+def at(report, level: int, run: int, measure: str) -> ComparedError:
     return report.datasets["photos"].levels[level].runs[run].measures[measure]
 
 
@@ -94,7 +94,7 @@ def test_a_complete_basis_gives_no_ratio(make: Make):
         changed = pa.Table.from_pandas(frame, preserve_index=False)
         pq.write_table(changed.replace_schema_metadata(table.schema.metadata), path)
     report = compare(runs)
-    missing = Value(value=Mean(mean=None, ci95=None), difference=None, verdict=None)
+    missing = ComparedError(value=Mean(mean=None, ci95=None), difference=None, verdict=None)
     assert at(report, 2, 1, "latent_ratio") == missing
     assert at(report, 1, 1, "latent_ratio").verdict == "undecided"
     assert at(report, 2, 1, "pixel_ratio").verdict == "undecided"
@@ -140,7 +140,7 @@ def test_other_images_are_independent_samples(make: Make):
     low, high = at(report, 0, 1, "latent_mse").difference.ci95
     # Means of uniform noise of width 0.1 over 20 and 30 images, independent of each other.
     assert high - low == pytest.approx(2 * 1.96 * 0.1 / 12**0.5 * (1 / 20 + 1 / 30) ** 0.5, rel=0.3)
-    assert any("other images" in note for note in report.notes)
+    assert any("different images" in note for note in report.notes)
 
 
 def test_what_the_runs_reports_warn_of_is_said_again(make: Make):
@@ -150,7 +150,7 @@ def test_what_the_runs_reports_warn_of_is_said_again(make: Make):
     assert [note for note in notes if note.startswith("a")] == []
     assert any(note.startswith("b: None of 40 atoms are certified attractors") for note in notes)
     assert any(note.startswith("c: photos: 1 image could not be read (x)") for note in notes)
-    short = "Dictionaries run out of atoms at the largest levels (c 5 of 12): errors stay as they are."
+    short = "Dictionaries smaller than the largest level (c 5 of 12): errors no longer fall there."
     assert short in notes
     alike = compare([make("d", unreadable=["x"]), make("e", unreadable=["x"])]).notes
     assert sum("could not be read" in note for note in alike) == 1
@@ -196,10 +196,10 @@ def test_dictionaries_of_one_latent_space(make: Make):
 
 def test_other_weights_in_one_shape_are_noted(make: Make):
     runs = [make("a"), make("b")]
-    assert not any("weights differ" in note for note in compare(runs).notes)
+    assert not any("different weights" in note for note in compare(runs).notes)
     path = runs[1] / "report" / "report.json"
     path.write_text(path.read_text().replace("ab" * 32, "ba" * 32))
-    assert any("weights differ" in note for note in compare(runs).notes)
+    assert any("different weights" in note for note in compare(runs).notes)
 
 
 def test_names(make: Make, tmp_path: Path):

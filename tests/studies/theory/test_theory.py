@@ -8,7 +8,7 @@ import torch
 
 from probe.autoencoders import Autoencoder
 from probe.dynamics import LatentMap
-from probe.report.theory.sections import sections
+from probe.report.theory.sections import statements
 from probe.report.theory.write import summary, write_theory
 from probe.studies.theory.bound import Terms, nearest, segment_norms
 from probe.studies.theory.score import alignment
@@ -149,11 +149,11 @@ def test_the_page_says_what_was_found(tmp_path):
     }  # fmt: skip
     content = write_theory(tmp_path, {**about, **record})
     assert content == json.loads((tmp_path / "theory.json").read_text())
-    page = sections(content)
-    assert [len(part.rows) for part in page] == [2, 7, 12, 7]
+    page = statements(content)
+    assert [len(part.table.rows) for part in page] == [2, 7, 12, 7]
     assert "NONE a certified attractor" in page[0].title
-    assert "40 of 40 images keep it" in page[0].sentences[0]
-    assert page[1].sentences == ["That f contracts holds for all 7."]
+    assert "40 of 40 images satisfy it" in page[0].sentences[0]
+    assert page[1].sentences == ["f contracts: holds for all 7."]
     assert "&lt;two>" in (tmp_path / "theory.md").read_text()
     html = (tmp_path / "theory.html").read_text()
     assert "<two>" not in html

@@ -1,0 +1,67 @@
+"""Pages as HTML: one file that loads nothing and runs no script but its own."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from probe.names import printable
+from probe.report.page import content
+from probe.report.page.pictures import uri
+from probe.report.page.text import as_text
+
+KINDS = (content.Code, content.Note, content.Bullets, content.Verdicts, content.Table, content.Figure, content.Section)
+
+
+def html(page: content.Page, files: Mapping[str, bytes]) -> str:
+    """The page; ``files`` hold its figures as SVG, by their paths."""
+    made = environment()
+    made.filters |= {"as_text": as_text, "json": partial(json.dumps, indent=2, ensure_ascii=False)}
+    made.tests.update({kind.__name__.lower(): partial(_is, kind) for kind in KINDS})  # type: ignore[misc]
+    template = made.get_template("page/page.html.j2")
+    return template.render(page=page, picture=lambda path: uri("image/svg+xml", files[f"{path}.svg"]))
+
+
+def _is(kind: type, value: object) -> bool:
+    return isinstance(value, kind)
+
+
+def environment(*scripts: str) -> jinja2.Environment:
+    """The environment of all templates, which know ``style`` and ``policy``.
+
+    Names, sources and commands are user text: everything is escaped that is not Markup.
+
+    Args:
+        scripts: the contents of the page's <script> elements, character by character; no others will run.
+    """
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("probe.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
+    )
+    style = resources.files("probe.report").joinpath("page/style.css").read_text("utf-8")
+    made.globals.update(style=Markup(style), policy=_policy(scripts))
+    return made
+
+
+def _printable(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """A Content-Security-Policy: nothing is fetched, sent or run but what the page holds; pictures are data."""
+    digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
+    runs = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    return (
+        f"default-src 'none'; script-src {runs}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "connect-src 'none'; form-action 'none'; base-uri 'none'"
+    )
