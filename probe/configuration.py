@@ -70,10 +70,10 @@ class Key:
 def models() -> dict[str, type[BaseModel]]:
     """The configuration class of every kind of work."""
     from probe.config import Config
+    from probe.report.study.kinds import KINDS
     from probe.studies.ood.config import OodConfig
-    from probe.studies.sweeps.config import KINDS
 
-    return {"run": Config, **KINDS, "ood": OodConfig}
+    return {"run": Config, **{kind.name: kind.configuration for kind in KINDS}, "ood": OodConfig}
 
 
 def keys(name: str | None = None) -> list[Key]:

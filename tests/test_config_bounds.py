@@ -14,12 +14,12 @@ from probe.autoencoders.embedded.train import TrainConfig as EmbeddedTraining
 from probe.config import Config, validated
 from probe.errors import UserError
 from probe.mistakes import _branches
+from probe.report.study.kinds import KINDS, parse_study_config
 from probe.studies.ood.config import OodConfig
-from probe.studies.sweeps.config import KINDS, parse_study_config
 
 ALL: tuple[type[BaseModel], ...] = (
     *(Config, OodConfig, ClusterProfile, Resources, EmbeddedTraining),
-    *dict.fromkeys(KINDS.values()),
+    *dict.fromkeys(kind.configuration for kind in KINDS),
 )
 IMAGES = {"source": "noise", "n": 3}
 PARTS = {
@@ -32,9 +32,13 @@ PARTS = {
     ClusterProfile: {"stages": {"images": {}}},
     EmbeddedTraining: {},
     **{
-        kind: {"study": name, "datasets": {"a": {"train": IMAGES, "test": {**IMAGES, "split": "b"}}}, "k": [2]}
-        for name, kind in KINDS.items()
-        if name != "contraction"
+        kind.configuration: {
+            "study": kind.name,
+            "datasets": {"a": {"train": IMAGES, "test": {**IMAGES, "split": "b"}}},
+            "k": [2],
+        }
+        for kind in KINDS
+        if kind.name != "contraction"
     },
 }
 """The least of each configuration, with every section named that is not there by default."""

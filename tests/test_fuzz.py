@@ -18,9 +18,9 @@ from probe.config import ModelConfig, load_config
 from probe.errors import UserError
 from probe.kinds import kind_of
 from probe.report.run.read import read_report
+from probe.report.study.kinds import load_study_config
 from probe.results.manifest import read_manifest
 from probe.studies.ood.config import load_ood_config
-from probe.studies.sweeps.config import load_study_config
 
 JUNK = (
     "",

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.directory import Directory
+from probe.report.study.kinds import parse_study_config
 from probe.results import layout
-from probe.studies.sweeps.config import StudyConfig, parse_study_config
+from probe.studies.sweeps.config import StudyConfig
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from jobs.stage import Counts
 from jobs.study.directory import StudyDirectory
 from jobs.study.work import StudyWork, data_file
 from probe.files import tensors_sha256
-from probe.studies.sweeps.grid import draw as draw_images
+from probe.studies.sweeps.datasets import draw as draw_images
 from probe.training import fitted
 
 log = logging.getLogger("probe")

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from jobs.lock import if_free
@@ -12,16 +11,11 @@ from jobs.stage import Counts
 from jobs.study.directory import StudyDirectory
 from jobs.study.work import Shard, StudyWork, cell_file
 from jobs.trackers import Tracker, is_complete, log_training, numbers
-from probe.autoencoders import load_autoencoder
-from probe.autoencoders.adapter import adapted
-from probe.config import ModelConfig
 from probe.results import layout
-from probe.studies.sweeps.config import AcrossTrainingConfig, ConvergenceConfig, GridConfig
-from probe.studies.sweeps.grid import Cell, Measured, training_images
-from probe.studies.sweeps.memorization import measure
-from probe.studies.sweeps.shards import of_backbone, of_checkpoints, of_convergence
-from probe.training import Trained, build, fitted, train
-from probe.training.checkpoint import STATE, epoch_of
+from probe.studies.sweeps.config import GridConfig
+from probe.studies.sweeps.grid import Cell, Measured, TrainedModel, training_images
+from probe.training import Trained, fitted, train
+from probe.training.checkpoint import STATE
 
 TRAINING = 0.7
 """Part of a model's work that is training, for the progress bar."""
@@ -71,7 +65,7 @@ def _make(work: StudyWork, shard: Shard, meter: Meter) -> None:
             found = _trained_and_measured(work, shard, meter, tracker)
         else:
             meter.update(0.0, shard.architecture)
-            found = of_backbone(shard, work.config)  # type: ignore[arg-type]
+            found = work.kind.measure(shard, work.config, meter.update)
     tell_trackers(work, shard, found.values)  # before the result is there: nobody will look at it again then
     about = {**work.source(shard), "model": found.values, "rank": work.world.rank}
     work.directory.save(cell_file(shard), found.tensors, **about)
@@ -79,25 +73,27 @@ def _make(work: StudyWork, shard: Shard, meter: Meter) -> None:
 
 
 def _trained_and_measured(work: StudyWork, cell: Cell, meter: Meter, tracker: Tracker) -> Measured:
+    def tell(share: float, note: str) -> None:
+        meter.update(TRAINING + (1 - TRAINING) * share, f"{cell.name}: {note}")
+
+    config: GridConfig = work.config  # type: ignore[assignment]
     images = work.images(cell.dataset)
     chosen = training_images(images["train"], cell)
-    side = fitted(chosen.shape[-1], cell.dataset)
-    trained = _train(work, cell, chosen, side, meter, tracker)
-    found = _measure(work, cell, chosen, images["test"], side, trained, meter)
+    trained = _train(work, cell, chosen, config, meter, tracker)
+    model = TrainedModel(cell, chosen, images["test"], config.training, trained.folder, work.device)
+    found = work.kind.measure(model, config, tell)
     about = {**vars(cell), **found.values, "epochs": trained.epochs, "loss": trained.losses}
     return Measured(about, found.tensors)
 
 
-def _train(work: StudyWork, cell: Cell, images: Tensor, side: int, meter: Meter, tracker: Tracker) -> Trained:
-    config: GridConfig = work.config  # type: ignore[assignment]
-
+def _train(work: StudyWork, cell: Cell, images: Tensor, config: GridConfig, meter: Meter, tracker: Tracker) -> Trained:
     def on_epoch(done: int, epochs: int, loss: float) -> None:
         meter.update(TRAINING * done / epochs, f"{cell.name}: epoch {done}/{epochs}, loss {loss:.5f}")
         tracker.log({"loss": loss, "learning_rate": config.training.rate(done, epochs)}, step=done)
 
     return train(
         images,
-        side=side,
+        side=fitted(images.shape[-1], cell.dataset),
         k=cell.k,
         config=config.training,
         seed=cell.seed,
@@ -105,39 +101,6 @@ def _train(work: StudyWork, cell: Cell, images: Tensor, side: int, meter: Meter,
         cpu=config.device == "cpu",
         on_epoch=on_epoch,
     )
-
-
-def _measure(
-    work: StudyWork, cell: Cell, chosen: Tensor, test: Tensor, side: int, trained: Trained, meter: Meter
-) -> Measured:
-    config: Any = work.config
-
-    def spec(folder: Path) -> ModelConfig:
-        return ModelConfig(source=str(folder), device=str(work.device))
-
-    def tell(part: float, note: str) -> None:
-        meter.update(TRAINING + (1 - TRAINING) * part, f"{cell.name}: {note}")
-
-    if isinstance(config, AcrossTrainingConfig):
-        kept = sorted(trained.folder.parent.glob("epoch-*"))
-        checkpoints = {epoch_of(folder): load_autoencoder(spec(folder)) for folder in kept}
-
-        def on_checkpoint(done: int) -> None:
-            tell(done / len(checkpoints), f"{done} of {len(checkpoints)} checkpoints")
-
-        return of_checkpoints(checkpoints, chosen, test, config, seed=cell.seed, on_checkpoint=on_checkpoint)
-    model = load_autoencoder(spec(trained.folder))
-    if isinstance(config, ConvergenceConfig):
-        tell(0.0, "predicting steps")
-        return of_convergence(model, model.latent_shape(side), config, cell.seed)
-    starts = min(len(chosen), config.solver.starts)
-
-    def on_step(ended: int, running: int, part: float) -> None:
-        tell((ended + part) / starts, f"{running} running")
-
-    fresh = build(chosen.shape[1], side, cell.k, config.training, cell.seed)
-    untrained = adapted(fresh, spec(trained.folder), work.device, torch.float32)
-    return measure(model, untrained, chosen, test, config, seed=cell.seed, on_step=on_step)
 
 
 def _folder(work: StudyWork, shard: Shard) -> Path:

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from jobs.study.directory import StudyDirectory
 from jobs.work import Work
+from probe.report.study.kinds import StudyKind, study_kind
 from probe.results import layout
 from probe.studies.sweeps.config import StudyConfig
-from probe.studies.sweeps.grid import Backbone, Cell, shards
+from probe.studies.sweeps.grid import Backbone, Cell
 
 Shard = Cell | Backbone
 
@@ -19,18 +20,23 @@ class StudyWork(Work[StudyDirectory]):
     config: StudyConfig
     _drawn: tuple[str, dict[str, Tensor]] = ("", {})
 
+    @property
+    def kind(self) -> StudyKind:
+        """The kind of study."""
+        return study_kind(self.config.study)
+
     def grid(self, *names: str) -> Sequence[Shard]:
         """All models of the study, or of these data sets.
 
         Raises:
-            UserError: as ``probe.studies.sweeps.grid.shards``.
+            UserError: as the kind's ``shards``.
         """
         known = {name: self.drawn(name) for name in names or self.config.data}
         sizes = {
             name: {"n_train": facts["train"]["n_used"], "channels": facts["channels"], "side": facts["side"]}
             for name, facts in known.items()
         }
-        return shards(self.config, sizes)
+        return self.kind.shards(self.config, sizes)
 
     def source(self, shard: Shard) -> dict[str, str]:
         """What a model's result is made from: the checksum of its images, if it is trained."""

@@ -48,7 +48,7 @@ def checkpoints(
     from probe import load_autoencoder
     from probe.files import write_atomically
     from probe.names import shown
-    from probe.report.figures.checkpoints import film_strip, training_figure, training_table
+    from probe.report.figures.across_training import film_strip, training_figure, training_table
     from probe.studies.inputs import drawn
     from probe.studies.sweeps.across_training import across_training, most_evaluations
 

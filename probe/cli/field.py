@@ -42,21 +42,19 @@ def field(
     from probe import LatentMap, load_autoencoder
     from probe.files import write_atomically
     from probe.report.figures.field import field_figure
-    from probe.studies.field import record, vector_field
+    from probe.studies.field import most_evaluations, record, vector_field
     from probe.studies.inputs import drawn, encode
-    from probe.studies.sweeps.across_training import PRODUCTS
 
     loaded = load_autoencoder(config.model)
     resolution = loaded.side if loaded.side and "resolution" not in config.model_fields_set else config.resolution
     shape = loaded.latent_shape(resolution)
     images = drawn(loaded, data, n, side or resolution) if data else None
     print(
-        f"field: iterating {points**2} grid points and {config.seeds.count} starts, d = {math.prod(shape)}, for up "
-        f"to {config.solver.max_steps} steps each",
+        f"field: iterating {points**2} grid points and {config.seeds.count} starts, d = {math.prod(shape)}, for at "
+        f"most {config.solver.max_steps} steps each",
         file=sys.stderr,
     )
-    most = points**2 * (config.solver.max_steps + PRODUCTS) + config.seeds.count * (config.solver.max_steps + 1)
-    with watching("field", most + config.solver.certificates * config.solver.products) as watch:
+    with watching("field", most_evaluations(points, config.seeds, config.solver)) as watch:
         found = vector_field(
             LatentMap(watch.model(loaded), clamp=config.model.clamp),
             shape,

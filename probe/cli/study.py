@@ -23,7 +23,7 @@ def study(
     The kind of study (the key `study`) says what varies and what is measured. Prints mean and standard deviation over
     seeds, and the verdicts. Rerun the same command to resume.
     """
-    from probe.studies.sweeps.config import load_study_config
+    from probe.report.study.kinds import load_study_config
 
     settings = load_study_config(config, overrides or ())
     launch("study", settings, out or Path("runs") / config.stem, show, shared=shared, as_json=as_json)

@@ -1,6 +1,8 @@
-"""Images as a model takes them, whatever its channels and side."""
+"""Images for a model with any number of channels and any input side, and what manifests record about them."""
 
+import logging
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,35 +10,38 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.config import DatasetConfig
 from probe.data import ImageSet, load_images
+from probe.data.collect import overlap
 from probe.errors import UserError
-from probe.training import pad
+from probe.training import crop, pad
 from probe.training.images import is_grey
 
 TOGETHER = 256
-"""Images that are encoded or decoded at once."""
+"""Images encoded at once."""
+log = logging.getLogger("probe")
 
 
 def drawn(model: Autoencoder, source: str, n: int, side: int) -> ImageSet:
-    """n images of a preset or of ``parquet:PATH`` and the like, with the channels that the model takes.
+    """n images of a preset or of a source such as ``parquet:PATH``, with the channels that the model takes.
 
     Raises:
-        UserError: as ``load_images``; or they are in colour, and the model takes grey ones.
+        UserError: as ``load_images``; or the model takes grey images and these are in colour.
     """
     spec = DatasetConfig(source=source if ":" in source else None, n=n, holdout=0)
     images = load_images("data" if spec.source else source, spec, resolution=side)
     if model.channels != 1:
         return images
     if not is_grey(images.images):
-        raise UserError(f"{model.source} takes grey images, and those of {source} are in colour; give it others.")
+        raise UserError(f"{model.source} takes grey images, but those of {source} are in colour; use grey images.")
     return replace(images, images=images.images[:, :1].contiguous())
 
 
 def inputs(model: Autoencoder, images: Tensor, side: int) -> Tensor:
-    """uint8 images (n, 3, s, s), or (n, 1, s, s) where the model takes grey ones, in its range, type and place, in a
-    black frame up to ``side``.
+    """uint8 images (n, c, s, s) as inputs (n, c, side, side) in the model's range, dtype and device, padded with black.
+
+    c is 3, or 1 for a model of grey images.
 
     Raises:
-        UserError: the images are larger than ``side``, or the model takes none.
+        UserError: the images are larger than ``side``, or the model takes no images.
     """
     if images.shape[-1] > side:
         raise UserError(f"images of side {images.shape[-1]} do not fit {model.source}, which takes {side}.")
@@ -48,6 +53,38 @@ def inputs(model: Autoencoder, images: Tensor, side: int) -> Tensor:
 
 
 @torch.no_grad()
-def encode(model: Autoencoder, images: Tensor, side: int) -> Tensor:
-    """Latents of uint8 images; see ``inputs``."""
-    return torch.cat([model.encode(inputs(model, part, side)) for part in images.split(TOGETHER)])
+def encode(model: Autoencoder, images: Tensor, side: int, together: int = TOGETHER) -> Tensor:
+    """Latents of uint8 images (see ``inputs``), ``together`` of them at a time."""
+    return torch.cat([model.encode(inputs(model, part, side)) for part in images.split(together)])
+
+
+@torch.no_grad()
+def decode(model: Autoencoder, z: Tensor, side: int, together: int = 2 * TOGETHER) -> Tensor:
+    """D(z) of latents (m, ...), cropped to the images' own side: float32 (m, c, side, side) on the CPU."""
+    parts = [crop(model.decode(part.to(model.device)), side) for part in z.split(together)]
+    return torch.cat(parts).cpu()
+
+
+def as_pictures(images: Tensor) -> Tensor:
+    """Images in [0, 1] as uint8."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def image_facts(images: ImageSet) -> dict[str, Any]:
+    """What a manifest records of every set: source, planned and used counts, and anything odd about the files."""
+    return {
+        "n_planned": images.n_planned,
+        "n_used": len(images.images),
+        "unreadable": images.unreadable,
+        "repeated": images.repeated,
+        "notes": list(images.notes),
+        "source": images.source,
+    }
+
+
+def note_overlap(name: str, train: Tensor, images: Tensor, facts: dict[str, Any], what: str = "images") -> None:
+    """Add ``shared_with_train`` and a note to a set's facts if some of its images are also training images."""
+    if shared := overlap(train, images):
+        note = f"{shared} of {len(images)} {what} are also training images (all pixels are equal)."
+        log.warning(f"{name}: {note}")
+        facts |= {"shared_with_train": shared, "notes": [*facts.get("notes", []), note]}

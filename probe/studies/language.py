@@ -9,24 +9,22 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from probe.config import DictionaryConfig, SolverConfig
-from probe.dynamics import Certificates, EndPoints, Outcome
+from probe.dynamics import EndPoints, Outcome
 from probe.dynamics.iterate import Map, apply
 from probe.dynamics.memory import Fitting
 from probe.metrics.interval import Interval, verdict
 from probe.precision import full_float32
-from probe.studies.field import CERTIFICATES
-from probe.studies.fixed_points import end_points, fixed_points
-from probe.studies.probing.dictionary import certify_points
+from probe.studies.fixed_points import certificate_record, certify_first, end_points, finite_or_none, fixed_points
 from probe.studies.probing.end_points import iteration
 
 
 @dataclass(frozen=True)
 class Iterated:
-    """What became of starts of one kind, on the CPU.
+    """n starts of one kind after iteration, on the CPU.
 
     Attributes:
-        ends: where they ended, by the loop that iterates autoencoders.
-        residual: ||f(h_t) - h_t|| at every step t = 0..max_steps, plainly, (n, max_steps + 1) in float64.
+        ends: their end points, from the same loop as for autoencoders.
+        residual: ||f(h_t) - h_t|| at every step t = 0..max_steps without acceleration, float64 (n, max_steps + 1).
         norm: ||h_t|| likewise.
     """
 
@@ -36,11 +34,11 @@ class Iterated:
 
 
 def iterated(f: Map, starts: Tensor, solver: SolverConfig) -> Iterated:
-    """Iterate f from starts (n, tokens, d); the norms are followed to the last step, whatever the outcome."""
-    how = iteration(solver, starts.shape[1:], starts.device)
-    parts = [norms_along(f, part, how.max_steps) for part in starts.split(how.batch_size)]
+    """Iterate f from starts (n, tokens, d); norms are recorded up to the step limit, whatever the outcome."""
+    settings = iteration(solver, starts.shape[1:], starts.device)
+    parts = [norms_along(f, part, settings.max_steps) for part in starts.split(settings.batch_size)]
     residual, norm = (torch.cat(kind).cpu() for kind in zip(*parts, strict=True))
-    return Iterated(end_points(f, starts, how), residual, norm)
+    return Iterated(end_points(f, starts, settings), residual, norm)
 
 
 @torch.no_grad()
@@ -61,20 +59,17 @@ def norms_along(f: Map, h: Tensor, steps: int) -> tuple[Tensor, Tensor]:
 def record(
     f: Map, kinds: Mapping[str, Iterated], *, solver: SolverConfig, dictionary: DictionaryConfig, device: torch.device
 ) -> dict[str, Any]:
-    """What was found, as JSON.
+    """The results as JSON.
 
-    Keys: ``kinds``: for each kind of start ``n``, ``outcomes``, ``steps``, ``period`` and ``end_residual`` (of the
-    returned points, squared), ``residual`` and ``norm`` (lists of a list a start; null where not finite), ``converged``
-    (``share``, exact ``ci95``) and ``settles``: verdict of the claim that most starts converge (the interval lies above
-    1/2). ``fixed_points``: distinct ones of all kinds, the commonest first, with ``starts`` by kind, ``norm``,
-    ``certificate``, ``residual``, ``spectral_radius``, ``spectral_norm``; of the first ``solver.certificates`` only.
+    Keys: ``kinds``: for each kind of start ``n``, ``outcomes``, ``steps``, ``period`` and ``end_residual`` (squared, of
+    the end points), ``residual`` and ``norm`` (one list per start; null if not finite), ``converged`` (``share``, exact
+    ``ci95``) and ``settles``: verdict on the claim that most starts converge (the interval lies above 1/2).
+    ``fixed_points``: distinct fixed points of all kinds, most frequent first, with ``starts`` by kind, ``norm``,
+    ``certificate``, ``residual``, ``spectral_radius``, ``spectral_norm``; the first ``solver.certificates`` only.
     """
     ends = EndPoints.concatenate([one.ends for one in kinds.values()])
     points, member = fixed_points(ends, dictionary.euclidean, solver.tolerance)
-    examined = points[: solver.certificates]
-    certificates = (
-        certify_points(f, examined.to(device), solver=solver) if len(examined) else Certificates.unknown(torch.empty(0))
-    )
+    certificates = certify_first(f, points, solver, device)
     parts = dict(zip(kinds, member.split([len(one.residual) for one in kinds.values()]), strict=True))
     return {
         "kinds": {name: _kind(one) for name, one in kinds.items()},
@@ -82,13 +77,9 @@ def record(
             {
                 "starts": {name: int((part == i).sum()) for name, part in parts.items()},
                 "norm": float(points[i].double().norm()),
-                "certificate": CERTIFICATES[int(certificates.attractor[i])],
-                **{
-                    key: _known(getattr(certificates, key)[i])
-                    for key in ("residual", "spectral_radius", "spectral_norm")
-                },
+                **certificate_record(certificates, i),
             }
-            for i in range(len(examined))
+            for i in range(len(certificates.attractor))
         ],
         "distinct": len(points),
     }
@@ -103,13 +94,9 @@ def _kind(one: Iterated) -> dict[str, Any]:
         "outcomes": one.ends.counts(),
         "steps": one.ends.steps.tolist(),
         "period": one.ends.period.tolist(),
-        "end_residual": [_known(value) for value in one.ends.residual],
-        "residual": [[_known(value) for value in row] for row in one.residual],
-        "norm": [[_known(value) for value in row] for row in one.norm],
+        "end_residual": finite_or_none(one.ends.residual),
+        "residual": finite_or_none(one.residual),
+        "norm": finite_or_none(one.norm),
         "converged": {"share": interval.mean, "ci95": [interval.low, interval.high]},
         "settles": verdict(interval, above=0.5),
     }
-
-
-def _known(value: Tensor) -> float | None:
-    return float(value) if bool(value.isfinite()) else None

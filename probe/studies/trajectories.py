@@ -1,11 +1,11 @@
-"""Scores of a start by its trajectory and the training attractors (paper, Sections 3, 4.2), streamed.
+"""Scores of a start from its trajectory and the training attractors (paper, Sections 3, 4.2), streamed.
 
 | symbol | meaning | shape |
 |---|---|---|
-| z_t | the trajectory z_{t+1} = f(z_t), t = 0..T; T is its first point that is fixed within the tolerance | (n, ...) |
+| z_t | the trajectory z_{t+1} = f(z_t), t = 0..T; z_T is the first fixed point (to tolerance) | (n, ...) |
 | A | training attractors | (m, ...) |
-| d(z) | Euclidean distance of z to the nearest of A | (n,) |
-| u(z) | the same of z / |z| and the rows of A at unit norm | (n,) |
+| d(z) | Euclidean distance from z to the nearest point of A | (n,) |
+| u(z) | the same with z and the rows of A scaled to unit norm | (n,) |
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,15 +22,15 @@ from probe.precision import full_float32
 
 @dataclass(frozen=True)
 class TrajectoryScores:
-    """Scores of n starts, float64 (n,) on the CPU, all of them the higher, the less like the training attractors.
+    """Scores of n starts, float64 (n,) on the CPU; higher means less like the training attractors.
 
     Attributes:
         trajectory: mean over t = 0..T of d(z_t), the paper's score.
-        trajectory_unit: mean over t = 0..T of u(z_t): directions alone, without norms.
-        start: d(z_0), no step at all: what the trajectory must add to.
+        trajectory_unit: mean over t = 0..T of u(z_t): directions only.
+        start: d(z_0), without any step; the trajectory should improve on it.
         end_point: d(z_T).
-        steps: T; the step limit for a trajectory that diverged.
-        field: ||f(z_0) - z_0||; infinite where it is no number.
+        steps: T; the step limit if the trajectory diverged.
+        field: ||f(z_0) - z_0||; infinite if it is NaN.
         outcome: uint8 codes of ``Outcome``: converged, max_steps or diverged.
     """
 
@@ -54,15 +54,15 @@ def trajectory_scores(
     together: int = 256,
     on_step: Callable[[int], None] | None = None,
 ) -> TrajectoryScores:
-    """Follow every start, and keep sums of distances only: memory does not grow with steps, nor with starts.
+    """Follow every start, keeping only sums of distances: memory does not grow with steps or starts.
 
     T is the first step at which ||f(z_T) - z_T||^2 < tolerance, at most ``max_steps``; a trajectory that leaves the
-    ball of ``max_norm`` ends before that. No start influences another.
+    ball of ``max_norm`` ends before it. Starts do not influence each other.
 
     Args:
-        starts: z_0 (n, ...), or parts of them, which are taken when there is room.
+        starts: z_0 (n, ...), or an iterable of parts, taken as there is room.
         attractors: (m, ...), m >= 1, on any device.
-        together: starts that are iterated together; one that ended leaves its place to the next.
+        together: starts iterated together; each that ends is replaced by the next.
         on_step: called after each step with the number of starts that have ended.
     """
     parts = starts.split(together) if isinstance(starts, Tensor) else starts
@@ -105,7 +105,7 @@ def _begin(rows: range, z: Tensor) -> Group:
 
 
 def _step(f: Map, state: State, nearest: "_Nearest", max_steps: int, tolerance: float, max_norm: float) -> None:
-    """Count z_t and go to z_{t+1}; rows that have ended stay as they are."""
+    """Count z_t and go to z_{t+1}; rows that have ended do not change."""
     z, running = state["z"], ~state["ended"]
     distance, unit = nearest(z)
     with full_float32():
@@ -128,9 +128,9 @@ def _step(f: Map, state: State, nearest: "_Nearest", max_steps: int, tolerance: 
 
 
 class _Nearest:
-    """Distances to the nearest of a set, as they are and at unit norm, from one matrix product.
+    """Distances to the nearest point of a set, plain and at unit norm, from one matrix product.
 
-    In float64: the error of the product is that of the norms, and end points lie on their attractors.
+    In float64: the error of the product grows with the norms, and end points lie on their attractors.
     """
 
     def __init__(self, attractors: Tensor, like: Tensor):
@@ -149,7 +149,7 @@ class _Nearest:
 
 
 def _positive(norms: Tensor) -> Tensor:
-    """Norms, 1 for 0: a row of zeros has no direction, and its cosine with anything is 0."""
+    """Norms, with 0 replaced by 1: a zero row has no direction, and its cosine with anything is 0."""
     return torch.where(norms > 0, norms, 1)
 
 

@@ -11,8 +11,8 @@ from probe.cli.main import app, main
 from probe.config import Config, parse_config
 from probe.configuration import REQUIRED, describe, example, keys, models
 from probe.kinds import kind
+from probe.report.study.kinds import parse_study_config
 from probe.studies.ood.config import parse_ood_config
-from probe.studies.sweeps.config import parse_study_config
 
 PARSERS = {"run": parse_config, "study": parse_study_config, "ood": parse_ood_config}
 

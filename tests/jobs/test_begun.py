@@ -14,8 +14,8 @@ from jobs.study.directory import StudyDirectory
 from jobs.worker import work
 from probe.config import parse_config
 from probe.errors import UserError
+from probe.report.study.kinds import parse_study_config
 from probe.studies.ood.config import parse_ood_config
-from probe.studies.sweeps.config import parse_study_config
 
 from .conftest import configure, do, work_on
 from .ood.test_ood import SETTINGS as OOD

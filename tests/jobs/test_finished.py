@@ -17,7 +17,7 @@ from probe.config import Config, SolverConfig, parse_config, validated
 from probe.results.files import read_about, write_tensors
 from probe.results.layout import REPLACED
 from probe.studies.ood.config import OodConfig
-from probe.studies.sweeps.config import ContractionConfig
+from probe.studies.sweeps.contraction import ContractionConfig
 
 from .conftest import do
 

@@ -20,8 +20,8 @@ from jobs.status import read_status
 from jobs.study.directory import StudyDirectory
 from probe.config import load_config
 from probe.errors import Failure, UserError
+from probe.report.study.kinds import parse_study_config
 from probe.studies.ood.config import parse_ood_config
-from probe.studies.sweeps.config import parse_study_config
 
 from .ood.test_ood import SETTINGS as OOD_SETTINGS
 

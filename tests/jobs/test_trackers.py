@@ -26,9 +26,9 @@ from probe.cli.main import app
 from probe.config import TrackersConfig, load_config, parse_config
 from probe.dynamics import Outcome
 from probe.errors import UserError
+from probe.report.study.kinds import parse_study_config
 from probe.results.files import read_tensors
 from probe.studies.ood.config import parse_ood_config
-from probe.studies.sweeps.config import parse_study_config
 from probe.training.config import TrainConfig
 
 from .conftest import CLEAN, do, results_of

@@ -116,7 +116,7 @@ def test_record_has_no_number_that_json_lacks():
     assert content["fixed_points"][0]["spectral_radius"] is None
     assert all(math.isfinite(value) for row in content["norm"] for value in row)
     assert content["data"] is None
-    assert "spectral norm of J is not to be had in the window" in legend(content)
+    assert "spectral norm of J is unavailable in the window" in legend(content)
 
 
 def legend(content):
@@ -136,5 +136,5 @@ def test_the_legend_counts_what_lies_outside_the_window():
 
 
 def test_one_dimension_has_no_plane():
-    with pytest.raises(UserError, match="one dimension"):
+    with pytest.raises(UserError, match="1-dimensional latent space has no plane"):
         drawn_field(lambda z: z, 1)

@@ -69,7 +69,7 @@ def test_table_and_figure():
     about = {"model": {"class": "L", "source": "here", "width": 3}, "tokens": 2, "solver": SOLVER.model_dump()}
     text = language_table({**content, **about})
     assert "| 60 |" in text
-    assert "16 converged of 16 starts; that most converge holds" in text
+    assert "16 converged of 16 starts; most starts converge: holds" in text
     assert "1 distinct fixed point, 1 of 1 examined certified" in text
     left, right = language_figure({**content, **about}).axes
     assert len(right.lines) == 17

@@ -1,4 +1,4 @@
-"""The picture of a latent vector field, drawn from what field.json holds (see ``probe.studies.field.record``)."""
+"""The plot of a latent vector field, from the content of field.json (see ``probe.studies.field.record``)."""
 
 from typing import Any
 
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from probe.report.figures.run import STYLE, legend_name
 
 PALETTE = 20
-"""Colours that are told apart; further basins begin again at the first."""
+"""Distinct colours; they repeat for further basins."""
 CLASSES = 10
-"""Classes of data that get a colour each; with more, all have one."""
+"""The most classes of data that get a colour each; with more, all data have one colour."""
 SMALLEST = 1e-3
-"""Of the largest norm: what is below is drawn as this, so that fixed points do not take all the colours."""
+"""Share of the largest norm below which norms are drawn as equal, so that fixed points do not use up the colours."""
 CERTIFIED: dict[str, Any] = {"marker": "*", "color": "#D55E00", "markeredgecolor": "black", "markersize": 13}
 FIXED: dict[str, Any] = {"marker": "o", "color": "white", "markeredgecolor": "black", "markersize": 7}
 DATA = "#0072B2"
 
 
 def field_figure(field: dict[str, Any], title: str) -> Figure:
-    """The field (norm, streamlines, spectral norm 1, data) and, beside it, its basins; fixed points in both."""
+    """The field (norm, streamlines, spectral norm 1, data) beside its basins; fixed points in both."""
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(12.4, 6.4), layout="constrained")
         flow, basins = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -47,9 +47,9 @@ def _name(field: dict[str, Any], axis: int) -> str:
 def _about(field: dict[str, Any]) -> str:
     plane = field["plane"]
     if not plane["projection"]:
-        return "latent space of dimension 2: the field itself, nothing is projected"
+        return "2-dimensional latent space: the field itself, without projection"
     return (
-        f"PROJECTION of {field['d']} dimensions on the principal plane of the {plane['of']} "
+        f"PROJECTION of {field['d']} dimensions onto the principal plane of the {plane['of']} "
         f"({_percent(plane['variance_share'])} of their variance): "
         f"{_percent(plane['field_share'])} of the field's norm lies in it (mean over the grid)"
     )
@@ -64,7 +64,7 @@ def _flow(figure: Figure, axes: Axes, field: dict[str, Any]) -> None:
     largest = np.nanmax(norm) if np.isfinite(norm).any() else 0.0
     if largest > 0:
         scale = LogNorm(vmin=SMALLEST * largest, vmax=largest)
-        pale = ListedColormap(matplotlib.colormaps["Blues"](np.linspace(0, 0.75, 256)))  # lines stay visible on it
+        pale = ListedColormap(matplotlib.colormaps["Blues"](np.linspace(0, 0.75, 256)))  # so that lines stay visible
         shown = np.maximum(norm, SMALLEST * largest)
         drawn = axes.pcolormesh(x, y, shown, norm=scale, cmap=pale, shading="gouraud", rasterized=True)
         figure.colorbar(drawn, ax=axes, label="||f(z) - z||", shrink=0.8, extend="min")
@@ -76,7 +76,7 @@ def _flow(figure: Figure, axes: Axes, field: dict[str, Any]) -> None:
     if field["data"]:
         place = np.asarray(field["data"]["coordinates"])
         axes.scatter(place[:, 0], place[:, 1], c=_data_colours(field), s=9, linewidths=0, alpha=0.85, zorder=3)
-    axes.set_title("field, and data" if field["data"] else "field", loc="left", fontsize=11)
+    axes.set_title("field and data" if field["data"] else "field", loc="left", fontsize=11)
 
 
 def _crosses(size: "np.ma.MaskedArray[Any, Any]") -> bool:
@@ -84,14 +84,14 @@ def _crosses(size: "np.ma.MaskedArray[Any, Any]") -> bool:
 
 
 def _side(size: "np.ma.MaskedArray[Any, Any]") -> str:
-    """On which side of 1 spectral norms lie that do not cross it."""
+    """The side of 1 on which spectral norms lie that do not cross it."""
     if not size.count():
-        return "is not to be had"
+        return "is unavailable"
     return "< 1" if size.max() <= 1 else "> 1"
 
 
 def _basins(axes: Axes, field: dict[str, Any]) -> None:
-    """The grid points in the colour of the fixed point that they run to, white where they reach none."""
+    """Grid points in the colour of the fixed point that they converge to, white if there is none."""
     basin, (x, y) = np.asarray(field["basin"]), np.asarray(field["sides"])
     colours = matplotlib.colormaps["tab20"](np.r_[0:PALETTE:2, 1:PALETTE:2])  # the dark ones, then the pale ones
     shown = np.ma.masked_less(basin, 0) % PALETTE
@@ -101,8 +101,8 @@ def _basins(axes: Axes, field: dict[str, Any]) -> None:
     )  # fmt: skip
     count = len(np.unique(basin[basin >= 0]))
     again = ", colours repeat" if count > PALETTE else ""
-    none = f"; {_percent(float((basin < 0).mean()))} of the grid reaches none (white)" if (basin < 0).any() else ""
-    other = ", colours not of the classes" if _classes(field) else ""
+    none = f"; {_percent(float((basin < 0).mean()))} of the grid converges to none (white)" if (basin < 0).any() else ""
+    other = ", colours differ from the classes" if _classes(field) else ""
     axes.set_title(f"basins of {count} fixed point{'s' * (count != 1)}{other}{again}{none}", loc="left", fontsize=11)
 
 
@@ -131,7 +131,7 @@ def _legend(field: dict[str, Any]) -> list[Line2D]:
 
 
 def _counted(points: list[dict[str, Any]], field: dict[str, Any]) -> str:
-    """How many there are, and how many of them the picture cannot show."""
+    """The number of points, and of those outside the window."""
     sides = np.asarray(field["sides"])
     low, high = sides[:, 0], sides[:, -1]
     places = np.array([point["coordinates"] for point in points], dtype=float).reshape(-1, 2)
@@ -140,7 +140,7 @@ def _counted(points: list[dict[str, Any]], field: dict[str, Any]) -> str:
 
 
 def _classes(field: dict[str, Any]) -> dict[str, Any]:
-    """The colour of each class; empty where there are none, or too many."""
+    """The colour of each class; empty if there are no classes or too many."""
     labels = (field["data"] or {}).get("labels") or []
     names = sorted({label for label in labels if label is not None})
     colours = matplotlib.colormaps["tab10"](np.arange(CLASSES))

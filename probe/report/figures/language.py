@@ -1,4 +1,4 @@
-"""A language model's residual stream as a figure, a table and sentences, from the record of ``probe.studies``."""
+"""A language model's residual stream as a figure, a table and sentences, from ``probe.studies.language.record``."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ SHOWN = (0, 1, 3, 10, 30, 100, 300, 1000)
 
 
 def language_figure(content: dict[str, Any]) -> Figure:
-    """||f(h) - h|| and ||h|| against the step: a line a start."""
+    """||f(h) - h|| and ||h|| against the step, one line per start."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         for axes, key, label in zip(
@@ -41,7 +41,7 @@ def language_figure(content: dict[str, Any]) -> Figure:
 
 
 def language_page(content: dict[str, Any]) -> str:
-    """A Markdown page: what model, the table and sentences, the figure."""
+    """A Markdown page: the model, the table, the sentences and the figure."""
     return f"# {text(_title(content))}\n\n{language_table(content)}\n![norms at every step](language.png)\n"
 
 
@@ -51,7 +51,7 @@ def _title(content: dict[str, Any]) -> str:
 
 
 def language_table(content: dict[str, Any]) -> str:
-    """A Markdown table of medians over starts at some steps, and the sentences below it."""
+    """A Markdown table of medians over starts at some steps, followed by the sentences."""
     kinds = content["kinds"]
     last = content["solver"]["max_steps"]
     steps = [step for step in SHOWN if step < last] + [last]
@@ -64,14 +64,13 @@ def language_table(content: dict[str, Any]) -> str:
 
 
 def sentences(content: dict[str, Any]) -> list[str]:
-    """What was found, in words."""
+    """The results in words."""
     found = []
     for name, one in content["kinds"].items():
         outcomes = ", ".join(f"{n} {outcome}" for outcome, n in one["outcomes"].items() if n)
         low, high = one["converged"]["ci95"]
-        claim = "is undecided" if one["settles"] == "undecided" else one["settles"]
         share = f"share {number(one['converged']['share'])} [{number(low)}, {number(high)}]"
-        most = f"; that most converge {claim} ({share})" if one["n"] > 1 else ""
+        most = f"; most starts converge: {one['settles']} ({share})" if one["n"] > 1 else ""
         found.append(f"From {name}: {outcomes} of {count(one['n'], 'start')}{most}.")
     points = content["fixed_points"]
     certified = sum(point["certificate"] == "attractor" for point in points)
@@ -83,13 +82,13 @@ def sentences(content: dict[str, Any]) -> list[str]:
         ]
         found.append(
             f"{count(content['distinct'], 'distinct fixed point')}, {certified} of {len(points)} examined certified "
-            f"attractors; the commonest are reached by {'; '.join(reached)}."
+            f"attractors; the most frequent are reached by {'; '.join(reached)}."
         )
     return found
 
 
 def _rows(one: dict[str, Any], key: str) -> NDArray[np.float64]:
-    """Values (n, steps + 1), NaN where there is none; a residual of 0 has no logarithm, and is left out."""
+    """Values (n, steps + 1), NaN if unknown; a residual of 0 has no logarithm and is left out."""
     values = np.array(one[key], dtype=float)
     return np.where(values > 0, values, np.nan)
 

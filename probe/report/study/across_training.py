@@ -1,20 +1,32 @@
 """The page of an ``across_training`` study: every measure at every checkpoint (paper, Figure 3)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from pydantic import Field
 
 from probe.metrics.interval import on_side
 from probe.metrics.separation import fpr95
-from probe.report.figures.checkpoints import film_strip, number_at, training_figure
-from probe.report.study.page import Page, first_seed, spread
-from probe.report.study.schema import Checkpoints, Claim, DatasetReport, Point, Spread
+from probe.report.figures.across_training import film_strip, number_at, training_figure
+from probe.report.study.page import Rule, StudyPage, first_seed, seed_spread
+from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection, TrainedModel
 from probe.report.study.verdicts import RESAMPLES, Values, difference_interval, means, over_seeds
 from probe.results.study import Found, StudyResults
 
+
+class AcrossTraining(TrainedModel):
+    """One model of an ``across_training`` study."""
+
+    checkpoints: dict[str, dict[str, Any]] = Field(
+        description="by epoch (0: the untrained network), as ``sweeps.across_training.measure_checkpoint`` returns"
+    )
+
+
 PATHS = {
-    "distinct_train": ("end apart: train", ("distinct", "train", "cosine")),
+    "distinct_train": ("distinct: train", ("distinct", "train", "cosine")),
     "distinct_test": ("test", ("distinct", "test", "cosine")),
     "distinct_noise": ("noise", ("distinct", "noise", "cosine")),
     "distinct_noise_images": ("noise images", ("distinct", "noise_images", "cosine")),
@@ -31,43 +43,57 @@ PATHS = {
     "norm_test": ("test", ("spectral_norm", "test")),
     "norm_noise": ("noise", ("spectral_norm", "noise")),
 }
-"""Heads of the table, and where a checkpoint's record has the number."""
+"""Column heads, and the path to the number in a checkpoint's record."""
 NOTE = (
-    "A row a checkpoint; epoch 0 is the untrained network. End apart: distinct end points (cosine) as a share of the "
-    "starts. mem: largest cosine of D(z*), of training starts, and a training image; behind it the same of unseen test "
-    "images and of noise images. Chamfer: cosine similarity of the end points from noise and those from training "
-    "images. FPR95: share of the noise trajectories that pass for training trajectories, by their mean distance to the "
-    "nearest end point of a training start. Norm of J: spectral norm of the Jacobian of f at the starts. Noise is "
-    "z ~ N(0, I) or, apart, the latent of an image of uniform noise. Intervals are over starts, images, or end points; "
-    "with several seeds, mean and standard deviation over seeds."
+    "One row per checkpoint; epoch 0 is the untrained network. Distinct: distinct end points (cosine) as a share of "
+    "the starts. mem: largest cosine between D(z*), from training starts, and a training image; the next columns are "
+    "the same for unseen test images and for noise images. Chamfer: cosine similarity between end points from noise "
+    "and from training images. FPR95: share of the noise trajectories that are accepted as training trajectories, by "
+    "their mean distance to the nearest end point of a training start. Norm of J: spectral norm of the Jacobian of f "
+    "at the starts. Noise is z ~ N(0, I), or the latent of an image of uniform noise (noise images). Intervals are "
+    "over starts, images, or end points; with several seeds, mean and standard deviation over seeds."
 )
 RULES = {
-    "change": (
+    "change": Rule(
         "A measure falls if the 95 % bootstrap interval of its value at the last checkpoint minus that at the first "
-        "one after the untrained network lies below 0 (rises: above); the claim does not hold if it lies on the other "
-        "side, and is undecided otherwise. Seeds are resampled, and in each seed the starts, images or end points of "
-        "both checkpoints; the end points that were found are taken as given. With one seed the interval is about that "
-        "training only; where it has one end point at a checkpoint, a mean over end points has no interval there. An "
-        "interval within 1e-6 of 0 is rounding, and includes 0. Beside it: the levels, and the same verdict on the "
-        "change from the untrained network."
+        "checkpoint after the untrained network lies below 0 (rises: above 0). The claim does not hold if the interval "
+        "lies on the other side, and is undecided otherwise. Seeds are resampled, and within each seed the starts, "
+        "images or end points of both checkpoints; the end points that were found are taken as given. With one seed "
+        "the interval is about that training only, and a mean over a single end point has no interval. An interval "
+        "within 1e-6 of 0 is rounding error and includes 0. The levels, and the verdict on the change from the "
+        "untrained network, are listed with it.",
+        statistic="difference",
+        from_baselines=True,
     ),
-    "null": (
+    "null": Rule(
         "mem is above a null level if the 95 % interval of the difference of means at the last checkpoint lies above "
-        "0, by the same resampling; the claim does not hold if it lies below, and is undecided otherwise."
+        "0, by the same resampling. The claim does not hold if it lies below 0, and is undecided otherwise.",
+        statistic="difference",
     ),
 }
 ROUNDING = 1e-6
-"""Of float32: where starts end in one point, similarities differ by this."""
+"""Of float32: if all starts end in one point, similarities differ by this much."""
 Samples = Mapping[str, Values]
-Change = Callable[[Samples, np.random.Generator | None], Values]
-"""A statistic of a checkpoint's samples (1,), or its resamples (RESAMPLES,) where there is a generator."""
+Statistic = Callable[[Samples, np.random.Generator | None], Values]
+"""Of a checkpoint's samples: its value (1,), or with a generator its resamples (RESAMPLES,)."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A claim that a statistic falls (side -1) or rises (side 1), and the samples that it needs."""
+
+    claim: str
+    side: int
+    needed: tuple[str, ...]
+    statistic: Statistic
 
 
 def _mean(values: Values, rng: np.random.Generator | None) -> Values:
     return np.array([values.mean()]) if rng is None else means(values, rng)
 
 
-def _mean_of(name: str) -> Change:
+def mean_of(name: str) -> Statistic:
+    """The mean of one sample."""
     return lambda samples, rng: _mean(samples[name], rng)
 
 
@@ -87,69 +113,73 @@ def _fpr95(samples: Samples, rng: np.random.Generator | None) -> Values:
     return np.array([fpr95(a, b, higher="out") for a, b in drawn])
 
 
-CHANGES: dict[str, tuple[str, int, tuple[str, ...], Change]] = {
-    "distinct_gap": (
-        "the shares of distinct end points from noise and from training images come together",
+CHANGES = {
+    "distinct_gap": Change(
+        "the shares of distinct end points from noise and from training images approach each other",
         -1,
         ("share_noise", "share_train"),
         _gap,
     ),
-    "mem": ("memorization of the attractors falls", -1, ("mem",), _mean_of("mem")),
-    "test_error": ("the test error falls", -1, ("test_error",), _mean_of("test_error")),
-    "chamfer_noise": (
+    "mem": Change("memorization of the attractors falls", -1, ("mem",), mean_of("mem")),
+    "test_error": Change("the test error falls", -1, ("test_error",), mean_of("test_error")),
+    "chamfer_noise": Change(
         "the Chamfer similarity of end points from noise and from training images rises",
         1,
         ("to_noise", "from_noise"),
         _chamfer,
     ),
-    "fpr95_noise": (
-        "FPR95 of noise trajectories against training trajectories falls",
-        -1,
-        ("score_train", "score_noise"),
-        _fpr95,
+    "fpr95_noise": Change(
+        "FPR95 of noise trajectories against training trajectories falls", -1, ("score_train", "score_noise"), _fpr95
     ),
 }
-"""The claim, its side, the samples that it needs, and the statistic."""
 NULLS = {"null_unseen": "unseen test images", "null_noise": "images of uniform noise"}
 
 
-def _claims(found: Sequence[Found[Checkpoints]]) -> list[Claim]:
+def _claims(found: Sequence[Found[AcrossTraining]]) -> list[StudyClaim]:
     epochs = _epochs(found)
     samples = {epoch: [_samples(one, epoch) for one in found] for epoch in epochs}
     return [
-        *(_change(name, samples, epochs) for name in CHANGES),
+        *(_change(name, change, samples, epochs) for name, change in CHANGES.items()),
         *(_above(name, samples[epochs[-1]], epochs[-1]) for name in NULLS),
     ]
 
 
-def _change(name: str, samples: Mapping[int, list[Samples]], epochs: Sequence[int]) -> Claim:
-    claim, side, needed, statistic = CHANGES[name]
+def _change(name: str, change: Change, samples: Mapping[int, Sequence[Samples]], epochs: Sequence[int]) -> StudyClaim:
     untrained, first, last = epochs[0], epochs[1], epochs[-1]
-    levels = {epoch: _level(samples[epoch], needed, statistic) for epoch in (untrained, first, last)}
-    change, ci95 = _difference(samples[last], samples[first], needed, statistic)
-    _, from_untrained = _difference(samples[last], samples[untrained], needed, statistic)
-    return Claim(
+    level, ci95 = difference(samples[last], samples[first], change.needed, change.statistic)
+    _, from_untrained = difference(samples[last], samples[untrained], change.needed, change.statistic)
+    result = on_side(ci95, change.side)
+    return StudyClaim(
         name=name,
-        claim=claim,
-        result=on_side(ci95, side),
+        claim=change.claim,
+        result=result,
         rule="change",
-        statistic=change,
+        statistic=level,
         ci95=ci95,
         n=len(samples[last]),
         over="seeds",
-        by_value={f"epoch {first}": on_side(ci95, side), "the untrained network": on_side(from_untrained, side)},
-        levels={"untrained": levels[untrained], f"epoch {first}": levels[first], f"epoch {last}": levels[last]},
+        by_value={f"epoch {first}": result, "the untrained network": on_side(from_untrained, change.side)},
+        levels={
+            label: _level(samples[epoch], change.needed, change.statistic)
+            for label, epoch in (("untrained", untrained), (f"epoch {first}", first), (f"epoch {last}", last))
+        },
     )
 
 
-def _level(seeds: Sequence[Samples], needed: Sequence[str], statistic: Change) -> float | None:
+def _level(seeds: Sequence[Samples], needed: Sequence[str], statistic: Statistic) -> float | None:
     there = all(len(one[name]) for one in seeds for name in needed)
     return float(np.mean([statistic(one, None)[0] for one in seeds])) if there else None
 
 
-def _difference(
-    last: Sequence[Samples], first: Sequence[Samples], needed: Sequence[str], statistic: Change
+def difference(
+    last: Sequence[Samples], first: Sequence[Samples], needed: Sequence[str], statistic: Statistic
 ) -> tuple[float | None, tuple[float, float] | None]:
+    """The change of a statistic between two checkpoints and its interval by ``RULES``; None if they do not exist.
+
+    Args:
+        last, first: the samples of each seed.
+        needed: names of the samples that the statistic uses.
+    """
     levels = _level(last, needed, statistic), _level(first, needed, statistic)
     if levels[0] is None or levels[1] is None:
         return None, None
@@ -162,30 +192,30 @@ def _difference(
     return (0.0, (0.0, 0.0)) if max(-low, high) < ROUNDING else (change, (low, high))
 
 
-def _above(name: str, last: Sequence[Samples], epoch: int) -> Claim:
-    difference, ci95 = difference_interval([(one["mem"], one[name]) for one in last])
-    return Claim(
+def _above(name: str, last: Sequence[Samples], epoch: int) -> StudyClaim:
+    level, ci95 = difference_interval([(one["mem"], one[name]) for one in last])
+    return StudyClaim(
         name=name,
         claim=f"at epoch {epoch}, mem of the attractors exceeds that of {NULLS[name]}",
         result=on_side(ci95, 1),
         rule="null",
-        statistic=difference,
+        statistic=level,
         ci95=ci95,
         n=len(last),
         over="seeds",
     )
 
 
-def _epochs(found: Sequence[Found[Checkpoints]]) -> list[int]:
+def _epochs(found: Sequence[Found[AcrossTraining]]) -> list[int]:
     return sorted(int(epoch) for epoch in found[0].model.checkpoints)
 
 
-def _samples(one: Found[Checkpoints], epoch: int) -> Samples:
+def _samples(one: Found[AcrossTraining], epoch: int) -> Samples:
     start = f"{epoch}."
     return {name.removeprefix(start): values for name, values in one.arrays.items() if name.startswith(start)}
 
 
-def _points(found: Sequence[Found[Checkpoints]]) -> list[Point]:
+def _points(found: Sequence[Found[AcrossTraining]]) -> list[Point]:
     return [
         Point(
             value=epoch,
@@ -198,15 +228,15 @@ def _points(found: Sequence[Found[Checkpoints]]) -> list[Point]:
     ]
 
 
-def _column(numbers: Sequence[tuple[float, float, float] | None]) -> Spread:
-    over = spread([None if number is None else number[0] for number in numbers])
+def _column(numbers: Sequence[tuple[float, float, float] | None]) -> SeedSpread:
+    spread = seed_spread([None if number is None else number[0] for number in numbers])
     if len(numbers) == 1 and numbers[0] is not None and numbers[0][1] < numbers[0][2]:
-        over.ci95 = numbers[0][1:]
-    return over
+        spread.ci95 = numbers[0][1:]
+    return spread
 
 
 def _figures(
-    name: str, data: DatasetReport, found: Sequence[Found[Checkpoints]], results: StudyResults
+    name: str, data: StudySection, found: Sequence[Found[AcrossTraining]], results: StudyResults
 ) -> Mapping[str, Figure | None]:
     made: dict[str, Figure | None] = {}
     for one in found:
@@ -218,26 +248,26 @@ def _figures(
     return {**made, f"{name}_film": film_strip(one.arrays["images"], films)}
 
 
-def _warnings(found: Sequence[Found[Checkpoints]]) -> list[str]:
+def _warnings(found: Sequence[Found[AcrossTraining]]) -> list[str]:
     warnings = []
     if len(found) == 1:
         warnings.append("one seed only; intervals are about one training.")
     last = str(_epochs(found)[-1])
-    for kind in SOURCES:
+    for kind, source in SOURCES.items():
         outcomes = [one.model.checkpoints[last]["distinct"][kind]["outcomes"] for one in found]
         converged, starts = (sum(one["converged"] for one in outcomes), sum(sum(one.values()) for one in outcomes))
         if converged < starts / 2:
             warnings.append(
-                f"at the last checkpoint {converged} of {starts} starts from {SOURCES[kind]} converged; the other "
-                "end points are where the iteration stopped."
+                f"at the last checkpoint {converged} of {starts} starts from {source} converged; the other end points "
+                "are where the iteration stopped."
             )
     return warnings
 
 
 SOURCES = {"train": "training images", "noise": "N(0, I)", "noise_images": "noise images"}
-PAGE = Page(
+PAGE = StudyPage(
     axis="epoch",
-    model=Checkpoints,
+    model=AcrossTraining,
     heads={name: head for name, (head, _) in PATHS.items()},
     brief=("distinct_train", "distinct_noise", "mem", "null_unseen", "test_error", "chamfer_noise", "fpr95_noise"),
     note=NOTE,

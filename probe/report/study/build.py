@@ -1,27 +1,20 @@
 """From the results of a study to its report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe.errors import UserError
+from probe.metrics.interval import Verdict
 from probe.report.page.text import count, listed, number
 from probe.report.run.build import finite
-from probe.report.study.pages import PAGES
-from probe.report.study.schema import Claim, DatasetReport, StudyReport
+from probe.report.study.kinds import study_kind
+from probe.report.study.page import Rule, StudyPage
+from probe.report.study.schema import StudyClaim, StudyReport, StudySection
 from probe.results.study import Found, StudyResults
 from probe.training import fitted
 
 EVERYTHING = "random weights"
 """The one section of a study that has no data sets."""
-WHAT = {
-    "trend": "rho",
-    "null": "difference",
-    "change": "difference",
-    "order": "correlation",
-    "error": "difference",
-    "ratio": "largest ratio",
-}
-"""What a claim's statistic is, by its rule."""
 
 
 def sections(results: StudyResults) -> dict[str, list[Found[Any]]]:
@@ -36,24 +29,26 @@ def study_report(results: StudyResults) -> StudyReport:
     """The report.
 
     Raises:
-        UserError: the results have not the agreed content.
+        UserError: the results are not in the expected format.
     """
-    page = PAGES[results.config.study]
+    page = study_kind(results.config.study).page
     try:
         parts = sections(results)
-        datasets = {name: _dataset(name, found, results) for name, found in parts.items()}
+        datasets = {name: _dataset(name, found, results, page) for name, found in parts.items()}
         warnings = [f"{name}: {one}" for name, found in parts.items() for one in page.warnings(found)]
         return StudyReport(
             study=results.config.study,
             axis=page.axis,
             datasets=datasets,
             models=[one.model for one in results.found],
-            rules=dict(page.rules),
+            rules={name: rule.text for name, rule in page.rules.items()},
             warnings=_notes(results) + warnings + _padded(datasets),
             provenance=_provenance(results),
         )
     except (KeyError, ValueError) as error:
-        raise UserError(f"the study has not the agreed content ({error!r}); remove it and run it again.") from error
+        raise UserError(
+            f"the results of the study are not in the expected format ({error!r}); remove the study and run it again."
+        ) from error
 
 
 def dump(report: StudyReport) -> dict[str, Any]:
@@ -62,14 +57,13 @@ def dump(report: StudyReport) -> dict[str, Any]:
     return plain
 
 
-def _dataset(name: str, found: Sequence[Found[Any]], results: StudyResults) -> DatasetReport:
-    page = PAGES[results.config.study]
+def _dataset(name: str, found: Sequence[Found[Any]], results: StudyResults, page: StudyPage) -> StudySection:
     claims = page.claims(found)
-    return DatasetReport(
+    return StudySection(
         **(_images(name, results.manifest["data"][name]) if name in results.config.data else {}),
         points=page.points(found),
         claims=claims,
-        verdicts_in_words=[in_words(claim) for claim in claims],
+        verdicts_in_words=[in_words(claim, page.rules[claim.rule]) for claim in claims],
     )
 
 
@@ -85,7 +79,7 @@ def _images(name: str, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _notes(results: StudyResults) -> list[str]:
-    """What is odd about the images of each data set."""
+    """What is unusual about the images of each data set."""
     return [
         f"{name}/{part}: {note}"
         for name in results.config.data
@@ -94,36 +88,31 @@ def _notes(results: StudyResults) -> list[str]:
     ]
 
 
-def in_words(claim: Claim) -> str:
+def in_words(claim: StudyClaim, rule: Rule) -> str:
     """``the test error falls with k: holds (rho -0.9 [-0.97, -0.7], 12 models)``."""
-    shown = f"{WHAT[claim.rule]} {number(claim.statistic)}"
-    if claim.ci95:
-        shown += f" [{number(claim.ci95[0])}, {number(claim.ci95[1])}]"
-    else:
-        shown += ", no interval"
-    shown += f", {count(claim.n, claim.over.removesuffix('s'))}"
-    if claim.levels:
-        shown += "; " + ", ".join(f"{name} {number(level)}" for name, level in claim.levels.items())
-    return f"{claim.claim}: {claim.result} ({shown}){_beside(claim)}"
+    interval = f" [{number(claim.ci95[0])}, {number(claim.ci95[1])}]" if claim.ci95 else ", no interval"
+    levels = ", ".join(f"{name} {number(level)}" for name, level in (claim.levels or {}).items())
+    n = count(claim.n, claim.over.removesuffix("s"))
+    shown = f"{rule.statistic} {number(claim.statistic)}{interval}, {n}{levels and f'; {levels}'}"
+    return f"{claim.claim}: {claim.result} ({shown}){_by_value(claim.by_value or {}, rule)}"
 
 
-def _beside(claim: Claim) -> str:
-    """The verdict at each value of the axis: where all are alike, and many, how many; else which."""
-    at = claim.by_value or {}
-    if len(at) < 2:
+def _by_value(results: Mapping[str, Verdict], rule: Rule) -> str:
+    """The verdicts at the values of the axis, or from other baselines."""
+    if len(results) < 2:
         return ""
-    if claim.rule == "change":  # the verdict itself is on the first value
-        return "; " + ", ".join(f"from {value}: {result}" for value, result in list(at.items())[1:])
+    if rule.from_baselines:
+        return "; " + ", ".join(f"from {value}: {result}" for value, result in list(results.items())[1:])
     parts = []
     for result in ("holds", "undecided", "does not hold"):
-        which = [value for value, one in at.items() if one == result]
+        which = [value for value, one in results.items() if one == result]
         if which:
-            all_alike = claim.over == "architectures" and result == "holds"
-            parts.append(f"{result} {f'of {len(which)}' if all_alike else f'at {listed(which)}'}")
+            many = rule.counted and result == "holds"
+            parts.append(f"{result} {f'for {len(which)}' if many else f'at {listed(which)}'}")
     return f"; over all values: {', '.join(parts)}"
 
 
-def _padded(datasets: dict[str, DatasetReport]) -> list[str]:
+def _padded(datasets: dict[str, StudySection]) -> list[str]:
     return [
         f"{name}: images of side {one.side} are padded with black to {one.padded_to}."
         for name, one in datasets.items()

@@ -1,178 +1,164 @@
 """The page of a ``convergence`` study: predicted against actual steps (paper, Proposition A.9, Figure 11)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from pydantic import Field
 
 from probe.metrics.interval import on_side
 from probe.report.figures.convergence import convergence_figure
-from probe.report.study.page import Page, by_axis
-from probe.report.study.schema import Claim, Convergence, DatasetReport, Point
+from probe.report.run.schema import Mean
+from probe.report.study.page import Rule, StudyPage, by_axis
+from probe.report.study.schema import Point, StudyClaim, StudySection, TrainedModel
 from probe.results.study import Found, StudyResults
-from probe.studies.sweeps.convergence import correlation, gain
+from probe.studies.sweeps.convergence import FEWEST, correlation, gain
 
-HEADS = {
-    "share_used": "used",
-    "attractors": "attractors",
-    "correlation": "correlation",
-    "rank_correlation": "rank correlation",
-    "ratio": "actual / predicted",
-    "error": "log error",
-    "null_error": "of a constant",
+
+class GroupedMean(Mean):
+    over: Literal["attractors", "starts"] = Field(
+        description="what the interval is over; starts if there are few attractors"
+    )
+
+
+class Convergence(TrainedModel):
+    """One model of a ``convergence`` study; steps are those of starts that ended in a certified attractor."""
+
+    starts: int = Field(description="Gaussian starts that were iterated")
+    used: int = Field(description="starts that ended in a certified attractor and therefore have a prediction")
+    attractors: int = Field(description="the number of these attractors")
+    correlation: GroupedMean | None = Field(description="Pearson's, of predicted and actual steps")
+    rank_correlation: float | None = Field(description="Spearman's, of the same")
+    ratio: dict[str, float] | None = Field(description="actual / predicted: median, q05, q95")
+    error: float | None = Field(description="mean of |log((1 + predicted) / (1 + actual))|")
+    null_error: float | None = Field(description="the same for the best constant, the median of the actual steps")
+    error_difference: GroupedMean | None = Field(description="mean over starts of error minus null error")
+
+
+COLUMNS: dict[str, tuple[str, Callable[[Convergence], float | None]]] = {
+    "share_used": ("used", lambda model: model.used / model.starts),
+    "attractors": ("attractors", lambda model: model.attractors),
+    "correlation": ("correlation", lambda model: model.correlation.mean if model.correlation else None),
+    "rank_correlation": ("rank correlation", lambda model: model.rank_correlation),
+    "ratio": ("actual / predicted", lambda model: model.ratio["median"] if model.ratio else None),
+    "error": ("log error", lambda model: model.error),
+    "null_error": ("of a constant", lambda model: model.null_error),
 }
+"""The head of each column, and its value for a model."""
 NOTE = (
-    "Mean and standard deviation over seeds. Used: share of the Gaussian starts that ended in a certified attractor, "
-    "from which there is a prediction; all else is over these. Attractors: how many. Correlation: of predicted and "
-    "actual steps (Pearson's), and of their ranks (Spearman's). Actual / predicted: median. Log error: mean of "
-    "|log((1 + predicted) / (1 + actual))|; of a constant: the same of the median of the model's own steps, the best "
-    "that a constant can do."
+    "Mean and standard deviation over seeds. Used: share of the Gaussian starts that ended in a certified attractor "
+    "and therefore have a prediction; all other columns are over these. Attractors: how many. Correlation: of "
+    "predicted and actual steps (Pearson's), and of their ranks (Spearman's). Actual / predicted: median. Log error: "
+    "mean of |log((1 + predicted) / (1 + actual))|; of a constant: the same for the median of the model's own steps, "
+    "the best that a constant can do."
 )
 RULES = {
-    "order": (
-        "That the prediction tells which starts take longer holds if the 95 % bootstrap interval of Pearson's "
-        "correlation of predicted and actual steps lies above 0, where predictions dealt to the starts at random would "
-        "be; it does not hold if it lies below, and is undecided otherwise. Attractors are drawn, each with all of its "
-        "starts; where there are fewer than 3 attractors, starts are drawn, and the interval says less. The verdict is "
-        "over all models of a data set, with that of each k beside it."
+    "order": Rule(
+        "The prediction tells which starts take longer if the 95 % bootstrap interval of Pearson's correlation between "
+        "predicted and actual steps lies above 0, the correlation of shuffled predictions. The claim does not hold if "
+        "the interval lies below 0, and is undecided otherwise. Attractors are resampled, each with all of its starts. "
+        "With fewer than 3 attractors, starts are resampled, and the interval says less. The verdict is over all "
+        "models of a data set; that of each k is listed with it.",
+        statistic="correlation",
     ),
-    "error": (
-        "That the prediction is nearer to the steps taken than a constant holds if the interval of the mean difference "
-        "of the two log errors lies below 0, by the same resampling."
+    "error": Rule(
+        "The prediction is closer to the actual steps than a constant if the interval of the mean difference of the "
+        "two log errors lies below 0, by the same resampling.",
+        statistic="difference",
     ),
 }
+Pooled = Mapping[str, NDArray[Any]]
+"""The starts of several models, by the names of their result files."""
+Estimate = Callable[[Pooled], dict[str, Any] | None]
 
 
 def _points(found: Sequence[Found[Convergence]]) -> list[Point]:
-    return by_axis(found, lambda model: int(model.k), _columns)
+    return by_axis(found, "k", {name: column for name, (_, column) in COLUMNS.items()})
 
 
-def _columns(model: Convergence) -> dict[str, float | None]:
-    return {
-        "share_used": model.used / model.starts,
-        "attractors": model.attractors,
-        "correlation": model.correlation.mean if model.correlation else None,
-        "rank_correlation": model.rank_correlation,
-        "ratio": model.ratio["median"] if model.ratio else None,
-        "error": model.error,
-        "null_error": model.null_error,
-    }
-
-
-def _claims(found: Sequence[Found[Convergence]]) -> list[Claim]:
-    ks = sorted({one.model.k for one in found})
-    pooled = {k: _pooled([one for one in found if one.model.k == k]) for k in ks}
+def _claims(found: Sequence[Found[Convergence]]) -> list[StudyClaim]:
+    by_k = {k: _pooled([one for one in found if one.model.k == k]) for k in sorted({one.model.k for one in found})}
     every = _pooled(found)
-    return [_order(every, pooled), _error(every, pooled)]
-
-
-def _pooled(found: Sequence[Found[Convergence]]) -> dict[str, Any]:
-    """The starts of several models; an attractor of one is none of another."""
-    names = ("predicted", "actual", "radius", "error", "null_error")
-    rows: dict[str, Any] = {
-        name: np.concatenate([one.arrays[name].astype(np.float64) for one in found]) for name in names
-    }
-    number = np.concatenate([np.stack([np.full(len(a), i), a]) for i, a in enumerate(_attractors(found))], axis=1)
-    rows["attractor"] = np.unique(number, axis=1, return_inverse=True)[1].reshape(-1)
-    return rows
-
-
-def _attractors(found: Sequence[Found[Convergence]]) -> list[Any]:
-    return [one.arrays["attractor"] for one in found]
-
-
-def _correlation(rows: dict[str, Any]) -> dict[str, Any] | None:
-    return correlation(rows["predicted"], rows["actual"], rows["attractor"])
-
-
-def _gain(rows: dict[str, Any]) -> dict[str, Any] | None:
-    return gain(torch.from_numpy(rows["error"]), torch.from_numpy(rows["null_error"]), rows["attractor"])
-
-
-def _order(every: dict[str, Any], pooled: Mapping[int, dict[str, Any]]) -> Claim:
-    return _claim(
-        "order",
-        "the predicted steps tell which starts take longer",
-        1,
-        every,
-        _correlation(every),
-        {k: _correlation(rows) for k, rows in pooled.items()},
-    )
-
-
-def _error(every: dict[str, Any], pooled: Mapping[int, dict[str, Any]]) -> Claim:
-    claim = _claim(
-        "error",
-        "the predicted steps are nearer to the steps taken than a constant is",
-        -1,
-        every,
-        _gain(every),
-        {k: _gain(rows) for k, rows in pooled.items()},
+    order = _claim("order", "the predicted steps tell which starts take longer", 1, _correlation, every, by_k)
+    error = _claim(
+        "error", "the predicted steps are closer to the actual steps than a constant", -1, _gain, every, by_k
     )
     there = len(every["error"])
-    claim.levels = {
+    error.levels = {
         "prediction": float(every["error"].mean()) if there else None,
         "constant": float(every["null_error"].mean()) if there else None,
     }
-    return claim
+    return [order, error]
+
+
+def _pooled(found: Sequence[Found[Convergence]]) -> Pooled:
+    """The starts of several models; models share no attractors."""
+    names = ("predicted", "actual", "radius", "error", "null_error")
+    rows = {name: np.concatenate([one.arrays[name].astype(np.float64) for one in found]) for name in names}
+    labels = [one.arrays["attractor"] for one in found]
+    number = np.concatenate([np.stack([np.full(len(a), i), a]) for i, a in enumerate(labels)], axis=1)
+    return {**rows, "attractor": np.unique(number, axis=1, return_inverse=True)[1].reshape(-1)}
+
+
+def _correlation(rows: Pooled) -> dict[str, Any] | None:
+    return correlation(rows["predicted"], rows["actual"], rows["attractor"])
+
+
+def _gain(rows: Pooled) -> dict[str, Any] | None:
+    return gain(rows["error"], rows["null_error"], rows["attractor"])
 
 
 def _claim(
-    rule: Literal["order", "error"],
-    claim: str,
-    side: int,
-    every: dict[str, Any],
-    found: dict[str, Any] | None,
-    by_k: Mapping[int, dict[str, Any] | None],
-) -> Claim:
+    rule: str, claim: str, side: int, estimate: Estimate, every: Pooled, by_k: Mapping[int, Pooled]
+) -> StudyClaim:
+    def ci95(found: dict[str, Any] | None) -> Any:
+        return found["ci95"] if found else None
+
+    found = estimate(every)
     over = found["over"] if found else "starts"
-    return Claim(
+    return StudyClaim(
         name=rule,
         claim=claim,
-        result=on_side(found["ci95"] if found else None, side),
+        result=on_side(ci95(found), side),
         rule=rule,
         statistic=found["mean"] if found else None,
-        ci95=found["ci95"] if found else None,
+        ci95=ci95(found),
         n=len(np.unique(every["attractor"])) if over == "attractors" else len(every["attractor"]),
         over=over,
-        by_value={str(k): on_side(one["ci95"] if one else None, side) for k, one in by_k.items()},
+        by_value={str(k): on_side(ci95(estimate(rows)), side) for k, rows in by_k.items()},
     )
 
 
 def _figures(
-    name: str, data: DatasetReport, found: Sequence[Found[Convergence]], results: StudyResults
+    name: str, data: StudySection, found: Sequence[Found[Convergence]], results: StudyResults
 ) -> Mapping[str, Figure | None]:
     rows = _pooled(found)
-    record = {
-        **{key: rows[key].tolist() for key in ("predicted", "actual", "radius")},
-        "used": len(rows["actual"]),
-        "attractors": len(np.unique(rows["attractor"])),
-        "correlation": _correlation(rows),
-    }
-    return {name: convergence_figure(record, f"{name}, all models") if record["used"] else None}
+    used, attractors = len(rows["actual"]), len(np.unique(rows["attractor"]))
+    record = {**rows, "used": used, "attractors": attractors, "correlation": _correlation(rows)}
+    return {name: convergence_figure(record, f"{name}, all models") if used else None}
 
 
 def _warnings(found: Sequence[Found[Convergence]]) -> list[str]:
     warnings = []
-    few = [one.model for one in found if one.model.used < one.model.starts / 2]
+    few = sum(one.model.used < one.model.starts / 2 for one in found)
     if few:
         warnings.append(
-            f"in {len(few)} of {len(found)} models less than half of the starts ended in a certified attractor; of the "
-            "others nothing is predicted."
+            f"in {few} of {len(found)} models less than half of the starts ended in a certified attractor; nothing is "
+            "predicted for the other starts."
         )
-    lone = [one.model for one in found if 0 < one.model.attractors < 3]
+    lone = sum(0 < one.model.attractors < FEWEST for one in found)
     if lone:
-        warnings.append(f"{len(lone)} of {len(found)} models have fewer than 3 attractors; their intervals say little.")
+        warnings.append(f"{lone} of {len(found)} models have fewer than 3 attractors; their intervals say little.")
     return warnings
 
 
-PAGE = Page(
+PAGE = StudyPage(
     axis="k",
     model=Convergence,
-    heads=HEADS,
-    brief=tuple(HEADS),
+    heads={name: head for name, (head, _) in COLUMNS.items()},
+    brief=tuple(COLUMNS),
     note=NOTE,
     rules=RULES,
     points=_points,

@@ -1,17 +1,63 @@
-"""The page of a ``bottleneck`` and of a ``training_size`` study: memorization against k or the training-set size."""
+"""The pages of ``bottleneck`` and ``training_size`` studies: memorization against k or the training-set size.
 
-from collections.abc import Mapping, Sequence
+| symbol | meaning |
+|---|---|
+| z* | distinct end point (by relative Euclidean distance) of the iteration from a training image's latent |
+| mem | largest cosine between an image, as a vector of pixels, and a training image of the same model |
+| rho | Spearman's rank correlation |
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from pydantic import Field
 
-from probe.report.study import figures
-from probe.report.study.page import Page, by_axis
-from probe.report.study.schema import Claim, DatasetReport, Model, Point
-from probe.report.study.verdicts import NULLS, RULES, TRENDS, null, trend
+from probe.metrics.interval import on_side
+from probe.report.study import memorization_figures as figures
+from probe.report.study.page import Rule, StudyPage, by_axis, first_seed
+from probe.report.study.schema import Point, StudyClaim, StudySection, TrainedModel
+from probe.report.study.verdicts import TREND, difference_interval, trend
 from probe.results.study import Found, StudyResults
+
+
+class Memorization(TrainedModel):
+    """One model of a ``bottleneck`` or ``training_size`` study."""
+
+    starts: int = Field(description="training images whose latents were iterated")
+    outcomes: dict[str, int] = Field(description="starts by outcome, as in a run's report")
+    steps: float = Field(description="median number of steps of the starts; the step limit if it was reached")
+    steps_converged: float | None = Field(description="the same for converged starts; null if there are none")
+    distinct_cosine: int = Field(description="distinct end points by cosine of the latents, without diverged starts")
+    distinct_euclidean: int = Field(description="distinct end points z* by relative Euclidean distance")
+    examined: int = Field(description="converged z*, largest basins first, that were examined for a certificate")
+    certified: int = Field(description="attractors among these: residual below tolerance, spectral radius below 1")
+    not_attractors: int
+    undecided: int
+    mem: float | None = Field(description="mean over z* of mem(D(z*))")
+    mem_certified: float | None = Field(description="the same over certified z*; null if there are none")
+    null_test: float | None = Field(description="mean mem of unseen test images")
+    null_reconstructed: float | None = Field(description="mean mem of D(E(x)) of these test images")
+    null_mean: float | None = Field(description="mem of the mean training image, which a trivial model outputs")
+    null_noise: float | None = Field(description="mean mem of images of uniform noise")
+    null_untrained: float | None = Field(description="mean mem(D(z*)) of the same network before training")
+    test_error: float | None = Field(description="mean over test images of the mean squared error of their own pixels")
+    train_error: float | None = Field(description="the same over the images that were iterated")
+    rank: int = Field(description="principal directions that hold 90 % (measure.variance) of the variance of D(z*)")
+
+
+def share_converged(model: Memorization) -> float:
+    """Share of the starts that converged."""
+    return model.outcomes["converged"] / model.starts
+
+
+def share_certified(model: Memorization) -> float | None:
+    """Certified share of the examined end points; None if none was examined."""
+    return model.certified / model.examined if model.examined else None
+
 
 HEADS = {
     "mem": "mem",
@@ -30,44 +76,66 @@ HEADS = {
     "share_converged": "converged",
     "share_certified": "certified",
 }
-NOTE = (
-    "Mean and standard deviation over seeds. mem: largest cosine of a decoded attractor and a training image; behind "
-    "it the same for attractors that are certified, and for five null levels. Distinct: end points from training "
-    "images' latents, merged by cosine and by relative Euclidean distance; all else is over the latter. Rank: "
-    "principal directions that hold 90 % (measure.variance) of the variance of the decoded attractors. Converged: "
-    "share of the starts; certified: share of the attractors that were examined."
-)
+COLUMNS: dict[str, Callable[[Any], float | None]] = {
+    **{name: attrgetter(name) for name in HEADS},
+    "share_converged": share_converged,
+    "share_certified": share_certified,
+}
 BRIEF = ("mem", "null_test", "null_noise", "test_error", "distinct_euclidean", "rank", "steps", "share_certified")
+NOTE = (
+    "Mean and standard deviation over seeds. mem: largest cosine between a decoded attractor and a training image; the "
+    "next columns are the same for certified attractors and for five null levels. Distinct: end points from latents of "
+    "training images, merged by cosine and by relative Euclidean distance; all other columns use the latter. Rank: "
+    "principal directions that hold 90 % (measure.variance) of the variance of the decoded attractors. Converged: "
+    "share of the starts; certified: share of the examined attractors."
+)
+RULES = {
+    "trend": TREND,
+    "null": Rule(
+        "mem is above a null level at a value of the axis if the 95 % bootstrap interval of the difference of means "
+        "(mem of the model's attractors minus the null) lies above 0. The claim does not hold if the interval lies "
+        "below 0, and is undecided otherwise. Seeds are resampled, and within each seed attractors and null images. "
+        "With one seed the interval is about that model only. A single attractor, or a single image, is not resampled. "
+        "The paper claims memorization for the strongest regularisation or the least data: the verdict is that at the "
+        "smallest value, and the other values are listed with it.",
+        statistic="difference",
+    ),
+}
+TRENDS = {
+    "mem": (-1, "memorization of the attractors falls"),
+    "test_error": (-1, "the test error falls"),
+    "rank": (1, "the rank of the decoded attractors grows"),
+    "distinct_euclidean": (1, "the number of distinct attractors grows"),
+}
+NULLS = {
+    "null_test": "unseen test images",
+    "null_reconstructed": "reconstructions of unseen test images",
+    "null_mean": "the mean training image",
+    "null_noise": "uniform noise",
+    "null_untrained": "attractors of the untrained network",
+}
+AXES = {"k": ("k", "k = {}"), "size": ("the number of training images", "{} training images")}
+"""How claims name the axis, and one value of it."""
 
 
-def share_converged(model: Model) -> float:
-    """Of the starts."""
-    return model.outcomes["converged"] / model.starts
+def _points(found: Sequence[Found[Memorization]], axis: str) -> list[Point]:
+    return by_axis(found, axis, COLUMNS)
 
 
-def share_certified(model: Model) -> float | None:
-    """Of the distinct end points for which a certificate was tried; None where there was none."""
-    return model.certified / model.examined if model.examined else None
-
-
-def _columns(model: Model) -> dict[str, float | None]:
-    shares = {"share_converged": share_converged(model), "share_certified": share_certified(model)}
-    return {name: shares[name] if name in shares else getattr(model, name) for name in HEADS}
-
-
-def _points(found: Sequence[Found[Model]], axis: str) -> list[Point]:
-    return by_axis(found, lambda model: int(getattr(model, axis)), _columns)
-
-
-def _claims(found: Sequence[Found[Model]], axis: str) -> list[Claim]:
-    models = [one.model for one in found]
-    return [
-        *(trend(measure, axis, models) for measure in TRENDS),
-        *(null(level, axis, _against(level, axis, found)) for level in NULLS),
+def _claims(found: Sequence[Found[Memorization]], axis: str) -> list[StudyClaim]:
+    trends = [
+        trend(
+            name,
+            f"{what} with {AXES[axis][0]}",
+            side,
+            [(getattr(one.model, axis), getattr(one.model, name)) for one in found],
+        )
+        for name, (side, what) in TRENDS.items()
     ]
+    return [*trends, *(null(level, axis, _samples(level, axis, found)) for level in NULLS)]
 
 
-def _against(level: str, axis: str, found: Sequence[Found[Model]]) -> dict[int, list[Any]]:
+def _samples(level: str, axis: str, found: Sequence[Found[Memorization]]) -> dict[int, list[Any]]:
     at: dict[int, list[Any]] = {}
     for one in found:
         pair = (one.arrays["mem"].astype(np.float64), one.arrays[level].astype(np.float64))
@@ -75,39 +143,60 @@ def _against(level: str, axis: str, found: Sequence[Found[Model]]) -> dict[int, 
     return at
 
 
+def null(name: str, axis: str, at: Mapping[int, Sequence[Any]]) -> StudyClaim:
+    """The claim that mem exceeds a null level.
+
+    Args:
+        at: for each value of the axis and each seed, mem per attractor and the null per image.
+    """
+    found = {value: difference_interval(seeds) for value, seeds in sorted(at.items())}
+    results = {value: on_side(ci95, 1) for value, (_, ci95) in found.items()}
+    smallest = min(found)
+    difference, ci95 = found[smallest]
+    return StudyClaim(
+        name=name,
+        claim=f"at {AXES[axis][1].format(smallest)}, mem of the attractors exceeds that of {NULLS[name]}",
+        result=results[smallest],
+        rule="null",
+        statistic=difference,
+        ci95=ci95,
+        n=len(at[smallest]),
+        over="seeds",
+        by_value={str(value): result for value, result in results.items()},
+    )
+
+
 def _figures(
-    name: str, data: DatasetReport, found: Sequence[Found[Model]], results: StudyResults, axis: str
+    name: str, data: StudySection, found: Sequence[Found[Memorization]], results: StudyResults, axis: str
 ) -> Mapping[str, Figure | None]:
-    models, arrays = [one.model for one in found], [one.arrays for one in found]
     variance: float = results.config.measure.variance  # type: ignore[attr-defined]  # this kind has one
     return {
         name: figures.sweep(name, axis, data, variance),
-        f"{name}_attractors": figures.gallery(axis, models, arrays),
-        f"{name}_loss": figures.losses(axis, models),
+        f"{name}_attractors": figures.gallery(axis, first_seed(found)),
+        f"{name}_loss": figures.losses(axis, first_seed(found)),
     }
 
 
-def _warnings(found: Sequence[Found[Model]]) -> list[str]:
+def _warnings(found: Sequence[Found[Memorization]]) -> list[str]:
     models, warnings = [one.model for one in found], []
     if len({model.seed for model in models}) == 1:
         warnings.append("one seed only; intervals of the null levels are about single models.")
     few = [model for model in models if share_converged(model) < 0.5]
     if few:
         warnings.append(
-            f"in {len(few)} of {len(models)} models less than half of the starts converged; what is called attractors "
-            "there are mostly points where the iteration stopped."
+            f"in {len(few)} of {len(models)} models less than half of the starts converged; most of their 'attractors' "
+            "are points where the iteration stopped."
         )
     lone = [model for model in models if model.distinct_euclidean == 1]
     if lone:
-        warnings.append(f"{len(lone)} of {len(models)} models have one attractor only, and so a rank of 0.")
+        warnings.append(f"{len(lone)} of {len(models)} models have only one attractor, so their rank is 0.")
     return warnings
 
 
-def page(axis: str) -> Page:
-    """Against k or size."""
-    return Page(
+def _page(axis: str) -> StudyPage:
+    return StudyPage(
         axis=axis,
-        model=Model,
+        model=Memorization,
         heads=HEADS,
         brief=BRIEF,
         note=NOTE,
@@ -117,3 +206,6 @@ def page(axis: str) -> Page:
         figures=partial(_figures, axis=axis),
         warnings=_warnings,
     )
+
+
+BOTTLENECK_PAGE, SIZE_PAGE = _page("k"), _page("size")

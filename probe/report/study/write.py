@@ -11,10 +11,9 @@ from probe.report.page.content import Block, Code, Figure, Note, Page, Provenanc
 from probe.report.page.text import count, number
 from probe.report.page.write import rendered, write
 from probe.report.study.build import dump, sections, study_report
-from probe.report.study.pages import PAGES
-from probe.report.study.schema import DatasetReport, Spread, StudyReport
+from probe.report.study.kinds import load_study_config, study_kind
+from probe.report.study.schema import SeedSpread, StudyReport, StudySection
 from probe.results.study import StudyResults, read_study
-from probe.studies.sweeps.config import load_study_config
 
 
 def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
@@ -30,8 +29,7 @@ def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
         UserError: a result is missing, damaged, or has unexpected content.
     """
     config = load_study_config(study / "config.yaml")
-    kind = PAGES[config.study]
-    results = read_study(study, config, cells, kind.model)
+    results = read_study(study, config, cells, study_kind(config.study).page.model)
     report = study_report(results)
     drawn = drawings(report, results)
     by_path = {f"figures/{name}": figure for of_one in drawn.values() for name, figure in of_one.items()}
@@ -46,8 +44,8 @@ def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
 
 
 def drawings(report: StudyReport, results: StudyResults) -> dict[str, dict[str, MatplotlibFigure]]:
-    """The figures by data set and name."""
-    kind = PAGES[report.study]
+    """The figures of each data set by name."""
+    kind = study_kind(report.study).page
     return {
         name: {one: it for one, it in kind.figures(name, report.datasets[name], found, results).items() if it}
         for name, found in sections(results).items()
@@ -62,7 +60,7 @@ def page(report: StudyReport, figures: Mapping[str, Sequence[str]]) -> Page:
         models = count(len(report.models), "model")
         lead = f"{models} of the paper's convolutional autoencoder, {count(trained, 'data set')}"
     blocks = [Section(name, _dataset(report, data, figures[name])) for name, data in report.datasets.items()]
-    reading = Section("How to read it", [PAGES[report.study].note, *report.rules.values()])
+    reading = Section("How to read it", [study_kind(report.study).page.note, *report.rules.values()])
     return Page(
         f"Study: {report.study.replace('_', ' ')}",
         f"{lead}, started {started}" if started else lead,
@@ -72,7 +70,7 @@ def page(report: StudyReport, figures: Mapping[str, Sequence[str]]) -> Page:
     )
 
 
-def _dataset(report: StudyReport, data: DatasetReport, figures: Sequence[str]) -> list[Block]:
+def _dataset(report: StudyReport, data: StudySection, figures: Sequence[str]) -> list[Block]:
     images = f"{data.n_train} training and {data.n_test} test images of side {data.side}"
     about: list[str] = [f"{images}, {count(data.channels or 0, 'channel')}"]
     for part, source in data.source.items():
@@ -86,15 +84,15 @@ def _dataset(report: StudyReport, data: DatasetReport, figures: Sequence[str]) -
     ]
 
 
-def _table(report: StudyReport, data: DatasetReport, columns: Sequence[str] = (), *, intervals: bool = True) -> Table:
+def _table(report: StudyReport, data: StudySection, columns: Sequence[str] = (), *, intervals: bool = True) -> Table:
     """The value of the axis, then ``columns``, by default all."""
-    heads = PAGES[report.study].heads
+    heads = study_kind(report.study).page.heads
     names = columns or list(heads)
     rows = [[str(at.value), *(_cell(at.columns[name], intervals) for name in names)] for at in data.points]
     return Table([report.axis, *(heads[name] for name in names)], rows)
 
 
-def _cell(value: Spread, interval: bool) -> str:
+def _cell(value: SeedSpread, interval: bool) -> str:
     """``0.91 ± 0.02``, or ``0.91 [0.88, 0.94]`` where the interval is known."""
     mean = number(value.mean)
     if interval and value.ci95 is not None:
@@ -108,7 +106,7 @@ def _cell(value: Spread, interval: bool) -> str:
 def study_table(content: Mapping[str, Any]) -> dict[str, RichTable]:
     """For a terminal: a table with the main columns for each data set, from the content of report.json."""
     report = StudyReport.model_validate(content)
-    brief = PAGES[report.study].brief
+    brief = study_kind(report.study).page.brief
     return {
         name: _table(report, data, brief, intervals=False).rich(title=name) for name, data in report.datasets.items()
     }

@@ -19,7 +19,7 @@ PLACES = {"data": "#D55E00", "near": "#E69F00", "far": "#0072B2", "noise": "#56B
 
 
 def drawn(content: dict[str, Any]) -> dict[str, Figure]:
-    """The figures by name; without ``score`` and ``convergence`` if they are unknown."""
+    """The figures by name; ``score`` and ``convergence`` are left out if unknown."""
     made = {
         "bound": _bound(content["bound"]),
         "contraction": _values(content["field"], "norm", "spectral norm of J_f", 1.0),

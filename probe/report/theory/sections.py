@@ -43,13 +43,14 @@ GRADIENT = (
     "of the mean over points lies below 0.01, and does not hold if it lies above. The share depends on the "
     "coordinates: a field can be a gradient in others."
 )
+
 CONVERGENCE = (
     "Predicted: log(eps / ||z0 - z*||) / log(rho) for a start z0, its certified attractor z* with spectral radius rho, "
     "and eps the distance at which the residual reaches the tolerance. Actual: the steps of the start, iterated "
-    "plainly in full precision; starts without such an iteration or without a certificate are left out. That the "
-    "prediction orders the starts holds if the 95 % interval of the correlation lies above 0; that it is better than "
-    "the best constant (the median of the actual steps) holds if the interval of the difference of log errors lies "
-    "below 0."
+    "without acceleration in full precision; starts without such an iteration or without a certificate are left out. "
+    "The prediction tells which starts take longer if the 95 % interval of the correlation lies above 0. It is better "
+    "than the best constant (the median of the actual steps) if the interval of the difference of log errors lies below "
+    "0."
 )
 
 
@@ -162,18 +163,6 @@ def _of_field(
     return Statement(title, name, rule, sentences, Table(("where", "points", *columns), rows))
 
 
-def _convergence(found: dict[str, Any]) -> Statement:
-    """Predicted against actual steps, as ``probe.studies.sweeps.convergence.record`` has them."""
-    ratio = found["ratio"] or {}
-    measured = [ratio.get(key) for key in ("median", "q05", "q95")]
-    measured += [found[key] for key in ("rank_correlation", "error", "null_error")]
-    head = ("starts", "used", "attractors", "actual / predicted", "5 %", "95 %", "rank correlation", "log error",
-            "best constant")  # fmt: skip
-    row = [str(found[key]) for key in ("starts", "used", "attractors")] + [number(value) for value in measured]
-    title = "Proposition A.9: predicted against actual steps to an attractor"
-    return Statement(title, "convergence", CONVERGENCE, [sentence(found)], Table(head, [row]))
-
-
 def _score(score: dict[str, Any]) -> Statement:
     unknown = [name for name, one in score.items() if one is None]
     known = {name: one["densities"] for name, one in score.items() if one}
@@ -206,6 +195,18 @@ def _score(score: dict[str, Any]) -> Statement:
     ]
     title = "Theorem 1: does f(z) - z point along the score of the latent density?"
     return Statement(title, "score", SCORE, sentences, Table(head, rows))
+
+
+def _convergence(found: dict[str, Any]) -> Statement:
+    """Predicted against actual steps, from the record of ``probe.studies.sweeps.convergence``."""
+    ratio = found["ratio"] or {}
+    measured = [ratio.get(key) for key in ("median", "q05", "q95")]
+    measured += [found[key] for key in ("rank_correlation", "error", "null_error")]
+    head = ("starts", "used", "attractors", "actual / predicted", "5 %", "95 %", "rank correlation", "log error",
+            "best constant")  # fmt: skip
+    row = [*(str(found[key]) for key in head[:3]), *(number(value) for value in measured)]
+    title = "Proposition A.9: predicted against actual steps to an attractor"
+    return Statement(title, "convergence", CONVERGENCE, [sentence(found)], Table(head, [row]))
 
 
 def _density(density: dict[str, Any]) -> str:

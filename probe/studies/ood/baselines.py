@@ -14,8 +14,8 @@ from torch import Tensor
 
 
 class Neighbours:
-    """Distance to the K-th nearest training latent (Sun et al. 2022, arXiv 2204.06507, without their normalisation: the
-    latents are those of the trajectories), by an exact FAISS index.
+    """Distance to the K-th nearest training latent, by an exact FAISS index (Sun et al. 2022, arXiv 2204.06507; without
+    their normalisation, so that latents are those of the trajectories).
 
     Args:
         training: X (n, ...), n >= 1.
@@ -25,7 +25,7 @@ class Neighbours:
         import faiss
 
         flat = training.flatten(1).float().cpu()
-        self.centre = flat.mean(0)  # FAISS computes with squared norms: near the origin they lose least
+        self.centre = flat.mean(0)  # FAISS uses squared norms, which lose the least precision near the origin
         self.index = faiss.IndexFlatL2(flat.shape[1])
         self.index.add(self._rows(flat))
 
@@ -43,11 +43,11 @@ class Neighbours:
 class Mahalanobis:
     """Mahalanobis distance to the Gaussian of the training latents (Lee et al. 2018, arXiv 1807.03888, one class).
 
-    The covariance is Ledoit and Wolf's, (1 - s) S + s tr(S)/d I, which has an inverse where d exceeds n; it is never
-    formed: with the right singular vectors V of X - mu, its inverse is I plus a term in their span.
+    The covariance is Ledoit and Wolf's, (1 - s) S + s tr(S)/d I, which is invertible even if d > n. It is never formed:
+    with the right singular vectors V of X - mu, its inverse is a multiple of I plus a term in their span.
 
     Args:
-        training: X (n, ...), n >= 2, not all the same.
+        training: X (n, ...), n >= 2, not all equal.
 
     Attributes:
         shrinkage: s, in [0, 1].
@@ -62,7 +62,7 @@ class Mahalanobis:
         spectrum = singular.square() / n
         scale = float(spectrum.sum()) / d
         if not scale > 0:
-            raise ValueError("training latents that are all the same have no Mahalanobis distance")
+            raise ValueError("training latents that are all equal have no Mahalanobis distance")
         self.shrinkage = _ledoit_wolf(centred, spectrum, scale)
         self.floor = max(self.shrinkage * scale, scale * torch.finfo(torch.float64).eps)
         self.gain = 1 / self.floor - 1 / ((1 - self.shrinkage) * spectrum + self.floor)

@@ -1,4 +1,4 @@
-"""Training attractors, and the scores of images: a row per image, each score the higher, the more OOD.
+"""Training attractors, and the scores of images: one row per image; higher means more out-of-distribution.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -6,7 +6,7 @@
 | A | end points of the training images' latents | (m, ...) |
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,31 +15,29 @@ from torch import Tensor
 
 from probe.autoencoders import Autoencoder
 from probe.dictionary import merge_by_cosine
-from probe.dynamics import EndPoints, LatentMap, Outcome
+from probe.dynamics import LatentMap, Outcome
 from probe.dynamics.certificate import YES
-from probe.dynamics.iterate import iterate_batches
 from probe.dynamics.memory import Fitting
 from probe.errors import UserError
-from probe.studies.fixed_points import distinct
+from probe.studies.fixed_points import certify_first, distinct, end_points
 from probe.studies.inputs import TOGETHER, encode, inputs
 from probe.studies.ood.baselines import Mahalanobis, Neighbours
 from probe.studies.ood.config import OodConfig
-from probe.studies.probing.dictionary import certify_points
 from probe.studies.probing.end_points import OnStep, iteration
 from probe.studies.trajectories import trajectory_scores
 from probe.training import crop
 
-DEDUPLICATE = (0.99, 0.05)
+COSINE, EUCLIDEAN = 0.99, 0.05
 """Cosine, and distance relative to the root mean square norm, at which end points count as one attractor."""
 
 
 @dataclass(frozen=True)
 class References:
-    """What a model makes of training images.
+    """Latents and attractors of the training images.
 
     Attributes:
-        latents: z0 of the first ``solver.starts`` (n, ...).
-        attractors: end points A of those that did not diverge (m, ...), as they are: nothing is merged.
+        latents: z0 of the first ``solver.starts`` images (n, ...).
+        attractors: end points A of the starts that did not diverge (m, ...), not merged.
         facts: starts, outcomes, median steps, distinct end points by cosine and by distance, certificates.
     """
 
@@ -49,7 +47,7 @@ class References:
 
 
 def side_of(model: Autoencoder, resolution: int) -> int:
-    """The side of the model's input: the resolution, or the only one that it takes."""
+    """The side of the model's input: the resolution, or the only side that it takes."""
     return model.side or resolution
 
 
@@ -65,46 +63,43 @@ def references(model: Autoencoder, images: Tensor, config: OodConfig, on_step: O
     """
     solver, f = config.solver.solver(), _map(model, config)
     z0 = encode(model, images[: config.solver.starts], side_of(model, images.shape[-1]))
-    how = iteration(solver, z0.shape[1:], model.device)
-    ((_, ends),) = iterate_batches(Fitting(f), [(None, z0)], how, on_step)
-    ends = EndPoints(**{name: value.cpu() for name, value in vars(ends).items()})
+    ends = end_points(f, z0, iteration(solver, z0.shape[1:], model.device), on_step)
     points = ends.end[ends.outcome != Outcome.DIVERGED]
     if not len(points):
         raise UserError(
-            f"all {len(z0)} starts diverge under {model.source}; there is no attractor to score by: try another model."
+            f"all {len(z0)} starts diverge under {model.source}, so there are no attractors to score by; try another "
+            "model."
         )
     settled = ends.end[ends.outcome == Outcome.CONVERGED]
-    merge = distinct(settled, DEDUPLICATE[1], solver.tolerance)
-    chosen = settled[merge.leader][: solver.certificates]
-    certificates = certify_points(f, chosen.to(model.device), solver=solver).attractor if len(chosen) else None
+    merge = distinct(settled, EUCLIDEAN, solver.tolerance)
+    certificates = certify_first(f, settled[merge.leader], solver, model.device).attractor
     facts = {
         "starts": len(z0),
         "outcomes": ends.counts(),
         "steps": float(ends.steps.double().median()),
         "attractors": len(points),
         "distinct_converged": len(merge.leader),
-        "distinct_cosine": len(merge_by_cosine(points, DEDUPLICATE[0]).leader),
-        "examined": len(chosen),
-        "certified": 0 if certificates is None else int((certificates == YES).sum()),
+        "distinct_cosine": len(merge_by_cosine(points, COSINE).leader),
+        "examined": len(certificates),
+        "certified": int((certificates == YES).sum()),
     }
     return References(z0.cpu(), points, facts)
 
 
 class Scorer:
-    """Scores images, some at a time; no image's scores depend on the others.
+    """Scores images in batches; the scores of an image do not depend on the other images.
 
     Args:
         model: the autoencoder.
         known: its training attractors and latents.
-        config: which scores, and how to iterate.
+        config: the scores, and the iteration.
     """
 
     def __init__(self, model: Autoencoder, known: References, config: OodConfig):
         self.model, self.known, self.config = model, known, config
         self.f = _map(model, config)
-        wanted = set(config.scores)
-        self.neighbours = Neighbours(known.latents) if "knn" in wanted else None
-        self.mahalanobis = Mahalanobis(known.latents.to(model.device)) if "mahalanobis" in wanted else None
+        self.neighbours = Neighbours(known.latents) if "knn" in config.scores else None
+        self.mahalanobis = Mahalanobis(known.latents.to(model.device)) if "mahalanobis" in config.scores else None
 
     def __call__(self, images: Tensor, on_step: Callable[[int], None] | None = None) -> dict[str, Tensor]:
         """Columns of the table, float64 (n,) each: the configured scores (``knn_K`` for each K), and ``outcome``.
@@ -137,20 +132,15 @@ class Scorer:
 
     def _trajectories(self, parts: tuple[Tensor, ...], on_step: Callable[[int], None] | None) -> Any:
         model, solver = self.model, self.config.solver
-        how = iteration(solver.solver(), self.known.latents.shape[1:], model.device)
-
-        def starts() -> Iterator[Tensor]:
-            for part in parts:
-                yield encode(model, part, side_of(model, part.shape[-1]))
-
+        settings = iteration(solver.solver(), self.known.latents.shape[1:], model.device)
         return trajectory_scores(
             Fitting(self.f),
-            starts(),
+            (encode(model, part, side_of(model, part.shape[-1])) for part in parts),
             self.known.attractors,
             max_steps=solver.max_steps,
             tolerance=solver.tolerance,
             max_norm=solver.max_norm,
-            together=how.batch_size,
+            together=settings.batch_size,
             on_step=on_step,
         )
 

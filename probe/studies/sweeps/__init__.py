@@ -1,1 +1,1 @@
-"""Studies over many models: one file per kind."""
+"""Studies over many models: one file per kind, with its configuration and its measure."""

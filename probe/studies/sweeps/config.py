@@ -1,66 +1,55 @@
-"""The configurations of studies (paper, Section 3): models to train or to build, and what is measured of each."""
+"""What the configurations of studies share (paper, Section 3); the file of each kind of study adds its own keys."""
 
-import difflib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator
 
-from probe.config import LARGEST_SEED, Name, Tracked, file_names, read_yaml, validated
-from probe.errors import UserError
-from probe.reading import short
+from probe.config import LARGEST_SEED, MOST, DictionaryConfig, Name, SolverConfig, Strict, Tracked, file_names
 from probe.studies.sweeps.datasets import Positive, StudyDataset
-from probe.studies.sweeps.measures import (
-    CheckpointsMeasureConfig,
-    CheckpointsSolverConfig,
-    ConvergenceMeasureConfig,
-    ConvergenceSolverConfig,
-    MeasureConfig,
-    StudySolverConfig,
-)
 from probe.training.config import TrainConfig
 
 Natural = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
+def as_in(model: type[BaseModel], name: str) -> str | None:
+    """The description of a key of another configuration, for a key of the same name and meaning."""
+    return model.model_fields[name].description
+
+
 class StudyConfig(Tracked):
-    """What all studies have; ``study`` says which of the kinds below it is.
+    """Keys of every study."""
 
-    seeds: of the weights, and of all else that is drawn for a model.
-    """
-
-    study: Name
-    seeds: tuple[Natural, ...] = Field((0, 1, 2), min_length=1, max_length=10_000)
-    device: Literal["auto", "cpu"] = "auto"
+    study: Name = Field(description="the kind of study")
+    seeds: tuple[Natural, ...] = Field(
+        (0, 1, 2), min_length=1, max_length=10_000, description="seeds of the weights and of everything else drawn"
+    )
+    device: Literal["auto", "cpu"] = Field("auto", description="auto: a GPU if there is one")
 
     @field_validator("k", "sizes", "seeds", "architectures", check_fields=False)
     @classmethod
     def _distinct(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         if value is not None and (not value or len(set(value)) < len(value)):
-            raise ValueError("name at least one value, and each once")
+            raise ValueError("give at least one value, and each value once")
         return value
 
     @property
     def data(self) -> Mapping[str, StudyDataset]:
-        """The data sets that models are trained on; none where nothing is trained."""
+        """The data sets that models are trained on; empty if nothing is trained."""
         return {}
 
     @property
     def shards(self) -> int:
-        """How many models there are to train, or architectures to build."""
+        """The number of models to train, or of architectures to build."""
         raise NotImplementedError
 
 
 class GridConfig(StudyConfig):
-    """Every data set with every k, number of training images and seed is a model of its own.
+    """A study that trains one model for each combination of data set, k, training-set size and seed."""
 
-    seeds: of the initial weights, of the order of the images, and of their choice.
-    """
-
-    datasets: dict[Name, StudyDataset] = Field(min_length=1, max_length=1000)
-    k: tuple[Positive, ...] = Field(min_length=1, max_length=1000)
-    training: TrainConfig = TrainConfig()
+    datasets: dict[Name, StudyDataset] = Field(min_length=1, max_length=1000, description="data sets to train on")
+    k: tuple[Positive, ...] = Field(min_length=1, max_length=1000, description="bottleneck dimensions")
+    training: TrainConfig = Field(TrainConfig(), description="how every model is trained")
 
     @field_validator("datasets")
     @classmethod
@@ -73,107 +62,68 @@ class GridConfig(StudyConfig):
         return self.datasets
 
     def numbers(self, n_train: int) -> tuple[int, ...]:
-        """Of how many training images there is a model, where there are ``n_train``."""
+        """The training-set sizes, given that there are ``n_train`` training images."""
         return (n_train,)
 
     @property
     def shards(self) -> int:
-        """How many models there are to train."""
+        """The number of models to train."""
         return len(self.datasets) * len(self.k) * len(self.numbers(1)) * len(self.seeds)
 
 
-class MemorizationConfig(GridConfig):
-    """study: ``bottleneck``: against k (Figures 2, 13); ``training_size``: against the number of training images
-        (Figure 14). The other axis has one value.
-    sizes: numbers of training images, drawn with the model's seed; absent: all of them.
-    """
+class PlainSolverConfig(Strict):
+    """The iteration z <- f(z) of the paper's Section 3, without acceleration."""
 
-    study: Literal["bottleneck", "training_size"]
-    sizes: Annotated[tuple[Positive, ...], Field(max_length=1000)] | None = None
-    solver: StudySolverConfig = StudySolverConfig()
-    measure: MeasureConfig = MeasureConfig()
+    starts: int = Field(
+        1000, ge=1, le=10**8, description="starts of each kind; at most as many as there are images to start from"
+    )
+    max_steps: int = Field(3000, ge=1, le=MOST, description=as_in(SolverConfig, "max_steps"))
+    tolerance: float = Field(1e-6, gt=0, le=1e6, description=as_in(SolverConfig, "tolerance"))
+    batch_size: Positive | Literal["auto"] = Field("auto", description=as_in(SolverConfig, "batch_size"))
+    max_norm: float = Field(1e6, gt=0, le=1e18, description=as_in(SolverConfig, "max_norm"))
 
-    def numbers(self, n_train: int) -> tuple[int, ...]:
-        """Of how many training images there is a model, where there are ``n_train``."""
-        return self.sizes or super().numbers(n_train)
-
-    @model_validator(mode="after")
-    def _one_axis(self) -> "MemorizationConfig":
-        if self.study == "bottleneck" and self.sizes is not None and len(self.sizes) > 1:
-            raise ValueError("a bottleneck study varies k; give sizes one value, or none for all images")
-        if self.study == "training_size" and (len(self.k) > 1 or self.sizes is None):
-            raise ValueError("a training_size study varies sizes; list them, and give k one value")
-        return self
+    def solver(self) -> SolverConfig:
+        """The same settings as a ``SolverConfig``."""
+        given: dict[str, Any] = self.model_dump(exclude={"starts"})
+        plain = {"accelerate": False, "far_precision": "float32"}
+        return SolverConfig(**{**plain, **given}, exponents=0, plain_checks=0)
 
 
-class AcrossTrainingConfig(GridConfig):
-    """The checkpoints of each model, the untrained network among them (Figure 3); k has one value."""
+class CertifyingSolverConfig(PlainSolverConfig):
+    """The same iteration, with certificates of the end points."""
 
-    study: Literal["across_training"]
-    solver: CheckpointsSolverConfig = CheckpointsSolverConfig()
-    measure: CheckpointsMeasureConfig = CheckpointsMeasureConfig()
-
-    @model_validator(mode="after")
-    def _checkpoints(self) -> "AcrossTrainingConfig":
-        if len(self.k) > 1:
-            raise ValueError("an across_training study varies the epoch; give k one value")
-        if self.training.checkpoint_every is None or self.training.checkpoint_every >= self.training.epochs:
-            raise ValueError("an across_training study needs training.checkpoint_every, below training.epochs")
-        return self
+    certificates: int = Field(
+        64, ge=0, le=10**8, description="distinct end points, largest basins first, that get a certificate"
+    )
+    products: int = Field(300, ge=24, le=10**6, description=as_in(SolverConfig, "products"))
+    certificate_dtype: Literal["run", "float64"] = Field("run", description=as_in(SolverConfig, "certificate_dtype"))
 
 
-class ConvergenceConfig(GridConfig):
-    """Predicted against actual steps from Gaussian starts (Proposition A.9, Figure 11)."""
+class AcceleratedSolverConfig(CertifyingSolverConfig):
+    """The same iteration, which may be accelerated; it is not by default."""
 
-    study: Literal["convergence"]
-    solver: ConvergenceSolverConfig = ConvergenceSolverConfig()
-    measure: ConvergenceMeasureConfig = ConvergenceMeasureConfig()
-
-
-class ContractionConfig(StudyConfig):
-    """Variance ratios of random weights (Figure 6): nothing is trained, and no image is needed.
-
-    architectures: of ``probe.studies.sweeps.contraction.backbones``; absent: all.
-    seeds: of the weights and of the inputs.
-    samples: inputs, and latents, of each model.
-    device: these networks are small.
-    """
-
-    study: Literal["contraction"]
-    architectures: Annotated[tuple[Name, ...], Field(max_length=1000)] | None = None
-    seeds: tuple[Natural, ...] = Field(tuple(range(10)), min_length=1, max_length=10_000)
-    samples: int = Field(64, ge=2, le=10**6)
-    device: Literal["cpu"] = "cpu"
-
-    @property
-    def shards(self) -> int:
-        """How many architectures there are to build."""
-        from probe.studies.sweeps.contraction import backbones
-
-        return len(self.architectures or backbones())
+    accelerate: bool = Field(False, description=as_in(SolverConfig, "accelerate"))
+    far_precision: Literal["auto", "float32", "tf32", "bfloat16"] = Field(
+        "float32", description=as_in(SolverConfig, "far_precision")
+    )
 
 
-KINDS: dict[str, type[StudyConfig]] = {
-    "bottleneck": MemorizationConfig,
-    "training_size": MemorizationConfig,
-    "across_training": AcrossTrainingConfig,
-    "convergence": ConvergenceConfig,
-    "contraction": ContractionConfig,
-}
+class EuclideanConfig(Strict):
+    """Which end points count as one attractor, by distance."""
+
+    euclidean: float = Field(
+        0.05,
+        gt=0,
+        le=1e6,
+        description="end points closer than this share of their root mean square norm are one attractor",
+    )
 
 
-def load_study_config(path: str | Path | None, overrides: Iterable[str] = ()) -> StudyConfig:
-    """Read a YAML file and apply ``dotted.key=value`` overrides; errors as ``probe.config.load_config``."""
-    return parse_study_config(read_yaml(path, overrides))
+class MergeConfig(EuclideanConfig):
+    """Which end points count as one attractor, by distance and by cosine (the paper's rule)."""
 
+    cosine: float = Field(0.99, gt=0, lt=1, description="end points with a larger cosine are one attractor")
 
-def parse_study_config(data: dict[str, Any]) -> StudyConfig:
-    """Validate a mapping, by the kind of study that it names: an unknown key is held against the keys of that kind."""
-    kind = data.get("study")
-    if kind is None:
-        raise UserError(f"config key 'study' is missing: set it to one of {', '.join(KINDS)}.")
-    if not isinstance(kind, str) or kind not in KINDS:
-        near = difflib.get_close_matches(short(kind), KINDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}."
-        raise UserError(f"config key 'study': there is no study {short(kind)}; {hint}")
-    return validated(KINDS[kind], data)
+    def dictionary(self) -> DictionaryConfig:
+        """The same settings as a ``DictionaryConfig``."""
+        return DictionaryConfig(cosine=self.cosine, euclidean=self.euclidean)

@@ -1,4 +1,4 @@
-"""Contraction at initialisation: the variance that random weights leave (paper, Figure 6).
+"""Contraction at initialisation: how much variance random weights preserve (paper, Figure 6).
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -6,29 +6,51 @@
 | g | D after E on inputs, or f = E after D on latents | |
 | ratio | sum_j Var g(x)_j / sum_j Var x_j = E ||g(x) - g(x')||^2 / E ||x - x'||^2 | |
 
-The variance is over samples, coordinate by coordinate: a ratio below 1 says that g brings two inputs nearer to each
-other on average. (The variance over all coordinates together would count a constant output as spread.)
+The variance is over samples, per coordinate: a ratio below 1 means that g brings two inputs closer together on
+average. (The variance over all coordinates together would count a constant output as spread.)
 """
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from probe.autoencoders import Autoencoder
 from probe.autoencoders.untrained import RESOLUTION, small_classes, small_configurations, untrained
+from probe.config import Name
 from probe.dynamics import LatentMap
 from probe.errors import UserError
 from probe.metrics.interval import mean_interval, verdict
+from probe.studies.sweeps.config import Natural, StudyConfig
+from probe.studies.sweeps.grid import Backbone, Measured, Tell
 
 BOTTLENECKS = (2, 8, 32, 128, 512)
 """k of the paper's convolutional autoencoder at 32 px with its 16 channels."""
 TOGETHER = 16
-Backbones = dict[str, tuple[str, dict[str, Any]]]
+
+
+class ContractionConfig(StudyConfig):
+    """Variance ratios of random weights (Figure 6): nothing is trained, and no images are needed."""
+
+    study: Literal["contraction"] = Field(description="the kind of study")
+    architectures: Annotated[tuple[Name, ...], Field(max_length=1000)] | None = Field(
+        None, description="architectures to build; default: all that are available"
+    )
+    seeds: tuple[Natural, ...] = Field(
+        tuple(range(10)), min_length=1, max_length=10_000, description="seeds of the weights and of the inputs"
+    )
+    samples: int = Field(64, ge=2, le=10**6, description="inputs, and latents, for each model")
+    device: Literal["cpu"] = Field("cpu", description="these networks are small")
+
+    @property
+    def shards(self) -> int:
+        """The number of architectures to build."""
+        return len(self.architectures or backbones())
 
 
 @dataclass(frozen=True)
@@ -37,9 +59,9 @@ class Contraction:
 
     Attributes:
         name: as in ``backbones``.
-        d: of a latent.
-        inputs: ratio of D after E, one for each seed.
-        latents: ratio of f = E after D, likewise.
+        d: latent dimension.
+        inputs: ratio of D after E, one per seed.
+        latents: ratio of f = E after D likewise.
     """
 
     name: str
@@ -48,15 +70,26 @@ class Contraction:
     latents: list[float]
 
 
-def backbones() -> Backbones:
-    """Architectures by name: the class, and the arguments of ``untrained``. The paper's at several k, then all others
-    that are at hand, small."""
+def backbones() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Architectures by name: the class, and the arguments of ``untrained``.
+
+    The paper's architecture at several k, then all other available classes in a small size.
+    """
     ours = {
         f"ConvAutoencoder, k = {k}": ("ConvAutoencoder", {"config": {"base_channels": 16, "latent_dim": k}})
         for k in BOTTLENECKS
     }
     small = small_configurations()
     return {**ours, **{name: (name, small[name]) for name in small_classes() if name != "ConvAutoencoder"}}
+
+
+def architectures(config: ContractionConfig, data: Mapping[str, Any]) -> list[Backbone]:
+    """The architectures of a study, in the order of the configuration.
+
+    Raises:
+        UserError: a name is unknown.
+    """
+    return [Backbone(name) for name in known(config.architectures)]
 
 
 def known(names: Iterable[str] | None) -> list[str]:
@@ -72,34 +105,34 @@ def known(names: Iterable[str] | None) -> list[str]:
     return list(there if names is None else names)
 
 
-def contraction(
-    names: Iterable[str] | None = None, *, seeds: Sequence[int] = range(10), samples: int = 64
-) -> Iterator[Contraction]:
-    """Ratios of random-weight architectures, one by one.
+def measure(backbone: Backbone, config: ContractionConfig, tell: Tell) -> Measured:
+    """Variance ratios of an architecture, see ``record``."""
+    return Measured(record(contraction(backbone.architecture, config.seeds, config.samples)))
+
+
+def contraction(name: str, seeds: Sequence[int] = range(10), samples: int = 64) -> Contraction:
+    """Variance ratios of an architecture with random weights.
 
     Args:
-        names: of ``backbones``; all by default.
+        name: of ``backbones``.
         seeds: of the weights and inputs.
-        samples: inputs and latents of each model.
+        samples: inputs, and latents, for each seed.
 
     Raises:
-        UserError: a name is unknown; or a class cannot be built by the installed diffusers.
+        UserError: the name is unknown, or the installed diffusers cannot build the class.
     """
-    for name in known(names):
-        cls, arguments = backbones()[name]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes that no one would train
-            yield _of_seeds(name, cls, dict(arguments), seeds, samples)
-
-
-def _of_seeds(name: str, cls: str, arguments: dict[str, Any], seeds: Sequence[int], samples: int) -> Contraction:
-    resolution = arguments.pop("resolution", RESOLUTION)
+    (name,) = known([name])
+    cls, arguments = backbones()[name]
+    lengths = {key: value for key, value in arguments.items() if key != "resolution"}
+    resolution = arguments.get("resolution", RESOLUTION)
     inputs, latents = [], []
-    for seed in seeds:
-        model = untrained(cls, **arguments, seed=seed)
-        latent_shape = model.latent_shape(resolution)
-        inputs.append(variance_ratio(_around(model), _normal(samples, model.sample_shape(resolution), seed)))
-        latents.append(variance_ratio(LatentMap(model), _normal(samples, latent_shape, seed)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about sizes that nobody would train
+        for seed in seeds:
+            model = untrained(cls, **lengths, seed=seed)
+            latent_shape = model.latent_shape(resolution)
+            inputs.append(variance_ratio(_around(model), _normal(samples, model.sample_shape(resolution), seed)))
+            latents.append(variance_ratio(LatentMap(model), _normal(samples, latent_shape, seed)))
     return Contraction(name, torch.Size(latent_shape).numel(), inputs, latents)
 
 
@@ -116,7 +149,7 @@ def variance_ratio(g: Callable[[Tensor], Tensor], x: Tensor) -> float:
     """sum_j Var g(x)_j / sum_j Var x_j over the rows of x (n, ...), n >= 2; unbiased variances, in float64.
 
     Raises:
-        ValueError: there are fewer than two rows, or all are equal.
+        ValueError: there are fewer than two rows, or all rows are equal.
     """
     y = torch.cat([g(part) for part in x.split(TOGETHER)])
     before, after = (_variance(values) for values in (x, y))
@@ -130,8 +163,8 @@ def _variance(x: Tensor) -> float:
 
 
 def record(found: Contraction) -> dict[str, Any]:
-    """One architecture as JSON: ``name``, ``d``, and for ``inputs`` and ``latents``: ``ratios`` (null: not finite), the
-    ``mean``, ``ci95`` over seeds, ``largest``, and whether the paper's claim of a ratio below 1 holds (``verdict``)."""
+    """One architecture as JSON: ``name``, ``d``, and for ``inputs`` and ``latents``: ``ratios`` (null if not finite),
+    ``mean`` and ``ci95`` over seeds, ``largest``, and the ``verdict`` on the paper's claim of a ratio below 1."""
     return {"name": found.name, "d": found.d, "inputs": _side(found.inputs), "latents": _side(found.latents)}
 
 

@@ -1,33 +1,45 @@
 """Predicted against actual steps to convergence (paper, Proposition A.9 and Figure 11).
 
-Starts are iterated plainly, in full precision, so that a step is one application of f; the fixed points where they end
-are certified, and each start that ended in an attractor has a prediction from its own distance and that attractor's
-spectral radius.
+Starts are iterated without acceleration in full precision, so that a step is one application of f. The fixed points
+where they end are certified. Each start that ends in an attractor has a prediction from its distance to the attractor
+and the attractor's spectral radius.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.stats
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
 from probe.dynamics import gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.dynamics.iterate import Map
+from probe.dynamics.latent_map import LatentMap
 from probe.dynamics.prediction import log_error, predicted_steps
 from probe.metrics.correlation import correlation_interval
 from probe.metrics.interval import Interval, grouped_mean_interval, on_side
-from probe.studies.fixed_points import end_points, fixed_points
-from probe.studies.probing.dictionary import certify_points
+from probe.studies.fixed_points import certify_first, end_points, fixed_points
 from probe.studies.probing.end_points import iteration
+from probe.studies.sweeps.config import CertifyingSolverConfig, EuclideanConfig, GridConfig
+from probe.studies.sweeps.grid import Measured, Tell, TrainedModel
 
 FEWEST = 3
-"""Attractors from which on the interval is over attractors; with fewer it is over starts, and says less."""
+"""From this many attractors on, intervals are over attractors; with fewer they are over starts and say less."""
+LISTS = ("predicted", "actual", "radius", "attractor")
+
+
+class ConvergenceConfig(GridConfig):
+    """Predicted against actual steps from Gaussian starts (Proposition A.9, Figure 11)."""
+
+    study: Literal["convergence"] = Field(description="the kind of study")
+    solver: CertifyingSolverConfig = Field(CertifyingSolverConfig(), description="the iteration, from Gaussian starts")
+    measure: EuclideanConfig = Field(EuclideanConfig(), description="which end points count as one attractor")
 
 
 @dataclass(frozen=True)
@@ -36,10 +48,10 @@ class Convergence:
 
     Attributes:
         predicted: steps by Proposition A.9, float64.
-        actual: steps that were taken.
+        actual: steps taken.
         radius: spectral radius at the attractor, float64.
-        attractor: which one it is, a number.
-        starts: how many there were in all; the others did not converge, or to a point without certificate.
+        attractor: its index.
+        starts: the number of starts in all; the others did not converge, or to a point without certificate.
     """
 
     predicted: Tensor
@@ -55,8 +67,26 @@ class Convergence:
 
     @property
     def null_error(self) -> Tensor:
-        """The same of the best constant: the median of the very steps that were taken, which no prediction knows."""
+        """The same for the best constant: the median of the actual steps, which no prediction knows."""
         return log_error(self.actual.double().quantile(0.5), self.actual) if len(self.actual) else self.error
+
+
+def measure(trained: TrainedModel, config: ConvergenceConfig, tell: Tell) -> Measured:
+    """Predicted against actual steps of a trained model from Gaussian starts; values as in ``record``; its
+    lists, ``error`` and ``null_error`` as tensors."""
+    tell(0.0, "predicting steps")
+    model = trained.load()
+    found = convergence(
+        LatentMap(model),
+        model.latent_shape(trained.side),
+        seeds=SeedConfig(count=config.solver.starts, seed=trained.cell.seed),
+        solver=config.solver.solver(),
+        dictionary=DictionaryConfig(euclidean=config.measure.euclidean),
+        device=model.device,
+        dtype=model.dtype,
+    )
+    values = {name: value for name, value in record(found).items() if name not in LISTS}
+    return Measured(values, {name: getattr(found, name) for name in (*LISTS, "error", "null_error")})
 
 
 def convergence(
@@ -69,11 +99,11 @@ def convergence(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Convergence:
-    """Iterate Gaussian starts plainly and predict their steps.
+    """Iterate Gaussian starts without acceleration and predict their steps.
 
     Args:
-        solver: ``accelerate`` and ``far_precision`` are not used.
-        dictionary: ``euclidean`` says which end points are one attractor.
+        solver: ``accelerate`` and ``far_precision`` are ignored.
+        dictionary: ``euclidean`` decides which end points are one attractor.
     """
     device = torch.device(device)
     plain = solver.model_copy(update={"accelerate": False, "far_precision": "float32"})
@@ -82,10 +112,9 @@ def convergence(
     points, member = fixed_points(ends, dictionary.euclidean, solver.tolerance)
     certified = torch.zeros(len(points), dtype=torch.bool)
     radius = torch.full((len(points),), torch.nan, dtype=torch.float64)
-    examined = points[: solver.certificates]
-    if len(examined):
-        found = certify_points(f, examined.to(device), solver=solver)
-        certified[: len(examined)], radius[: len(examined)] = found.attractor == YES, found.spectral_radius
+    found = certify_first(f, points, solver, device)
+    examined = len(found.attractor)
+    certified[:examined], radius[:examined] = found.attractor == YES, found.spectral_radius
     rows = (member >= 0).nonzero().squeeze(1)
     rows = rows[certified[member[rows]]]
     predicted = predicted_steps(z0[rows], points[member[rows]], radius[member[rows]], solver.tolerance)
@@ -94,8 +123,8 @@ def convergence(
     return Convergence(predicted[known], ends.steps[rows], radius[member[rows]], member[rows], seeds.count)
 
 
-def of_run(dictionary: dict[str, Tensor], starts: int) -> Convergence:
-    """The same from a run's dictionary.safetensors: leaders of certified basins that were iterated plainly.
+def of_run(dictionary: Mapping[str, Tensor], starts: int) -> Convergence:
+    """The same from a run's dictionary.safetensors: certified basins whose leader was iterated without acceleration.
 
     Args:
         dictionary: ``predicted_steps``, ``plain_steps``, ``spectral_radius``, ``certificate``.
@@ -107,30 +136,30 @@ def of_run(dictionary: dict[str, Tensor], starts: int) -> Convergence:
 
 
 def record(found: Convergence) -> dict[str, Any]:
-    """As JSON: ``starts``, ``used``, ``attractors``, lists ``predicted``, ``actual``, ``radius``, ``attractor``;
-    ``correlation`` (Pearson's, ``ci95``, ``over``: attractors or starts) and ``rank_correlation`` (Spearman's), null
-    where there is none; ``ratio`` (actual / predicted: ``median``, ``q05``, ``q95``); ``error`` and ``null_error``, the
-    means of the prediction's log_error and of the best constant's, and ``error_difference``, the mean of the one minus
-    the other (``mean``, ``ci95``, ``over``), null where there is none; ``verdict``, ``error_verdict``.
+    """The summary as JSON.
 
-    The verdict is on the claim that the prediction tells which starts take longer: it ``holds`` where the interval of
-    the correlation lies above 0, which is what predictions dealt to the starts at random would have, ``does not hold``
-    where it lies below, and is ``undecided`` else. ``error_verdict`` is on the claim that the prediction is nearer to
-    the steps than the best constant: it holds where the interval of the difference lies below 0.
+    Keys: ``starts``, ``used``, ``attractors``; ``predicted``, ``actual``, ``radius``, ``attractor``, lists with one
+    entry per used start; ``correlation`` (Pearson's, ``ci95``, ``over``: attractors or starts) and ``rank_correlation``
+    (Spearman's), null if undefined; ``ratio`` (actual / predicted: ``median``, ``q05``, ``q95``); ``error`` and
+    ``null_error``, the mean log_error of the prediction and of the best constant, and ``error_difference``, the mean of
+    their difference (``mean``, ``ci95``, ``over``), null if undefined; ``verdict``, ``error_verdict``.
+
+    ``verdict`` is on the claim that the prediction tells which starts take longer: it ``holds`` if the interval of the
+    correlation lies above 0 (the correlation of predictions shuffled over the starts), ``does not hold`` if it lies
+    below, and is ``undecided`` otherwise. ``error_verdict`` is on the claim that the prediction is closer to the actual
+    steps than the best constant: it holds if the interval of the difference lies below 0.
     """
     predicted, actual = found.predicted.numpy(), found.actual.double().numpy()
     groups = found.attractor.numpy()
-    pearson, difference = correlation(predicted, actual, groups), gain(found.error, found.null_error, groups)
+    pearson = correlation(predicted, actual, groups)
+    difference = gain(found.error.numpy(), found.null_error.numpy(), groups)
     moving = predicted > 0
     ratio = np.quantile(actual[moving] / predicted[moving], [0.05, 0.5, 0.95]) if moving.any() else None
     return {
         "starts": found.starts,
         "used": len(actual),
         "attractors": len(found.attractor.unique()),
-        "predicted": predicted.tolist(),
-        "actual": found.actual.tolist(),
-        "radius": found.radius.tolist(),
-        "attractor": found.attractor.tolist(),
+        **{name: getattr(found, name).tolist() for name in LISTS},
         "correlation": pearson,
         "rank_correlation": None if pearson is None else float(scipy.stats.spearmanr(predicted, actual).statistic),
         "ratio": None if ratio is None else dict(zip(("q05", "median", "q95"), ratio.tolist(), strict=True)),
@@ -145,19 +174,21 @@ def record(found: Convergence) -> dict[str, Any]:
 def correlation(
     predicted: NDArray[np.float64], actual: NDArray[np.float64], attractor: NDArray[np.int64]
 ) -> dict[str, Any] | None:
-    """Pearson's correlation, over attractors where there are some; None where there is none."""
+    """Pearson's correlation, with an interval over attractors if there are enough; None if undefined."""
     if not len(predicted):
         return None
     groups, over = _groups(attractor)
     return _with_interval(correlation_interval(predicted, actual, groups), over)
 
 
-def gain(error: Tensor, null_error: Tensor, attractor: NDArray[np.int64]) -> dict[str, Any] | None:
-    """The mean of the one error minus the other, start by start; None where there is no interval."""
+def gain(
+    error: NDArray[np.float64], null_error: NDArray[np.float64], attractor: NDArray[np.int64]
+) -> dict[str, Any] | None:
+    """The mean over starts of error minus null error; None without an interval."""
     if not len(error):
         return None
     groups, over = _groups(attractor)
-    return _with_interval(grouped_mean_interval((error - null_error).numpy(), groups), over)
+    return _with_interval(grouped_mean_interval(error - null_error, groups), over)
 
 
 def _groups(attractor: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:

@@ -1,30 +1,30 @@
-"""The models of a study: every data set with every k, size and seed; or every architecture."""
+"""What a study has one result for: a trained model (data set, k, size and seed) or an architecture."""
 
-import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from probe.data import ImageSet, load_images
-from probe.data.collect import overlap
+from probe.autoencoders import Autoencoder, load_autoencoder
+from probe.autoencoders.adapter import adapted
+from probe.config import ModelConfig
 from probe.errors import UserError
-from probe.studies.sweeps.config import ContractionConfig, GridConfig, StudyConfig
-from probe.studies.sweeps.contraction import known
-from probe.studies.sweeps.datasets import StudyDataset
-from probe.training import build, fitted
-from probe.training.images import is_grey
+from probe.studies.sweeps.config import GridConfig
+from probe.training import TrainConfig, build, fitted
+from probe.training.checkpoint import epoch_of
 
-log = logging.getLogger("probe")
+Tell = Callable[[float, str], None]
+"""Reports progress: the share that is done, in [0, 1], and a note."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model: its data set, bottleneck, number of training images, and seed."""
+    """One model of a grid: its data set, bottleneck, number of training images, and seed."""
 
     dataset: str
     k: int
@@ -51,11 +51,11 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model's result file holds; the names are explained in ``probe.report.study.schema``.
+    """The content of one result file; the page of each kind of study documents the names.
 
     Attributes:
-        values: numbers, and null where one does not exist.
-        tensors: what the numbers are made of, and pictures.
+        values: numbers, null if one does not exist.
+        tensors: the samples behind the numbers, and pictures.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -63,83 +63,53 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class StudyData:
-    """A data set as drawn: uint8 images (n, c, side, side), c = 1 where all are grey, else 3.
+class TrainedModel:
+    """A trained model of a grid, as the measure of a study gets it.
 
-    facts: channels and side; of each set its source, size, checksum and what could not be read; for the manifest.
+    Attributes:
+        train: the images that it was trained on, uint8 (n, c, s, s). test: unseen images likewise.
+        training: how it was trained.
+        folder: of the final model; earlier checkpoints are beside it.
+        device: on which models are loaded.
     """
 
+    cell: Cell
     train: Tensor
     test: Tensor
-    facts: dict[str, Any]
+    training: TrainConfig
+    folder: Path
+    device: torch.device
 
+    @property
+    def side(self) -> int:
+        """Side of the network's input."""
+        return fitted(self.train.shape[-1], self.cell.dataset)
 
-def draw(name: str, spec: StudyDataset) -> StudyData:
-    """Draw a data set's images.
+    def load(self, folder: Path | None = None) -> Autoencoder:
+        """The final model, or the checkpoint in ``folder``."""
+        return load_autoencoder(self._spec(folder or self.folder))
 
-    Raises:
-        UserError: as ``load_images``; or the images are too small for four strides, or only one set is grey.
-    """
-    fitted(spec.side, f"data set {name!r}")
-    train, test, about = _both(name, spec)
-    grey = is_grey(train.images)
-    if grey and not is_grey(test):
-        raise UserError(f"data set {name!r}: the training images are grey, the test images are not; check the sources.")
-    facts = {"train": _facts(train), "test": about, "channels": 1 if grey else 3, "side": spec.side}
-    channels = slice(0, 1 if grey else 3)
-    return StudyData(train.images[:, channels].contiguous(), test[:, channels].contiguous(), facts)
+    def untrained(self) -> Autoencoder:
+        """The same network before training."""
+        model = build(self.train.shape[1], self.side, self.cell.k, self.training, self.cell.seed)
+        return adapted(model, self._spec(self.folder), self.device, torch.float32)
 
+    def checkpoints(self) -> dict[int, Path]:
+        """Folders of all checkpoints by epoch; epoch 0 is the untrained network."""
+        return {epoch_of(folder): folder for folder in sorted(self.folder.parent.glob("epoch-*"))}
 
-def _both(name: str, spec: StudyDataset) -> tuple[ImageSet, Tensor, dict[str, Any]]:
-    if not isinstance(spec.test, int):
-        train = load_images(f"{name}/train", spec.train.dataset("train"), resolution=spec.side, classes=spec.classes)
-        test = load_images(f"{name}/test", spec.test.dataset("test"), resolution=spec.side, classes=spec.classes)
-        about = _facts(test)
-        if shared := overlap(train.images, test.images):
-            note = f"{shared} of {len(test.images)} test images are training images, too, pixel by pixel."
-            log.warning(f"{name}/test: {note}")
-            about |= {"shared_with_train": shared, "notes": [*about["notes"], note]}
-        return train, test.images, about
-    train = load_images(name, spec.train.dataset("train", spec.test), resolution=spec.side, classes=spec.classes)
-    if not len(train.heldout):
-        raise UserError(f"data set {name!r}: no image is left for tests; lower datasets.{name}.train.n.")
-    return train, train.heldout, {"n_used": len(train.heldout), "source": train.source}
-
-
-def _facts(images: ImageSet) -> dict[str, Any]:
-    return {
-        "sha256": images.sha256,
-        "n_planned": images.n_planned,
-        "n_used": len(images.images),
-        "classes": len({label for label in images.labels if label is not None}),
-        "unreadable": images.unreadable,
-        "repeated": images.repeated,
-        "notes": list(images.notes),
-        "source": images.source,
-    }
-
-
-def shards(config: StudyConfig, data: Mapping[str, Mapping[str, int]]) -> Sequence[Cell | Backbone]:
-    """All that a study has results for; see ``cells``.
-
-    Raises:
-        UserError: as ``cells``; or an architecture is unknown.
-    """
-    if isinstance(config, GridConfig):
-        return cells(config, data)
-    if isinstance(config, ContractionConfig):
-        return [Backbone(name) for name in known(config.architectures)]
-    raise TypeError(f"{type(config).__name__} has no grid")
+    def _spec(self, folder: Path) -> ModelConfig:
+        return ModelConfig(source=str(folder), device=str(self.device))
 
 
 def cells(config: GridConfig, data: Mapping[str, Mapping[str, int]]) -> list[Cell]:
-    """All models, in the order of the configuration.
+    """All models of a grid, in the order of the configuration.
 
     Args:
         data: for each data set ``n_train``, ``channels`` and ``side`` as drawn.
 
     Raises:
-        UserError: more training images are asked for than there are, or a k is larger than the network's features.
+        UserError: a size exceeds the number of training images, or a k exceeds the network's features.
     """
     found = []
     for name, about in data.items():
@@ -149,7 +119,7 @@ def cells(config: GridConfig, data: Mapping[str, Mapping[str, int]]) -> list[Cel
         for size in config.numbers(about["n_train"]):
             if size > about["n_train"]:
                 raise UserError(
-                    f"data set {name!r} has {about['n_train']} training images, and sizes asks for {size}; lower it, "
+                    f"data set {name!r} has {about['n_train']} training images, but sizes asks for {size}; lower it, "
                     f"or raise datasets.{name}.train.n if the source has more."
                 )
             found += [Cell(name, k, size, seed) for k in config.k for seed in config.seeds]
@@ -157,6 +127,6 @@ def cells(config: GridConfig, data: Mapping[str, Mapping[str, int]]) -> list[Cel
 
 
 def training_images(train: Tensor, cell: Cell) -> Tensor:
-    """The images that a model is trained on, chosen by its seed; a smaller size is the beginning of a larger one."""
+    """The images that a model is trained on, chosen by its seed; a smaller set is the start of a larger one."""
     order = np.random.default_rng([cell.seed, 3]).permutation(len(train))
     return train[torch.from_numpy(order[: cell.size])]

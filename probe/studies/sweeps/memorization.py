@@ -1,42 +1,81 @@
-"""What one trained model remembers: its attractors from training data, and how close they are to training images
-(paper, Section 3).
+"""What trained models memorize: their attractors from training data, and how close these are to training images
+(paper, Section 3); kinds ``bottleneck`` (Figures 2, 13) and ``training_size`` (Figure 14).
 
 | symbol | meaning | shape |
 |---|---|---|
 | x | training images, in [0, 1] | (n, c, s, s) |
 | z0 | E(x), the starts | (n, k) |
 | z* | distinct end points of z <- E(D(z)), largest basin first | (m, k) |
-| mem(z*) | largest cosine of D(z*) and a training image | (m,) |
+| mem(z*) | largest cosine between D(z*) and a training image | (m,) |
 
-Networks take images in a black frame where the side is no multiple of 16; errors and cosines are over an image's own
-pixels.
+Images are padded with black to a multiple of 16 for the network; errors and cosines use the image's own pixels only.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from probe.autoencoders import Autoencoder
 from probe.dictionary import merge_by_cosine, merge_by_euclid
-from probe.dynamics import Certificates, EndPoints, LatentMap, Outcome
+from probe.dynamics import EndPoints, LatentMap, Outcome
 from probe.dynamics.certificate import NO, UNDECIDED, YES
-from probe.dynamics.iterate import iterate_batches
-from probe.dynamics.memory import Fitting
 from probe.metrics.memorization import memorization, noise_images
 from probe.metrics.rank import rank_at_variance
-from probe.studies.probing.dictionary import certify_points
-from probe.studies.probing.end_points import iteration
-from probe.studies.sweeps.config import MemorizationConfig
-from probe.studies.sweeps.grid import Measured
-from probe.training import crop, fitted
-from probe.training.images import as_input
+from probe.studies.fixed_points import certify_first, end_points
+from probe.studies.inputs import as_pictures, decode, encode
+from probe.studies.probing.end_points import OnStep, iteration
+from probe.studies.sweeps.config import AcceleratedSolverConfig, GridConfig, MergeConfig
+from probe.studies.sweeps.datasets import Positive
+from probe.studies.sweeps.grid import Measured, Tell, TrainedModel
+from probe.training import fitted
 
 TOGETHER = 512
-"""Images that are encoded or decoded at once."""
-OnStep = Callable[[int, int, float], None]
+"""Images encoded at once."""
+NOT_EXAMINED = -2
+"""Code of an end point without certificate, beside those of ``Certificates.attractor``."""
+
+
+class MemorizationMeasure(MergeConfig):
+    """What is measured of each model."""
+
+    nulls: int = Field(
+        1000,
+        ge=2,
+        le=10**8,
+        description="images in each null level of mem: unseen test images, their reconstructions, and noise",
+    )
+    variance: float = Field(
+        0.9, gt=0, le=1, description="share of the variance that defines the rank of the decoded attractors"
+    )
+    gallery: int = Field(8, ge=0, le=10_000, description="decoded attractors to keep as pictures, largest basins first")
+
+
+class MemorizationConfig(GridConfig):
+    """Memorization against k (``bottleneck``) or against the number of training images (``training_size``)."""
+
+    study: Literal["bottleneck", "training_size"] = Field(description="the axis; the other axis has one value")
+    sizes: Annotated[tuple[Positive, ...], Field(max_length=1000)] | None = Field(
+        None, description="numbers of training images, drawn with the model's seed; default: all images"
+    )
+    solver: AcceleratedSolverConfig = Field(
+        AcceleratedSolverConfig(), description="the iteration, from latents of training images"
+    )
+    measure: MemorizationMeasure = Field(MemorizationMeasure(), description="what is measured of each model")
+
+    def numbers(self, n_train: int) -> tuple[int, ...]:
+        """The training-set sizes, given that there are ``n_train`` training images."""
+        return self.sizes or super().numbers(n_train)
+
+    @model_validator(mode="after")
+    def _one_axis(self) -> "MemorizationConfig":
+        if self.study == "bottleneck" and self.sizes is not None and len(self.sizes) > 1:
+            raise ValueError("a bottleneck study varies k; give sizes one value, or none to use all images")
+        if self.study == "training_size" and (len(self.k) > 1 or self.sizes is None):
+            raise ValueError("a training_size study varies sizes; list them, and give k one value")
+        return self
 
 
 @dataclass(frozen=True)
@@ -45,9 +84,9 @@ class Attractors:
 
     Attributes:
         ends: of every start.
-        leader: the start that stands for each (m,).
+        leader: the start that represents each distinct end point (m,).
         basin: starts merged into each (m,).
-        cosine: how many there are by cosine instead.
+        cosine: the number of distinct end points by cosine instead of distance.
         decoded: D(z*), own pixels, float32 (m, c, s, s) on the CPU.
     """
 
@@ -57,13 +96,26 @@ class Attractors:
     cosine: int
     decoded: Tensor
 
-    @property
-    def points(self) -> Tensor:
-        """z* (m, k)."""
-        return self.ends.end[self.leader]
+
+def measure(trained: TrainedModel, config: MemorizationConfig, tell: Tell) -> Measured:
+    """Find the attractors of a trained model and measure them; see ``measure_model``."""
+    starts = min(len(trained.train), config.solver.starts)
+
+    def on_step(ended: int, running: int, part: float) -> None:
+        tell((ended + part) / starts, f"{running} running")
+
+    return measure_model(
+        trained.load(),
+        trained.untrained(),
+        trained.train,
+        trained.test,
+        config,
+        seed=trained.cell.seed,
+        on_step=on_step,
+    )
 
 
-def measure(
+def measure_model(
     model: Autoencoder,
     untrained: Autoencoder,
     train: Tensor,
@@ -77,50 +129,50 @@ def measure(
 
     Args:
         untrained: the same network before training, for a null level.
-        train: the images that it was trained on, uint8 (n, c, s, s).
-        test: images that it has not seen, uint8 (m, c, s, s).
+        train: the images that the model was trained on, uint8 (n, c, s, s).
+        test: unseen images, uint8 (m, c, s, s).
         seed: of the noise images.
         on_step: as for ``probe.studies.probing.end_points.solve``.
 
     Returns:
         Tensors: ``mem``, ``null_*`` and ``test_error`` per attractor or image, ``gallery`` (uint8 pictures).
     """
-    found = attractors(model, train[: config.solver.starts], config, on_step)
-    certificates = certify(model, found, config)
-    before = attractors(untrained, train[: config.solver.starts], config, None)
-    rebuilt = reconstruct(model, test)
-    nulls = config.measure.nulls
+    starts = train[: config.solver.starts]
+    found = attractors(model, starts, config, on_step)
+    certificates = _certify(model, found, config)
+    rebuilt, nulls = _reconstruct(model, test), config.measure.nulls
     shown = {
         "mem": found.decoded,
         "null_test": test[:nulls],
         "null_reconstructed": rebuilt[:nulls],
         "null_mean": train.float().mean(0, keepdim=True),
         "null_noise": noise_images(nulls, train.shape[1:], seed=seed),
-        "null_untrained": before.decoded,
+        "null_untrained": attractors(untrained, starts, config).decoded,
     }
     tensors = {name: memorization(images, train) for name, images in shown.items()}
     tensors["test_error"] = _error(rebuilt, test)
     tensors["basin"] = found.basin
     tensors["certificate"] = certificates
-    tensors["gallery"] = (found.decoded[: config.measure.gallery].clamp(0, 1) * 255).round().to(torch.uint8)
+    tensors["gallery"] = as_pictures(found.decoded[: config.measure.gallery])
     return Measured(
         values={
             **_counts(found, certificates),
             **{name: _mean(tensors[name]) for name in (*shown, "test_error")},
             "mem_certified": _mean(tensors["mem"][certificates == YES]),
-            "train_error": _mean(_error(reconstruct(model, train[: config.solver.starts]), train)),
+            "train_error": _mean(_error(_reconstruct(model, starts), starts)),
             "rank": rank_at_variance(found.decoded, config.measure.variance) if len(found.leader) else 0,
         },
         tensors=tensors,
     )
 
 
-def attractors(model: Autoencoder, images: Tensor, config: MemorizationConfig, on_step: OnStep | None) -> Attractors:
+def attractors(
+    model: Autoencoder, images: Tensor, config: MemorizationConfig, on_step: OnStep | None = None
+) -> Attractors:
     """Iterate f from the latents of images, uint8 (n, c, s, s), and merge the end points."""
-    z0 = _in_parts(lambda part: model.encode(_input(model, part)), images)
-    how = iteration(config.solver.solver(), z0.shape[1:], model.device)
-    ((_, ends),) = iterate_batches(Fitting(LatentMap(model)), [(None, z0)], how, on_step)
-    ends = EndPoints(**{name: value.cpu() for name, value in vars(ends).items()})
+    z0 = _encode(model, images)
+    settings = iteration(config.solver.solver(), z0.shape[1:], model.device)
+    ends = end_points(LatentMap(model), z0, settings, on_step)
     rows = (ends.outcome != Outcome.DIVERGED).nonzero().squeeze(1)
     merge = merge_by_euclid(ends.end[rows], config.measure.euclidean, starts=rows)
     leader = rows[merge.leader]
@@ -129,57 +181,39 @@ def attractors(model: Autoencoder, images: Tensor, config: MemorizationConfig, o
     return Attractors(ends, leader, merge.basin, by_cosine, decoded)
 
 
-def certify(model: Autoencoder, found: Attractors, config: MemorizationConfig) -> Tensor:
-    """For each distinct end point 1 (attractor), 0 (none), -1 (undecided), or -2 where it was not looked at; (m,)."""
+def _certify(model: Autoencoder, found: Attractors, config: MemorizationConfig) -> Tensor:
+    """For each distinct end point 1 (attractor), 0 (not one), -1 (undecided), or -2 (not examined); int8 (m,)."""
     converged = found.ends.outcome[found.leader] == Outcome.CONVERGED
-    verdict = torch.where(converged, NOT_LOOKED_AT, NO).to(torch.int8)
-    rows = converged.nonzero().squeeze(1)[: config.solver.certificates]
-    if len(rows):
-        solver = config.solver.solver()
-        certificates: Certificates = certify_points(
-            LatentMap(model), found.points[rows].to(model.device), solver=solver
-        )
-        verdict[rows] = certificates.attractor
+    verdict = torch.where(converged, NOT_EXAMINED, NO).to(torch.int8)
+    points = found.ends.end[found.leader[converged]]
+    certificates = certify_first(LatentMap(model), points, config.solver.solver(), model.device)
+    verdict[converged.nonzero().squeeze(1)[: len(certificates.attractor)]] = certificates.attractor
     return verdict
 
 
-NOT_LOOKED_AT = -2
+def _encode(model: Autoencoder, images: Tensor) -> Tensor:
+    return encode(model, images, fitted(images.shape[-1], model.source), TOGETHER)
 
 
-def decode(model: Autoencoder, z: Tensor, side: int) -> Tensor:
-    """Latents (m, k) as images of their own side, float32 (m, c, side, side) on the CPU."""
-    return _in_parts(lambda part: crop(model.decode(part.to(model.device)), side), z).cpu()
-
-
-def reconstruct(model: Autoencoder, images: Tensor) -> Tensor:
+def _reconstruct(model: Autoencoder, images: Tensor) -> Tensor:
     """D(E(x)) of images, uint8 (n, c, s, s), as float32 of the same shape on the CPU."""
-    side = images.shape[-1]
-    return _in_parts(lambda part: crop(model.decode(model.encode(_input(model, part))), side), images).cpu()
-
-
-def _input(model: Autoencoder, images: Tensor) -> Tensor:
-    return as_input(images, fitted(images.shape[-1], model.source), model.device)
-
-
-@torch.no_grad()
-def _in_parts(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    return torch.cat([function(part) for part in rows.split(TOGETHER)])
+    return decode(model, _encode(model, images), images.shape[-1], TOGETHER)
 
 
 def _error(rebuilt: Tensor, images: Tensor) -> Tensor:
     """Squared error per image, mean over its own pixels and channels, in [0, 1]; (n,)."""
-    return (rebuilt - images[: len(rebuilt)].float() / 255).square().flatten(1).mean(1)
+    return (rebuilt - images.float() / 255).square().flatten(1).mean(1)
 
 
 def _mean(values: Tensor) -> float | None:
-    """The mean; null where there is nothing to average, or it is not finite."""
+    """The mean; null if there are no values or the mean is not finite."""
     mean = float(values.double().mean()) if len(values) else torch.nan
     return mean if torch.isfinite(torch.tensor(mean)) else None
 
 
 def _counts(found: Attractors, certificates: Tensor) -> dict[str, Any]:
     ends, converged = found.ends, found.ends.outcome == Outcome.CONVERGED
-    looked_at = certificates[certificates != NOT_LOOKED_AT]
+    examined = certificates[certificates != NOT_EXAMINED]
     return {
         "starts": len(ends.outcome),
         "outcomes": ends.counts(),
@@ -187,8 +221,8 @@ def _counts(found: Attractors, certificates: Tensor) -> dict[str, Any]:
         "steps_converged": float(ends.steps[converged].double().quantile(0.5)) if converged.any() else None,
         "distinct_cosine": found.cosine,
         "distinct_euclidean": len(found.leader),
-        "examined": len(looked_at),
-        "certified": int((looked_at == YES).sum()),
-        "not_attractors": int((looked_at == NO).sum()),
-        "undecided": int((looked_at == UNDECIDED).sum()),
+        "examined": len(examined),
+        "certified": int((examined == YES).sum()),
+        "not_attractors": int((examined == NO).sum()),
+        "undecided": int((examined == UNDECIDED).sum()),
     }

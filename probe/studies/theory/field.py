@@ -1,4 +1,4 @@
-"""J_f where the data are, near them and far from them: does f contract there, and is its field a gradient?"""
+"""J_f at the data, near them and far from them: does f contract there, and is its field a gradient?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from probe.dynamics.field import jacobian_norm
 from probe.dynamics.iterate import Map
 from probe.dynamics.symmetry import antisymmetric_share, null_share
 from probe.metrics.interval import mean_interval, verdict
+from probe.studies.fixed_points import finite_or_none
 
 NEAR, FAR = 0.25, 4.0
-"""Deviation of the noise added to data, and of the noise far from them, in units of the data's spread."""
+"""Standard deviation of the noise near and far from the data, in units of ``deviation`` of the data."""
 GRADIENT = 0.01
-"""Share of J_f's squared norm in its antisymmetric part below which the field counts as a gradient."""
+"""The field counts as a gradient if its antisymmetric part holds less than this share of J_f's squared norm."""
 DATA, ATTRACTORS = "data", "attractors"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where points lie: ``data`` and ``near`` (of a data set), ``noise``, ``far`` and ``attractors`` (of none)."""
+    """Points of one kind: ``data`` and ``near`` (of a data set), ``noise``, ``far`` and ``attractors`` (of none)."""
 
     where: str
     dataset: str | None
@@ -30,25 +31,25 @@ class Place:
 
 
 def places(latents: Mapping[str, Tensor], attractors: Tensor, n: int, *, seed: int) -> list[Place]:
-    """Points (at most n of each kind) at which J_f is looked at.
+    """The points (at most n of each kind) at which J_f is computed.
 
     Args:
         latents: of images by data set, (k, *latent shape).
-        attractors: what the run found, (m, *latent shape); only these and noise where there are no data.
+        attractors: of the run, (m, *latent shape). Without data, only these and noise are returned.
     """
     shape = attractors.shape[1:]
     noise = gaussian_starts(seed, range(n), shape).to(attractors)
     found = []
     for name, z in latents.items():
-        found += [Place(DATA, name, z[:n]), Place("near", name, z[:n] + NEAR * spread(z) * noise[: len(z)])]
+        found += [Place(DATA, name, z[:n]), Place("near", name, z[:n] + NEAR * deviation(z) * noise[: len(z)])]
     if latents:
         pooled = torch.cat(list(latents.values()))
-        found.append(Place("far", None, pooled.mean(0) + FAR * spread(pooled) * noise))
+        found.append(Place("far", None, pooled.mean(0) + FAR * deviation(pooled) * noise))
     return [*found, Place("noise", None, noise), Place(ATTRACTORS, None, attractors[:n])]
 
 
-def spread(z: Tensor) -> float:
-    """Root of the mean variance of a coordinate of z (n, ...); 0 for one point."""
+def deviation(z: Tensor) -> float:
+    """Root of the mean variance of a coordinate of z (n, ...), over rows; 0 for one point."""
     return float(z.flatten(1).double().var(0, correction=0).mean().sqrt())
 
 
@@ -56,10 +57,10 @@ def measure(f: Map, place: Place, *, probes: int, seed: int, together: int = 64)
     """J_f at the points of a place, as JSON.
 
     Keys: ``where``, ``dataset`` (or null), ``n``; ``norm``: the spectral norm of J_f (``mean``, ``ci95`` over points,
-    ``largest``: a lower bound of the Lipschitz constant there, ``below_1``: share of the points, ``values``),
-    ``contracts``: verdict of the claim that the mean is below 1; ``antisymmetric``: share of ||J_f||_F^2 (``mean``,
-    ``ci95``, ``null``: of independent entries, ``values``), ``gradient``: verdict of the claim that the mean is below
-    ``GRADIENT``, ``less_than_chance``: that it is below ``null``. What is not known is null or undecided.
+    ``largest``: a lower bound on the Lipschitz constant there, ``below_1``: share of the points, ``values``),
+    ``contracts``: verdict on the claim that the mean is below 1; ``antisymmetric``: share of ||J_f||_F^2 (``mean``,
+    ``ci95``, ``null``: for independent entries, ``values``), ``gradient``: verdict on the claim that the mean is below
+    ``GRADIENT``, ``less_than_chance``: that it is below ``null``. Unknown values are null, their verdicts undecided.
     """
     norm = jacobian_norm(f, place.points, together)
     if bool(norm.isfinite().all()):
@@ -75,8 +76,8 @@ def measure(f: Map, place: Place, *, probes: int, seed: int, together: int = 64)
         "n": len(norm),
         "norm": {
             **_mean(norm),
-            "largest": _known(norm.max()),
-            "below_1": _known(norm.lt(1).double().where(norm.isfinite(), torch.nan).mean()),
+            "largest": finite_or_none(norm.max()),
+            "below_1": finite_or_none(norm.lt(1).double().where(norm.isfinite(), torch.nan).mean()),
         },
         "contracts": verdict(of_norm, below=1),
         "antisymmetric": {**_mean(share), "null": chance},
@@ -91,9 +92,5 @@ def _mean(values: Tensor) -> dict[str, Any]:
     return {
         **found.as_json(),
         "mean": found.mean if known else None,
-        "values": [_known(value) for value in values],
+        "values": finite_or_none(values),
     }
-
-
-def _known(value: Tensor) -> float | None:
-    return float(value) if bool(value.isfinite()) else None

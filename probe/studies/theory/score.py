@@ -1,8 +1,8 @@
-"""Theorem 1: is f(z) - z along the score of the latent density?
+"""Theorem 1: does f(z) - z point along the score of the latent density?
 
-The theorem is about the density of the latents that the autoencoder was trained on, for a training that denoises or
-contracts. Neither that density nor that training is known of a given model: the density is estimated from held-out
-images, and the cosine says how far the conclusion holds, not whether the premise does.
+The theorem is about the density of the training images' latents, for training that denoises or contracts. Neither is
+known for a given model. The density is estimated from held-out images, so the cosine says how far the conclusion holds,
+not whether the premise does.
 """
 
 from typing import Any
@@ -16,32 +16,32 @@ from probe.dynamics.iterate import Map, apply
 from probe.metrics.interval import Interval, mean_intervals, verdict
 from probe.metrics.score import Density, KernelDensity, MixtureDensity, cosines
 from probe.precision import full_float32
-from probe.studies.theory.field import spread
+from probe.studies.theory.field import deviation
 
 NOISES = (0.0, 0.5)
-"""Deviations of the noise added to latents, in units of the spread of those that the density is estimated from."""
+"""Standard deviations of the noise added to latents, in units of ``deviation`` of the fitted latents."""
 FEWEST = 16
-"""Latents from which on a density is estimated."""
+"""The fewest latents from which a density is estimated."""
 
 
 def alignment(f: Map, z: Tensor, fitted: Tensor, *, seed: int, together: int = 64) -> dict[str, Any] | None:
-    """Cosines of f(z) - z with scores, at latents z (n, ...) and around them; None where there are too few.
+    """Cosines of f(z) - z with scores, at latents z (n, ...) and around them; None if there are too few latents.
 
     Args:
         fitted: other latents (m, ...), from which the densities are estimated.
 
     Returns:
-        ``n``, ``m``, ``densities``: of each ``name`` (``kernel``, ``mixture``) its ``bandwidth`` (and that in units of
-        the spread, ``relative``) or ``components``, ``log_density`` (of z, a coordinate, in nats), and ``at``, a list:
-        ``noise`` added to z; the mean cosine with the score (``cosine``), with the scores at the other points, which
-        is what dealing them at random gives (``shuffled``), with the way to the mean of the fitted (``centre``), and
-        paired differences (``over_shuffled``, ``over_centre``), each ``mean`` and ``ci95`` over points; the ``kernels``
-        that make up the density there; ``aligned``: verdict of the claim that the cosine is above the shuffled one;
+        ``n``, ``m``, ``densities``: for each ``name`` (``kernel``, ``mixture``) its ``bandwidth`` (and ``relative``, in
+        units of ``deviation``) or ``components``, ``log_density`` (of z, per coordinate, in nats), and ``at``, a list:
+        ``noise`` added to z; the mean cosine with the score (``cosine``), with the scores at the other points
+        (``shuffled``), with the direction to the mean of the fitted latents (``centre``), and paired differences
+        (``over_shuffled``, ``over_centre``), each ``mean`` and ``ci95`` over points; the effective number of
+        ``kernels`` there; ``aligned``: verdict on the claim that the cosine is above the shuffled one;
         ``beyond_centre``: that it is above that of the centre.
     """
-    if len(z) < 2 or len(fitted) < FEWEST or not spread(fitted):
+    if len(z) < 2 or len(fitted) < FEWEST or not deviation(fitted):
         return None
-    rows, unit = _rows(fitted), spread(fitted)
+    rows, unit = _rows(fitted), deviation(fitted)
     noise = gaussian_starts(seed, range(len(z)), z.shape[1:]).to(z)
     kernel, mixture = KernelDensity.fit(rows), MixtureDensity.fit(rows, seed)
     about: dict[str, tuple[Density, dict[str, Any]]] = {
@@ -71,7 +71,7 @@ def _compare(
 ) -> dict[str, Any]:
     every = cosines(field, density.score(z))
     cosine = every.diagonal()
-    # The mean over all ways of dealing the scores to other points.
+    # The mean over all assignments of scores to other points.
     shuffled = (every.sum(1) - cosine) / (len(every) - 1)
     to_centre = cosines(field, centre - z).diagonal()
     columns = [cosine, shuffled, to_centre, cosine - shuffled, cosine - to_centre]

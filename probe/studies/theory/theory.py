@@ -1,7 +1,7 @@
-"""What the paper's theory says of one autoencoder and its attractors, measured (Section 3, Proposition 3.2, Theorem 1).
+"""The paper's theory measured on one autoencoder and its attractors (Section 3, Proposition 3.2, Theorem 1).
 
-The parts: both sides of the proposition (``theory_bound``), J_f on data and far from it (``theory_field``), the field
-against the score of the latent density (``theory_score``).
+The parts: both sides of the proposition (``bound``), J_f at the data and far from them (``field``), and the field
+against the score of the latent density (``score``).
 """
 
 from collections.abc import Callable, Mapping
@@ -23,14 +23,14 @@ from probe.studies.theory.field import measure, places
 from probe.studies.theory.score import alignment
 
 FACTORS = {"with_2": 2.0, "without_2": 1.0}
-"""The proposition as it follows, and as it is printed."""
+"""The proposition as it follows, and as printed in the paper."""
 ALL = "all data sets"
 CONTROLS = ("one_step", "noise")
 
 
 @dataclass(frozen=True)
 class Images:
-    """uint8 images of a data set: ``images`` (n, 3, H, W), and others, ``heldout`` (m, 3, H, W)."""
+    """uint8 images of a data set: ``images`` (n, 3, H, W), and further images ``heldout`` (m, 3, H, W)."""
 
     images: Tensor
     heldout: Tensor
@@ -38,8 +38,8 @@ class Images:
 
 @dataclass(frozen=True)
 class Prototypes:
-    """What P chooses from: ``attractors`` (m, *latent shape), ``certified`` or, where there are none such, all end
-    points of the dictionary; and as controls f(z0) of starts (``one_step``) and the starts themselves (``noise``)."""
+    """The candidates for P: ``attractors`` (m, *latent shape), which are ``certified`` or, if none are, all end points
+    of the dictionary; and two controls, f(z0) of starts (``one_step``) and the starts themselves (``noise``)."""
 
     attractors: Tensor
     certified: bool
@@ -63,22 +63,22 @@ def theory(
 
     Args:
         prototypes: on any device.
-        points: at most so many points of each kind get a Jacobian.
-        probes: for the antisymmetric part at a point.
-        together: rows that are computed together.
-        on_part: told what is begun.
+        points: the most points of each kind at which a Jacobian is computed.
+        probes: random probes for the antisymmetric part at a point.
+        together: rows computed together.
+        on_part: called with the name of each part when it starts.
 
     Returns:
         JSON: ``prototypes`` (``n``, ``certified``), ``decoder`` (``lipschitz``: the largest spectral norm of J_D found,
-        null if there is none to be had; ``points``, ``largest_secant``), ``bound`` (by data set, see ``_bound``),
-        ``field`` (a list, see ``theory_field.measure``), ``score`` (by data set, and for all together where there are
-        several, see ``theory_score.alignment``; null where there are too few images).
+        null if unavailable; ``points``, ``largest_secant``), ``bound`` (by data set, see ``_bound``),
+        ``field`` (a list, see ``field.measure``), ``score`` (by data set, and for all together where there are
+        several, see ``score.alignment``; null if there are too few images).
     """
     chosen = {name: getattr(prototypes, name).to(model.device, model.dtype) for name in ("attractors", *CONTROLS)}
     latents: dict[str, Tensor] = {}
     heldout: dict[str, Tensor] = {}
     found: dict[str, dict[str, Terms]] = {}
-    norms = []
+    norms = [torch.empty(0, dtype=torch.float64)]
     for name, data in datasets.items():
         on_part(f"bound on {name}")
         with torch.no_grad():
@@ -87,8 +87,7 @@ def theory(
         near = {kind: nearest(z, kinds, together) for kind, kinds in chosen.items()}
         found[name] = {kind: terms(model, data.images, z, p, together) for kind, p in near.items()}
         norms.append(segment_norms(model.decode, z[:points], near["attractors"][:points], together).flatten())
-    steepest = torch.cat(norms) if norms else torch.empty(0)
-    lipschitz = float(steepest.max()) if len(steepest) and bool(steepest.isfinite().all()) else None
+    decoder = _decoder(torch.cat(norms), found)
     field = []
     for place in places(latents, chosen["attractors"], points, seed=seed):
         on_part(f"Jacobians: {' of '.join(filter(None, (place.where, place.dataset)))}")
@@ -96,17 +95,21 @@ def theory(
     on_part("score")
     return {
         "prototypes": {"n": len(prototypes.attractors), "certified": prototypes.certified},
-        "decoder": {
-            "lipschitz": lipschitz,
-            "points": len(steepest),
-            "largest_secant": max((float(one["attractors"].secant.max()) for one in found.values()), default=None),
-        },
-        "bound": {name: _bound(one, lipschitz) for name, one in found.items()},
+        "decoder": decoder,
+        "bound": {name: _bound(one, decoder["lipschitz"]) for name, one in found.items()},
         "field": field,
         "score": {
             name: alignment(f, z, fitted, seed=seed, together=together)
             for name, (z, fitted) in _with_all(latents, heldout).items()
         },
+    }
+
+
+def _decoder(norms: Tensor, found: Mapping[str, Mapping[str, Terms]]) -> dict[str, Any]:
+    return {
+        "lipschitz": float(norms.max()) if len(norms) and bool(norms.isfinite().all()) else None,
+        "points": len(norms),
+        "largest_secant": max((float(one["attractors"].secant.max()) for one in found.values()), default=None),
     }
 
 
@@ -118,14 +121,14 @@ def _with_all(latents: Mapping[str, Tensor], heldout: Mapping[str, Tensor]) -> d
 
 
 def _bound(found: Mapping[str, Terms], lipschitz: float | None) -> dict[str, Any]:
-    """A data set's terms as JSON.
+    """The terms of a data set as JSON.
 
     Keys: ``n``; ``left``, ``prototype``, ``distance`` (||E(x) - P||^2), ``coverage`` (L^2 times that; null without L),
     each ``mean`` and ``ci95`` over images; ``bounds`` (null without L): for each of ``FACTORS`` the ``tightness``
     (right side / left side), ``kept`` (images for which it holds), ``broken_at_most`` (upper end of the exact 95 %
-    interval of the share for which it does not), ``verdict``; ``correlation`` of the right and left side over images;
+    interval of the share for which it fails), ``verdict``; ``correlation`` of the right and left side over images;
     ``controls``: the same means with other prototypes, the paired difference of prototype errors (attractors minus
-    these), and the ``verdict`` of the claim that the attractors' is smaller; ``prototypes``: that on one step of f.
+    these), and the ``verdict`` on the claim that the attractors' is smaller; ``prototypes``: that on one step of f.
     """
     ours = found["attractors"]
     left, prototype, distance = (one.numpy() for one in (ours.left, ours.prototype, ours.coverage))
@@ -144,7 +147,7 @@ def _bound(found: Mapping[str, Terms], lipschitz: float | None) -> dict[str, Any
 
 
 def _side(left: np.ndarray, right: np.ndarray) -> dict[str, Any]:
-    """One form of the proposition. L is a lower bound, so images that break it refute nothing: it is undecided then."""
+    """One form of the proposition. L is a lower bound, so images that violate it refute nothing: undecided."""
     kept = int((left <= right).sum())
     return {
         "tightness": _mean(right / np.maximum(left, np.finfo(float).tiny)),

@@ -256,7 +256,7 @@ def test_other_weights_are_refused(tmp_path):
 
 def test_colour_images_and_a_grey_model(tmp_path):
     grey = {"train": {"source": "bundled:digits", "n": 40}, "test": {"source": "bundled:textures", "n": 10}}
-    with pytest.raises(UserError, match="colour is in colour, and the model takes grey images"):
+    with pytest.raises(UserError, match="colour is in colour, but the model takes grey images"):
         do(begin(tmp_path / "out", inside=grey, outside={"colour": {"source": "bundled:histology", "n": 5}}))
     one = begin(tmp_path / "other", inside=grey, outside={"noise": {"source": "noise", "n": 5}}, solver={"starts": 5})
     assert len(do(one)["sets"]["noise"]["scores"]) == 5

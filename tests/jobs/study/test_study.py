@@ -16,8 +16,8 @@ from jobs.study.work import StudyWork
 from jobs.worker import work
 from probe import load_autoencoder
 from probe.errors import UserError
+from probe.report.study.kinds import parse_study_config
 from probe.results.files import read_tensors
-from probe.studies.sweeps.config import parse_study_config
 from probe.training.checkpoint import STATE
 
 from ..conftest import assert_same_results, do, results_of, until

@@ -1,6 +1,7 @@
 """Studies across training, of convergence and of contraction as jobs: what is made, resuming, sharing."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ from jobs.study.directory import StudyDirectory
 from jobs.study.work import StudyWork
 from probe import load_autoencoder
 from probe.errors import UserError
-from probe.report.study import study_table
-from probe.studies.sweeps.config import parse_study_config
+from probe.report.study import kinds, study_table
+from probe.report.study.kinds import parse_study_config, study_kind
 from probe.training.checkpoint import STATE
 
 from ..conftest import assert_same_results, do, results_of
@@ -91,7 +92,7 @@ def test_checkpoints_begin_with_the_untrained_network(whole):
 
 
 def _test_images(path):
-    from probe.studies.sweeps.grid import draw
+    from probe.studies.sweeps.datasets import draw
 
     return draw("digits", StudyDirectory.open(path).config.datasets["digits"]).test.numpy()
 
@@ -100,20 +101,17 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize(
-    ("kind", "measure"),
-    [("across_training", "of_checkpoints"), ("convergence", "of_convergence"), ("contraction", "of_backbone")],
-)
-def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, monkeypatch, kind, measure):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, monkeypatch, kind):
     """Once inside the first training, and once in the second shard, after its training."""
-    real, measured, trained = getattr(study_models, measure), [], []
+    real, measured, trained = study_kind(kind), [], []
     real_train = study_models.train
 
-    def dies_once(*given, **more):
+    def dies_once(*given):
         measured.append(given)
         if len(measured) == 2:
             raise Killed
-        return real(*given, **more)
+        return real.measure(*given)
 
     def train(images, **given):
         def kill(done, *_):
@@ -123,7 +121,7 @@ def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, mo
 
         return real_train(images, **{**given, "on_epoch": kill, "save_every": 0})
 
-    monkeypatch.setattr(study_models, measure, dies_once)
+    monkeypatch.setattr(kinds, "KINDS", (replace(real, measure=dies_once),))
     monkeypatch.setattr(study_models, "train", train)
     for _ in range(1 if kind == "contraction" else 2):
         with pytest.raises(Killed):

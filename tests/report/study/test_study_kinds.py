@@ -10,9 +10,9 @@ from scipy import stats
 
 from probe.metrics.separation import fpr95
 from probe.report.study import study_table, write_study_report
-from probe.report.study.across_training import CHANGES, _difference, _mean_of
+from probe.report.study.across_training import CHANGES, difference, mean_of
+from probe.report.study.kinds import parse_study_config
 from probe.results.files import write_tensors
-from probe.studies.sweeps.config import parse_study_config
 from probe.studies.sweeps.contraction import Contraction
 from probe.studies.sweeps.contraction import record as ratios
 from probe.studies.sweeps.convergence import Convergence
@@ -117,10 +117,10 @@ def test_the_interval_of_a_change_is_that_of_scipy(tmp_path):
 def test_one_end_point_and_rounding_decide_nothing():
     """A change of 6e-8 is none; the mean over one end point has no interval, unless several seeds have one each."""
     same, other = {"mem": np.full(9, 0.5)}, {"mem": np.full(9, 0.5 + 6e-8)}
-    assert _difference([same], [other], ("mem",), _mean_of("mem")) == (0, (0, 0))
+    assert difference([same], [other], ("mem",), mean_of("mem")) == (0, (0, 0))
     lone = [{"mem": np.array([level])} for level in (0.5, 0.6, 0.7)]
-    assert _difference(lone[:1], lone[1:2], ("mem",), _mean_of("mem")) == (pytest.approx(-0.1), None)
-    _, (low, high) = _difference(lone, [{"mem": np.array([0.9])}] * 3, ("mem",), _mean_of("mem"))
+    assert difference(lone[:1], lone[1:2], ("mem",), mean_of("mem")) == (pytest.approx(-0.1), None)
+    _, (low, high) = difference(lone, [{"mem": np.array([0.9])}] * 3, ("mem",), mean_of("mem"))
     assert low == pytest.approx(-0.4)
     assert high == pytest.approx(-0.2)
 
@@ -215,7 +215,7 @@ def test_one_architecture_that_expands_is_enough(tmp_path):
     assert (inputs["result"], latents["result"]) == ("holds", "does not hold")
     assert inputs["statistic"] == pytest.approx(0.2)
     assert latents["by_value"] == {"shrinks": "holds", "grows": "does not hold", "either <b>": "undecided"}
-    assert section["verdicts_in_words"][1].endswith("holds of 1, undecided at either <b>, does not hold at grows")
+    assert section["verdicts_in_words"][1].endswith("holds for 1, undecided at either <b>, does not hold at grows")
     page, text = (tmp_path / "report" / "report.html").read_text(), (tmp_path / "report" / "report.md").read_text()
     assert "<b>\n" not in page
     assert "either &lt;b&gt;" in page

@@ -91,7 +91,7 @@ def test_mahalanobis_as_scikit_learn_says(n, d):
     found = Mahalanobis(torch.from_numpy(training))
     assert found.shrinkage == pytest.approx(fit.shrinkage_)
     assert found(torch.from_numpy(z)).square().tolist() == pytest.approx(fit.mahalanobis(z).tolist())
-    with pytest.raises(ValueError, match="all the same"):
+    with pytest.raises(ValueError, match="all equal"):
         Mahalanobis(torch.ones(5, 2))
 
 

@@ -10,8 +10,8 @@ import torch
 
 from probe.autoencoders.base import Autoencoder
 from probe.config import DictionaryConfig, SolverConfig
-from probe.report.figures.checkpoints import film_strip, training_figure, training_table
-from probe.studies.sweeps.across_training import KINDS, across_training, measure
+from probe.report.figures.across_training import film_strip, training_figure, training_table
+from probe.studies.sweeps.across_training import STARTS, across_training, measure_checkpoint
 from probe.studies.trajectories import trajectory_scores
 
 SOLVER = SolverConfig(tolerance=1e-8, certificates=0)
@@ -92,7 +92,7 @@ def test_a_memory_keeps_its_images_and_an_average_does_not(course):
     assert sharp["train_error"]["mean"] < 1e-8 < vague["train_error"]["mean"]
     assert sharp["test_error"]["mean"] > 1e-4
     # Test starts end in training images, too; everything ends in the mean of the vague one.
-    assert vague["chamfer"] == {kind: pytest.approx(1, abs=1e-5) for kind in KINDS[1:]}
+    assert vague["chamfer"] == {kind: pytest.approx(1, abs=1e-5) for kind in STARTS[1:]}
     assert sharp["chamfer"]["test"] > 0.9
     assert vague["spectral_norm"]["train"]["mean"] < 0.5
 
@@ -115,8 +115,8 @@ def test_means_are_over_the_samples(course):
     upper = train.flatten(1).float()[:, 4 * 4 // 2 - 1] > 100
     sizes = torch.where(upper, upper.sum(), (~upper).sum())
     assert one.samples["share_train"].tolist() == pytest.approx((1 / sizes).tolist())
-    assert [float(one.samples[f"share_{kind}"].sum()) for kind in KINDS] == pytest.approx([2] * 4)
-    for kind in KINDS[1:]:
+    assert [float(one.samples[f"share_{kind}"].sum()) for kind in STARTS] == pytest.approx([2] * 4)
+    for kind in STARTS[1:]:
         halves = [float(one.samples[f"{way}_{kind}"].mean()) for way in ("to", "from")]
         assert one.values["chamfer"][kind] == pytest.approx(sum(halves) / 2, abs=1e-6)
     for noise in ("noise", "noise_images"):
@@ -147,9 +147,11 @@ def test_a_model_that_sends_everything_away():
     """No end point is left: what rests on them is null, and the report still stands."""
     train = patterns(6, 0)
     away = replace(memory(train, 1.0), decoder=lambda z: 1e4 * (1 + z.view(-1, 3, 4, 4).abs()))
-    one = measure(away, train, train, solver=SOLVER, dictionary=DictionaryConfig(), starts=6, points=2, film=2)
+    one = measure_checkpoint(
+        away, train, train, solver=SOLVER, dictionary=DictionaryConfig(), starts=6, points=2, film=2
+    )
     assert one.values["mem"] is None
-    assert one.values["chamfer"] == dict.fromkeys(KINDS[1:])
+    assert one.values["chamfer"] == dict.fromkeys(STARTS[1:])
     assert one.values["separation"] == {"noise": None, "noise_images": None}
     training_figure({"0": one.values}, "title")
     assert "| 0 | 0.00 / 0.00 / 0.00 | - |" in training_table({"0": one.values})

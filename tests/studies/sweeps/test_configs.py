@@ -2,7 +2,7 @@
 
 import pytest
 
-from probe.studies.sweeps.config import load_study_config
+from probe.report.study.kinds import load_study_config
 
 
 @pytest.mark.parametrize(

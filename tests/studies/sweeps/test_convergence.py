@@ -38,7 +38,7 @@ def test_exact_in_one_dimension():
     assert content["correlation"]["over"] == "starts"  # two attractors are too few to be drawn from
     assert content["correlation"]["mean"] > 0.99
     assert content["ratio"]["median"] == pytest.approx(1, abs=0.1)
-    assert "holds" in sentence(content)
+    assert "take longer: holds (" in sentence(content)
     json.dumps(content, allow_nan=False)
 
 

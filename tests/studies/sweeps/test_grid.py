@@ -7,10 +7,15 @@ import torch
 from PIL import Image
 
 from probe.errors import UserError
-from probe.studies.sweeps.config import parse_study_config
-from probe.studies.sweeps.grid import Cell, cells, draw, shards, training_images
+from probe.report.study.kinds import parse_study_config, study_kind
+from probe.studies.sweeps.datasets import draw
+from probe.studies.sweeps.grid import Cell, cells, training_images
 
 DIGITS = {"train": {"source": "bundled:digits", "n": 30}, "test": 12, "side": 16}
+
+
+def shards(study, data):
+    return study_kind(study.study).shards(study, data)
 
 
 def config(**more):
@@ -30,7 +35,7 @@ def test_every_combination_once_in_order():
     [
         ({"study": "training_size"}, "a training_size study varies sizes"),
         ({"sizes": [5, 10]}, "a bottleneck study varies k"),
-        ({"k": [2, 2]}, "each once"),
+        ({"k": [2, 2]}, "each value once"),
         ({"k": []}, "at least 1 item"),
         ({"datasets": {}}, "at least 1 item"),
         ({"datasets": {"a/b": DIGITS}}, "becomes a file name"),
@@ -93,7 +98,7 @@ def test_a_split_is_that_of_the_part_where_none_is_given():
     ("settings", "message"),
     [
         ({"k": [5, 600]}, "k = 600 is more than the 512 features before the bottleneck at 32 px"),
-        ({"sizes": [31]}, "data set 'digits' has 30 training images, and sizes asks for 31"),
+        ({"sizes": [31]}, "data set 'digits' has 30 training images, but sizes asks for 31"),
     ],
 )
 def test_what_the_images_do_not_allow_is_refused(settings, message):
@@ -121,7 +126,7 @@ def test_test_images_that_are_training_images_are_told(tmp_path):
     parts = {part: {"source": f"folder:{tmp_path / part}", "n": 9} for part in ("train", "test")}
     facts = draw("mine", config(datasets={"mine": {**parts, "side": 16}}).datasets["mine"]).facts
     assert facts["test"]["shared_with_train"] == 2
-    assert facts["test"]["notes"] == ["2 of 4 test images are training images, too, pixel by pixel."]
+    assert facts["test"]["notes"] == ["2 of 4 test images are also training images (all pixels are equal)."]
     assert facts["train"]["notes"] == ["the brightest value of all images is 30 of 255; check the range of the files."]
 
 

@@ -1,4 +1,4 @@
-"""Figures and table of a training, from the records of ``probe.studies.sweeps.across_training.measure``."""
+"""Figures and table of a training, from records of ``probe.studies.sweeps.across_training.measure_checkpoint``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from probe.report.figures.run import STYLE, mosaic
 
 # Okabe and Ito's palette, one colour and mark for each kind of start.
-KINDS = {
+STARTS = {
     "train": ("training images", "#D55E00", "o"),
     "test": ("test images", "#0072B2", "s"),
     "noise": ("noise, z ~ N(0, I)", "#4D4D4D", "^"),
@@ -20,11 +20,11 @@ KINDS = {
 }
 NULLS = {"unseen": ("unseen test images", "#0072B2", "s"), "noise": ("noise images", "#4D4D4D", "^")}
 Line = tuple[str, str, str, tuple[str, ...]]
-"""Label, colour, mark, and the keys under which the value stands in a record."""
+"""Label, colour, mark, and the path to the value in a record."""
 
 
 def training_figure(records: Mapping[str, dict[str, Any]], title: str) -> Figure:
-    """Every measure against the checkpoint, with 95 % intervals where there are any."""
+    """Every measure against the checkpoint, with 95 % intervals if known."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(12, 7), layout="constrained")
         for axes, (name, lines) in zip(figure.subplots(2, 3).flat, _panels().items(), strict=True):
@@ -47,33 +47,30 @@ def training_figure(records: Mapping[str, dict[str, Any]], title: str) -> Figure
 def _panels() -> dict[str, list[Line]]:
     others = ("test", "noise", "noise_images")
     return {
-        "starts that end apart (cosine)": [(*KINDS[kind], ("distinct", kind, "cosine")) for kind in KINDS],
-        "mem(z*), and its null levels": [
+        "starts with distinct end points (cosine)": [(*STARTS[kind], ("distinct", kind, "cosine")) for kind in STARTS],
+        "mem(z*) and its null levels": [
             ("attractors", "#D55E00", "o", ("mem",)),
             *((*NULLS[null], ("nulls", null)) for null in NULLS),
         ],
-        "squared error": [(*KINDS[kind], (f"{kind}_error",)) for kind in ("train", "test")],
-        "Chamfer cosine with training attractors": [(*KINDS[kind], ("chamfer", kind)) for kind in others],
-        "FPR95 of noise (lower: told apart)": [
-            (f"{KINDS[noise][0]} | {inside}", KINDS[noise][1], mark, ("separation", noise, f"fpr95_{inside}"))
+        "squared error": [(*STARTS[kind], (f"{kind}_error",)) for kind in ("train", "test")],
+        "Chamfer cosine with training attractors": [(*STARTS[kind], ("chamfer", kind)) for kind in others],
+        "FPR95 of noise (lower: separated)": [
+            (f"{STARTS[noise][0]} | {inside}", STARTS[noise][1], mark, ("separation", noise, f"fpr95_{inside}"))
             for noise in ("noise", "noise_images")
             for inside, mark in (("train", "o"), ("test", "s"))
         ],
-        "spectral norm of J, mean": [(*KINDS[kind], ("spectral_norm", kind)) for kind in KINDS],
+        "spectral norm of J, mean": [(*STARTS[kind], ("spectral_norm", kind)) for kind in STARTS],
     }
 
 
 def number_at(record: dict[str, Any], path: tuple[str, ...]) -> tuple[float, float, float] | None:
-    """The number that stands under these keys, with the ends of its interval; None where nothing was measured."""
-    return _number(_at(record, path))
-
-
-def _at(record: dict[str, Any], path: tuple[str, ...]) -> Any:
-    """What stands under these keys; None where nothing was measured."""
+    """The mean at a path of keys, with the ends of its interval (equal if unknown); None if nothing was measured."""
     found: Any = record
     for key in path:
         found = None if found is None else found[key]
-    return found
+    if isinstance(found, dict):
+        return (found["mean"], *(found["ci95"] or (found["mean"], found["mean"])))
+    return None if found is None else (found, found, found)
 
 
 def _draw(axes: Axes, records: Sequence[dict[str, Any]], line: Line) -> None:
@@ -83,26 +80,16 @@ def _draw(axes: Axes, records: Sequence[dict[str, Any]], line: Line) -> None:
     if not points:
         return
     x = [place for place, _ in points]
-    y, low, high = zip(*(value for _, value in points), strict=True)
-    bars = [[a - b for a, b in zip(y, low, strict=True)], [b - a for a, b in zip(y, high, strict=True)]]
-    axes.errorbar(
-        x, y, yerr=np.maximum(bars, 0), label=label, color=colour, marker=mark, markersize=4, lw=1.4, capsize=2
-    )
-
-
-def _number(value: Any) -> tuple[float, float, float] | None:
-    """A mean with the ends of its interval; a bare number has none."""
-    if isinstance(value, dict):
-        low, high = value["ci95"] or (value["mean"], value["mean"])
-        return (value["mean"], low, high)
-    return None if value is None else (value, value, value)
+    y, low, high = np.array([value for _, value in points]).T
+    bars = np.maximum([y - low, high - y], 0)
+    axes.errorbar(x, y, yerr=bars, label=label, color=colour, marker=mark, markersize=4, lw=1.4, capsize=2)
 
 
 def film_strip(images: NDArray[np.uint8], films: Mapping[str, NDArray[np.uint8]]) -> Figure:
-    """Where the same training starts end, decoded, a row for each checkpoint; above them the images themselves.
+    """Decoded end points of the same training starts, a row for each checkpoint, below the images themselves.
 
     Args:
-        images: of the starts, (n, c, s, s). films: likewise for each checkpoint.
+        images: of the starts, (n, c, s, s). films: the decoded end points at each checkpoint, likewise.
     """
     rows = {"training\nimage": images, **films}
     grid = np.stack(
@@ -113,32 +100,33 @@ def film_strip(images: NDArray[np.uint8], films: Mapping[str, NDArray[np.uint8]]
         axes = figure.subplots()
         size = mosaic(axes, grid)
         axes.set_yticks([(row + 0.5) * size for row in range(len(rows))], list(rows))
-        axes.set_title("D(z*) of where these images' latents end", loc="left", fontsize=9)
+        axes.set_title("D(z*) of the end points of these images' latents", loc="left", fontsize=9)
     return figure
+
+
+TABLE: dict[str, tuple[tuple[str, ...], ...]] = {
+    "mem": (("mem",),),
+    "null: unseen": (("nulls", "unseen"),),
+    "test error": (("test_error",),),
+    "Chamfer: noise": (("chamfer", "noise"),),
+    "FPR95: noise": (("separation", "noise", "fpr95_train"),),
+    "norm of J: test / noise": (("spectral_norm", "test"), ("spectral_norm", "noise")),
+}
+"""Heads of the table, and the paths to the numbers in a cell."""
 
 
 def training_table(records: Mapping[str, dict[str, Any]]) -> str:
     """A Markdown table, a row for each checkpoint."""
-    lines = [
-        "| checkpoint | end apart: train / test / noise | mem | null: unseen | test error | Chamfer: noise "
-        "| FPR95: noise | norm of J: test / noise |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ["checkpoint", "distinct: train / test / noise", *TABLE]
+    lines = [heads, ["---"] * len(heads)]
     for name, record in records.items():
-        norms = record["spectral_norm"]
-        cells = [
-            " / ".join(f"{record['distinct'][kind]['cosine']['mean']:.2f}" for kind in ("train", "test", "noise")),
-            *(_cell(value) for value in (record["mem"], record["nulls"]["unseen"], record["test_error"])),
-            _cell(record["chamfer"]["noise"]),
-            _cell(_at(record, ("separation", "noise", "fpr95_train"))),
-            " / ".join(_cell(norms[kind]) for kind in ("test", "noise")),
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        shares = (record["distinct"][kind]["cosine"]["mean"] for kind in ("train", "test", "noise"))
+        cells = [" / ".join(_cell(number_at(record, path)) for path in paths) for paths in TABLE.values()]
+        lines.append([name, " / ".join(f"{share:.2f}" for share in shares), *cells])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _cell(value: Any) -> str:
-    found = _number(value)
+def _cell(found: tuple[float, float, float] | None) -> str:
     if found is None:
         return "-"
     mean, low, high = found

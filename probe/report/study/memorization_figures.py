@@ -1,4 +1,4 @@
-"""Figures of a study, each a Figure of its own, in the style of ``probe.report.figures.run``."""
+"""Figures of ``bottleneck`` and ``training_size`` studies, in the style of ``probe.report.figures.run``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter, NullLoca
 from numpy.typing import NDArray
 
 from probe.report.figures.run import STYLE, mosaic
-from probe.report.study.schema import DatasetReport, Model
-from probe.results.study import Arrays
+from probe.report.study.schema import StudySection
+from probe.results.study import Found
 
 LABELS = {"k": "bottleneck k", "size": "training images"}
-# Okabe and Ito's palette; marks tell the lines apart in grey print.
+# Okabe and Ito's palette; marks distinguish the lines in grey print.
 LINES: dict[str, dict[str, tuple[str, str, str]]] = {
     "memorization": {
         "mem": ("attractors", "#D55E00", "o"),
@@ -40,7 +40,7 @@ LINES: dict[str, dict[str, tuple[str, str, str]]] = {
 LOGARITHMIC = ("distinct attractors", "median steps")
 
 
-def sweep(name: str, axis: str, data: DatasetReport, variance: float) -> Figure:
+def sweep(name: str, axis: str, data: StudySection, variance: float) -> Figure:
     """All measures against the axis: means over seeds, bars of one standard deviation."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 7.4), layout="constrained")
@@ -70,7 +70,7 @@ def _y_axis(axes: Axes, title: str) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _line(axes: Axes, data: DatasetReport, column: str, label: str, colour: str, mark: str) -> None:
+def _line(axes: Axes, data: StudySection, column: str, label: str, colour: str, mark: str) -> None:
     points = [(p.value, p.columns[column]) for p in data.points if p.columns[column].mean is not None]
     x, y = [value for value, _ in points], [spread.mean or 0.0 for _, spread in points]
     bars = [spread.std or 0.0 for _, spread in points]
@@ -89,50 +89,41 @@ def _x_axis(axes: Axes, values: Sequence[int], label: str) -> None:
     axes.set_xlabel(label)
 
 
-def losses(axis: str, models: Sequence[Model]) -> Figure:
-    """Training loss against epoch, a line for each value of the axis, of the first seed."""
-    seed = models[0].seed
-    chosen = [model for model in models if model.seed == seed]
-    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(chosen)))
+def losses(axis: str, found: Sequence[Found[Any]]) -> Figure:
+    """Training loss against epoch, one line for each value of the axis; ``found`` are models of one seed."""
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(found)))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 3.8), layout="constrained")
         axes = figure.subplots()
-        for model, colour in zip(chosen, colours, strict=True):
-            epochs = range(1, len(model.loss) + 1)
-            axes.plot(epochs, model.loss, color=colour, lw=1.4, label=f"{axis} = {getattr(model, axis)}")
-        axes.set_xscale("log")  # the epochs of small training sets are many, and most happens in the first
+        for one, colour in zip(found, colours, strict=True):
+            epochs = range(1, len(one.model.loss) + 1)
+            axes.plot(epochs, one.model.loss, color=colour, lw=1.4, label=f"{axis} = {getattr(one.model, axis)}")
+        axes.set_xscale("log")  # small training sets take many epochs, and most happens in the first
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
-        axes.set_title(f"training loss, seed {seed}", loc="left", fontsize=11)
+        axes.set_title(f"training loss, seed {found[0].model.seed}", loc="left", fontsize=11)
         axes.legend(fontsize=8, ncol=2)
     return figure
 
 
-def gallery(axis: str, models: Sequence[Model], arrays: Sequence[Arrays]) -> Figure | None:
-    """Decoded attractors of the first seed, largest basins first, a row for each value; None where none were kept."""
-    seed = models[0].seed
-    chosen = [(m, a["gallery"]) for m, a in zip(models, arrays, strict=True) if m.seed == seed and len(a["gallery"])]
+def gallery(axis: str, found: Sequence[Found[Any]]) -> Figure | None:
+    """Decoded attractors, largest basins first, a row for each value of the axis; None if none were kept."""
+    chosen = [(one.model, one.arrays["gallery"]) for one in found if len(one.arrays["gallery"])]
     if not chosen:
         return None
     columns = max(len(images) for _, images in chosen)
-    grid = np.stack([_row(images, columns) for _, images in chosen])
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(0.85 * columns + 1.4, 3.2), 0.85 * len(chosen) + 0.5), layout="constrained")
         axes = figure.subplots()
-        size = mosaic(axes, grid)
-        axes.set_yticks(
-            [(row + 0.5) * size for row in range(len(chosen))], [_label(axis, model) for model, _ in chosen]
-        )
-        axes.set_title(f"decoded attractors, seed {seed}", loc="left", fontsize=9)
+        size = mosaic(axes, np.stack([_row(images, columns) for _, images in chosen]))
+        labels = [f"{axis} = {getattr(model, axis)}\n{model.distinct_euclidean} in all" for model, _ in chosen]
+        axes.set_yticks([(row + 0.5) * size for row in range(len(chosen))], labels)
+        axes.set_title(f"decoded attractors, seed {found[0].model.seed}", loc="left", fontsize=9)
     return figure
 
 
-def _label(axis: str, model: Model) -> str:
-    return f"{axis} = {getattr(model, axis)}\n{model.distinct_euclidean} in all"
-
-
 def _row(images: NDArray[Any], columns: int) -> NDArray[np.uint8]:
-    """Pictures (n, c, s, s) as (columns, s, s, 3), white where there are fewer."""
+    """Pictures (n, c, s, s) as (columns, s, s, 3), white if there are fewer."""
     colour = np.broadcast_to(images, (len(images), 3, *images.shape[2:])).transpose(0, 2, 3, 1)
     blank = np.full((columns - len(images), *colour.shape[1:]), 255, np.uint8)
     return np.concatenate([colour, blank])
