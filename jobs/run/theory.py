@@ -58,7 +58,7 @@ def measure(work: RunWork, *, points: int, probes: int) -> dict[str, Any] | None
 
 
 def _prototypes(run: RunDirectory) -> Prototypes:
-    dictionary = run.load(layout.DICTIONARY.name, "leader", "certificate", "outcome")[0]
+    dictionary = run.load(layout.DICTIONARY.name)[0]
     ends, seeds = load_end_points(run), run.config.seeds
     certified = dictionary["certificate"] == YES
     some = bool(certified.any())

@@ -92,7 +92,7 @@ def sparse(
         from jobs.run.directory import RunDirectory
         from probe.results.layout import DICTIONARY
 
-        dictionary = RunDirectory.open(run_dir).load(DICTIONARY.name, "atoms")[0]["atoms"]
+        dictionary = RunDirectory.open(run_dir).load(DICTIONARY.name)[0]["atoms"]
     else:
         if d != 4 * round((d / 4) ** 0.5) ** 2:
             raise UserError(f"--d {d}: random fields have 4 channels on a square; use 1024 or 4096, for example.")
