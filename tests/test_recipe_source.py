@@ -8,7 +8,7 @@ import pytest
 from probe import plugins
 from probe.config import DatasetConfig
 from probe.data import is_remote, known_sources, load_images
-from probe.data.source import Source
+from probe.data.source import Candidate, Opened, Source
 from probe.data.sources import SOURCES
 from probe.errors import Failure, UserError
 
@@ -61,8 +61,17 @@ def test_a_source_of_another_package(noise, monkeypatch):
     assert len(load(n=5, holdout=0).ids) == 5
 
 
-def test_a_source_of_another_package_that_fails(monkeypatch):
-    broken = Source("broken", "ANY", lambda where, spec, place: 1 / 0, "fails")
+def fails_at_once(where, spec, place):
+    return 1 / 0
+
+
+def fails_later(where, spec, place):
+    return Opened(Candidate(str(index), lambda: 1 / 0) for index in range(3))
+
+
+@pytest.mark.parametrize("opener", [fails_at_once, fails_later])
+def test_a_source_of_another_package_that_fails(opener, monkeypatch):
+    broken = Source("broken", "ANY", opener, "fails")
     monkeypatch.setattr(plugins, "loaded", lambda: (broken,))
     with pytest.raises(Failure, match="Source 'broken' of a plug-in failed: ZeroDivisionError"):
         load("broken:x")

@@ -88,11 +88,11 @@ def load_images(
     with closing(opened.candidates) as candidates:
         seen: set[str | None] = set()
         wanted = _of_classes(candidates, classes, seen)
-        found.read(wanted, spec.n, opened.tries)
+        call(kind, found.read, wanted, spec.n, opened.tries)
         _check_classes(where, set(classes or ()) - set(found.labels), seen)
         if not found.ids:
             raise UserError(f"{where}: {_why_empty(found)}; check the source.")
-        found.read(wanted, spec.holdout, opened.tries)
+        call(kind, found.read, wanted, spec.holdout, opened.tries)
     total = len(found.ids)
     # Held out: what the tests leave, but at least a quarter of a small source.
     used = total - min(spec.holdout, max(total - spec.n, total // 4))
