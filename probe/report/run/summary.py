@@ -112,9 +112,8 @@ def _field_warnings(report: Report) -> list[str]:
     found = []
     solver, dictionary, certificates = report.solver, report.dictionary, report.solver.certificates
     if certificates.certified * 2 < dictionary.atoms:
-        found.append(
-            f"Most of the {count(dictionary.atoms, 'atom')} are not certified attractors ({_certified(report)})."
-        )
+        few = "Fewer than half" if certificates.certified else "None"
+        found.append(f"{few} of the {count(dictionary.atoms, 'atom')} are certified attractors ({_certified(report)}).")
     if certificates.plain_elsewhere:
         found.append(
             f"{certificates.plain_elsewhere} of {count(certificates.plain_checked, 'start')} "

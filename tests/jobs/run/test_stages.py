@@ -337,7 +337,7 @@ def test_starts_that_wander_get_exponents_and_the_report_says_so(tmp_path):
     # The slope 3.9 (1 - 2 z) of a mean of sixteen equal pixels, at the largest of twelve coordinates.
     assert 1 < found["spectral_radius"]["median"] <= 3.9
     assert "12 did not converge within 60 steps (Lyapunov exponent 0." in report["summary"][0]
-    assert any("None of 12 atoms are certified attractors" in warning for warning in report["warnings"])
+    assert any("None of the 12 atoms are certified attractors" in warning for warning in report["warnings"])
 
 
 ROTATION = WANDERING.replace("z = (z.abs() % 1)", "first, rest = z[:, :1], z[:, 1:2]").replace(

@@ -158,7 +158,7 @@ def test_only_a_certified_dictionary_is_called_attractors(make_run: Make):
     [
         (
             {"certificate": [1, 0, 0, -1, -1]},
-            "Most of the 5 atoms are not certified attractors (1 certified attractor, 2 not",
+            "Fewer than half of the 5 atoms are certified attractors (1 certified attractor, 2 not",
         ),
         ({"basin": [11], "certificate": [1]}, "The field is trivial: one basin holds 100 %"),
         (
