@@ -1,17 +1,14 @@
 """Stage ``images`` of an OOD experiment: the sets that something missing needs. It uses no GPU."""
 
-import logging
 from typing import Any
 
 from jobs.ood.directory import OodDirectory
 from jobs.ood.training import shape
 from jobs.ood.work import OodWork, data_file, score_file
 from jobs.stage import Counts
-from probe.data.collect import overlap
+from probe.studies.inputs import note_overlap
 from probe.studies.ood.images import Drawn, control_name, draw_control, draw_set, must_fit
 from probe.training import build
-
-log = logging.getLogger("probe")
 
 
 def draw(work: OodWork) -> None:
@@ -56,17 +53,13 @@ def _keep(work: OodWork, name: str, drawn: Drawn) -> None:
 
 
 def _note_shared(work: OodWork, drawn: dict[str, dict[str, Any]]) -> None:
-    """Add to the facts of test and OOD sets how many of their images are training images, too."""
+    """Add to the facts of test and OOD sets how many of their images are also training images."""
     if work.directory.checked(data_file("train")) is None:
         return  # used up: the sets were compared when they were drawn first
     train = work.images("train")
     for name, facts in drawn.items():
-        if name not in ("test", *work.config.outside):
-            continue
-        if shared := overlap(train, work.images(name)):
-            note = f"{shared} of {facts['n_used']} images are training images, too, pixel by pixel."
-            log.warning(f"{name}: {note}")
-            facts |= {"shared_with_train": shared, "notes": [*facts.get("notes", []), note]}
+        if name in ("test", *work.config.outside):
+            note_overlap(name, train, work.images(name), facts)
 
 
 def _is_settled(work: OodWork, name: str) -> bool:

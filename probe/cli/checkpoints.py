@@ -70,7 +70,7 @@ def checkpoints(
     with watching("checkpoints", most) as watch:
         measured = dict(
             across_training(
-                {name: watch.model(model) for name, model in models.items()},
+                ((name, watch.model(model)) for name, model in models.items()),
                 seen,
                 unseen,
                 solver=config.solver,

@@ -13,7 +13,7 @@ from probe.metrics.separation import fpr95
 from probe.report.figures.across_training import film_strip, number_at, training_figure
 from probe.report.study.page import Rule, StudyPage, first_seed, seed_spread
 from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection, TrainedModel
-from probe.report.study.verdicts import RESAMPLES, Values, difference_interval, means, over_seeds
+from probe.report.study.verdicts import RESAMPLES, Values, claimed, difference_interval, means, over_seeds
 from probe.results.study import Found, StudyResults
 
 
@@ -146,24 +146,14 @@ def _claims(found: Sequence[Found[AcrossTraining]]) -> list[StudyClaim]:
 
 def _change(name: str, change: Change, samples: Mapping[int, Sequence[Samples]], epochs: Sequence[int]) -> StudyClaim:
     untrained, first, last = epochs[0], epochs[1], epochs[-1]
-    level, ci95 = difference(samples[last], samples[first], change.needed, change.statistic)
-    _, from_untrained = difference(samples[last], samples[untrained], change.needed, change.statistic)
-    result = on_side(ci95, change.side)
-    return StudyClaim(
-        name=name,
-        claim=change.claim,
-        result=result,
-        rule="change",
-        statistic=level,
-        ci95=ci95,
-        n=len(samples[last]),
-        over="seeds",
-        by_value={f"epoch {first}": result, "the untrained network": on_side(from_untrained, change.side)},
-        levels={
-            label: _level(samples[epoch], change.needed, change.statistic)
-            for label, epoch in (("untrained", untrained), (f"epoch {first}", first), (f"epoch {last}", last))
-        },
-    )
+    needed, statistic, side = change.needed, change.statistic, change.side
+    found = difference(samples[last], samples[first], needed, statistic)
+    _, from_untrained = difference(samples[last], samples[untrained], needed, statistic)
+    verdicts = {f"epoch {first}": on_side(found[1], side), "the untrained network": on_side(from_untrained, side)}
+    named = {"untrained": untrained, f"epoch {first}": first, f"epoch {last}": last}
+    levels = {label: _level(samples[epoch], needed, statistic) for label, epoch in named.items()}
+    about = {"n": len(samples[last]), "over": "seeds", "by_value": verdicts, "levels": levels}
+    return claimed(name, change.claim, side, "change", found, **about)
 
 
 def _level(seeds: Sequence[Samples], needed: Sequence[str], statistic: Statistic) -> float | None:
@@ -193,17 +183,9 @@ def difference(
 
 
 def _above(name: str, last: Sequence[Samples], epoch: int) -> StudyClaim:
-    level, ci95 = difference_interval([(one["mem"], one[name]) for one in last])
-    return StudyClaim(
-        name=name,
-        claim=f"at epoch {epoch}, mem of the attractors exceeds that of {NULLS[name]}",
-        result=on_side(ci95, 1),
-        rule="null",
-        statistic=level,
-        ci95=ci95,
-        n=len(last),
-        over="seeds",
-    )
+    claim = f"at epoch {epoch}, mem of the attractors exceeds that of {NULLS[name]}"
+    found = difference_interval([(one["mem"], one[name]) for one in last])
+    return claimed(name, claim, 1, "null", found, n=len(last), over="seeds")
 
 
 def _epochs(found: Sequence[Found[AcrossTraining]]) -> list[int]:

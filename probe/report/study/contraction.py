@@ -52,21 +52,13 @@ RULES = {
 
 
 def _points(found: Sequence[Found[Contraction]]) -> list[Point]:
-    return [
-        Point(
-            value=one.model.name,
-            columns={
-                "d": seed_spread([one.model.d]),
-                "inputs": _spread(one.model.inputs),
-                "latents": _spread(one.model.latents),
-            },
-        )
-        for one in found
-    ]
+    return [Point(value=one.model.name, columns=_columns(one.model)) for one in found]
 
 
-def _spread(side: Ratios) -> SeedSpread:
-    return seed_spread(side.ratios).model_copy(update={"ci95": side.ci95})
+def _columns(model: Contraction) -> dict[str, SeedSpread]:
+    sides = {"inputs": model.inputs, "latents": model.latents}
+    ratios = {key: seed_spread(side.ratios).model_copy(update={"ci95": side.ci95}) for key, side in sides.items()}
+    return {"d": seed_spread([model.d]), **ratios}
 
 
 def _claims(found: Sequence[Found[Contraction]]) -> list[StudyClaim]:

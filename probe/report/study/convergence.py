@@ -13,6 +13,7 @@ from probe.report.figures.convergence import convergence_figure
 from probe.report.run.schema import Mean
 from probe.report.study.page import Rule, StudyPage, by_axis
 from probe.report.study.schema import Point, StudyClaim, StudySection, TrainedModel
+from probe.report.study.verdicts import Estimated, claimed
 from probe.results.study import Found, StudyResults
 from probe.studies.sweeps.convergence import FEWEST, correlation, gain
 
@@ -113,22 +114,14 @@ def _gain(rows: Pooled) -> dict[str, Any] | None:
 def _claim(
     rule: str, claim: str, side: int, estimate: Estimate, every: Pooled, by_k: Mapping[int, Pooled]
 ) -> StudyClaim:
-    def ci95(found: dict[str, Any] | None) -> Any:
-        return found["ci95"] if found else None
+    def known(found: dict[str, Any] | None) -> Estimated:
+        return (found["mean"], found["ci95"]) if found else (None, None)
 
     found = estimate(every)
     over = found["over"] if found else "starts"
-    return StudyClaim(
-        name=rule,
-        claim=claim,
-        result=on_side(ci95(found), side),
-        rule=rule,
-        statistic=found["mean"] if found else None,
-        ci95=ci95(found),
-        n=len(np.unique(every["attractor"])) if over == "attractors" else len(every["attractor"]),
-        over=over,
-        by_value={str(k): on_side(ci95(estimate(rows)), side) for k, rows in by_k.items()},
-    )
+    n = len(np.unique(every["attractor"])) if over == "attractors" else len(every["attractor"])
+    by_value = {str(k): on_side(known(estimate(rows))[1], side) for k, rows in by_k.items()}
+    return claimed(rule, claim, side, rule, known(found), n=n, over=over, by_value=by_value)
 
 
 def _figures(

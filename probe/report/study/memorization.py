@@ -20,7 +20,7 @@ from probe.metrics.interval import on_side
 from probe.report.study import memorization_figures as figures
 from probe.report.study.page import Rule, StudyPage, by_axis, first_seed
 from probe.report.study.schema import Point, StudyClaim, StudySection, TrainedModel
-from probe.report.study.verdicts import TREND, difference_interval, trend
+from probe.report.study.verdicts import TREND, claimed, difference_interval, trend
 from probe.results.study import Found, StudyResults
 
 
@@ -150,19 +150,16 @@ def null(name: str, axis: str, at: Mapping[int, Sequence[Any]]) -> StudyClaim:
         at: for each value of the axis and each seed, mem per attractor and the null per image.
     """
     found = {value: difference_interval(seeds) for value, seeds in sorted(at.items())}
-    results = {value: on_side(ci95, 1) for value, (_, ci95) in found.items()}
     smallest = min(found)
-    difference, ci95 = found[smallest]
-    return StudyClaim(
-        name=name,
-        claim=f"at {AXES[axis][1].format(smallest)}, mem of the attractors exceeds that of {NULLS[name]}",
-        result=results[smallest],
-        rule="null",
-        statistic=difference,
-        ci95=ci95,
+    return claimed(
+        name,
+        f"at {AXES[axis][1].format(smallest)}, mem of the attractors exceeds that of {NULLS[name]}",
+        1,
+        "null",
+        found[smallest],
         n=len(at[smallest]),
         over="seeds",
-        by_value={str(value): result for value, result in results.items()},
+        by_value={str(value): on_side(ci95, 1) for value, (_, ci95) in found.items()},
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,22 @@ RESAMPLES = 2000
 Values = NDArray[np.float64]
 
 
+Estimated = tuple[float | None, Sequence[float] | None]
+"""A statistic and its 95 % interval; None if they do not exist."""
+
+
+def claimed(name: str, claim: str, side: int, rule: str, found: Estimated, **about: Any) -> StudyClaim:
+    """A claim that a statistic lies above (side 1) or below (side -1) 0, with its verdict.
+
+    Args:
+        about: ``n``, ``over`` and what else a ``StudyClaim`` says.
+    """
+    statistic, ci95 = found
+    return StudyClaim(
+        name=name, claim=claim, result=on_side(ci95, side), rule=rule, statistic=statistic, ci95=ci95, **about
+    )
+
+
 def trend(name: str, claim: str, side: int, pairs: Sequence[tuple[float, float | None]]) -> StudyClaim:
     """The claim that a measure grows (side 1) or falls (side -1) along the axis.
 
@@ -33,17 +50,7 @@ def trend(name: str, claim: str, side: int, pairs: Sequence[tuple[float, float |
         pairs: the value of the axis and of the measure, for each model; None if it has none.
     """
     there = [(value, measured) for value, measured in pairs if measured is not None]
-    rho, ci95 = spearman_interval(there)
-    return StudyClaim(
-        name=name,
-        claim=claim,
-        result=on_side(ci95, side),
-        rule="trend",
-        statistic=rho,
-        ci95=ci95,
-        n=len(there),
-        over="models",
-    )
+    return claimed(name, claim, side, "trend", spearman_interval(there), n=len(there), over="models")
 
 
 def spearman_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float | None, tuple[float, float] | None]:

@@ -49,8 +49,8 @@ CONVERGENCE = (
     "and eps the distance at which the residual reaches the tolerance. Actual: the steps of the start, iterated "
     "without acceleration in full precision; starts without such an iteration or without a certificate are left out. "
     "The prediction tells which starts take longer if the 95 % interval of the correlation lies above 0. It is better "
-    "than the best constant (the median of the actual steps) if the interval of the difference of log errors lies below "
-    "0."
+    "than the best constant (the median of the actual steps) if the interval of the difference of log errors lies "
+    "below 0."
 )
 
 

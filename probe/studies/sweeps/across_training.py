@@ -13,7 +13,7 @@ with a confidence interval over starts (for the end points found; it says nothin
 There are two kinds of noise because a latent space need not be close to N(0, I), and the results depend on the choice.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,30 +95,29 @@ def measure(trained: TrainedModel, config: AcrossTrainingConfig, tell: Tell) -> 
         ``checkpoints``: by epoch, the values of ``measure_checkpoint``. Tensors: the samples as ``EPOCH.NAME``, the
         decoded end points as ``EPOCH.film``, and the ``images`` where these started.
     """
+    checkpoints = trained.checkpoints()
+    course = across_training(
+        ((str(epoch), trained.load(folder)) for epoch, folder in checkpoints.items()),
+        trained.train,
+        trained.test,
+        solver=config.solver.solver(),
+        dictionary=config.measure.dictionary(),
+        starts=config.solver.starts,
+        points=config.measure.points,
+        film=config.measure.film,
+        seed=trained.cell.seed,
+    )
     records: dict[str, Any] = {}
     tensors = {"images": trained.train[: config.measure.film]}
-    checkpoints = trained.checkpoints()
-    for epoch, folder in checkpoints.items():
-        found = measure_checkpoint(
-            trained.load(folder),
-            trained.train,
-            trained.test,
-            solver=config.solver.solver(),
-            dictionary=config.measure.dictionary(),
-            starts=config.solver.starts,
-            points=config.measure.points,
-            film=config.measure.film,
-            seed=trained.cell.seed,
-        )
-        records[str(epoch)] = found.values
-        tensors |= {f"{epoch}.{name}": sample for name, sample in found.samples.items()} | {f"{epoch}.film": found.film}
-        done = len(records)
-        tell(done / len(checkpoints), f"{done} of {len(checkpoints)} checkpoints")
+    for epoch, found in course:
+        records[epoch] = found.values
+        tensors |= {f"{epoch}.{name}": one for name, one in {**found.samples, "film": found.film}.items()}
+        tell(len(records) / len(checkpoints), f"{len(records)} of {len(checkpoints)} checkpoints")
     return Measured({"checkpoints": records}, tensors)
 
 
 def across_training(
-    checkpoints: Mapping[str, Autoencoder],
+    checkpoints: Iterable[tuple[str, Autoencoder]],
     train: Tensor,
     test: Tensor,
     *,
@@ -126,7 +125,7 @@ def across_training(
     **settings: Any,
 ) -> Iterator[tuple[str, Checkpoint]]:
     """``measure_checkpoint`` for each model, in order; starts are equal as far as the encoders agree."""
-    for name, model in checkpoints.items():
+    for name, model in checkpoints:
 
         def tell(part: str, name: str = name) -> None:
             on_part(f"{name}, {part}")

@@ -87,7 +87,7 @@ def test_training_images_in_another_set_are_told(tmp_path):
     assert {name: one.get("shared_with_train") for name, one in data.items() if "shared_with_train" in one} == {
         "again": 7
     }
-    assert data["again"]["notes"] == ["7 of 7 images are training images, too, pixel by pixel."]
+    assert data["again"]["notes"] == ["7 of 7 images are also training images (all pixels are equal)."]
     assert data["test"]["notes"] == []
 
 

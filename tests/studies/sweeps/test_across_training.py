@@ -74,7 +74,7 @@ def course():
     train, test = patterns(12, 0), patterns(10, 1)
     models = {"vague": memory(train, 0.01), "sharp": memory(train, 1000.0)}
     settings = {"solver": SOLVER, "dictionary": DictionaryConfig(euclidean=0.01), "starts": 12, "points": 4, "film": 3}
-    return train, dict(across_training(models, train, test, **settings))
+    return train, dict(across_training(models.items(), train, test, **settings))
 
 
 def test_a_memory_keeps_its_images_and_an_average_does_not(course):
