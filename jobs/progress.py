@@ -1,5 +1,6 @@
 """Progress of a stage over all ranks: a bar on a terminal, a line now and then elsewhere, and progress.json."""
 
+import importlib
 import json
 import logging
 import os
@@ -7,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from jobs.provenance import now
 from jobs.stopping import Ended
 from jobs.world import World
 from probe.files import write_atomically
+from probe.terminal import span
 
 FILE = "progress.json"
 LINE_EVERY = 30.0
@@ -91,7 +93,8 @@ class _Pulse:
         self.began = self.shown = time.monotonic()
         self.written = 0.0
         console = Console(stderr=True)
-        self.live = console.is_terminal and self.world.rank == 0
+        self.notebook = _notebook_line() if self.world.rank == 0 else None
+        self.live = console.is_terminal and self.world.rank == 0 and self.notebook is None
         self.rich = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -142,10 +145,13 @@ class _Pulse:
         text = f"{rate:.2f} {self.unit}/s, {many}{self.meter.note}".rstrip(", ")
         self.rich.update(self.task, completed=int(done), note=text)
         moment = time.monotonic()
-        if not self.live and moment - self.shown >= LINE_EVERY:
+        time_left = "" if left is None else f", {span(left)} left"
+        line = f"{self.title}: {int(done)}/{self.total:g} {self.unit}, {text}{time_left}"
+        if self.notebook:
+            self.notebook(line)
+        elif not self.live and moment - self.shown >= LINE_EVERY:
             self.shown = moment
-            time_left = "" if left is None else f", {left:.0f} s left"
-            log.info(f"{self.title}: {int(done)}/{self.total:g} {self.unit}, {text}{time_left}")
+            log.info(line)
         if moment - self.written >= FILE_EVERY or self.over.is_set():
             self.written = moment
             content = {
@@ -160,3 +166,12 @@ class _Pulse:
             }
             with suppress(OSError):  # a full disk is told where results are written
                 write_atomically(self.folder / FILE, json.dumps(content))
+
+
+def _notebook_line() -> Callable[[str], None] | None:
+    """Shows a text in one line of a notebook's output, in place of the text before; None outside of notebooks."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if not hasattr(shell, "kernel"):  # nor is the terminal's IPython a notebook
+        return None
+    handle = importlib.import_module("IPython.display").display({"text/plain": ""}, raw=True, display_id=True)
+    return lambda text: handle.update({"text/plain": text}, raw=True)

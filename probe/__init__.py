@@ -2,22 +2,58 @@
 
 After Fumero, Moschella, Rodola and Locatello, "Navigating the Latent Space Dynamics of Neural Models" (ICLR 2026,
 arXiv 2505.22785).
+
+    import probe
+    run = probe.run("configs/quickstart.yaml", out="runs/quickstart")
+    run.report.to_pandas()
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from probe.errors import Failure, UserError
+
+if TYPE_CHECKING:
+    from probe.api import OodReport, Report, Run, StudyReport, open_run, run
+    from probe.autoencoders import Autoencoder, load_autoencoder
+    from probe.dynamics import EndPoints, LatentMap, Outcome
+    from probe.studies.probing.dictionary import AttractorDictionary
+    from probe.studies.probing.end_points import find_attractors
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "load_autoencoder": "probe.autoencoders",
-    "LatentMap": "probe.dynamics",
-    "find_attractors": "probe.studies.probing.end_points",
+    "probe.api": ("OodReport", "Report", "Run", "StudyReport", "open_run", "run"),
+    "probe.autoencoders": ("Autoencoder", "load_autoencoder"),
+    "probe.dynamics": ("EndPoints", "LatentMap", "Outcome"),
+    "probe.studies.probing.dictionary": ("AttractorDictionary",),
+    "probe.studies.probing.end_points": ("find_attractors",),
 }
-__all__ = ["LatentMap", "find_attractors", "load_autoencoder"]
+__all__ = [
+    "AttractorDictionary",
+    "Autoencoder",
+    "EndPoints",
+    "Failure",
+    "LatentMap",
+    "OodReport",
+    "Outcome",
+    "Report",
+    "Run",
+    "StudyReport",
+    "UserError",
+    "find_attractors",
+    "load_autoencoder",
+    "open_run",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:  # torch takes seconds to import, and `probe --help` needs none of it
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'probe' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

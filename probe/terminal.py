@@ -115,3 +115,10 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
+
+
+def span(seconds: float) -> str:
+    """A duration in at most two units: ``40 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

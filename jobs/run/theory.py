@@ -13,6 +13,7 @@ from probe.dynamics.certificate import YES
 from probe.errors import UserError
 from probe.report.theory.write import write_theory
 from probe.results import layout
+from probe.studies.sweeps.convergence import of_run, record
 from probe.studies.theory.theory import Images, Prototypes, theory
 
 log = logging.getLogger("probe")
@@ -50,6 +51,7 @@ def measure(work: RunWork, *, points: int, probes: int) -> dict[str, Any] | None
             together=run.config.sparse.batch_size,
             on_part=lambda part: log.info(f"theory: {part}"),
         ),
+        "convergence": record(of_run(run.load(layout.DICTIONARY.name)[0], run.config.seeds.count)),
         **describe_process(),
     }
     return write_theory(run.path / layout.THEORY, content)

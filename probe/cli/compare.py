@@ -14,18 +14,22 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN_DIR", help="Folders of finished runs; differences are to the first.", parser=given_path
+            metavar="RUN_DIR",
+            help="Directories of finished runs; differences are to the first one.",
+            parser=given_path,
         ),
     ],
     unpaired: Annotated[
-        bool, typer.Option("--unpaired", help="Let data sets of one name hold other images: independent samples.")
+        bool,
+        typer.Option("--unpaired", help="Allow different images under one data set name, as independent samples."),
     ] = False,
     out: OutDir = Path("runs/compare"),
     as_json: Json = False,
 ) -> None:
-    """Errors of runs on the same images, paired; solver outcomes, settings that differ, similarity of dictionaries.
+    """Compare finished runs on the same images.
 
-    Writes compare.html, compare.md, compare.csv, compare.json, ratios.png and ratios.svg.
+    Errors are paired by image; solver outcomes, differing settings and the similarity of dictionaries are shown as
+    well. Writes compare.html, compare.md, compare.csv, compare.json, ratios.png and ratios.svg.
     """
     from probe.report.compare import write_comparison
 

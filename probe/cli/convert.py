@@ -12,13 +12,14 @@ from probe.names import given_path
 def convert(
     source: Annotated[str, typer.Argument(help="A .bin, .pt, .pth or .ckpt file, a folder, or a hub id.")],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The new .safetensors file, or the new folder.", parser=given_path)
+        Path, typer.Argument(metavar="OUT", help="The .safetensors file or the folder to write.", parser=given_path)
     ],
-    revision: Annotated[str | None, typer.Option(help="Of the hub id.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of the hub id.")] = None,
 ) -> None:
-    """Make safetensors of weights in pickle form; nothing in them is run (torch.load with weights_only).
+    """Convert pickled weights to safetensors without running code.
 
-    Names of nested entries are joined by dots; what is left out is said on stderr.
+    Reads with torch.load(weights_only=True). Names of nested entries are joined by dots; entries that are left out are
+    listed on stderr.
     """
     from probe.autoencoders.convert import convert as write
 

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from probe.cli.options import Json, Overrides
+from probe.cli.options import Json, Overrides, config_of_model
 
 LABELS = {
     "resolution": "resolution (as set; default 32)",
-    "rows": "rows at once (solver.batch_size)",
-    "flops_per_step": "FLOPs a step of f, one start",
+    "rows": "rows per batch (solver.batch_size)",
+    "flops_per_step": "FLOPs per step of f and start",
     "weights_bytes": "memory of the weights, bytes",
-    "step_bytes": "memory a step of f, all rows, bytes (estimate)",
+    "step_bytes": "memory of a step of f with all rows, bytes (estimate)",
 }
 
 
@@ -22,11 +22,11 @@ def doctor(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Load a model; print its class, kind, latent shape, weights, memory and FLOPs per step of f, and versions."""
-    from probe.config import parse_config, read_yaml
+    """Show what a model is, its memory, and the cost of a step.
 
-    settings = read_yaml(None, [f"model.source={json.dumps(model)}", *(overrides or ())])
-    config = parse_config(settings)
+    Loads the model and prints its class, kind, latent shape, weights, memory and FLOPs per step of f, and versions.
+    """
+    config = config_of_model(model, overrides)
 
     from jobs.provenance import describe_process
     from probe.autoencoders import load_autoencoder

@@ -14,13 +14,14 @@ def export(
     run_dir: RunDir,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Where the files go; default RUN_DIR/export.", parser=given_path),
+        typer.Option("--out", metavar="DIR", help="Folder for the files; default RUN_DIR/export.", parser=given_path),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write levels.csv (a row per data set, level, method and metric) and model_card.md (a Hugging Face section).
+    """Write a run's numbers as CSV and as a model card section.
 
-    Prints the paths.
+    Writes levels.csv (a row per data set, level, method and metric) and model_card.md (a section for a Hugging Face
+    model card), and prints the paths.
     """
     from probe.files import write_atomically
     from probe.report.run.export import levels_csv

@@ -8,11 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from probe.cli.options import Json, OutDir, Overrides
+from probe.cli.options import PAPER, Json, OutDir, Overrides, config_of_model, save_figure
 from probe.cli.watch import watching
-
-PAPER = ("solver.tolerance=1e-6", "solver.max_steps=3000")
-"""The iteration of the paper's Section 3."""
 
 
 def field(
@@ -20,45 +17,42 @@ def field(
     data: Annotated[
         str | None, typer.Option(metavar="SPEC", help="Images to encode: a preset, or parquet:PATH, folder:PATH, ...")
     ] = None,
-    n: Annotated[int, typer.Option("--n", min=3, max=1_000_000, help="How many of them.")] = 500,
+    n: Annotated[int, typer.Option("--n", min=3, max=1_000_000, help="Number of images.")] = 500,
     side: Annotated[
         int | None,
-        typer.Option(min=1, max=8192, help="Draw them at this side, and pad with black to the model's (28 of 32)."),
+        typer.Option(min=1, max=8192, help="Draw images at this size and pad them to the model's (28 to 32)."),
     ] = None,
     extent: Annotated[
         float | None,
-        typer.Option(min=1e-6, max=1e6, help="Half the window's side; by default 8, or about what there is."),
+        typer.Option(min=1e-6, max=1e6, help="Half the side of the window; default: 8, or enough to show the points."),
     ] = None,
     points: Annotated[int, typer.Option(min=5, max=1001, help="Grid points along an axis.")] = 61,
     overrides: Overrides = None,
     out: OutDir = Path("runs/field"),
     as_json: Json = False,
 ) -> None:
-    """Draw f(z) - z: norm, streamlines, attractors, basins, data; on the principal plane where d > 2.
+    """Draw the latent vector field f(z) - z.
 
-    Writes field.png, field.svg and field.json.
+    Shows its norm, streamlines, attractors, basins and encoded images; for d > 2 on the principal plane. Writes
+    field.png, field.svg and field.json.
     """
-    from probe.config import parse_config, read_yaml
-
-    settings = read_yaml(None, [f"model.source={json.dumps(model)}", *PAPER, *(overrides or ())])
-    config = parse_config(settings)
+    config = config_of_model(model, overrides, PAPER)
 
     from jobs.provenance import describe_process
     from probe import LatentMap, load_autoencoder
     from probe.files import write_atomically
     from probe.report.figures.field import field_figure
-    from probe.report.figures.run import render
     from probe.studies.field import record, vector_field
     from probe.studies.inputs import drawn, encode
     from probe.studies.sweeps.across_training import PRODUCTS
 
     loaded = load_autoencoder(config.model)
-    resolution = loaded.side if loaded.side and "resolution" not in settings else config.resolution
+    resolution = loaded.side if loaded.side and "resolution" not in config.model_fields_set else config.resolution
     shape = loaded.latent_shape(resolution)
     images = drawn(loaded, data, n, side or resolution) if data else None
     print(
-        f"iterating {points**2} grid points and {config.seeds.count} starts, d = {math.prod(shape)}, each at most "
-        f"{config.solver.max_steps} steps",
+        f"field: iterating {points**2} grid points and {config.seeds.count} starts, d = {math.prod(shape)}, for up "
+        f"to {config.solver.max_steps} steps each",
         file=sys.stderr,
     )
     most = points**2 * (config.solver.max_steps + PRODUCTS) + config.seeds.count * (config.solver.max_steps + 1)
@@ -82,9 +76,7 @@ def field(
         **record(found, images.labels if images else None),
         **describe_process(),
     }
-    figure = field_figure(content, f"{loaded.class_name}, {model}")
-    write_atomically(out / "field.png", render(figure, "png"))
-    write_atomically(out / "field.svg", render(figure, "svg"))
+    save_figure(out, "field", field_figure(content, f"{loaded.class_name}, {model}"))
     write_atomically(out / "field.json", json.dumps(content, allow_nan=False) + "\n")
     print(json.dumps(content, allow_nan=False) if as_json else _summary(content, out))
 
@@ -94,15 +86,16 @@ def _summary(content: dict[str, Any], out: Path) -> str:
 
     plane, points = content["plane"], content["fixed_points"]
     certified = [point for point in points if point["certificate"] == "attractor"]
+    share = 100 * sum(point["grid_share"] for point in certified)
     lines = [
-        f"{count(len(points), 'distinct fixed point')}, {count(len(certified), 'certified attractor')}, to which "
-        f"{100 * sum(point['grid_share'] for point in certified):.0f} % of the grid runs.",
+        f"{count(len(points), 'distinct fixed point')}, {count(len(certified), 'certified attractor')}; {share:.0f} % "
+        "of the grid points converge to a certified attractor.",
         f"{out}/field.png, field.svg, field.json",
     ]
     if plane["projection"]:
         lines.insert(
             1,
-            f"A projection of {content['d']} dimensions on the principal plane of the {plane['of']}, which holds "
+            f"Projection of {content['d']} dimensions onto the principal plane of the {plane['of']}; it contains "
             f"{100 * plane['field_share']:.0f} % of the field's norm and {100 * plane['variance_share']:.0f} % of the "
             "points' variance.",
         )

@@ -16,7 +16,7 @@ def figure(
     run_dir: RunDir,
     paper: Annotated[bool, typer.Option("--paper", help="Figure 4: a panel per data set, log axes.")] = False,
     metric: Annotated[
-        Literal["pixel_mse", "latent_mse"], typer.Option(help="The error: of decoded images, or of latents.")
+        Literal["pixel_mse", "latent_mse"], typer.Option(help="The error of decoded images or of latents.")
     ] = "pixel_mse",
     out: Annotated[
         Path | None,
@@ -29,15 +29,18 @@ def figure(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw a finished run for print; prints the path."""
+    """Draw the paper's figure of a finished run, for print.
+
+    Prints the path of the file.
+    """
     from probe.errors import UserError
 
     file = out or run_dir / "report" / "figures" / "paper.pdf"
     kind = file.suffix.removeprefix(".").lower()
     if not paper:
-        raise UserError("`probe figure` has no layout to draw: add --paper, for the paper's Figure 4.")
+        raise UserError("`probe figure` needs a layout: add --paper for the paper's Figure 4.")
     if kind not in KINDS:
-        raise UserError(f"--out {file}: a figure is a {', '.join(KINDS[:-1])} or {KINDS[-1]} file; name one.")
+        raise UserError(f"--out {file}: a figure is a {', '.join(KINDS[:-1])} or {KINDS[-1]} file.")
 
     from probe.files import write_atomically
     from probe.report.figures.paper import paper_figure

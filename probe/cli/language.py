@@ -6,36 +6,39 @@ from typing import Annotated
 
 import typer
 
-from probe.cli.options import Json, OutDir, Overrides
+from probe.cli.options import Json, OutDir, Overrides, config_of_model, save_figure
 from probe.cli.watch import watching
 
 DEFAULTS = (
-    *("solver.max_steps=300", "solver.accelerate=false", "solver.far_precision=float32", "solver.certificates=4"),
+    "solver.max_steps=300",
+    "solver.accelerate=false",
+    "solver.far_precision=float32",
+    "solver.certificates=4",
     "seeds.count=16",
 )
-"""The steps of the paper's Appendix B.8, all of them plain, so that outcomes and norms are of the same iteration."""
+"""The paper's Appendix B.8. All steps are plain, so that outcomes and norms describe the same iteration."""
 PROMPT = "The quick brown fox jumps over the lazy dog"
 
 
 def language(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub id of a causal LM of transformers.")],
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Whose embeddings are one start.")] = PROMPT,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Its embeddings are one start.")] = PROMPT,
     tokens: Annotated[
-        str | None, typer.Option(metavar="IDS", help="Token ids instead, for a model without tokenizer: '5 17 3'.")
+        str | None, typer.Option(metavar="IDS", help="Token ids instead, for a model without a tokenizer: '5 17 3'.")
     ] = None,
     overrides: Overrides = None,
     out: OutDir = Path("runs/language"),
     as_json: Json = False,
 ) -> None:
-    """h <- f(h), from the embedding output through all blocks to the final norm: norms at every step, outcomes.
+    """Iterate a causal language model over its residual stream.
 
-    Starts are the embeddings of a prompt, and seeds.count draws of N(0, I) of the same shape. Writes language.png,
+    h <- f(h), from the embedding output through all blocks to the final norm: norms at every step, and outcomes. Starts
+    are the embeddings of a prompt, and seeds.count draws from N(0, I) of the same shape. Writes language.png,
     language.svg, language.md and language.json.
     """
-    from probe.config import parse_config, read_yaml
     from probe.errors import UserError
 
-    config = parse_config(read_yaml(None, [f"model.source={json.dumps(model)}", *DEFAULTS, *(overrides or ())]))
+    config = config_of_model(model, overrides, DEFAULTS)
     try:
         given = None if tokens is None else [int(token) for token in tokens.replace(",", " ").split()]
     except ValueError:
@@ -47,7 +50,6 @@ def language(
     from probe.dynamics import gaussian_starts
     from probe.files import write_atomically
     from probe.report.figures.language import language_figure, language_page, language_table
-    from probe.report.figures.run import render
     from probe.studies.language import iterated, record
 
     f = load_residual_stream(config.model, device_of(config.model.device))
@@ -59,7 +61,7 @@ def language(
     with watching("language", most) as watch:
         counted = watch.counting(f)
         for name, starts in (("prompt", start), ("noise", noise)):
-            watch.say(f"starts of {name}")
+            watch.say(f"{name} starts")
             kinds[name] = iterated(counted, starts, solver)
         watch.say("certificates")
         found = record(counted, kinds, solver=solver, dictionary=config.dictionary, device=f.device)
@@ -78,10 +80,8 @@ def language(
         **found,
         **describe_process(),
     }
-    figure = language_figure(content)
     text = json.dumps(content, allow_nan=False) + "\n"
-    write_atomically(out / "language.png", render(figure, "png"))
-    write_atomically(out / "language.svg", render(figure, "svg"))
+    save_figure(out, "language", language_figure(content))
     write_atomically(out / "language.md", language_page(content))
     write_atomically(out / "language.json", text)
     files = f"\n{out}/language.png, language.svg, language.md, language.json\n"

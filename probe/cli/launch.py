@@ -3,17 +3,16 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from probe.kinds import Kind
+Show = Callable[[dict[str, Any]], None]
 
 
 def launch(
-    name: "Kind",
+    name: str,
     settings: Any,
     path: Path,
-    show: Callable[[dict[str, Any]], None],
+    show: Show,
     *,
     trusted: bool = True,
     shared: bool = False,
@@ -46,9 +45,18 @@ def launch(
         print_report(report, show, as_json)
 
 
-def print_report(report: dict[str, Any], show: Callable[[dict[str, Any]], None], as_json: bool) -> None:
+def print_report(report: dict[str, Any], show: Show, as_json: bool) -> None:
     """Print a report for people, or whole as JSON."""
     if as_json:
         print(json.dumps(report, indent=1))
     else:
         show(report)
+
+
+def print_rows(values: dict[str, Any], as_json: bool) -> None:
+    """Print names and values, one per line, or as JSON."""
+    if as_json:
+        print(json.dumps(values, indent=1))
+        return
+    for key, value in values.items():
+        print(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")

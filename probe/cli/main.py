@@ -1,16 +1,16 @@
 """``probe``: the entry point. Exit statuses: jobs/worker.py."""
 
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from jobs.worker import guarded
 from probe import __version__
-from probe.cli import bench, convert, doctor, models, stages, status, study, submit
+from probe.cli import bench, config, convert, doctor, models, stages, status, study, submit
 from probe.cli import checkpoints as checkpoints_command
 from probe.cli import compare as compare_command
-from probe.cli import contraction as contraction_command
-from probe.cli import convergence as convergence_command
 from probe.cli import export as export_command
 from probe.cli import field as field_command
 from probe.cli import figure as figure_command
@@ -19,51 +19,77 @@ from probe.cli import ood as ood_command
 from probe.cli import run as run_command
 from probe.cli import theory as theory_command
 from probe.cli.train_embedded import train_embedded
+from probe.errors import UserError
+
+COMMANDS: dict[str, tuple[Any, ...]] = {
+    "Probe": (
+        run_command.run,
+        config.config,
+        stages.images,
+        stages.attractors,
+        stages.dictionary,
+        stages.reconstruct,
+    ),
+    "Study": (study.study, ood_command.ood),
+    "Analyse": (theory_command.theory, field_command.field, checkpoints_command.checkpoints, language_command.language),
+    "Jobs": (submit.submit, status.status, submit.cancel),
+    "Models": (models.models, doctor.doctor, convert.convert, train_embedded),
+    "Reports": (stages.report, compare_command.compare, export_command.export, figure_command.figure),
+}
+"""The commands by panel of ``probe --help``."""
+REMOVED = {
+    "contraction": "`probe contraction` was removed: run `probe study configs/study_contraction.yaml`, or write a "
+    "configuration with `probe config --example contraction`.",
+    "convergence": "`probe convergence` was removed: for a finished run, use `probe theory RUN_DIR`; to train models "
+    "and compare them, run `probe study configs/study_convergence.yaml`.",
+}
+"""Commands of earlier versions, and what to run instead."""
+
+
+class _Panels(TyperGroup):
+    """``probe --help`` with the commands grouped by panel, as plain text."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command: Any = self.get_command(ctx, name)
+            panels.setdefault(command.rich_help_panel, []).append((name, command.get_short_help_str(80)))
+        width = max(len(name) for rows in panels.values() for name, _ in rows)
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl([(name.ljust(width), text) for name, text in rows])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in REMOVED and not ctx.resilient_parsing:
+            raise UserError(REMOVED[args[0]])
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
+    cls=_Panels,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Probe pretrained autoencoders through the attractors of f(z) = E(D(z)).",
 )
-app.command()(run_command.run)
-app.command()(study.study)
-app.command()(ood_command.ood)
-app.command()(stages.images)
-app.command()(stages.attractors)
-app.command()(stages.dictionary)
-app.command()(stages.reconstruct)
-app.command()(stages.report)
-app.command()(submit.submit)
-app.command()(status.status)
-app.command()(submit.cancel)
-app.command()(models.models)
-app.command()(convert.convert)
-app.command()(doctor.doctor)
-app.command()(field_command.field)
-app.command()(checkpoints_command.checkpoints)
-app.command()(contraction_command.contraction)
-app.command()(convergence_command.convergence)
-app.command()(compare_command.compare)
-app.command()(export_command.export)
-app.command()(figure_command.figure)
-app.command()(theory_command.theory)
-app.command()(language_command.language)
-app.add_typer(bench.app, name="bench")
-app.command("train-embedded")(train_embedded)
+for _panel, _commands in COMMANDS.items():
+    for _command in _commands:
+        name, line = _command.__name__.replace("_", "-"), _command.__doc__.partition("\n")[0]
+        app.command(name, short_help=line, rich_help_panel=_panel)(_command)
+    if _panel == "Analyse":
+        app.add_typer(bench.app, name="bench", rich_help_panel=_panel)
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+def _version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     if version:
         print(__version__)
         raise typer.Exit()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command line; the exit status. Typer ends the process itself where an option or command is wrong."""
-    return guarded(lambda: app(arguments))
+    """Run a command line; the exit status. Typer itself exits if an option or command is wrong."""
+    return guarded(lambda: app(arguments, prog_name="probe"))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ def models(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as a Markdown page.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Build each autoencoder class small, load it, iterate it, and print which have a latent map (a minute)."""
+    """List the autoencoder classes that can be probed.
+
+    Builds each class at a small size, loads it and iterates it; this takes about a minute.
+    """
     from probe.autoencoders import compatibility
 
     rows = compatibility.compatibility()

@@ -14,7 +14,7 @@ def ood(
     trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
-    """Detect OOD images by their trajectories in latent space, and by baselines.
+    """Detect OOD images by latent trajectories and baselines.
 
     Trains the model first if the configuration says so, finds the training attractors, scores every set, writes
     scores.parquet (a row per image) and the report. Prints AUROC and FPR95 of every set and score, and the verdicts.

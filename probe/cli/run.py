@@ -26,10 +26,11 @@ def run(
     trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
-    """Find the attractors, build the dictionary, reconstruct the data sets, write the report.
+    """Probe an autoencoder and write the report.
 
-    Prints latent MSE at 5 % of the atoms per data set and method. Rerun the same command to resume. Without a
-    CONFIG the data sets are the six that come with the package, and everything else has its default.
+    Finds the attractors, builds the dictionary, reconstructs the data sets, and prints the latent MSE at 5 % of the
+    atoms per data set and method. Rerun the same command to resume. Without a CONFIG, the six bundled data sets and the
+    defaults are used.
     """
     settings = settings_of(config, model, overrides or [])
 

@@ -1,13 +1,12 @@
 """``probe images|attractors|dictionary|reconstruct|report``: one stage of a run, study or OOD experiment."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from probe.cli import ood, run, study
-from probe.cli.launch import print_report
+from probe.cli.launch import print_report, print_rows
 from probe.cli.options import Json, Out, Overrides, RunDir, TrustCode
 from probe.errors import UserError
 from probe.names import given_path
@@ -18,7 +17,7 @@ def images(
         Path,
         typer.Argument(
             metavar="RUN_DIR|CONFIG",
-            help="Folder of a run, study or OOD experiment, or its YAML file.",
+            help="A run directory or a configuration file.",
             parser=given_path,
         ),
     ],
@@ -27,9 +26,10 @@ def images(
     trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
-    """Draw the images of every data set, for compute nodes without internet; prints how many per data set.
+    """Draw the images of every data set, and nothing more.
 
-    With a CONFIG the work begins here; `probe run`, `study` or `ood` with the same CONFIG, --set and --out continues.
+    For compute nodes without internet. Prints the number of images per data set. With a CONFIG the work begins here;
+    `probe run`, `study` or `ood` with the same CONFIG, --set and --out continues it.
     """
     if run_dir.is_dir() and (overrides or out):
         raise UserError(f"{run_dir} is a folder, and its configuration is fixed; --set and --out go with a CONFIG.")
@@ -46,22 +46,34 @@ def images(
 
 
 def attractors(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = False) -> None:
-    """Iterate every start that is still missing; prints the starts by outcome."""
+    """Iterate the starts that are still missing.
+
+    Prints the number of starts by outcome.
+    """
     _stage("attractors", run_dir, trust_code, as_json)
 
 
 def dictionary(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = False) -> None:
-    """Merge the end points into atoms and certify them; prints the counts."""
+    """Merge the end points into atoms and certify them.
+
+    Prints the counts.
+    """
     _stage("dictionary", run_dir, trust_code, as_json)
 
 
 def reconstruct(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = False) -> None:
-    """Solve the sparse reconstructions that are still missing; prints the images used per data set."""
+    """Solve the sparse reconstructions that are still missing.
+
+    Prints the number of images used per data set.
+    """
     _stage("reconstruct", run_dir, trust_code, as_json)
 
 
 def report(run_dir: RunDir, as_json: Json = False) -> None:
-    """Write the report of a run, study or OOD experiment again from its results; prints its table."""
+    """Write the report again from the results.
+
+    Prints its table. For a run, study or OOD experiment.
+    """
     from jobs.kinds import kind_of
     from jobs.worker import work
 
@@ -91,10 +103,5 @@ def _stage(
         return stage.summary(its) if stage.summary else {}
 
     values, world = work(path, kind, do, settings, trusted=trusted)
-    if world.rank:
-        return
-    if as_json:
-        print(json.dumps(values, indent=1))
-        return
-    for key, value in values.items():
-        print(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    if world.rank == 0:
+        print_rows(values, as_json)

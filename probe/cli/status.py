@@ -1,4 +1,4 @@
-"""``probe status RUN_DIR``: how far a run is."""
+"""``probe status RUN_DIR``: the progress of a run."""
 
 import json
 import time
@@ -8,6 +8,7 @@ import typer
 
 from probe.cli.options import Json, RunDir
 from probe.names import printable
+from probe.terminal import span
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -20,7 +21,10 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every 2 seconds until the run is complete.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show stages, shards done of planned, rate, remaining time, Slurm's states and the last error."""
+    """Show the progress of a run, study or OOD experiment.
+
+    Shows its stages, what is done of what is planned, the rate, the remaining time, Slurm's states and the last error.
+    """
     from rich.live import Live
 
     from jobs.status import read_status
@@ -52,20 +56,15 @@ def _page(now: "Status") -> "Group":
         table.add_column(name, justify="right" if name == "done" else "left")
     for stage in now.stages:
         done = f"{stage.done} of {'?' if stage.planned is None else stage.planned} {stage.unit}"
-        table.add_row(
-            stage.name,
-            stage.state,
-            done,
-            *((stage.job or "", stage.slurm or "") if slurm else ()),
-        )
+        table.add_row(stage.name, stage.state, done, *((stage.job or "", stage.slurm or "") if slurm else ()))
     lines = [f"{now.run_dir}: {now.state}"]
     if now.owner:
         lines.append(f"held by process {now.owner['pid']} on {now.owner['host']}, since {now.owner['since']}")
     last = now.progress
     if last and now.state in ("running", "not answering"):
-        left = "" if last["seconds_left"] is None else f", {_span(last['seconds_left'])} left"
+        left = "" if last["seconds_left"] is None else f", {span(last['seconds_left'])} left"
         lines.append(
-            f"{last['stage']}: {last['done']:g} of {last['total']:g} {last['unit']}, {last['rate']:.3g} a second"
+            f"{last['stage']}: {last['done']:g} of {last['total']:g} {last['unit']}, {last['rate']:.3g} per second"
             f"{left}, {last['ranks']} rank{'s' if last['ranks'] > 1 else ''} (as of {last['updated']})"
         )
     if now.slurm:
@@ -76,9 +75,3 @@ def _page(now: "Status") -> "Group":
         lines.append(f"last error ({error['time']}, rank {error['rank']}): {error['message']}")
     first, *rest = map(printable, lines)
     return Group(Text(first, style="bold"), table, *map(Text, rest))
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -14,13 +14,14 @@ def study(
     overrides: Overrides = None,
     out: Out = None,
     shared: Annotated[
-        bool, typer.Option("--shared", help="Be one of several processes that share the models, as a Slurm array does.")
+        bool, typer.Option("--shared", help="Share the models with other independent processes, as a Slurm array does.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train every model of the grid, or build every architecture, measure it as the kind of study says, and report.
+    """Train or build a grid of models, probe each, and report.
 
-    Prints mean and standard deviation over seeds, and the verdicts. Rerun the same command to resume.
+    The kind of study (the key `study`) says what varies and what is measured. Prints mean and standard deviation over
+    seeds, and the verdicts. Rerun the same command to resume.
     """
     from probe.studies.sweeps.config import load_study_config
 

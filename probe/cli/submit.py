@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from probe.cli.launch import print_rows
 from probe.cli.options import ConfigFile, Json, Out, Overrides, RunDir, TrustCode
 from probe.names import given_path
 
@@ -18,12 +19,13 @@ def submit(
     overrides: Overrides = None,
     out: Out = None,
     trust_code: TrustCode = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts, and submit nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts and submit nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Submit a run, study or OOD experiment to Slurm, one job per stage; prints the job ids. Rerun to resume.
+    """Submit a run, study or OOD experiment to Slurm.
 
-    The models of a study are an array of tasks that share them.
+    Submits one job per stage and prints the job ids; the models of a study are shared by an array of tasks. Rerun the
+    same command to resume.
     """
     from jobs.kinds import kind_of
     from jobs.lock import exclusive
@@ -48,19 +50,16 @@ def submit(
     directory.refuse_foreign(directory.path)
     with exclusive(directory.path):
         jobs = send(directory.begun(), profile, cluster.parent)
-    if as_json:
-        print(json.dumps(jobs, indent=1))
-    else:
-        print("\n".join(f"{stage}: {job}" for stage, job in jobs.items()))
+    print_rows(jobs, as_json)
 
 
 def cancel(run_dir: RunDir, as_json: Json = False) -> None:
-    """Cancel the jobs of a run, study or OOD experiment in Slurm's queue; prints their ids.
+    """Cancel the Slurm jobs of a run, study or OOD experiment.
 
-    `probe submit` with the same CONFIG and --out resumes.
+    Prints their ids. `probe submit` with the same CONFIG and --out resumes.
     """
     from jobs.kinds import kind_of
     from jobs.slurm.submit import cancel as withdraw
 
     jobs = withdraw(kind_of(run_dir).directory.open(run_dir).path)
-    print(json.dumps(jobs) if as_json else f"cancelled: {', '.join(jobs) or 'nothing, no job was in the queue'}")
+    print(json.dumps(jobs) if as_json else f"cancelled: {', '.join(jobs) or 'nothing; no job was in the queue'}")

@@ -11,13 +11,17 @@ from probe.cli.options import Json, RunDir, TrustCode
 def theory(
     run_dir: RunDir,
     points: Annotated[int, typer.Option(min=2, max=1_000_000, help="Points of each kind that get a Jacobian.")] = 16,
-    probes: Annotated[int, typer.Option(min=2, max=1_000_000, help="Of the antisymmetric part of a Jacobian.")] = 8,
+    probes: Annotated[
+        int, typer.Option(min=2, max=1_000_000, help="Random probes of a Jacobian's antisymmetric part.")
+    ] = 8,
     trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
-    """Proposition 3.2, Lipschitz constants of f, Theorem 1 (is f(z) - z a score?), and whether the field is a gradient.
+    """Measure the paper's theory on a finished run.
 
-    Writes RUN_DIR/theory/: theory.html, theory.md, figures/ and theory.json; the verdicts are on stdout.
+    Proposition 3.2, Lipschitz constants of f, Theorem 1 (is f(z) - z a score?), whether the field is a gradient, and
+    Proposition A.9 (predicted against actual steps). Writes RUN_DIR/theory/: theory.html, theory.md, figures/ and
+    theory.json. Prints the verdicts.
     """
     from jobs.kinds import RUN
     from jobs.run.theory import measure

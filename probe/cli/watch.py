@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from probe.terminal import span
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,9 +25,9 @@ class Watch:
 
     Attributes:
         title: the command.
-        most: evaluations of f that there may be in all; None where that is not known.
-        note: the part in work.
-        done: evaluations of f, of one row each.
+        most: an upper bound of the evaluations of f; None if unknown.
+        note: the current part.
+        done: evaluations of f, counted per row.
     """
 
     title: str
@@ -37,7 +39,7 @@ class Watch:
         self.began = time.monotonic()
 
     def say(self, note: str) -> None:
-        """The part that begins now."""
+        """Name the part that begins now."""
         self.note = note
 
     def counting(self, f: "Callable[[Tensor], Any]") -> "Callable[[Tensor], Any]":
@@ -50,26 +52,26 @@ class Watch:
         return counted
 
     def model(self, model: "Autoencoder") -> "Autoencoder":
-        """The same model; an evaluation of f, or an image that is encoded, is one use of the encoder."""
+        """The same model; each use of its encoder counts as one evaluation of f."""
         return replace(model, encoder=self.counting(model.encoder))
 
     def line(self) -> str:
-        """How far the command is."""
+        """The progress in words."""
         seconds = max(time.monotonic() - self.began, 1e-9)
-        parts = [self.note or "at work"]
+        parts = [self.note or "running"]
         if self.done:
-            parts.append(f"{self.done:,} evaluations of f in {seconds:.0f} s ({self.done / seconds:.3g} a second)")
+            parts.append(f"{self.done:,} evaluations of f in {span(seconds)} ({self.done / seconds:.3g} per second)")
             if self.most:
                 left = max(self.most - self.done, 0)
-                parts.append(f"at most about {left:,} left, {_span(left * seconds / self.done)} at this speed")
+                parts.append(f"at most about {left:,} left, {span(left * seconds / self.done)} at this speed")
         else:
-            parts.append(f"{seconds:.0f} s")
+            parts.append(span(seconds))
         return f"{self.title}: {', '.join(parts)}"
 
 
 @contextmanager
 def watching(title: str, most: int | None = None) -> Iterator[Watch]:
-    """Print how far the block is, after ``FIRST`` seconds and then every ``EVERY``."""
+    """Print the progress of the block, after ``FIRST`` seconds and then every ``EVERY``."""
     watch, over = Watch(title, most), threading.Event()
 
     def run() -> None:
@@ -85,9 +87,3 @@ def watching(title: str, most: int | None = None) -> Iterator[Watch]:
     finally:
         over.set()
         thread.join()
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

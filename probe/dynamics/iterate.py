@@ -9,7 +9,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from probe.dynamics import acceleration, cycles
 from probe.dynamics.flow import Group, State, flow, per_row
 from probe.dynamics.outcomes import Outcome
 from probe.precision import full_float32, reduced
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Map = Callable[[Tensor], Tensor]
 RUNNING = 255
@@ -54,6 +57,26 @@ class EndPoints:
     def counts(self) -> dict[str, int]:
         """Starts by outcome, all outcomes named."""
         return {outcome.label: int((self.outcome == outcome).sum()) for outcome in Outcome}
+
+    @property
+    def outcomes(self) -> list[str]:
+        """The outcome of each start by name: ``converged``, ``cycle``, ``max_steps``, ``diverged``."""
+        return [Outcome(code).label for code in self.outcome.tolist()]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A row per start: outcome by name, steps, evaluations, residual, period; by index."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {"outcome": pd.Categorical(self.outcomes, [outcome.label for outcome in Outcome])}
+        columns |= {name: getattr(self, name).tolist() for name in ("steps", "evaluations", "residual", "period")}
+        return pd.DataFrame(columns).rename_axis("start")
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts().items() if count)
+        return f"<EndPoints: {len(self.end)} starts of {' x '.join(map(str, self.end.shape[1:]))}, {counts}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{repr(self)[1:-1]}</p>{self.to_pandas().head(10).to_html()}"
 
     @staticmethod
     def concatenate(parts: "list[EndPoints]") -> "EndPoints":

@@ -11,6 +11,9 @@ class TrainConfig(Strict):
 
     base_channels: d of Table 4; there are 32 d features before the bottleneck at 32 px, and k can be no larger.
     initialisation: torch's own, or he's (``probe.training.initialise``), with which short trainings get much farther.
+    epochs: passes over the training images.
+    batch_size: images per optimiser step.
+    learning_rate: at the start.
     weight_decay: as an L2 term in Adam's gradient (not AdamW's), as the paper's "Adam with weight decay".
     noise: standard deviation of Gaussian noise added to the input, pixels in [0, 1]; the target is the clean image.
     mask: share of the input's 4x4 patches that are set to 0; the target is the whole image.

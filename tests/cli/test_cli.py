@@ -1,12 +1,15 @@
 """The command line as a process: statuses, streams, sentences."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 import yaml
 
+from probe.cli.main import app
+from probe.cli.reference import markdown
 from probe.cli.run import settings_of
 
 
@@ -113,12 +116,12 @@ def test_images_of_a_config_begin_the_run(config, tmp_path):
     whole = probe("run", str(config), "--out", str(out), "--set", "seeds.count=5", "--json")
     assert json.loads(whole.stdout)["solver"]["n"] == 5, whole.stderr
     fixed = probe("images", str(out), "--set", "seeds.count=6")
-    assert (fixed.returncode, "settings are fixed" in fixed.stderr) == (2, True)
-    for key, command in (("study: bottleneck", "study"), ("inside: {}", "ood")):
+    assert (fixed.returncode, "its configuration is fixed" in fixed.stderr) == (2, True)
+    for key, message in (("study: bottleneck", "'datasets' is missing"), ("inside: {}", "'inside.train' is missing")):
         other = tmp_path / "other.yaml"
         other.write_text(key)
         refused = probe("images", str(other), cwd=tmp_path)
-        assert (refused.returncode, f"configuration of `probe {command}`" in refused.stderr) == (2, True)
+        assert (refused.returncode, message in refused.stderr) == (2, True), refused.stderr
 
 
 def test_a_dry_run_prints_the_scripts_and_leaves_nothing(config, tmp_path, root):
@@ -145,6 +148,50 @@ def test_doctor_says_what_a_model_is(tiny_vae):
     assert found["flops_per_step"] > 0
     bad = probe("doctor", "--model", str(tiny_vae), "--set", "resolution=17")
     assert (bad.returncode, bad.stdout, "not divisible by 4" in bad.stderr) == (2, "", True)
+
+
+def test_help_groups_commands_in_lines_that_are_whole():
+    done = probe("--help")
+    lines = done.stdout.splitlines()
+    panels = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert panels == ["Options:", "Probe:", "Study:", "Analyse:", "Jobs:", "Models:", "Reports:"]
+    rows = [line.split(None, 1) for line in lines[lines.index("Probe:") :] if line.startswith("  ")]
+    assert {name for name, _ in rows} == {command.name for command in app.registered_commands} | {"bench"}
+    assert all(text.endswith(".") and "..." not in text for _, text in rows)
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "instead"),
+    [("contraction", "probe study configs/study_contraction.yaml"), ("convergence", "probe theory RUN_DIR")],
+)
+def test_removed_commands_say_what_to_run_instead(command, instead):
+    for more in ([], ["x", "--out", "y"], ["--help"]):
+        done = probe(command, *more)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert instead in done.stderr
+
+
+def test_completion_writes_to_stdout_and_ends_well():
+    command = [sys.executable, "-c", "import sys; from probe.cli.main import main; sys.exit(main())"]
+    setting = {**os.environ, "_PROBE_COMPLETE": "complete_bash", "COMP_WORDS": "probe rec", "COMP_CWORD": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=setting, check=False)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["reconstruct"], "")
+    source = subprocess.run(command, capture_output=True, text=True, check=False,
+                            env={**os.environ, "_PROBE_COMPLETE": "source_bash"})  # fmt: skip
+    assert (source.returncode, source.stderr) == (0, "")
+    assert "complete" in source.stdout
+    assert "_PROBE_COMPLETE=complete_bash" in source.stdout
+
+
+def test_the_reference_shows_every_command_and_option():
+    page = markdown()
+    for command in [*(one.name for one in app.registered_commands), "bench sparse"]:
+        assert f"## `probe {command}`" in page
+    assert page.count("--trust-code") >= 5
+    summaries = page[page.index("**Commands**") : page.index("## `probe run`")].splitlines()
+    assert not [line for line in summaries if line.endswith("...")]
 
 
 def test_help_needs_no_torch():

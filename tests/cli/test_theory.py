@@ -51,6 +51,12 @@ def test_of_a_run(run, capsys):
     assert content["decoder"]["lipschitz"] == pytest.approx((2 * 64) ** 0.5, rel=1e-3)
     assert content["bound"]["digits"]["n"] == 6
     assert all(one["gradient"] == "holds" for one in content["field"])  # f acts on each coordinate by itself
+    # Proposition A.9 on both coordinates tanh(2 z), whose slope at the attractors is 2 (1 - 0.9575^2) = 0.1664.
+    steps = content["convergence"]
+    assert (steps["starts"], steps["attractors"]) == (12, 4)
+    assert steps["radius"] == pytest.approx([0.1664] * steps["used"], abs=1e-3)
+    assert (run / "theory" / "figures" / "convergence.png").read_bytes().startswith(b"\x89PNG")
+    assert "Proposition A.9" in (run / "theory" / "theory.html").read_text()
     assert {path.name for path in (run / "theory").iterdir()} == {"figures", "theory.html", "theory.json", "theory.md"}
     assert (run / "theory" / "figures" / "score.png").read_bytes().startswith(b"\x89PNG")
     app(["theory", str(run), "--points", "3"], standalone_mode=False)

@@ -21,20 +21,20 @@ def test_every_row_of_an_evaluation_counts_once():
     torch.func.jvp(f, (z,), (z,))
     assert watch.done - before == 6
     line = watch.line()
-    assert line.startswith("field: at work, ")
+    assert line.startswith("field: running, ")
     assert f"at most about {100 - watch.done} left" in line
 
 
 def test_a_single_long_call_is_not_silent(capsys, monkeypatch):
     monkeypatch.setattr("probe.cli.watch.FIRST", 0.01)
     monkeypatch.setattr("probe.cli.watch.EVERY", 0.01)
-    with watching("contraction") as watch:
+    with watching("field") as watch:
         watch.say("architecture 1 of 2, A")
         said, until = "", time.monotonic() + 60
         while not said and time.monotonic() < until:
             time.sleep(0.05)
             said = capsys.readouterr().err
-    assert said.startswith("contraction: architecture 1 of 2, A, ")
+    assert said.startswith("field: architecture 1 of 2, A, ")
     assert not [thread for thread in threading.enumerate() if thread.name == "watch"]
 
 

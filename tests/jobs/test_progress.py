@@ -1,6 +1,8 @@
 """What progress.json says, as `probe status` reads it."""
 
 import json
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -19,3 +21,22 @@ def test_a_stage_is_never_more_than_done(tmp_path: Path, part: float, done: int,
     assert said["rate"] > 0
     assert (said["seconds_left"] == 0) == none_left
     assert said["seconds_left"] >= 0
+
+
+def test_a_notebook_has_one_line_that_changes(tmp_path: Path, monkeypatch, capsys):
+    shown: list[str] = []
+
+    class Handle:
+        def update(self, data, raw):
+            shown.append(data["text/plain"])
+
+    notebook, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    notebook.get_ipython = lambda: types.SimpleNamespace(kernel=object())
+    display.display = lambda data, raw, display_id: Handle()
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    with progress(tmp_path, World(), 1, "attractors", "starts", total=4, before=0) as meter:
+        meter.finish(4)
+    assert shown[-1].startswith("attractors: 4/4 starts, ")
+    assert shown[-1].endswith("0 s left")
+    assert capsys.readouterr().out == ""

@@ -22,10 +22,11 @@ def levels_csv(report: Report) -> str:
     ``pixel_mse_over_autoencoder`` the ratio to the autoencoder alone, and ``latent_mse_sd_of_bases`` how far random
     bases are apart. The autoencoder alone, ``zero_code`` and ``mean_image`` are methods without a level.
     """
-    return csv_text([HEAD, *_rows(report)])
+    return csv_text([HEAD, *rows(report)])
 
 
-def _rows(report: Report) -> Iterator[list[Any]]:
+def rows(report: Report) -> Iterator[list[Any]]:
+    """The rows of ``levels_csv``, below ``HEAD``."""
     for name, data in report.datasets.items():
         known = known_metrics(data)
         for level in data.levels:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from probe.report.figures.convergence import convergence_figure
 from probe.report.figures.run import STYLE
 
 # Okabe and Ito's palette.
@@ -18,7 +19,7 @@ PLACES = {"data": "#D55E00", "near": "#E69F00", "far": "#0072B2", "noise": "#56B
 
 
 def drawn(content: dict[str, Any]) -> dict[str, Figure]:
-    """The figures by name; without ``score`` where nothing is known of it."""
+    """The figures by name; without ``score`` and ``convergence`` where nothing is known of them."""
     made = {
         "bound": _bound(content["bound"]),
         "contraction": _values(content["field"], "norm", "spectral norm of J_f", 1.0),
@@ -29,6 +30,8 @@ def drawn(content: dict[str, Any]) -> dict[str, Figure]:
             content["field"][0]["antisymmetric"]["null"],
         ),
     }
+    if content.get("convergence", {}).get("used"):
+        made["convergence"] = convergence_figure(content["convergence"], "steps to a certified attractor")
     known = {name: one for name, one in content["score"].items() if one}
     return {**made, "score": _score(known)} if known else made
 

@@ -29,3 +29,11 @@ GRADIENT = (
     "independent entries. That it is a gradient holds where the mean's 95 % interval over points lies below 0.01, and "
     "does not where it lies above. The share belongs to these coordinates: a field can be a gradient in others."
 )
+CONVERGENCE = (
+    "Predicted: log(eps / ||z0 - z*||) / log(rho) for a start z0, its certified attractor z* with spectral radius rho, "
+    "and eps the distance at which the residual reaches the tolerance. Actual: the steps of the start, iterated "
+    "plainly in full precision; starts without such an iteration or without a certificate are left out. That the "
+    "prediction orders the starts holds if the 95 % interval of the correlation lies above 0; that it is better than "
+    "the best constant (the median of the actual steps) holds if the interval of the difference of log errors lies "
+    "below 0."
+)

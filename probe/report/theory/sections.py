@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from probe.report.figures.convergence import sentence
 from probe.report.page.text import count, listed, number, with_interval
 from probe.report.run.schema import Mean
 from probe.report.theory import rules as theory_rules
@@ -26,7 +27,8 @@ class Section:
 
 def sections(content: dict[str, Any]) -> list[Section]:
     """The page."""
-    return [_bound(content), _contraction(content), _score(content), _gradient(content)]
+    parts = [_bound(content), _contraction(content), _score(content), _gradient(content)]
+    return [*parts, _convergence(content["convergence"])] if "convergence" in content else parts
 
 
 def _bound(content: dict[str, Any]) -> Section:
@@ -110,6 +112,22 @@ def _gradient(content: dict[str, Any]) -> Section:
             for one in field
         ],
     )
+
+
+def _convergence(found: dict[str, Any]) -> Section:
+    """Predicted against actual steps, as ``probe.studies.sweeps.convergence.record`` has them."""
+    ratio = found["ratio"] or {}
+    measured = [ratio.get(key) for key in ("median", "q05", "q95")]
+    measured += [found[key] for key in ("rank_correlation", "error", "null_error")]
+    return Section(
+        "Proposition A.9: predicted against actual steps to an attractor",
+        "convergence",
+        theory_rules.CONVERGENCE,
+        [sentence(found)],
+        ["starts", "used", "attractors", "actual / predicted", "5 %", "95 %", "rank correlation", "log error",
+         "best constant"],
+        [[str(found[key]) for key in ("starts", "used", "attractors")] + [number(value) for value in measured]],
+    )  # fmt: skip
 
 
 def _score(content: dict[str, Any]) -> Section:

@@ -1,9 +1,11 @@
 """Data-free weight probing: from end points to a dictionary whose atoms carry certificates (paper, Sections 3, 4.1)."""
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -30,12 +32,17 @@ from probe.metrics.vendi import vendi_score
 UNKNOWN = -1
 LEADERS = 12
 """Atoms, largest basins first, whose start is iterated plainly for the comparison with the predicted steps."""
+CERTIFICATES = {YES: "attractor", NO: "not an attractor", UNDECIDED: "undecided"}
+LABELS = [outcome.label for outcome in Outcome]
+MEASURED = ("residual", "spectral_radius", "radius_error", "spectral_norm", "norm_error", "predicted_steps")
+SHOWN = 10
+"""Rows of a table in a notebook."""
 COMPARED = 1024
 """Atoms, largest basins first, whose Vendi score is computed."""
 
 
 @dataclass(frozen=True)
-class Dictionary:
+class AttractorDictionary:
     """Distinct end points, largest basin first. Tensors have m rows, on the CPU.
 
     Attributes:
@@ -72,6 +79,37 @@ class Dictionary:
     predicted_steps: Tensor
     plain_steps: Tensor
     summary: dict[str, object]
+
+    @property
+    def certificates(self) -> list[str]:
+        """What is known of each atom: ``attractor``, ``not an attractor``, ``undecided``."""
+        return [CERTIFICATES[code] for code in self.certificate.tolist()]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row per atom, largest basin first, outcomes and certificates by name; unknown numbers are NaN or NA."""
+        return pd.DataFrame(
+            {
+                "leader": self.leader.tolist(),
+                "basin": self.basin.tolist(),
+                "settled": self.settled.tolist(),
+                "certificate": pd.Categorical(self.certificates, list(CERTIFICATES.values())),
+                "outcome": pd.Categorical([Outcome(code).label for code in self.outcome.tolist()], LABELS),
+                "steps": self.steps.tolist(),
+                **{name: getattr(self, name).double().numpy() for name in MEASURED},
+                "products": self.products.tolist(),
+                "plain_steps": pd.array([n if n >= 0 else None for n in self.plain_steps.tolist()], dtype="Int64"),
+            }
+        ).rename_axis("atom")
+
+    def __len__(self) -> int:
+        return len(self.atoms)
+
+    def __repr__(self) -> str:
+        certified = self.certificates.count("attractor")
+        return f"<AttractorDictionary: {len(self)} atoms of {self.atoms.shape[1]} dimensions, {certified} certified>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>{self.to_pandas().head(SHOWN).to_html()}"
 
 
 @dataclass(frozen=True)
@@ -191,7 +229,7 @@ def assemble_dictionary(
     *,
     seeds: SeedConfig,
     solver: SolverConfig,
-) -> Dictionary:
+) -> AttractorDictionary:
     """The dictionary from the merged end points, the certificates of ``merged.certify`` in that order, and what
     ``iterate_plainly`` found for ``merged.check``."""
     leader, rows = merged.leader, merged.certify
@@ -216,7 +254,7 @@ def assemble_dictionary(
         "not_attractors": int((found.attractor == NO).sum()),
         "undecided": int((found.attractor == UNDECIDED).sum()),
     }
-    return Dictionary(
+    return AttractorDictionary(
         atoms=atoms.float(),
         ends=ends.end[leader],
         leader=leader,
@@ -264,7 +302,7 @@ def build_dictionary(
     solver: SolverConfig,
     dictionary: DictionaryConfig,
     device: torch.device | str = "cpu",
-) -> Dictionary:
+) -> AttractorDictionary:
     """Merge the end points of the chosen outcomes and certify the atoms, largest basins first.
 
     Args:

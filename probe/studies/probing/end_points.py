@@ -11,7 +11,7 @@ from probe.config import DictionaryConfig, SeedConfig, SolverConfig
 from probe.dynamics import EndPoints, Iteration, LatentMap, gaussian_starts
 from probe.dynamics.iterate import Gathered, Map, iterate_batches
 from probe.dynamics.memory import Fitting
-from probe.studies.probing.dictionary import Dictionary, build_dictionary
+from probe.studies.probing.dictionary import AttractorDictionary, build_dictionary
 
 OnStep = Callable[[int, int, float], None]
 Part = TypeVar("Part", bound=Sequence[int])
@@ -87,7 +87,7 @@ def find_attractors(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     on_step: OnStep | None = None,
-) -> tuple[EndPoints, Dictionary]:
+) -> tuple[EndPoints, AttractorDictionary]:
     """Iterate f from Gaussian starts, merge the end points and certify them.
 
     Args:

@@ -1,0 +1,6 @@
+"""probe from Python: start or open a run, study or OOD experiment, and read its results by name."""
+
+from probe.api.reports import OodReport, Report, StudyReport
+from probe.api.work import Run, open_run, run
+
+__all__ = ["OodReport", "Report", "Run", "StudyReport", "open_run", "run"]

@@ -1,0 +1,56 @@
+"""The figures of a report by name, drawn again from the results."""
+
+from collections.abc import Callable
+from typing import Any
+
+from matplotlib.figure import Figure
+
+Figures = dict[str, Figure]
+
+
+def of_run(directory: Any) -> Figures:
+    """Those of report.html, the paper's Figure 4 (``fractions``), and predicted against actual steps (``convergence``,
+    Proposition A.9)."""
+    from probe.report.figures.convergence import convergence_figure
+    from probe.report.figures.paper import paper_figure
+    from probe.report.run.build import report_of
+    from probe.report.run.write import _figures
+    from probe.results import layout
+    from probe.results.run import read_results
+    from probe.studies.sweeps.convergence import of_run as steps_of
+    from probe.studies.sweeps.convergence import record
+
+    results = read_results(directory.path)
+    report = report_of(results, directory.path)
+    steps = record(steps_of(directory.load(layout.DICTIONARY.name)[0], results.config.seeds.count))
+    drawn = {**_figures(report, results), "convergence": convergence_figure(steps, report.model.source)}
+    return {**drawn, "fractions": paper_figure(report)} if report.datasets else drawn
+
+
+def of_study(directory: Any) -> Figures:
+    """Those of the study's report.html."""
+    from jobs.study.work import StudyWork, cell_file
+    from probe.report.study.build import study_report
+    from probe.report.study.pages import PAGES
+    from probe.report.study.write import _figures
+    from probe.results.study import read_study
+
+    cells = [cell_file(shard) for shard in StudyWork(directory).grid()]
+    results = read_study(directory.path, directory.config, cells, PAGES[directory.config.study].model)
+    sections = _figures(study_report(results), results)
+    return {name: figure for section in sections.values() for name, figure in section.items()}
+
+
+def of_ood(directory: Any) -> Figures:
+    """Those of the experiment's report.html."""
+    from probe.report.ood import figures
+    from probe.report.ood.build import ood_report
+    from probe.results.ood import read_ood
+
+    results = read_ood(directory.path, directory.config)
+    report = ood_report(results)
+    histograms = {name: figures.histograms(report, results.table, name) for name in report.scores}
+    return {"overview": figures.overview(report), **histograms}
+
+
+DRAWN: dict[str, Callable[[Any], Figures]] = {"run": of_run, "study": of_study, "ood": of_ood}

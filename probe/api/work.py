@@ -1,0 +1,203 @@
+"""Run a configuration from Python, and open what it made."""
+
+import copy
+from collections.abc import Mapping
+from functools import cached_property
+from html import escape
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probe.api.reports import REPORTS, OodReport, Report, StudyReport, read
+from probe.config import Tracked, read_yaml
+from probe.errors import Failure, UserError
+from probe.kinds import WHAT, Kind, kind, kind_of
+from probe.names import given_path, printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from jobs.directory import Directory
+    from jobs.status import Status
+    from probe.dynamics import EndPoints
+    from probe.studies.probing.dictionary import AttractorDictionary
+
+Configuration = str | PathLike[str] | Mapping[str, Any] | Tracked
+
+
+class Run:
+    """A run, study or OOD experiment in a folder, finished or not. Results are read on first use and kept.
+
+    Attributes:
+        path: the run directory.
+        kind: ``run``, ``study`` or ``ood``.
+        config: its configuration.
+    """
+
+    def __init__(self, path: str | PathLike[str]):
+        self.path = given_path(Path(path))
+        self.kind: Kind = kind_of(self.path)
+        self.config: Any = self._directory.config
+
+    @property
+    def status(self) -> "Status":
+        """Its state (``status.state``), its stages, and the last error, as ``probe status`` shows them."""
+        from jobs.status import read_status
+
+        return read_status(self.path)
+
+    @cached_property
+    def report(self) -> Report | StudyReport | OodReport:
+        """The report, typed, with ``to_pandas()`` and ``verdicts``.
+
+        Raises:
+            UserError: it is not written yet, or damaged.
+        """
+        again = f"probe {self.kind} {self.path}/config.yaml --out {self.path}"
+        return read(self.path, REPORTS[self.kind], again)
+
+    @cached_property
+    def end_points(self) -> "EndPoints":
+        """Where every start of a run ended, with ``outcomes`` by name and ``to_pandas()``.
+
+        Raises:
+            UserError: this is no run, or some starts are missing.
+        """
+        from jobs.run.attractors import load_end_points
+
+        return load_end_points(self._run_directory("end points"))
+
+    @cached_property
+    def dictionary(self) -> "AttractorDictionary":
+        """The atoms of a run, largest basin first, with ``certificates`` by name and ``to_pandas()``.
+
+        Raises:
+            UserError: this is no run, or the dictionary is missing.
+        """
+        from probe.results import layout
+        from probe.studies.probing.dictionary import AttractorDictionary
+
+        tensors, about = self._run_directory("dictionary").load(layout.DICTIONARY.name)
+        return AttractorDictionary(**tensors, ends=self.end_points.end[tensors["leader"]], summary=about["summary"])
+
+    @property
+    def figures(self) -> list[str]:
+        """The names that ``figure`` takes."""
+        return list(self._drawn())
+
+    def figure(self, name: str) -> "Figure":
+        """A figure of the report, drawn from the results; ``fractions`` is the paper's Figure 4 of a run.
+
+        Raises:
+            UserError: there is no such figure, or the results are not complete.
+        """
+        from probe.report.figures.run import render
+
+        drawn = self._drawn()
+        if name not in drawn:
+            raise UserError(f"{self.path} has no figure {printable(name)!r}; choose one of {', '.join(drawn)}.")
+        figure = drawn[name]
+        figure._repr_png_ = lambda: render(figure, "png")  # type: ignore[attr-defined]  # shown without pyplot, too
+        return figure
+
+    def __repr__(self) -> str:
+        return f"<probe {self.kind} {str(self.path)!r}: {self._state()}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            more = self.report._repr_html_()
+        except UserError as error:
+            more = f"<p>{escape(str(error))}</p>"
+        return f"<p>{escape(repr(self)[1:-1])}</p>{more}"
+
+    def _state(self) -> str:
+        try:
+            return self.status.state
+        except (UserError, Failure) as error:
+            return str(error)
+
+    @property
+    def _directory(self) -> "Directory[Any]":
+        from jobs.kinds import kind_of
+
+        return kind_of(self.path).directory.open(self.path)
+
+    def _run_directory(self, what: str) -> Any:
+        if self.kind != "run":
+            raise UserError(f"{self.path} holds {WHAT[self.kind]}, which has no {what}; use `.report` and `.figure`.")
+        return self._directory
+
+    def _drawn(self) -> "dict[str, Figure]":
+        from probe.api.figures import DRAWN
+
+        return DRAWN[self.kind](self._directory)
+
+
+def open_run(path: str | PathLike[str]) -> Run:
+    """Open the folder of a run, study or OOD experiment, finished or not.
+
+    Raises:
+        UserError: it is no such folder.
+    """
+    return Run(path)
+
+
+def run(
+    config: Configuration,
+    *,
+    out: str | PathLike[str] | None = None,
+    set: Mapping[str, Any] | None = None,
+    trust_code: bool = False,
+    **overrides: Any,
+) -> Run:
+    """Do the work of a configuration: a run, a study or an OOD experiment, as its keys say.
+
+    The same as ``probe run|study|ood``: what is in the folder already is kept, and the same call resumes after a stop.
+    Progress and messages go to stderr.
+
+    Args:
+        config: a YAML file, a mapping of keys, or a configuration object.
+        out: the run directory; by default runs/NAME of a file.
+        set: values by dotted key, as ``--set``: ``{"solver.max_steps": 100}``.
+        trust_code: run the code that the model brings, even if it is named by somebody else's run directory.
+        overrides: the same by keyword, with two underscores for a dot: ``solver__max_steps=100``.
+
+    Raises:
+        UserError: a mistake in the configuration, the model or the data; the sentence says what to do.
+        Failure: something else went wrong, such as a full disk.
+    """
+    from jobs.kinds import KINDS
+    from jobs.worker import work
+    from probe.trust import is_in_run_directory
+
+    data, file = _settings(config)
+    for key, value in {**(set or {}), **{name.replace("__", "."): one for name, one in overrides.items()}}.items():
+        _assign(data, key, value)
+    if out is None and file is None:
+        raise UserError("out is missing: name the folder for the results, for example out='runs/mine'.")
+    path = given_path(Path(out)) if out is not None else Path("runs") / (file or Path()).stem
+    trusted = trust_code or file is None or not is_in_run_directory(file)
+    chosen = next(one for one in KINDS if one.name == kind(data))
+    work(path, chosen, chosen.all, chosen.directory.parse(data), trusted=trusted)
+    return Run(path)
+
+
+def _settings(config: Configuration) -> tuple[dict[str, Any], Path | None]:
+    """The keys of a configuration, and the file that they are from."""
+    if isinstance(config, Tracked):
+        return config.model_dump(mode="json"), None
+    if isinstance(config, Mapping):
+        return copy.deepcopy(dict(config)), None
+    file = given_path(Path(config))
+    return read_yaml(file), file
+
+
+def _assign(data: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        if data.get(parent) is None:
+            data[parent] = {}
+        data = data[parent]
+        if not isinstance(data, dict):
+            raise UserError(f"{key}: {parent!r} holds a value, not keys.")
+    data[last] = str(value) if isinstance(value, PathLike) else value
