@@ -104,6 +104,7 @@ def test_figures_by_name(made):
     assert {"fractions", "convergence", "steps", "digits_pixel_mse"} <= set(run.figures)
     for name in run.figures:
         assert isinstance(run.figure(name), Figure)
+    assert run.figure("fractions")._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(probe.UserError, match=r"no figure 'nope'; choose one of steps, "):
         run.figure("nope")
 

@@ -74,6 +74,11 @@ def _rows(run: RunDirectory, part: str) -> int:
         return 0
 
 
+def summary(work: RunWork) -> dict[str, int]:
+    """Starts by outcome."""
+    return load_end_points(work.directory).counts()
+
+
 def load_end_points(run: RunDirectory) -> EndPoints:
     """All starts in order.
 

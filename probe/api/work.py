@@ -91,10 +91,14 @@ class Run:
         Raises:
             UserError: there is no such figure, or the results are not complete.
         """
+        from probe.report.figures.run import render
+
         drawn = self._drawn()
         if name not in drawn:
             raise UserError(f"{self.path} has no figure {printable(name)!r}; choose one of {', '.join(drawn)}.")
-        return drawn[name]
+        figure = drawn[name]
+        figure._repr_png_ = lambda: render(figure, "png")  # type: ignore[attr-defined]  # shown without pyplot, too
+        return figure
 
     def __repr__(self) -> str:
         return f"<probe {self.kind} {str(self.path)!r}: {self._state()}>"

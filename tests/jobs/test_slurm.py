@@ -403,7 +403,7 @@ def test_scancel_is_missing_where_squeue_is_not(run, profile, root, slurm, monke
     slurm.queue(f"{jobs['images']}|RUNNING|None")
     (slurm.folder / "scancel").unlink()
     monkeypatch.setenv("PATH", str(slurm.folder))
-    with pytest.raises(UserError, match=f"scancel {jobs['images']}$"):
+    with pytest.raises(UserError, match=f"run `scancel {jobs['images']}` on a login node"):
         cancel(run.path)
 
 

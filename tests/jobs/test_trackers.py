@@ -288,7 +288,7 @@ def test_trackers_are_not_imported_when_they_are_off(own, tmp_path):
         "import sys\nfrom pathlib import Path\nfrom probe.config import load_config\nfrom jobs.kinds import RUN\n"
         "from jobs.worker import work\n"
         "work(Path(sys.argv[2]), RUN, RUN.stage('attractors').do, load_config(sys.argv[1]))\n"
-        "print([name for name in ('tensorboard', 'accelerate.tracking', 'wandb') if name in sys.modules])"
+        "print([name for name in ('tensorboard', 'trackio', 'wandb') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(own), str(tmp_path / "run")]
     done = subprocess.run(command, env={**CLEAN, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True)
