@@ -26,7 +26,7 @@ def test_files_and_numbers(tmp_path, capsys):
 
 def test_a_folder_without_models(tmp_path, capsys):
     assert main(["checkpoints", str(tmp_path), *DATA]) == 2
-    assert "holds no folder with a config.json" in capsys.readouterr().err
+    assert "has no subfolder with a config.json" in capsys.readouterr().err
 
 
 def test_the_cost_is_said_beforehand_and_parts_are_named(tmp_path, capsys, monkeypatch):
