@@ -1,4 +1,4 @@
-"""What an error of the operating system during work is about: a file of the run, another, a cache, or a connection."""
+"""One sentence for an error of the operating system: about a file of the run, another file, a cache or a connection."""
 
 import errno
 import os
@@ -14,13 +14,13 @@ RESUME = "fix this and rerun to resume."
 
 
 def sentence_of(error: Exception, run: Path | None = None) -> str | None:
-    """What went wrong, what with, and what to do; None for an error that is not the operating system's.
+    """What went wrong, with what, and what to do; None for an error that is not the operating system's.
 
     Args:
-        error: an ``OSError``, or what one in a cache of a library led to.
-        run: the directory worked on; blamed for its own files only.
+        error: an ``OSError``, or one caused by an ``OSError`` in a library's cache.
+        run: the directory worked on; named for its own files only.
     """
-    if isinstance(error, UserError | Failure):  # whatever led to it, it says what it is about
+    if isinstance(error, UserError | Failure):  # it says itself what it is about
         return None
     if not isinstance(error, OSError):
         return cache_sentence(error)
@@ -46,7 +46,7 @@ def sentence_of(error: Exception, run: Path | None = None) -> str | None:
 
 
 def _is_path(name: object) -> bool:
-    """Whether it is the name of a file: not a descriptor, nor the address that urllib gives."""
+    """Whether it names a file, and is no descriptor or address (urllib)."""
     return isinstance(name, bytes | os.PathLike) or (
         isinstance(name, str) and bool(name) and not re.match(r"[a-z][a-z0-9+.-]*://", name)
     )
@@ -58,7 +58,7 @@ def _is_inside(file: Path, folder: Path) -> bool:
 
 
 def _deed(error: OSError, file: Path) -> str:
-    """What cannot be done to it; a file that is there and may be written was probably to be read."""
+    """What cannot be done with it, as far as the error tells."""
     if error.errno in FULL or error.errno == errno.EFBIG:
         return "written"
     if isinstance(error, FileNotFoundError | IsADirectoryError):

@@ -1,4 +1,4 @@
-"""One run directory, one run: the lock that excludes a second process."""
+"""The lock of a run directory, which excludes a second process."""
 
 import errno
 import json
@@ -16,26 +16,25 @@ from jobs.process import is_there, this_process
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
 from probe.reading import Unreadable, read_object
+from probe.results.layout import LOCK, LOCK_HELD, OWNER
 
-OWNER = ".owner.json"
-MARKER = ".lock.held"
-"""The lock where the file system has none: a file that is there while the folder is held."""
+MARKER = LOCK_HELD.name
+"""The lock on file systems without flock: a file that exists while the folder is held."""
 PATIENCE = 60.0 if "SLURM_JOB_ID" in os.environ else 2.0
-"""Seconds to wait for the lock: under Slurm a requeued job may begin before its predecessor's processes are gone."""
+"""Seconds to wait for the lock. Under Slurm a requeued job may begin before the processes of its last try are gone."""
 POLL = 0.1
 NO_LOCKS = {errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""What file systems without flock answer: NFS without lockd, Lustre mounted without `-o flock`, some of FUSE."""
+"""Errors of file systems without flock: NFS without lockd, Lustre mounted without `-o flock`, some of FUSE."""
 NOT_THE_FOLDER = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 log = logging.getLogger("probe")
 
 
 @contextmanager
 def exclusive(path: Path, patience: float | None = None) -> Iterator[None]:
-    """Hold the run directory; made if absent.
+    """Hold the run directory, which is made if it does not exist.
 
-    The lock is the kernel's (flock), so it goes with its owner, however that dies; NFS passes it on to its server.
-    Where the file system has none, it is a file that names its owner: one whose process is gone is removed by the next
-    process on the same host, and by hand elsewhere.
+    The lock is the kernel's (flock): it ends with its process, also on NFS. On a file system without flock it is a file
+    that names its owner; the next process on the same host removes one whose process is gone, on another host the user.
 
     Raises:
         UserError: another process holds it.
@@ -62,13 +61,13 @@ def exclusive(path: Path, patience: float | None = None) -> Iterator[None]:
         try:
             yield
         finally:
-            with suppress(OSError):  # a file that stays names a process that is gone
+            with suppress(OSError):  # a file left behind names a process that is gone
                 (path / OWNER).unlink(missing_ok=True)
 
 
 @contextmanager
 def if_free(path: Path) -> Iterator[bool]:
-    """Hold a folder, made if absent, where no other process does; whether it is held."""
+    """Hold a folder, made if absent, unless another process does; yields whether it is held."""
     path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         try:
@@ -77,22 +76,17 @@ def if_free(path: Path) -> Iterator[bool]:
         except Timeout:
             free = False
             if clear := _how_to_clear(path):
-                log.info(f"{path.name} is in the hands of {_owner(path)}.{clear}")
+                log.info(f"{path.name} is held by {_owner(path)}.{clear}")
         yield free
 
 
 @contextmanager
 def _hold(path: Path, patience: float) -> Iterator[None]:
-    """Hold a folder's lock of either kind.
-
-    Raises:
-        Timeout: another process holds it, so many seconds later.
-        OSError: the folder cannot be written.
-    """
-    lock = FileLock(path / ".lock", fallback_to_soft=False)
+    """Hold a folder's lock of either kind; Timeout if another process still holds it after ``patience`` seconds."""
+    lock = FileLock(path / LOCK, fallback_to_soft=False)
     try:
         lock.acquire(timeout=patience)
-    except OSError as error:  # Timeout is one, without a number
+    except OSError as error:  # so is Timeout, without an errno
         if error.errno not in NO_LOCKS:
             raise
     else:
@@ -128,10 +122,10 @@ def _marked(marker: Path, patience: float) -> Iterator[None]:
 
 
 def _cleared(marker: Path) -> bool:
-    """Remove a marker whose process is gone for sure; whether there is none now.
+    """Remove a marker if its process is gone for sure; returns whether there is none now.
 
-    Of several processes that find it so, one moves it aside. One that comes late might move the next owner's: it sees
-    that, and puts it back.
+    If several processes try, one moves it aside. A late one may move the next owner's marker; it sees that and puts it
+    back.
     """
     found = _read(marker)
     if not found or is_there(found) is not False:

@@ -1,4 +1,4 @@
-"""Where messages go: stderr on rank 0, and a file per rank in the run directory."""
+"""Log handlers: stderr on rank 0, and a file per rank in the run directory."""
 
 import logging
 import socket
@@ -8,20 +8,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from probe.names import printable
+from probe.results.layout import LOG, LOGS
 
 logging.raiseExceptions = False  # a log that cannot be written (a full disk) must not end a run
 log = logging.getLogger("probe")
 
 
 class _Formatter(logging.Formatter):
-    """Names in messages may hold anything."""
+    """Escapes what a terminal must not see: names in messages may hold anything."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
 
 
 class _Stderr(logging.Handler):
-    """Whatever sys.stderr is now: a progress bar puts itself in its place, so that lines go above the bar."""
+    """The current sys.stderr: a progress bar replaces it, so that lines appear above the bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr, flush=True)
@@ -29,7 +30,7 @@ class _Stderr(logging.Handler):
 
 @contextmanager
 def to_stderr(rank: int = 0) -> Iterator[None]:
-    """Show messages on stderr; of other ranks than 0 only warnings and errors, with their number."""
+    """Show messages on stderr; on ranks other than 0 only warnings and errors, with the rank."""
     handler = _Stderr()
     handler.setLevel(logging.INFO if rank == 0 else logging.WARNING)
     handler.setFormatter(_Formatter("%(message)s" if rank == 0 else f"[rank {rank}] %(message)s"))
@@ -39,9 +40,9 @@ def to_stderr(rank: int = 0) -> Iterator[None]:
 
 @contextmanager
 def to_file(folder: Path, rank: int) -> Iterator[None]:
-    """Keep messages in ``logs/rank-NNNN.log`` of the run, behind those of earlier processes."""
-    (folder / "logs").mkdir(exist_ok=True)
-    handler = logging.FileHandler(folder / "logs" / f"rank-{rank:04d}.log", encoding="utf-8")
+    """Append messages to ``logs/rank-NNNN.log`` of the run."""
+    (folder / LOGS).mkdir(exist_ok=True)
+    handler = logging.FileHandler(folder / LOG.at(rank=rank), encoding="utf-8")
     host = socket.gethostname()
     handler.setFormatter(_Formatter(f"%(asctime)s {host} %(process)d %(levelname)s %(message)s"))
     with _attached(handler):
@@ -58,7 +59,7 @@ def _attached(handler: logging.Handler) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(handler)
-        with suppress(OSError):  # of a full disk, which is told where results are written
+        with suppress(OSError):  # a full disk is reported where results are written
             handler.close()
         log.setLevel(level)
         log.propagate = propagate

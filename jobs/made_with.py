@@ -1,27 +1,27 @@
-"""What the results of a folder were made with: settings and model, and a fingerprint of both that every file carries.
+"""The settings and models that results were made with, and a fingerprint of both that every file carries.
 
-The manifest keeps it from the first session on. Results are compared with the manifest, and so is config.yaml.
+The manifest keeps them from the first session on. Result files and config.yaml are compared with the manifest.
 
-- Settings are kept whole, as they were resolved, so a default that changes later does not change what they mean. They
-  decide wherever they are known; a fingerprint only makes files short to compare.
-- A key that kept settings lack was added to the tool later and counts as its default. So a new key's first default must
-  be what the tool did before there was the key. Where such a default is to change later, give the key a new name.
-- A fingerprint of version 2 leaves out the keys at their default, so versions of the tool with more keys agree on it.
-- A fingerprint without a version is of all settings, as the tool of its time knew them. These are the keys that
-  config.yaml holds, so it can be computed again. Such a folder keeps its fingerprint: new files must fit the old ones.
+- Settings are kept whole, with defaults resolved, so that a later change of a default does not change their meaning.
+  Where they are known, they decide; the fingerprint only makes comparing files short.
+- A key missing from kept settings was added to the tool later and counts as its default. So the first default of a new
+  key must be what the tool did before. To change such a default later, give the key a new name.
+- A fingerprint of version 2 omits keys at their default, so versions of the tool with more keys compute the same one.
+- A fingerprint without a version covers all settings that the tool of its time knew, which are the keys in config.yaml;
+  so it can be recomputed. Such a folder keeps its fingerprint: new files must match the old ones.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.config import read_yaml
 from probe.errors import UserError
 from probe.reading import Unreadable, read_object
 from probe.results.files import read_about
+from probe.results.layout import CONFIG, MANIFEST, REPORT_JSON, WORK
 
 if TYPE_CHECKING:
     from jobs.directory import Directory
@@ -33,14 +33,14 @@ VERSION = "2-"
 
 @dataclass(frozen=True)
 class MadeWith:
-    """fingerprint: 16 hexadecimal digits behind ``VERSION``; settings: whole, as JSON; model: checksums by name."""
+    """fingerprint: ``VERSION`` and 16 hexadecimal digits; settings: whole, as JSON; model: checksums by name."""
 
     fingerprint: str
     settings: dict[str, Any]
     model: dict[str, str | None]
 
     def stamp(self) -> dict[str, Any]:
-        """For the metadata of a file, besides the fingerprint; nothing in folders whose files never had it."""
+        """For the metadata of a file, beside the fingerprint; nothing in folders whose files never had it."""
         about = {"settings": self.settings, "model": self.model}
         return {ENTRY: about} if self.fingerprint.startswith(VERSION) else {}
 
@@ -50,22 +50,23 @@ class MadeWith:
 
 
 def made_with(folder: "Directory[Any]") -> MadeWith:
-    """What the results in a folder are made with: as its manifest says, or, where it does not, as its config.yaml."""
+    """What the results in a folder are made with, from its manifest or else its config.yaml."""
     kept = folder.manifest.get(ENTRY)
     if kept is not None:
         try:
             return MadeWith(**kept)
         except TypeError:
-            raise UserError(f"{folder.path / 'manifest.json'} is damaged: its {ENTRY} cannot be read.") from None
+            raise UserError(f"{folder.path / MANIFEST} is damaged: its {ENTRY} cannot be read.") from None
     settings, model = folder.config.settings(), folder.model_checksums()
-    told = set(_fingerprints(folder))
-    if told:
+    there = set(_fingerprints(folder))
+    if there:
         for known in _settings_of_old(folder):
-            if (fingerprint := _unversioned(folder, known, model)) in told:
+            fingerprint = _digest([known, *model.values()] if model else known)
+            if fingerprint in there:
                 return MadeWith(fingerprint, known, model)
-        if not any(one.startswith(VERSION) for one in told):
+        if not any(one.startswith(VERSION) for one in there):
             raise UserError(
-                f"{folder.path / 'config.yaml'} has changed since the results in {folder.path} were made, and what "
+                f"{folder.path / CONFIG} has changed since the results in {folder.path} were made, and what "
                 f"differs was not recorded; put back the config.yaml of the {folder.NOUN}, or choose another folder."
             )
     few = folder.config.model_dump(mode="json", exclude={"trackers"}, exclude_defaults=True)
@@ -73,11 +74,11 @@ def made_with(folder: "Directory[Any]") -> MadeWith:
 
 
 def differences(folder: "Directory[Any]", settings: dict[str, Any], model: dict[str, Any]) -> list[str]:
-    """In what the settings and the model of results differ from those of a folder, key by key."""
+    """How the settings and models of results differ from those of a folder, key by key."""
     here = folder.config.settings()
     try:
-        there = folder.parse(settings).settings()  # keys that came later get their defaults
-    except UserError:  # keys that are no more
+        there = folder.parse(settings).settings()  # newer keys get their defaults
+    except UserError:  # keys that no longer exist
         there = settings
     changed = settings_that_differ(there, here)
     if model:
@@ -103,13 +104,13 @@ def settings_that_differ(there: dict[str, Any], here: dict[str, Any], prefix: st
 
 
 def listed(changed: list[str]) -> str:
-    """A few of the differences, for a sentence."""
+    """The first four differences, for a sentence."""
     more = len(changed) - 4
     return "; ".join(changed[:4]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _differing(key: str, old: Any, new: Any) -> str:
-    """Both values; of long ones what is about the place where they begin to differ."""
+    """Both values; long ones are cut to the place where they begin to differ."""
     texts = [repr(old), repr(new)]
     same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
     there, now = (_part(text, max(same - 10, 0)) for text in texts)
@@ -123,17 +124,17 @@ def _part(text: str, begin: int) -> str:
 
 
 def _settings_of_old(folder: "Directory[Any]") -> Iterator[dict[str, Any]]:
-    """Settings that results without a version may be of: those in config.yaml, whose keys are of the time when it was
-    written; all that are known now; those in the report, where config.yaml was changed since."""
+    """Candidates for the settings behind a fingerprint without a version: the keys of config.yaml, as of the time it
+    was written; all keys known now; the keys in the report, if config.yaml was changed since."""
     whole = folder.config.settings()
-    yield _only(whole, read_yaml(folder.path / "config.yaml"))
+    yield _only(whole, read_yaml(folder.path / CONFIG))
     yield whole
     try:
-        told = read_object(folder.path / "report" / "report.json", nan=True)["provenance"]["config"]
+        reported = read_object(folder.path / REPORT_JSON, nan=True)["provenance"]["config"]
     except (Unreadable, KeyError, TypeError):
         return
-    if isinstance(told, dict):
-        yield told
+    if isinstance(reported, dict):
+        yield reported
 
 
 def _only(values: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
@@ -145,26 +146,15 @@ def _only(values: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _unversioned(folder: "Directory[Any]", settings: dict[str, Any], model: dict[str, str | None]) -> str:
-    """The fingerprint as it was before there were versions; of a run with the model's checksums."""
-    return _digest([settings, *model.values()] if model else settings)
-
-
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _fingerprints(folder: "Directory[Any]") -> Iterator[str]:
-    """Those that the files of a folder carry."""
-    for part in folder.parts():
-        there = sorted(part.rglob("*")) if part.is_dir() else [part]
-        for file in there:
-            if (told := _fingerprint_in(file, folder.NOUN)) is not None:
-                yield told
-
-
-def _fingerprint_in(file: Path, noun: str) -> str | None:
-    if file.suffix not in (".safetensors", ".parquet") or not file.is_file():
-        return None
-    told = read_about(file).get(noun)
-    return told if isinstance(told, str) else None
+    """Those of the result files in a folder."""
+    for part in (folder.path / name for name in (*folder.RESULTS, WORK)):
+        for file in sorted(part.rglob("*")) if part.is_dir() else [part]:
+            if file.suffix in (".safetensors", ".parquet") and file.is_file():
+                fingerprint = read_about(file).get(folder.NOUN)
+                if isinstance(fingerprint, str):
+                    yield fingerprint

@@ -1,4 +1,4 @@
-"""Progress of a stage over all ranks: a bar on a terminal, a line now and then elsewhere, and progress.json."""
+"""Progress of a stage over all ranks: a bar on a terminal, else a line now and then; and progress.json."""
 
 import importlib
 import json
@@ -20,21 +20,21 @@ from jobs.provenance import now
 from jobs.stopping import Ended
 from jobs.world import World
 from probe.files import write_atomically
+from probe.results.layout import PROGRESS
 from probe.terminal import span
 
-FILE = "progress.json"
 LINE_EVERY = 30.0
-"""Seconds between lines where stderr is a file."""
+"""Seconds between lines if stderr is no terminal."""
 FILE_EVERY = 5.0
 """Seconds between updates of progress.json, which `probe status` reads."""
 GRACE = 20.0
-"""Seconds that a rank has to end once another has; then it is ended, whatever it hangs in."""
+"""Seconds that a rank has to end after another ended; then its process exits, whatever it hangs in."""
 
 log = logging.getLogger("probe")
 
 
 class Meter:
-    """What this rank has done of a stage, in units of its own."""
+    """How many units of a stage this rank has done."""
 
     def __init__(self) -> None:
         self.done = 0.0
@@ -42,11 +42,11 @@ class Meter:
         self._finished = 0.0
 
     def update(self, part: float, note: str = "") -> None:
-        """``part`` units of the shard in work are done; fractions count."""
+        """``part`` units of the current shard are done; fractions count."""
         self.done, self.note = self._finished + part, note
 
     def finish(self, units: float) -> None:
-        """The shard in work, of so many units, is done."""
+        """The current shard is done."""
         self._finished += units
         self.done = self._finished
 
@@ -55,11 +55,11 @@ class Meter:
 def progress(
     folder: Path, world: World, stage: int, title: str, unit: str, total: float, before: float
 ) -> Iterator[Meter]:
-    """Show a stage's progress while the block runs, and end the block where another rank has ended.
+    """Show a stage's progress while the block runs, and interrupt the block if another rank ends.
 
     Args:
-        stage: a number that all ranks give this stage.
-        total, before: units of the whole stage, and of these the ones that were there already.
+        stage: a number of the stage, the same on all ranks.
+        total, before: units of the whole stage, and those that were done before.
     """
     meter, began, over = Meter(), time.monotonic(), threading.Event()
     pulse = threading.Thread(
@@ -77,7 +77,7 @@ def progress(
 
 @dataclass
 class _Pulse:
-    """Once a second: tell the other ranks, listen to them, and let rank 0 show what all have done."""
+    """Once a second: publish this rank's progress, watch the others, and show the sum on rank 0."""
 
     folder: Path
     world: World
@@ -134,7 +134,7 @@ class _Pulse:
             if world.rank:
                 return
             done = sum(world.heard(self.stage))
-        done = min(done, self.total - self.before)  # parts of what is in work are estimates, and add up to more
+        done = min(done, self.total - self.before)  # parts of current shards are estimates, and may add up to more
         seconds = time.monotonic() - self.began
         rate = done / seconds if seconds > 0 else 0.0
         left = (self.total - self.before - done) / rate if rate else None
@@ -164,8 +164,8 @@ class _Pulse:
                 "ranks": self.world.size,
                 "updated": now(),
             }
-            with suppress(OSError):  # a full disk is told where results are written
-                write_atomically(self.folder / FILE, json.dumps(content))
+            with suppress(OSError):  # a full disk is reported where results are written
+                write_atomically(self.folder / PROGRESS, json.dumps(content))
 
 
 def _notebook_line() -> Callable[[str], None] | None:

@@ -1,4 +1,4 @@
-"""What a result must carry to be believed: versions, revision, device, command."""
+"""Provenance of results: command, versions, git revision, platform."""
 
 import platform
 import shlex
@@ -46,7 +46,7 @@ def describe_process() -> dict[str, Any]:
 
 
 def git_revision() -> str | None:
-    """The commit of the source tree that is running, with ``+changes`` behind it where files differ; None elsewhere."""
+    """The commit of the running source tree, plus ``+changes`` if files differ; None outside a repository."""
     folder = Path(probe.__file__).parent
     try:
         git = ["git", "-C", str(folder)]

@@ -1,7 +1,7 @@
-"""How the ranks of a run find each other: a key-value store on rank 0, and what srun says of its tasks.
+"""How ranks find each other: a key-value store on rank 0, and the variables that srun sets for its tasks.
 
-Nothing here waits inside a library for longer than a connection takes, so that signals are heard and it is said who is
-waited for.
+Nothing here waits inside a library for longer than a connection takes, so that signals arrive and missing ranks are
+named.
 """
 
 import logging
@@ -10,32 +10,30 @@ import re
 import socket
 import time
 from datetime import timedelta
-from pathlib import Path
 
 from torch.distributed import Store, TCPStore
 
+from jobs.process import stat_fields
 from probe.errors import Failure, UserError
 
 PATIENCE = 300.0
 """Seconds that ranks wait for each other at the start."""
 CONNECTING = 30.0
-"""Seconds that a connection to a store which is there may take."""
+"""Seconds that a connection to an existing store may take."""
 FIRST_WORDS, NEXT_WORDS = 3.0, 30.0
-"""Seconds until it is said who is waited for, and until it is said again."""
+"""Seconds until missing ranks are named, and until they are named again."""
 POLL = 0.1
 SPECIAL_STEP = 0xFFFFFFF0
-"""From here on numbers of steps stand for batch scripts, interactive shells and the like, which are no ranks."""
+"""Step ids from here on stand for batch scripts, interactive shells and the like, which are no ranks."""
 log = logging.getLogger("probe")
 
 
 def join(rank: int, size: int, host: str, port: int, patience: float = PATIENCE) -> Store:
-    """Meet the other ranks: the store that all share, once all are there.
-
-    Rank 0 hosts the store, unless torchrun does.
+    """Wait for all ranks; returns the store that they share. Rank 0 hosts it, unless torchrun does.
 
     Raises:
-        UserError: there can be no such rank.
-        Failure: some did not come in time, one came twice, or the port is taken.
+        UserError: rank or port is out of range.
+        Failure: a rank did not arrive in time, one arrived twice, or the port is taken.
     """
     if rank >= size or not 0 < port < 2**16:
         raise UserError(
@@ -61,7 +59,7 @@ def join(rank: int, size: int, host: str, port: int, patience: float = PATIENCE)
 
 
 class _Waiting:
-    """Says now and then who is waited for, and gives up in the end."""
+    """Names missing ranks now and then, and gives up in the end."""
 
     def __init__(self, rank: int, size: int, where: str, until: float):
         self.rank, self.size, self.where, self.until = rank, size, where, until
@@ -71,17 +69,13 @@ class _Waiting:
         return f"rank {self.rank} of {self.size} on {socket.gethostname()} did not find the others at {self.where}"
 
     def go_on(self, missing: list[int], why: str = "") -> None:
-        """Sleep a moment.
-
-        Raises:
-            Failure: it is too late.
-        """
+        """Sleep a moment; Failure if the time is up."""
         names = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
         who = f"rank{'s' if len(missing) > 1 else ''} {names}{why and f': {why}'}"
         now = time.monotonic()
         if now >= self.until:
             raise Failure(
-                f"{self} (MASTER_ADDR:MASTER_PORT): {len(missing)} of {self.size} ranks did not come ({who}); start "
+                f"{self} (MASTER_ADDR:MASTER_PORT): {len(missing)} of {self.size} ranks did not arrive ({who}); start "
                 "them all, or unset WORLD_SIZE to run alone."
             )
         if now >= self.speaks:
@@ -92,11 +86,11 @@ class _Waiting:
 
 
 def _open(waiting: _Waiting, host: str, port: int) -> Store:
-    # torchrun keeps a store in its own process and says so to the ranks, in this variable.
+    # torchrun keeps a store in its own process and sets this variable.
     hosts = waiting.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     while not hosts:
         try:
-            socket.create_connection((host, port), timeout=2).close()  # unlike a store of torch's, it hears signals
+            socket.create_connection((host, port), timeout=2).close()  # can be interrupted, unlike TCPStore
             break
         except OSError as error:
             waiting.go_on([0], error.strerror or str(error))
@@ -115,7 +109,7 @@ def _open(waiting: _Waiting, host: str, port: int) -> Store:
 
 
 def _leave(store: Store, key: str) -> None:
-    """The others wait on, for a rank that may come again."""
+    """Take this rank back: the others keep waiting, and it may be started again."""
     try:
         store.delete_key(key)
     except RuntimeError:
@@ -127,8 +121,8 @@ def _line(error: Exception) -> str:
 
 
 def tasks_of_step() -> int:
-    """How many tasks srun started beside this one, itself included; 1 outside of srun, and in a shell that srun gave a
-    terminal (``srun --pty``), whose other tasks are shells without one."""
+    """How many tasks srun started, this one included; 1 outside of srun and in a shell of ``srun --pty``, whose other
+    tasks are shells without a terminal."""
     number = os.environ.get("SLURM_STEP_NUM_TASKS", "")
     step = os.environ.get("SLURM_STEP_ID", "")
     if not number.isdecimal() or (step.isdecimal() and int(step) >= SPECIAL_STEP) or _is_interactive():
@@ -137,7 +131,7 @@ def tasks_of_step() -> int:
 
 
 def _is_interactive() -> bool:
-    """Whether this process was typed into a shell of ``srun --pty``. A step within it inherits the variable."""
+    """Whether this process was started from a shell of ``srun --pty``. A step within it inherits the variable."""
     try:
         if os.isatty(0):  # tasks of other steps read a pipe or nothing
             return True
@@ -146,17 +140,16 @@ def _is_interactive() -> bool:
     if "SLURM_PTY_PORT" not in os.environ:
         return False
     try:
-        stat = Path(f"/proc/{int(os.environ['SLURM_TASK_PID'])}/stat").read_text(errors="replace")
-        return stat.rpartition(")")[2].split()[4] != "0"  # the terminal of the task that srun started
+        return stat_fields(int(os.environ["SLURM_TASK_PID"]))[4] != "0"  # the terminal of the task that srun started
     except (KeyError, ValueError, IndexError, OSError):
         return True
 
 
 def take_over_slurm() -> None:
-    """srun tells a task its rank in its own words; say it in those of torch, unless a launcher did already.
+    """Set RANK, WORLD_SIZE and the like of torch from the variables of srun, unless a launcher did already.
 
     Raises:
-        UserError: variables of Slurm are missing, as in a container that was not given them.
+        UserError: variables of Slurm are missing, as in a container that does not pass them on.
     """
     tasks = tasks_of_step()
     if tasks == 1 or "RANK" in os.environ:
@@ -165,7 +158,7 @@ def take_over_slurm() -> None:
     missing = [name for name in numbers if not os.environ.get(name, "").isdecimal()]
     if missing := missing + [name for name in ("SLURM_STEP_NODELIST",) if not os.environ.get(name)]:
         raise UserError(
-            f"srun started {tasks} tasks, but {', '.join(missing)} is not set; hand Slurm's variables into the "
+            f"srun started {tasks} tasks, but {', '.join(missing)} is not set; pass Slurm's variables into the "
             "container, or set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT."
         )
     step_id = os.environ.get("SLURM_STEP_ID", "")
@@ -180,6 +173,6 @@ def take_over_slurm() -> None:
 
 
 def first_host(nodes: str) -> str:
-    """The first name of a host list such as ``gpu[03-05,9],cpu1``. (scontrol knows, but is not in containers.)"""
+    """The first name of a host list such as ``gpu[03-05,9],cpu1``; containers have no scontrol to ask."""
     first = re.match(r"(?:[^\[,]|\[[^\]]*\])*", nodes)
     return re.sub(r"\[([^\]\-,]+)[^\]]*\]", r"\1", first[0] if first else nodes)

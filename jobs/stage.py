@@ -41,6 +41,6 @@ def count_report(directory: Directory[Any]) -> Counts:
     return int((directory.path / REPORT_JSON).is_file()), 1
 
 
-def images_used(directory: Directory[Any]) -> dict[str, int]:
-    """Images by data set, as the manifest of a run or OOD experiment counts them."""
-    return {name: facts["n_used"] for name, facts in directory.manifest.get("data", {}).items()}
+def images_used(work: Any) -> dict[str, int]:
+    """The ``summary`` of images by data set, as the manifest of a run or OOD experiment counts them."""
+    return {name: facts["n_used"] for name, facts in work.data.items()}

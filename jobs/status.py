@@ -14,7 +14,7 @@ from probe.reading import Unreadable, read_object
 from probe.results.layout import ERROR, OWNER, PROGRESS
 
 FRESH = 60.0
-"""Seconds after which progress.json is no longer news."""
+"""Seconds after which progress.json is out of date."""
 NOT_ANSWERING = "not answering"
 HOLDER = ("host", "pid", "since")
 
@@ -54,7 +54,7 @@ class LastError(_Said):
 
 @dataclass
 class StageStatus:
-    """A stage: how many of its units are there, and of how many; None where that is not known yet."""
+    """A stage: units done and units planned, None while that is unknown."""
 
     name: str
     done: int
@@ -67,19 +67,18 @@ class StageStatus:
 
 @dataclass
 class Status:
-    """Of a run.
+    """The status of a directory.
 
     Attributes:
         run_dir: its folder.
-        state: ``complete``, ``running``, ``not answering`` (its process is there, but is suspended or has said nothing
-            for a minute), ``queued``, ``stopped`` or ``new``.
+        state: ``complete``, ``running``, ``not answering`` (its process exists, but is suspended or silent for a
+            minute), ``queued``, ``stopped`` or ``new``.
         stages: in order.
-        progress: the last words of rank 0: stage, done, total, unit, rate (per second), seconds_left, ranks, updated;
-            None where it never spoke.
-        owner: the process that holds the run: host, pid, since.
+        progress: last reported by rank 0: stage, done, total, unit, rate (per second), seconds_left, ranks, updated.
+        owner: the process at work: host, pid, since.
         last_error: time, rank, status, message; None after a good end.
-        slurm: why Slurm's states are not known; empty where they are, or where nothing was submitted.
-        unreadable: a sentence for each file that could not be read, and is left out.
+        slurm: why Slurm's states are unknown; empty if they are known, or if nothing was submitted.
+        unreadable: a sentence for each file that could not be read.
     """
 
     run_dir: str
@@ -97,10 +96,10 @@ class Status:
 
 
 def read_status(path: Path) -> Status:
-    """The status of a run, a study, or an experiment on OOD detection.
+    """The status of a run, study or OOD experiment.
 
     Raises:
-        UserError: it is the directory of none.
+        UserError: the folder holds none of them.
     """
     from jobs.slurm import scheduler
     from jobs.slurm.submit import submitted
@@ -146,9 +145,9 @@ def _shown(owner: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _life(owner: dict[str, Any] | None, progress: dict[str, Any] | None) -> str:
-    """``running`` or ``not answering`` where a process holds the run, else nothing.
+    """``running`` or ``not answering`` if a process holds the directory, else empty.
 
-    On this machine the process itself is looked at; of one elsewhere only what it wrote is known.
+    A process on this machine is looked up; one elsewhere is known only by what it wrote.
     """
     if owner is None:
         return ""
@@ -162,14 +161,14 @@ def _life(owner: dict[str, Any] | None, progress: dict[str, Any] | None) -> str:
         return "running" if fresh else ""
     if not there:
         return ""
-    # Before its first words it loads a model, however long that takes; later it speaks every few seconds.
+    # Until its first report it loads a model, which may take long; later it reports every few seconds.
     begun, heard = ages["begun"], ages["heard"]
     silent = begun is not None and heard is not None and FRESH <= heard < begun
     return NOT_ANSWERING if silent or is_suspended(owner) else "running"
 
 
 def _read(file: Path, kind: type[BaseModel], unreadable: list[str]) -> dict[str, Any] | None:
-    """What a file says, as ``kind``; None where it is not there, or, which is noted, where it says nothing."""
+    """The content of a file; None if it is absent, or unreadable, which is noted."""
     if not file.exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Signals that stop a run so that it can be resumed later."""
+"""Signals that stop work so that it can be resumed."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from types import FrameType
 from probe.errors import Interruption
 
 STATUS = os.EX_TEMPFAIL if hasattr(os, "EX_TEMPFAIL") else 75
-"""Exit status 75 of a run that was stopped by a signal: nothing is wrong, run the same command again (sysexits.h)."""
+"""Exit status after a signal (sysexits.h): nothing is wrong, rerun the same command to resume."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as of a shell."""
 
@@ -22,7 +22,7 @@ class Stopped(Interruption):
 
 
 class Ended(Interruption):
-    """Another rank ended, and so must this one, with the same status."""
+    """Another rank ended, so this one must end with the same status."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)
@@ -31,9 +31,9 @@ class Ended(Interruption):
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """SIGTERM, SIGHUP and SIGUSR1 raise ``Stopped`` at the next Python instruction; the shard in work is given up.
+    """SIGTERM, SIGHUP and SIGUSR1 raise ``Stopped`` at the next Python instruction; the current shard is given up.
 
-    Results are written whole or not at all, so that nothing is lost but the time since the last shard.
+    Results are written whole or not at all, so only the time since the last shard is lost.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread only
@@ -42,7 +42,7 @@ def stop_on_signals() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         for other in numbers:
-            signal.signal(other, signal.SIG_IGN)  # once is enough; a second one would disturb the clearing up
+            signal.signal(other, signal.SIG_IGN)  # a second signal would disturb the clean-up
         raise Stopped(f"stopped by {signal.Signals(number).name}; rerun the same command to resume.")
 
     before = {number: signal.signal(number, stop) for number in numbers}
@@ -55,18 +55,18 @@ def stop_on_signals() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """The first SIGINT (Ctrl-C) raises ``KeyboardInterrupt``, so that the work is put in order; a second one ends the
-    process at once. Where it is ignored, as in the background of a script, it stays so."""
+    """The first SIGINT (Ctrl-C) raises ``KeyboardInterrupt``, so that the work cleans up; a second one ends the process
+    at once. If SIGINT is ignored, as in the background of a script, it stays ignored."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         yield
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        # torchrun hands the terminal's Ctrl-C on to ranks that heard it themselves: that is not a second one.
+        # torchrun forwards the terminal's Ctrl-C to ranks that received it themselves: that is not a second one.
         handed_on = "TORCHELASTIC_RUN_ID" in os.environ
         signal.signal(signal.SIGINT, signal.SIG_IGN if handed_on else signal.SIG_DFL)
         for other in STOPPING:
-            if callable(signal.getsignal(other)):  # once is enough, here as well
+            if callable(signal.getsignal(other)):  # as in stop_on_signals
                 signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt
 

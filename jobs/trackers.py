@@ -1,7 +1,7 @@
-"""Experiment trackers, those of Accelerate: they follow the work, and nothing that is computed depends on them.
+"""Experiment trackers (Accelerate's). No result depends on them.
 
-What was logged is noted in a file beside them, by tag, before it is logged: work that was stopped and goes on logs no
-step of a tag twice, nor goes back, though the one at which it was killed may be missing.
+The last step of each tag is noted in a file before it is logged. Resumed work therefore logs no step twice and never
+goes back; the step at which it was killed may be missing.
 """
 
 import importlib.util
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from probe.errors import UserError
 from probe.files import write_atomically
 from probe.reading import read_object
+from probe.results.layout import TRACKER_NOTE, TRACKERS
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -25,18 +26,18 @@ if TYPE_CHECKING:
     from probe.config import TrackersConfig
     from probe.training.config import TrainConfig
 
-FOLDER, RUN = "trackers", "run"
-"""Where all of it is kept, and the name of the course of numbers that the work as a whole makes."""
+RUN = "run"
+"""The name of the series of numbers of the whole work."""
 log = logging.getLogger("probe")
 
 
 class Tracker:
-    """One run of each tracker that the configuration names; without any, nothing happens.
+    """One run of each configured tracker; without trackers, nothing happens.
 
     Args:
-        running: the trackers, by name.
-        note: the file in which ``noted`` is kept.
-        noted: ``id``, by which a tracker knows the run again, and ``logged``, the last step of each tag.
+        running: the trackers by name.
+        note: the file that keeps ``noted``.
+        noted: ``id``, by which a tracker recognizes the run, and ``logged``, the last step of each tag.
     """
 
     def __init__(
@@ -49,11 +50,11 @@ class Tracker:
         return bool(self.running)
 
     def log(self, values: Mapping[str, float | None], step: int | None = None) -> None:
-        """Log numbers; those without a value, and those of a tag that has this step or a later one, are left out.
+        """Log numbers, except those without a value and those of a tag that already has this step or a later one.
 
         Args:
             values: by tag.
-            step: None: the largest so far.
+            step: the largest so far if None.
         """
         logged = self._noted["logged"]
         at = max(logged.values(), default=0) if step is None else step
@@ -64,7 +65,7 @@ class Tracker:
             self._each("log", fresh, step=at)
 
     def begin(self, about: Mapping[str, Any]) -> None:
-        """Start the trackers; at the first time they get the configuration as hyperparameters."""
+        """Start the trackers; the first time they get the configuration as hyperparameters."""
         self._each("start")
         if self._note and not self._note.exists():
             self._write()
@@ -85,8 +86,8 @@ class Tracker:
             write_atomically(self._note, json.dumps(self._noted))
 
     def _each(self, method: str, *values: Any, **more: Any) -> None:
-        """A tracker that fails is left out from then on: the work does not wait for it. What it prints (trackio) is no
-        result, so it goes to stderr."""
+        """Call a method of each tracker. One that fails is dropped; what trackers print (trackio) goes to stderr, as it
+        is no result."""
         for name, tracker in list(self.running.items()):
             try:
                 with redirect_stdout(sys.stderr):
@@ -97,10 +98,10 @@ class Tracker:
 
 
 def must_be_installed(config: "TrackersConfig") -> None:
-    """Refuse trackers whose packages are absent.
+    """Refuse trackers that are not installed.
 
     Raises:
-        UserError: naming the first.
+        UserError: names the first one.
     """
     for name in config.log_with:
         if importlib.util.find_spec(name) is None:
@@ -113,17 +114,17 @@ def must_be_installed(config: "TrackersConfig") -> None:
 def tracking(
     folder: Path, config: "TrackersConfig", name: str, about: Mapping[str, Any], *, cpu: bool, anew: bool = False
 ) -> Iterator[Tracker]:
-    """Open the trackers for one course of numbers, and close them behind the block.
+    """Open the trackers for one series of numbers, and close them after the block.
 
     Args:
-        folder: of the work; what trackers keep on disk, and the note of what was logged, goes to ``trackers/`` in it.
-        name: of the course in this folder, such as a model of a study.
+        folder: of the work; trackers and notes keep their files in ``trackers/`` below it.
+        name: of the series, such as a model of a study.
         about: the configuration, as hyperparameters.
-        anew: the work begins from its beginning, whatever was logged before.
-        cpu: what Accelerate is told at its first call: to leave GPUs alone.
+        cpu: whether Accelerate leaves GPUs alone.
+        anew: forget what was logged before.
 
     Raises:
-        UserError: a package is absent.
+        UserError: a tracker is not installed.
     """
     if not config.log_with:
         yield Tracker({})
@@ -132,16 +133,16 @@ def tracking(
     from accelerate import PartialState
 
     PartialState(cpu=cpu)
-    note = folder / FOLDER / f"{name}.json"
+    note = folder / TRACKER_NOTE.at(run=name)
     if anew:
         note.unlink(missing_ok=True)
-        shutil.rmtree(folder / FOLDER / name, ignore_errors=True)
+        shutil.rmtree(folder / TRACKERS / name, ignore_errors=True)
     noted: dict[str, Any] = {"id": secrets.token_hex(4), "logged": {}}
     if note.exists():
         noted = _noted(note)
     shown = "-".join([config.name or folder.resolve().name, *([] if name == RUN else [name])])
     running: dict[str, GeneralTracker] = {
-        kind: _build(kind, config.project, folder / FOLDER, name, shown, noted["id"]) for kind in config.log_with
+        kind: _build(kind, config.project, folder / TRACKERS, name, shown, noted["id"]) for kind in config.log_with
     }
     tracker = Tracker(running, note, noted)
     tracker.begin(about)
@@ -152,20 +153,17 @@ def tracking(
 
 
 def is_complete(folder: Path, name: str) -> bool:
-    """Whether all of a course was logged: see ``Tracker.complete``."""
-    note = folder / FOLDER / f"{name}.json"
+    """Whether a series is logged completely: see ``Tracker.complete``."""
+    note = folder / TRACKER_NOTE.at(run=name)
     return note.exists() and bool(_noted(note).get("complete", False))
 
 
-def _are_numbers(logged: Any) -> bool:
-    return isinstance(logged, dict) and all(type(step) is int for step in logged.values())
-
-
 def _noted(note: Path) -> dict[str, Any]:
-    """What a note holds; UserError where it is none."""
     noted = read_object(note)
-    if not isinstance(noted.get("id"), str) or not _are_numbers(noted.get("logged")):
-        raise UserError(f"{note} is no note of what trackers were told; remove it to log everything again.")
+    logged = noted.get("logged")
+    steps = logged.values() if isinstance(logged, dict) else [None]
+    if not isinstance(noted.get("id"), str) or not all(type(step) is int for step in steps):
+        raise UserError(f"{note} is no record of what was logged to trackers; remove it to log everything again.")
     return noted
 
 
@@ -176,7 +174,7 @@ def log_training(tracker: Tracker, training: "TrainConfig", losses: Sequence[flo
 
 
 def _build(kind: str, project: str, folder: Path, name: str, shown: str, own: str) -> "GeneralTracker":
-    """A tracker that ``start`` will open, or open again: TensorBoard's by its folder, the others by name or id."""
+    """A tracker that ``start`` opens or reopens: TensorBoard by its folder, the others by name or id."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     build: Any = LOGGER_TYPE_TO_CLASS[kind]
@@ -190,11 +188,11 @@ def _build(kind: str, project: str, folder: Path, name: str, shown: str, own: st
 
 def _warn(name: str, error: Exception) -> None:
     reason = next(iter(str(error).splitlines()), type(error).__name__)
-    log.warning(f"tracker {name}: {reason}; the work goes on without it")
+    log.warning(f"tracker {name}: {reason}; continuing without it")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:
-    """Nested values as ``dotted.key: value``; lists become text, and keys without a value are left out."""
+    """Nested values as ``dotted.key: value``; lists become text, keys without a value are omitted."""
     found: dict[str, str | int | float | bool] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -205,7 +203,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | f
 
 
 def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers among nested values as ``key/key: value``; a mean or a value counts for the mapping that holds it."""
+    """The numbers among nested values as ``key/key: value``; ``mean`` and ``value`` take the name of their mapping."""
     found: dict[str, float] = {}
     for key, value in values.items():
         tag = prefix.rstrip("/") if key in ("mean", "value") and prefix else f"{prefix}{key}"

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHARED_PATIENCE = 600.0
-"""Seconds that a process of a shared study waits for another to draw the images or write the report."""
+"""Seconds that a process of a Slurm array waits for another to draw the images or write the report."""
+NOT_SHARED = "--shared is for all stages of a study on one rank; leave it out."
 log = logging.getLogger("probe")
 
 
@@ -54,9 +55,9 @@ def work(
         path: the directory.
         kind: what it holds.
         do: takes the ``Work`` of that kind, such as ``kind.all`` or the ``do`` of a stage.
-        config: begins the work, or must be that of the work which is there; None: the work must have begun.
-        world_size: the number of ranks that there must be; by default what the launcher says.
-        trusted: whether the user asked for the code that the model may bring; by default if there is a ``config``.
+        config: starts the work, or must equal the one in the directory; None: the work must have been started.
+        world_size: fail unless there are so many ranks; by default what the launcher says.
+        trusted: whether the user allowed the code that the model may bring; by default with a ``config`` only.
 
     Returns:
         What ``do`` returns, and the ranks.
@@ -73,7 +74,7 @@ def work(
         with to_stderr(world.rank), _ending_together(world, path):
             if world.rank == 0:
                 kind.directory.refuse_foreign(path)
-                if config is not None:  # a run that is there may be looked at without them
+                if config is not None:  # reading a directory needs none of them
                     must_be_installed(settings.trackers)
             with exclusive(path) if world.rank == 0 else nullcontext(), _explaining(path):
                 directory = _open(path, settings, world, kind)
@@ -98,10 +99,9 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
     with stop_on_signals(), to_stderr():
         from jobs.world import World, number
 
-        names = [stage.name for stage in kind.stages if stage.array]
-        if not names:
-            raise UserError("--shared is for a study, all stages, and one rank; leave it out.")
-        at = [stage.name for stage in kind.stages].index(names[0])
+        at = next((at for at, stage in enumerate(kind.stages) if stage.array), None)
+        if at is None:
+            raise UserError(NOT_SHARED)
         before, stage, after = kind.stages[:at], kind.stages[at], kind.stages[at + 1 :]
         kind.directory.refuse_foreign(path)
         if config is not None:
@@ -113,14 +113,14 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
                 for one in before:
                     one.do(work)
             if left := stage.do(work):
-                log.info(f"{stage.name} in other processes' hands: {left}; the last of them writes the report")
+                log.info(f"{left} {stage.unit} are left to other processes; the last one writes the report")
                 return None
             with exclusive(path, SHARED_PATIENCE):
                 return [one.do(work) for one in after][-1]
 
 
 def _open(path: Path, config: Any, world: "World", kind: "Kind") -> "Directory[Any]":
-    """The directory, made by rank 0; the others take the configuration as rank 0 knows it."""
+    """The directory, made by rank 0, whose configuration the others take."""
     made = kind.directory.create(path, config) if world.rank == 0 else None
     settings = world.broadcast(made.config.model_dump(mode="json") if made else None)
     return made or kind.directory(path, kind.directory.parse(settings))
@@ -128,7 +128,7 @@ def _open(path: Path, config: Any, world: "World", kind: "Kind") -> "Directory[A
 
 @contextmanager
 def _ending_together(world: "World", path: Path) -> Iterator[None]:
-    """Whatever ends this rank ends the others; a signal that came because of another rank's end becomes ``Ended``."""
+    """Whatever ends this rank ends the others; a signal caused by another rank's end becomes ``Ended``."""
     try:
         try:
             yield
@@ -143,7 +143,7 @@ def _ending_together(world: "World", path: Path) -> Iterator[None]:
 
 @contextmanager
 def _explaining(path: Path) -> Iterator[None]:
-    """A full disk, a file that cannot be read, a cache or a lost connection becomes a sentence about itself."""
+    """Turn a full disk, an unreadable file, a cache or a lost connection into one sentence."""
     try:
         yield
     except Exception as error:
@@ -154,7 +154,7 @@ def _explaining(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
-    """Leave what went wrong with the work in its directory, for `probe status`."""
+    """Keep the error in the directory, for `probe status`."""
     try:
         with _explaining(path):
             yield
@@ -179,7 +179,7 @@ def _keep(path: Path, world: "World", error: BaseException) -> None:
 
 
 def status_and_sentence(error: BaseException) -> tuple[int, str]:
-    """The exit status that an exception stands for, and what to say."""
+    """The exit status and message of an exception."""
     match error:
         case UserError():
             return 2, str(error)
@@ -202,7 +202,7 @@ def status_and_sentence(error: BaseException) -> tuple[int, str]:
 
 @total_output
 def guarded(command: Callable[[], object]) -> int:
-    """Run a command; its exit status. What went wrong is one sentence on stderr, and a traceback if it is a bug."""
+    """Run a command; its exit status. An error is one sentence on stderr, with a traceback if it is a bug."""
     keep_freed_memory()
     with interruptible():
         return _guarded(command)
@@ -267,7 +267,7 @@ def main(
         kind = kind_of(target)
         do = kind.all if stage == "all" else kind.stage(stage).do
         if shared and (stage != "all" or world_size not in (None, 1)):
-            raise UserError("--shared is for a study, all stages, and one rank; leave it out.")
+            raise UserError(NOT_SHARED)
         if target.is_dir() and (out or overrides):
             raise UserError(
                 f"{target} is a run directory, and its configuration is fixed; --out and --set go with a CONFIG."

@@ -1,8 +1,8 @@
-"""The processes (ranks) that work on one run: who they are, who does what, and how they end together.
+"""The processes (ranks) that work on one run: how they share the work and end together.
 
-Ranks talk through the key-value store that brought them together (torch.distributed); no collective operation is used
-in the course of the work, so no rank waits inside a library, and a rank that ended is noticed within seconds. A single
-process is a world of one, on a store in its own memory: the same code.
+Ranks communicate through the key-value store of torch.distributed. No collective operation is used, so no rank waits
+inside a library, and the end of a rank is noticed within seconds. A single process is a world of size 1 with a store in
+its own memory.
 """
 
 import json
@@ -27,21 +27,21 @@ from probe.reading import short
 T = TypeVar("T")
 P = ParamSpec("P")
 MEETING = 60.0
-"""Seconds that ranks which are all there may take to connect with each other."""
+"""Seconds that ranks may take to connect once all are there."""
 MOST_RANKS = 100_000
 POLL = 0.05
 LAST_WORDS = 10.0
-"""Seconds that rank 0, which may host the store, waits at a bad end for the others to hear of it."""
+"""Seconds that rank 0, which may host the store, waits after an error for the others to notice."""
 BEAT, SILENCE = 5.0, 12
-"""Every rank beats, once in so many seconds; rank 0 takes one that missed so many beats of rank 0's own for dead. Where
-all are suspended together, rank 0 does not beat either."""
+"""Every rank beats once in ``BEAT`` seconds. Rank 0 takes a rank for dead that missed ``SILENCE`` of rank 0's own
+beats: if all ranks are suspended together, rank 0 does not beat either."""
 
 
 def number(name: str, default: int | None = None) -> int:
-    """The integer from 0 to 2**32 - 1 in an environment variable; ``default`` where that is unset or empty.
+    """The integer from 0 to 2**32 - 1 in an environment variable; ``default`` if unset or empty.
 
     Raises:
-        UserError: it is no such integer, or it is unset and there is no default.
+        UserError: it is no such integer, or unset without a default.
     """
     text = os.environ.get(name, "").strip()
     if not text and default is not None:
@@ -51,8 +51,8 @@ def number(name: str, default: int | None = None) -> int:
     return int(text)
 
 
-class Line:
-    """The key-value store that the ranks share. Rank 0 hosts it: whoever finds it gone raises ``Ended``."""
+class SharedStore:
+    """The key-value store of the ranks, hosted by rank 0. Every call raises ``Ended`` if the store is gone."""
 
     def __init__(self, store: Store):
         self.add, self.set = _or_end(store.add), _or_end(store.set)
@@ -63,13 +63,13 @@ class World:
     """All ranks of a run.
 
     Attributes:
-        rank, size: this process, and how many there are.
-        ranks: what each said of itself at the start, by rank: host, device.
+        rank, size: of this process, and the number of ranks.
+        ranks: host and device of each rank.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None):
         self.rank, self.size = rank, size
-        self.store = Line(HashStore() if store is None else store)
+        self.store = SharedStore(HashStore() if store is None else store)
         self.ranks: list[dict[str, str]] = [{"host": socket.gethostname()}]
         self._count = 0
         self._dead: str | None = None
@@ -81,14 +81,15 @@ class World:
 
     @staticmethod
     def gather(cpu: bool, expected: int | None = None) -> "World":
-        """Join the ranks that a launcher started: accelerate, torchrun, srun, or RANK and WORLD_SIZE set by hand.
+        """Join the ranks started by accelerate, torchrun or srun, or by hand with RANK and WORLD_SIZE.
 
         Args:
-            cpu: work on the CPU (gloo) even where there is a GPU (nccl).
+            cpu: use the CPU (gloo) even if there is a GPU (nccl).
             expected: the number of ranks that there must be.
 
         Raises:
-            Failure: there are not as many ranks as the launcher promised, or they did not find each other.
+            UserError: environment variables contradict each other.
+            Failure: there are fewer ranks than the launcher promised, or they did not find each other.
         """
         take_over_slurm()
         size = number("WORLD_SIZE", 1)
@@ -103,31 +104,27 @@ class World:
         return _gather(cpu or not torch.cuda.is_available())
 
     def introduce(self, about: dict[str, str]) -> None:
-        """Say something of this rank, and learn the same of all.
+        """Exchange a record of each rank with all others.
 
         Raises:
             Ended: another rank ended instead.
         """
         keys = [f"about/{rank}" for rank in range(self.size)]
         self.store.set(keys[self.rank], json.dumps(about))
-        while not self.store.check(keys):
-            self.watch()
-            time.sleep(POLL)
+        self._wait(lambda: self.store.check(keys))
         self.ranks = [json.loads(self.store.get(key)) for key in keys]
 
     def broadcast(self, value: T | None = None) -> T:
-        """The value of rank 0 (JSON), on every rank."""
+        """The value of rank 0, which must be JSON, on every rank."""
         key = self._next("broadcast")
         if self.rank == 0:
             self.store.set(key, json.dumps(value))
             return value  # type: ignore[return-value]
-        while not self.store.check([key]):
-            self.watch()
-            time.sleep(POLL)
+        self._wait(lambda: self.store.check([key]))
         return json.loads(self.store.get(key))
 
     def claims(self, items: Sequence[T]) -> Iterator[T]:
-        """Items for this rank: each goes to one rank, the next to whoever is free."""
+        """Items for this rank: each goes to one rank, the next one to whichever is free."""
         key = self._next("claims")
         while (i := self.store.add(key, 1) - 1) < len(items):
             yield items[i]
@@ -140,7 +137,10 @@ class World:
         """
         key = self._next("barrier")
         self.store.add(key, 1)
-        while self.store.add(key, 0) < self.size:
+        self._wait(lambda: self.store.add(key, 0) >= self.size)
+
+    def _wait(self, until: Callable[[], bool]) -> None:
+        while not until():
             self.watch()
             time.sleep(POLL)
 
@@ -154,7 +154,7 @@ class World:
         return [float(self.store.get(key)) if self.store.check([key]) else 0.0 for key in keys]
 
     def watch(self) -> None:
-        """Raise ``Ended`` if another rank has ended, or can no longer be heard."""
+        """Raise ``Ended`` if another rank has ended or is silent."""
         if self.size == 1:
             return
         if self._dead:
@@ -165,7 +165,7 @@ class World:
         raise Ended(last["status"], f"rank {last['rank']} on {last['host']}: {last['message']}")
 
     def end(self, status: int, message: str) -> None:
-        """Tell the others that this rank ends with this status, and why; at a good end wait for the last."""
+        """Tell the others that this rank ends, with which status and why; without an error wait for the last one."""
         if self.size == 1:
             return
         try:
@@ -178,15 +178,15 @@ class World:
             while self.rank == 0 and self.store.add("gone", 0) < self.size and time.monotonic() < until:
                 time.sleep(POLL)
         except Ended:
-            return  # the store is gone, and so everybody knows
+            return  # the store is gone, so all ranks know
         finally:
             from accelerate import PartialState
 
-            if not status:  # at a bad end nccl might wait for the dead
+            if not status:  # after an error nccl might wait for dead ranks
                 PartialState().destroy_process_group()
 
     def _beat(self) -> None:
-        """Say again and again that this rank lives; rank 0 listens to the others. The end of the store is the end."""
+        """Publish that this rank lives; on rank 0 also watch the others. Ends with the store."""
         others = [f"alive/{rank}" for rank in range(1, self.size)]
         last, missed, beats = [b"0"] * len(others), [0] * len(others), 0
         with suppress(Ended):
@@ -205,7 +205,7 @@ class World:
                     self._dead = f"rank {rank} has not been heard of for {seconds:.0f} s; see logs/rank-{rank:04d}.log"
 
     def _next(self, name: str) -> str:
-        """A key for one use; ranks do the same things in the same order, so that theirs are the same."""
+        """A key for one use, the same on all ranks, since they make the same calls in the same order."""
         self._count += 1
         return f"{self._count}/{name}"
 
@@ -225,7 +225,7 @@ def _gather(cpu: bool) -> World:
 
     local = number("LOCAL_RANK", 0)
     os.environ["LOCAL_RANK"] = str(local)
-    if cpu and "OMP_NUM_THREADS" not in os.environ:  # else every rank would use every core
+    if cpu and "OMP_NUM_THREADS" not in os.environ:  # otherwise every rank uses every core
         cores = number("SLURM_CPUS_PER_TASK", 0) or len(os.sched_getaffinity(0))
         beside = 1 if os.environ.get("SLURM_CPUS_PER_TASK") else number("LOCAL_WORLD_SIZE", 1)
         os.environ["OMP_NUM_THREADS"] = str(max(cores // beside, 1))
@@ -248,14 +248,14 @@ def _gather(cpu: bool) -> World:
 
 
 def _keep_promises(size: int, expected: int | None) -> None:
-    """Fail where fewer ranks are in this world than were started: `accelerate launch --cpu` on two nodes makes two
-    worlds of one, and each would report success."""
+    """Fail if this world has fewer ranks than were started: `accelerate launch --cpu` on two nodes makes two worlds of
+    size 1, and each would report success."""
     tasks = tasks_of_step()
     if expected is not None and expected != size:
         raise Failure(f"{expected} ranks were promised with --world-size, but this world has {size}.")
     if size % tasks:
         raise Failure(
-            f"srun started {tasks} tasks, but this world has {size}: the launcher made worlds of its own. Start "
+            f"srun started {tasks} tasks, but this world has {size}: the launcher made several worlds. Start "
             "`python -m jobs.worker` with srun directly, as `probe submit` does."
         )
     if size == 1 and "ACCELERATE_USE_CPU" in os.environ and os.environ.get("MASTER_ADDR") and "RANK" not in os.environ:

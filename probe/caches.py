@@ -1,4 +1,4 @@
-"""Folders in which libraries keep files of their own, and the environment variable that moves each elsewhere."""
+"""Cache folders of libraries, and the environment variable that moves each."""
 
 import errno
 import getpass
@@ -15,10 +15,10 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 def cache_sentence(error: BaseException | None) -> str | None:
-    """What to do about a cache that cannot be used, as a sentence; None where no cache is at fault.
+    """What to do about a cache that cannot be used, as a sentence; None if no cache is at fault.
 
     Args:
-        error: an ``OSError`` that names a file in a cache, or an exception that one led to.
+        error: an ``OSError`` that names a file in a cache, or an exception caused by one.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -36,7 +36,7 @@ def _sentence(error: OSError) -> str | None:
         return None
     file = Path(os.path.abspath(os.fsdecode(error.filename)))
     folders = _folders()
-    if error.errno in FULL:  # any other error there is of the file itself
+    if error.errno in FULL:  # other errors there are about the file itself
         folders.append(("TMPDIR", Path(tempfile.gettempdir())))
     holding = [(len(folder.parts), name) for name, folder in folders if file == folder or folder in file.parents]
     if not holding:
@@ -50,7 +50,7 @@ def _sentence(error: OSError) -> str | None:
 
 
 def _folders() -> list[tuple[str, Path]]:
-    """Environment variables and the folders that they stand for: what they are set to, else the default."""
+    """Environment variables and their folders: what they are set to, else the default."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     try:
         user = getpass.getuser()

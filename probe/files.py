@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what they hold."""
+"""Files that appear whole or not at all, and checksums of tensors and sources."""
 
 import errno
 import hashlib
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""What a file system answers that knows no fsync (CIFS, VirtualBox's shared folders, some of FUSE)."""
+"""Errors of file systems without fsync (CIFS, VirtualBox's shared folders, some of FUSE)."""
 NOT_FOR_FOLDERS = UNSUPPORTED | {errno.EACCES, errno.EBADF, errno.EISDIR, errno.EPERM}
-"""What one answers that knows none of folders, or does not let this user read the folder."""
+"""Errors of those without fsync of folders, or of folders that this user cannot read."""
 
 
 def sync(descriptor: int) -> None:
-    """Put a file on the disk, where the file system can do that. A full or broken disk is an OSError as ever."""
+    """fsync, if the file system supports it; OSError if the disk is full or broken."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -42,11 +42,11 @@ def _sync_folder(path: Path) -> None:
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write ``data`` to ``path``: a temporary name in the same folder, fsync, rename.
 
-    Text becomes UTF-8; a lone surrogate, which has none, becomes ``\\udcff`` (that of JSON, too). Whoever reads
-    ``path`` sees the old content or the new one, also after a crash. Missing folders are made.
+    Readers of ``path`` see the old content or the new one, also after a crash. Text is encoded as UTF-8, a lone
+    surrogate as ``\\udcff``, as in JSON. Missing folders are made.
 
     Raises:
-        OSError: it cannot be written; ``filename`` says what, also where the system does not.
+        OSError: it cannot be written; ``filename`` is always set.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -66,7 +66,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 def tensors_sha256(named: "Iterable[tuple[str, Tensor]]", *more: str) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors in the order given, and over further texts."""
+    """SHA-256 over names, dtypes, shapes and bytes of tensors in the given order, and over further texts."""
     import torch
 
     digest = hashlib.sha256()
@@ -80,10 +80,8 @@ def tensors_sha256(named: "Iterable[tuple[str, Tensor]]", *more: str) -> str:
 
 
 def source_sha256(thing: Any) -> str | None:
-    """SHA-256 of the source file of a function or class; None where there is none.
-
-    A run must not go on with another map under the same weights.
-    """
+    """SHA-256 of the source file of a function or class, or None: a run must not resume with another map under the same
+    weights."""
     try:
         file = inspect.getsourcefile(inspect.unwrap(thing))
         return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None

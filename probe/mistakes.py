@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in one sentence: the key, the nearest name, what to write instead."""
+"""One sentence about a mistake in a configuration: the key, the nearest valid name, what to write instead."""
 
 import difflib
 import types
@@ -17,9 +17,9 @@ LONGEST = 480
 
 
 def sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    """What is wrong with a mapping that ``model`` refused: the first mistake, and how many more there are.
+    """The first mistake in a mapping that ``model`` refused, and how many more there are.
 
-    An unknown key goes before what is missing, for it is often the same thing misspelt.
+    An unknown key comes before a missing one, since it is often the missing key misspelt.
     """
     found = [(*_place(model, one["loc"]), one) for one in error.errors(include_url=False, include_context=False)]
     found = [one for one in found if not _other_branch(one, found)]
@@ -51,7 +51,7 @@ def _told(key: str, beside: list[str], first: Any, same: list[Any]) -> str:
 
 
 def _message(error: Any) -> str:
-    """In words of YAML: pydantic speaks of parsing strings and of Python's types."""
+    """pydantic's message in terms of YAML rather than Python."""
     if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
         return "Input should be keys with values"
     if error["type"] == "tuple_type":
@@ -62,7 +62,7 @@ def _message(error: Any) -> str:
 
 
 def _other_branch(one: tuple[Where, Any, Any], found: list[tuple[Where, Any, Any]]) -> bool:
-    """Whether a mistake is that a value, in which another branch of a union finds mistakes, is not of this branch."""
+    """Whether the mistake is only that a value belongs to another branch of a union, which has mistakes of its own."""
     path, _, error = one
     return isinstance(error["input"], dict | list) and any(
         len(key) > len(path) and key[: len(path)] == path for key, *_ in found
@@ -70,10 +70,8 @@ def _other_branch(one: tuple[Where, Any, Any], found: list[tuple[Where, Any, Any
 
 
 def _place(model: type[BaseModel], loc: Where) -> tuple[Where, list[str]]:
-    """From pydantic's place of a mistake: the keys that lead to it, and the names of the fields that may stand there.
-
-    Inside of a union pydantic puts in the name of the branch, which is no key.
-    """
+    """The keys that lead to a mistake, and the valid names there, from pydantic's ``loc``, which also holds the name of
+    a union's branch."""
     path: list[int | str] = []
     types_here: list[Any] = [model]
     for number, part in enumerate(loc):
@@ -94,7 +92,7 @@ def _is_model(kind: Any) -> bool:
 
 
 def _below(kind: Any, part: int | str) -> Any:
-    """The type of what stands under a key or at a place of a value of type ``kind``."""
+    """The type of an item of a value of type ``kind``, under a key or at an index."""
     if _is_model(kind):
         field = kind.model_fields.get(str(part))
         return field.annotation if field else Any
@@ -105,7 +103,7 @@ def _below(kind: Any, part: int | str) -> Any:
 
 
 def _branches(kind: Any) -> list[Any]:
-    """The types of a union, without None; the type itself where it is none."""
+    """The types of a union without None; a type that is no union alone."""
     if typing.get_origin(kind) is typing.Annotated:
         return _branches(typing.get_args(kind)[0])
     if typing.get_origin(kind) in (typing.Union, types.UnionType):

@@ -1,4 +1,4 @@
-"""Names that come from outside (files, folders, classes, other people's runs), made safe to write and to show."""
+"""Names from outside (files, folders, classes, other people's runs), made safe to write and to show."""
 
 import csv
 import io
@@ -22,10 +22,10 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def shown(name: str) -> str:
-    r"""A name as text that every file, page and terminal takes; different names stay different.
+    r"""A name as text that is safe in every file, page and terminal; different names stay different.
 
-    A byte that is not UTF-8 becomes ``\xff``, a control character ``\x1b`` or ``\u202e``. A backslash is doubled only
-    in a name with such an escape, or with what looks like one, so that all other names stay as they are.
+    A byte that is not UTF-8 becomes ``\xff``, a control character ``\x1b`` or ``\u202e``. Backslashes are doubled only
+    in names that have such an escape, or text that looks like one; other names stay as they are.
     """
     if _UNSAFE.search(name) or _ESCAPED.search(name):
         return _UNSAFE.sub(_escape, name.replace("\\", "\\\\"))
@@ -33,7 +33,7 @@ def shown(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The same for whole texts: line ends and tabs stay, no backslash is doubled, and escapes are those of JSON."""
+    """The same for texts: line ends and tabs stay, backslashes are not doubled, and escapes are those of JSON."""
     return _UNSAFE_IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -44,10 +44,10 @@ def shortened(text: str, most: int) -> str:
 
 
 def given_path(text: str | Path) -> Path:
-    """A path from a command line or a configuration; ``~`` is the home folder where no shell saw it (``--out=~/x``).
+    """A path from a command line or a configuration, with ``~`` expanded, since no shell expands ``--out=~/x``.
 
     Raises:
-        UserError: ``~name`` of nobody, or a path that is not UTF-8, which libraries do not open.
+        UserError: ``~name`` of an unknown user, or a path that is not UTF-8, which libraries do not open.
     """
     path = os.path.expanduser(text)
     if path.startswith("~"):
@@ -58,7 +58,7 @@ def given_path(text: str | Path) -> Path:
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as CSV in which no text is a formula: a quote is put before what a spreadsheet would compute."""
+    """Rows as CSV; text that a spreadsheet would compute gets a quote before it."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([_cell(value) for value in row] for row in rows)

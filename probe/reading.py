@@ -1,6 +1,6 @@
-"""YAML and JSON files, read whole or refused in one sentence: whatever the file is, its reader ends, and soon.
+"""YAML and JSON files, read whole or refused in one sentence, and quickly whatever the file holds.
 
-Both readers take regular files of UTF-8 only, and limit size, depth and number of values before anything is built.
+Both readers accept only regular files in UTF-8, and limit size, depth and number of values before they build anything.
 """
 
 import copy
@@ -18,12 +18,12 @@ from probe.errors import UserError
 from probe.names import shortened
 
 DEPTH = 64
-"""Lists and mappings inside of each other."""
+"""Levels of nested lists and mappings."""
 TOO_DEEP = f"lists and mappings in it are nested more than {DEPTH} deep"
 YAML_BYTES, YAML_VALUES = 1 << 20, 20_000
 JSON_BYTES, JSON_VALUES = 64 << 20, 4_000_000
 DIGITS = 40
-"""Of an integer in JSON."""
+"""Of an integer in JSON, at most."""
 _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
 
 _short = reprlib.Repr()
@@ -32,7 +32,7 @@ _short.maxlist = _short.maxtuple = _short.maxset = _short.maxdict = 4
 
 
 class Unreadable(UserError):
-    """A file that is not what it should be; ``reason`` says why without its name."""
+    """A file that cannot be read; ``reason`` says why, without the file's name."""
 
     def __init__(self, name: object, reason: str):
         self.reason = shortened(" ".join(reason.split()).rstrip("."), 200)
@@ -40,7 +40,7 @@ class Unreadable(UserError):
 
 
 def short(value: object) -> str:
-    """A value for a message: ``repr``, of at most 200 characters."""
+    """``repr`` of a value in at most 200 characters, for a message."""
     try:
         return shortened(_short.repr(value), 200)
     except ValueError:  # an integer of more digits than Python prints
@@ -48,10 +48,10 @@ def short(value: object) -> str:
 
 
 def read_text(path: Path, limit: int) -> str:
-    """The UTF-8 text of a regular file of at most ``limit`` bytes; a byte order mark is left out.
+    """The UTF-8 text of a regular file of at most ``limit`` bytes, without a byte order mark.
 
     Raises:
-        Unreadable: it is absent, no regular file (a pipe, a device, a folder), too large, or in another encoding.
+        Unreadable: it is missing, no regular file (a pipe, a device, a folder), too large, or in another encoding.
     """
     try:
         _must_be_regular(path, os.stat(path))
@@ -80,22 +80,9 @@ def _must_be_regular(path: Path, status: os.stat_result) -> None:
         raise Unreadable(path, "it is a pipe or a device; give a regular file")
 
 
-def read_json(path: Path, *, nan: bool = False) -> Any:
-    """What a JSON file holds: see ``parse_json``.
-
-    Raises:
-        Unreadable: see ``read_text`` and ``parse_json``.
-    """
-    return parse_json(read_text(path, JSON_BYTES), path, nan=nan)
-
-
 def read_object(path: Path, *, nan: bool = False) -> dict[str, Any]:
-    """What a JSON file holds, which must be an object.
-
-    Raises:
-        Unreadable: see ``read_json``; or it holds something else.
-    """
-    value = read_json(path, nan=nan)
+    """The value of a JSON file, which must be an object. Raises ``Unreadable``: see ``read_text``, ``parse_json``."""
+    value = parse_json(read_text(path, JSON_BYTES), path, nan=nan)
     if not isinstance(value, dict):
         raise Unreadable(path, f"it must hold a JSON object, not {short(value)}")
     return value
@@ -105,11 +92,11 @@ def parse_json(text: str, name: object, *, nan: bool = False) -> Any:
     """The value of a JSON text, called ``name`` in messages.
 
     Args:
-        nan: take NaN and Infinity, which Python's json writes, and which are no JSON.
+        nan: accept NaN and Infinity, which Python's json writes although they are not JSON.
 
     Raises:
-        Unreadable: it is no JSON, a key stands twice in one object, a number is not finite or has more than ``DIGITS``
-            digits, a string is no Unicode, or it has too many values or levels.
+        Unreadable: it is not JSON, an object has a key twice, a number is not finite or has more than ``DIGITS``
+            digits, a string is not Unicode, or there are too many values or levels.
     """
     if text.count(",") + text.count("[") + text.count("{") > JSON_VALUES:
         raise Unreadable(name, f"it has more than {JSON_VALUES:,} values")
@@ -119,7 +106,7 @@ def parse_json(text: str, name: object, *, nan: bool = False) -> Any:
         for one, level in _walk(value):
             _not_too_deep(level)
             if isinstance(one, str) and not one.isascii():
-                one.encode()  # half of a surrogate pair is no character
+                one.encode()  # half a surrogate pair is no character
     except json.JSONDecodeError as error:
         raise Unreadable(name, f"it is not JSON ({error.msg}, line {error.lineno}, column {error.colno})") from None
     except UnicodeEncodeError:
@@ -132,7 +119,7 @@ def parse_json(text: str, name: object, *, nan: bool = False) -> Any:
 
 
 def _walk(value: Any) -> Iterator[tuple[Any, int]]:
-    """Every value and key, with the number of lists and mappings around it."""
+    """Every value and key with its level of nesting."""
     left = [(value, 0)]
     while left:
         one, level = left.pop()
@@ -153,7 +140,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names: set[str] = set()
         twice = next(name for name, _ in pairs if name in names or names.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"key {short(twice)} stands twice in one object")
+        raise ValueError(f"key {short(twice)} appears twice in one object")
     return found
 
 
@@ -175,26 +162,22 @@ def _no_constant(text: str) -> NoReturn:
 
 
 def read_yaml_file(path: Path) -> Any:
-    """What a YAML file holds: see ``parse_yaml``.
-
-    Raises:
-        Unreadable: see ``read_text`` and ``parse_yaml``.
-    """
+    """The value of a YAML file. Raises ``Unreadable``: see ``read_text`` and ``parse_yaml``."""
     return parse_yaml(read_text(path, YAML_BYTES), path)
 
 
 def parse_yaml(text: str, name: object) -> Any:
     """The value of one YAML document as mappings (keys are text), lists, texts and None.
 
-    A scalar is the text that stands there, so that whoever takes it decides what it is: ``010`` is ten where a number
-    is wanted and a git revision elsewhere. Only an empty value, ``null`` and ``~`` are None. Anchors, aliases and
-    merge keys (``<<``) are followed, and count as if they were written out; tags are refused.
+    A scalar stays the text in the file, so that the reader decides its type: ``010`` is ten as a number, and ``010`` as
+    a git revision. Only an empty value, ``null`` and ``~`` are None. Anchors, aliases and merge keys (``<<``) are
+    resolved, and count as if they were written out; tags are refused.
 
     Args:
         name: of the text, in messages.
 
     Raises:
-        Unreadable: it is no YAML, has several documents, a tag, a key twice or a key that is no text, or too many
+        Unreadable: it is not YAML, has several documents, a tag, a key twice or a key that is not text, or too many
             values or levels.
     """
     try:
@@ -228,10 +211,9 @@ class _Document:
                 self.value = self.build(event, 0)
 
     def build(self, event: Any, level: int) -> Any:
-        """The value that begins with an event."""
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
-                raise ValueError(f"*{shortened(str(event.anchor), 60)} names no anchor that stands before it")
+                raise ValueError(f"*{shortened(str(event.anchor), 60)} names no anchor before it")
             value, size = self.anchors[event.anchor]
             self.count(size)
             _not_too_deep(max(level + inside for _, inside in _walk(value)))
@@ -253,30 +235,26 @@ class _Document:
         return value
 
     def count(self, more: int) -> None:
-        """Refuse a document of too many values."""
         self.values += more
         if self.values > YAML_VALUES:
             raise ValueError(f"it has more than {YAML_VALUES:,} values")
 
     def until(self, end: type[yaml.Event]) -> Iterator[Any]:
-        """The first events of the values up to an end."""
         while not isinstance(event := next(self.events), end):
             yield event
 
     def scalar(self, event: yaml.ScalarEvent) -> str | None:
-        """Its text; None for a null."""
         if event.style is None and event.value in ("", "~", "null", "Null", "NULL"):
             return None
         return _characters(event.value)
 
     def mapping(self, level: int) -> dict[str, Any]:
-        """The mapping whose keys and values follow."""
         found: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for event in self.until(yaml.MappingEndEvent):
             line = event.start_mark.line + 1
             if not isinstance(event, yaml.ScalarEvent) or event.tag is not None:
-                raise ValueError(f"a key in line {line} is no plain text")
+                raise ValueError(f"a key in line {line} is not plain text")
             self.count(1)
             key, value = _characters(event.value), self.build(next(self.events), level)
             if event.anchor is not None:
@@ -284,24 +262,24 @@ class _Document:
             if key == "<<" and event.style is None:
                 merged = {**_merged(value, line), **merged}
             elif key in found:
-                raise ValueError(f"key {short(key)} stands twice in one place (line {line})")
+                raise ValueError(f"key {short(key)} appears twice (line {line})")
             else:
                 found[key] = value
         return {**merged, **found}
 
 
 def _merged(value: Any, line: int) -> dict[str, Any]:
-    """What the merge key brings: a mapping, or several of which the first ones win."""
+    """The value of a merge key: a mapping, or several, where earlier ones win."""
     found: dict[str, Any] = {}
     for one in value if isinstance(value, list) else [value]:
         if not isinstance(one, dict):
-            raise ValueError(f"<< in line {line} takes a mapping, or a list of mappings")
+            raise ValueError(f"<< in line {line} must be a mapping or a list of mappings")
         found = {**one, **found}
     return found
 
 
 def _characters(text: str) -> str:
-    """The text with surrogate pairs, in which json.dumps writes what is beyond 16 bits, as the characters they mean."""
+    """The text with surrogate pairs, which json.dumps writes for characters beyond 16 bits, as these characters."""
     if text.isascii():
         return text
     try:

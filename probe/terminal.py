@@ -1,4 +1,4 @@
-"""stdout and stderr that take whatever is printed, and never end the work."""
+"""stdout and stderr that accept any text and never end the work."""
 
 import functools
 import os
@@ -18,9 +18,10 @@ _CONTROL_SEQUENCE = re.compile(r"(\x1b\[[0-9;?]*[A-Za-z])")  # colours, and a pr
 
 
 class _Total:
-    """A stream that takes every text; what cannot be written is lost, and ``failed`` says why.
+    """A stream that accepts any text. What cannot be written is lost, and ``failed`` says why.
 
-    What its encoding lacks is escaped, and so are control characters, but colours and cursors on a terminal.
+    Characters that its encoding lacks are escaped; so are control characters, except colours and cursor movements on a
+    terminal.
     """
 
     def __init__(self, stream: TextIO):
@@ -55,7 +56,7 @@ class _Total:
         return "".join(parts).encode(encoding, "backslashreplace").decode(encoding)
 
     def _lose(self, error: OSError) -> None:
-        """Send what is in the buffer, and all that follows, nowhere; else Python would try again at its end."""
+        """Discard the buffer and all that follows; otherwise Python tries again when it exits."""
         self.failed = self.failed or error
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -64,9 +65,9 @@ class _Total:
 
 
 def total_output(command: Callable[P, int]) -> Callable[P, int]:
-    """A command whose printing fails without ending it; its status becomes 1 if stdout could not be written.
+    """Wrap a command so that failed printing does not end it; its status becomes 1 if stdout could not be written.
 
-    That a reader has had enough (``| head -1``) or that stdout was closed (``>&-``) is no failure.
+    A reader that leaves (``| head -1``) and a closed stdout (``>&-``) are no failures.
     """
 
     @functools.wraps(command)
@@ -94,24 +95,24 @@ def total_output(command: Callable[P, int]) -> Callable[P, int]:
 
 
 def _lost(out: _Total) -> str | None:
-    """Why stdout could not be written, unless its reader left."""
+    """Why stdout could not be written; None if it could, or if its reader left."""
     out.flush()
     return None if out.failed is None or isinstance(out.failed, BrokenPipeError) else out.failed.strerror
 
 
 def _open_standard_streams() -> None:
-    """Streams that the caller closed lead nowhere; their numbers must not go to the next file that is opened."""
+    """Point closed streams at /dev/null, so that the next file opened does not get their number."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
             try:
                 os.fstat(number)
             except OSError:
-                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def console() -> "Console":
-    """stdout for rich; a name in brackets is no markup. Where it is a file, rich would fold tables at 80 columns."""
+    """stdout for rich, without markup in brackets; in a file tables are not folded at 80 columns."""
     from rich.console import Console
 
     return Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)

@@ -1,9 +1,9 @@
-"""Code that a model brings: which files it is, and whether this user has named it.
+"""Code that comes with a model: which files it is in, and whether this user trusts it.
 
-A configuration runs code where ``model.source`` is ``python:...`` or ``model.trust_remote_code`` is set. A user who
-names a configuration or a source asks for that code. A run directory may be somebody else's: its code runs only where
-this user named the same files, at the same place and with the same content, before, or says ``--trust-code``. What was
-named is kept as one small file for each, in the user's state folder, so that nothing in a run directory can add to it.
+A configuration runs code if ``model.source`` is ``python:...`` or ``model.trust_remote_code`` is set. Whoever gives a
+configuration or a source asks for that code. A run directory may be somebody else's: its code runs only if this user
+has run the same files before, at the same place and with the same content, or passes ``--trust-code``. Trusted code is
+recorded in the user's state folder, one small file each, so that nothing in a run directory can add to it.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class Code:
 
     Attributes:
         name: a file, a folder or a name, for messages.
-        files: real path and SHA-256 of every file; of code that is elsewhere (the hub), its name and "".
+        files: real path and SHA-256 of every file; for code elsewhere (the hub) its name and "".
     """
 
     name: str
@@ -38,7 +38,7 @@ class Code:
 
 
 def code_of(spec: ModelConfig) -> Code | None:
-    """What ``load_autoencoder`` would run for a model, found without running any of it; None where there is none."""
+    """The code that ``load_autoencoder`` would run, found without running any; None if there is none."""
     kind, _, target = spec.source.partition(":")
     if kind == "python":
         return _users(target.rpartition(":")[0])
@@ -53,12 +53,12 @@ def code_of(spec: ModelConfig) -> Code | None:
 
 
 def is_in_run_directory(config: Path) -> bool:
-    """Whether a configuration file is that of a run directory, which may be somebody else's."""
+    """Whether a configuration file lies in a run directory, which may be somebody else's."""
     return any((folder / "manifest.json").exists() for folder in (config.parent, config.resolve().parent))
 
 
 def remember(spec: ModelConfig) -> bool:
-    """Note that this user named the code of a model; whether it is noted (a home may be read-only)."""
+    """Record the code of a model as trusted; returns whether that worked (a home may be read-only)."""
     code = code_of(spec)
     if code is None or is_remembered(code):
         return True
@@ -70,7 +70,7 @@ def remember(spec: ModelConfig) -> bool:
 
 
 def is_remembered(code: Code) -> bool:
-    """Whether this user named the same files, with the same content, before."""
+    """Whether this user has run the same files, with the same content, before."""
     try:
         return _note(code).is_file()
     except (OSError, RuntimeError):
@@ -78,13 +78,13 @@ def is_remembered(code: Code) -> bool:
 
 
 def must_be_trusted(spec: ModelConfig, place: Path) -> None:
-    """Refuse code that a run directory names and this user has not named.
+    """Refuse code of a run directory that this user does not trust; none of it is run.
 
     Args:
         place: the run directory.
 
     Raises:
-        UserError: it names such code; nothing of it was run.
+        UserError: the code is not trusted.
     """
     code = code_of(spec)
     if code is None or is_remembered(code):
@@ -92,23 +92,21 @@ def must_be_trusted(spec: ModelConfig, place: Path) -> None:
     digest = code.files[-1][1]
     content = f" (sha256 {digest[:16]})" if digest else ""
     raise UserError(
-        f"{place} would run the code of {code.name}{content}, which you have not run before as it is now; read that "
-        "code, then add --trust-code if you trust it."
+        f"{place} would run the code of {code.name}{content}, which you have not run before in this form; read it, "
+        "then add --trust-code if you trust it."
     )
 
 
 def module_specs(name: str) -> list[ModuleSpec]:
-    """Where ``import`` would find a module and its packages, outermost first, without running them; [] if nowhere.
-
-    The working directory comes first, as with ``python -m``.
-    """
+    """Where ``import`` would find a module and its packages, outermost first, without running them; [] if nowhere. The
+    working directory comes first, as with ``python -m``."""
     found: list[ModuleSpec] = []
     path = list(sys.path) if {"", os.getcwd()} & {*sys.path} else [os.getcwd(), *sys.path]
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
         full = ".".join(parts[:end])
         spec = PathFinder.find_spec(full, path)
-        if spec is None and end == 1:  # built in, or found by the finder of an editable installation
+        if spec is None and end == 1:  # built in, or of an editable installation
             finders = (finder.find_spec(full, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
             spec = next((one for one in finders if one is not None), None)
         if spec is None:
@@ -124,7 +122,7 @@ def _users(place: str) -> Code | None:
         return Code(str(file), (_digest(file),)) if os.path.isfile(file) else None
     try:
         specs = module_specs(place)
-    except (ImportError, ValueError, AttributeError, OSError):  # no name of a module
+    except (ImportError, ValueError, AttributeError, OSError):  # not the name of a module
         specs = []
     files = [Path(spec.origin) for spec in specs if spec.origin and spec.has_location]
     if files and all(map(_is_ours, files)):

@@ -25,7 +25,7 @@ def _report(work: OodWork) -> dict[str, Any]:
     ood = work.directory
     for name in work.sets:
         ood.needed(score_file(name), **work.source(name))
-    tables = [pd.read_parquet(ood.path / score_file(name)) for name in work.sets]
+    tables = [ood.load_table(score_file(name)) for name in work.sets]
     ood.save_table(layout.SCORE_TABLE.name, pd.concat(tables, ignore_index=True))
     content = work.finish(lambda: write_ood_report(ood.path))
     with work.tracked() as tracker:

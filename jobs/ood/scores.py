@@ -42,11 +42,6 @@ def count(ood: OodDirectory) -> Counts:
     return len(list(ood.path.glob(layout.SCORE.glob))), len(sets)
 
 
-def summary(work: OodWork) -> dict[str, int]:
-    """Images that were scored, by set."""
-    return {name: work.drawn(name)["n_used"] for name in work.sets}
-
-
 def _score(work: OodWork, scorer: Scorer, name: str, meter: Meter) -> None:
     tensors, about = work.directory.load(data_file(name))
     columns = scorer(

@@ -11,7 +11,8 @@ from jobs.stage import Counts
 from probe.dynamics import EndPoints, Outcome
 from probe.errors import UserError
 from probe.results.files import Damaged, read_tensors
-from probe.results.layout import ATTRACTORS, SHARD, SHARD_PART
+from probe.results.layout import SHARD, SHARD_PART
+from probe.results.run import check_starts
 from probe.studies.probing.end_points import solve
 
 
@@ -73,6 +74,11 @@ def _rows(run: RunDirectory, part: str) -> int:
         return 0
 
 
+def summary(work: RunWork) -> dict[str, int]:
+    """Starts by outcome."""
+    return load_end_points(work.directory).counts()
+
+
 def load_end_points(run: RunDirectory) -> EndPoints:
     """All starts in order.
 
@@ -82,8 +88,7 @@ def load_end_points(run: RunDirectory) -> EndPoints:
     seeds = run.config.seeds
     parts = [run.load(SHARD.at(indices))[0] for indices in shards(seeds)]
     index = torch.cat([part.pop("index") for part in parts])
-    if not torch.equal(index, torch.arange(seeds.count)):
-        raise UserError(f"{run.path / ATTRACTORS} holds {len(index)} starts that are not exactly 0..{seeds.count - 1}.")
+    check_starts(index, seeds.count, run.path)
     return EndPoints.concatenate([EndPoints(**part) for part in parts])
 
 

@@ -93,9 +93,9 @@ def dictionary_sha256(run: RunDirectory, ends_sha256: str, look: Look) -> str | 
     return about["sha256"] if about else None
 
 
-def load_summary(run: RunDirectory) -> dict[str, Any]:
+def summary(work: RunWork) -> dict[str, Any]:
     """The counts of the dictionary stage."""
-    return run.load(DICTIONARY.name, "atoms")[1]["summary"]
+    return work.directory.load(DICTIONARY.name, "atoms")[1]["summary"]
 
 
 class _Counted(LatentMap):

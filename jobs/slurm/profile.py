@@ -1,6 +1,6 @@
 """The cluster profile: one YAML file, checked like a configuration.
 
-All values but ``setup``, which is shell code of the user's own, end up in shell scripts as single words.
+All values end up in shell scripts as single words, except ``setup``, which is the user's own shell code.
 """
 
 import os
@@ -22,7 +22,7 @@ STAGES = tuple(dict.fromkeys(stage.name for kind in KINDS for stage in kind.stag
 
 def _matching(pattern: str, meaning: str) -> AfterValidator:
     def check(value: str) -> str:
-        if not re.fullmatch(pattern, value, re.ASCII):  # digits of other scripts are none to Slurm
+        if not re.fullmatch(pattern, value, re.ASCII):  # Slurm takes no digits of other scripts
             raise ValueError(f"this must be {meaning}")
         return value
 
@@ -51,7 +51,7 @@ Program = Annotated[
 
 
 class Resources(Strict):
-    """What one stage's job asks for; ``None`` and 0 leave the choice to the cluster."""
+    """Resources of the job of one stage; ``None`` and 0 leave the choice to the cluster."""
 
     partition: Word | None = None
     account: Word | None = None
@@ -67,8 +67,8 @@ class Resources(Strict):
     setup: tuple[Line, ...] = Field((), max_length=1000, description="lines of bash before the work")
     environment: dict[Name, Line] = Field(default_factory=dict, max_length=1000)
     python: Program = Field(sys.executable, description="the interpreter; by default the one that submits")
-    signal_seconds: int = Field(120, ge=0, le=65_535, description="warning before the time limit; 0: none")
-    requeues: int = Field(20, ge=0, le=10_000, description="how often a job may go back into the queue")
+    signal_seconds: int = Field(120, ge=0, le=65_535, description="of warning before the time limit; 0: none")
+    requeues: int = Field(20, ge=0, le=10_000, description="how often a job may be requeued")
     array: int | None = Field(
         None, ge=1, le=4_000_000, description="tasks of a study's array; by default nodes x tasks_per_node"
     )
@@ -77,7 +77,7 @@ class Resources(Strict):
     @classmethod
     def _dashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for option in value:
-            # A backslash is not to Slurm, within quotation marks, what it is to a shell.
+            # Slurm and shells read a backslash within quotation marks differently.
             if not re.fullmatch(rf"-{_PRINTABLE}", option) or "\\" in option or not _words(option):
                 raise ValueError(f"{short(option)} is no option of sbatch; write it as --name=value")
         return value
@@ -97,7 +97,7 @@ class Resources(Strict):
         return self.model_copy(update=one)
 
     def sbatch_options(self) -> list[str]:
-        """The options of sbatch that these resources amount to, quoted for a line of the script."""
+        """The options of sbatch for these resources, quoted for a line of the script."""
         asked = {
             "--partition": self.partition,
             "--account": self.account,
@@ -119,7 +119,7 @@ class Resources(Strict):
 
 
 def _words(option: str) -> list[str]:
-    """The words of an option as a shell would read them; none where its quotation marks do not match."""
+    """The words of an option as a shell reads them; none if its quotation marks do not match."""
     try:
         return shlex.split(option)
     except ValueError:
@@ -127,10 +127,10 @@ def _words(option: str) -> list[str]:
 
 
 class ClusterProfile(Resources):
-    """A cluster: resources of all stages, and what differs for some."""
+    """A cluster: resources of all stages, with exceptions by stage."""
 
     stages: dict[Name, dict[str, object]] = Field(default_factory=dict, max_length=100)
-    template: Text = Field("stage.sbatch.j2", description="beside the profile, or the one that is shipped")
+    template: Text = Field("stage.sbatch.j2", description="a file beside the profile, or the default")
 
     @field_validator("stages")
     @classmethod

@@ -1,4 +1,4 @@
-"""Slurm's commands, as far as they are used: sbatch, squeue, scancel."""
+"""Slurm's commands: sbatch, squeue, scancel."""
 
 import os
 import re
@@ -15,17 +15,15 @@ def submit(script: str, options: Sequence[str]) -> str:
     """Submit a script; its job id.
 
     Raises:
-        UserError: Slurm is not here, or refuses it; with Slurm's own words.
-        Failure: Slurm took it, as it seems, and did not say its number.
+        UserError: Slurm is not installed here, or refuses the script; with Slurm's own words.
+        Failure: Slurm seems to have accepted it, but printed no job id.
     """
     if shutil.which("sbatch") is None:
-        raise UserError(
-            "sbatch is not on this machine; submit on a login node of the cluster, or see the scripts with --dry-run."
-        )
+        raise UserError("sbatch is not on this machine; submit on a login node, or print the scripts with --dry-run.")
     done = _run(["sbatch", "--parsable", *options, script])
     if done.returncode:
         raise UserError(f"sbatch refused the job: {_sentence(done.stderr)}")
-    # Whatever a site prints besides (a greeting, a budget) is on lines of its own.
+    # Anything else that a site prints (a greeting, a budget) is on lines of its own.
     ids = [line.strip() for line in done.stdout.splitlines() if re.fullmatch(r"\s*\d+(;\S+)?\s*", line)]
     if not ids:
         name = next((o.partition("=")[2] for o in options if o.startswith("--job-name=")), "")
@@ -38,9 +36,9 @@ def submit(script: str, options: Sequence[str]) -> str:
 
 
 def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
-    """State and reason of the jobs that the queue still knows, by id; None where there is no Slurm.
+    """State and reason of the jobs still known to the queue, by id; None without Slurm.
 
-    An array is as its most telling task: one that runs, else one that waits, else one that did not complete.
+    An array has the state of a task that runs, else of one that waits, else of one that did not complete.
 
     Args:
         jobs: ids by stage.
@@ -52,7 +50,7 @@ def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
         return None
     if not jobs:
         return {}
-    # By name, and a filter here: squeue -j fails as a whole where it has forgotten one of the jobs.
+    # By name, then filtered: squeue -j fails as a whole if it has forgotten one of the jobs.
     names = ",".join(map(job_name, jobs))
     done = _run(["squeue", "-h", "-t", "all", f"--name={names}", "-o", "%F|%T|%r"])  # %F: an array has one number
     if done.returncode:
@@ -61,7 +59,7 @@ def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
     for line in done.stdout.splitlines():
         job, _, rest = line.strip().partition("|")
         state, _, reason = rest.partition("|")
-        if state and job in jobs.values():  # any other line is not squeue's
+        if state and job in jobs.values():  # other lines are not squeue's
             tasks.setdefault(job, []).append((state, reason))
     return {job: min(states, key=_telling) for job, states in tasks.items()}
 
@@ -75,43 +73,42 @@ STATES = {
     **dict.fromkeys(("OUT_OF_MEMORY", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"), UNDONE),
     "COMPLETED": DONE,
 }
-"""What Slurm's states mean (`man squeue`, JOB STATE CODES). One that a later Slurm may add counts as waiting: such a
-job is taken to be in the queue, and can be cancelled."""
+"""What Slurm's states mean (`man squeue`, JOB STATE CODES). An unknown state counts as waiting: the job is in the queue
+and can be cancelled."""
 
 
 def is_over(state: str) -> bool:
-    """Whether a job in this state will not run any more."""
+    """Whether a job in this state will never run again."""
     return STATES.get(state, WAITING) >= UNDONE
 
 
 def _telling(task: tuple[str, str]) -> int:
-    """Of an array's tasks one that runs says most, then one that waits, then one that failed."""
     return STATES.get(task[0], WAITING)
 
 
 def job_name(stage: str) -> str:
-    """What a stage's job is called in the queue."""
+    """The name of a stage's job in the queue."""
     return f"probe-{stage}"
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """Cancel jobs; one that has ended already is no error.
+    """Cancel jobs; one that has already ended is no error.
 
     Raises:
-        UserError: Slurm is not here.
+        UserError: Slurm is not installed here.
         Failure: Slurm does not answer.
     """
     if not jobs:
         return
     if shutil.which("scancel") is None:
-        raise UserError(f"scancel is not on this machine; on a login node of the cluster: scancel {' '.join(jobs)}")
+        raise UserError(f"scancel is not on this machine; run `scancel {' '.join(jobs)}` on a login node.")
     done = _run(["scancel", *jobs])
     if done.returncode and "Invalid job id" not in done.stderr:
         raise Failure(f"scancel failed: {_sentence(done.stderr)}")
 
 
 def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
-    # SQUEUE_PARTITION and the like, of the user's own, would hide jobs.
+    # The user's SQUEUE_PARTITION and the like would hide jobs.
     env = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     try:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""From a run or study and a cluster profile to jobs in the queue: a script per stage, each after the one before."""
+"""From a directory and a cluster profile to jobs in the queue: one script per stage, each after the one before."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ from probe.results.layout import LOGS, SLURM_JOBS, SLURM_SCRIPT
 from probe.trust import code_of
 
 SHIPPED = Path(__file__).parent
-"""Where the template is that serves a profile with none beside it."""
+"""The folder of the default template."""
 log = logging.getLogger("probe")
 
 
@@ -29,7 +29,7 @@ def render(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[s
     """The sbatch script of every stage.
 
     Args:
-        folder: where the profile is, and its template if it has one of its own.
+        folder: of the profile, and of its template if it has its own.
 
     Raises:
         UserError: the template is missing or wrong.
@@ -61,27 +61,27 @@ def render(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[s
     except TemplateNotFound as error:
         raise UserError(
             f"template {error.name!r} is not in {folder}; put it beside the cluster profile, or leave out `template` "
-            "to use the one that is shipped."
+            "to use the default."
         ) from None
-    except Exception as error:  # a template of the user's may do anything
+    except Exception as error:  # the user's own template may do anything
         reason = str(error) or type(error).__name__
         raise UserError(f"template {profile.template} (cluster profile in {folder}) is wrong: {reason}.") from None
     return scripts
 
 
 def submit(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[str, str]:
-    """Write the scripts into the run directory and submit them, each to begin when the one before has succeeded.
+    """Write the scripts into the directory and submit them; each job starts when the one before has succeeded.
 
     Returns:
         Job ids by stage.
 
     Raises:
-        UserError: jobs of this run are still in the queue, or Slurm refuses one (then none stays in the queue), or the
-            path of the run is none for Slurm.
+        UserError: jobs of this directory are still in the queue; or Slurm refuses one, and none stays in the queue; or
+            Slurm cannot use the path.
     """
     if "\\" in str(run.path.resolve()):
         raise UserError(
-            f"{run.path}: Slurm cannot write logs below a path with a backslash; choose another with --out."
+            f"{run.path}: Slurm cannot write logs to a path with a backslash; choose another folder with --out."
         )
     waiting = unfinished(run.path)
     if waiting:
@@ -107,7 +107,7 @@ def submit(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[s
 
 
 def _withdraw(jobs: list[str]) -> None:
-    """Take back what was submitted, in the course of another error, which is the one to be told."""
+    """Cancel what was submitted before an error; that error is the one to report."""
     try:
         scheduler.cancel(jobs)
     except (UserError, Failure) as error:
@@ -115,10 +115,10 @@ def _withdraw(jobs: list[str]) -> None:
 
 
 def cancel(path: Path) -> list[str]:
-    """Cancel the jobs of a run; the ids of those that were still in the queue.
+    """Cancel the jobs of a directory; the ids of those that were still in the queue.
 
     Raises:
-        UserError: the run was not submitted from here.
+        UserError: nothing was submitted.
     """
     if not (path / SLURM_JOBS).is_file():
         raise UserError(f"{path} has no jobs: it was not submitted with `probe submit`.")
@@ -128,10 +128,10 @@ def cancel(path: Path) -> list[str]:
 
 
 def unfinished(path: Path) -> list[str]:
-    """The jobs of a run that are waiting or running; none where there is no Slurm.
+    """The jobs of a directory that are waiting or running; none without Slurm.
 
     Raises:
-        Failure: Slurm does not answer, and so it is not known.
+        Failure: Slurm does not answer.
     """
     jobs = submitted(path).get("jobs", {})
     known = scheduler.states(jobs) or {}
@@ -139,10 +139,10 @@ def unfinished(path: Path) -> list[str]:
 
 
 def submitted(path: Path) -> dict[str, Any]:
-    """What was submitted last: job ids by stage, and when; empty if nothing was.
+    """The last submission: job ids by stage, and its time; empty if there is none.
 
     Raises:
-        Unreadable: there is a file, and it does not say that.
+        Unreadable: the file has another content.
     """
     file = path / SLURM_JOBS
     if not file.exists():

@@ -163,6 +163,11 @@ _RANK = Column("rank", "int", "the rank that wrote it")
 _ENDS = Column("ends", "str", "checksum over the end points it was made from")
 _DICTIONARY = Column("dictionary", "str", "checksum of the dictionary it was made with")
 _DATA = Column("data", "str", "checksum of the images it was made from")
+_IMAGES = Column("images", "str", "checksum of the images it was made from")
+_CLIP = Column("clip", "str", "checksum of CLIP's weights; empty without CLIP", optional=True)
+_METHOD_ATOMS = Column("method_atoms", "object", "number of atoms in each dictionary")
+_FACTS = Column("data", "object", "facts about the images, as under `data` in manifest.json")
+_IDS = Column("ids", "list of str", "names of the images")
 _STARTS = (
     Column("index", "int64 (n,)", "which starts: z0 of start i depends only on seeds.seed and i"),
     Column(
@@ -264,10 +269,7 @@ IMAGES = File(
         Column("images", "uint8 (n, 3, H, W)", "test images"),
         Column("heldout", "uint8 (n, 3, H, W)", "images for the PCA oracle and the mean image; there may be none"),
     ),
-    (
-        Column("ids", "list of str", "names of the test images"),
-        Column("data", "object", "facts, as under `data` in manifest.json"),
-    ),
+    (_IDS, _FACTS),
 )
 TABLE = File(
     "reconstructions/{dataset}.parquet",
@@ -288,9 +290,9 @@ TABLE = File(
     ),
     (
         _DICTIONARY,
-        Column("images", "str", "checksum of the images it was made from"),
-        Column("clip", "str", "checksum of CLIP's weights; empty without CLIP", optional=True),
-        Column("method_atoms", "object", "number of atoms in each dictionary"),
+        _IMAGES,
+        _CLIP,
+        _METHOD_ATOMS,
         Column("levels", "list of int", "numbers of atoms in the codes"),
         Column("absent", "object", "controls that do not exist here, with the reason"),
         Column("five_percent", "int", "the level at 5 % of d"),
@@ -315,8 +317,8 @@ PICTURES = File(
     (*_EXAMPLES, *_ORIGINALS),
     (
         _DICTIONARY,
-        Column("images", "str", "checksum of the images it was made from"),
-        Column("clip", "str", "checksum of CLIP's weights; empty without CLIP", optional=True),
+        _IMAGES,
+        _CLIP,
         Column("ids", "list of str", "names of the test images; absent in old files", optional=True),
     ),
 )
@@ -333,12 +335,12 @@ RECONSTRUCTION = File(
     ),
     (
         _DICTIONARY,
-        Column("images", "str", "checksum of the images it was made from"),
-        Column("clip", "str", "checksum of CLIP's weights; empty without CLIP", optional=True),
+        _IMAGES,
+        _CLIP,
         Column("methods", "list of str", "names of the M dictionaries"),
         Column("levels", "list of int", "the L numbers of atoms"),
         Column("d", "int", "latent dimension"),
-        Column("method_atoms", "object", "number of atoms in each dictionary"),
+        _METHOD_ATOMS,
         _RANK,
     ),
 )
@@ -442,7 +444,7 @@ STUDY_IMAGES = File(
         Column("train", "uint8 (n, c, H, W)", "training images"),
         Column("test", "uint8 (n, c, H, W)", "test images"),
     ),
-    (Column("data", "object", "facts, as under `data` in manifest.json"),),
+    (_FACTS,),
 )
 CELL_LOCK = File("work/locks/{shard}/{file}", "held by the process that trains and measures a model")
 STUDY = (CELL, TRAINED, TRAINING_STATE, STUDY_IMAGES, CELL_LOCK)
@@ -486,10 +488,7 @@ OOD_IMAGES = File(
     "work/data/{set}.safetensors",
     "images of a set",
     (Column("images", "uint8 (n, 3, H, W)", "the images"),),
-    (
-        Column("data", "object", "facts, as under `data` in manifest.json"),
-        Column("ids", "list of str", "names of the images"),
-    ),
+    (_FACTS, _IDS),
 )
 OOD = (OOD_TRAINED, OOD_TRAINING_STATE, REFERENCES, SCORE, SCORE_TABLE, OOD_IMAGES)
 

@@ -126,23 +126,21 @@ def check_is_run(folder: Path) -> None:
         raise UserError(f"{folder} holds {WHAT[kind]}, not a run: give the folder that `probe run` wrote.")
 
 
-def order_of_starts(index: ArrayLike, n: int, run: Path) -> NDArray[np.intp]:
-    """The permutation that sorts the starts of all shards.
+def check_starts(index: ArrayLike, n: int, run: Path) -> None:
+    """Check that shards hold every start of a run once.
 
     Args:
-        index: which start each row is.
+        index: which start each row is, in ascending order.
 
     Raises:
         UserError: the indices are not exactly 0..n-1.
     """
     index = np.asarray(index)
-    order = np.argsort(index)
-    if not np.array_equal(index[order], np.arange(n)):
+    if not np.array_equal(index, np.arange(n)):
         raise UserError(
             f"{run / layout.ATTRACTORS} holds {len(np.unique(index))} of the {n} starts of config.yaml, in "
             f"{len(index)} rows; rerun `probe attractors {run}`."
         )
-    return order
 
 
 def _arrays(
@@ -168,7 +166,9 @@ def _starts(run: Path, n: int) -> Arrays:
         raise UserError(f"{run / layout.ATTRACTORS} holds no *.safetensors; run `probe attractors {run}` first.")
     shards = [_arrays(run, str(file.relative_to(run)), "attractors", STARTS)[0] for file in files]
     merged = {name: np.concatenate([shard[name] for shard in shards]) for name in STARTS}
-    order = order_of_starts(merged.pop("index"), n, run)
+    index = merged.pop("index")
+    order = np.argsort(index)
+    check_starts(index[order], n, run)
     return {name: values[order] for name, values in merged.items()}
 
 

@@ -214,7 +214,7 @@ def test_no_library_ends_a_run_with_success(tmp_path, monkeypatch, capsys):
 
     for end in (SystemExit(0), SystemExit(), typer.Exit(0)):
 
-        def leave(*_, end=end):
+        def leave(*_, end=end, **__):
             raise end
 
         monkeypatch.setattr("jobs.run.attractors.solve", leave)

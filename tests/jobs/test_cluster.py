@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from .conftest import CLEAN, assert_same_run, shard_files, until
+from .ood.test_ood import SETTINGS as OOD_SETTINGS
+from .ood.test_ood import assert_same_experiment
 
 pytestmark = [pytest.mark.slow, pytest.mark.busy]
 MINUTES = 60.0
@@ -244,6 +246,31 @@ STUDY = {
     "measure": {"nulls": 8, "gallery": 2},
     "device": "cpu",
 }
+
+
+def test_an_ood_experiment_is_submitted_and_its_ranks_share_the_scores(cluster, profile, tmp_path):
+    """Two nodes; a rank is killed while the sets are scored. The tables and the report are those of one process."""
+    config, out = tmp_path / "ood.yaml", tmp_path / "out"
+    settings = {**OOD_SETTINGS, "solver": {**OOD_SETTINGS["solver"], "accelerate": False}}
+    config.write_text(yaml.safe_dump(settings, sort_keys=False))
+    command = [sys.executable, "-m", "probe.cli.main", "ood", config, "--out", tmp_path / "one"]
+    local = {**CLEAN, "OMP_NUM_THREADS": "1"}
+    one = subprocess.run(list(map(str, command)), env=local, capture_output=True, text=True, check=False)
+    assert one.returncode == 0, one.stderr
+    submit = ["submit", config, "--cluster", profile(stages={"images": {"nodes": 1}}), "--out", out, "--json"]
+    jobs = json.loads(cluster.probe(*submit))
+    assert list(jobs) == ["images", "attractors", "scores", "report"]
+    until(lambda: cluster.state(jobs["scores"]) == "RUNNING" and workers_on("node2"), 5 * MINUTES)
+    with held():
+        for pid in workers_on("node2"):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: cluster.restarts(jobs["scores"]) == 1)
+    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", 5 * MINUTES)
+    assert_same_experiment(tmp_path / "one", out)
+    sessions = json.loads((out / "manifest.json").read_text())["sessions"]
+    assert {"node1", "node2"} in [{rank["host"] for rank in session["ranks"]} for session in sessions]
+    status = json.loads(cluster.probe("status", out, "--json"))
+    assert (status["state"], {stage["slurm"] for stage in status["stages"]}) == ("complete", {"COMPLETED"})
 
 
 def test_a_partition_that_is_not_there(own, cluster, profile, tmp_path):

@@ -15,12 +15,13 @@ import requests
 import torch
 
 from jobs.kinds import RUN
-from jobs.lock import MARKER, OWNER, exclusive, if_free
+from jobs.lock import MARKER, exclusive, if_free
 from jobs.process import is_there, this_process
 from jobs.worker import guarded, work
 from probe.config import load_config
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
+from probe.results.layout import OWNER
 from probe.training.checkpoint import save_model
 
 NAMES = errno.errorcode

@@ -8,7 +8,6 @@ import pytest
 import yaml
 from pydantic import Field
 
-from jobs.directory import REPLACED
 from jobs.made_with import ENTRY
 from jobs.ood.directory import OodDirectory
 from jobs.run.directory import RunDirectory
@@ -16,6 +15,7 @@ from jobs.study.directory import StudyDirectory
 from probe.cli.main import main
 from probe.config import Config, SolverConfig, parse_config, validated
 from probe.results.files import read_about, write_tensors
+from probe.results.layout import REPLACED
 from probe.studies.ood.config import OodConfig
 from probe.studies.sweeps.config import ContractionConfig
 
@@ -47,7 +47,7 @@ def finished(tmp_path):
 def nothing_is_computed(monkeypatch):
     """Fail where a result is written."""
     for name in ("write_tensors", "write_table"):
-        monkeypatch.setattr(f"jobs.directory.{name}", lambda path, *_: pytest.fail(f"{path} is written"))
+        monkeypatch.setattr(f"jobs.store.{name}", lambda path, *_: pytest.fail(f"{path} is written"))
 
 
 def probe(arguments: list[str]) -> int:
@@ -101,10 +101,10 @@ def test_a_folder_of_an_earlier_version_is_resumed_and_nothing_computed(name, fi
             assert path.parent.name == "images"
             return real(path, tensors, about)
 
-        monkeypatch.setattr("jobs.directory.write_tensors", write)
+        monkeypatch.setattr("jobs.store.write_tensors", write)
     else:
-        monkeypatch.setattr("jobs.directory.write_tensors", lambda path, *_: pytest.fail(f"{path} is written"))
-    monkeypatch.setattr("jobs.directory.write_table", lambda path, *_: pytest.fail(f"{path} is written"))
+        monkeypatch.setattr("jobs.store.write_tensors", lambda path, *_: pytest.fail(f"{path} is written"))
+    monkeypatch.setattr("jobs.store.write_table", lambda path, *_: pytest.fail(f"{path} is written"))
     do(directory.open(folder))
     assert content(folder) == before
     kept = json.loads((folder / "manifest.json").read_text())[ENTRY]

@@ -1,8 +1,9 @@
 """Long parts of a stage show that they live."""
 
 from jobs.progress import Meter
-from jobs.run.dictionary import load_summary
+from jobs.run.dictionary import summary
 from jobs.run.directory import RunDirectory
+from jobs.run.work import RunWork
 from probe.config import load_config
 
 from .conftest import do
@@ -15,7 +16,7 @@ def test_points_that_are_certified_together_show_their_evaluations(own, tmp_path
     run = RunDirectory.create(tmp_path / "run", load_config(own, ["datasets={}"]))
     do(run, "attractors", "dictionary")
     certified = [note for note in notes if note.startswith("certificates in hand: ")]
-    assert load_summary(run)["certified"] > 1
+    assert summary(RunWork(run))["certified"] > 1
     products = int(run.load("dictionary.safetensors", "products")[0]["products"].max())
     assert certified == [f"certificates in hand: {n} evaluations" for n in range(1, len(certified) + 1)]
     assert len(certified) > products > 0  # each product with J_f evaluates f, for all points together

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from jobs.kinds import RUN
+from jobs.ood.directory import OodDirectory
 from jobs.run.directory import RunDirectory
 from jobs.slurm import scheduler
 from jobs.slurm.profile import ClusterProfile, load_profile
@@ -19,7 +20,10 @@ from jobs.status import read_status
 from jobs.study.directory import StudyDirectory
 from probe.config import load_config
 from probe.errors import Failure, UserError
+from probe.studies.ood.config import parse_ood_config
 from probe.studies.sweeps.config import parse_study_config
+
+from .ood.test_ood import SETTINGS as OOD_SETTINGS
 
 FAKE = """#!{python}
 # {name}: writes down how it was called, and does what the test put into {folder}/{name}.do
@@ -123,6 +127,41 @@ def test_the_models_of_a_study_are_an_array(study, profile, root, slurm, tmp_pat
         (tmp_path / name).write_text(script)
         _shellcheck(tmp_path / name)
         assert _run_directory_in(script) == str(study.path.resolve())
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_stages_of_an_experiment_are_chained_and_its_ranks_share_the_scores(root, slurm, tmp_path, trained):
+    (tmp_path / "own.py").write_text("")
+    settings = (
+        OOD_SETTINGS
+        if trained
+        else {
+            **OOD_SETTINGS,
+            "train": None,
+            "model": {"source": f"python:{tmp_path}/own.py:load"},
+        }
+    )
+    ood = OodDirectory.create(tmp_path / ODD, parse_ood_config(settings))
+    wide = ClusterProfile(nodes=2, gpus_per_task=1, stages={"images": {"nodes": 1}})
+    jobs = submit(ood, wide, root / "slurm")
+    stages = ["images", "attractors", "scores", "report"]
+    assert list(jobs) == stages
+    for before, call in zip(jobs.values(), slurm.calls("sbatch")[1:], strict=False):
+        assert f"--dependency=afterok:{before}" in call
+    scripts = render(ood, wide, root / "slurm")
+    for stage, script in scripts.items():
+        assert f"--stage {stage} " in script
+        assert "--array" not in script
+        assert script.count(" --trust-code &") == (not trained)  # who submits has named the model's code
+        (tmp_path / stage).write_text(script)
+        _shellcheck(tmp_path / stage)
+        assert _run_directory_in(script) == str(ood.path.resolve())
+    assert ["--gpus-per-task=1" in scripts[stage] for stage in stages] == [False, True, True, False]
+    assert ["--nodes=2" in scripts[stage] for stage in stages] == [False, True, True, True]
+    slurm.queue(f"{jobs['images']}|COMPLETED|None", f"{jobs['attractors']}|RUNNING|None")
+    shown = [(stage.name, stage.slurm) for stage in read_status(ood.path).stages]
+    assert shown[:2] == [("images", "COMPLETED"), ("attractors", "RUNNING")]
+    assert cancel(ood.path) == [jobs["attractors"]]
 
 
 @pytest.mark.parametrize(

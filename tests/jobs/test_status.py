@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.lock import OWNER
 from jobs.process import this_process
 from jobs.run.directory import RunDirectory
 from jobs.status import read_status
 from probe.config import load_config
+from probe.results.layout import OWNER
 
 from .conftest import shard_files, until
 

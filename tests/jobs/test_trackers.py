@@ -264,7 +264,7 @@ def test_a_run_keeps_its_id_and_its_steps(fake, tmp_path, caplog, capsys):
         tracker.log({"fails": 1.0}, step=2)
         tracker.log({"loss": 0.3}, step=3)
     assert course[-1] == began  # it is left out from its first failure on
-    assert "tracker wandb: the line is dead; the work goes on without it" in caplog.text
+    assert "tracker wandb: the line is dead; continuing without it" in caplog.text
     said = capsys.readouterr()
     assert said.out == ""  # stdout is for results
     assert said.err.count("* created new run") == 3
@@ -288,7 +288,7 @@ def test_trackers_are_not_imported_when_they_are_off(own, tmp_path):
         "import sys\nfrom pathlib import Path\nfrom probe.config import load_config\nfrom jobs.kinds import RUN\n"
         "from jobs.worker import work\n"
         "work(Path(sys.argv[2]), RUN, RUN.stage('attractors').do, load_config(sys.argv[1]))\n"
-        "print([name for name in ('tensorboard', 'accelerate.tracking', 'wandb') if name in sys.modules])"
+        "print([name for name in ('tensorboard', 'trackio', 'wandb') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(own), str(tmp_path / "run")]
     done = subprocess.run(command, env={**CLEAN, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True)

@@ -130,11 +130,11 @@ def test_slurms_words_become_those_of_torch_without_scontrol(monkeypatch):
 
 
 def test_ranks_that_do_not_come_are_named_in_the_end():
-    with pytest.raises(Failure, match=r"2 of 3 ranks did not come \(ranks 1, 2\)"):
+    with pytest.raises(Failure, match=r"2 of 3 ranks did not arrive \(ranks 1, 2\)"):
         join(0, 3, "127.0.0.1", free_port(), patience=0.3)
-    with pytest.raises(Failure, match=r"1 of 3 ranks did not come \(rank 0: Connection refused\)"):
+    with pytest.raises(Failure, match=r"1 of 3 ranks did not arrive \(rank 0: Connection refused\)"):
         join(1, 3, "127.0.0.1", free_port(), patience=0.3)
-    with pytest.raises(Failure, match=r"1 of 3 ranks did not come .*rank 0: "):
+    with pytest.raises(Failure, match=r"1 of 3 ranks did not arrive .*rank 0: "):
         join(1, 3, "nowhere.invalid", free_port(), patience=0.3)
     for rank, port in ((3, 29500), (0, 0), (0, 70000)):
         with pytest.raises(UserError, match="ranks count from 0"):

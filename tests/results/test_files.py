@@ -3,14 +3,13 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from probe.errors import UserError
 from probe.report.ood.write import write_ood_report
 from probe.report.study.write import write_study_report
 from probe.results import layout
-from probe.results.run import order_of_starts, read_atoms, read_results
+from probe.results.run import check_starts, read_atoms, read_results
 
 FINISHED = Path(__file__).parents[1] / "jobs" / "finished"
 
@@ -70,5 +69,5 @@ def test_a_flipped_bit_of_a_study(tmp_path: Path):
 @pytest.mark.parametrize("index", [[0, 1], [0, 1, 1], [0, 1, 2, 3], [1, 2, 3]])
 def test_starts_must_be_exactly_0_to_n(index: list[int]):
     with pytest.raises(UserError, match=rf"{len(set(index))} of the 3 starts of config.yaml, in {len(index)} rows"):
-        order_of_starts(index, 3, Path("run"))
-    assert np.array_equal(order_of_starts([2, 0, 1], 3, Path("run")), [1, 2, 0])
+        check_starts(index, 3, Path("run"))
+    check_starts([0, 1, 2], 3, Path("run"))

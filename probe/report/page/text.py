@@ -1,8 +1,17 @@
-"""Numbers as text, alike wherever they are read."""
+"""Numbers as text, the same on every page."""
 
 import math
+from typing import Protocol
 
-from probe.report.run.schema import Mean
+
+class Estimate(Protocol):
+    """A number and its 95 % interval, None where they do not exist."""
+
+    @property
+    def mean(self) -> float | None: ...
+
+    @property
+    def ci95(self) -> tuple[float, float] | None: ...
 
 
 def number(value: float | None) -> str:
@@ -21,7 +30,7 @@ def _fixed(value: float, scale: float) -> str:
     return f"{value:.{min(6, max(0, 2 - math.floor(math.log10(scale))))}f}"
 
 
-def interval(mean: Mean) -> str:
+def interval(mean: Estimate) -> str:
     """``[low, high]``, or nothing where there is no interval; both ends with the decimals of the larger."""
     if mean.ci95 is None:
         return ""
@@ -31,7 +40,7 @@ def interval(mean: Mean) -> str:
     return f"[{_fixed(mean.ci95[0], scale)}, {_fixed(mean.ci95[1], scale)}]"
 
 
-def with_interval(mean: Mean) -> str:
+def with_interval(mean: Estimate) -> str:
     """``0.434 [0.421, 0.447]``."""
     return f"{number(mean.mean)} {interval(mean)}".rstrip()
 
