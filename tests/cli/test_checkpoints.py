@@ -38,7 +38,7 @@ def test_the_cost_is_said_beforehand_and_parts_are_named(tmp_path, capsys, monke
     app([*command, "--set", "solver.max_steps=40"], standalone_mode=False)
     most = 4 * 5 * (2 * 41 + 70)
     said = capsys.readouterr().err
-    assert "1 models, up to 5 starts of each of 4 kinds, each followed twice for at most 40 steps" in said
+    assert "1 models, up to 5 starts of each of 4 kinds, each iterated twice for at most 40 steps" in said
     assert f"up to about {most:,} evaluations of f" in said
     kinds = ("train", "test", "noise", "noise_images")
     whats = ("end points", "trajectories", "norms of the Jacobian")
