@@ -239,7 +239,7 @@ def _lines(model: type[BaseModel], given: Mapping[str, Any], level: int) -> Iter
         told = " ".join(
             filter(None, (meaning(model, name), f"({describe(kind)})" if describe(kind) != "section" else ""))
         )
-        for line in textwrap.wrap(told, WIDTH - 2 - len(indent), break_long_words=False, break_on_hyphens=False):
+        for line in textwrap.wrap(told, WIDTH - 4 - len(indent), break_long_words=False, break_on_hyphens=False):
             yield f"{indent}# {line}"
         where, section = _section(kind)
         default = None if field.is_required() else field.get_default(call_default_factory=True)

@@ -43,7 +43,7 @@ def test_the_command_prints_a_row_a_tool_and_dtype(capsys):
     ("options", "said"),
     [
         (["--d", "101"], "4 channels"),
-        (["--d", "64", "--n-atoms", "40", "--atoms", "40"], "no choice"),
+        (["--d", "64", "--n-atoms", "40", "--atoms", "40"], "nothing to choose"),
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(options, said, capsys):

@@ -108,7 +108,7 @@ def test_a_report_of_another_schema_is_refused(run: Path, command: str, capsys: 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["figure", "RUN"], "add --paper"), (["figure", "RUN", "--paper", "--out", "x.jpg"], "name one")],
+    [(["figure", "RUN"], "add --paper"), (["figure", "RUN", "--paper", "--out", "x.jpg"], "pdf, svg or png")],
 )
 def test_mistakes(run: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
     assert main([str(run) if one == "RUN" else one for one in arguments]) == 2
