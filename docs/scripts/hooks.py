@@ -12,7 +12,6 @@ from mkdocs.structure.files import File, Files
 
 from probe.results import layout
 
-
 PAGES: dict[str, Callable[[], str]] = {
     "developing/architecture.md": rooms.page,
     "reference/cli.md": command_line.page,

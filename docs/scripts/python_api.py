@@ -18,7 +18,11 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Errors": ("UserError", "Failure"),
 }
 """Every name of ``probe.__all__``, by what it is for; a test holds that none is missing."""
-FURTHER = ("probe.sparse.omp", "probe.metrics.memorization.memorization", "probe.autoencoders.convolutional.ConvAutoencoder")
+FURTHER = (
+    "probe.sparse.omp",
+    "probe.metrics.memorization.memorization",
+    "probe.autoencoders.convolutional.ConvAutoencoder",
+)
 """Names of subpackages that are useful by themselves."""
 
 

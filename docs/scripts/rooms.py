@@ -108,7 +108,9 @@ def drawing(counts: Counter[tuple[str, str]]) -> str:
             place[room] = (x + (widest - len(row)) / 2, y)
     width, height = widest * ACROSS, len(rows) * DOWN + 40
     lines = [f'<svg class="rooms" viewBox="0 0 {width} {height}" role="img" aria-label="Rooms and their imports">']
-    lines.append('<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">')
+    lines.append(
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+    )
     lines.append('<path d="M0 0L8 4L0 8z"/></marker></defs>')
     for one, to in sorted(arrows):
         (x1, y1), (x2, y2) = (_point(place[room]) for room in (one, to))
@@ -124,7 +126,9 @@ def drawing(counts: Counter[tuple[str, str]]) -> str:
         lines.append(f'<text class="about" x="{x:g}" y="{y + 40:g}">{ABOUT.get(room, "")}</text>')
     y = len(rows) * DOWN - 12
     lines.append(f'<rect class="ground" x="11" y="{y}" width="{width - 22}" height="40" rx="6"/>')
-    lines.append(f'<text x="{width / 2:g}" y="{y + 25}">ground floor: methods, precision, errors, configuration, names</text>')
+    lines.append(
+        f'<text x="{width / 2:g}" y="{y + 25}">ground floor: methods, precision, errors, configuration, names</text>'
+    )
     return "\n".join([*lines, "</svg>"])
 
 
@@ -141,7 +145,9 @@ def _point(where: tuple[float, int]) -> tuple[float, float]:
 def rooms() -> str:
     """A table of the rooms and the folders in them: the first sentence of each one's docstring, and its size."""
     text = "| folder | what is in it | files | lines |\n|---|---|---|---|\n"
-    for init in sorted([*ROOT.glob("probe/*/__init__.py"), *ROOT.glob("probe/*/*/__init__.py"), *ROOT.glob("jobs/**/__init__.py")]):
+    for init in sorted(
+        [*ROOT.glob("probe/*/__init__.py"), *ROOT.glob("probe/*/*/__init__.py"), *ROOT.glob("jobs/**/__init__.py")]
+    ):
         folder = init.parent
         files = [file for file in folder.glob("*.py") if file.name != "__init__.py" or file.stat().st_size > 300]
         lines = sum(len(file.read_text().splitlines()) for file in folder.glob("*.py"))
