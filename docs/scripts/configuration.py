@@ -6,9 +6,9 @@ from probe.configuration import Key, keys
 
 TITLE = """# Configuration
 
-Every key, from the classes that validate it. Set a key in a YAML file or by `--set dotted.key=value`; the command line wins
-over the file, and the file over the default. An unknown key is refused, and the nearest valid one is named. `NAME` stands for
-a name that you choose.
+Every key, from the classes that validate it. Set a key in a YAML file or by `--set dotted.key=value`; the command line
+wins over the file, and the file over the default. An unknown key is refused, and the nearest valid one is named. `NAME`
+stands for a name that you choose.
 
 `probe config KEY` prints the same, and `probe config --example run` writes a commented file.
 
