@@ -6,9 +6,9 @@ from probe.configuration import Key, keys
 
 TITLE = """# Configuration
 
-Every key, from the classes that validate it. Set a key in a YAML file or by `--set dotted.key=value`; the command line wins
-over the file, and the file over the default. An unknown key is refused, and the nearest valid one is named. `NAME` stands for
-a name that you choose.
+Every key, from the classes that validate it. Set a key in a YAML file or by `--set dotted.key=value`; the command line
+wins over the file, and the file over the default. An unknown key is refused, and the nearest valid one is named. `NAME`
+stands for a name that you choose.
 
 `probe config KEY` prints the same, and `probe config --example run` writes a commented file.
 
@@ -38,19 +38,24 @@ def page() -> str:
         if shared:
             text += f"Besides {shared} keys that are listed above:\n\n"
         seen |= set(own)
-        for section, members in groupby(own, key=lambda key: key.key.partition(".")[0]):
-            text += _section(kind, section, list(members))
+        parts = [(head, list(found)) for head, found in groupby(own, key=lambda key: key.key.partition(".")[0])]
+        text += _table([found[0] for _, found in parts if len(found) == 1])
+        text += "".join(_section(kind, head, found) for head, found in parts if len(found) > 1)
     return text
 
 
-def _section(kind: str, section: str, members: list[Key]) -> str:
-    head, inside = members[0], members[1:]
-    text = f"### `{section}` {{ #{kind}-{section} }}\n\n"
-    if inside and "." not in head.key:
-        text += f"{_sentence(head.meaning)}\n\n"
-        members = inside
-    rows = (f"| `{key.key}` | {_meaning(key)} | {_default(key)} |\n" for key in members)
-    return text + "| key | meaning | default |\n|---|---|---|\n" + "".join(rows) + "\n"
+def _section(kind: str, head: str, members: list[Key]) -> str:
+    """A heading, what the section is, and its keys."""
+    text = f"### `{head}` {{ #{kind}-{head} }}\n\n"
+    if members[0].key == head:
+        text += f"{_sentence(members[0].meaning)}\n\n"
+        members = members[1:]
+    return text + _table(members)
+
+
+def _table(members: list[Key]) -> str:
+    rows = "".join(f"| `{key.key}` | {_meaning(key)} | {_default(key)} |\n" for key in members)
+    return f"| key | meaning | default |\n|---|---|---|\n{rows}\n" if rows else ""
 
 
 def _meaning(key: Key) -> str:

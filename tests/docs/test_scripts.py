@@ -1,0 +1,34 @@
+"""The scripts that write pages: nothing public is missing, and the drawing of the rooms has a top and a bottom."""
+
+from collections import Counter
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+import probe
+
+
+def test_every_public_name_is_on_the_python_page(script: Callable[[str], ModuleType]):
+    listed = [name for names in script("python_api").SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted(probe.__all__)
+
+
+def test_arrows_that_others_imply_are_left_out(script: Callable[[str], ModuleType]):
+    rooms = script("rooms")
+    edges = {("cli", "jobs"), ("jobs", "studies"), ("cli", "studies")}
+    assert rooms.direct(edges) == {("cli", "jobs"), ("jobs", "studies")}
+    assert rooms.levels(edges) == {"cli": 0, "jobs": 1, "studies": 2}
+
+
+def test_rooms_that_import_each_other_in_a_circle_are_named(script: Callable[[str], ModuleType]):
+    rooms = script("rooms")
+    with pytest.raises(ValueError, match="circle"):
+        rooms.levels({("a", "b"), ("b", "c"), ("c", "a")})
+    assert rooms.one_way(Counter({("a", "b"): 3, ("b", "a"): 1})) == {("a", "b")}
+
+
+def test_every_command_is_on_the_page(script: Callable[[str], ModuleType]):
+    page = script("command_line").page()
+    for name in ("probe run", "probe bench dynamics", "probe config", "probe submit"):
+        assert f"### `{name}`" in page
