@@ -60,7 +60,7 @@ def test_of_a_run(run, capsys):
     assert {path.name for path in (run / "theory").iterdir()} == {"figures", "theory.html", "theory.json", "theory.md"}
     assert (run / "theory" / "figures" / "score.png").read_bytes().startswith(b"\x89PNG")
     app(["theory", str(run), "--points", "3"], standalone_mode=False)
-    assert "6 of 6 images keep it" in capsys.readouterr().out
+    assert "the bound holds: 6 of 6" in capsys.readouterr().out
 
 
 def test_mistakes(run, tmp_path, capsys):

@@ -168,7 +168,7 @@ def later(monkeypatch):
     def put(name, model=None):
         directory = WORKING[name]
         monkeypatch.setattr(directory, "parse", classmethod(lambda cls, data: validated(model or LATER[name], data)))
-        for place in ("results.run.load_config", "report.ood.write.load_ood_config"):
+        for place in ("results.run.load_config", "report.ood.page.load_ood_config"):
             monkeypatch.setattr(f"probe.{place}", lambda path: directory.open(path.parent).config)
 
     return put

@@ -24,7 +24,6 @@ from probe.report.study import write_study_report
 from probe.report.study.schema import StudyReport
 from probe.report.study.write import page
 from probe.report.theory.write import write_theory
-from probe.results.files import read_about
 
 GOLDEN = Path(__file__).parent / "golden"
 FINISHED = Path(__file__).parents[1] / "jobs" / "finished"
@@ -86,7 +85,7 @@ def bottleneck(out: Path) -> tuple[Path, str]:
 
 def ood(out: Path) -> tuple[Path, str]:
     folder = Path(shutil.copytree(FINISHED / "ood", out / "ood"))
-    write_ood_report(folder, "scores.parquet", read_about(folder / "references.safetensors")["facts"])
+    write_ood_report(folder)
     return folder / "report", "report"
 
 

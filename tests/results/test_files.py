@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from probe.errors import UserError
-from probe.report.ood.write import write_ood_report
+from probe.report.ood.page import write_ood_report
 from probe.report.study.write import write_study_report
 from probe.results import layout
 from probe.results.run import check_starts, read_atoms, read_results

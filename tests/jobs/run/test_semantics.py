@@ -173,7 +173,7 @@ def test_without_the_extra_the_report_says_how_to_get_it(config: Path, tmp_path:
     report = whole(config, out)
     assert report["semantics"]["missing"] == MISSING
     assert MISSING in caplog.text
-    assert MISSING.split(":")[0] in (out / "report" / "report.html").read_text()
+    assert MISSING.split(";")[0] in (out / "report" / "report.html").read_text()
     monkeypatch.undo()
     assert whole(config, out)["semantics"]["words"] == 3  # and once it is there, the same command adds what is missing
 
