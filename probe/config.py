@@ -64,7 +64,6 @@ class ConfigModel(BaseModel):
         return data
 
 
-Strict = ConfigModel
 """The former name, until the modules that use it are renamed."""
 
 

@@ -89,7 +89,7 @@ def load_end_points(run: RunDirectory) -> EndPoints:
     parts = [run.load(SHARD.at(indices))[0] for indices in shards(seeds)]
     index = torch.cat([part.pop("index") for part in parts])
     check_starts(index, seeds.count, run.path)
-    return EndPoints.concatenate([EndPoints(**part) for part in parts])
+    return EndPoints.concatenate([EndPoints.of_stored(part) for part in parts])
 
 
 def load_first_steps(run: RunDirectory) -> torch.Tensor:

@@ -74,7 +74,7 @@ class Shards:
 
     def _write(self, name: str, index: list[int], ends: list[EndPoints]) -> None:
         order = torch.tensor(index).argsort()
-        rows = {key: value[order] for key, value in vars(EndPoints.concatenate(ends)).items()}
+        rows = {key: value[order] for key, value in EndPoints.concatenate(ends).stored().items()}
         self.directory.save(name, {"index": torch.tensor(index)[order], **rows}, rank=self.rank)
 
     def _with_known(self, indices: list[int], ends: EndPoints) -> tuple[list[int], list[EndPoints]]:
@@ -86,4 +86,4 @@ class Shards:
         if not self.directory.claimed(SHARD_PART.at(shard)):
             return [], []
         tensors = self.directory.load(SHARD_PART.at(shard))[0]
-        return tensors.pop("index").tolist(), [EndPoints(**tensors)]
+        return tensors.pop("index").tolist(), [EndPoints.of_stored(tensors)]

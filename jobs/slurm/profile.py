@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator
 
 from jobs.kinds import KINDS
-from probe.config import Name, Strict, Text, read_yaml, validated
+from probe.config import ConfigModel, Name, Text, read_yaml, validated
 from probe.reading import short
 
 STAGES = tuple(dict.fromkeys(stage.name for kind in KINDS for stage in kind.stages))
@@ -50,7 +50,7 @@ Program = Annotated[
 ]
 
 
-class Resources(Strict):
+class Resources(ConfigModel):
     """Resources of the job of one stage; ``None`` and 0 leave the choice to the cluster."""
 
     partition: Word | None = None

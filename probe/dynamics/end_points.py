@@ -1,6 +1,6 @@
 """Where starts end, and what collects them as they do."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from probe.dynamics.outcomes import Outcome
 if TYPE_CHECKING:
     import pandas as pd
 
+STORED = {"extrapolations": "guesses"}
+"""Fields whose name in result files is an older one."""
 RUNNING = 255
 """Code of a start that has no outcome yet."""
 
@@ -26,7 +28,7 @@ class EndPoints:
         first: f(z0), the starts after one step (n, ...); the one-step control.
         outcome: uint8 codes of ``Outcome``.
         steps: steps from the start to the returned point: applications of f, and extrapolations that f confirmed.
-        guesses: extrapolations among the steps.
+        extrapolations: how many of the steps were extrapolations.
         evaluations: of f, for this start: steps, the last residual, and extrapolations that failed.
         residual: float64, ||f(z) - z||^2 of the returned point itself; infinite where diverged.
         period: the period of a cycle, otherwise 0.
@@ -36,7 +38,7 @@ class EndPoints:
     first: Tensor
     outcome: Tensor
     steps: Tensor
-    guesses: Tensor
+    extrapolations: Tensor
     evaluations: Tensor
     residual: Tensor
     period: Tensor
@@ -64,6 +66,15 @@ class EndPoints:
 
     def _repr_html_(self) -> str:
         return f"<p>{repr(self)[1:-1]}</p>{self.to_pandas().head(10).to_html()}"
+
+    def stored(self) -> dict[str, Tensor]:
+        """The tensors, by their names in ``attractors/``."""
+        return {STORED.get(name, name): value for name, value in vars(self).items()}
+
+    @staticmethod
+    def of_stored(tensors: "Mapping[str, Tensor]") -> "EndPoints":
+        """The inverse of ``stored``."""
+        return EndPoints(**{name: tensors[STORED.get(name, name)] for name in EndPoints.__dataclass_fields__})
 
     @staticmethod
     def concatenate(parts: "list[EndPoints]") -> "EndPoints":
@@ -93,7 +104,7 @@ class Gathered:
                 first=torch.empty_like(z0),
                 outcome=torch.full((len(z0),), RUNNING, dtype=torch.uint8, device=z0.device),
                 steps=torch.empty(len(z0), dtype=torch.long, device=z0.device),
-                guesses=torch.empty(len(z0), dtype=torch.long, device=z0.device),
+                extrapolations=torch.empty(len(z0), dtype=torch.long, device=z0.device),
                 evaluations=torch.empty(len(z0), dtype=torch.long, device=z0.device),
                 residual=torch.empty(len(z0), dtype=torch.float64, device=z0.device),
                 period=torch.empty(len(z0), dtype=torch.long, device=z0.device),
@@ -138,7 +149,7 @@ def _begin(starts: list[int], z0: Tensor) -> Group:
         "z": z0.clone(),
         "first": z0.clone(),
         "steps": zero,
-        "guesses": zero.clone(),
+        "extrapolations": zero.clone(),
         "evaluations": zero.clone(),
         "residual0": torch.zeros(len(z0), dtype=z0.dtype, device=z0.device),
     }

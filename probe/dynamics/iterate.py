@@ -159,7 +159,7 @@ def _near_step(f: Map, state: State, settings: Iteration) -> None:
     state["outcome"] = torch.where(ends, outcome, state["outcome"])
     state["residual"] = torch.where(ends, torch.where(diverged, torch.inf, residual.double()), state["residual"])
     state["evaluations"] = state["evaluations"] + running
-    state["guesses"] = state["guesses"] + (running & confirmed)
+    state["extrapolations"] = state["extrapolations"] + (running & confirmed)
     following = settings.accelerator.propose(state, y, residual, failed, settings.tolerance)
     moves = running & ~ends
     # torch.where, since a mask times NaN is NaN.
@@ -194,7 +194,7 @@ def _far(f: Map, source: Iterator[Group], settings: Iteration) -> Iterator[Group
             "z": torch.where(per_row(moves, z0), y, z0),
             "first": y,
             "steps": moves.long(),
-            "guesses": group.state["guesses"],
+            "extrapolations": group.state["extrapolations"],
             "evaluations": torch.ones_like(group.state["evaluations"]),
             "residual0": residual,
             "ended": ~moves | (settings.max_steps < 2),

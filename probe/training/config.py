@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from probe.config import Strict
+from probe.config import ConfigModel
 from probe.training.initialise import Initialisation
 
 
-class TrainConfig(Strict):
+class TrainConfig(ConfigModel):
     """Adam with a learning rate that falls linearly to 0 over the whole training."""
 
     base_channels: int = Field(

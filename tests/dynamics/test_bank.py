@@ -155,13 +155,13 @@ def test_where_a_start_came_near_and_left_again_it_is_extrapolated_only_once_it_
 
     start = torch.cat([torch.full((1, 9), 1 / 3), torch.full((1, 1), 3.0)], 1).double()
     ends = iterate(f, start, accelerate=True, tolerance=1e-16, max_steps=1000, lag=0)
-    assert int(ends.guesses) > 0
+    assert int(ends.extrapolations) > 0
     assert float(ends.end.abs().max()) < 1e-6
     (zs, ys), last = zip(*calls, strict=True), len(calls) - 1
     failed = {t - 1 for t in range(2, last) if torch.equal(zs[t], ys[t - 2]) and not torch.equal(zs[t], ys[t - 1])}
     residuals = {t: float((ys[t] - zs[t]).norm()) for t in range(last) if t not in failed}
     guesses = [t for t in residuals if not torch.equal(zs[t + 1], ys[t])]
-    assert len(guesses) == int(ends.guesses) + len(failed)
+    assert len(guesses) == int(ends.extrapolations) + len(failed)
     for t in guesses:
         past = [residual for at, residual in residuals.items() if at <= t]
         turns = [r for i, r in enumerate(past) if max(past[i:]) > 2 * r]

@@ -22,7 +22,7 @@ def test_accelerated_starts_end_where_plain_float64_ones_do(source, shape, toler
         plain = iterate(f, z0.double(), **settings)
     settled = plain.outcome == Outcome.CONVERGED
     assert int(settled.sum()) > 0.9 * count
-    assert float(fast.guesses[settled].float().mean()) > 0.5  # there was something to go wrong
+    assert float(fast.extrapolations[settled].float().mean()) > 0.5  # there was something to go wrong
     cosine = torch.nn.functional.cosine_similarity(fast.end.double().flatten(1), plain.end.flatten(1))
     same = (fast.outcome == Outcome.CONVERGED) & (cosine > 0.99)
     assert float(same[settled].float().mean()) >= 0.99

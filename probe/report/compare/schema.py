@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from probe.report.run.schema import Mean, Open
+from probe.report.run.schema import Mean, ReportModel
 
 Measure = Literal["pixel_mse", "latent_mse", "latent_ratio", "pixel_ratio", "floor_ratio"]
 MEASURES: dict[Measure, str] = {
@@ -33,7 +33,7 @@ RULE = (
 )
 
 
-class ComparedError(Open):
+class ComparedError(ReportModel):
     value: Mean = Field(description="with the 95 % bootstrap interval over images; null where it does not exist")
     difference: Mean | None = Field(
         description="this run minus the first; null for the first run, or if either value is missing"
@@ -41,7 +41,7 @@ class ComparedError(Open):
     verdict: Direction | None = Field(description="by ``rule``; null without an interval of the difference")
 
 
-class RunValues(Open):
+class RunValues(ReportModel):
     run: str
     atoms: int = Field(description="atoms allowed in each image's sparse code")
     measures: dict[Measure, ComparedError] = Field(
@@ -49,19 +49,19 @@ class RunValues(Open):
     )
 
 
-class LevelComparison(Open):
+class LevelComparison(ReportModel):
     fraction: float = Field(description="of d; the level nearest to 5 % is 0.05")
     runs: list[RunValues]
 
 
-class DatasetComparison(Open):
+class DatasetComparison(ReportModel):
     n: dict[str, int] = Field(description="images by run")
     sha256: dict[str, str | None] = Field(description="of the images, by run")
     paired: dict[str, bool] = Field(description="by run: whether the images are those of the first run")
     levels: list[LevelComparison]
 
 
-class RunFacts(Open):
+class RunFacts(ReportModel):
     """What the solver found, from the run's report.json."""
 
     name: str
@@ -81,12 +81,12 @@ class RunFacts(Open):
     rule: str = Field(description="of the dictionary")
 
 
-class Setting(Open):
+class Setting(ReportModel):
     key: str
     values: list[str] = Field(description="by run, as text")
 
 
-class Similarity(Open):
+class Similarity(ReportModel):
     """Two dictionaries in one latent space."""
 
     a: str
@@ -99,7 +99,7 @@ class Similarity(Open):
     overlap_null: float = Field(description="its expectation under a random rotation of b")
 
 
-class ComparisonReport(Open):
+class ComparisonReport(ReportModel):
     schema_version: Literal[1] = 1
     runs: list[RunFacts]
     differs: list[Setting] = Field(description="settings, weights and versions in which the runs differ")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from probe.metrics.interval import Verdict
-from probe.report.run.schema import Open
+from probe.report.run.schema import ReportModel
 
 LABELS = {
     "trajectory": "trajectory (paper)",
@@ -28,12 +28,12 @@ def label(score: str) -> str:
     return f"KNN, K = {score[4:]}" if score.startswith("knn_") else LABELS[score]
 
 
-class Measured(Open):
+class Measured(ReportModel):
     value: float
     ci95: tuple[float, float] | None = Field(description="null where a set has a single image")
 
 
-class ScoreReport(Open):
+class ScoreReport(ReportModel):
     """How well one score separates an OOD set from the in-distribution test images."""
 
     auroc: Measured = Field(description="probability that an OOD image has the higher score, ties counting half")
@@ -49,7 +49,7 @@ class ScoreReport(Open):
     against_control: Measured | None = Field(description="AUROC of the OOD images against those test images")
 
 
-class ScoreClaim(Open):
+class ScoreClaim(ReportModel):
     """The paper's score has a higher AUROC than another score on one set."""
 
     other: str
@@ -58,7 +58,7 @@ class ScoreClaim(Open):
     in_words: str
 
 
-class Ends(Open):
+class Ends(ReportModel):
     """How the trajectories of a set end."""
 
     n: int
@@ -66,7 +66,7 @@ class Ends(Open):
     median_steps: float | None = Field(description="max_steps counts as such; null if steps were not scored")
 
 
-class SetReport(Open):
+class SetReport(ReportModel):
     group: Literal["near", "far"]
     ends: Ends
     source: str
@@ -76,7 +76,7 @@ class SetReport(Open):
     claims: list[ScoreClaim]
 
 
-class OodReport(Open):
+class OodReport(ReportModel):
     schema_version: int = 1
     model: dict[str, Any]
     training: dict[str, Any] | None = Field(description="epochs, and the loss of each; null for a pretrained model")

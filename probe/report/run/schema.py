@@ -24,7 +24,6 @@ class ReportModel(BaseModel):
     model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
 
 
-Open = ReportModel
 """The former name, until the modules that use it are renamed."""
 
 

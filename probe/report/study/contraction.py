@@ -8,13 +8,13 @@ from pydantic import Field
 
 from probe.metrics.interval import Verdict
 from probe.report.figures.run import STYLE
-from probe.report.run.schema import Open
+from probe.report.run.schema import ReportModel
 from probe.report.study.page import Rule, StudyPage, seed_spread
 from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection
 from probe.results.study import Found, StudyResults
 
 
-class Ratios(Open):
+class Ratios(ReportModel):
     ratios: list[float | None] = Field(description="variance out / in, one per seed; null if not finite")
     mean: float | None
     ci95: tuple[float, float] | None = Field(description="over seeds")
@@ -22,7 +22,7 @@ class Ratios(Open):
     verdict: Verdict = Field(description="on a ratio below 1, by ``rules.ratio``")
 
 
-class Contraction(Open):
+class Contraction(ReportModel):
     """One architecture of a ``contraction`` study."""
 
     name: str

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from probe.report.run.schema import Open
+from probe.report.run.schema import ReportModel
 from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection
 from probe.results.study import Found, StudyResults
 
@@ -47,7 +47,7 @@ class StudyPage:
     """
 
     axis: str
-    model: type[Open]
+    model: type[ReportModel]
     heads: Mapping[str, str]
     brief: Sequence[str]
     note: str

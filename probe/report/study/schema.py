@@ -8,10 +8,10 @@ from typing import Any, Literal
 from pydantic import Field, SerializeAsAny
 
 from probe.metrics.interval import Verdict
-from probe.report.run.schema import Open
+from probe.report.run.schema import ReportModel
 
 
-class TrainedModel(Open):
+class TrainedModel(ReportModel):
     """One trained model; each kind of study adds its measures."""
 
     dataset: str
@@ -22,7 +22,7 @@ class TrainedModel(Open):
     loss: list[float] = Field(description="mean squared error over each epoch's inputs, padding included")
 
 
-class SeedSpread(Open):
+class SeedSpread(ReportModel):
     mean: float | None = Field(description="mean over seeds; null if one of them has no value")
     std: float | None = Field(description="standard deviation over seeds (n - 1); null for one seed")
     n: int = Field(description="seeds")
@@ -32,14 +32,14 @@ class SeedSpread(Open):
     )
 
 
-class Point(Open):
+class Point(ReportModel):
     """All seeds at one value of the axis."""
 
     value: int | str = Field(description="k, the number of training images, the epoch, or the architecture")
     columns: dict[str, SeedSpread] = Field(description="by name; the page's table explains them")
 
 
-class StudyClaim(Open):
+class StudyClaim(ReportModel):
     """One claim of the paper, on one data set."""
 
     name: str
@@ -54,7 +54,7 @@ class StudyClaim(Open):
     levels: dict[str, float | None] | None = Field(None, description="the compared values, including the null")
 
 
-class StudySection(Open):
+class StudySection(ReportModel):
     n_train: int | None = Field(
         None, description="training images drawn; a model may be trained on fewer. Null if nothing is trained"
     )
@@ -68,12 +68,12 @@ class StudySection(Open):
     verdicts_in_words: list[str]
 
 
-class StudyReport(Open):
+class StudyReport(ReportModel):
     schema_version: int = 1
     study: str = Field(description="the kind of study, one of ``probe.report.study.kinds.KINDS``")
     axis: str = Field(description="k, size, epoch or architecture")
     datasets: dict[str, StudySection] = Field(description="a contraction study has one: ``random weights``")
-    models: list[SerializeAsAny[Open]] = Field(description="one per result, by the schema of the kind of study")
+    models: list[SerializeAsAny[ReportModel]] = Field(description="one per result, by the schema of the kind of study")
     rules: dict[str, str]
     warnings: list[str]
     provenance: dict[str, Any]

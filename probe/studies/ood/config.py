@@ -9,10 +9,10 @@ from pydantic import Field, field_validator, model_validator
 from probe.config import (
     LARGEST_SIDE,
     MOST,
+    ConfigModel,
     ModelConfig,
     Name,
     SolverConfig,
-    Strict,
     Tracked,
     file_names,
     read_yaml,
@@ -64,7 +64,7 @@ class OodSolver(AcceleratedSolverConfig):
     tolerance: float = Field(1e-5, gt=0, le=1e6, description=as_in(SolverConfig, "tolerance"))
 
 
-class Inside(Strict):
+class Inside(ConfigModel):
     """In-distribution images; training and test images must not overlap."""
 
     train: StudyImages = Field(description="images for training, attractors and baselines")

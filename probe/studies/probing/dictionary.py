@@ -182,7 +182,7 @@ def _sample(ends: EndPoints, solver: SolverConfig) -> Tensor:
     """Converged starts with extrapolations or reduced precision, drawn at random."""
     rows = ends.outcome == Outcome.CONVERGED
     if solver.far_precision == "float32":
-        rows = rows & (ends.guesses > 0)
+        rows = rows & (ends.extrapolations > 0)
     rows = rows.nonzero().squeeze(1)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
     return rows[order[: solver.plain_checks]]
@@ -234,7 +234,7 @@ def assemble_dictionary(
         value[rows] = getattr(certificates, name)
     known = torch.full((len(ends.steps),), UNKNOWN, dtype=torch.long)
     if solver.far_precision == "float32":
-        already = (ends.outcome == Outcome.CONVERGED) & (ends.guesses == 0)
+        already = (ends.outcome == Outcome.CONVERGED) & (ends.extrapolations == 0)
         known = torch.where(already, ends.steps, UNKNOWN)
     known[merged.check] = plain[0]
     same = plain[1][: merged.sampled]

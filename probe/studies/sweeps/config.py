@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from probe.config import LARGEST_SEED, MOST, DictionaryConfig, Name, SolverConfig, Strict, Tracked, file_names
+from probe.config import LARGEST_SEED, MOST, ConfigModel, DictionaryConfig, Name, SolverConfig, Tracked, file_names
 from probe.studies.sweeps.datasets import Positive, StudyDataset
 from probe.training.config import TrainConfig
 
@@ -71,7 +71,7 @@ class GridConfig(StudyConfig):
         return len(self.datasets) * len(self.k) * len(self.numbers(1)) * len(self.seeds)
 
 
-class PlainSolverConfig(Strict):
+class PlainSolverConfig(ConfigModel):
     """The iteration z <- f(z) of the paper's Section 3, without acceleration."""
 
     starts: int = Field(
@@ -108,7 +108,7 @@ class AcceleratedSolverConfig(CertifyingSolverConfig):
     )
 
 
-class EuclideanConfig(Strict):
+class EuclideanConfig(ConfigModel):
     """Which end points count as one attractor, by distance."""
 
     euclidean: float = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from probe.config import LARGEST_SIDE, MOST, DatasetConfig, Name, Strict, Text
+from probe.config import LARGEST_SIDE, MOST, ConfigModel, DatasetConfig, Name, Text
 from probe.data import ImageSet, load_images
 from probe.errors import UserError
 from probe.studies.inputs import image_facts, note_overlap
@@ -17,7 +17,7 @@ Positive = Annotated[int, Field(ge=1, le=10**8)]
 Part = Literal["train", "test"]
 
 
-class StudyImages(Strict):
+class StudyImages(ConfigModel):
     """A source of images, as in ``DatasetConfig``; the first n in an order drawn with seed 0."""
 
     source: Text = Field(description="hub:ID, parquet:PATH, folder:PATH, bundled:NAME, urls:ID, or a path")
@@ -35,7 +35,7 @@ class StudyImages(Strict):
         return DatasetConfig(**given, holdout=more)
 
 
-class StudyDataset(Strict):
+class StudyDataset(ConfigModel):
     """Images to train on, and test images that no model has seen."""
 
     train: StudyImages = Field(description="training images")
