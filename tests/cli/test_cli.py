@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from probe.cli.main import app
-from probe.cli.reference import markdown
 from probe.cli.run import settings_of
 
 
@@ -183,15 +182,6 @@ def test_completion_writes_to_stdout_and_ends_well():
     assert (source.returncode, source.stderr) == (0, "")
     assert "complete" in source.stdout
     assert "_PROBE_COMPLETE=complete_bash" in source.stdout
-
-
-def test_the_reference_shows_every_command_and_option():
-    page = markdown()
-    for command in [*(one.name for one in app.registered_commands), "bench sparse"]:
-        assert f"## `probe {command}`" in page
-    assert page.count("--trust-code") >= 5
-    summaries = page[page.index("**Commands**") : page.index("## `probe run`")].splitlines()
-    assert not [line for line in summaries if line.endswith("...")]
 
 
 def test_help_needs_no_torch():
