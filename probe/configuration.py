@@ -2,7 +2,6 @@
 
 import difflib
 import math
-import re
 import textwrap
 import types
 import typing
@@ -127,14 +126,11 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[Key]:
 
 
 def meaning(model: type[BaseModel], name: str) -> str:
-    """What a key means: its description, its line in the docstring of its class, or the first paragraph of its
-    section's docstring."""
+    """What a key means: its description, or the first paragraph of its section's docstring."""
     field = model.model_fields[name]
     section = _section(field.rebuild_annotation())[1]
-    line = rf"^\s*(?:\w+, )*{name}(?:, \w+)*: (.*?)(?=^\s*(?:\w+, )*\w+: |\n\n|\Z)"
-    lines = [found[1] for one in model.__mro__ if (found := re.search(line, one.__doc__ or "", re.M | re.S))]
     paragraph = (section.__doc__ or "").strip().partition("\n\n")[0] if section else ""
-    return " ".join((field.description or next(iter(lines), paragraph)).split())
+    return " ".join((field.description or paragraph).split())
 
 
 def _section(kind: Any) -> tuple[str, type[BaseModel] | None]:

@@ -87,6 +87,7 @@ def test_the_command(capsys):
     app(["config", "solver", "--json"], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)
     assert {"key", "meaning", "type", "default", "alternatives", "kinds"} == set(found[0])
+    assert all(key["meaning"] for key in found)
     app(["config", "seeds.count"], standalone_mode=False)
     assert capsys.readouterr().out.startswith("seeds.count  [run]\n    integer from 1 to 10^8; default 256\n")
     app(["config", "--example", "contraction"], standalone_mode=False)
