@@ -9,8 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import probe
-
 PACKAGES = (
     "latent-probe",
     "torch",
@@ -47,7 +45,7 @@ def describe_process() -> dict[str, Any]:
 
 def git_revision() -> str | None:
     """The commit of the running source tree, plus ``+changes`` if files differ; None outside a repository."""
-    folder = Path(probe.__file__).parent
+    folder = Path(__file__).parent
     try:
         git = ["git", "-C", str(folder)]
         tracked = subprocess.run([*git, "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=False)
