@@ -100,6 +100,8 @@ def test_files_and_make_targets_that_a_page_names_exist(page: Path):
     for name in re.findall(r"`?((?:configs|slurm)/[\w./]+?\.(?:yaml|j2))", text):
         assert (ROOT / name).is_file(), f"there is no {name}"
     for name in re.findall(r"`((?:probe|jobs|tests|docs)/[\w/]+\.(?:py|yaml|sh|md))`", text):
+        if RUN_BY_THEIR_OWN_TESTS in page.name and name.startswith("probe/"):
+            continue  # a file that the reader is to write
         assert (ROOT / name).is_file(), f"there is no {name}"
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for name in re.findall(r"(?:^|`)make ([\w-]+)", text, re.MULTILINE):

@@ -95,11 +95,11 @@ def test_a_study_that_was_begun_keeps_its_configuration(during, tmp_path, monkey
     if during == "first cell":
         settings = {"study": "contraction", "architectures": ["ConvAutoencoder, k = 2"], "seeds": [0, 1]}
     name = {
-        "draw": "study.images.draw_images",
-        "train": "study.models.train",
-        "first cell": "study.models.of_backbone",
+        "draw": "jobs.study.images.draw_images",
+        "train": "jobs.study.models.train",
+        "first cell": "probe.studies.sweeps.contraction.contraction",
     }
-    monkeypatch.setattr(f"jobs.{name[during]}", stop)
+    monkeypatch.setattr(name[during], stop)
     with pytest.raises(Killed):
         do(StudyDirectory.create(path, parse_study_config(settings)))
     assert not (path / "cells").exists()
