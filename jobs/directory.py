@@ -106,7 +106,7 @@ class Directory(Store, Generic[C]):
         """
         if not (path / CONFIG).is_file():
             raise UserError(
-                f"{path} is no {cls.NOUN} directory: it has no config.yaml; `probe {cls.NOUN} CONFIG --out {path}` "
+                f"{path} is not the directory of {WHAT[cls.NOUN]}: it has no config.yaml; `probe {cls.NOUN} CONFIG --out {path}` "
                 "makes one."
             )
         data = read_yaml(path / CONFIG)
@@ -127,7 +127,9 @@ class Directory(Store, Generic[C]):
         if (path / CONFIG).exists() or not path.exists():
             return
         if not path.is_dir() or not all(child.name.startswith(".") for child in path.iterdir()):
-            raise UserError(f"{path} exists and is no {cls.NOUN} directory; choose another folder with --out.")
+            raise UserError(
+                f"{path} exists and is not the directory of {WHAT[cls.NOUN]}; choose another folder with --out."
+            )
 
     def is_begun(self) -> bool:
         """Whether there is work that another configuration would spoil: results or parts of them, or submitted jobs;

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 log = logging.getLogger("probe")
-INPUTS = {"ends": "other end points", "data": "other images", "images": "other images", "tables": "other tables"}
+INPUTS = {
+    "ends": "other end points",
+    "data": "other images",
+    "images": "other images",
+    "tables": "other tables",
+    "references": "other training attractors",
+}
 """What a file was made from, in words; "another NAME" for the rest."""
 
 

@@ -17,6 +17,18 @@ def kind(data: Mapping[str, Any]) -> Kind:
     return "study" if "study" in data else "ood" if "inside" in data else "run"
 
 
+def check_kind(data: Mapping[str, Any], wanted: Kind, file: Path | None) -> None:
+    """Refuse the configuration of another kind of work.
+
+    Raises:
+        UserError: its keys are those of another kind; the sentence names the command for it.
+    """
+    found = kind(data)
+    other = found != wanted and (found != "run" or not {"model", "solver", "sparse", "seeds"}.isdisjoint(data))
+    if file is not None and other:
+        raise UserError(f"{file} is the configuration of {WHAT[found]}: use `probe {found} {file}`.")
+
+
 def kind_of(target: Path) -> Kind:
     """Of a folder or a configuration file; a run where it cannot be read, so that a run's reader says what is wrong."""
     try:

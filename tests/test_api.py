@@ -208,7 +208,7 @@ def test_a_mistake_is_a_user_error(config, more, message, tmp_path, monkeypatch)
 
 
 def test_a_folder_that_is_no_run(tmp_path):
-    with pytest.raises(probe.UserError, match="is no run directory"):
+    with pytest.raises(probe.UserError, match="is not the directory of a run"):
         probe.open_run(tmp_path)
 
 

@@ -23,6 +23,7 @@ def _report(work: OodWork) -> dict[str, Any]:
     from probe.report.ood import write_ood_report
 
     ood = work.directory
+    ood.needed(layout.REFERENCES.name, data=work.drawn("train")["sha256"])
     for name in work.sets:
         ood.needed(score_file(name), **work.source(name))
     tables = [ood.load_table(score_file(name)) for name in work.sets]

@@ -46,8 +46,16 @@ class RunDirectory(Directory[Config]):
         """
         model = self.manifest.get("model")
         if model is None:
-            raise UserError(f"{self.path} has no results yet; run `probe run {self.path}` first.")
-        return {name: model[name] for name in ("weights_sha256", "code_sha256")}
+            raise UserError(
+                f"{self.path} has no results yet; run `probe run {self.path}/config.yaml --out {self.path}` first."
+            )
+        try:
+            return {name: model[name] for name in ("weights_sha256", "code_sha256")}
+        except KeyError as error:
+            raise UserError(
+                f"{self.path / layout.MANIFEST} is damaged: its model has no {error.args[0]}; put the file back, or choose "
+                "another folder with --out."
+            ) from None
 
     def has_table(self, name: str, look: Look, **made_from: str | None) -> bool:
         """Whether a data set's final files are there, made from these results where they are given."""

@@ -1,6 +1,7 @@
 """Run a configuration from Python, and open what it made."""
 
 import copy
+import difflib
 from collections.abc import Mapping
 from functools import cached_property
 from html import escape
@@ -95,7 +96,9 @@ class Run:
 
         drawn = self._drawn()
         if name not in drawn:
-            raise UserError(f"{self.path} has no figure {printable(name)!r}; choose one of {', '.join(drawn)}.")
+            near = difflib.get_close_matches(str(name), drawn, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(drawn)}."
+            raise UserError(f"{self.path} has no figure {printable(str(name))!r}; {hint}")
         figure = drawn[name]
         figure._repr_png_ = lambda: render(figure, "png")  # type: ignore[attr-defined]  # shown without pyplot, too
         return figure
@@ -170,6 +173,8 @@ def run(
     from jobs.worker import work
     from probe.trust import is_in_run_directory
 
+    if set is not None and not isinstance(set, Mapping):
+        raise UserError("set takes a mapping, for example set={'solver.max_steps': 100}.")
     data, file = _settings(config)
     for key, value in {**(set or {}), **{name.replace("__", "."): one for name, one in overrides.items()}}.items():
         _assign(data, key, value)

@@ -20,9 +20,12 @@ def ood(
     scores.parquet (a row per image) and the report. Prints AUROC and FPR95 of every set and score, and the verdicts.
     Rerun the same command to resume.
     """
+    from probe.config import read_yaml
+    from probe.kinds import check_kind
     from probe.studies.ood.config import load_ood_config
     from probe.trust import is_in_run_directory
 
+    check_kind(read_yaml(config), "ood", config)
     settings = load_ood_config(config, overrides or ())
     trusted = trust_code or not is_in_run_directory(config)
     launch("ood", settings, out or Path("runs") / config.stem, show, trusted=trusted, as_json=as_json)

@@ -29,8 +29,8 @@ def run(
     """Probe an autoencoder and write the report.
 
     Finds the attractors, builds the dictionary, reconstructs the data sets, and prints the latent MSE at 5 % of the
-    atoms per data set and method. Rerun the same command to resume. Without a CONFIG, the six bundled data sets and the
-    defaults are used.
+    latent dimension per data set and method. Rerun the same command to resume. With --model and no CONFIG, the six
+    bundled data sets and the defaults are used.
     """
     settings = settings_of(config, model, overrides or [])
 
@@ -45,11 +45,13 @@ def settings_of(config: Path | None, model: str | None, overrides: list[str]) ->
     """The configuration that CONFIG, --model and --set amount to."""
     from probe.config import parse_config, read_yaml
     from probe.data.bundled import NAMES
+    from probe.kinds import check_kind
 
     if config is None and model is None:
         raise UserError("name a CONFIG, for example configs/quickstart.yaml, or a --model.")
     named = [] if model is None else [f"model.source={json.dumps(model)}"]
     settings = read_yaml(config, [*named, *overrides])
+    check_kind(settings, "run", config)
     if config is None:
         settings.setdefault("datasets", dict.fromkeys(NAMES))
     return parse_config(settings)

@@ -23,8 +23,11 @@ def study(
     The kind of study (the key `study`) says what varies and what is measured. Prints mean and standard deviation over
     seeds, and the verdicts. Rerun the same command to resume.
     """
+    from probe.config import read_yaml
+    from probe.kinds import check_kind
     from probe.report.study.kinds import load_study_config
 
+    check_kind(read_yaml(config), "study", config)
     settings = load_study_config(config, overrides or ())
     launch("study", settings, out or Path("runs") / config.stem, show, shared=shared, as_json=as_json)
 

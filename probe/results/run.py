@@ -77,7 +77,7 @@ def read_results(run: Path) -> Results:
     """
     check_is_run(run)
     if not (run / layout.CONFIG).is_file():
-        raise UserError(f"{run / layout.CONFIG} is missing: {run} is no run directory.")
+        raise UserError(f"{run / layout.CONFIG} is missing: {run} is not the directory of a run.")
     config = load_config(run / layout.CONFIG)
     with reading(run / layout.MANIFEST, "probe run") as path:
         manifest = read_manifest(path)
@@ -118,7 +118,7 @@ def check_is_run(folder: Path) -> None:
         UserError: it is no folder, or that of a study or an OOD experiment.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is no run directory: give the folder that `probe run` wrote.")
+        raise UserError(f"{folder} is not the directory of a run: give the folder that `probe run` wrote.")
     if (kind := kind_of(folder)) != "run":
         raise UserError(f"{folder} holds {WHAT[kind]}, not a run: give the folder that `probe run` wrote.")
 

@@ -65,7 +65,7 @@ def test_of_a_run(run, capsys):
 
 def test_mistakes(run, tmp_path, capsys):
     assert main(["theory", str(tmp_path)]) == 2
-    assert "is no run directory" in capsys.readouterr().err
+    assert "is not the directory of a run" in capsys.readouterr().err
     manifest = json.loads((run / "manifest.json").read_text())
     changed = {**manifest["data"]["digits"], "sha256": "0" * 64}
     (run / "manifest.json").write_text(json.dumps({**manifest, "data": {"digits": changed}}))

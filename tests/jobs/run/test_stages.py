@@ -112,7 +112,7 @@ def test_another_run_or_folder_is_refused(run, settings, tmp_path):
     assert RunDirectory.create(run.path, parse_config(settings)).config == run.config
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()
-    with pytest.raises(UserError, match="is no run directory"):
+    with pytest.raises(UserError, match="is not the directory of a run"):
         RunDirectory.create(tmp_path / "other", changed)
     with pytest.raises(UserError, match=r"has no config\.yaml"):
         RunDirectory.open(tmp_path / "other")

@@ -70,7 +70,7 @@ def test_the_status_of_a_study(whole, tmp_path):
     do(study, "images")
     begun = read_status(study.directory.path)
     assert (begun.state, [stage.done for stage in begun.stages]) == ("stopped", [1, 0, 0])
-    with pytest.raises(UserError, match="is no run directory"):
+    with pytest.raises(UserError, match="is not the directory of a run"):
         read_status(tmp_path)
 
 
@@ -121,9 +121,11 @@ def test_another_configuration_is_refused_and_named(whole, tmp_path):
         begin(whole, training={**SETTINGS["training"], "epochs": 4})
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("")
-    with pytest.raises(UserError, match="exists and is no study directory"):
+    with pytest.raises(UserError, match="exists and is not the directory of a study"):
         begin(tmp_path / "other")
-    with pytest.raises(UserError, match=r"is no study directory: it has no config.yaml; `probe study CONFIG --out"):
+    with pytest.raises(
+        UserError, match=r"is not the directory of a study: it has no config.yaml; `probe study CONFIG --out"
+    ):
         StudyDirectory.open(tmp_path)
     (tmp_path / "config.yaml").write_text("study: [")
     with pytest.raises(UserError, match="is not YAML"):
