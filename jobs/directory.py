@@ -106,8 +106,8 @@ class Directory(Store, Generic[C]):
         """
         if not (path / CONFIG).is_file():
             raise UserError(
-                f"{path} is not the directory of {WHAT[cls.NOUN]}: it has no config.yaml; `probe {cls.NOUN} CONFIG --out {path}` "
-                "makes one."
+                f"{path} is not the directory of {WHAT[cls.NOUN]}: it has no config.yaml; "
+                f"`probe {cls.NOUN} CONFIG --out {path}` makes one."
             )
         data = read_yaml(path / CONFIG)
         if (found := kind(data)) != cls.NOUN:

@@ -53,8 +53,8 @@ class RunDirectory(Directory[Config]):
             return {name: model[name] for name in ("weights_sha256", "code_sha256")}
         except KeyError as error:
             raise UserError(
-                f"{self.path / layout.MANIFEST} is damaged: its model has no {error.args[0]}; put the file back, or choose "
-                "another folder with --out."
+                f"{self.path / layout.MANIFEST} is damaged: its model has no {error.args[0]}; put the file back, or "
+                "choose another folder with --out."
             ) from None
 
     def has_table(self, name: str, look: Look, **made_from: str | None) -> bool:
