@@ -54,7 +54,7 @@ def test_run_and_stages(config, tmp_path):
         (["run"], "name a CONFIG"),
         (["run", "absent.yaml"], "absent.yaml cannot be read: No such file"),
         (["study", "absent.yaml"], "absent.yaml cannot be read: No such file"),
-        (["study", "CONFIG"], "config key 'study' is missing: set it to one of bottleneck"),
+        (["study", "CONFIG"], "is the configuration of a run: use `probe run "),
         (["study", "CONFIG", "--sharde"], "No such option"),
         (["run", "CONFIG", "--set", "solver.max_stps=3"], "did you mean 'max_steps'"),
         (["run", "CONFIG", "--set", "solver.max_steps=soon"], "valid integer"),

@@ -116,7 +116,7 @@ def test_single_stages_are_commands_of_an_experiment_too(whole, tmp_path, capsys
     counts = {"train": 60, "test": 30, "textures": 24, "noise": 20, "reencoded-textures": 12}
     assert json.loads(capsys.readouterr().out) == counts
     assert run_command("report", out) == 2
-    assert "scores/test.parquet is missing" in capsys.readouterr().err
+    assert "references.safetensors is missing" in capsys.readouterr().err
     assert run_command("attractors", out, "--json") == 0
     assert json.loads(capsys.readouterr().out)["starts"] == 40
     for stage in ("scores", "report"):
