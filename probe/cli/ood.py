@@ -22,11 +22,12 @@ def ood(
     """
     from probe.config import read_yaml
     from probe.kinds import check_kind
-    from probe.studies.ood.config import load_ood_config
+    from probe.studies.ood.config import parse_ood_config
     from probe.trust import is_in_run_directory
 
-    check_kind(read_yaml(config), "ood", config)
-    settings = load_ood_config(config, overrides or ())
+    data = read_yaml(config, overrides or ())
+    check_kind(data, "ood", config)
+    settings = parse_ood_config(data)
     trusted = trust_code or not is_in_run_directory(config)
     launch("ood", settings, out or Path("runs") / config.stem, show, trusted=trusted, as_json=as_json)
 

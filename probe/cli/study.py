@@ -25,10 +25,11 @@ def study(
     """
     from probe.config import read_yaml
     from probe.kinds import check_kind
-    from probe.report.study.kinds import load_study_config
+    from probe.report.study.kinds import parse_study_config
 
-    check_kind(read_yaml(config), "study", config)
-    settings = load_study_config(config, overrides or ())
+    data = read_yaml(config, overrides or ())
+    check_kind(data, "study", config)
+    settings = parse_study_config(data)
     launch("study", settings, out or Path("runs") / config.stem, show, shared=shared, as_json=as_json)
 
 

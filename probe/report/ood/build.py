@@ -10,7 +10,7 @@ from probe.metrics.detection import MEASURES, Detection
 from probe.metrics.interval import Interval, on_side
 from probe.report.ood.schema import Ends, Measured, OodReport, ScoreClaim, ScoreReport, SetReport, label
 from probe.report.page.text import fewer, number
-from probe.report.run.build import finite
+from probe.report.run.build import provenance
 from probe.results.ood import OodResults
 from probe.studies.ood.config import MEANINGS
 
@@ -59,7 +59,7 @@ def ood_report(results: OodResults) -> OodReport:
         # The claim against KNN is the paper's; that the steps add to the start, the paper takes for granted.
         verdicts_in_words=[one.in_words for one in claims if one.other == "start" or one.other.startswith("knn_")],
         warnings=[],
-        provenance=_provenance(results),
+        provenance=provenance(results.manifest, results.config),
     )
     report.warnings = [
         *manifest["model"].get("warnings", []),
@@ -68,12 +68,6 @@ def ood_report(results: OodResults) -> OodReport:
         *warnings(report),
     ]
     return report
-
-
-def dump(report: OodReport) -> dict[str, Any]:
-    """Plain JSON values, free of NaN and infinity."""
-    plain: dict[str, Any] = finite(report.model_dump(mode="json"))
-    return plain
 
 
 def _set(name: str, names: list[str], tables: dict[str, pd.DataFrame], results: OodResults) -> SetReport:
@@ -177,10 +171,3 @@ def warnings(report: OodReport) -> list[str]:
         if stopped > one.ends.n / 2:
             found.append(f"{name}: {stopped} of {one.ends.n} trajectories did not converge.")
     return found
-
-
-def _provenance(results: OodResults) -> dict[str, Any]:
-    keys = ("command", "git_revision", "versions", "platform", "device", "dtype", "world_size", "started", "finished")
-    facts = {key: results.manifest.get(key) for key in keys}
-    images = {name: data["sha256"] for name, data in results.manifest["data"].items()}
-    return {**facts, "images_sha256": images, "config": results.config.settings()}

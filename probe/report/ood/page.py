@@ -8,11 +8,12 @@ from matplotlib.figure import Figure as MatplotlibFigure
 from rich.table import Table as RichTable
 
 from probe.report.ood import figures
-from probe.report.ood.build import dump, ood_report
+from probe.report.ood.build import ood_report
 from probe.report.ood.schema import Measured, OodReport, label
 from probe.report.page.content import Block, Bullets, Code, Figure, Note, Page, Provenance, Section, Table, Verdicts
 from probe.report.page.text import count, listed
 from probe.report.page.write import rendered, write
+from probe.report.run.build import dump
 from probe.results.ood import OodResults, read_ood
 from probe.studies.ood.config import load_ood_config
 

@@ -1,6 +1,7 @@
 """Builds the dict of report.json from the results of a run."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from probe.config import Tracked
 from probe.dynamics.outcomes import Outcome
 from probe.errors import UserError
 from probe.methods import subject
 from probe.metrics.interval import RESAMPLES
 from probe.report.run.datasets import dataset_report
-from probe.report.run.schema import Report
+from probe.report.run.schema import Report, ReportModel
 from probe.report.run.summary import dictionary_label, summary, warnings
 from probe.report.run.verdict import comparisons_among, confidence, rule
 from probe.results.run import Results, read_results
@@ -49,10 +51,18 @@ def report_of(results: Results, run: Path) -> Report:
     return report
 
 
-def dump(report: Report) -> dict[str, Any]:
-    """The report as plain JSON values."""
+def dump(report: ReportModel) -> dict[str, Any]:
+    """Any report as plain JSON values, free of NaN and infinity."""
     plain: dict[str, Any] = finite(report.model_dump(mode="json", by_alias=True))
     return plain
+
+
+def provenance(manifest: Mapping[str, Any], config: Tracked) -> dict[str, Any]:
+    """How the results of a study or OOD experiment were made, for its report."""
+    keys = ("command", "git_revision", "versions", "platform", "device", "dtype", "world_size", "started", "finished")
+    facts = {key: manifest.get(key) for key in keys}
+    images = {name: data["sha256"] for name, data in manifest["data"].items()}
+    return {**facts, "images_sha256": images, "config": config.settings()}
 
 
 def finite(value: Any) -> Any:

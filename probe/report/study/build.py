@@ -6,7 +6,7 @@ from typing import Any
 from probe.errors import UserError
 from probe.metrics.interval import Verdict
 from probe.report.page.text import count, listed, number
-from probe.report.run.build import finite
+from probe.report.run.build import provenance
 from probe.report.study.kinds import study_kind
 from probe.report.study.page import Rule, StudyPage
 from probe.report.study.schema import StudyClaim, StudyReport, StudySection
@@ -43,18 +43,12 @@ def study_report(results: StudyResults) -> StudyReport:
             models=[one.model for one in results.found],
             rules={name: rule.text for name, rule in page.rules.items()},
             warnings=_notes(results) + warnings + _padded(datasets),
-            provenance=_provenance(results),
+            provenance=provenance(results.manifest, results.config),
         )
     except (KeyError, ValueError) as error:
         raise UserError(
             f"the results of the study are not in the expected format ({error!r}); remove the study and run it again."
         ) from error
-
-
-def dump(report: StudyReport) -> dict[str, Any]:
-    """Plain JSON values, free of NaN and infinity."""
-    plain: dict[str, Any] = finite(report.model_dump(mode="json"))
-    return plain
 
 
 def _dataset(name: str, found: Sequence[Found[Any]], results: StudyResults, page: StudyPage) -> StudySection:
@@ -118,10 +112,3 @@ def _padded(datasets: dict[str, StudySection]) -> list[str]:
         for name, one in datasets.items()
         if one.padded_to != one.side
     ]
-
-
-def _provenance(results: StudyResults) -> dict[str, Any]:
-    keys = ("command", "git_revision", "versions", "platform", "device", "dtype", "world_size", "started", "finished")
-    facts = {key: results.manifest.get(key) for key in keys}
-    images = {name: data["sha256"] for name, data in results.manifest["data"].items()}
-    return {**facts, "images_sha256": images, "config": results.config.settings()}

@@ -10,7 +10,8 @@ from rich.table import Table as RichTable
 from probe.report.page.content import Block, Code, Figure, Note, Page, Provenance, Section, Table, Verdicts
 from probe.report.page.text import count, number
 from probe.report.page.write import rendered, write
-from probe.report.study.build import dump, sections, study_report
+from probe.report.run.build import dump
+from probe.report.study.build import sections, study_report
 from probe.report.study.kinds import load_study_config, study_kind
 from probe.report.study.schema import SeedSpread, StudyReport, StudySection
 from probe.results.study import StudyResults, read_study
