@@ -53,4 +53,4 @@ def test_command(capsys: pytest.CaptureFixture[str]):
 
 def test_no_run_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["bench", "dedup", str(tmp_path)]) == 2
-    assert "no run directory" in capsys.readouterr().err
+    assert "is not the directory of a run" in capsys.readouterr().err

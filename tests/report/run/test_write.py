@@ -152,7 +152,7 @@ def test_contradicting_files(make_run: Make):
 
 def test_no_run_directory(tmp_path: Path):
     for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(UserError, match="no run directory"):
+        with pytest.raises(UserError, match="is not the directory of a run"):
             build_report(path)
 
 
