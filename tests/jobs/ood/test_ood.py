@@ -46,6 +46,15 @@ def begin(path, **changes) -> OodWork:
     return OodWork(OodDirectory.create(path, parse_ood_config({**SETTINGS, **changes})))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As the ranks have: the trained weights depend on the order of sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """An experiment made undisturbed."""
