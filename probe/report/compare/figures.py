@@ -1,14 +1,12 @@
 """The figure of a comparison: the error of each run's dictionary relative to its random basis, by data set."""
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from probe.methods import METHODS
 from probe.report.compare.protocol import FIVE
 from probe.report.compare.schema import MEASURES, ComparedError, ComparisonReport, Measure
-from probe.report.figures.marks import marks, row_names
-from probe.report.figures.run import STYLE, legend_name
+from probe.report.figures.drawing import canvas, legend_name, marks, row_names
 
 SHOWN: tuple[Measure, ...] = ("latent_ratio", "pixel_ratio")
 
@@ -17,8 +15,7 @@ def ratios(report: ComparisonReport) -> Figure:
     """Ratios at 5 % of d with 95 % intervals, data sets down, a mark per run; 1 is the random orthogonal basis."""
     names = list(report.datasets)
     height = 1.3 + len(names) * (0.22 + 0.14 * len(report.runs)) + 0.2 * len(report.runs)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.6, height), layout="constrained")
+    with canvas(8.6, height) as figure:
         panels = figure.subplots(1, len(SHOWN), sharey=True, squeeze=False)[0]
         for axes, measure in zip(panels, SHOWN, strict=True):
             for place, run in enumerate(report.runs):

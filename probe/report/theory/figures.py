@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from probe.report.figures.convergence import convergence_figure
-from probe.report.figures.marks import Ends, marks, row_names
-from probe.report.figures.run import STYLE
+from probe.report.figures.drawing import Ends, canvas, marks, row_names
 
 # Okabe and Ito's palette.
 TERMS = {"left": ("||x - D(E(x))||²", "#4D4D4D", "o"), "prototype": ("prototype ||x - D(P)||²", "#D55E00", "s"),
@@ -38,8 +36,7 @@ def drawn(content: dict[str, Any]) -> dict[str, Figure]:
 
 def _bound(data: dict[str, Any]) -> Figure:
     """The terms by data set, with intervals."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.4, 0.55 * len(data) + 1.7), layout="constrained")
+    with canvas(7.4, 0.55 * len(data) + 1.7) as figure:
         axes = figure.subplots()
         for shift, (key, (label, colour, mark)) in zip((-0.15, 0.0, 0.15), TERMS.items(), strict=True):
             marks(axes, [_row(row + shift, one[key]) for row, one in enumerate(data.values())], colour, mark, label)
@@ -54,8 +51,7 @@ def _score(score: dict[str, dict[str, Any]]) -> Figure:
     """Cosines by data set and noise: a panel for each density and noise."""
     densities = next(iter(score.values()))["densities"]
     panels = [(i, j) for i, density in enumerate(densities) for j in range(len(density["at"]))]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 0.42 * len(score) * len(panels) / 2 + 2), layout="constrained")
+    with canvas(11, 0.42 * len(score) * len(panels) / 2 + 2) as figure:
         grid = figure.subplots(-(-len(panels) // 2), min(len(panels), 2), sharex=True, sharey=True, squeeze=False)
         for axes, (i, j) in zip(grid.flat, panels, strict=False):
             for shift, (key, (label, colour, mark)) in zip((-0.15, 0.0, 0.15), COSINES.items(), strict=True):
@@ -73,8 +69,7 @@ def _score(score: dict[str, dict[str, Any]]) -> Figure:
 
 def _values(field: list[dict[str, Any]], key: str, label: str, line: float) -> Figure:
     """The value at every point, a row for each place; bars are means with their intervals."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.4, 0.3 * len(field) + 1.2), layout="constrained")
+    with canvas(7.4, 0.3 * len(field) + 1.2) as figure:
         axes = figure.subplots()
         for row, one in enumerate(field):
             values = [value for value in one[key]["values"] if value is not None]
