@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+import yaml
 from matplotlib.figure import Figure
 from pydantic import Field
 
@@ -18,7 +19,7 @@ from jobs.kinds import STUDY
 from jobs.study.directory import StudyDirectory
 from jobs.study.work import StudyWork
 from probe import load_autoencoder
-from probe.configuration import keys
+from probe.configuration import example, keys
 from probe.errors import UserError
 from probe.metrics.interval import mean_interval, verdict
 from probe.report.study import kinds, study_table
@@ -146,9 +147,10 @@ def test_a_new_kind_of_study_from_its_entry_to_its_page(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "report" / "report.json").read_text()) == report
 
 
-def test_its_keys_are_listed_and_checked(monkeypatch):
+def test_its_keys_are_listed_exemplified_and_checked(monkeypatch):
     monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, ENTRY))
     (key,) = [key for key in keys("images") if "shrinkage" in key.kinds]
     assert (key.meaning, key.default) == ("test images whose latents are measured", "8")
+    assert parse_study_config(yaml.safe_load(example("shrinkage"))).images == 8
     with pytest.raises(UserError, match="did you mean 'images'"):
         parse_study_config({**SETTINGS, "image": 3})
