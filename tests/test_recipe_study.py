@@ -24,8 +24,8 @@ from probe.errors import UserError
 from probe.metrics.interval import mean_interval, verdict
 from probe.report.study import kinds, study_table
 from probe.report.study.kinds import StudyKind, parse_study_config
-from probe.report.study.page import Rule, StudyPage, by_axis
-from probe.report.study.schema import Point, StudyClaim, TrainedModel
+from probe.report.study.page import Rule, StudyPage
+from probe.report.study.schema import StudyClaim, TrainedModel
 from probe.results.study import Found
 from probe.studies.inputs import encode
 from probe.studies.sweeps.config import GridConfig
@@ -62,10 +62,6 @@ class Shrinkage(TrainedModel):
     ratio: float = Field(description="mean of ||f(z)|| / ||z||")
 
 
-def points(found: Sequence[Found[Shrinkage]]) -> list[Point]:
-    return by_axis(found, "k", {"ratio": lambda model: model.ratio})
-
-
 def claims(found: Sequence[Found[Shrinkage]]) -> list[StudyClaim]:
     ratios = mean_interval(np.concatenate([one.arrays["ratio"] for one in found]))
     return [
@@ -93,11 +89,9 @@ def figures(name, data, found, results) -> dict[str, Figure | None]:
 PAGE = StudyPage(
     axis="k",
     model=Shrinkage,
-    heads={"ratio": "||f(z)|| / ||z||"},
-    brief=("ratio",),
+    columns={"ratio": ("||f(z)|| / ||z||", lambda model: model.ratio)},
     note="Mean and standard deviation over seeds.",
     rules={"ratio": Rule("Latents shrink if the 95 % interval of the mean lies below 1.", statistic="mean ratio")},
-    points=points,
     claims=claims,
     figures=figures,
 )

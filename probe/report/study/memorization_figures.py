@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter, NullLocator
-from numpy.typing import NDArray
 
-from probe.report.figures.run import STYLE, mosaic
+from probe.report.figures.across_training import picture_rows
+from probe.report.figures.run import STYLE
 from probe.report.study.schema import StudySection
 from probe.results.study import Found
 
@@ -111,19 +111,5 @@ def gallery(axis: str, found: Sequence[Found[Any]]) -> Figure | None:
     chosen = [(one.model, one.arrays["gallery"]) for one in found if len(one.arrays["gallery"])]
     if not chosen:
         return None
-    columns = max(len(images) for _, images in chosen)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(0.85 * columns + 1.4, 3.2), 0.85 * len(chosen) + 0.5), layout="constrained")
-        axes = figure.subplots()
-        size = mosaic(axes, np.stack([_row(images, columns) for _, images in chosen]))
-        labels = [f"{axis} = {getattr(model, axis)}\n{model.distinct_euclidean} in all" for model, _ in chosen]
-        axes.set_yticks([(row + 0.5) * size for row in range(len(chosen))], labels)
-        axes.set_title(f"decoded attractors, seed {found[0].model.seed}", loc="left", fontsize=9)
-    return figure
-
-
-def _row(images: NDArray[Any], columns: int) -> NDArray[np.uint8]:
-    """Pictures (n, c, s, s) as (columns, s, s, 3), white if there are fewer."""
-    colour = np.broadcast_to(images, (len(images), 3, *images.shape[2:])).transpose(0, 2, 3, 1)
-    blank = np.full((columns - len(images), *colour.shape[1:]), 255, np.uint8)
-    return np.concatenate([colour, blank])
+    rows = {f"{axis} = {getattr(model, axis)}\n{model.distinct_euclidean} in all": images for model, images in chosen}
+    return picture_rows(rows, f"decoded attractors, seed {found[0].model.seed}")
