@@ -1,4 +1,4 @@
-"""Figures and table of a training, from records of ``probe.studies.sweeps.across_training.measure_checkpoint``."""
+"""Figures of a training, from records of ``probe.studies.sweeps.across_training.measure_checkpoint``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -91,33 +91,4 @@ def film_strip(images: NDArray[np.uint8], films: Mapping[str, NDArray[np.uint8]]
     """
     rows = {"training\nimage": images, **films}
     title = "D(z*) of the end points of these images' latents"
-    return picture_rows(rows, title, 0.8 * len(images) + 1.6, 0.8 * len(rows) + 0.5)
-
-
-TABLE: dict[str, tuple[tuple[str, ...], ...]] = {
-    "mem": (("mem",),),
-    "null: unseen": (("nulls", "unseen"),),
-    "test error": (("test_error",),),
-    "Chamfer: noise": (("chamfer", "noise"),),
-    "FPR95: noise": (("separation", "noise", "fpr95_train"),),
-    "norm of J: test / noise": (("spectral_norm", "test"), ("spectral_norm", "noise")),
-}
-"""Heads of the table, and the paths to the numbers in a cell."""
-
-
-def training_table(records: Mapping[str, dict[str, Any]]) -> str:
-    """A Markdown table, a row for each checkpoint."""
-    heads = ["checkpoint", "distinct: train / test / noise", *TABLE]
-    lines = [heads, ["---"] * len(heads)]
-    for name, record in records.items():
-        shares = (record["distinct"][kind]["cosine"]["mean"] for kind in ("train", "test", "noise"))
-        cells = [" / ".join(_cell(number_at(record, path)) for path in paths) for paths in TABLE.values()]
-        lines.append([name, " / ".join(f"{share:.2f}" for share in shares), *cells])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _cell(found: tuple[float, float, float] | None) -> str:
-    if found is None:
-        return "-"
-    mean, low, high = found
-    return f"{mean:.3g}" if low == high else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+    return picture_rows(rows, title, max(0.8 * len(images) + 1.6, 3.2), 0.8 * len(rows) + 0.5)
