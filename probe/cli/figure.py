@@ -45,7 +45,7 @@ def figure(
     from probe.files import write_atomically
     from probe.report.figures.paper import paper_figure
     from probe.report.figures.run import render
-    from probe.report.run.read import read_report
+    from probe.report.run.build import read_report
 
     write_atomically(file, render(paper_figure(read_report(run_dir), metric), kind))  # type: ignore[arg-type]
     print(json.dumps({"figure": str(file)}) if as_json else file)

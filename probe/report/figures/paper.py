@@ -8,7 +8,6 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from probe.methods import BASELINE, OURS, label, methods, metrics
 from probe.report.figures.run import STYLE, line, log_axis
 from probe.report.run.schema import DatasetErrors, Report
-from probe.report.run.tables import report_subject
 
 WIDTH = 6.75
 """Inches: the text width of a two-column page."""
@@ -29,7 +28,7 @@ def paper_figure(report: Report, metric: str = "pixel_mse") -> Figure:
         figure = Figure(figsize=(WIDTH, PANEL * rows + 0.4), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False)
         for axes, (name, data) in zip(panels.flat, report.datasets.items(), strict=False):
-            _panel(axes, data, metric, report_subject(report))
+            _panel(axes, data, metric, report.subject)
             axes.set_title(name, loc="left", pad=3)
         for axes in panels.flat[len(report.datasets) :]:
             axes.set_axis_off()

@@ -1,4 +1,4 @@
-"""Builds the dict of report.json from the results of a run."""
+"""report.json of a run: built from results, or read."""
 
 import math
 from collections.abc import Mapping
@@ -14,11 +14,14 @@ from probe.dynamics.outcomes import Outcome
 from probe.errors import UserError
 from probe.methods import subject
 from probe.metrics.interval import RESAMPLES
+from probe.reading import read_object
 from probe.report.run.datasets import dataset_report
 from probe.report.run.schema import Report, ReportModel
 from probe.report.run.summary import dictionary_label, summary, warnings
 from probe.report.run.verdict import comparisons_among, confidence, rule
-from probe.results.run import Results, read_results
+from probe.results import layout
+from probe.results.files import reading
+from probe.results.run import Results, check_is_run, read_results
 from probe.semantics import MISSING
 
 NEUTRAL = 1e-3
@@ -36,6 +39,21 @@ def build_report(run: Path) -> dict[str, Any]:
         UserError: a file of the run is missing, truncated, or contradicts another.
     """
     return dump(report_of(read_results(run), run))
+
+
+def read_report(run: Path) -> Report:
+    """The report that `probe report` wrote into a run directory.
+
+    Raises:
+        UserError: it is missing, truncated, or of another schema.
+    """
+    check_is_run(run)
+    with reading(run / layout.REPORT_JSON, f"probe report {run}") as path:
+        content = read_object(path)
+        ours, theirs = Report.model_fields["schema_version"].default, content.get("schema_version")
+        if theirs != ours:
+            raise ValueError(f"its schema_version is {theirs}, this probe reads {ours}")
+        return Report.model_validate(content)
 
 
 def report_of(results: Results, run: Path) -> Report:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from probe.methods import METHODS, METRICS
+from probe.methods import METHODS, METRICS, subject
 
 CHALLENGERS = ", ".join(one.name for one in METHODS if one.challenges)
 
@@ -159,6 +159,11 @@ class DatasetErrors(ReportModel):
         " random_orthogonal; empty without attractors"
     )
     levels: list[LevelReport] = Field(description="by rising number of atoms")
+
+    @property
+    def at_five_percent(self) -> LevelReport | None:
+        """The level of 5 % of d."""
+        return next((level for level in self.levels if level.atoms == self.five_percent), None)
 
 
 class ModelFacts(ReportModel):
@@ -333,3 +338,8 @@ class Report(ReportModel):
     verdict_rule: str
     datasets: dict[str, DatasetErrors]
     provenance: dict[str, Any] = Field(description="command, times, versions, device, dtype, config, statistics")
+
+    @property
+    def subject(self) -> str:
+        """What to call the dictionary's atoms; see ``probe.methods.subject``."""
+        return subject(self.solver.certificates.certified, self.dictionary.atoms)

@@ -3,9 +3,9 @@
 from collections import defaultdict
 
 from probe.methods import BASELINE, methods
-from probe.report.page.text import count, fewer, listed, number, percent
+from probe.report.page.text import count, fewer, listed, number, percent, with_interval
 from probe.report.run.sample import MIN_IMAGES
-from probe.report.run.schema import DatasetErrors, Diversity, Report
+from probe.report.run.schema import DatasetErrors, Diversity, Report, Semantics
 
 TRIVIAL = 0.9
 """A field is trivial, and worth a warning, if one basin holds a larger share of the starts,"""
@@ -207,3 +207,26 @@ def _nothing(data: DatasetErrors) -> str | None:
         if ratio.ci95 is not None and ratio.ci95[1] >= 1:
             return f"{who} is not measurably better, by pixel MSE, than the mean image."
     return None
+
+
+def semantics_sentences(found: Semantics) -> list[str]:
+    """How CLIP sees the decoded end points, and how far that can be trusted."""
+    if found.missing:
+        return [found.missing + "."]
+    assert found.common_label is not None
+    assert found.above_noise is not None
+    ours, noise = found.common_label["end_points"], found.common_label["noise"]
+    weights = f", {found.pretrained}" if found.pretrained and ":" not in (found.model or "") else ""
+    said = [
+        f"CLIP ({found.model}{weights}) labels every picture with the closest of {found.words} words, so a label means "
+        f"little if decoded noise gets it, too. {100 * found.above_noise:.0f} % of the end points are closer to their "
+        f"label than 95 % of decoded noise is to its own (5 % by chance). The most frequent label is {ours.label!r} "
+        f"({100 * ours.share:.0f} %), of decoded noise {noise.label!r} ({100 * noise.share:.0f} %)."
+    ]
+    unrelated = [f"{name} {with_interval(value)}" for name, value in (found.unrelated or {}).items()]
+    if unrelated:
+        said.append(
+            "Compare the similarity of an image and its reconstruction with that of two different images of the same "
+            f"data set: {', '.join(unrelated)}."
+        )
+    return said

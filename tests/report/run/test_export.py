@@ -14,7 +14,7 @@ from probe.cli.main import app, main
 from probe.files import write_atomically
 from probe.report.figures.paper import paper_figure
 from probe.report.run import build_report
-from probe.report.run.read import read_report
+from probe.report.run.build import read_report
 
 Make = Callable[..., Path]
 
