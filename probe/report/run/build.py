@@ -17,15 +17,17 @@ from probe.metrics.interval import RESAMPLES
 from probe.reading import read_object
 from probe.report.run.datasets import dataset_report
 from probe.report.run.schema import Report, ReportModel
-from probe.report.run.summary import dictionary_label, summary, warnings
+from probe.report.run.summary import summary, warnings
 from probe.report.run.verdict import comparisons_among, confidence, rule
 from probe.results import layout
 from probe.results.files import reading
 from probe.results.run import Results, check_is_run, read_results
 from probe.semantics import MISSING
 
-NEUTRAL = 1e-3
-"""A Lyapunov exponent closer to 0 than this is neutral, however small its standard error."""
+GALLERY = (
+    *("leader", "basin", "steps", "residual"),
+    *("spectral_radius", "radius_error", "spectral_norm", "predicted_steps"),
+)
 CERTIFICATES = {1: "attractor", 0: "not an attractor", -1: "undecided"}
 
 
@@ -101,27 +103,23 @@ def _assemble(results: Results) -> Report:
         comparisons_among(data.rows["method"].unique(), data.rows["image"].nunique())
         for data in results.datasets.values()
     )
-    return Report.model_validate(
-        finite(
-            {
-                "summary": [],
-                "warnings": [],
-                "model": manifest["model"],
-                "solver": _solver(results, dictionary.pop("certificates")),
-                "dictionary": dictionary,
-                "gallery": _gallery(results),
-                "semantics": _semantics(results),
-                "verdict_rule": rule(m),
-                "datasets": {
-                    key: dataset_report(
-                        data, manifest["data"][key], results.config.sparse.controls, name, confidence(m)
-                    )
-                    for key, data in results.datasets.items()
-                },
-                "provenance": _provenance(results, m),
-            }
-        )
-    )
+    seen = results.semantics["summary"] if results.semantics else {"missing": MISSING}
+    content = {
+        "summary": [],
+        "warnings": [],
+        "model": manifest["model"],
+        "solver": _solver(results, dictionary.pop("certificates")),
+        "dictionary": dictionary,
+        "gallery": _gallery(results),
+        "semantics": seen if results.config.clip else None,
+        "verdict_rule": rule(m),
+        "datasets": {
+            key: dataset_report(data, manifest["data"][key], results.config.sparse.controls, name, confidence(m))
+            for key, data in results.datasets.items()
+        },
+        "provenance": _provenance(results, m),
+    }
+    return Report.model_validate(finite(content))
 
 
 def _solver(results: Results, certificates: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +144,7 @@ def _wandering(found: dict[str, NDArray[Any]], n: int) -> dict[str, Any]:
     known = np.isfinite(found["exponent"])
     exponent, error = found["exponent"][known], found["error"][known]
     examined = len(exponent)
-    margin = np.maximum(2 * error, NEUTRAL)
+    margin = np.maximum(2 * error, 1e-3)  # closer to 0 it is neutral, however small its standard error
     sensitive, slow = int((exponent > margin).sum()), int((exponent < -margin).sum())
     return {
         "n": n,
@@ -168,7 +166,7 @@ def _dictionary(results: Results) -> dict[str, Any]:
     used = stated["starts_used"]
     return {
         **stated,
-        "label": dictionary_label(counts[1], m),
+        "label": f"end points ({counts[1]} of {m} certified attractors)",
         "atoms": m,
         "largest_basin": float(atoms["basin"].max() / used) if m and used else None,
         "outcomes": {o.label: int((atoms["outcome"] == o).sum()) for o in Outcome},
@@ -191,15 +189,8 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
     return [
         {
             "atom": i,
-            "leader": int(atoms["leader"][i]),
-            "basin": int(atoms["basin"][i]),
             "outcome": Outcome(int(atoms["outcome"][i])).label,
-            "steps": int(atoms["steps"][i]),
-            "residual": float(atoms["residual"][i]),
-            **{
-                name: float(atoms[name][i])
-                for name in ("spectral_radius", "radius_error", "spectral_norm", "predicted_steps")
-            },
+            **{name: atoms[name][i].item() for name in GALLERY},
             "plain_steps": int(atoms["plain_steps"][i]) if atoms["plain_steps"][i] >= 0 else None,
             "certificate": "not examined" if unexamined[i] else CERTIFICATES[int(atoms["certificate"][i])],
             **_seen(results, i),
@@ -226,12 +217,6 @@ def _seen(results: Results, i: int) -> dict[str, Any]:
     if not seen["nearest"]:
         return label
     return label | {"nearest": seen["nearest"][i], "nearest_similarity": float(seen["nearest_similarity"][i])}
-
-
-def _semantics(results: Results) -> dict[str, Any] | None:
-    if results.config.clip is None:
-        return None
-    return {"missing": MISSING} if results.semantics is None else results.semantics["summary"]
 
 
 def _provenance(results: Results, m: int) -> dict[str, Any]:
