@@ -52,7 +52,7 @@ def figure(
     from probe.files import write_atomically
     from probe.report.figures.drawing import render
     from probe.report.figures.run import paper_figure
-    from probe.report.run.read import read_report
+    from probe.report.run.build import read_report
     from probe.report.run.tables import known_metrics
 
     report = read_report(run_dir)

@@ -15,7 +15,7 @@ from typing import Any
 from probe.errors import UserError
 from probe.names import shown
 from probe.report.compare.schema import Setting
-from probe.report.run.read import read_report
+from probe.report.run.build import read_report
 from probe.report.run.schema import Report
 from probe.results.run import Results, read_results
 

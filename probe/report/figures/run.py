@@ -14,7 +14,6 @@ from probe.dynamics.outcomes import Outcome
 from probe.methods import BASELINE, OURS, OUTCOME_COLOURS, label, methods, metrics
 from probe.report.figures.drawing import STYLE, canvas, mosaic, picture_grid, picture_rows
 from probe.report.run.schema import DatasetErrors, GalleryAtom, Report
-from probe.report.run.tables import report_subject
 
 SMALLEST = 1e-16
 """Residuals below are drawn here; a residual of exactly 0 has no logarithm."""
@@ -60,7 +59,7 @@ def paper_figure(report: Report, metric: str = "pixel_mse") -> Figure:
     with canvas(PAPER_WIDTH, PAPER_PANEL * rows + 0.4, SMALL) as figure:
         panels = figure.subplots(rows, columns, squeeze=False)
         for axes, (name, data) in zip(panels.flat, report.datasets.items(), strict=False):
-            _paper_panel(axes, data, metric, report_subject(report))
+            _paper_panel(axes, data, metric, report.subject)
             axes.set_title(name, loc="left", pad=3)
         for axes in panels.flat[len(report.datasets) :]:
             axes.set_axis_off()

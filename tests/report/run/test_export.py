@@ -15,7 +15,7 @@ from probe.files import write_atomically
 from probe.methods import METRICS, metrics
 from probe.report.figures.run import paper_figure
 from probe.report.run import build_report
-from probe.report.run.read import read_report
+from probe.report.run.build import read_report
 from probe.report.run.tables import known_metrics
 
 Make = Callable[..., Path]
