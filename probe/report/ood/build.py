@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from probe.metrics.detection import MEASURES, Detection
 from probe.metrics.interval import Interval, on_side
+from probe.metrics.separation import MEASURES, Detection
 from probe.report.ood.schema import Ends, Measured, OodReport, ScoreClaim, ScoreReport, SetReport, label
 from probe.report.page.text import fewer, number
 from probe.report.run.build import provenance

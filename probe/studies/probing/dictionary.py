@@ -26,7 +26,7 @@ from probe.dynamics.iterate import Map
 from probe.dynamics.latent_map import in_type
 from probe.dynamics.prediction import predicted_steps
 from probe.errors import UserError
-from probe.metrics.vendi import vendi_score
+from probe.metrics.sets import vendi_score
 
 UNKNOWN = -1
 LEADERS = 12

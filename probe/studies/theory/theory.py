@@ -15,8 +15,7 @@ from torch import Tensor
 
 from probe.autoencoders import Autoencoder
 from probe.dynamics.iterate import Map
-from probe.metrics.correlation import correlation_interval
-from probe.metrics.interval import Interval, mean_intervals, verdict
+from probe.metrics.interval import Interval, correlation_interval, mean_intervals, verdict
 from probe.studies.probing.reconstruction import encode_images
 from probe.studies.theory.bound import Terms, nearest, segment_norms, terms
 from probe.studies.theory.field import measure, places

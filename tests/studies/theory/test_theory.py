@@ -132,7 +132,7 @@ def test_shuffling_is_the_mean_over_all_other_points():
     z, fitted = torch.randn(4, 3, generator=generator(0)), torch.randn(40, 3, generator=generator(1))
     f = torch.tanh
     one = alignment(f, z, fitted, seed=0)["densities"][0]["at"][0]
-    from probe.metrics.score import KernelDensity, cosines
+    from probe.studies.theory.score import KernelDensity, cosines
 
     every = cosines((f(z) - z).double().numpy(), KernelDensity.fit(fitted.double().numpy()).score(z.double().numpy()))
     others = [every[i, j] for i in range(4) for j in range(4) if i != j]
