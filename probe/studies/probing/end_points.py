@@ -11,7 +11,13 @@ from probe.config import DictionaryConfig, SeedConfig, SolverConfig
 from probe.dynamics import EndPoints, Iteration, LatentMap, gaussian_starts
 from probe.dynamics.iterate import Gathered, Map, iterate_batches
 from probe.dynamics.memory import Fitting
-from probe.studies.probing.dictionary import AttractorDictionary, build_dictionary
+from probe.studies.probing.dictionary import (
+    AttractorDictionary,
+    assemble_dictionary,
+    certify_points,
+    iterate_plainly,
+    merge_end_points,
+)
 
 OnStep = Callable[[int, int, float], None]
 Part = TypeVar("Part", bound=Sequence[int])
@@ -114,10 +120,12 @@ def find_attractors(
         solve(f, latent_shape, parts, seed=seeds.seed, solver=solver, device=device, dtype=dtype, on_step=on_step)
     )
     ends = EndPoints.concatenate([solved[part] for part in parts])
-    made = build_dictionary(
-        f, ends, seeds=seeds, solver=solver, dictionary=dictionary or DictionaryConfig(), device=device
-    )
-    return ends, made
+    dictionary = dictionary or DictionaryConfig()
+    merged = merge_end_points(ends, solver=solver, dictionary=dictionary)
+    certificates = certify_points(f, ends.end[merged.leader[merged.certify]].to(device), solver=solver)
+    check, cosine = merged.check, dictionary.cosine
+    plain = iterate_plainly(f, check, ends.end[check].to(device), seeds=seeds, solver=solver, cosine=cosine)
+    return ends, assemble_dictionary(ends, merged, certificates, plain, seeds=seeds, solver=solver)
 
 
 def batches(count: int, size: int) -> list[range]:
