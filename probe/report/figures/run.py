@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from probe.dynamics.outcomes import Outcome
+from probe.dynamics import Outcome
 from probe.methods import OURS, OUTCOME_COLOURS, label, methods, metrics
 from probe.names import printable, shortened
 from probe.report.run.schema import DatasetErrors, GalleryAtom

@@ -24,7 +24,7 @@ from probe.dynamics import (
 from probe.dynamics.certificate import NO, UNDECIDED, YES
 from probe.dynamics.iterate import Map
 from probe.dynamics.latent_map import in_type
-from probe.dynamics.prediction import predicted_steps
+from probe.dynamics.rates import predicted_steps
 from probe.errors import UserError
 from probe.metrics.sets import vendi_score
 

@@ -21,7 +21,7 @@ from probe.dynamics import gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.dynamics.iterate import Map
 from probe.dynamics.latent_map import LatentMap
-from probe.dynamics.prediction import log_error, predicted_steps
+from probe.dynamics.rates import log_error, predicted_steps
 from probe.metrics.interval import Interval, correlation_interval, grouped_mean_interval, on_side
 from probe.studies.fixed_points import certify_first, end_points, fixed_points
 from probe.studies.probing.end_points import iteration

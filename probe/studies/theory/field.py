@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from probe.dynamics import Jacobian, gaussian_starts
-from probe.dynamics.field import jacobian_norm
+from probe.dynamics.field import antisymmetric_share, jacobian_norm, null_share
 from probe.dynamics.iterate import Map
-from probe.dynamics.symmetry import antisymmetric_share, null_share
 from probe.metrics.interval import mean_interval, verdict
 from probe.studies.fixed_points import finite_or_none
 
