@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probe.methods import BASELINE
-from probe.metrics.interval import Interval
-from probe.metrics.ratio import Ratios, ratios_of_means
+from probe.metrics.interval import Interval, Ratios, ratios_of_means
 from probe.report.compare.protocol import ComparedRun
 from probe.report.compare.schema import (
     MEASURES,

@@ -6,10 +6,9 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from probe.metrics.chamfer import chamfer_cosine
 from probe.metrics.interval import mean_interval
-from probe.metrics.nearest import nearest_cosine
-from probe.metrics.overlap import overlap, unrelated
+from probe.metrics.memorization import chamfer_cosine, nearest_cosine
+from probe.metrics.sets import overlap, unrelated
 from probe.report.compare.protocol import ComparedRun
 from probe.report.compare.schema import Similarity
 from probe.report.run.sample import mean_of

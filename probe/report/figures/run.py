@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from probe.dynamics.outcomes import Outcome
+from probe.dynamics import Outcome
 from probe.methods import BASELINE, OURS, OUTCOME_COLOURS, label, methods, metrics
 from probe.report.figures.drawing import STYLE, canvas, mosaic, picture_grid, picture_rows
 from probe.report.run.schema import DatasetErrors, GalleryAtom, Report

@@ -7,8 +7,8 @@ import pandas as pd
 from pydantic import BaseModel, Field, ValidationError
 
 from probe.errors import UserError
-from probe.metrics.detection import MEASURES, Detection
 from probe.metrics.interval import Interval, on_side
+from probe.metrics.separation import MEASURES, Detection
 from probe.report.ood.schema import Ends, Measured, OodReport, ScoreClaim, ScoreReport, SetReport, label
 from probe.report.page.text import fewer, number
 from probe.report.run.build import provenance

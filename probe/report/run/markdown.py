@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from probe.dynamics.outcomes import Outcome
+from probe.dynamics import Outcome
 from probe.methods import label
 from probe.report.page import markdown as page
 from probe.report.page.content import Block, Figure, Page, Provenance, Section, Table, Verdicts
