@@ -118,11 +118,12 @@ def tidy(report: ComparisonReport) -> str:
             "difference", "difference_low", "difference_high", "verdict"]  # fmt: skip
     rows: list[list[Any]] = [head]
     for name, data in report.datasets.items():
-        for level, run in ((level, run) for level in data.levels for run in level.runs):
-            paired = str(data.paired[run.run]).lower()
-            for measure, one in run.measures.items():
-                row = [name, level.fraction, run.atoms, run.run, measure, *mean_and_ends(one.value), data.n[run.run]]
-                rows.append([*row, paired, *mean_and_ends(one.difference), one.verdict])
+        for level in data.levels:
+            for run in level.runs:
+                about = [data.n[run.run], str(data.paired[run.run]).lower()]
+                for measure, one in run.measures.items():
+                    row = [name, level.fraction, run.atoms, run.run, measure, *mean_and_ends(one.value), *about]
+                    rows.append([*row, *mean_and_ends(one.difference), one.verdict])
     return csv_text(rows)
 
 
