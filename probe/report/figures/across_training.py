@@ -73,14 +73,11 @@ def number_at(record: dict[str, Any], path: tuple[str, ...]) -> tuple[float, flo
 
 def _draw(axes: Axes, records: Sequence[dict[str, Any]], line: Line) -> None:
     label, colour, mark, path = line
-    found = [number_at(record, path) for record in records]
-    points = [(place, value) for place, value in enumerate(found) if value is not None]
-    if not points:
-        return
-    x = [place for place, _ in points]
-    y, low, high = np.array([value for _, value in points]).T
-    bars = np.maximum([y - low, high - y], 0)
-    axes.errorbar(x, y, yerr=bars, label=label, color=colour, marker=mark, markersize=4, lw=1.4, capsize=2)
+    found = enumerate(number_at(record, path) for record in records)
+    if points := [(place, *value) for place, value in found if value is not None]:
+        x, y, low, high = np.array(points).T
+        bars = np.maximum([y - low, high - y], 0)
+        axes.errorbar(x, y, yerr=bars, label=label, color=colour, marker=mark, markersize=4, lw=1.4, capsize=2)
 
 
 def film_strip(images: NDArray[np.uint8], films: Mapping[str, NDArray[np.uint8]]) -> Figure:
