@@ -99,10 +99,8 @@ def finite(value: Any) -> Any:
 def _assemble(results: Results) -> Report:
     manifest, dictionary = results.manifest, _dictionary(results)
     name = subject(dictionary["certificates"]["certified"], dictionary["atoms"])
-    m = sum(
-        comparisons_among(data.rows["method"].unique(), data.rows["image"].nunique())
-        for data in results.datasets.values()
-    )
+    tables = [data.rows for data in results.datasets.values()]
+    m = sum(comparisons_among(rows["method"].unique(), rows["image"].nunique()) for rows in tables)
     seen = results.semantics["summary"] if results.semantics else {"missing": MISSING}
     content = {
         "summary": [],
@@ -209,14 +207,11 @@ def _seen(results: Results, i: int) -> dict[str, Any]:
     """Label and nearest image of atom i."""
     if (seen := results.semantics) is None:
         return {}
-    label = {
-        "label": seen["labels"][i],
-        "label_similarity": float(seen["label_similarity"][i]),
-        "label_above_noise": bool(seen["above_noise"][i]),
-    }
+    similarity, above = seen["label_similarity"][i].item(), bool(seen["above_noise"][i])
+    label = {"label": seen["labels"][i], "label_similarity": similarity, "label_above_noise": above}
     if not seen["nearest"]:
         return label
-    return label | {"nearest": seen["nearest"][i], "nearest_similarity": float(seen["nearest_similarity"][i])}
+    return label | {"nearest": seen["nearest"][i], "nearest_similarity": seen["nearest_similarity"][i].item()}
 
 
 def _provenance(results: Results, m: int) -> dict[str, Any]:

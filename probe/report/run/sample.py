@@ -1,6 +1,6 @@
 """Columns of numbers over the same images: their means, differences and ratios, with intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +31,12 @@ class Sample:
 
     Args:
         columns: numbers by metric, method and level; all of one length.
+        bases: the columns of each random basis, whose mean is in ``columns``.
         confidence: of simultaneous intervals.
     """
 
-    def __init__(self, columns: Mapping[Key, Column], confidence: float):
-        self.columns = columns
-        self.confidence = confidence
+    def __init__(self, columns: Mapping[Key, Column], bases: Mapping[Key, Sequence[Column]], confidence: float):
+        self.columns, self.bases, self.confidence = columns, bases, confidence
         stacked = np.stack(list(columns.values()), axis=1)
         self._means = ratios_of_means(stacked, np.ones_like(stacked))
         self._place = {key: place for place, key in enumerate(columns)}
@@ -50,7 +50,6 @@ class Sample:
         return key in self.columns
 
     def mean(self, key: Key) -> Mean:
-        """The mean of a column."""
         return mean_of(self._at(key).intervals()[0])
 
     def difference(self, key: Key, to: Key) -> Contrast:
