@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ GALLERY = (
     *("leader", "basin", "steps", "residual"),
     *("spectral_radius", "radius_error", "spectral_norm", "predicted_steps"),
 )
+R = TypeVar("R", bound=ReportModel)
 CERTIFICATES = {1: "attractor", 0: "not an attractor", -1: "undecided"}
 
 
@@ -44,18 +45,23 @@ def build_report(run: Path) -> dict[str, Any]:
 
 
 def read_report(run: Path) -> Report:
-    """The report that `probe report` wrote into a run directory.
+    """The report that `probe report` wrote into a run directory. Errors as ``read_as``."""
+    check_is_run(run)
+    return read_as(run, Report, f"probe report {run}")
+
+
+def read_as(folder: Path, model: type[R], command: str) -> R:
+    """The report.json in a folder of any kind of work, as ``model``; ``command`` writes it.
 
     Raises:
         UserError: it is missing, truncated, or of another schema.
     """
-    check_is_run(run)
-    with reading(run / layout.REPORT_JSON, f"probe report {run}") as path:
+    with reading(folder / layout.REPORT_JSON, command) as path:
         content = read_object(path)
-        ours, theirs = Report.model_fields["schema_version"].default, content.get("schema_version")
+        ours, theirs = model.model_fields["schema_version"].default, content.get("schema_version")
         if theirs != ours:
             raise ValueError(f"its schema_version is {theirs}, this probe reads {ours}")
-        return Report.model_validate(content)
+        return model.model_validate(content)
 
 
 def report_of(results: Results, run: Path) -> Report:
