@@ -24,10 +24,8 @@ from probe.results.files import reading
 from probe.results.run import Results, check_is_run, read_results
 from probe.semantics import MISSING
 
-GALLERY = (
-    *("leader", "basin", "steps", "residual"),
-    *("spectral_radius", "radius_error", "spectral_norm", "predicted_steps"),
-)
+COUNTS = ("leader", "basin", "steps")
+NUMBERS = ("residual", "spectral_radius", "radius_error", "spectral_norm", "predicted_steps")
 R = TypeVar("R", bound=ReportModel)
 CERTIFICATES = {1: "attractor", 0: "not an attractor", -1: "undecided"}
 
@@ -194,7 +192,7 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
         {
             "atom": i,
             "outcome": Outcome(int(atoms["outcome"][i])).label,
-            **{name: atoms[name][i].item() for name in GALLERY},
+            **{name: atoms[name][i].item() for name in (*COUNTS, *NUMBERS)},
             "plain_steps": int(atoms["plain_steps"][i]) if atoms["plain_steps"][i] >= 0 else None,
             "certificate": "not examined" if unexamined[i] else CERTIFICATES[int(atoms["certificate"][i])],
             **_seen(results, i),

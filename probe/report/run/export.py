@@ -15,10 +15,8 @@ from probe.report.page.text import number, with_interval
 from probe.report.run.schema import Contrast, DatasetErrors, Mean, MethodErrors, Report
 from probe.report.run.tables import known_metrics
 
-HEAD = (
-    *("dataset", "atoms", "fraction", "method", "metric", "mean", "low", "high"),
-    *("simultaneous_low", "simultaneous_high", "n", "atoms_used"),
-)
+ENDS = ("low", "high", "simultaneous_low", "simultaneous_high")
+HEAD = ("dataset", "atoms", "fraction", "method", "metric", "mean", *ENDS, "n", "atoms_used")
 PAIRED = ("latent_mse", "pixel_mse")
 CARD_HEAD = ("data set", "images", "atoms", "method", "latent MSE", "pixel MSE", "latent MSE / random orthogonal")
 

@@ -38,8 +38,9 @@ class Sample:
     def __init__(self, columns: Mapping[Key, Column], bases: Mapping[Key, Sequence[Column]], confidence: float):
         self.columns, self.bases, self.confidence = columns, bases, confidence
         stacked = np.stack(list(columns.values()), axis=1)
-        self._means = ratios_of_means(stacked, np.ones_like(stacked))
-        self._place = {key: place for place, key in enumerate(columns)}
+        means = ratios_of_means(stacked, np.ones_like(stacked))
+        one_by_one = zip(columns, means.value[:, None], means.resampled.T[:, :, None], strict=True)
+        self._means = {key: Ratios(value, resampled) for key, value, resampled in one_by_one}
         self._fewest = {(key.metric, key.method): key for key in sorted(columns, key=lambda key: -key.atoms)}
 
     def __len__(self) -> int:
@@ -50,18 +51,20 @@ class Sample:
         return key in self.columns
 
     def mean(self, key: Key) -> Mean:
-        return mean_of(self._at(key).intervals()[0])
+        return mean_of(self._means[key].intervals()[0])
 
     def difference(self, key: Key, to: Key) -> Contrast:
         """Mean of one column minus that of another, paired by image."""
-        return self._contrast(self._at(key) - self._at(to), self.simultaneous(self.columns[key], self.columns[to]))
+        ends = self.simultaneous(self.columns[key], self.columns[to])
+        return self._contrast(self._means[key] - self._means[to], ends)
 
     def ratio(self, key: Key, to: Key) -> Contrast:
         """Mean of one column over that of another, paired by image; null if the other is at rounding level."""
-        if not self._value(to) > ROUNDING * self._value(self._fewest[to.metric, to.method]):
+        most = self._means[self._fewest[to.metric, to.method]]
+        if not self._means[to].value > ROUNDING * most.value:
             return Contrast(mean=None, ci95=None)
         ends = None if len(self) < MIN_IMAGES else ratio_interval(self.columns[key], self.columns[to], self.confidence)
-        return self._contrast(self._at(key) / self._at(to), ends)
+        return self._contrast(self._means[key] / self._means[to], ends)
 
     def plain_ratio(self, key: Key | None, to: Key | None) -> Mean:
         """``ratio`` without the simultaneous interval; null without one of the columns."""
@@ -72,13 +75,6 @@ class Sample:
     def simultaneous(self, a: Column, b: Column) -> Ends | None:
         """Interval of mean(a) - mean(b), valid for all comparisons behind the verdicts at once."""
         return None if len(self) < MIN_IMAGES else difference_interval(a, b, self.confidence)
-
-    def _at(self, key: Key) -> Ratios:
-        place = self._place[key]
-        return Ratios(self._means.value[[place]], self._means.resampled[:, [place]])
-
-    def _value(self, key: Key) -> float:
-        return float(self._means.value[self._place[key]])
 
     @staticmethod
     def _contrast(found: Ratios, ends: Ends | None) -> Contrast:
