@@ -65,6 +65,11 @@ def decode(model: Autoencoder, z: Tensor, side: int, together: int = 2 * TOGETHE
     return torch.cat(parts).cpu()
 
 
+def squared_error(rebuilt: Tensor, images: Tensor) -> Tensor:
+    """Of each uint8 image (n, c, s, s): mean over its own pixels and channels, in [0, 1]; (n,)."""
+    return (rebuilt - images.float() / 255).square().flatten(1).mean(1)
+
+
 def as_pictures(images: Tensor) -> Tensor:
     """Images in [0, 1] as uint8."""
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)

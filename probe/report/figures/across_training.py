@@ -1,15 +1,14 @@
-"""Figures and table of a training, from records of ``probe.studies.sweeps.across_training.measure_checkpoint``."""
+"""Figures of a training, from records of ``probe.studies.sweeps.across_training.measure_checkpoint``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from probe.report.figures.run import STYLE, mosaic
+from probe.report.figures.drawing import canvas, picture_rows
 
 # Okabe and Ito's palette, one colour and mark for each kind of start.
 STARTS = {
@@ -25,8 +24,7 @@ Line = tuple[str, str, str, tuple[str, ...]]
 
 def training_figure(records: Mapping[str, dict[str, Any]], title: str) -> Figure:
     """Every measure against the checkpoint, with 95 % intervals if known."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(12, 7), layout="constrained")
+    with canvas(12, 7) as figure:
         for axes, (name, lines) in zip(figure.subplots(2, 3).flat, _panels().items(), strict=True):
             for line in lines:
                 _draw(axes, list(records.values()), line)
@@ -92,42 +90,5 @@ def film_strip(images: NDArray[np.uint8], films: Mapping[str, NDArray[np.uint8]]
         images: of the starts, (n, c, s, s). films: the decoded end points at each checkpoint, likewise.
     """
     rows = {"training\nimage": images, **films}
-    grid = np.stack(
-        [np.broadcast_to(row, (len(row), 3, *row.shape[2:])).transpose(0, 2, 3, 1) for row in rows.values()]
-    )
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(0.8 * len(images) + 1.6, 0.8 * len(rows) + 0.5), layout="constrained")
-        axes = figure.subplots()
-        size = mosaic(axes, grid)
-        axes.set_yticks([(row + 0.5) * size for row in range(len(rows))], list(rows))
-        axes.set_title("D(z*) of the end points of these images' latents", loc="left", fontsize=9)
-    return figure
-
-
-TABLE: dict[str, tuple[tuple[str, ...], ...]] = {
-    "mem": (("mem",),),
-    "null: unseen": (("nulls", "unseen"),),
-    "test error": (("test_error",),),
-    "Chamfer: noise": (("chamfer", "noise"),),
-    "FPR95: noise": (("separation", "noise", "fpr95_train"),),
-    "norm of J: test / noise": (("spectral_norm", "test"), ("spectral_norm", "noise")),
-}
-"""Heads of the table, and the paths to the numbers in a cell."""
-
-
-def training_table(records: Mapping[str, dict[str, Any]]) -> str:
-    """A Markdown table, a row for each checkpoint."""
-    heads = ["checkpoint", "distinct: train / test / noise", *TABLE]
-    lines = [heads, ["---"] * len(heads)]
-    for name, record in records.items():
-        shares = (record["distinct"][kind]["cosine"]["mean"] for kind in ("train", "test", "noise"))
-        cells = [" / ".join(_cell(number_at(record, path)) for path in paths) for paths in TABLE.values()]
-        lines.append([name, " / ".join(f"{share:.2f}" for share in shares), *cells])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _cell(found: tuple[float, float, float] | None) -> str:
-    if found is None:
-        return "-"
-    mean, low, high = found
-    return f"{mean:.3g}" if low == high else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+    title = "D(z*) of the end points of these images' latents"
+    return picture_rows(rows, title, max(0.8 * len(images) + 1.6, 3.2), 0.8 * len(rows) + 0.5)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from probe.report.figures.run import STYLE, legend_name
+from probe.report.figures.drawing import STYLE, canvas, legend_name
 
 PALETTE = 20
 """Distinct colours; they repeat for further basins."""
@@ -25,8 +25,7 @@ DATA = "#0072B2"
 
 def field_figure(field: dict[str, Any], title: str) -> Figure:
     """The field (norm, streamlines, spectral norm 1, data) beside its basins; fixed points in both."""
-    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(12.4, 6.4), layout="constrained")
+    with canvas(12.4, 6.4, {**STYLE, "axes.grid": False}) as figure:
         flow, basins = figure.subplots(1, 2, sharex=True, sharey=True)
         _flow(figure, flow, field)
         _basins(basins, field)

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from probe.report.figures.run import STYLE
+from probe.report.figures.drawing import canvas
 from probe.report.page.markdown import table, text
 from probe.report.page.text import count, listed, number
 
@@ -19,8 +18,7 @@ SHOWN = (0, 1, 3, 10, 30, 100, 300, 1000)
 
 def language_figure(content: dict[str, Any]) -> Figure:
     """||f(h) - h|| and ||h|| against the step, one line per start."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10, 4.2), layout="constrained")
+    with canvas(10, 4.2) as figure:
         for axes, key, label in zip(
             figure.subplots(1, 2), ("residual", "norm"), ("||f(h) - h||", "||h||"), strict=True
         ):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from probe.config import Tracked
-from probe.dynamics.outcomes import Outcome
+from probe.dynamics import Outcome
 from probe.errors import UserError
 from probe.methods import subject
 from probe.metrics.interval import RESAMPLES

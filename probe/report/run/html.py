@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from probe.dynamics.outcomes import Outcome
+from probe.dynamics import Outcome
 from probe.methods import OUTCOME_COLOURS, label, methods, metrics
 from probe.report.page import text as words
 from probe.report.page.html import environment

@@ -15,7 +15,7 @@ and of the quickstart: 60 populations with a skewness of 0.6 in the median and 1
 from collections.abc import Iterable, Mapping, Sequence
 
 from probe.methods import BASELINE, OURS, methods
-from probe.metrics.paired import Ends
+from probe.metrics.interval import Ends
 from probe.report.page.text import count, listed, number, with_interval
 from probe.report.run.sample import MIN_IMAGES
 from probe.report.run.schema import ControlComparison, LevelReport, Mean, Result

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from probe.dynamics.outcomes import Outcome
+from probe.dynamics import Outcome
 from probe.methods import label
 from probe.report.figures import run as figures
 from probe.report.page import markdown as page

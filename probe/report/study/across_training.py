@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from pydantic import Field
 from probe.metrics.interval import on_side
 from probe.metrics.separation import fpr95
 from probe.report.figures.across_training import film_strip, number_at, training_figure
-from probe.report.study.page import Rule, StudyPage, first_seed, seed_spread
-from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection, TrainedModel
-from probe.report.study.verdicts import RESAMPLES, Values, claimed, difference_interval, means, over_seeds
-from probe.results.study import Found, StudyResults
+from probe.report.page.content import Table
+from probe.report.page.markdown import table as markdown_table
+from probe.report.page.write import drawn, write
+from probe.report.study.page import Column, Rows, Rule, StudyPage, points, table
+from probe.report.study.schema import SeedSpread, StudyClaim, StudySection, TrainedModel
+from probe.report.study.verdicts import RESAMPLES, Estimated, Values, claimed, difference_interval, means, over_seeds
+from probe.results.study import Arrays, Found, StudyResults
 
 
 class AcrossTraining(TrainedModel):
@@ -25,25 +29,38 @@ class AcrossTraining(TrainedModel):
     )
 
 
-PATHS = {
-    "distinct_train": ("distinct: train", ("distinct", "train", "cosine")),
-    "distinct_test": ("test", ("distinct", "test", "cosine")),
-    "distinct_noise": ("noise", ("distinct", "noise", "cosine")),
-    "distinct_noise_images": ("noise images", ("distinct", "noise_images", "cosine")),
-    "mem": ("mem", ("mem",)),
-    "null_unseen": ("test images", ("nulls", "unseen")),
-    "null_noise": ("noise images", ("nulls", "noise")),
-    "test_error": ("test MSE", ("test_error",)),
-    "train_error": ("train MSE", ("train_error",)),
-    "chamfer_noise": ("Chamfer: noise", ("chamfer", "noise")),
-    "chamfer_noise_images": ("noise images", ("chamfer", "noise_images")),
-    "fpr95_noise": ("FPR95: noise", ("separation", "noise", "fpr95_train")),
-    "fpr95_noise_images": ("noise images", ("separation", "noise_images", "fpr95_train")),
-    "norm_train": ("norm of J: train", ("spectral_norm", "train")),
-    "norm_test": ("test", ("spectral_norm", "test")),
-    "norm_noise": ("noise", ("spectral_norm", "noise")),
+def _column(head: str, *path: str) -> Column:
+    """The number at a path of keys in a checkpoint's record, with its interval."""
+
+    def value(record: dict[str, Any]) -> SeedSpread | None:
+        found = number_at(record, path)
+        if found is None:
+            return None
+        mean, low, high = found
+        return SeedSpread(mean=mean, std=None, n=1, ci95=(low, high) if low < high else None)
+
+    return head, value
+
+
+COLUMNS = {
+    "distinct_train": _column("distinct: train", "distinct", "train", "cosine"),
+    "distinct_test": _column("test", "distinct", "test", "cosine"),
+    "distinct_noise": _column("noise", "distinct", "noise", "cosine"),
+    "distinct_noise_images": _column("noise images", "distinct", "noise_images", "cosine"),
+    "mem": _column("mem", "mem"),
+    "null_unseen": _column("test images", "nulls", "unseen"),
+    "null_noise": _column("noise images", "nulls", "noise"),
+    "test_error": _column("test MSE", "test_error"),
+    "train_error": _column("train MSE", "train_error"),
+    "chamfer_noise": _column("Chamfer: noise", "chamfer", "noise"),
+    "chamfer_noise_images": _column("noise images", "chamfer", "noise_images"),
+    "fpr95_noise": _column("FPR95: noise", "separation", "noise", "fpr95_train"),
+    "fpr95_noise_images": _column("noise images", "separation", "noise_images", "fpr95_train"),
+    "norm_train": _column("norm of J: train", "spectral_norm", "train"),
+    "norm_test": _column("test", "spectral_norm", "test"),
+    "norm_noise": _column("noise", "spectral_norm", "noise"),
 }
-"""Column heads, and the path to the number in a checkpoint's record."""
+BRIEF = ("distinct_train", "distinct_noise", "mem", "null_unseen", "test_error", "chamfer_noise", "fpr95_noise")
 NOTE = (
     "One row per checkpoint; epoch 0 is the untrained network. Distinct: distinct end points (cosine) as a share of "
     "the starts. mem: largest cosine between D(z*), from training starts, and a training image; the next columns are "
@@ -146,40 +163,42 @@ def _claims(found: Sequence[Found[AcrossTraining]]) -> list[StudyClaim]:
 
 def _change(name: str, change: Change, samples: Mapping[int, Sequence[Samples]], epochs: Sequence[int]) -> StudyClaim:
     untrained, first, last = epochs[0], epochs[1], epochs[-1]
-    needed, statistic, side = change.needed, change.statistic, change.side
-    found = difference(samples[last], samples[first], needed, statistic)
-    _, from_untrained = difference(samples[last], samples[untrained], needed, statistic)
-    verdicts = {f"epoch {first}": on_side(found[1], side), "the untrained network": on_side(from_untrained, side)}
+    found = difference(samples[last], samples[first], change)
+    _, from_untrained = difference(samples[last], samples[untrained], change)
     named = {"untrained": untrained, f"epoch {first}": first, f"epoch {last}": last}
-    levels = {label: _level(samples[epoch], needed, statistic) for label, epoch in named.items()}
-    about = {"n": len(samples[last]), "over": "seeds", "by_value": verdicts, "levels": levels}
-    return claimed(name, change.claim, side, "change", found, **about)
+    return claimed(
+        name,
+        change.claim,
+        change.side,
+        "change",
+        found,
+        n=len(samples[last]),
+        over="seeds",
+        by_value={
+            f"epoch {first}": on_side(found[1], change.side),
+            "the untrained network": on_side(from_untrained, change.side),
+        },
+        levels={label: _level(samples[epoch], change) for label, epoch in named.items()},
+    )
 
 
-def _level(seeds: Sequence[Samples], needed: Sequence[str], statistic: Statistic) -> float | None:
-    there = all(len(one[name]) for one in seeds for name in needed)
-    return float(np.mean([statistic(one, None)[0] for one in seeds])) if there else None
+def _level(seeds: Sequence[Samples], change: Change) -> float | None:
+    there = all(len(one[name]) for one in seeds for name in change.needed)
+    return float(np.mean([change.statistic(one, None)[0] for one in seeds])) if there else None
 
 
-def difference(
-    last: Sequence[Samples], first: Sequence[Samples], needed: Sequence[str], statistic: Statistic
-) -> tuple[float | None, tuple[float, float] | None]:
-    """The change of a statistic between two checkpoints and its interval by ``RULES``; None if they do not exist.
-
-    Args:
-        last, first: the samples of each seed.
-        needed: names of the samples that the statistic uses.
-    """
-    levels = _level(last, needed, statistic), _level(first, needed, statistic)
-    if levels[0] is None or levels[1] is None:
+def difference(last: Sequence[Samples], first: Sequence[Samples], change: Change) -> Estimated:
+    """The change of a statistic between two checkpoints, given the samples of each seed, and its interval by ``RULES``;
+    None if they do not exist."""
+    after, before = _level(last, change), _level(first, change)
+    if after is None or before is None:
         return None, None
-    change = levels[0] - levels[1]
-    if len(last) == 1 and any(len(one[name]) < 2 for one in (last[0], first[0]) for name in needed):
-        return change, None
+    if len(last) == 1 and any(len(one[name]) < 2 for one in (last[0], first[0]) for name in change.needed):
+        return after - before, None
     rng = np.random.default_rng(0)
-    resampled = [statistic(a, rng) - statistic(b, rng) for a, b in zip(last, first, strict=True)]
+    resampled = [change.statistic(a, rng) - change.statistic(b, rng) for a, b in zip(last, first, strict=True)]
     low, high = over_seeds(np.stack(resampled), rng)
-    return (0.0, (0.0, 0.0)) if max(-low, high) < ROUNDING else (change, (low, high))
+    return (0.0, (0.0, 0.0)) if max(-low, high) < ROUNDING else (after - before, (low, high))
 
 
 def _above(name: str, last: Sequence[Samples], epoch: int) -> StudyClaim:
@@ -197,43 +216,43 @@ def _samples(one: Found[AcrossTraining], epoch: int) -> Samples:
     return {name.removeprefix(start): values for name, values in one.arrays.items() if name.startswith(start)}
 
 
-def _points(found: Sequence[Found[AcrossTraining]]) -> list[Point]:
-    return [
-        Point(
-            value=epoch,
-            columns={
-                name: _column([number_at(one.model.checkpoints[str(epoch)], path) for one in found])
-                for name, (_, path) in PATHS.items()
-            },
-        )
-        for epoch in _epochs(found)
-    ]
-
-
-def _column(numbers: Sequence[tuple[float, float, float] | None]) -> SeedSpread:
-    spread = seed_spread([None if number is None else number[0] for number in numbers])
-    if len(numbers) == 1 and numbers[0] is not None and numbers[0][1] < numbers[0][2]:
-        spread.ci95 = numbers[0][1:]
-    return spread
+def _rows(found: Sequence[Found[AcrossTraining]]) -> Rows:
+    return {epoch: [one.model.checkpoints[str(epoch)] for one in found] for epoch in _epochs(found)}
 
 
 def _figures(
     name: str, data: StudySection, found: Sequence[Found[AcrossTraining]], results: StudyResults
 ) -> Mapping[str, Figure | None]:
-    made: dict[str, Figure | None] = {}
+    epochs, made = [str(epoch) for epoch in _epochs(found)], {}
     for one in found:
-        records = {str(epoch): one.model.checkpoints[str(epoch)] for epoch in _epochs(found)}
         title = f"{name}, k = {one.model.k}, seed {one.model.seed}, by epoch; 0 is the untrained network"
+        records = {epoch: one.model.checkpoints[epoch] for epoch in epochs}
         made[f"{name}_seed{one.model.seed}"] = training_figure(records, title)
-    (one, *_) = first_seed(found)
-    films = {f"epoch {epoch}": one.arrays[f"{epoch}.film"] for epoch in _epochs(found)}
-    return {**made, f"{name}_film": film_strip(one.arrays["images"], films)}
+    films = {f"epoch {epoch}": found[0].arrays[f"{epoch}.film"] for epoch in epochs}
+    return {**made, f"{name}_film": film_strip(found[0].arrays["images"], films)}
+
+
+def write_checkpoints(out: Path, content: Mapping[str, Any], arrays: Arrays, title: str) -> Table:
+    """For ``probe checkpoints``: checkpoints.json (``content``), checkpoints.md, and the figures checkpoints and film.
+
+    Args:
+        arrays: as in a study's result, see ``probe.studies.sweeps.across_training``.
+
+    Returns:
+        The main columns; checkpoints.md has all.
+    """
+    records = content["checkpoints"]
+    rows = points(COLUMNS, {name: [record] for name, record in records.items()})
+    whole = table("checkpoint", COLUMNS, rows)
+    film = film_strip(arrays["images"], {name: arrays[f"{name}.film"] for name in records})
+    figures = {"checkpoints": training_figure(records, title), "film": film}
+    markdown = {"checkpoints.md": markdown_table(whole.head, whole.rows) + "\n"}
+    write(out, {**drawn(figures), **markdown}, "checkpoints", content)
+    return table("checkpoint", COLUMNS, rows, BRIEF)
 
 
 def _warnings(found: Sequence[Found[AcrossTraining]]) -> list[str]:
-    warnings = []
-    if len(found) == 1:
-        warnings.append("one seed only; intervals are about one training.")
+    warnings = ["one seed only; intervals are about one training."] if len(found) == 1 else []
     last = str(_epochs(found)[-1])
     for kind, source in SOURCES.items():
         outcomes = [one.model.checkpoints[last]["distinct"][kind]["outcomes"] for one in found]
@@ -250,12 +269,12 @@ SOURCES = {"train": "training images", "noise": "N(0, I)", "noise_images": "nois
 PAGE = StudyPage(
     axis="epoch",
     model=AcrossTraining,
-    heads={name: head for name, (head, _) in PATHS.items()},
-    brief=("distinct_train", "distinct_noise", "mem", "null_unseen", "test_error", "chamfer_noise", "fpr95_noise"),
+    columns=COLUMNS,
     note=NOTE,
     rules=RULES,
-    points=_points,
     claims=_claims,
     figures=_figures,
+    rows=_rows,
+    brief=BRIEF,
     warnings=_warnings,
 )

@@ -11,8 +11,8 @@ from pydantic import Field
 from probe.metrics.interval import on_side
 from probe.report.figures.convergence import convergence_figure
 from probe.report.run.schema import Mean
-from probe.report.study.page import Rule, StudyPage, by_axis
-from probe.report.study.schema import Point, StudyClaim, StudySection, TrainedModel
+from probe.report.study.page import Column, Rule, StudyPage, by_axis, counted
+from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
 from probe.report.study.verdicts import Estimated, claimed
 from probe.results.study import Found, StudyResults
 from probe.studies.sweeps.convergence import FEWEST, correlation, gain
@@ -38,7 +38,7 @@ class Convergence(TrainedModel):
     error_difference: GroupedMean | None = Field(description="mean over starts of error minus null error")
 
 
-COLUMNS: dict[str, tuple[str, Callable[[Convergence], float | None]]] = {
+COLUMNS: dict[str, Column] = {
     "share_used": ("used", lambda model: model.used / model.starts),
     "attractors": ("attractors", lambda model: model.attractors),
     "correlation": ("correlation", lambda model: model.correlation.mean if model.correlation else None),
@@ -47,7 +47,6 @@ COLUMNS: dict[str, tuple[str, Callable[[Convergence], float | None]]] = {
     "error": ("log error", lambda model: model.error),
     "null_error": ("of a constant", lambda model: model.null_error),
 }
-"""The head of each column, and its value for a model."""
 NOTE = (
     "Mean and standard deviation over seeds. Used: share of the Gaussian starts that ended in a certified attractor "
     "and therefore have a prediction; all other columns are over these. Attractors: how many. Correlation: of "
@@ -75,13 +74,8 @@ Pooled = Mapping[str, NDArray[Any]]
 Estimate = Callable[[Pooled], dict[str, Any] | None]
 
 
-def _points(found: Sequence[Found[Convergence]]) -> list[Point]:
-    return by_axis(found, "k", {name: column for name, (_, column) in COLUMNS.items()})
-
-
 def _claims(found: Sequence[Found[Convergence]]) -> list[StudyClaim]:
-    by_k = {k: _pooled([one for one in found if one.model.k == k]) for k in sorted({one.model.k for one in found})}
-    every = _pooled(found)
+    every, by_k = _pooled(found), {k: _pooled(group) for k, group in by_axis(found, "k").items()}
     order = _claim("order", "the predicted steps tell which starts take longer", 1, _correlation, every, by_k)
     error = _claim(
         "error", "the predicted steps are closer to the actual steps than a constant", -1, _gain, every, by_k
@@ -133,29 +127,20 @@ def _figures(
     return {name: convergence_figure(record, f"{name}, all models") if used else None}
 
 
-def _warnings(found: Sequence[Found[Convergence]]) -> list[str]:
-    warnings = []
-    few = sum(one.model.used < one.model.starts / 2 for one in found)
-    if few:
-        warnings.append(
-            f"in {few} of {len(found)} models less than half of the starts ended in a certified attractor; nothing is "
-            "predicted for the other starts."
-        )
-    lone = sum(0 < one.model.attractors < FEWEST for one in found)
-    if lone:
-        warnings.append(f"{lone} of {len(found)} models have fewer than 3 attractors; their intervals say little.")
-    return warnings
-
-
+WARNINGS: dict[str, Callable[[Convergence], bool]] = {
+    "in {few} of {all} models less than half of the starts ended in a certified attractor; nothing is predicted for "
+    "the other starts.": lambda model: model.used < model.starts / 2,
+    "{few} of {all} models have fewer than 3 attractors; their intervals say little.": lambda model: (
+        0 < model.attractors < FEWEST
+    ),
+}
 PAGE = StudyPage(
     axis="k",
     model=Convergence,
-    heads={name: head for name, (head, _) in COLUMNS.items()},
-    brief=tuple(COLUMNS),
+    columns=COLUMNS,
     note=NOTE,
     rules=RULES,
-    points=_points,
     claims=_claims,
     figures=_figures,
-    warnings=_warnings,
+    warnings=lambda found: counted([one.model for one in found], WARNINGS),
 )

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class StudyKind:
         measure: a ``TrainedModel`` or ``Backbone`` to what its result file holds, given the configuration and a
             function that reports progress.
         page: how the results are reported.
+        example: keys of its example file (``probe config --example``), beside the fields that have ``examples``.
     """
 
     name: str
@@ -42,14 +43,25 @@ class StudyKind:
     shards: Callable[[Any, ImageFacts], Shards]
     measure: Callable[[Any, Any, Tell], Measured]
     page: StudyPage
+    example: Mapping[str, Any] = field(default_factory=dict)
 
 
 KINDS: tuple[StudyKind, ...] = (
     StudyKind(
-        "bottleneck", memorization.MemorizationConfig, cells, memorization.measure, memorization_page.BOTTLENECK_PAGE
+        "bottleneck",
+        memorization.MemorizationConfig,
+        cells,
+        memorization.measure,
+        memorization_page.BOTTLENECK_PAGE,
+        {"k": [2, 4, 8, 16, 32, 64]},
     ),
     StudyKind(
-        "training_size", memorization.MemorizationConfig, cells, memorization.measure, memorization_page.SIZE_PAGE
+        "training_size",
+        memorization.MemorizationConfig,
+        cells,
+        memorization.measure,
+        memorization_page.SIZE_PAGE,
+        {"k": [128], "sizes": [100, 1000, 10_000]},
     ),
     StudyKind(
         "across_training",
@@ -57,6 +69,7 @@ KINDS: tuple[StudyKind, ...] = (
         cells,
         across_training.measure,
         across_training_page.PAGE,
+        {"k": [128], "training": {"checkpoint_every": 50}},
     ),
     StudyKind("convergence", convergence.ConvergenceConfig, cells, convergence.measure, convergence_page.PAGE),
     StudyKind(

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from probe.metrics.interval import on_side
 from probe.report.study import memorization_figures as figures
-from probe.report.study.page import Rule, StudyPage, by_axis, first_seed
-from probe.report.study.schema import Point, StudyClaim, StudySection, TrainedModel
-from probe.report.study.verdicts import TREND, claimed, difference_interval, trend
+from probe.report.study.page import Rule, StudyPage, by_axis, counted, first_seed
+from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
+from probe.report.study.verdicts import TREND, Values, claimed, difference_interval, trend
 from probe.results.study import Found, StudyResults
 
 
@@ -48,15 +48,15 @@ class Memorization(TrainedModel):
     train_error: float | None = Field(description="the same over the images that were iterated")
     rank: int = Field(description="principal directions that hold 90 % (measure.variance) of the variance of D(z*)")
 
+    @property
+    def share_converged(self) -> float:
+        """Share of the starts that converged."""
+        return self.outcomes["converged"] / self.starts
 
-def share_converged(model: Memorization) -> float:
-    """Share of the starts that converged."""
-    return model.outcomes["converged"] / model.starts
-
-
-def share_certified(model: Memorization) -> float | None:
-    """Certified share of the examined end points; None if none was examined."""
-    return model.certified / model.examined if model.examined else None
+    @property
+    def share_certified(self) -> float | None:
+        """Certified share of the examined end points; None if none was examined."""
+        return self.certified / self.examined if self.examined else None
 
 
 HEADS = {
@@ -75,11 +75,6 @@ HEADS = {
     "steps": "median steps",
     "share_converged": "converged",
     "share_certified": "certified",
-}
-COLUMNS: dict[str, Callable[[Any], float | None]] = {
-    **{name: attrgetter(name) for name in HEADS},
-    "share_converged": share_converged,
-    "share_certified": share_certified,
 }
 BRIEF = ("mem", "null_test", "null_noise", "test_error", "distinct_euclidean", "rank", "steps", "share_certified")
 NOTE = (
@@ -118,10 +113,6 @@ AXES = {"k": ("k", "k = {}"), "size": ("the number of training images", "{} trai
 """How claims name the axis, and one value of it."""
 
 
-def _points(found: Sequence[Found[Memorization]], axis: str) -> list[Point]:
-    return by_axis(found, axis, COLUMNS)
-
-
 def _claims(found: Sequence[Found[Memorization]], axis: str) -> list[StudyClaim]:
     trends = [
         trend(
@@ -132,15 +123,13 @@ def _claims(found: Sequence[Found[Memorization]], axis: str) -> list[StudyClaim]
         )
         for name, (side, what) in TRENDS.items()
     ]
-    return [*trends, *(null(level, axis, _samples(level, axis, found)) for level in NULLS)]
+    groups = by_axis(found, axis)
+    mem = {name: {value: [_samples(one, name) for one in group] for value, group in groups.items()} for name in NULLS}
+    return [*trends, *(null(name, axis, at) for name, at in mem.items())]
 
 
-def _samples(level: str, axis: str, found: Sequence[Found[Memorization]]) -> dict[int, list[Any]]:
-    at: dict[int, list[Any]] = {}
-    for one in found:
-        pair = (one.arrays["mem"].astype(np.float64), one.arrays[level].astype(np.float64))
-        at.setdefault(getattr(one.model, axis), []).append(pair)
-    return at
+def _samples(one: Found[Memorization], null_level: str) -> tuple[Values, Values]:
+    return one.arrays["mem"].astype(np.float64), one.arrays[null_level].astype(np.float64)
 
 
 def null(name: str, axis: str, at: Mapping[int, Sequence[Any]]) -> StudyClaim:
@@ -174,31 +163,26 @@ def _figures(
     }
 
 
+WARNINGS: dict[str, Callable[[Memorization], bool]] = {
+    "in {few} of {all} models less than half of the starts converged; most of their 'attractors' are points where the "
+    "iteration stopped.": lambda model: model.share_converged < 0.5,
+    "{few} of {all} models have only one attractor, so their rank is 0.": lambda model: model.distinct_euclidean == 1,
+}
+
+
 def _warnings(found: Sequence[Found[Memorization]]) -> list[str]:
-    models, warnings = [one.model for one in found], []
-    if len({model.seed for model in models}) == 1:
-        warnings.append("one seed only; intervals of the null levels are about single models.")
-    few = [model for model in models if share_converged(model) < 0.5]
-    if few:
-        warnings.append(
-            f"in {len(few)} of {len(models)} models less than half of the starts converged; most of their 'attractors' "
-            "are points where the iteration stopped."
-        )
-    lone = [model for model in models if model.distinct_euclidean == 1]
-    if lone:
-        warnings.append(f"{len(lone)} of {len(models)} models have only one attractor, so their rank is 0.")
-    return warnings
+    lone = ["one seed only; intervals of the null levels are about single models."]
+    return lone * (len({one.model.seed for one in found}) == 1) + counted([one.model for one in found], WARNINGS)
 
 
 def _page(axis: str) -> StudyPage:
     return StudyPage(
         axis=axis,
         model=Memorization,
-        heads=HEADS,
+        columns={name: (head, attrgetter(name)) for name, head in HEADS.items()},
         brief=BRIEF,
         note=NOTE,
         rules=RULES,
-        points=partial(_points, axis=axis),
         claims=partial(_claims, axis=axis),
         figures=partial(_figures, axis=axis),
         warnings=_warnings,

@@ -1,4 +1,4 @@
-"""Figures of ``bottleneck`` and ``training_size`` studies, in the style of ``probe.report.figures.run``."""
+"""Figures of ``bottleneck`` and ``training_size`` studies."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter, NullLocator
-from numpy.typing import NDArray
 
-from probe.report.figures.run import STYLE, mosaic
+from probe.report.figures.drawing import canvas, picture_rows
 from probe.report.study.schema import StudySection
 from probe.results.study import Found
 
@@ -42,8 +41,7 @@ LOGARITHMIC = ("distinct attractors", "median steps")
 
 def sweep(name: str, axis: str, data: StudySection, variance: float) -> Figure:
     """All measures against the axis: means over seeds, bars of one standard deviation."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 7.4), layout="constrained")
+    with canvas(11, 7.4) as figure:
         for axes, (title, lines) in zip(figure.subplots(2, 3).flat, LINES.items(), strict=True):
             for column, (label, colour, mark) in lines.items():
                 _line(axes, data, column, label, colour, mark)
@@ -92,8 +90,7 @@ def _x_axis(axes: Axes, values: Sequence[int], label: str) -> None:
 def losses(axis: str, found: Sequence[Found[Any]]) -> Figure:
     """Training loss against epoch, one line for each value of the axis; ``found`` are models of one seed."""
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(found)))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 3.8), layout="constrained")
+    with canvas(11, 3.8) as figure:
         axes = figure.subplots()
         for one, colour in zip(found, colours, strict=True):
             epochs = range(1, len(one.model.loss) + 1)
@@ -111,19 +108,6 @@ def gallery(axis: str, found: Sequence[Found[Any]]) -> Figure | None:
     chosen = [(one.model, one.arrays["gallery"]) for one in found if len(one.arrays["gallery"])]
     if not chosen:
         return None
-    columns = max(len(images) for _, images in chosen)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(0.85 * columns + 1.4, 3.2), 0.85 * len(chosen) + 0.5), layout="constrained")
-        axes = figure.subplots()
-        size = mosaic(axes, np.stack([_row(images, columns) for _, images in chosen]))
-        labels = [f"{axis} = {getattr(model, axis)}\n{model.distinct_euclidean} in all" for model, _ in chosen]
-        axes.set_yticks([(row + 0.5) * size for row in range(len(chosen))], labels)
-        axes.set_title(f"decoded attractors, seed {found[0].model.seed}", loc="left", fontsize=9)
-    return figure
-
-
-def _row(images: NDArray[Any], columns: int) -> NDArray[np.uint8]:
-    """Pictures (n, c, s, s) as (columns, s, s, 3), white if there are fewer."""
-    colour = np.broadcast_to(images, (len(images), 3, *images.shape[2:])).transpose(0, 2, 3, 1)
-    blank = np.full((columns - len(images), *colour.shape[1:]), 255, np.uint8)
-    return np.concatenate([colour, blank])
+    rows = {f"{axis} = {getattr(one, axis)}\n{one.distinct_euclidean} in all": images for one, images in chosen}
+    width, height = max(0.85 * max(map(len, rows.values())) + 1.4, 3.2), 0.85 * len(rows) + 0.5
+    return picture_rows(rows, f"decoded attractors, seed {found[0].model.seed}", width, height)

@@ -7,13 +7,14 @@ from typing import Any
 from matplotlib.figure import Figure as MatplotlibFigure
 from rich.table import Table as RichTable
 
-from probe.report.page.content import Block, Code, Figure, Note, Page, Provenance, Section, Table, Verdicts
-from probe.report.page.text import count, number
+from probe.report.page.content import Block, Code, Figure, Note, Page, Provenance, Section, Verdicts
+from probe.report.page.text import count
 from probe.report.page.write import rendered, write
 from probe.report.run.build import dump
 from probe.report.study.build import sections, study_report
 from probe.report.study.kinds import load_study_config, study_kind
-from probe.report.study.schema import SeedSpread, StudyReport, StudySection
+from probe.report.study.page import StudyPage, table
+from probe.report.study.schema import StudyReport, StudySection
 from probe.results.study import StudyResults, read_study
 
 
@@ -60,8 +61,9 @@ def page(report: StudyReport, figures: Mapping[str, Sequence[str]]) -> Page:
     if trained:
         models = count(len(report.models), "model")
         lead = f"{models} of the paper's convolutional autoencoder, {count(trained, 'data set')}"
-    blocks = [Section(name, _dataset(report, data, figures[name])) for name, data in report.datasets.items()]
-    reading = Section("How to read it", [study_kind(report.study).page.note, *report.rules.values()])
+    kind = study_kind(report.study).page
+    blocks = [Section(name, _dataset(kind, data, figures[name])) for name, data in report.datasets.items()]
+    reading = Section("How to read it", [kind.note, *report.rules.values()])
     return Page(
         f"Study: {report.study.replace('_', ' ')}",
         f"{lead}, started {started}" if started else lead,
@@ -71,7 +73,7 @@ def page(report: StudyReport, figures: Mapping[str, Sequence[str]]) -> Page:
     )
 
 
-def _dataset(report: StudyReport, data: StudySection, figures: Sequence[str]) -> list[Block]:
+def _dataset(kind: StudyPage, data: StudySection, figures: Sequence[str]) -> list[Block]:
     images = f"{data.n_train} training and {data.n_test} test images of side {data.side}"
     about: list[str] = [f"{images}, {count(data.channels or 0, 'channel')}"]
     for part, source in data.source.items():
@@ -80,34 +82,16 @@ def _dataset(report: StudyReport, data: StudySection, figures: Sequence[str]) ->
     return [
         *([Note([*about, "."])] if data.n_train is not None else []),
         Section("The paper's claims", [verdicts]),
-        _table(report, data),
+        table(kind.axis, kind.columns, data.points),
         *(Figure(f"figures/{name}", name.replace("_", " ")) for name in figures),
     ]
-
-
-def _table(report: StudyReport, data: StudySection, columns: Sequence[str] = (), *, intervals: bool = True) -> Table:
-    """The value of the axis, then ``columns``, by default all."""
-    heads = study_kind(report.study).page.heads
-    names = columns or list(heads)
-    rows = [[str(at.value), *(_cell(at.columns[name], intervals) for name in names)] for at in data.points]
-    return Table([report.axis, *(heads[name] for name in names)], rows)
-
-
-def _cell(value: SeedSpread, interval: bool) -> str:
-    """``0.91 ± 0.02``, or ``0.91 [0.88, 0.94]`` where the interval is known."""
-    mean = number(value.mean)
-    if interval and value.ci95 is not None:
-        return f"{mean} [{number(value.ci95[0])}, {number(value.ci95[1])}]"
-    if value.std is None:
-        return mean
-    decimals = len(mean.partition(".")[2])
-    return f"{mean} ± {number(value.std) if 'e' in mean else f'{value.std:.{decimals}f}'}"
 
 
 def study_table(content: Mapping[str, Any]) -> dict[str, RichTable]:
     """For a terminal: a table with the main columns for each data set, from the content of report.json."""
     report = StudyReport.model_validate(content)
-    brief = study_kind(report.study).page.brief
+    kind = study_kind(report.study).page
     return {
-        name: _table(report, data, brief, intervals=False).rich(title=name) for name, data in report.datasets.items()
+        name: table(kind.axis, kind.columns, data.points, kind.brief, intervals=False).rich(title=name)
+        for name, data in report.datasets.items()
     }

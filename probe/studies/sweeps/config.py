@@ -10,6 +10,8 @@ from probe.studies.sweeps.datasets import Positive, StudyDataset
 from probe.training.config import TrainConfig
 
 Natural = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+MNIST = {"train": {"source": "hub:ylecun/mnist", "n": 10_000}, "test": {"source": "hub:ylecun/mnist", "n": 2000}}
+"""The data set in example files."""
 
 
 def as_in(model: type[BaseModel], name: str) -> str | None:
@@ -47,8 +49,12 @@ class StudyConfig(Tracked):
 class GridConfig(StudyConfig):
     """A study that trains one model for each combination of data set, k, training-set size and seed."""
 
-    datasets: dict[Name, StudyDataset] = Field(min_length=1, max_length=1000, description="data sets to train on")
-    k: tuple[Positive, ...] = Field(min_length=1, max_length=1000, description="bottleneck dimensions")
+    datasets: dict[Name, StudyDataset] = Field(
+        min_length=1, max_length=1000, description="data sets to train on", examples=[{"mnist": MNIST}]
+    )
+    k: tuple[Positive, ...] = Field(
+        min_length=1, max_length=1000, description="bottleneck dimensions", examples=[[2, 8]]
+    )
     training: TrainConfig = Field(TrainConfig(), description="how every model is trained")
 
     @field_validator("datasets")

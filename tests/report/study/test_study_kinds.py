@@ -10,7 +10,7 @@ from scipy import stats
 
 from probe.metrics.separation import fpr95
 from probe.report.study import study_table, write_study_report
-from probe.report.study.across_training import CHANGES, difference, mean_of
+from probe.report.study.across_training import CHANGES, difference
 from probe.report.study.kinds import parse_study_config
 from probe.results.files import write_tensors
 from probe.studies.sweeps.contraction import Contraction
@@ -117,10 +117,10 @@ def test_the_interval_of_a_change_is_that_of_scipy(tmp_path):
 def test_one_end_point_and_rounding_decide_nothing():
     """A change of 6e-8 is none; the mean over one end point has no interval, unless several seeds have one each."""
     same, other = {"mem": np.full(9, 0.5)}, {"mem": np.full(9, 0.5 + 6e-8)}
-    assert difference([same], [other], ("mem",), mean_of("mem")) == (0, (0, 0))
+    assert difference([same], [other], CHANGES["mem"]) == (0, (0, 0))
     lone = [{"mem": np.array([level])} for level in (0.5, 0.6, 0.7)]
-    assert difference(lone[:1], lone[1:2], ("mem",), mean_of("mem")) == (pytest.approx(-0.1), None)
-    _, (low, high) = difference(lone, [{"mem": np.array([0.9])}] * 3, ("mem",), mean_of("mem"))
+    assert difference(lone[:1], lone[1:2], CHANGES["mem"]) == (pytest.approx(-0.1), None)
+    _, (low, high) = difference(lone, [{"mem": np.array([0.9])}] * 3, CHANGES["mem"])
     assert low == pytest.approx(-0.4)
     assert high == pytest.approx(-0.2)
 

@@ -8,7 +8,7 @@ import torch
 
 from probe import find_attractors
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
-from probe.dynamics.prediction import predicted_steps
+from probe.dynamics.rates import predicted_steps
 from probe.report.figures.convergence import convergence_figure, sentence
 from probe.studies.sweeps.convergence import Convergence, convergence, of_run, record
 
