@@ -1,6 +1,7 @@
 """Data sets of the Hugging Face hub, streamed."""
 
 import hashlib
+import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -8,15 +9,15 @@ from typing import Any
 
 from probe.caches import cache_sentence
 from probe.config import DatasetConfig
-from probe.data.cells import hub_image
 from probe.data.columns import image_column, label_column, label_of
-from probe.data.rows import first_line
-from probe.data.source import Candidate, Opened
+from probe.data.source import MAX_FILE_BYTES, Candidate, Opened, UnreadableImage, bytes_or_path, check_size, first_line
 from probe.errors import UserError
+from probe.names import shortened
 
 # Rows held while shuffling a stream. The order is uniform for a split that fits. For a larger one the sample favours
 # the first rows of the first shards, and the report's "sample" says so.
 BUFFER = 5000
+_ON_THE_HUB = re.compile(r"(zip://[^:]*::)?hf://[^:]+")
 
 
 def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
@@ -113,3 +114,21 @@ def _stable_id(cell: dict[str, Any] | None) -> str:
     if cell is None:
         return "an empty row"
     return cell["path"] or "sha256:" + hashlib.sha256(cell["bytes"] or b"").hexdigest()[:16]
+
+
+def hub_image(cell: Any) -> bytes:
+    """The encoded image of a cell: its bytes, or the file on the hub that its path names; else UnreadableImage."""
+    path = bytes_or_path(cell)
+    if isinstance(path, bytes):
+        return path
+    if not _ON_THE_HUB.fullmatch(path):
+        raise UnreadableImage(f"its path {shortened(path, 60)!r} is not on the hub")
+    import fsspec  # type: ignore[import-untyped]
+
+    try:
+        with fsspec.open(path, "rb") as file:
+            data: bytes = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError, KeyError) as error:  # KeyError: no such member of an archive
+        raise UnreadableImage(str(error)) from error
+    check_size(len(data))
+    return data

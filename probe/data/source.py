@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from probe.config import DatasetConfig
-from probe.names import shown
+from probe.names import shortened, shown
 
 MAX_FILE_BYTES = 128 * 2**20  # the largest encoded image that is read, from a file or from a cell of a table
 
@@ -117,3 +117,22 @@ def check_size(size: int) -> None:
     """UnreadableImage for an encoded image of more than ``MAX_FILE_BYTES``."""
     if size > MAX_FILE_BYTES:
         raise UnreadableImage(f"it holds {size:,} bytes; an image may hold {MAX_FILE_BYTES:,}")
+
+
+def bytes_or_path(cell: Any) -> bytes | str:
+    """What a cell of a column of images holds: bytes, a path, or {"bytes", "path"}; else UnreadableImage."""
+    if isinstance(cell, Mapping):
+        cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
+        if cell is not None and not isinstance(cell, str | bytes):
+            raise UnreadableImage(f"the cell holds {type(cell).__name__}, not bytes")
+    if not cell:
+        raise UnreadableImage("the cell is empty")
+    if isinstance(cell, str):
+        return cell
+    check_size(len(cell))
+    return bytes(cell)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, without its full stop, at most 150 characters."""
+    return shortened(next(iter(str(error).splitlines()), type(error).__name__).rstrip(". "), 150)

@@ -11,9 +11,8 @@ from probe.config import DatasetConfig
 from probe.data.columns import url_column
 from probe.data.download import download
 from probe.data.hub import columns_of, explained, open_stream
-from probe.data.parquet import matching_files
-from probe.data.rows import first_line, open_file
-from probe.data.source import Candidate, Opened, seeded_order
+from probe.data.parquet import matching_files, open_file
+from probe.data.source import Candidate, Opened, first_line, seeded_order
 from probe.errors import UserError
 
 THREADS = 16
