@@ -4,8 +4,6 @@ with what to do."""
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from probe.data.folder import SUFFIXES
@@ -41,27 +39,15 @@ def recognised(where: str, source: str) -> str:
         if source.startswith(("/", "./", "../", "~")):
             raise UserError(f"{where}: there is no {shortened(str(path), 160)}; check the path.")
         return source
-    kind = "parquet" if _is_table(path) else "folder"
+    found = _suffixes(path) if path.is_dir() else {path.suffix.lower()}
+    kind = "parquet" if ".parquet" in found and SUFFIXES.isdisjoint(found) else "folder"
     _check(where, kind, path)
     return f"{kind}:{source}"
 
 
-def _is_table(path: Path) -> bool:
-    if not path.is_dir():
-        return path.suffix.lower() == ".parquet"
-    found = Counter(Path(name).suffix.lower() for name in _names(path))
-    return bool(found[".parquet"]) and not any(found[suffix] for suffix in SUFFIXES)
-
-
 def _check(where: str, kind: str, path: Path) -> None:
-    """UserError where what lies there cannot be a source of this kind."""
-    if not os.path.exists(path):
-        return  # the reader says so, and takes patterns
-    if path.is_dir():
-        problem = _of_folder(kind, path)
-    else:
-        problem = _of_file(kind, path) if kind == "folder" or path.suffix.lower() != ".parquet" else None
-    if problem:
+    """UserError where what lies there cannot be a source of this kind; readers report a missing one and patterns."""
+    if os.path.exists(path) and (problem := (_of_folder if path.is_dir() else _of_file)(kind, path)):
         raise UserError(f"{where}: {problem}.")
 
 
@@ -70,7 +56,7 @@ def _of_file(kind: str, path: Path) -> str | None:
     if not path.is_file():
         return f"{name} is not a regular file; give a folder of images or parquet files"
     if suffix == ".parquet":
-        return f"{name} is a parquet file; write parquet:{name}"
+        return None if kind == "parquet" else f"{name} is a parquet file; write parquet:{name}"
     if suffix in ARCHIVES:
         return f"{name} is an archive; unpack it and give the folder: {_unpack(suffix, name)}"
     if suffix in (".csv", ".tsv"):
@@ -85,9 +71,9 @@ def _of_folder(kind: str, path: Path) -> str | None:
     """Why a folder is not a source of this kind, and what to do; None where its reader may find out more."""
     if (path / "dataset_dict.json").is_file() or ((path / "state.json").is_file() and any(path.glob("*.arrow"))):
         return _saved(path)
-    found = Counter(_suffix(name) for name in _names(path))
-    wanted = SUFFIXES if kind == "folder" else {".parquet"}
-    if any(found[suffix] for suffix in wanted) or found.total() >= LOOKED_AT:
+    found = _suffixes(path)
+    images, wanted = SUFFIXES & found.keys(), "image" if kind == "folder" else "parquet"
+    if (images if kind == "folder" else found[".parquet"]) or found.total() >= LOOKED_AT:
         return None
     name = shortened(str(path), 80)
     there = ", ".join(f"{count} {shortened(suffix, 12) or 'without suffix'}" for suffix, count in found.most_common(5))
@@ -95,7 +81,7 @@ def _of_folder(kind: str, path: Path) -> str | None:
     archive = next((suffix for suffix in found if suffix in ARCHIVES), None)
     if kind == "folder" and found[".parquet"]:
         do = f"write parquet:{name}"
-    elif kind == "parquet" and any(found[suffix] for suffix in SUFFIXES):
+    elif kind == "parquet" and images:
         do = f"write folder:{name}"
     elif archive:
         do = f"unpack the archives (webdataset shards too): {_unpack(archive, f'FILE{archive}')}"
@@ -105,7 +91,7 @@ def _of_folder(kind: str, path: Path) -> str | None:
         return None
     else:
         do = "give a folder of .parquet files"
-    return f"the folder holds no {'image' if kind == 'folder' else 'parquet'} files ({held}); {do}"
+    return f"the folder holds no {wanted} files ({held}); {do}"
 
 
 def _saved(path: Path) -> str:
@@ -129,17 +115,16 @@ def _suffix(name: str) -> str:
     return next((suffix for suffix in ARCHIVES if lowered.endswith(suffix)), Path(lowered).suffix)
 
 
-def _names(root: Path) -> Iterator[str]:
-    """Names of the files below a folder, at most ``LOOKED_AT``, without hidden ones; linked folders once."""
-
-    def all_names() -> Iterator[str]:
-        seen = set()
-        for place, folders, files in os.walk(root, followlinks=True):
-            real = os.path.realpath(place)
-            folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-            if real in seen:
-                continue
-            seen.add(real)
-            yield from (name for name in sorted(files) if not name.startswith("."))
-
-    return islice(all_names(), LOOKED_AT)
+def _suffixes(root: Path) -> Counter[str]:
+    """Suffixes of the files below a folder, without hidden ones; it ends soon after ``LOOKED_AT``."""
+    found: Counter[str] = Counter()
+    seen = set()
+    for place, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real not in seen:
+            found.update(_suffix(name) for name in sorted(files)[:LOOKED_AT] if not name.startswith("."))
+        seen.add(real)
+        if found.total() >= LOOKED_AT:
+            break
+    return found
