@@ -4,7 +4,6 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Generator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -47,14 +46,13 @@ def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
     if skipped:
         log.info(f"{where}: skipped {skipped}")
         facts["skipped"] = dict(walk.skipped)
-    return Opened(_candidates(root, names, spec.seed), facts, notes=walk.notes)
+    candidates = (_candidate(root, names[index]) for index in seeded_order(len(names), spec.seed))
+    return Opened(candidates, facts, notes=walk.notes)
 
 
-def _candidates(root: Path, names: list[str], seed: int) -> Generator[Candidate, None, None]:
-    for index in seeded_order(len(names), seed):
-        name = names[index]
-        first, slash, _ = name.partition("/")
-        yield Candidate(name, partial(read_regular, root / name), first if slash else None)
+def _candidate(root: Path, name: str) -> Candidate:
+    first, slash, _ = name.partition("/")
+    return Candidate(name, partial(read_regular, root / name), first if slash else None)
 
 
 class Walk:
