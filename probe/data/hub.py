@@ -36,8 +36,14 @@ def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
         columns = [column, classes] if classes else [column]
         images = stream.select_columns(columns).cast_column(column, datasets.Image(decode=False))
         images = images.shuffle(seed=spec.seed, buffer_size=BUFFER)
-    labels = (classes, features[classes]) if classes else None
-    return Opened(_candidates(where, repo, images, column, labels), facts | {"column": column}, tries=4)
+
+    def candidates() -> Generator[Candidate, None, None]:
+        with explained(where, repo):
+            for row in images:
+                label = label_of(features[classes], row[classes]) if classes else None
+                yield Candidate(_stable_id(row[column]), partial(hub_image, row[column]), label)
+
+    return Opened(candidates(), facts | {"column": column}, tries=4)
 
 
 def open_stream(spec: DatasetConfig, repo: str) -> tuple[Any, dict[str, Any]]:
@@ -98,15 +104,6 @@ def _explanation(error: Exception, repo: str) -> str | None:
     if isinstance(error, ValueError):  # datasets lists the existing splits or configurations, on several lines
         return f"hub data set {repo!r}: {' '.join(str(error).split()).rstrip('.')}; set split or config accordingly."
     return None
-
-
-def _candidates(
-    where: str, repo: str, images: Any, column: str, labels: tuple[str, Any] | None
-) -> Generator[Candidate, None, None]:
-    with explained(where, repo):
-        for row in images:
-            label = label_of(labels[1], row[labels[0]]) if labels else None
-            yield Candidate(_stable_id(row[column]), partial(hub_image, row[column]), label)
 
 
 def _stable_id(cell: dict[str, Any] | None) -> str:

@@ -76,11 +76,6 @@ class Source:
     remote: bool = False
 
     @property
-    def name(self) -> str:
-        """The prefix: what tables and messages call an entry."""
-        return self.prefix
-
-    @property
     def written(self) -> str:
         """How a configuration names it: ``folder:PATH``."""
         return f"{self.prefix}:{self.place}"

@@ -82,10 +82,10 @@ def _hub(where: str, spec: DatasetConfig, repo: str) -> tuple[Iterator[str], dic
         column = url_column(where, columns_of(stream), spec.column)
         rows = stream.select_columns([column]).shuffle(seed=spec.seed, buffer_size=BUFFER)
     facts |= {"column": column, "sample": f"stream shuffled in a buffer of {BUFFER} rows"}
-    return _hub_addresses(where, repo, rows, column), facts
 
+    def addresses() -> Iterator[str]:
+        with explained(where, repo):
+            for row in rows:
+                yield str(row[column])
 
-def _hub_addresses(where: str, repo: str, rows: Any, column: str) -> Iterator[str]:
-    with explained(where, repo):
-        for row in rows:
-            yield str(row[column])
+    return addresses(), facts
