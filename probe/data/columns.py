@@ -21,7 +21,6 @@ _NO_IMAGES = "store each image as a PNG or JPEG file's bytes, or set column to o
 class Column:
     """A column of a local table, with the attributes of a ``datasets`` feature.
 
-    dtype: the type, for messages.
     holds: "image" (declared as images), "bytes" or "path"; None for types that cannot hold images.
     names: of the classes, where the column holds their numbers.
     """
@@ -47,7 +46,7 @@ def image_column(where: str, features: Mapping[str, Any], wanted: str | None) ->
         if wanted not in features:
             raise _absent(where, features, wanted)
         if holds[wanted] is None:
-            others = f"set column to one of {_listed(able)}" if able else _NO_IMAGES
+            others = f"set column to one of {_list(map(_name, able))}" if able else _NO_IMAGES
             raise UserError(f"{where}: column {_name(wanted)} holds {kind(features[wanted])}, not images; {others}.")
         return wanted
     declared = [name for name in able if holds[name] == "image"]
@@ -98,14 +97,14 @@ def _by_name(where: str, able: Iterable[str], usual: Iterable[str]) -> str:
     lowered = {name.lower(): name for name in able}
     found = next((lowered[name] for name in usual if name in lowered), None)
     if found is None:
-        raise UserError(f"{where}: which column to use is not clear; set column to one of {_listed(able)}.")
+        raise UserError(f"{where}: which column to use is not clear; set column to one of {_list(map(_name, able))}.")
     return found
 
 
 def _absent(where: str, columns: Iterable[str], wanted: str) -> UserError:
     near = difflib.get_close_matches(wanted, list(columns), n=1)
     hint = f"did you mean {_name(near[0])}? " if near else ""
-    return UserError(f"{where} has no column {_name(wanted)}: {hint}set column to one of {_listed(columns)}.")
+    return UserError(f"{where} has no column {_name(wanted)}: {hint}set column to one of {_list(map(_name, columns))}.")
 
 
 def _holds(feature: Any) -> str | None:
@@ -117,10 +116,6 @@ def _holds(feature: Any) -> str | None:
     if type(feature).__name__ == "Image":
         return "image"
     return "bytes" if feature is None or getattr(feature, "dtype", None) in ("binary", "large_binary") else None
-
-
-def _listed(names: Iterable[str]) -> str:
-    return _list(_name(name) for name in names)
 
 
 def _list(words: Iterable[str]) -> str:

@@ -65,11 +65,13 @@ def opened(data: bytes | Image.Image) -> Image.Image:
 
     UnreadableImage for a format not among ``FORMATS``, or more than ``MAX_PIXELS``.
     """
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]  # a Pillow may be built without some
     with warnings.catch_warnings():
         # Pillow warns of odd metadata and of large pictures, and raises where it cannot go on.
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data), formats=_formats()) if isinstance(data, bytes) else data
+            image = Image.open(io.BytesIO(data), formats=formats) if isinstance(data, bytes) else data
         except Exception as error:
             raise unreadable(error) from error
     if image.width * image.height > MAX_PIXELS:
@@ -110,11 +112,6 @@ def unreadable(error: Exception) -> UnreadableImage:
     if isinstance(error, UnidentifiedImageError):
         return UnreadableImage("it is damaged or not an image of a known format")
     return UnreadableImage(f"{type(error).__name__}: {_ADDRESS.sub('the file', str(error))}")
-
-
-def _formats() -> list[str]:
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]  # a Pillow may be built without some
 
 
 def _wide(image: Image.Image) -> tuple[int, bool] | None:

@@ -4,7 +4,6 @@ import glob
 import json
 import os
 import re
-import stat
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -124,12 +123,9 @@ def open_file(where: str, path: Path, start: int) -> File:
 
 
 def _check_format(path: Path) -> None:
-    """ValueError for a file that is not regular, or has no parquet footer or an enormous one."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("it is not a regular file")
-    if status.st_size < 12:
-        raise ValueError(f"it holds {status.st_size} bytes")
+    """ValueError for a file that has no parquet footer or an enormous one."""
+    if (size := path.stat().st_size) < 12:
+        raise ValueError(f"it holds {size} bytes")
     with path.open("rb") as file:
         file.seek(-8, 2)
         end = file.read(8)
@@ -171,17 +167,17 @@ def _holds(kind: pa.DataType) -> str | None:
 
 def _common_columns(where: str, files: list[File]) -> dict[str, Column]:
     """Columns by name, which must be those of every file; UserError naming the first file that differs."""
-    first = files[0]
+    first = files[0].columns
     for file in files:
-        if odd := sorted(first.columns.keys() ^ file.columns.keys()):
-            has, lacks = (first, file) if odd[0] in first.columns else (file, first)
+        if odd := sorted(first.keys() ^ file.columns.keys()):
+            has, lacks = (files[0], file) if odd[0] in first else (file, files[0])
             raise UserError(
                 f"{where}: {_name(has.path)} has a column {_name(odd[0])!r} and {_name(lacks.path)} has none; give "
                 "files with the same columns."
             )
+    columns = [file.columns for file in files]
     # A column without a value in one file (type null) is described by another.
-    known = {name: [file.columns[name] for file in files] for name in first.columns}
-    return {name: next((one for one in ones if one.dtype != "null"), ones[0]) for name, ones in known.items()}
+    return {name: next((one[name] for one in columns if one[name].dtype != "null"), columns[0][name]) for name in first}
 
 
 def _candidates(
@@ -293,7 +289,7 @@ def _check_group(group: parquet.RowGroupMetaData, columns: list[str]) -> None:
 
 
 def _belongs(leaf: str, columns: list[str]) -> bool:
-    return leaf in columns or any(leaf.startswith(f"{column}.") for column in columns)
+    return any(f"{leaf}.".startswith(f"{column}.") for column in columns)
 
 
 def local_image(cell: Any, folder: Path) -> bytes:

@@ -95,7 +95,7 @@ def read_regular(path: str | Path) -> bytes:
     try:
         # Opening a pipe without a writer would block for ever. The type is that of the opened file, since the path may
         # lead elsewhere by now.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):

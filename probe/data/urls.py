@@ -69,9 +69,8 @@ def _local(where: str, spec: DatasetConfig, place: str) -> tuple[Iterator[str], 
             chunks = [table[column] for table in tables]
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:  # KeyError: a column of some files only
         raise UserError(f"{where} cannot be read as a table ({first_line(error)}); give a .parquet or .csv.") from error
-    cells = pyarrow.chunked_array(
-        [part.cast(pyarrow.large_string()) for chunk in chunks for part in chunk.chunks], pyarrow.large_string()
-    )
+    text = pyarrow.large_string()
+    cells = pyarrow.chunked_array([part.cast(text) for chunk in chunks for part in chunk.chunks], text)
     addresses = (str(cells[row].as_py()) for row in seeded_order(len(cells), spec.seed))
     return addresses, {"column": column, "available": len(cells), "sample": "exact"}
 
