@@ -19,7 +19,7 @@ from probe.config import DatasetConfig
 from probe.data.decode import BROKEN_PROFILE, DIM, image_to_tensor
 from probe.data.paths import recognised
 from probe.data.source import Candidate, UnreadableImage
-from probe.data.sources import checked, resolve
+from probe.data.sources import resolve
 from probe.errors import UserError
 from probe.names import shortened, shown
 from probe.plugins import call
@@ -88,8 +88,8 @@ def load_images(
     """
     spec = resolve(name, spec)
     where = f"data set {name!r} ({shortened(spec.source or '', 100)})"
-    spec = spec.model_copy(update={"source": recognised(where, spec.source or "")})
-    kind, place = checked(where, spec)
+    kind, place = recognised(where, spec)
+    spec = spec.model_copy(update={"source": f"{kind.prefix}:{place}"})
     opened = call(kind, kind.open, where, spec, place)
     found = _Collection(resolution, prepare, classes)
     with closing(opened.candidates) as candidates:

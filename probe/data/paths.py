@@ -6,8 +6,10 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from probe.config import DatasetConfig
 from probe.data.folder import SUFFIXES
-from probe.data.sources import known_sources, ways
+from probe.data.source import Source
+from probe.data.sources import known_sources
 from probe.errors import UserError
 from probe.names import given_path, shortened
 
@@ -15,34 +17,47 @@ ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip"
 LOOKED_AT = 20_000  # files, before a folder is left to its reader
 
 
-def recognised(where: str, source: str) -> str:
-    """``source`` as KIND:PLACE; a path without a kind becomes a folder or parquet source by what lies there.
+def recognised(where: str, spec: DatasetConfig) -> tuple[Source, str]:
+    """The kind of source in a configuration, and what it opens.
+
+    A path without a kind becomes a folder or parquet source by what lies there.
 
     Args:
         where: names the data set in messages.
 
     Raises:
-        UserError: what lies there is neither a folder of images nor parquet; says what to do.
+        UserError: the kind is unknown, or has no use for a field that is set; or what lies there is neither a folder of
+            images nor parquet; says what to do.
     """
-    kind, colon, place = source.partition(":")
-    if colon and kind in known_sources():
-        if place and kind in ("folder", "parquet"):
-            _check(where, kind, given_path(place))
-        return source
+    kind, place = _kind_of(where, spec.source or "")
+    for field in ("config", "split", "column", "revision"):
+        # Compared with the default, since a configuration that was written out in full sets every field.
+        if field not in kind.fields and getattr(spec, field) != DatasetConfig.model_fields[field].default:
+            raise UserError(f"{where}: a {kind.written} source has no {field}; remove it.")
+    return kind, place
+
+
+def _kind_of(where: str, source: str) -> tuple[Source, str]:
+    kinds = known_sources()
+    prefix, _, place = source.partition(":")
+    if place and prefix in kinds:
+        if prefix in ("folder", "parquet"):
+            _check(where, prefix, given_path(place))
+        return kinds[prefix], place
     path = given_path(source)
-    if not source or not os.path.exists(path):  # false for a null byte too
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not source.startswith(("./", "../")):
-            hint = f"hub:{shortened(source, 60)} for a data set of the hub"
-            raise UserError(f"{where}: unknown kind of source; write one of {ways()} ({hint}).")
-        if path.suffix.lower() == ".parquet":  # a pattern, or a missing file, which its reader reports
-            return f"parquet:{source}"
-        if source.startswith(("/", "./", "../", "~")):
-            raise UserError(f"{where}: there is no {shortened(str(path), 160)}; check the path.")
-        return source
-    found = _suffixes(path) if path.is_dir() else {path.suffix.lower()}
-    kind = "parquet" if ".parquet" in found and SUFFIXES.isdisjoint(found) else "folder"
-    _check(where, kind, path)
-    return f"{kind}:{source}"
+    if source and os.path.exists(path):  # false for a null byte too
+        found = _suffixes(path) if path.is_dir() else {path.suffix.lower()}
+        prefix = "parquet" if ".parquet" in found and SUFFIXES.isdisjoint(found) else "folder"
+        _check(where, prefix, path)
+        return kinds[prefix], source
+    unknown = f"{where}: unknown kind of source; write one of {', '.join(kind.written for kind in kinds.values())}"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not source.startswith(("./", "../")):
+        raise UserError(f"{unknown} (hub:{shortened(source, 60)} for a data set of the hub).")
+    if path.suffix.lower() == ".parquet":  # a pattern, or a missing file, which its reader reports
+        return kinds["parquet"], source
+    if source.startswith(("/", "./", "../", "~")):
+        raise UserError(f"{where}: there is no {shortened(str(path), 160)}; check the path.")
+    raise UserError(f"{unknown}.")
 
 
 def _check(where: str, kind: str, path: Path) -> None:

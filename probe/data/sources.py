@@ -49,40 +49,10 @@ def known_sources() -> dict[str, Source]:
     return with_plugins(SOURCES, Source, "prefix")
 
 
-def source_of(source: str) -> tuple[Source | None, str]:
-    """The kind of ``PREFIX:PLACE`` and the place; no kind for an unknown prefix, a plain path or an empty place."""
-    prefix, _, place = source.partition(":")
-    return (known_sources().get(prefix) if place else None), place
-
-
 def is_remote(source: str | None) -> bool:
     """Whether a source takes long to read again, or may give other images."""
-    kind, _ = source_of(source or "")
-    return kind is not None and kind.remote
-
-
-def ways() -> str:
-    """How a source is written, for messages: ``hub:ID, parquet:PATH, ...``."""
-    return ", ".join(source.written for source in known_sources().values())
-
-
-def checked(where: str, spec: DatasetConfig) -> tuple[Source, str]:
-    """The kind of source in a configuration and what it opens.
-
-    Args:
-        where: names the data set in messages.
-
-    Raises:
-        UserError: the prefix is unknown, or a field is set that this kind of source does not read.
-    """
-    kind, place = source_of(spec.source or "")
-    if kind is None:
-        raise UserError(f"{where}: unknown kind of source; write one of {ways()}.")
-    for field in ("config", "split", "column", "revision"):
-        # Compared with the default, since a configuration that was written out in full sets every field.
-        if field not in kind.fields and getattr(spec, field) != DatasetConfig.model_fields[field].default:
-            raise UserError(f"{where}: a {kind.written} source has no {field}; remove it.")
-    return kind, place
+    prefix, _, place = (source or "").partition(":")
+    return bool(place) and prefix in known_sources() and known_sources()[prefix].remote
 
 
 @cache
