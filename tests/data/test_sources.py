@@ -6,7 +6,7 @@ import datasets
 import pytest
 
 from probe.config import DatasetConfig, parse_config
-from probe.data.paths import recognised
+from probe.data.sources import recognised
 from probe.errors import UserError
 
 from .test_tables import PICTURES, load, numbers, png, refused, write
