@@ -3,6 +3,8 @@
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -67,13 +69,8 @@ def opened(data: bytes | Image.Image) -> Image.Image:
     """
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]  # a Pillow may be built without some
-    with warnings.catch_warnings():
-        # Pillow warns of odd metadata and of large pictures, and raises where it cannot go on.
-        warnings.simplefilter("ignore")
-        try:
-            image = Image.open(io.BytesIO(data), formats=formats) if isinstance(data, bytes) else data
-        except Exception as error:
-            raise unreadable(error) from error
+    with readable():
+        image = Image.open(io.BytesIO(data), formats=formats) if isinstance(data, bytes) else data
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImage(f"it has {image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} allowed")
     return image
@@ -92,26 +89,29 @@ def decoded(data: bytes | Image.Image, oddities: list[str] | None = None) -> Ima
     """
     oddities = [] if oddities is None else oddities
     image = opened(data)
+    with readable():
+        wide = _wide(image)
+        profile = image.info.get("icc_profile")
+        upright = ImageOps.exif_transpose(image)  # of an animation this loads the first frame only
+        if wide:
+            upright = _narrowed(upright, *wide, oddities)
+        return _on_white(upright, profile, oddities)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Pillow without its warnings, and with every error as UnreadableImage, in the same words for the same fault."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of odd metadata and of large pictures; it raises where it cannot go on
         try:
-            wide = _wide(image)
-            profile = image.info.get("icc_profile")
-            upright = ImageOps.exif_transpose(image)  # of an animation this loads the first frame only
-            if wide:
-                upright = _narrowed(upright, *wide, oddities)
-            return _on_white(upright, profile, oddities)
+            yield
         except UnreadableImage:
             raise
+        except UnidentifiedImageError as error:
+            raise UnreadableImage("it is damaged or not an image of a known format") from error
         except Exception as error:  # Pillow's decoders raise nearly any class on a damaged file; the caller counts it
-            raise unreadable(error) from error
-
-
-def unreadable(error: Exception) -> UnreadableImage:
-    """The error as an UnreadableImage, whose text is the same for the same fault (no addresses in memory)."""
-    if isinstance(error, UnidentifiedImageError):
-        return UnreadableImage("it is damaged or not an image of a known format")
-    return UnreadableImage(f"{type(error).__name__}: {_ADDRESS.sub('the file', str(error))}")
+            reason = _ADDRESS.sub("the file", str(error))
+            raise UnreadableImage(f"{type(error).__name__}: {reason}") from error
 
 
 def _wide(image: Image.Image) -> tuple[int, bool] | None:

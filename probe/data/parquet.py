@@ -71,6 +71,7 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
         raise UserError(f"{where} holds {rows:,} rows, and at most {MAX_ROWS:,} are read; name fewer files.")
     features = _common_columns(where, files)
     column, label = image_column(where, features, spec.column), label_column(features)
+    columns = [column] if label is None else [column, label]
     for file in files:
         if file.columns[column].holds is None and file.columns[column].dtype != "null":
             raise UserError(
@@ -80,7 +81,7 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
     wanted = min(max(spec.n + spec.holdout, WINDOW.start), WINDOW.stop - 1)
     order = np.random.default_rng(spec.seed).permutation(rows)  # that of seeded_order, which would make a list of it
     facts = {"column": column, "available": rows, "sample": "exact"}
-    return Opened(_candidates(files, order, wanted, column, label), facts)
+    return Opened(_candidates(files, order, wanted, columns), facts)
 
 
 def matching_files(where: str, place: str) -> list[str]:
@@ -181,22 +182,22 @@ def _common_columns(where: str, files: list[File]) -> dict[str, Column]:
 
 
 def _candidates(
-    files: list[File], order: Any, wanted: int, column: str, label: str | None
+    files: list[File], order: np.ndarray, wanted: int, columns: list[str]
 ) -> Generator[Candidate, None, None]:
     done = 0
     while done < len(order):
-        window = _window(files, order[done : done + wanted].tolist(), column, label)
+        window = _window(files, order[done : done + wanted].tolist(), columns)
         done += len(window)
         wanted = len(window)  # what did not fit in memory once will not fit again
         while window:
             yield window.popleft()
 
 
-def _window(files: list[File], rows: list[int], column: str, label: str | None) -> deque[Candidate]:
+def _window(files: list[File], rows: list[int], columns: list[str]) -> deque[Candidate]:
     """As many of the rows, from the first on, as fit in memory."""
     read: dict[int, tuple[Candidate, int]] = {}
     size, inside = 0, set(rows)
-    for row, candidate, held in read_rows(files, rows, column, label):
+    for row, candidate, held in read_rows(files, rows, columns):
         if row in inside:
             read[row] = candidate, held
             size += held
@@ -208,35 +209,31 @@ def _window(files: list[File], rows: list[int], column: str, label: str | None) 
     return deque(read[row][0] for row in rows)
 
 
-def read_rows(
-    files: list[File], rows: list[int], column: str, label: str | None
-) -> Iterator[tuple[int, Candidate, int]]:
-    """Each of the rows with its candidate and the bytes that this holds, in the order of the files."""
+def read_rows(files: list[File], rows: list[int], columns: list[str]) -> Iterator[tuple[int, Candidate, int]]:
+    """Each of the rows with its candidate and the bytes that this holds, in the order of the files.
+
+    columns: that of the images and, if there is one, that of the classes.
+    """
     first = [file.starts[0] for file in files]
     rows = sorted(rows)
     while rows:
         file = files[bisect_right(first, rows[0]) - 1]
         group = bisect_right(file.starts, rows[0]) - 1
         count = bisect_right(rows, file.starts[group + 1] - 1)
-        yield from _read_group(file, group, rows[:count], column, label)
+        yield from _read_group(file, group, rows[:count], columns)
         rows = rows[count:]
 
 
-def _read_group(
-    file: File, group: int, left: list[int], column: str, label: str | None
-) -> Iterator[tuple[int, Candidate, int]]:
-    columns = [column] if label is None or label not in file.columns else [column, label]
+def _read_group(file: File, group: int, left: list[int], columns: list[str]) -> Iterator[tuple[int, Candidate, int]]:
+    # A value that occurs in every row is stored once; as dictionaries the columns stay that small.
+    small = [leaf for leaf in file.leaves if _belongs(leaf, columns)]
     try:
-        # A value that occurs in every row is stored once; as dictionaries the columns stay that small.
-        dictionaries = [leaf for leaf in file.leaves if _belongs(leaf, columns)]
-        with parquet.ParquetFile(
-            file.path, pre_buffer=False, buffer_size=2**20, read_dictionary=dictionaries
-        ) as opened:
+        with parquet.ParquetFile(file.path, pre_buffer=False, buffer_size=2**20, read_dictionary=small) as opened:
             _check_group(opened.metadata.row_group(group), columns)
             start = file.starts[group]
             for batch in opened.iter_batches(BATCH, row_groups=[group], columns=columns):
                 while left and left[0] < start + len(batch):
-                    yield left[0], *_read_row(file, left[0], batch.slice(left[0] - start, 1), column, label)
+                    yield left[0], *_read_row(file, left[0], batch.slice(left[0] - start, 1), columns)
                     del left[0]
                 start += len(batch)
                 if not left:
@@ -248,16 +245,14 @@ def _read_group(
         yield row, _unreadable(row, f"{_name(file.path)}, row group {group}: {reason}"), 0
 
 
-def _read_row(file: File, row: int, batch: pa.RecordBatch, column: str, label: str | None) -> tuple[Candidate, int]:
+def _read_row(file: File, row: int, batch: pa.RecordBatch, columns: list[str]) -> tuple[Candidate, int]:
     try:
-        cell = _value(batch.column(column)[0])
-        named = None
-        if label is not None and label in file.columns:
-            named = label_of(file.columns[label], batch.column(label)[0].as_py())
+        cell = _value(batch.column(columns[0])[0])
+        label = next((label_of(file.columns[name], batch.column(name)[0].as_py()) for name in columns[1:]), None)
     except (UnreadableImage, ValueError) as error:  # ValueError: text that is not UTF-8
         return _unreadable(row, first_line(error)), 0
     held = cell.get("bytes") if isinstance(cell, dict) else cell
-    candidate = Candidate(str(row), partial(local_image, cell, file.path.parent), named)
+    candidate = Candidate(str(row), partial(local_image, cell, file.path.parent), label)
     return candidate, len(held) if isinstance(held, bytes | str) else 0
 
 
