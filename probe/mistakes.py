@@ -12,8 +12,7 @@ from probe.names import shortened
 from probe.reading import short
 
 Where = tuple[int | str, ...]
-LONGEST = 480
-"""Characters of a sentence."""
+LONGEST = 480  # characters of a sentence
 
 
 def sentence(error: ValidationError, model: type[BaseModel]) -> str:

@@ -48,11 +48,7 @@ def short(value: object) -> str:
 
 
 def read_text(path: Path, limit: int) -> str:
-    """The UTF-8 text of a regular file of at most ``limit`` bytes, without a byte order mark.
-
-    Raises:
-        Unreadable: it is missing, no regular file (a pipe, a device, a folder), too large, or in another encoding.
-    """
+    """The UTF-8 text of a regular file (no pipe, device or folder) of at most ``limit`` bytes, without its mark."""
     try:
         _must_be_regular(path, os.stat(path))
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
@@ -153,14 +149,11 @@ def parse_yaml(text: str, name: object) -> Any:
 
     A scalar stays the text in the file, so that the reader decides its type: ``010`` is ten as a number, and ``010`` as
     a git revision. Only an empty value, ``null`` and ``~`` are None. Anchors, aliases and merge keys (``<<``) are
-    resolved, and count as if they were written out; tags are refused.
-
-    Args:
-        name: of the text, in messages.
+    resolved, and count as if they were written out.
 
     Raises:
-        Unreadable: it is not YAML, has several documents, a tag, a key twice or a key that is not text, or too many
-            values or levels.
+        Unreadable: the text, called ``name`` there, is not YAML, has several documents, a tag, a key twice or a key
+            that is not text, or too many values or levels.
     """
     try:
         return _Document(text).value

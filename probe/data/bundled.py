@@ -31,8 +31,7 @@ FLAT = 2.0
 def open_bundled(where: str, spec: DatasetConfig, name: str) -> Opened:
     """The tiles (id: picture, row and column of the tile) or digits (id: row number) of a bundled set.
 
-    Raises:
-        UserError: there is no such set, or the installed scikit-image lacks its pictures.
+    UserError if there is no such set, or the installed scikit-image lacks its pictures.
     """
     if name not in NAMES:
         raise UserError(f"{where}: there is no bundled set {name!r}; choose one of {', '.join(NAMES)}.")

@@ -33,12 +33,8 @@ class Column:
 def image_column(where: str, features: Mapping[str, Any], wanted: str | None) -> str:
     """The column of images: the wanted one, or the only one, or the one with a usual name.
 
-    Args:
-        where: names the table in messages.
-        features: column name -> its ``datasets`` feature or ``Column``, or None where that is not known.
-
-    Raises:
-        UserError: the wanted column is absent or holds no images, or none is found; the columns are listed.
+    features: column name -> its ``datasets`` feature or ``Column``, or None where that is not known.
+    UserError if the wanted column is absent or holds no images, or none is found; the columns are listed.
     """
     holds = {name: _holds(feature) for name, feature in features.items()}
     able = [name for name, what in holds.items() if what and what != "path"]
@@ -66,10 +62,7 @@ def label_column(features: Mapping[str, Any]) -> str | None:
 
 
 def label_of(feature: Any, value: Any) -> str | None:
-    """A class from a cell of its column: the name that a ClassLabel gives it, else the value itself.
-
-    None where the cell is empty, hidden (-1), or a number without a name.
-    """
+    """The name that a ClassLabel gives a cell, else the value itself; None if empty, hidden, or without a name."""
     if value is None or value == -1:  # the hub's mark of a hidden label
         return None
     names = getattr(feature, "names", None)

@@ -63,10 +63,7 @@ def central_square(image: Image.Image) -> Image.Image:
 
 
 def opened(data: bytes | Image.Image) -> Image.Image:
-    """Read the header of an encoded picture; the pixels are read later.
-
-    UnreadableImage for a format not among ``FORMATS``, or more than ``MAX_PIXELS``.
-    """
+    """A picture of which only the header is read; UnreadableImage if not among ``FORMATS``, or above ``MAX_PIXELS``."""
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]  # a Pillow may be built without some
     with readable():
@@ -77,15 +74,10 @@ def opened(data: bytes | Image.Image) -> Image.Image:
 
 
 def decoded(data: bytes | Image.Image, oddities: list[str] | None = None) -> Image.Image:
-    """A picture upright, in sRGB and on white, of its own size.
+    """A picture upright, in sRGB and on white, of its own size; UnreadableImage as for ``image_to_tensor``.
 
-    Args:
-        data: an encoded image, or a decoded one.
-        oddities: ``DIM`` is added for a 16-bit picture that uses fewer than 12 bits, ``BROKEN_PROFILE`` for one with an
-            unusable colour profile, which is taken as sRGB.
-
-    Raises:
-        UnreadableImage: as ``opened``; or it is damaged, or its values have no fixed range.
+    oddities: ``DIM`` is added for a 16-bit picture that uses fewer than 12 bits, ``BROKEN_PROFILE`` for one with an
+    unusable colour profile, which is taken as sRGB.
     """
     oddities = [] if oddities is None else oddities
     image = opened(data)

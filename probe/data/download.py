@@ -35,10 +35,7 @@ def download(address: str) -> bytes:
     The deadline covers everything: name, connection, TLS, headers, body, and all redirects. Up to REDIRECTS are
     followed, their bodies unread. Each hop must be public, or allowed (``probe.data.hosts``). No cookies and no
     passwords are sent. Proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) are used; they resolve names
-    themselves, so only numeric addresses and localhost are checked here.
-
-    Raises:
-        UnreadableImage: any failure, with a short reason.
+    themselves, so only numeric addresses and localhost are checked here. Any failure is an UnreadableImage.
     """
     until = _Until(DEADLINE_SECONDS)
     try:

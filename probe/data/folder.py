@@ -25,10 +25,7 @@ def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
     """All image files below a folder. An id is the path below the folder, with slashes; its first part is the class.
 
     Linked folders are entered, and a file that is reached twice is taken once. Hidden files and folders and those of
-    operating systems are skipped.
-
-    Raises:
-        UserError: the folder does not exist, cannot be read, or holds no file with an image's suffix.
+    operating systems are skipped. UserError if the folder is absent, or holds no file with an image's suffix.
     """
     root = given_path(place)
     if not os.path.isdir(root):
@@ -58,11 +55,9 @@ def _candidate(root: Path, name: str) -> Candidate:
 class Walk:
     """The image files below ``root``.
 
-    Attributes:
-        names: their paths below it, with slashes; each file once.
-        skipped: how many other files there are, by suffix, or ``hidden``, ``linked twice``, ``broken link``, ``no
-            file``.
-        notes: sentences on folders that could not be read.
+    names: their paths below it, with slashes; each file once.
+    skipped: how many other files there are, by suffix, or ``hidden``, ``linked twice``, ``broken link``, ``no file``.
+    notes: sentences on folders that could not be read.
     """
 
     def __init__(self, root: Path):

@@ -22,14 +22,9 @@ def resolve(
 ) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
     """The socket addresses of a host. Connect to exactly these, since the name may have others a moment later.
 
-    Args:
-        checked: refuse a host with any address that is not public, unless the host is allowed.
-        left: returns the seconds left, or raises UnreadableImage. The resolver cannot be interrupted, so it runs in its
-            own thread.
-
-    Raises:
-        UnreadableImage: the name is unknown, or an address is not public and the host is not allowed.
-        TimeoutError: there is no answer in time.
+    checked: refuse a host with any address that is not public, unless the host is allowed.
+    left: returns the seconds left, or raises UnreadableImage. The resolver cannot be interrupted, so it runs in its own
+    thread, which may be left behind (TimeoutError).
     """
     answer: Future[list[Any]] = Future()
 

@@ -23,9 +23,8 @@ _ON_THE_HUB = re.compile(r"(zip://[^:]*::)?hf://[^:]+")
 def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
     """A seeded sample of a streamed data set; an id is the file name in the data set, else a hash of the image.
 
-    Raises:
-        UserError: the repository, configuration, split or revision is absent, gated or unreachable; or the column of
-            images is not clear. Reading the candidates raises it too if the network fails later.
+    UserError if the repository, configuration, split or revision is absent, gated or unreachable, also while candidates
+    are read; or if the column of images is not clear.
     """
     import datasets
 

@@ -54,9 +54,7 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
 
     The order is drawn over all rows. It is taken in windows of as many rows as are needed, and of each window only the
     row groups that hold its rows are read, so ten images of a million take neither the time nor the memory of all.
-
-    Raises:
-        UserError: no file matches, a file is not parquet, the files differ, or the column of images is not clear.
+    UserError if no file matches, a file is not parquet, the files differ, or the column of images is not clear.
     """
     files: list[File] = []
     rows = 0
@@ -102,10 +100,7 @@ def matching_files(where: str, place: str) -> list[str]:
 
 
 def open_file(where: str, path: Path, start: int) -> File:
-    """The columns and row groups of a file; its first row has the number ``start``.
-
-    UserError if the file is damaged or not parquet.
-    """
+    """A file whose first row has the number ``start``; UserError if it is damaged or not parquet."""
     try:
         _check_format(path)
         with parquet.ParquetFile(path, pre_buffer=False) as file:
@@ -292,13 +287,6 @@ def local_image(cell: Any, folder: Path) -> bytes:
 
     Tables usually come from somewhere else, so a path must lead to a regular file below ``folder``, the table's folder.
     Any other path could put private files of this machine into reports, or never stop being read.
-
-    Args:
-        cell: bytes, a path, {"bytes", "path"}, or None.
-        folder: relative paths start here.
-
-    Raises:
-        UnreadableImage: the cell is empty or too large, or its path leads elsewhere.
     """
     path = bytes_or_path(cell)
     if isinstance(path, bytes):

@@ -87,11 +87,7 @@ def seeded_order(count: int, seed: int) -> list[int]:
 
 
 def read_regular(path: str | Path) -> bytes:
-    """The bytes of a regular file of at most ``MAX_FILE_BYTES`` (links are followed).
-
-    Raises:
-        UnreadableImage: the file cannot be read, is too large, or is not regular (a pipe, a device, a folder).
-    """
+    """The bytes of a regular file (no pipe, device or folder) of at most ``MAX_FILE_BYTES``; links are followed."""
     try:
         # Opening a pipe without a writer would block for ever. The type is that of the opened file, since the path may
         # lead elsewhere by now.

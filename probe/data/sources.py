@@ -95,16 +95,9 @@ def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
 
 
 def recognised(where: str, spec: DatasetConfig) -> tuple[Source, str]:
-    """The kind of source in a configuration, and what it opens.
+    """The kind of source in a configuration, and what it opens; a path without a kind is a folder or parquet files.
 
-    A path without a kind becomes a folder or parquet source by what lies there.
-
-    Args:
-        where: names the data set in messages.
-
-    Raises:
-        UserError: the kind is unknown, or has no use for a field that is set; or what lies there is neither a folder of
-            images nor parquet; says what to do.
+    UserError if the kind is unknown or has no use for a field that is set, or if another thing lies there.
     """
     kind, place = _kind_of(where, spec.source or "")
     for field in ("config", "split", "column", "revision"):

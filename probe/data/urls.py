@@ -25,9 +25,7 @@ def open_urls(where: str, spec: DatasetConfig, place: str) -> Opened:
 
     Downloads run ahead in threads, but come in the seeded order whatever their speed. A repeated address is taken once.
     At most four addresses are tried for each image needed. Allowed hosts and time limits: ``probe.data.download``.
-
-    Raises:
-        UserError: the table is absent, gated, unreachable or unreadable, or has no clear column of addresses.
+    UserError if the table is absent, gated, unreachable or unreadable, or has no clear column of addresses.
     """
     local = Path(place).suffix.lower() in (".parquet", ".csv")
     addresses, facts = (_local if local else _hub)(where, spec, place)
