@@ -20,10 +20,6 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF"
 DIM = "dim"
 BROKEN_PROFILE = "broken profile"
 """Oddities of pictures that are used nevertheless."""
-
-_SAMPLE_FORMAT, _UNSIGNED = 339, 1  # TIFF's tags and their values
-_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
-_BITS = 258
 _SAME_PROFILE = 2  # largest difference, of 255, at which a profile counts as sRGB, so that pictures keep their values
 _ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 
@@ -114,14 +110,12 @@ def _wide(image: Image.Image) -> tuple[int, bool] | None:
     bits, inverted = 16, False
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tags = image.tag_v2
-        kinds = tags.get(_SAMPLE_FORMAT, _UNSIGNED)
-        if set(kinds if isinstance(kinds, tuple) else (kinds,)) != {_UNSIGNED}:
+        if set(np.atleast_1d(tags.get(TiffImagePlugin.SAMPLEFORMAT, 1))) != {1}:
             raise UnreadableImage("a TIFF of signed integers or floats has no fixed range; save it with 8 bits")
-        sizes = tags.get(_BITS, 1)
-        bits = max(sizes if isinstance(sizes, tuple) else (sizes,))
+        bits = max(np.atleast_1d(tags.get(TiffImagePlugin.BITSPERSAMPLE, 1)))
         if bits > 16:
             raise _without_range(f"{bits}-bit integers have")
-        inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+        inverted = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0  # white is zero
     if image.mode.startswith("I;16"):
         return 4095 if bits == 12 else 65535, inverted
     # Pillow opens 16-bit PPM, and older ones PNG, as 32-bit "I".

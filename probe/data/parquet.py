@@ -31,8 +31,8 @@ MAX_FOOTER_BYTES = 256 * 2**20
 BATCH = 16  # rows decoded at a time; a value may have more than a hundred megabytes
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_BYTES = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
-_TEXT = (types.is_string, types.is_large_string, types.is_string_view)
+_HOLDS = dict.fromkeys(("binary", "large_binary", "binary_view", "fixed_size_binary"), "bytes")
+_HOLDS |= dict.fromkeys(("string", "large_string", "string_view"), "path")
 
 
 @dataclass(frozen=True)
@@ -137,17 +137,16 @@ def _columns(schema: pa.Schema) -> dict[str, Column]:
         noted = {name: one for name, one in features.items() if isinstance(one, dict)}
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):  # a table does without these notes
         noted = {}
-    return {field.name: _column(field.type, noted.get(field.name, {})) for field in schema}
-
-
-def _column(kind: pa.DataType, noted: dict[str, Any]) -> Column:
-    holds = _holds(kind)
-    names = noted.get("names") if noted.get("_type") == "ClassLabel" else None
-    return Column(
-        str(kind),
-        "image" if holds and noted.get("_type") == "Image" else holds,
-        tuple(map(str, names)) if isinstance(names, list) else None,
-    )
+    columns = {}
+    for field in schema:
+        note, holds = noted.get(field.name, {}), _holds(field.type)
+        if holds and note.get("_type") == "Image":
+            holds = "image"
+        names = note.get("names") if note.get("_type") == "ClassLabel" else None
+        columns[field.name] = Column(
+            str(field.type), holds, tuple(map(str, names)) if isinstance(names, list) else None
+        )
+    return columns
 
 
 def _holds(kind: pa.DataType) -> str | None:
@@ -156,9 +155,7 @@ def _holds(kind: pa.DataType) -> str | None:
     if types.is_struct(kind):
         parts = {field.name: _holds(field.type) for field in kind}
         return "bytes" if parts.get("bytes") == "bytes" else "path" if parts.get("path") == "path" else None
-    if any(test(kind) for test in _BYTES):
-        return "bytes"
-    return "path" if any(test(kind) for test in _TEXT) else None
+    return _HOLDS.get(str(kind).partition("[")[0])  # fixed_size_binary[16]
 
 
 def _common_columns(where: str, files: list[File]) -> dict[str, Column]:
