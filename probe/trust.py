@@ -58,7 +58,7 @@ def is_in_run_directory(config: Path) -> bool:
 def remember(spec: ModelConfig) -> bool:
     """Record the code of a model as trusted; returns whether that worked (a home may be read-only)."""
     code = code_of(spec)
-    if code is None or is_remembered(code):
+    if code is None or _is_remembered(code):
         return True
     try:
         write_atomically(_note(code), "".join(f"{digest} {name}\n" for name, digest in code.files))
@@ -67,8 +67,7 @@ def remember(spec: ModelConfig) -> bool:
     return True
 
 
-def is_remembered(code: Code) -> bool:
-    """Whether this user has run the same files, with the same content, before."""
+def _is_remembered(code: Code) -> bool:
     try:
         return _note(code).is_file()
     except (OSError, RuntimeError):
@@ -78,7 +77,7 @@ def is_remembered(code: Code) -> bool:
 def must_be_trusted(spec: ModelConfig, place: Path) -> None:
     """UserError for code of a run directory, ``place``, that this user does not trust; none of it is run."""
     code = code_of(spec)
-    if code is None or is_remembered(code):
+    if code is None or _is_remembered(code):
         return
     digest = code.files[-1][1]
     content = f" (sha256 {digest[:16]})" if digest else ""

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from probe.errors import UserError
@@ -52,7 +51,7 @@ def image_column(where: str, features: Mapping[str, Any], wanted: str | None) ->
     if not able:
         columns = _list(f"{_name(name)} ({kind(feature)})" for name, feature in features.items())
         raise UserError(f"{where}: no column holds images: {columns or 'it has no columns'}; {_NO_IMAGES}.")
-    return able[0] if len(able) == 1 else _by_name(where, able, PATH_NAMES)
+    return _by_name(where, able, PATH_NAMES)
 
 
 def label_column(features: Mapping[str, Any]) -> str | None:
@@ -75,7 +74,7 @@ def url_column(where: str, columns: Iterable[str], wanted: str | None) -> str:
     """The column of addresses: the wanted one, the only one, or the one with a usual name (URL comes first)."""
     columns = list(columns)
     if wanted is None:
-        return columns[0] if len(columns) == 1 else _by_name(where, columns, URL_NAMES)
+        return _by_name(where, columns, URL_NAMES)
     if wanted not in columns:
         raise _absent(where, columns, wanted)
     return wanted
@@ -86,9 +85,9 @@ def kind(feature: Any) -> str:
     return shortened(str(getattr(feature, "dtype", type(feature).__name__)), 40)
 
 
-def _by_name(where: str, able: Iterable[str], usual: Iterable[str]) -> str:
+def _by_name(where: str, able: list[str], usual: Iterable[str]) -> str:
     lowered = {name.lower(): name for name in able}
-    found = next((lowered[name] for name in usual if name in lowered), None)
+    found = able[0] if len(able) == 1 else next((lowered[name] for name in usual if name in lowered), None)
     if found is None:
         raise UserError(f"{where}: which column to use is not clear; set column to one of {_list(map(_name, able))}.")
     return found
@@ -112,10 +111,9 @@ def _holds(feature: Any) -> str | None:
 
 
 def _list(words: Iterable[str]) -> str:
-    words = iter(words)
-    text = ", ".join(islice(words, SHOWN))
-    left = sum(1 for _ in words)
-    return f"{text} and {left} more" if left else text
+    words = list(words)
+    text = ", ".join(words[:SHOWN])
+    return f"{text} and {len(words) - SHOWN} more" if len(words) > SHOWN else text
 
 
 def _name(name: str) -> str:

@@ -69,40 +69,34 @@ def columns_of(stream: Any) -> dict[str, Any]:
 @contextmanager
 def explained(where: str, repo: str) -> Iterator[None]:
     """Turn errors of the hub's libraries into one sentence; errors with another cause pass."""
-    try:
-        yield
-    except Exception as error:
-        sentence = _explanation(error, repo)
-        if sentence is None:
-            raise
-        raise UserError(f"{where}: {sentence}") from error
-
-
-def _explanation(error: Exception, repo: str) -> str | None:
     from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    not_found = isinstance(error, DatasetNotFoundError | RepositoryNotFoundError)
-    if isinstance(error, GatedRepoError) or (not_found and "gated" in str(error)):
-        return (
-            f"hub data set {repo!r} is gated; accept its terms at https://huggingface.co/datasets/{repo}, then log in "
-            "with `hf auth login` (once `huggingface-cli login`) or set HF_TOKEN."
-        )
-    if isinstance(error, HFValidationError):
-        return f"{repo!r} is not the id of a hub data set; write hub:OWNER/NAME."
-    if isinstance(error, RevisionNotFoundError):
-        return f"hub data set {repo!r} has no such revision; set revision to a branch, tag or commit that it has."
-    if isinstance(error, DataFilesNotFoundError):
-        return f"hub data set {repo!r} holds no readable tables or images; choose another."
-    if not_found:
-        return f"hub data set {repo!r} does not exist or is private; check the id, or log in with HF_TOKEN."
-    if cached := cache_sentence(error):
-        return f"hub data set {repo!r}: {cached}"
-    if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "aiohttp")):
-        return f"hub data set {repo!r} could not be reached ({first_line(error)}); check the network and try again."
-    if isinstance(error, ValueError):  # datasets lists the existing splits or configurations, on several lines
-        return f"hub data set {repo!r}: {' '.join(str(error).split()).rstrip('.')}; set split or config accordingly."
-    return None
+    try:
+        yield
+    except Exception as error:
+        what, said = f"hub data set {repo!r}", str(error)
+        not_found = isinstance(error, DatasetNotFoundError | RepositoryNotFoundError)
+        if isinstance(error, GatedRepoError) or (not_found and "gated" in said):
+            what += f" is gated; accept its terms at https://huggingface.co/datasets/{repo}, then log in with "
+            what += "`hf auth login` (once `huggingface-cli login`) or set HF_TOKEN."
+        elif isinstance(error, HFValidationError):
+            what = f"{repo!r} is not the id of a hub data set; write hub:OWNER/NAME."
+        elif isinstance(error, RevisionNotFoundError):
+            what += " has no such revision; set revision to a branch, tag or commit that it has."
+        elif isinstance(error, DataFilesNotFoundError):
+            what += " holds no readable tables or images; choose another."
+        elif not_found:
+            what += " does not exist or is private; check the id, or log in with HF_TOKEN."
+        elif cached := cache_sentence(error):
+            what += f": {cached}"
+        elif isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "aiohttp")):
+            what += f" could not be reached ({first_line(error)}); check the network and try again."
+        elif isinstance(error, ValueError):  # datasets lists the existing splits or configurations, on several lines
+            what += f": {' '.join(said.split()).rstrip('.')}; set split or config accordingly."
+        else:
+            raise
+        raise UserError(f"{where}: {what}") from error
 
 
 def _stable_id(cell: dict[str, Any] | None) -> str:
