@@ -81,10 +81,8 @@ def must_be_trusted(spec: ModelConfig, place: Path) -> None:
         return
     digest = code.files[-1][1]
     content = f" (sha256 {digest[:16]})" if digest else ""
-    raise UserError(
-        f"{place} would run the code of {code.name}{content}, which you have not run before in this form; read it, "
-        "then add --trust-code if you trust it."
-    )
+    what = f"the code of {code.name}{content}, which you have not run before in this form"
+    raise UserError(f"{place} would run {what}; read it, then add --trust-code if you trust it.")
 
 
 def module_specs(name: str) -> list[ModuleSpec]:

@@ -62,9 +62,8 @@ def _picture(where: str, picture: str) -> np.ndarray:
     try:
         pixels = load()
     except (OSError, ImportError) as error:  # other versions may download a picture instead
-        raise UserError(
-            f"{where}: the installed scikit-image does not carry the picture {picture!r}; install scikit-image 0.26."
-        ) from error
+        lacking = f"the installed scikit-image does not carry the picture {picture!r}"
+        raise UserError(f"{where}: {lacking}; install scikit-image 0.26.") from error
     return pixels[0] if isinstance(pixels, tuple) else pixels  # the left one of a stereo pair
 
 

@@ -35,10 +35,8 @@ def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
     skipped = walk.skipped_words()
     if not names:
         closed = f" {walk.notes[0]}" if walk.notes else ""
-        looked = f"looked for {', '.join(sorted(SUFFIXES))}"
-        raise UserError(
-            f"{where}: the folder holds no image files; {looked}{f' and skipped {skipped}' if skipped else ''}.{closed}"
-        )
+        looked = f"looked for {', '.join(sorted(SUFFIXES))}" + (f" and skipped {skipped}" if skipped else "")
+        raise UserError(f"{where}: the folder holds no image files; {looked}.{closed}")
     facts: dict[str, Any] = {"available": len(names), "sample": "exact"}
     if skipped:
         log.info(f"{where}: skipped {skipped}")

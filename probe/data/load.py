@@ -94,11 +94,9 @@ def load_images(
     with closing(opened.candidates) as candidates:
         call(kind, found.read, candidates, spec.n, opened.tries)
         if absent := set(classes or ()) - set(found.labels):
-            there = ", ".join(map(repr, sorted(found.classes_seen)))
-            raise UserError(
-                f"{where}: no image drawn is of class {min(absent)!r}; "
-                f"{f'the classes are {there}' if there else 'the source has no classes'}."
-            )
+            seen = ", ".join(map(repr, sorted(found.classes_seen)))
+            there = f"the classes are {seen}" if seen else "the source has no classes"
+            raise UserError(f"{where}: no image drawn is of class {min(absent)!r}; {there}.")
         if not found.ids:
             raise UserError(f"{where}: {found.why_empty()}; check the source.")
         call(kind, found.read, candidates, spec.holdout, opened.tries)
@@ -192,11 +190,9 @@ class _Collection:
         if not self.unreadable:
             return "it holds no images"
         alike = max(self._reasons.values(), key=len)
-        return (
-            f"none of the {len(self.unreadable)} images tried could be read, for example "
-            f"{shortened(self.unreadable[0], 80)!r}; the reason for {len(alike)} of them: "
-            f"{shortened(shown(alike[0]), 160)}"
-        )
+        example = shortened(self.unreadable[0], 80)
+        reason = f"the reason for {len(alike)} of them: {shortened(shown(alike[0]), 160)}"
+        return f"none of the {len(self.unreadable)} images tried could be read, for example {example!r}; {reason}"
 
     def notes(self) -> list[str]:
         """Sentences on anything odd about the pictures."""

@@ -72,10 +72,8 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
     columns = [column] if label is None else [column, label]
     for file in files:
         if file.columns[column].holds is None and file.columns[column].dtype != "null":
-            raise UserError(
-                f"{where}: column {_name(column)!r} of {_name(file.path)} holds {kind(file.columns[column])}, not "
-                "images as in other files; give files of one kind."
-            )
+            held = f"holds {kind(file.columns[column])}, not images as in other files"
+            raise UserError(f"{where}: column {_name(column)!r} of {_name(file.path)} {held}; give files of one kind.")
     wanted = min(max(spec.n + spec.holdout, WINDOW.start), WINDOW.stop - 1)
     order = np.random.default_rng(spec.seed).permutation(rows)  # that of seeded_order, which would make a list of it
     facts = {"column": column, "available": rows, "sample": "exact"}
@@ -92,10 +90,8 @@ def matching_files(where: str, place: str) -> list[str]:
     if odd := next((path for path in files if not os.path.isfile(path)), None):
         raise UserError(f"{where}: {_name(odd)} is not a regular file; give parquet files.")
     if not files:
-        raise UserError(
-            f"{where}: no file matches {_name(pattern)!r}; give the path of a file or folder, or a pattern such as "
-            "DIR/*.parquet."
-        )
+        ways = "the path of a file or folder, or a pattern such as DIR/*.parquet"
+        raise UserError(f"{where}: no file matches {_name(pattern)!r}; give {ways}.")
     return files
 
 
@@ -113,9 +109,8 @@ def open_file(where: str, path: Path, start: int) -> File:
             leaves = [one.path for one in stored if one.physical_type == "BYTE_ARRAY"]
             return File(path, columns, list(starts), leaves)
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
-        raise UserError(
-            f"{where} cannot be read as parquet: {_name(path)}: {first_line(error)}; give parquet files."
-        ) from error
+        reason = f"{_name(path)}: {first_line(error)}"
+        raise UserError(f"{where} cannot be read as parquet: {reason}; give parquet files.") from error
 
 
 def _check_format(path: Path) -> None:
@@ -143,9 +138,8 @@ def _columns(schema: pa.Schema) -> dict[str, Column]:
         if holds and note.get("_type") == "Image":
             holds = "image"
         names = note.get("names") if note.get("_type") == "ClassLabel" else None
-        columns[field.name] = Column(
-            str(field.type), holds, tuple(map(str, names)) if isinstance(names, list) else None
-        )
+        classes = tuple(map(str, names)) if isinstance(names, list) else None
+        columns[field.name] = Column(str(field.type), holds, classes)
     return columns
 
 
@@ -164,10 +158,8 @@ def _common_columns(where: str, files: list[File]) -> dict[str, Column]:
     for file in files:
         if odd := sorted(first.keys() ^ file.columns.keys()):
             has, lacks = (files[0], file) if odd[0] in first else (file, files[0])
-            raise UserError(
-                f"{where}: {_name(has.path)} has a column {_name(odd[0])!r} and {_name(lacks.path)} has none; give "
-                "files with the same columns."
-            )
+            differ = f"{_name(has.path)} has a column {_name(odd[0])!r} and {_name(lacks.path)} has none"
+            raise UserError(f"{where}: {differ}; give files with the same columns.")
     columns = [file.columns for file in files]
     # A column without a value in one file (type null) is described by another.
     return {name: next((one[name] for one in columns if one[name].dtype != "null"), columns[0][name]) for name in first}
@@ -270,9 +262,7 @@ def _check_group(group: parquet.RowGroupMetaData, columns: list[str]) -> None:
     chunks = map(group.column, range(group.num_columns))
     size = sum(chunk.total_uncompressed_size for chunk in chunks if _belongs(chunk.path_in_schema, columns))
     if size > MAX_GROUP_BYTES:
-        raise UnreadableImage(
-            f"it unpacks to {size:,} bytes and may hold {MAX_GROUP_BYTES:,}; write smaller row groups"
-        )
+        raise UnreadableImage(f"it unpacks to {size:,} bytes, above {MAX_GROUP_BYTES:,}; write smaller row groups")
 
 
 def _belongs(leaf: str, columns: list[str]) -> bool:

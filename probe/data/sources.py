@@ -86,10 +86,8 @@ def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
     if name not in _presets():
         near = difflib.get_close_matches(name, preset_names(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UserError(
-            f"data set {name!r} has no source and is not a preset: {hint}set datasets.{name}.source, "
-            f"or use one of {', '.join(preset_names())}."
-        )
+        ways = f"set datasets.{name}.source, or use one of {', '.join(preset_names())}"
+        raise UserError(f"data set {name!r} has no source and is not a preset: {hint}{ways}.")
     mine = {field: getattr(spec, field) for field in spec.model_fields_set if field != "source"}
     return DatasetConfig.model_validate(_presets()[name] | mine)
 
@@ -184,10 +182,8 @@ def _saved(path: Path) -> str:
     splits = (path / "dataset_dict.json").is_file()
     place, made = (str(path), f"{path}.parquet") if len(str(path)) < 60 else ("DIR", "DIR.parquet")
     load = f"load_from_disk({place!r})" + ("['SPLIT']" if splits else "")
-    return (
-        "the folder was written by save_to_disk; convert it to parquet with "
-        f'python -c "from datasets import load_from_disk; {load}.to_parquet({made!r})" and write parquet:{made}'
-    )
+    command = f'python -c "from datasets import load_from_disk; {load}.to_parquet({made!r})"'
+    return f"the folder was written by save_to_disk; convert it to parquet with {command} and write parquet:{made}"
 
 
 def _unpack(suffix: str, name: str) -> str:
