@@ -10,7 +10,7 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.config import DatasetConfig
 from probe.data import ImageSet, load_images
-from probe.data.collect import overlap
+from probe.data.load import overlap
 from probe.errors import UserError
 from probe.training import crop, pad
 from probe.training.images import is_grey
