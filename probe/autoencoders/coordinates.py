@@ -199,7 +199,7 @@ def number(settings: Any, key: str, there: str) -> float | None:
     return float(value)
 
 
-def check_number(value: Any, key: str, there: str, *, positive: bool) -> None:
+def check_number(value: Any, key: str, there: str, *, positive: bool = False) -> None:
     """UserError for a value that is not a finite number (above 0 if ``positive``)."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
     if not good or (positive and value <= 0):

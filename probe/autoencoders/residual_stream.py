@@ -11,8 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from probe.autoencoders.base import check_finite
 from probe.autoencoders.blueprint import LARGEST_OF_LANGUAGE, check_bounds
-from probe.autoencoders.checks import check_finite
 from probe.autoencoders.from_pretrained import check_transformers, from_pretrained
 from probe.autoencoders.repository import as_named, read_config, where
 from probe.config import ModelConfig
