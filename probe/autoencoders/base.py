@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.autoencoders.coordinates import Coordinates, check_number
-from probe.errors import UserError
+from probe.errors import UserError, reason_of
 from probe.files import tensors_sha256
 
 SAME_TWICE = 1e-2
@@ -193,8 +193,8 @@ class Autoencoder:
         except UserError:
             raise
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise UserError(f"{self.source} cannot {verb} a tensor of shape {tuple(value.shape)}: {reason}") from error
+            what = f"{self.source} cannot {verb} a tensor of shape {tuple(value.shape)}"
+            raise UserError(f"{what}: {reason_of(error)}") from error
         if not isinstance(result, Tensor):
             raise UserError(f"{self.source}: {verb} must return a tensor, not a {type(result).__name__}.")
         if not result.is_floating_point() or result.layout is not torch.strided or result.device != value.device:

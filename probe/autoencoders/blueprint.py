@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from probe.errors import UserError
+from probe.autoencoders.adapter import quiet
+from probe.autoencoders.weights import Header, check_types
+from probe.errors import UserError, reason_of
 
 LARGEST = 10**6
 """Largest integer in an autoencoder's configuration: sample rates are below 200,000, all others far below."""
@@ -16,8 +18,6 @@ LARGEST_OF_LANGUAGE = 10**8
 """The same for a language model: positions reach 10 million."""
 LONGEST = 4096
 """Longest list in a configuration."""
-SPARE = 1000
-"""Parameters that a model may register beyond four for each tensor of its weights (weight norms make three of one)."""
 
 
 class _TooLargeError(Exception):
@@ -39,30 +39,34 @@ def check_bounds(config: Any, there: str, largest: int = LARGEST, key: str = "")
         raise UserError(f"{there}: {key[:80]} in config.json is {size}; at most {largest:,} is possible.")
 
 
-def blueprint(build: Callable[[], nn.Module], there: str, tensors: int) -> nn.Module | None:
+def blueprint(build: Callable[[], nn.Module] | None, header: Header, there: str) -> nn.Module | None:
     """The model that ``build`` makes, all tensors on the meta device; None if its class cannot be built there.
 
-    Args:
-        tensors: how many the weights have, which bounds the number of parameters.
-
     Raises:
-        UserError: the configuration does not fit the class, or describes far more parameters than there are weights.
+        UserError: the configuration does not fit the class, or describes far more parameters than there are weights; or
+            weights are not real numbers (also without a model).
     """
+    model = _built(build, len(header), there) if build else None
+    check_types(header, model, there)
+    return model
+
+
+def _built(build: Callable[[], nn.Module], tensors: int, there: str) -> nn.Module | None:
+    most = 4 * tensors + 1000  # weight norms make three parameters of one
     try:
-        with torch.device("meta"), _at_most(4 * tensors + SPARE):
+        with quiet(), torch.device("meta"), _at_most(most):
             return build()
     except _TooLargeError:
         raise UserError(
-            f"{there}: config.json describes a model of more than {4 * tensors + SPARE:,} parameters, and the weights "
-            f"have {tensors:,} tensors; use the config.json that belongs to them."
+            f"{there}: config.json describes a model of more than {most:,} parameters, and the weights have "
+            f"{tensors:,} tensors; use the config.json that belongs to them."
         ) from None
     except UserError:
         raise
     except Exception as error:  # whatever a constructor raises
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if "meta" in reason.lower():
+        if "meta" in str(error).lower():
             return None
-        raise UserError(f"{there}: no model can be built from config.json: {reason[:200]}") from error
+        raise UserError(f"{there}: no model can be built from config.json: {reason_of(error)}") from error
 
 
 @contextmanager

@@ -3,20 +3,19 @@
 import json
 import os
 import shutil
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from probe.autoencoders.repository import PICKLES, fetched, is_local, local, what_it_is
+from probe.autoencoders.repository import PICKLES, fetched, is_local, local, shards, what_it_is
 from probe.autoencoders.state_dict import state_dict_of
 from probe.config import ModelConfig
-from probe.errors import Failure, UserError
+from probe.errors import Failure, UserError, reason_of
 from probe.reading import read_object
 
 NAMES = {"pytorch_model": "model", "diffusion_pytorch_model": "diffusion_pytorch_model"}
@@ -67,7 +66,7 @@ def convert(
     written = [home / name for name in new.values()]
     for place in written:
         _check_free(place)
-    with _whole(out.parent) as (folder, move):
+    with _folder_beside(out) as folder:
         for file, name in new.items():
             _convert_file(file, folder / name, on_note)
         for file in others:
@@ -77,7 +76,7 @@ def convert(
                 _convert_index(file, place)
             else:
                 shutil.copyfile(file, place)
-        move(home)
+        _move(folder, home)
     return written
 
 
@@ -102,47 +101,38 @@ def _new_names(path: Path, source: str, on_note: Callable[[str], None]) -> dict[
 
 
 @contextmanager
-def _whole(beside: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
-    """A temporary folder, and a function that moves its files to a folder.
-
-    Raises:
-        UserError: a different file of that name exists.
-        Failure: the folder cannot be written.
-    """
+def _folder_beside(out: Path) -> Iterator[Path]:
+    """A temporary folder; UserError if there can be none, and Failure if writing fails later."""
     from safetensors import SafetensorError
 
-    there = next(folder for folder in (beside, *beside.parents) if folder.exists())
+    there = next(folder for folder in (out.parent, *out.parents) if folder.exists())
     try:
-        place = Path(tempfile.mkdtemp(prefix=".convert-", dir=there))
+        temporary = TemporaryDirectory(prefix=".convert-", dir=there, ignore_cleanup_errors=True)
     except OSError as error:
         raise UserError(f"{there} cannot be written: {error.strerror}; choose another place.") from None
+    with temporary as place:
+        try:
+            yield Path(place)
+        except (OSError, SafetensorError) as error:
+            raise Failure(f"{out.parent} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
 
-    def move(out: Path) -> None:
-        files = sorted(file.relative_to(place) for file in place.rglob("*") if file.is_file())
-        new = [file for file in files if not _is_there(place / file, out / file)]
-        for file in new:
-            (out / file).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(place / file, out / file)
 
-    try:
-        yield place, move
-    except (OSError, SafetensorError) as error:
-        raise Failure(f"{beside} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+def _move(place: Path, out: Path) -> None:
+    """Move the files of one folder to another; UserError if one is there already, unless it is the same JSON file."""
+    files = sorted(file.relative_to(place) for file in place.rglob("*") if file.is_file())
+    same = [file for file in files if file.suffix == ".json" and (out / file).is_file()]
+    same = [file for file in same if (out / file).read_bytes() == (place / file).read_bytes()]
+    new = [file for file in files if file not in same]
+    for file in new:
+        _check_free(out / file)
+    for file in new:
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(place / file, out / file)
 
 
 def _check_free(place: Path) -> None:
     if os.path.lexists(place):
         raise UserError(f"{place} exists; choose another place.")
-
-
-def _is_there(new: Path, old: Path) -> bool:
-    """Whether the same JSON file exists already; UserError for another file of that name."""
-    if new.suffix == ".json" and old.is_file() and old.read_bytes() == new.read_bytes():
-        return True
-    _check_free(old)
-    return False
 
 
 def _renamed(file: Path) -> Path:
@@ -152,28 +142,24 @@ def _renamed(file: Path) -> Path:
 
 
 def _convert_index(file: Path, place: Path) -> None:
-    index = read_object(file)
-    shards = index.get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
-        raise UserError(f"{file} is not an index of shards; is the file complete?")
-    index["weight_map"] = {name: _renamed(Path(shard)).name for name, shard in shards.items()}
+    names = {name: _renamed(Path(shard)).name for name, shard in shards(file).items()}
     stem = _renamed(Path(file.name.removesuffix(".index.json"))).name
-    place.with_name(f"{stem}.index.json").write_text(json.dumps(index, indent=1))
+    place.with_name(f"{stem}.index.json").write_text(json.dumps(read_object(file) | {"weight_map": names}, indent=1))
 
 
 def _convert_file(file: Path, place: Path, on_note: Callable[[str], None]) -> None:
     from safetensors.torch import save_file
 
-    found = state_dict_of(_content(file), file)
-    _check_plain(found.tensors, file)
+    found, note = state_dict_of(_content(file), file)
+    _check_plain(found, file)
     place.parent.mkdir(parents=True, exist_ok=True)
     # Copies, since safetensors refuses tensors that share memory.
     tensors = {
         name: value.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
-        for name, value in found.tensors.items()
+        for name, value in found.items()
     }
     save_file(tensors, place, {"format": "pt"})
-    if note := found.note():
+    if note:
         on_note(f"{file}: {note}")
 
 
@@ -206,24 +192,15 @@ def _content(file: Path) -> Any:
         raise UserError(f"{file}: there is no such file.")
     if known := what_it_is(file):
         raise UserError(f"{file} {known}.")
-    if _is_torchscript(file):
-        raise UserError(
-            f"{file} is a TorchScript archive, which holds code; if you trust it, load it with torch.jit.load and save "
-            "its state_dict() with torch.save."
-        )
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # any type, from the unpickler, zip files or torch
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        if "TorchScript" in str(error):
+            raise UserError(
+                f"{file} is a TorchScript archive, which holds code; if you trust it, load it with torch.jit.load and "
+                "save its state_dict() with torch.save."
+            ) from None
         raise UserError(
-            f"{file} holds more than tensors, such as a whole model, or is damaged, and is not opened: {reason}; if "
-            "you trust it, load it yourself and save model.state_dict() with torch.save."
+            f"{file} holds more than tensors, such as a whole model, or is damaged, and is not opened: "
+            f"{reason_of(error)}; if you trust it, load it yourself and save model.state_dict() with torch.save."
         ) from error
-
-
-def _is_torchscript(file: Path) -> bool:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return False

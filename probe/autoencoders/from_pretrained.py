@@ -2,21 +2,19 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from diffusers import ModelMixin
 
 from probe.autoencoders.adapter import quiet
 from probe.autoencoders.blueprint import blueprint
-from probe.autoencoders.repository import for_libraries, pickles, where
+from probe.autoencoders.repository import PICKLES, folder_of, for_libraries, where
 from probe.autoencoders.sources import weights_at_hand
 from probe.autoencoders.weights import (
-    Header,
-    as_meta,
     check_fit,
     check_shapes,
     check_size,
-    check_types,
     converted,
     header_of,
     incomplete,
@@ -24,7 +22,7 @@ from probe.autoencoders.weights import (
     weight_files,
 )
 from probe.config import ModelConfig
-from probe.errors import UserError
+from probe.errors import UserError, reason_of
 
 
 def check_transformers(source: str) -> None:
@@ -52,8 +50,12 @@ def from_pretrained(
     of_transformers = cls.__module__.split(".")[0] == "transformers"
     files = weight_files(spec, source, "model" if of_transformers else "diffusion_pytorch_model")
     header = header_of(files, there)
-    if header is not None:
-        _compare(header, build, there)
+    if header is not None and (plan := blueprint(build, header, there)):
+        if isinstance(plan, ModelMixin):
+            check_fit(plan, converted(plan, header, there), there, header)
+        else:
+            check_shapes(plan, header, there)
+        check_size(header, plan, there)
     try:
         with quiet(), for_libraries(spec, source) as (name, subfolder):
             model, about = cls.from_pretrained(
@@ -66,50 +68,35 @@ def from_pretrained(
                 **options,
             )
     except OSError as error:
-        if why := weights_at_hand(spec, source):
-            raise UserError(f"{there} {why}.") from None
-        if files and header is None:
-            names = ", ".join(file.name for file in files[:3])
-            raise UserError(
-                f"{there}: the weights ({names:.200}) are damaged or incomplete; copy or download them again."
-            ) from None
-        raise UserError(_without_weights(there, pickles(spec, source), str(error))) from None
+        raise UserError(f"{there}{_why_not(spec, source, files if header is None else [], error)}.") from None
     except Exception as error:
         # Both libraries and safetensors raise a dozen types here, all for files that do not fit each other.
-        raise UserError(f"{there}: the weights do not load: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(f"{there}: the weights do not load: {reason_of(error, 300)}") from error
     if missing := sorted(about["missing_keys"]):  # they would stay random
         raise UserError(incomplete(there, missing, header or (), tuple(model._modules)))
-    prefix = f"{model.base_model_prefix}." if getattr(model, "base_model_prefix", "") else ""
     left = set(about["unexpected_keys"])
     if header is not None and isinstance(model, ModelMixin):  # an index may leave out tensors of its shards
-        left |= {name for name in converted(model, header, there) if name not in model.state_dict()}
+        left |= converted(model, header, there).keys() - model.state_dict().keys()
         ignored = model._keys_to_ignore_on_load_unexpected or ()
         left = {name for name in left if not any(re.search(pattern, name) for pattern in ignored)}
+    prefix = f"{model.base_model_prefix}." if getattr(model, "base_model_prefix", "") else ""
     return model, unused(model, left, there, prefix)
 
 
-def _compare(header: Header, build: Callable[[], Any] | None, there: str) -> None:
-    """Compare the files with the model that the configuration describes, without allocating memory."""
-    with quiet():
-        model = blueprint(build, there, len(header)) if build else None
-    check_types(header, model, there)
-    if model is None:
-        return
-    if isinstance(model, ModelMixin):
-        check_fit(model, converted(model, header, there), there, header)
-    else:
-        check_shapes(model, as_meta(header), there)
-    check_size(header, model, there)
-
-
-def _without_weights(there: str, found: list[str], error: str) -> str:
-    if found or ".bin" in error:
-        names = ", ".join(found) or ".bin"
+def _why_not(spec: ModelConfig, source: str, damaged: list[Path], error: OSError) -> str:
+    """Why the libraries find no weights, as a predicate."""
+    if why := weights_at_hand(spec, source):
+        return f" {why}"
+    if damaged:
+        names = ", ".join(file.name for file in damaged[:3])
+        return f": the weights ({names:.200}) are damaged or incomplete; copy or download them again"
+    pickles = sorted(file.name for file in folder_of(spec, source).glob("*") if file.suffix in PICKLES)
+    if pickles or ".bin" in str(error):
         return (
-            f"{there} has weights in pickle form only ({names}), which can run code when opened; `probe convert` makes "
-            "safetensors of them without running any."
+            f" has weights in pickle form only ({', '.join(pickles) or '.bin'}), which can run code when opened; "
+            "`probe convert` makes safetensors of them without running any"
         )
     return (
-        f"{there}: no readable weights in safetensors; if they are a variant, set model.variant (fp16, for example) "
-        f"({' '.join(error.split())[:200]})."
+        ": no readable weights in safetensors; if they are a variant, set model.variant (fp16, for example) "
+        f"({reason_of(error)})"
     )

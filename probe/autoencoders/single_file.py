@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 
 from probe.autoencoders.adapter import quiet
 from probe.autoencoders.blueprint import blueprint
-from probe.autoencoders.repository import PICKLES, fetched, is_local
+from probe.autoencoders.repository import CONFIG, PICKLES, fetched, is_local, local
 from probe.autoencoders.sources import pickled
-from probe.autoencoders.weights import Header, as_meta, check_fit, check_types, converted, header_of, unused
+from probe.autoencoders.weights import Header, check_fit, converted, header_of, unused
 from probe.config import ModelConfig
-from probe.errors import UserError
+from probe.errors import UserError, reason_of
 
 ON_THE_HUB = re.compile(
     r"(?:https://huggingface\.co/)?(?P<repository>[^/:]+/[^/]+)/(?:(?:blob|resolve)/(?P<revision>[^/]+)/)?(?P<file>.+)"
@@ -25,19 +25,18 @@ ON_THE_HUB = re.compile(
 """owner/name/path/to/file.safetensors, or its address."""
 
 
-def is_single_file(source: str) -> bool:
-    """Whether a source names a file of weights; UserError for one in pickle form."""
+def single_file(spec: ModelConfig, source: str) -> str | None:
+    """The path of the file of weights that a source names, downloaded if it is on the hub; None for other sources.
+
+    UserError if there is no such file, or it is in pickle form.
+    """
     suffix = Path(source).suffix.lower()
     if suffix in PICKLES:
         raise UserError(f"model {source} {pickled(source)}.")
-    return suffix == ".safetensors"
-
-
-def on_this_machine(spec: ModelConfig, source: str) -> str:
-    """The path of a file, downloaded if it is on the hub; UserError if there is none."""
-    path = Path(source).expanduser()
-    if path.is_file():
-        return str(path)
+    if suffix != ".safetensors":
+        return None
+    if local(source).is_file():
+        return str(local(source))
     parts = None if is_local(source) else ON_THE_HUB.fullmatch(source)
     if parts is None:
         raise UserError(
@@ -56,7 +55,7 @@ def config_source(spec: ModelConfig, file: str) -> str:
     (diffusers would guess one, and its scaling, from the names of the weights.)
     """
     folder = Path(file).parent
-    if not spec.config and not (folder / "config.json").is_file():
+    if not spec.config and not (folder / CONFIG).is_file():
         raise UserError(
             f"model {file}: there is no config.json beside it; set model.config to a folder or hub id that has one "
             "(stabilityai/sd-vae-ft-mse for Stable Diffusion 1, for example)."
@@ -85,57 +84,52 @@ def load_single_file(
     header = header_of([Path(file)], there)
     if header is None:
         raise UserError(f"{there}: the weights do not load: the safetensors file is incomplete.")
-    with quiet():
-        plan: Any = blueprint(lambda: cls.from_config(config), there, len(header))
-    check_types(header, plan, there)
+    plan: Any = blueprint(lambda: cls.from_config(config), header, there)
     warnings: tuple[str, ...] = ()
     checkpoint: Any = file
     if plan is not None:
-        left, native = _account(cls, plan, header, config, there)
+        wanted = set(plan.state_dict())
+        native = 2 * len(wanted & set(header)) > len(wanted)
+        left = _left_of_diffusers(plan, header, there) if native else _left_of_authors(cls, plan, header, config, there)
         warnings = unused(plan, left, there)
-        if native and set(header) != set(plan.state_dict()):  # diffusers would assume the authors' layout
+        if native and set(header) != wanted:  # diffusers would assume the authors' layout
             checkpoint = load_file(file)
             plan._fix_state_dict_keys_on_load(checkpoint)
-            checkpoint = {name: value for name, value in checkpoint.items() if name not in left}
+            checkpoint = {name: value for name, value in checkpoint.items() if name in wanted}
     try:
         with quiet():
             model = cls.from_single_file(checkpoint, torch_dtype=dtype, config=source, subfolder=spec.subfolder)
     except Exception as error:  # a dozen types, for files that do not fit each other
+        why = f"the weights do not load: {reason_of(error, 300)}"
         if "meta tensor" in str(error):  # a tensor that is not in the file has no value
-            raise UserError(
-                f"{there}: the weights are incomplete: some tensors of the {cls.__name__} are missing."
-            ) from None
-        raise UserError(f"{there}: the weights do not load: {' '.join(str(error).split())[:300]}") from error
+            why = f"the weights are incomplete: some tensors of the {cls.__name__} are missing."
+        raise UserError(f"{there}: {why}") from error
     return model, warnings
 
 
-def _account(cls: Any, plan: Any, header: Header, config: dict[str, Any], there: str) -> tuple[set[str], bool]:
-    """Compare the file with the model, in the layout of diffusers or after conversion from the authors'.
+def _left_of_diffusers(plan: Any, header: Header, there: str) -> set[str]:
+    """The names of unused tensors of a file in the layout of diffusers, once the others fit the model."""
+    state = converted(plan, header, there)
+    check_fit(plan, state, there, header)
+    return state.keys() - plan.state_dict().keys()
 
-    Returns:
-        The names of unused tensors, without the authors' prefix; whether the layout is diffusers'.
-    """
-    wanted = set(plan.state_dict())
-    native = 2 * len(wanted & set(header)) > len(wanted)
-    if native:
-        state = converted(plan, header, there)
-        check_fit(plan, state, there, header)
-        return set(state) - wanted, True
-    state = as_meta(header)
-    whose = {tensor.untyped_storage()._cdata: name for name, tensor in state.items()}
+
+def _left_of_authors(cls: Any, plan: Any, header: Header, config: dict[str, Any], there: str) -> set[str]:
+    """The same in the layout of the model's authors, converted as diffusers does; names without the authors' prefix."""
     convert = SINGLE_FILE_LOADABLE_CLASSES[_get_single_file_loadable_mapping_class(cls)]["checkpoint_mapping_fn"]
     try:
         with quiet():
-            made = dict(convert(checkpoint=dict(state), config=config))
+            made = dict(convert(checkpoint=dict(header), config=config))
     except Exception as error:  # any type, for whatever tensor a converter misses first
         if "meta" in str(error).lower():  # it needs values, which meta tensors lack
-            return set(), False
+            return set()
         made = {}
     check_fit(plan, made, there, header)
-    if extra := set(made) - wanted:
-        return extra, False
+    if extra := made.keys() - plan.state_dict().keys():
+        return extra
+    names = {tensor.untyped_storage()._cdata: name for name, tensor in header.items()}
     storages = {tensor.untyped_storage()._cdata for tensor in made.values()}
-    if storages - set(whose):  # computed from several tensors, so the unused ones are unknown
-        return set(), False
-    dropped = {name for storage, name in whose.items() if storage not in storages}
-    return {name.removeprefix("first_stage_model.").removeprefix("vae.") for name in dropped}, False
+    if storages - names.keys():  # computed from several tensors, so the unused ones are unknown
+        return set()
+    dropped = {name for storage, name in names.items() if storage not in storages}
+    return {name.removeprefix("first_stage_model.").removeprefix("vae.") for name in dropped}

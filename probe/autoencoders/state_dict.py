@@ -1,7 +1,6 @@
 """The weights in a checkpoint: which entries they are, their names, and what else is there."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -10,65 +9,46 @@ from probe.errors import UserError
 
 CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "params", "weights")
 """Entries under which training frameworks keep the weights; the first one found counts."""
-ASIDE = ("optim", "sched", "ema", "callbacks", "loops", "rng", "random", "scaler")
+ASIDE = ("optim", "sched", "callbacks", "loops", "rng", "random", "scaler")
 """Parts of the names of entries that are not weights."""
 DEEPEST = 64
 MOST = 1_000_000
 SHOWN = 6
 
 
-@dataclass
-class StateDict:
-    """The weights of a checkpoint.
-
-    Attributes:
-        tensors: the weights; names of nested entries are joined by dots.
-        taken: the entry that held them, "" for the whole checkpoint.
-        left_out: the other entries, as "name (n tensors)" or "name".
-    """
-
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    taken: str = ""
-    left_out: list[str] = field(default_factory=list)
-
-    def note(self) -> str:
-        """A sentence on the entries left out; empty if there are none."""
-        if not self.left_out:
-            return ""
-        names = ", ".join(self.left_out[:SHOWN])
-        more = f" and {len(self.left_out) - SHOWN} more" if len(self.left_out) > SHOWN else ""
-        whose = f" of {self.taken!r}" if self.taken else ""
-        return f"{len(self.tensors)} tensors{whose} written; left out: {names}{more}"
-
-
-def state_dict_of(content: Any, file: object) -> StateDict:
-    """The weights in what ``torch.load`` returned; UserError (naming ``file``) without any, or for ambiguous names."""
+def state_dict_of(content: Any, file: object) -> tuple[dict[str, Tensor], str]:
+    """The weights in what ``torch.load`` returned, names of nested entries joined by dots, and a note on what was left
+    out, empty if nothing was; UserError (naming ``file``) without any, or for ambiguous names."""
     if not isinstance(content, Mapping):
         kind = "one tensor" if isinstance(content, Tensor) else f"a {type(content).__name__}"
         raise UserError(f"{file} holds {kind}, not a state dict; save model.state_dict().")
-    found = StateDict()
+    taken: list[str] = []
+    left_out: list[str] = []
+    tensors: dict[str, Tensor] = {}
     while (key := _container(content)) is not None:
-        found.left_out += [_told(name, value) for name, value in content.items() if name != key]
-        found.taken = f"{found.taken}.{key}".lstrip(".")
+        left_out += [_told(name, value) for name, value in content.items() if name != key]
+        taken.append(key)
         content = content[key]
     nested = any(_count(value) for value in content.values() if not isinstance(value, Tensor))
     for name, value in content.items():
         scalar = isinstance(value, Tensor) and value.ndim == 0
-        aside = isinstance(name, str) and not isinstance(value, Tensor) and _is_aside(name, value)
-        if (nested and scalar) or aside or not _count(value):  # a number beside modules counts steps
-            found.left_out.append(_told(name, value))
+        if (nested and scalar) or _is_aside(name, value) or not _count(value):  # a number beside modules counts steps
+            left_out.append(_told(name, value))
             continue
         for path, one in _leaves(value, (name,)):
             if not isinstance(one, Tensor):
-                found.left_out.append(".".join(map(str, path)))
+                left_out.append(".".join(map(str, path)))
                 continue
             joined = _joined(path, file)
-            if joined in found.tensors:
+            if joined in tensors:
                 raise UserError(f"{file} has two tensors named {joined!r}; rename one of them.")
-            found.tensors[joined] = one
-    if not found.tensors:
+            tensors[joined] = one
+    if not tensors:
         raise UserError(f"{file} holds no state dict: it has no named tensor.")
-    return found
+    whose = f" of {'.'.join(taken)!r}" if taken else ""
+    more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+    note = f"{len(tensors)} tensors{whose} written; left out: {', '.join(left_out[:SHOWN])}{more}"
+    return tensors, note if left_out else ""
 
 
 def _container(content: Mapping[Any, Any]) -> str | None:
@@ -78,9 +58,12 @@ def _container(content: Mapping[Any, Any]) -> str | None:
     return next((key for key in CONTAINERS if isinstance(content.get(key), Mapping) and _count(content[key])), None)
 
 
-def _is_aside(name: str, value: Any) -> bool:
+def _is_aside(name: Any, value: Any) -> bool:
+    """Whether an entry is no tensor, and is by its name or content the state of an optimizer or the like."""
+    if isinstance(value, Tensor) or not isinstance(name, str):
+        return False
     words = name.lower().replace("-", "_")
-    by_name = any(part in words for part in ASIDE if part != "ema") or "ema" in words.split("_")
+    by_name = any(part in words for part in ASIDE) or "ema" in words.split("_")
     return by_name or (isinstance(value, Mapping) and {"state", "param_groups"} <= set(value))
 
 
