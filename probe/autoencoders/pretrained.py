@@ -6,12 +6,11 @@ import torch
 
 from probe.autoencoders.adapter import adapted, autoencoder_classes, class_of
 from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.blueprint import check_bounds
-from probe.autoencoders.from_pretrained import from_pretrained
+from probe.autoencoders.loading import config_source, from_pretrained, load_single_file, single_file
 from probe.autoencoders.repository import as_named, located, read_config, where
-from probe.autoencoders.single_file import config_source, load_single_file, single_file
 from probe.autoencoders.sources import check_source
 from probe.autoencoders.vit_mae import load_vit_mae
+from probe.autoencoders.weights import check_bounds
 from probe.config import ModelConfig
 from probe.errors import UserError, reason_of
 
