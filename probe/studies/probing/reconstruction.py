@@ -24,8 +24,8 @@ EXAMPLES = 8
 PICTURE = 128
 """Longest side of these pictures, in pixels."""
 BASIS = "/"
-"""Separates a method's name from the number of its dictionary: ``random_orthogonal/1`` is the second of its bases, and
-``random_orthogonal`` the first."""
+"""Before the number of a method's further dictionaries: ``random_orthogonal`` is the first of its bases, and
+``random_orthogonal/1`` the second."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,8 @@ def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def dictionaries(atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int) -> dict[str, Tensor]:
-    """The end points and the controls that do not depend on images: unit rows in float64, by name.
-
-    Args:
-        atoms: end points (m, d).
-        first: f(z0) of every start (N, c, h, w).
-        seed: of the random bases, see ``random_bases``.
-    """
+    """The end points (m, d) and the controls that do not depend on images: unit rows in float64, by name; ``first`` is
+    f(z0) of every start (N, c, h, w), and ``seed`` that of ``random_bases``."""
     material = Material(atoms, first, first[:0], seed, sparse.random_bases)
     return _built(material, [OURS, *sparse.controls], sees_data=False)
 
