@@ -86,12 +86,11 @@ def initialise(model: ConvAutoencoder, kind: Initialisation) -> None:
 
 
 def disturbed(x: Tensor, *, noise: float, mask: float, generator: torch.Generator) -> Tensor:
-    """Images (n, c, s, s) with Gaussian noise of this deviation, and a share ``mask`` of their patches set to 0.
+    """Images (n, c, s, s) with Gaussian noise of this deviation, and a share ``mask`` of their patches set to 0: inputs
+    that are harder than their targets make f contract (paper, Section 3).
 
-    Each patch is masked by itself with that probability, in all channels; s is a multiple of 4.
-
-    Args:
-        generator: on the device of x; not touched where both are 0.
+    Each patch is masked by itself with that probability, in all channels; s is a multiple of 4. The generator, on the
+    device of x, is not touched where both are 0.
     """
     if noise:
         x = x + noise * torch.randn(x.shape, generator=generator, device=x.device)

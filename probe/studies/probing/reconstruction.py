@@ -15,6 +15,7 @@ from probe.methods import AUTOENCODER, OURS, SANITY, Compared, Material, methods
 from probe.plugins import call
 from probe.semantics.clip import Clip
 from probe.sparse import Dictionary, omp, working_dtype
+from probe.studies.inputs import encode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,12 +173,6 @@ def prepare(bases: Mapping[str, Tensor], sparse: SparseConfig, device: torch.dev
 
 
 @torch.no_grad()
-def encode_images(model: Autoencoder, images: Tensor, batch_size: int) -> Tensor:
-    """Latents (n, c, h, w) of uint8 images (n, 3, H, W)."""
-    return torch.cat([model.encode(model.from_pixels(batch)) for batch in images.split(batch_size)])
-
-
-@torch.no_grad()
 def reconstruct(
     model: Autoencoder,
     bases: Mapping[str, Dictionary],
@@ -200,7 +195,7 @@ def reconstruct(
     Raises:
         Failure: a metric or control of a plug-in fails or has the wrong shape.
     """
-    latents = encode_images(model, images, sparse.batch_size)
+    latents = encode(model, images, together=sparse.batch_size)
     shape, d = latents.shape[1:], latents[0].numel()
     levels, signals = sparse.atoms(d), latents.flatten(1)
     look = Look(clip, clip.images(images / 255)) if clip else None
