@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from probe.config import LARGEST_SEED, MOST, ConfigModel, DictionaryConfig, Name, SolverConfig, Tracked, file_names
+from probe.config import LARGEST_SEED, MOST, ConfigModel, Name, SolverConfig, Tracked, file_names
 from probe.studies.sweeps.datasets import Positive, StudyDataset
 from probe.training.config import TrainConfig
 
@@ -129,7 +129,3 @@ class MergeConfig(EuclideanConfig):
     """Which end points count as one attractor, by distance and by cosine (the paper's rule)."""
 
     cosine: float = Field(0.99, gt=0, lt=1, description="end points with a larger cosine are one attractor")
-
-    def dictionary(self) -> DictionaryConfig:
-        """The same settings as a ``DictionaryConfig``."""
-        return DictionaryConfig(cosine=self.cosine, euclidean=self.euclidean)

@@ -5,7 +5,7 @@ where they end are certified. Each start that ends in an attractor has a predict
 and the attractor's spectral radius.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ from probe.studies.sweeps.grid import Measured, Tell, TrainedModel
 
 FEWEST = 3
 """From this many attractors on, intervals are over attractors; with fewer they are over starts and say less."""
+Floats = NDArray[np.float64]
 LISTS = ("predicted", "actual", "radius", "attractor")
 
 
@@ -171,30 +172,21 @@ def record(found: Convergence) -> dict[str, Any]:
     }
 
 
-def correlation(
-    predicted: NDArray[np.float64], actual: NDArray[np.float64], attractor: NDArray[np.int64]
-) -> dict[str, Any] | None:
+def correlation(predicted: Floats, actual: Floats, attractor: NDArray[np.int64]) -> dict[str, Any] | None:
     """Pearson's correlation, with an interval over attractors if there are enough; None if undefined."""
-    if not len(predicted):
-        return None
-    groups, over = _groups(attractor)
-    return _with_interval(correlation_interval(predicted, actual, groups), over)
+    return _estimate(correlation_interval, attractor, predicted, actual)
 
 
-def gain(
-    error: NDArray[np.float64], null_error: NDArray[np.float64], attractor: NDArray[np.int64]
-) -> dict[str, Any] | None:
+def gain(error: Floats, null_error: Floats, attractor: NDArray[np.int64]) -> dict[str, Any] | None:
     """The mean over starts of error minus null error; None without an interval."""
-    if not len(error):
+    return _estimate(grouped_mean_interval, attractor, error - null_error)
+
+
+def _estimate(
+    interval: Callable[..., Interval], attractor: NDArray[np.int64], *values: Floats
+) -> dict[str, Any] | None:
+    if not len(attractor):
         return None
-    groups, over = _groups(attractor)
-    return _with_interval(grouped_mean_interval(error - null_error, groups), over)
-
-
-def _groups(attractor: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
     many = len(np.unique(attractor)) >= FEWEST
-    return (attractor, "attractors") if many else (np.arange(len(attractor)), "starts")
-
-
-def _with_interval(found: Interval, over: str) -> dict[str, Any] | None:
-    return None if found.ci95 is None else {**found.as_json(), "over": over}
+    found = interval(*values, attractor if many else np.arange(len(attractor)))
+    return None if found.ci95 is None else {**found.as_json(), "over": "attractors" if many else "starts"}
