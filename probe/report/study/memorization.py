@@ -13,12 +13,10 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from pydantic import Field
 
-from probe.metrics.interval import on_side
 from probe.report.study import memorization_figures as figures
-from probe.report.study.page import Rule, StudyPage, by_axis, counted, first_seed
+from probe.report.study.page import Figures, Rule, StudyPage, by_axis, counted, first_seed
 from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
 from probe.report.study.verdicts import TREND, Values, claimed, difference_interval, trend
 from probe.results.study import Found, StudyResults
@@ -140,21 +138,13 @@ def null(name: str, axis: str, at: Mapping[int, Sequence[Any]]) -> StudyClaim:
     """
     found = {value: difference_interval(seeds) for value, seeds in sorted(at.items())}
     smallest = min(found)
-    return claimed(
-        name,
-        f"at {AXES[axis][1].format(smallest)}, mem of the attractors exceeds that of {NULLS[name]}",
-        1,
-        "null",
-        found[smallest],
-        n=len(at[smallest]),
-        over="seeds",
-        by_value={str(value): on_side(ci95, 1) for value, (_, ci95) in found.items()},
-    )
+    claim = f"at {AXES[axis][1].format(smallest)}, mem of the attractors exceeds that of {NULLS[name]}"
+    return claimed(name, claim, 1, "null", found[smallest], at=found, n=len(at[smallest]), over="seeds")
 
 
 def _figures(
     name: str, data: StudySection, found: Sequence[Found[Memorization]], results: StudyResults, axis: str
-) -> Mapping[str, Figure | None]:
+) -> Figures:
     variance: float = results.config.measure.variance  # type: ignore[attr-defined]  # this kind has one
     return {
         name: figures.sweep(name, axis, data, variance),

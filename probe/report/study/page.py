@@ -15,6 +15,8 @@ from probe.results.study import Found, StudyResults
 
 Column = tuple[str, Callable[[Any], float | SeedSpread | None]]
 """A head, and the number of one record of a row: of a model, unless the page has other rows."""
+Figures = Mapping[str, Figure | None]
+"""By name; None if there is nothing to draw."""
 Rows = Mapping[Any, Sequence[Any]]
 """For each value of the axis the records, one per seed."""
 
@@ -47,8 +49,7 @@ class StudyPage:
         note: how to read the table.
         rules: of the verdicts, by ``StudyClaim.rule``.
         claims: the paper's claims with their verdicts.
-        figures: by name, None if there is nothing to draw; called with the section's name, its report, its results,
-            and those of the whole study.
+        figures: called with the section's name, its report, its results, and those of the whole study.
         rows: of the table; default: models by their attribute ``axis``.
         brief: columns that fit into a terminal; default: all.
         warnings: sentences.
@@ -60,7 +61,7 @@ class StudyPage:
     note: str
     rules: Mapping[str, Rule]
     claims: Callable[[Sequence[Found[Any]]], list[StudyClaim]]
-    figures: Callable[[str, StudySection, Sequence[Found[Any]], StudyResults], Mapping[str, Figure | None]]
+    figures: Callable[[str, StudySection, Sequence[Found[Any]], StudyResults], Figures]
     rows: Callable[[Sequence[Found[Any]]], Rows] | None = None
     brief: Sequence[str] = ()
     warnings: Callable[[Sequence[Found[Any]]], list[str]] = lambda found: []

@@ -31,8 +31,9 @@ from probe.studies.sweeps.grid import Measured, Tell, TrainedModel
 
 FEWEST = 3
 """From this many attractors on, intervals are over attractors; with fewer they are over starts and say less."""
-Floats = NDArray[np.float64]
 LISTS = ("predicted", "actual", "radius", "attractor")
+Starts = Mapping[str, NDArray[Any]]
+"""What is known of starts, each (n,): ``LISTS``, ``error`` and ``null_error`` of ``Convergence``."""
 
 
 class ConvergenceConfig(GridConfig):
@@ -150,10 +151,9 @@ def record(found: Convergence) -> dict[str, Any]:
     below, and is ``undecided`` otherwise. ``error_verdict`` is on the claim that the prediction is closer to the actual
     steps than the best constant: it holds if the interval of the difference lies below 0.
     """
-    predicted, actual = found.predicted.numpy(), found.actual.double().numpy()
-    groups = found.attractor.numpy()
-    pearson = correlation(predicted, actual, groups)
-    difference = gain(found.error.numpy(), found.null_error.numpy(), groups)
+    starts = {name: getattr(found, name).numpy() for name in ("predicted", "attractor", "error", "null_error")}
+    predicted, actual = starts["predicted"], found.actual.double().numpy()
+    pearson, difference = correlation({**starts, "actual": actual}), gain(starts)
     moving = predicted > 0
     ratio = np.quantile(actual[moving] / predicted[moving], [0.05, 0.5, 0.95]) if moving.any() else None
     return {
@@ -172,19 +172,17 @@ def record(found: Convergence) -> dict[str, Any]:
     }
 
 
-def correlation(predicted: Floats, actual: Floats, attractor: NDArray[np.int64]) -> dict[str, Any] | None:
+def correlation(starts: Starts) -> dict[str, Any] | None:
     """Pearson's correlation, with an interval over attractors if there are enough; None if undefined."""
-    return _estimate(correlation_interval, attractor, predicted, actual)
+    return _estimate(correlation_interval, starts["attractor"], starts["predicted"], starts["actual"])
 
 
-def gain(error: Floats, null_error: Floats, attractor: NDArray[np.int64]) -> dict[str, Any] | None:
+def gain(starts: Starts) -> dict[str, Any] | None:
     """The mean over starts of error minus null error; None without an interval."""
-    return _estimate(grouped_mean_interval, attractor, error - null_error)
+    return _estimate(grouped_mean_interval, starts["attractor"], starts["error"] - starts["null_error"])
 
 
-def _estimate(
-    interval: Callable[..., Interval], attractor: NDArray[np.int64], *values: Floats
-) -> dict[str, Any] | None:
+def _estimate(interval: Callable[..., Interval], attractor: NDArray[Any], *values: NDArray[Any]) -> Any:
     if not len(attractor):
         return None
     many = len(np.unique(attractor)) >= FEWEST
