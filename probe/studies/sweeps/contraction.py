@@ -12,7 +12,7 @@ average. (The variance over all coordinates together would count a constant outp
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -48,7 +48,6 @@ class ContractionConfig(StudyConfig):
 
     @property
     def shards(self) -> int:
-        """The number of architectures to build."""
         return len(self.architectures or backbones())
 
 
@@ -72,52 +71,37 @@ def architectures(config: ContractionConfig, data: Mapping[str, Any]) -> list[Ba
         UserError: a name is unknown.
     """
     there = backbones()
-    return [Backbone(_known(name, there)) for name in config.architectures or there]
-
-
-def _known(name: str, there: Iterable[str]) -> str:
-    if name not in there:
-        raise UserError(f"there is no architecture {name!r}; there are {', '.join(repr(one) for one in there)}.")
-    return name
+    for name in config.architectures or ():
+        if name not in there:
+            raise UserError(f"there is no architecture {name!r}; there are {', '.join(map(repr, there))}.")
+    return [Backbone(name) for name in config.architectures or there]
 
 
 def measure(backbone: Backbone, config: ContractionConfig, tell: Tell) -> Measured:
-    """Variance ratios of an architecture, see ``contraction``."""
-    return Measured(contraction(backbone.architecture, config.seeds, config.samples))
-
-
-def contraction(name: str, seeds: Sequence[int] = range(10), samples: int = 64) -> dict[str, Any]:
-    """Variance ratios of an architecture with random weights; see ``record``.
-
-    Args:
-        name: of ``backbones``.
-        seeds: of the weights and inputs.
-        samples: inputs, and latents, for each seed.
+    """Variance ratios of an architecture with random weights, see ``record``.
 
     Raises:
-        UserError: the name is unknown, or the installed diffusers cannot build the class.
+        UserError: the installed diffusers cannot build the class.
     """
-    there = backbones()
-    cls, arguments = there[_known(name, there)]
+    cls, arguments = backbones()[backbone.architecture]
     lengths = {key: value for key, value in arguments.items() if key != "resolution"}
     resolution = arguments.get("resolution", RESOLUTION)
     inputs, latents = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about sizes that nobody would train
-        for seed in seeds:
+        for seed in config.seeds:
             model = untrained(cls, **lengths, seed=seed)
-            latent_shape = model.latent_shape(resolution)
-            inputs.append(variance_ratio(_around(model), _normal(samples, model.sample_shape(resolution), seed)))
-            latents.append(variance_ratio(LatentMap(model), _normal(samples, latent_shape, seed)))
-    return record(name, torch.Size(latent_shape).numel(), inputs, latents)
+            x, z = (
+                torch.randn((config.samples, *shape), generator=torch.Generator().manual_seed(seed))
+                for shape in (model.sample_shape(resolution), model.latent_shape(resolution))
+            )
+            inputs.append(variance_ratio(_around(model), x))
+            latents.append(variance_ratio(LatentMap(model), z))
+    return Measured(record(backbone.architecture, z[0].numel(), inputs, latents))
 
 
 def _around(model: Autoencoder) -> Callable[[Tensor], Tensor]:
     return lambda x: model.decode(model.encode(x))
-
-
-def _normal(n: int, shape: tuple[int, ...], seed: int) -> Tensor:
-    return torch.randn((n, *shape), generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()

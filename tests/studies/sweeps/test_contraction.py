@@ -10,7 +10,13 @@ from probe.autoencoders.untrained import small_classes, untrained
 from probe.errors import UserError
 from probe.report.study.contraction import Contraction, ratios_figure
 from probe.studies.sweeps import contraction as study
-from probe.studies.sweeps.contraction import contraction, record, variance_ratio
+from probe.studies.sweeps.contraction import ContractionConfig, architectures, measure, record, variance_ratio
+from probe.studies.sweeps.grid import Backbone
+
+
+def contraction(name: str, **settings) -> dict:
+    config = ContractionConfig(study="contraction", **settings)
+    return measure(Backbone(name), config, lambda share, note: None).values
 
 
 def drawn(*shape: int) -> torch.Tensor:
@@ -63,7 +69,7 @@ def test_weights_by_seed_alone():
 
 
 def test_the_papers_autoencoder_contracts_at_initialisation():
-    found = contraction("ConvAutoencoder, k = 8", seeds=range(3), samples=16)
+    found = contraction("ConvAutoencoder, k = 8", seeds=(0, 1, 2), samples=16)
     ratios = [found[side]["ratios"] for side in ("inputs", "latents")]
     assert (found["d"], *map(len, ratios)) == (8, 3, 3)
     assert 0 < max(map(max, ratios)) < 0.1
@@ -75,7 +81,7 @@ def test_every_small_architecture_has_ratios():
     names = list(small_classes())
     assert len(names) > 10
     for name in names[:8]:
-        found = contraction(name, seeds=range(2), samples=4)
+        found = contraction(name, seeds=(0, 1), samples=4)
         ratios = found["inputs"]["ratios"] + found["latents"]["ratios"]
         assert all(ratio is not None and ratio >= 0 for ratio in ratios), found
 
@@ -94,4 +100,4 @@ def test_verdicts_and_the_figure():
 
 def test_unknown_architectures_are_named():
     with pytest.raises(UserError, match="no architecture 'ResNet'"):
-        contraction("ResNet")
+        architectures(ContractionConfig(study="contraction", architectures=("ResNet",)), {})
