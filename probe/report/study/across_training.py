@@ -13,10 +13,11 @@ from probe.report.figures.across_training import film_strip, number_at, training
 from probe.report.page.content import Table
 from probe.report.page.markdown import table as markdown_table
 from probe.report.page.write import drawn, write
-from probe.report.study.page import Column, Figures, Rows, Rule, StudyPage, points, table
+from probe.report.study.page import Column, Figures, Rows, Rule, StudyKind, StudyPage, points, table
 from probe.report.study.schema import SeedSpread, StudyClaim, StudySection, TrainedModel
 from probe.report.study.verdicts import RESAMPLES, Estimated, Values, claimed, difference_interval, means, over_seeds
 from probe.results.study import Arrays, Found, StudyResults
+from probe.studies.sweeps.across_training import AcrossTrainingConfig, measure
 
 
 class AcrossTraining(TrainedModel):
@@ -266,4 +267,7 @@ PAGE = StudyPage(
     rows=_rows,
     brief=BRIEF,
     warnings=_warnings,
+)
+KIND = StudyKind(
+    "across_training", AcrossTrainingConfig, measure, PAGE, example={"k": [128], "training": {"checkpoint_every": 50}}
 )

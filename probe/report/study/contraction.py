@@ -10,9 +10,10 @@ from pydantic import Field
 from probe.metrics.interval import Verdict
 from probe.report.figures.run import STYLE
 from probe.report.run.schema import ReportModel
-from probe.report.study.page import Column, Figures, Rule, StudyPage, seed_spread
+from probe.report.study.page import Column, Figures, Rule, StudyKind, StudyPage, seed_spread
 from probe.report.study.schema import SeedSpread, StudyClaim, StudySection
 from probe.results.study import Found, StudyResults
+from probe.studies.sweeps.contraction import ContractionConfig, architectures, measure
 
 
 class Ratios(ReportModel):
@@ -118,3 +119,4 @@ PAGE = StudyPage(
     figures=_figures,
     rows=lambda found: {one.model.name: [one.model] for one in found},
 )
+KIND = StudyKind("contraction", ContractionConfig, measure, PAGE, architectures)

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from probe.report.figures.convergence import convergence_figure
 from probe.report.run.schema import Mean
-from probe.report.study.page import Column, Figures, Rule, StudyPage, by_axis, counted
+from probe.report.study.page import Column, Figures, Rule, StudyKind, StudyPage, by_axis, counted
 from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
 from probe.report.study.verdicts import Estimated, claimed
 from probe.results.study import Found, StudyResults
-from probe.studies.sweeps.convergence import FEWEST, Starts, correlation, gain
+from probe.studies.sweeps.convergence import FEWEST, ConvergenceConfig, Starts, correlation, gain, measure
 
 
 class GroupedMean(Mean):
@@ -126,3 +126,4 @@ PAGE = StudyPage(
     figures=_figures,
     warnings=lambda found: counted([one.model for one in found], WARNINGS),
 )
+KIND = StudyKind("convergence", ConvergenceConfig, measure, PAGE)
