@@ -118,16 +118,13 @@ AXES = {"k": ("k", "k = {}"), "size": ("the number of training images", "{} trai
 
 
 def _claims(found: Sequence[Found[Memorization]], axis: str) -> list[StudyClaim]:
+    groups, value = by_axis(found, axis), attrgetter(axis)
     trends = [
         trend(
-            name,
-            f"{what} with {AXES[axis][0]}",
-            side,
-            [(getattr(one.model, axis), getattr(one.model, name)) for one in found],
+            name, f"{what} with {AXES[axis][0]}", side, [(value(one.model), getattr(one.model, name)) for one in found]
         )
         for name, (side, what) in TRENDS.items()
     ]
-    groups = by_axis(found, axis)
     mem = {name: {value: [_samples(one, name) for one in group] for value, group in groups.items()} for name in NULLS}
     return [*trends, *(null(name, axis, at) for name, at in mem.items())]
 
