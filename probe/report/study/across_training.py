@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,17 @@ from probe.report.page.content import Table
 from probe.report.page.markdown import table as markdown_table
 from probe.report.page.write import drawn, write
 from probe.report.study.page import Column, Figures, Rows, Rule, StudyKind, StudyPage, points, table
-from probe.report.study.schema import SeedSpread, StudyClaim, StudySection, TrainedModel
-from probe.report.study.verdicts import RESAMPLES, Estimated, Values, claimed, difference_interval, means, over_seeds
+from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
+from probe.report.study.verdicts import (
+    RESAMPLES,
+    Estimated,
+    Values,
+    above_null,
+    claimed,
+    difference_interval,
+    means,
+    over_seeds,
+)
 from probe.results.study import Arrays, Found, StudyResults
 from probe.studies.sweeps.across_training import AcrossTrainingConfig, measure
 
@@ -29,16 +39,7 @@ class AcrossTraining(TrainedModel):
 
 
 def _column(head: str, *path: str) -> Column:
-    """The number at a path of keys in a checkpoint's record, with its interval."""
-
-    def value(record: dict[str, Any]) -> SeedSpread | None:
-        found = number_at(record, path)
-        if found is None:
-            return None
-        mean, low, high = found
-        return SeedSpread(mean=mean, std=None, n=1, ci95=(low, high) if low < high else None)
-
-    return head, value
+    return head, partial(number_at, path=path)
 
 
 COLUMNS = {
@@ -147,9 +148,11 @@ NULLS = {"null_unseen": "unseen test images", "null_noise": "images of uniform n
 def _claims(found: Sequence[Found[AcrossTraining]]) -> list[StudyClaim]:
     epochs = _epochs(found)
     samples = {epoch: [_samples(one, epoch) for one in found] for epoch in epochs}
+    where, last = f"epoch {epochs[-1]}", samples[epochs[-1]]
+    over_null = {name: difference_interval([(one["mem"], one[name]) for one in last]) for name in NULLS}
     return [
         *(_change(name, change, samples, epochs) for name, change in CHANGES.items()),
-        *(_above(name, samples[epochs[-1]], epochs[-1]) for name in NULLS),
+        *(above_null(where, NULLS[name], one, name=name, n=len(last)) for name, one in over_null.items()),
     ]
 
 
@@ -159,14 +162,14 @@ def _change(name: str, change: Change, samples: Mapping[int, Sequence[Samples]],
     from_untrained = difference(samples[last], samples[untrained], change)
     named = {"untrained": untrained, f"epoch {first}": first, f"epoch {last}": last}
     return claimed(
-        name,
-        change.claim,
-        change.side,
-        "change",
         found,
+        change.side,
+        {f"epoch {first}": found, "the untrained network": from_untrained},
+        name=name,
+        claim=change.claim,
+        rule="change",
         n=len(samples[last]),
         over="seeds",
-        at={f"epoch {first}": found, "the untrained network": from_untrained},
         levels={label: _level(samples[epoch], change) for label, epoch in named.items()},
     )
 
@@ -188,12 +191,6 @@ def difference(last: Sequence[Samples], first: Sequence[Samples], change: Change
     resampled = [change.of(a, rng) - change.of(b, rng) for a, b in zip(last, first, strict=True)]
     low, high = over_seeds(np.stack(resampled), rng)
     return (0.0, (0.0, 0.0)) if max(-low, high) < ROUNDING else (after - before, (low, high))
-
-
-def _above(name: str, last: Sequence[Samples], epoch: int) -> StudyClaim:
-    claim = f"at epoch {epoch}, mem of the attractors exceeds that of {NULLS[name]}"
-    found = difference_interval([(one["mem"], one[name]) for one in last])
-    return claimed(name, claim, 1, "null", found, n=len(last), over="seeds")
 
 
 def _epochs(found: Sequence[Found[AcrossTraining]]) -> list[int]:

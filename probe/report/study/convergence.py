@@ -79,7 +79,7 @@ def _claims(found: Sequence[Found[Convergence]]) -> list[StudyClaim]:
         over = here["over"] if here else "starts"
         n = len(np.unique(every["attractor"])) if over == "attractors" else len(every["attractor"])
         at = {k: _known(estimate(rows)) for k, rows in by_k.items()}
-        return claimed(rule, text, side, rule, _known(here), at=at, n=n, over=over, levels=levels or None)
+        return claimed(_known(here), side, at, name=rule, claim=text, rule=rule, n=n, over=over, levels=levels or None)
 
     prediction, constant = (float(every[name].mean()) if len(every[name]) else None for name in ("error", "null_error"))
     closer = "the predicted steps are closer to the actual steps than a constant"

@@ -23,7 +23,7 @@ from probe.report.figures.across_training import picture_rows
 from probe.report.figures.run import STYLE
 from probe.report.study.page import Figures, Rule, StudyKind, StudyPage, by_axis, counted, first_seed
 from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
-from probe.report.study.verdicts import TREND, Values, claimed, difference_interval, trend
+from probe.report.study.verdicts import TREND, Values, above_null, difference_interval, trend
 from probe.results.study import Found, StudyResults
 from probe.studies.sweeps.memorization import MemorizationConfig, measure
 
@@ -141,8 +141,8 @@ def null(name: str, axis: str, at: Mapping[int, Sequence[Any]]) -> StudyClaim:
     """
     found = {value: difference_interval(seeds) for value, seeds in sorted(at.items())}
     smallest = min(found)
-    claim = f"at {AXES[axis][1].format(smallest)}, mem of the attractors exceeds that of {NULLS[name]}"
-    return claimed(name, claim, 1, "null", found[smallest], at=found, n=len(at[smallest]), over="seeds")
+    where = AXES[axis][1].format(smallest)
+    return above_null(where, NULLS[name], found[smallest], found, name=name, n=len(at[smallest]))
 
 
 LABELS = {"k": "bottleneck k", "size": "training images"}

@@ -76,11 +76,6 @@ class StudyPage:
         return points(self.columns, of_models)
 
 
-Shards = Sequence[Cell | Backbone]
-ImageFacts = Mapping[str, Mapping[str, int]]
-"""For each data set ``n_train``, ``channels`` and ``side``."""
-
-
 @dataclass(frozen=True)
 class StudyKind:
     """One kind of study.
@@ -91,8 +86,8 @@ class StudyKind:
         measure: a ``TrainedModel`` or ``Backbone`` to what its result file holds, given the configuration and a
             function that reports progress.
         page: how the results are reported.
-        shards: what the study has one result for, given the configuration and facts about its images: ``cells`` of a
-            grid of trained models, or architectures.
+        shards: what the study has one result for, given the configuration and ``n_train``, ``channels`` and ``side`` of
+            each data set: ``cells`` of a grid of trained models, or architectures.
         example: keys of its example file (``probe config --example``), beside the fields that have ``examples``.
     """
 
@@ -100,7 +95,7 @@ class StudyKind:
     configuration: type[StudyConfig]
     measure: Callable[[Any, Any, Tell], Measured]
     page: StudyPage
-    shards: Callable[[Any, ImageFacts], Shards] = cells
+    shards: Callable[[Any, Mapping[str, Mapping[str, int]]], Sequence[Cell | Backbone]] = cells
     example: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -29,33 +29,24 @@ Estimated = tuple[float | None, tuple[float, float] | None]
 """A statistic and its 95 % interval; None if they do not exist."""
 
 
-def claimed(
-    name: str,
-    claim: str,
-    side: int,
-    rule: str,
-    found: Estimated,
-    *,
-    at: Mapping[Any, Estimated] | None = None,
-    **about: Any,
-) -> StudyClaim:
+def claimed(found: Estimated, side: int, at: Mapping[Any, Estimated] | None = None, **about: Any) -> StudyClaim:
     """A claim that a statistic lies above (side 1) or below (side -1) 0, with its verdict.
 
     Args:
         at: the statistic at each value of the axis, for ``by_value``.
-        about: ``n``, ``over`` and what else a ``StudyClaim`` says.
+        about: the other fields.
     """
     statistic, ci95 = found
-    return StudyClaim(
-        name=name,
-        claim=claim,
-        result=on_side(ci95, side),
-        rule=rule,
-        statistic=statistic,
-        ci95=ci95,
-        by_value=None if at is None else {str(value): on_side(one, side) for value, (_, one) in at.items()},
-        **about,
-    )
+    by_value = None if at is None else {str(value): on_side(one, side) for value, (_, one) in at.items()}
+    return StudyClaim(result=on_side(ci95, side), statistic=statistic, ci95=ci95, by_value=by_value, **about)
+
+
+def above_null(
+    where: str, null: str, found: Estimated, at: Mapping[Any, Estimated] | None = None, **about: Any
+) -> StudyClaim:
+    """The claim that mem exceeds a null level, given the difference of both over seeds."""
+    claim = f"at {where}, mem of the attractors exceeds that of {null}"
+    return claimed(found, 1, at, claim=claim, rule="null", over="seeds", **about)
 
 
 def trend(name: str, claim: str, side: int, pairs: Sequence[tuple[float, float | None]]) -> StudyClaim:
@@ -65,7 +56,8 @@ def trend(name: str, claim: str, side: int, pairs: Sequence[tuple[float, float |
         pairs: the value of the axis and of the measure, for each model; None if it has none.
     """
     there = [(value, measured) for value, measured in pairs if measured is not None]
-    return claimed(name, claim, side, "trend", spearman_interval(there), n=len(there), over="models")
+    found = spearman_interval(there)
+    return claimed(found, side, name=name, claim=claim, rule="trend", n=len(there), over="models")
 
 
 def spearman_interval(pairs: Sequence[tuple[float, float]]) -> Estimated:
