@@ -30,9 +30,8 @@ def of_run(directory: Any) -> Figures:
 def of_study(directory: Any) -> Figures:
     """Those of the study's report.html."""
     from jobs.study.work import StudyWork, cell_file
-    from probe.report.study.build import study_report
     from probe.report.study.kinds import study_kind
-    from probe.report.study.write import drawings
+    from probe.report.study.write import drawings, study_report
     from probe.results.study import read_study
 
     cells = [cell_file(shard) for shard in StudyWork(directory).grid()]
