@@ -34,7 +34,13 @@ log = logging.getLogger("probe")
 
 
 class Meter:
-    """How many units of a stage this rank has done."""
+    """How many units of a stage this rank has done.
+
+    Attributes:
+        ended: another rank's end, raised by the next call where no signal can wake this thread.
+    """
+
+    ended: Ended | None = None
 
     def __init__(self) -> None:
         self.done = 0.0
@@ -43,35 +49,35 @@ class Meter:
 
     def update(self, part: float, note: str = "") -> None:
         """``part`` units of the current shard are done; fractions count."""
+        if self.ended:
+            raise self.ended
         self.done, self.note = self._finished + part, note
 
     def finish(self, units: float) -> None:
         """The current shard is done."""
         self._finished += units
-        self.done = self._finished
+        self.update(0.0, self.note)
 
 
 @contextmanager
-def progress(
-    folder: Path, world: World, stage: int, title: str, unit: str, total: float, before: float
-) -> Iterator[Meter]:
+def progress(folder: Path, world: World, title: str, unit: str, total: float, before: float = 0) -> Iterator[Meter]:
     """Show a stage's progress while the block runs, and interrupt the block if another rank ends.
 
     Args:
-        stage: a number of the stage, the same on all ranks.
         total, before: units of the whole stage, and those that were done before.
     """
     meter, began, over = Meter(), time.monotonic(), threading.Event()
-    pulse = threading.Thread(
-        target=_Pulse(folder, world, stage, title, unit, total, before, meter, over).run, daemon=True, name="pulse"
-    )
-    pulse.start()
+    # Signals reach the main thread only; without a handler of ours they would end the process.
+    wakes = threading.current_thread() is threading.main_thread()
+    pulse = _Pulse(folder, world, world.next_key("done"), title, unit, total, before, meter, over, wakes)
+    thread = threading.Thread(target=pulse.run, daemon=True, name="pulse")
+    thread.start()
     try:
         yield meter
     finally:
         over.set()
-        pulse.join()
-    if world.rank == 0 and total > before:
+        thread.join()
+    if world.leads and total > before:
         log.info(f"{title}: {total - before:g} {unit} in {time.monotonic() - began:.1f} s")
 
 
@@ -81,20 +87,21 @@ class _Pulse:
 
     folder: Path
     world: World
-    stage: int
+    key: str
     title: str
     unit: str
     total: float
     before: float
     meter: Meter
     over: threading.Event
+    wakes: bool
 
     def __post_init__(self) -> None:
         self.began = self.shown = time.monotonic()
         self.written = 0.0
         console = Console(stderr=True)
-        self.notebook = _notebook_line() if self.world.rank == 0 else None
-        self.live = console.is_terminal and self.world.rank == 0 and self.notebook is None
+        self.notebook = _notebook_line() if self.world.leads else None
+        self.live = console.is_terminal and self.world.leads and self.notebook is None
         self.rich = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -118,7 +125,10 @@ class _Pulse:
                     if last:
                         return
                     log.warning(f"{end}")
-                    os.kill(os.getpid(), signal.SIGUSR1)  # wakes the main thread, which asks the world what happened
+                    if self.wakes:
+                        os.kill(os.getpid(), signal.SIGUSR1)  # the main thread then asks the world what happened
+                    else:
+                        self.meter.ended = end if isinstance(end, Ended) else Ended(1, str(end))
                     if not self.over.wait(GRACE):
                         sys.stderr.flush()
                         os._exit(1)
@@ -130,10 +140,10 @@ class _Pulse:
         world, done = self.world, self.meter.done
         if world.size > 1:
             world.watch()
-            world.tell(self.stage, done)
+            world.tell(self.key, done)
             if world.rank:
                 return
-            done = sum(world.heard(self.stage))
+            done = sum(world.heard(self.key))
         done = min(done, self.total - self.before)  # parts of current shards are estimates, and may add up to more
         seconds = time.monotonic() - self.began
         rate = done / seconds if seconds > 0 else 0.0

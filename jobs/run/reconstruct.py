@@ -10,11 +10,11 @@ from torch import Tensor
 
 from jobs.run.attractors import end_points_sha256, load_first_steps
 from jobs.run.dictionary import dictionary_sha256
-from jobs.run.directory import RunDirectory, table_files
 from jobs.run.images import draw, image_file, tables
 from jobs.run.semantics import look_at
-from jobs.run.work import RunWork
+from jobs.run.work import RunDirectory, RunWork, table_files
 from jobs.stage import Counts
+from probe.autoencoders import Autoencoder
 from probe.errors import UserError
 from probe.results.layout import DICTIONARY, RECONSTRUCTION, RECONSTRUCTIONS, WORK
 from probe.sparse import Dictionary
@@ -55,21 +55,20 @@ def reconstruct(work: RunWork) -> None:
     Raises:
         UserError: there is no dictionary, or a data set's images have changed.
     """
-    _ = work.model
-    run = work.directory
-    dictionary = work.on_rank_0(lambda: _dictionary(run))
-    seen_by = work.clip.sha256 if work.clip else ""
+    run, world, model, clip = work.directory, work.world, work.model, work.clip
+    dictionary = world.on_rank_0(lambda: _dictionary(run))
+    seen_by = clip.sha256 if clip else ""
     # What was seen when the extra was there is kept where it is missing.
-    by = None if work.config.clip and not work.clip else seen_by
-    names = list(work.config.datasets)
-    names = work.missing(names, lambda name: run.has_table(name, run.claimed, dictionary=dictionary, clip=by))
+    by = None if run.config.clip and not clip else seen_by
+    names = list(run.config.datasets)
+    names = world.missing(names, lambda name: run.has_table(name, run.claimed, dictionary=dictionary, clip=by))
     if names:
         _solve(work, names, dictionary, seen_by)
-    if work.clip:
-        work.on_rank_0(lambda: look_at(work, dictionary))
-    if work.leads:
+    if clip:
+        world.on_rank_0(lambda: look_at(run, model, clip, dictionary))
+    if world.leads:
         shutil.rmtree(run.path / WORK, ignore_errors=True)  # all that was made of it is there
-    work.barrier()
+    world.barrier()
 
 
 def count(run: RunDirectory) -> Counts:
@@ -81,19 +80,18 @@ def count(run: RunDirectory) -> Counts:
 
 
 def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> None:
-    run = work.directory
-    if work.on_rank_0(lambda: any(run.claimed(image_file(name)) is None for name in names)):
+    run, world = work.directory, work.world
+    if world.on_rank_0(lambda: any(run.claimed(image_file(name)) is None for name in names)):
         draw(work)
-    data = work.on_rank_0(lambda: {name: work.data[name] for name in names})
-    parts = [
-        Part(name, span) for name in names for span in batches(data[name]["n_used"], work.config.sparse.batch_size)
-    ]
+    data = world.on_rank_0(lambda: {name: run.drawn(name) for name in names})
+    sparse = run.config.sparse
+    parts = [Part(name, span) for name in names for span in batches(data[name]["n_used"], sparse.batch_size)]
     made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"], "clip": seen_by} for n in names}
     # Without CLIP nothing is compared, and older files have no such entry.
     expected = {name: {key: value for key, value in about.items() if value} for name, about in made_from.items()}
-    todo = work.missing(parts, lambda part: run.claimed(part.file, **expected[part.name]))
+    todo = world.missing(parts, lambda part: run.claimed(part.file, **expected[part.name]))
     before = sum(len(part.images) for part in parts) - sum(len(part.images) for part in todo)
-    bases = _bases(work)
+    bases = _bases(run, work.model)
     with work.timed("reconstruct"):
         for part, meter in work.share("reconstruct", "images", todo, size=lambda p: len(p.images), before=before):
             held, images, mean = bases(part.name)
@@ -104,14 +102,14 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> No
             meter.note = part.name
             span = slice(part.images.start, part.images.stop)
             found = reconstruct_images(
-                work.model, held, images[span], work.config.sparse, mean, clip=work.clip, on_method=on_method
+                work.model, held, images[span], sparse, mean, clip=work.clip, on_method=on_method
             )
             sizes = {name: len(basis) for name, basis in held.items() if BASIS not in name}
-            _save(run, part, found, sizes, made_from[part.name] | {"rank": work.world.rank})
-        if work.leads:
+            _save(run, part, found, sizes, made_from[part.name] | {"rank": world.rank})
+        if world.leads:
             for name in names:
                 _finish(run, name, [part for part in parts if part.name == name], made_from[name])
-        work.barrier()
+        world.barrier()
 
 
 def _dictionary(run: RunDirectory) -> str:
@@ -122,9 +120,9 @@ def _dictionary(run: RunDirectory) -> str:
     return found
 
 
-def _bases(work: RunWork) -> Callable[[str], tuple[dict[str, Dictionary], Tensor, Tensor]]:
+def _bases(run: RunDirectory, model: Autoencoder) -> Callable[[str], tuple[dict[str, Dictionary], Tensor, Tensor]]:
     """A function that gives a data set's dictionaries, test images and mean image; what can be is made only once."""
-    run, sparse = work.directory, work.config.sparse
+    sparse = run.config.sparse
     common: dict[str, Tensor] = {}
     ready: dict[str, Dictionary] = {}  # with their Gram matrices, for all parts and data sets
 
@@ -135,8 +133,8 @@ def _bases(work: RunWork) -> Callable[[str], tuple[dict[str, Dictionary], Tensor
             common.update(dictionaries(atoms, first, sparse, run.config.seeds.seed))
         tensors, _ = run.load(image_file(name))
         heldout = tensors["heldout"]
-        latents = encode_images(work.model, heldout, sparse.batch_size).cpu() if len(heldout) else heldout.float()
-        held = prepare(with_oracle(common, latents, sparse), sparse, work.model.device)
+        latents = encode_images(model, heldout, sparse.batch_size).cpu() if len(heldout) else heldout.float()
+        held = prepare(with_oracle(common, latents, sparse), sparse, model.device)
         for key in common:
             if key in ready and ready[key].dtype == held[key].dtype:
                 held[key] = ready[key]

@@ -7,10 +7,10 @@ import yaml
 
 from jobs.kinds import RUN
 from jobs.kinds import STUDY as STUDY_KIND
-from jobs.ood.directory import OodDirectory
+from jobs.ood import OodDirectory
 from jobs.run.attractors import load_end_points
-from jobs.run.directory import RunDirectory
-from jobs.study.directory import StudyDirectory
+from jobs.run.work import RunDirectory
+from jobs.study import StudyDirectory
 from jobs.worker import work
 from probe.config import parse_config
 from probe.errors import UserError

@@ -9,8 +9,7 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
-from jobs.ood.directory import OodDirectory
-from jobs.ood.work import OodWork
+from jobs.ood import OodDirectory, OodWork
 from jobs.status import read_status
 from jobs.worker import guarded
 from jobs.worker import main as worker
@@ -199,8 +198,8 @@ def test_the_status_of_an_experiment(whole, tmp_path):
 
 def test_what_was_killed_goes_on_to_the_same_table(whole, tmp_path, monkeypatch):
     """Killed inside the training, then after the first table; nothing is done twice."""
-    from jobs.ood import scores as scoring
-    from jobs.ood import training
+    from jobs import ood as scoring
+    from jobs import ood as training
 
     path, real = tmp_path / "parts", training.train
 
@@ -217,11 +216,11 @@ def test_what_was_killed_goes_on_to_the_same_table(whole, tmp_path, monkeypatch)
     scored = []
     score = scoring._score
 
-    def once(work, scorer, name, meter):
+    def once(ood, scorer, name, meter):
         if scored:
             raise Killed
         scored.append(name)
-        score(work, scorer, name, meter)
+        score(ood, scorer, name, meter)
 
     with monkeypatch.context() as patched:
         patched.setattr(scoring, "_score", once)

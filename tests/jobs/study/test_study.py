@@ -11,8 +11,7 @@ import yaml
 from jobs.kinds import STUDY
 from jobs.lock import if_free
 from jobs.status import read_status
-from jobs.study.directory import StudyDirectory
-from jobs.study.work import StudyWork
+from jobs.study import StudyDirectory, StudyWork
 from jobs.worker import work
 from probe import load_autoencoder
 from probe.errors import UserError
@@ -79,7 +78,7 @@ class Killed(BaseException):
 
 
 def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, monkeypatch):
-    from jobs.study import models as module
+    from jobs import study as module
 
     real, trained = module.train, []
 
@@ -143,7 +142,7 @@ def test_a_mistake_is_found_before_anything_is_trained(tmp_path):
 def test_changed_images_are_refused(whole, tmp_path, monkeypatch):
     import shutil
 
-    from jobs.study import images as module
+    from jobs import study as module
 
     copy = tmp_path / "copy"
     shutil.copytree(whole, copy)
