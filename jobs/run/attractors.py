@@ -37,8 +37,8 @@ def find_end_points(work: RunWork) -> None:
         return
     kept = Shards(run, lambda start: parts[start // seeds.shard_size], world.rank)
     total = world.on_rank_0(lambda: sum(len(kept.missing(shard)) for shard in todo))
-    if work.clip and work.config.clip:
-        word_list(work.config.clip.labels)  # a mistake in them should not be found after hours of iteration
+    if work.config.clip:  # a mistake in it should not be found after hours of iteration
+        _ = work.clip, word_list(work.config.clip.labels)
     course = _Course(run)
     with work.timed("attractors"), work.tracked() as tracker:
         before = seeds.count - total

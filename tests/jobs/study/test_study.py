@@ -193,15 +193,15 @@ def test_processes_that_know_nothing_of_each_other_share_a_study(whole, config, 
 def test_a_model_in_another_processs_hands_is_left_to_it(tmp_path):
     study = begin(tmp_path / "study")
     do(study, "images")
-    first = study.left()[0]
+    first = study.directory.left()[0]
     with if_free(tmp_path / "study" / "work" / "locks" / first.name) as mine:
         assert mine
         do(study, "models")
-        assert study.left() == [first]
+        assert study.directory.left() == [first]
         with pytest.raises(UserError, match=f"misses 1 models, {first.name} first"):
             do(study, "report")
     do(study, "models")
-    assert not study.left()
+    assert not study.directory.left()
 
 
 @pytest.mark.slow
