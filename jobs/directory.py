@@ -148,20 +148,15 @@ class Directory(Store, Generic[C]):
             UserError: it is damaged, or missing although there are results.
         """
         file = self.path / MANIFEST
-        if not file.exists():
-            if any((self.path / name).exists() for name in self.RESULTS):
-                raise UserError(
-                    f"{self.path} has results but no manifest.json to say what made them; put it back, or choose "
-                    "another folder with --out."
-                )
-            return {}
         try:
-            return read_manifest(file, self.NOUN)
+            if file.exists():
+                return read_manifest(file, self.NOUN)
+            if not any((self.path / name).exists() for name in self.RESULTS):
+                return {}
+            wrong = f"{self.path} has results but no manifest.json to say what made them"
         except Unreadable as error:
-            raise UserError(
-                f"{file} is damaged ({error.reason}), so what made the results is unknown; put it back, or choose "
-                "another folder with --out."
-            ) from None
+            wrong = f"{file} is damaged ({error.reason}), so what made the results is unknown"
+        raise UserError(f"{wrong}; put it back, or choose another folder with --out.")
 
     @property
     def data(self) -> dict[str, Any]:

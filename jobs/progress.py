@@ -84,7 +84,7 @@ class Meter:
                         self._end(end)
                     return
 
-    def _end(self, end: Exception) -> None:
+    def _end(self, end: BaseException) -> None:
         log.warning(f"{end}")
         if self._wakes:
             os.kill(os.getpid(), signal.SIGUSR1)  # the main thread then asks the world what happened

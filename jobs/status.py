@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.kinds import kind_of
-from jobs.process import is_suspended, is_there
+from jobs.lock import is_suspended, is_there
 from probe.errors import Failure
 from probe.reading import Unreadable, read_object
 from probe.results.layout import ERROR, OWNER, PROGRESS

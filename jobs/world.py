@@ -182,10 +182,9 @@ class World:
         if self.size == 1:
             return
         try:
-            if status:
+            if status and not self.store.check(["ended"]):
                 last = {"rank": self.rank, "host": socket.gethostname(), "status": status, "message": message}
-                if not self.store.check(["ended"]):
-                    self.store.set("ended", json.dumps(last))
+                self.store.set("ended", json.dumps(last))
             self.store.add("gone", 1)
             until = time.monotonic() + (LAST_WORDS if status else PATIENCE)
             while self.rank == 0 and self.store.add("gone", 0) < self.size and time.monotonic() < until:
@@ -213,9 +212,8 @@ class World:
                 missed = [count + 1 if old == new else 0 for count, old, new in zip(missed, last, heard, strict=True)]
                 last = heard
                 if max(missed) >= SILENCE:
-                    rank = 1 + missed.index(max(missed))
-                    seconds = BEAT * SILENCE
-                    self._dead = f"rank {rank} has not been heard of for {seconds:.0f} s; see logs/rank-{rank:04d}.log"
+                    rank, silence = 1 + missed.index(max(missed)), f"{BEAT * SILENCE:.0f} s"
+                    self._dead = f"rank {rank} has not been heard of for {silence}; see logs/rank-{rank:04d}.log"
 
     def next_key(self, name: str) -> str:
         """A key for one use, the same on all ranks, since they make the same calls in the same order."""
@@ -239,10 +237,10 @@ def _gather(cpu: bool) -> World:
     local = number("LOCAL_RANK", 0)
     os.environ["LOCAL_RANK"] = str(local)
     if cpu and "OMP_NUM_THREADS" not in os.environ:  # otherwise every rank uses every core
-        cores = number("SLURM_CPUS_PER_TASK", 0) or len(os.sched_getaffinity(0))
-        beside = 1 if os.environ.get("SLURM_CPUS_PER_TASK") else number("LOCAL_WORLD_SIZE", 1)
-        os.environ["OMP_NUM_THREADS"] = str(max(cores // beside, 1))
-        torch.set_num_threads(max(cores // beside, 1))
+        own = number("SLURM_CPUS_PER_TASK", 0)
+        threads = own or max(len(os.sched_getaffinity(0)) // number("LOCAL_WORLD_SIZE", 1), 1)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
     rank, size, port = (number(name) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
     where = f"{os.environ['MASTER_ADDR']}:{port}"
     with to_stderr(rank):

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -32,21 +31,10 @@ from probe.studies.probing.reconstruction import (
 )
 from probe.studies.probing.reconstruction import reconstruct as reconstruct_images
 
+Part = tuple[str, range]
+"""A data set, and a range of its images."""
 KINDS = ("errors", "floor", "sanity", "examples", "originals")
 """Tensors by name of ``Reconstructed``; in a part's file they are called ``kind/name``."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A range of the images of a data set."""
-
-    name: str
-    images: range
-
-    @property
-    def file(self) -> str:
-        """Where its errors are kept until the data set is finished."""
-        return RECONSTRUCTION.at(self.images, dataset=self.name)
 
 
 def reconstruct(work: RunWork) -> None:
@@ -85,30 +73,30 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> No
         draw(work)
     data = world.on_rank_0(lambda: {name: run.drawn(name) for name in names})
     sparse = run.config.sparse
-    parts = [Part(name, span) for name in names for span in batches(data[name]["n_used"], sparse.batch_size)]
+    parts: list[Part] = [(name, span) for name in names for span in batches(data[name]["n_used"], sparse.batch_size)]
     made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"], "clip": seen_by} for n in names}
     # Without CLIP nothing is compared, and older files have no such entry.
     expected = {name: {key: value for key, value in about.items() if value} for name, about in made_from.items()}
-    todo = world.missing(parts, lambda part: run.claimed(part.file, **expected[part.name]))
-    before = sum(len(part.images) for part in parts) - sum(len(part.images) for part in todo)
+    todo = world.missing(parts, lambda part: run.claimed(_file(part), **expected[part[0]]))
+    before = sum(len(span) for _, span in parts) - sum(len(span) for _, span in todo)
     bases = _bases(run, work.model)
     with work.timed("reconstruct"):
-        for part, meter in work.share("reconstruct", "images", todo, size=lambda p: len(p.images), before=before):
-            held, images, mean = bases(part.name)
+        for part, meter in work.share("reconstruct", "images", todo, size=lambda part: len(part[1]), before=before):
+            name, span = part
+            held, images, mean = bases(name)
 
-            def on_method(done: int, part: Part = part, many: int = len(held)) -> None:
-                meter.update(len(part.images) * done / many, part.name)  # noqa: B023
+            def on_method(done: int, name: str = name, each: float = len(span) / len(held)) -> None:
+                meter.update(done * each, name)  # noqa: B023
 
-            meter.note = part.name
-            span = slice(part.images.start, part.images.stop)
+            meter.note = name
             found = reconstruct_images(
-                work.model, held, images[span], sparse, mean, clip=work.clip, on_method=on_method
+                work.model, held, images[span.start : span.stop], sparse, mean, clip=work.clip, on_method=on_method
             )
-            sizes = {name: len(basis) for name, basis in held.items() if BASIS not in name}
-            _save(run, part, found, sizes, made_from[part.name] | {"rank": world.rank})
+            sizes = {method: len(basis) for method, basis in held.items() if BASIS not in method}
+            _save(run, part, found, sizes, made_from[name] | {"rank": world.rank})
         if world.leads:
             for name in names:
-                _finish(run, name, [part for part in parts if part.name == name], made_from[name])
+                _finish(run, name, [part for part in parts if part[0] == name], made_from[name])
         world.barrier()
 
 
@@ -147,7 +135,7 @@ def _bases(run: RunDirectory, model: Autoencoder) -> Callable[[str], tuple[dict[
 def _save(run: RunDirectory, part: Part, found: Reconstructed, sizes: dict[str, int], about: dict[str, Any]) -> None:
     kinds = {kind: getattr(found, kind) for kind in KINDS}
     run.save(
-        part.file,
+        _file(part),
         {"used": found.used, **{f"{kind}/{name}": value for kind in KINDS for name, value in kinds[kind].items()}},
         **about,
         methods=found.methods,
@@ -157,13 +145,18 @@ def _save(run: RunDirectory, part: Part, found: Reconstructed, sizes: dict[str, 
     )
 
 
+def _file(part: Part) -> str:
+    """Where its errors are kept until the data set is finished."""
+    return RECONSTRUCTION.at(part[1], dataset=part[0])
+
+
 def _named(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     return {key.removeprefix(f"{kind}/"): value for key, value in tensors.items() if key.startswith(f"{kind}/")}
 
 
 def _finish(run: RunDirectory, name: str, parts: list[Part], made_from: dict[str, str]) -> None:
     """The table and the pictures of a data set from its parts, which are removed."""
-    loaded = [run.load(part.file) for part in parts]
+    loaded = [run.load(_file(part)) for part in parts]
     about, sparse = loaded[0][1], run.config.sparse
     whole = Reconstructed.concatenate(
         [
@@ -191,5 +184,5 @@ def _finish(run: RunDirectory, name: str, parts: list[Part], made_from: dict[str
         five_percent=sparse.five_percent(whole.d),
         dtype=pursuit_dtype(sparse, whole.d, about["method_atoms"].values()),
     )
-    shutil.rmtree((run.path / parts[0].file).parent)
+    shutil.rmtree((run.path / _file(parts[0])).parent)
     (run.path / image_file(name)).unlink()
