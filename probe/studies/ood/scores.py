@@ -17,8 +17,9 @@ from torch import Tensor
 
 from probe.autoencoders import Autoencoder
 from probe.dictionary import merge_by_cosine
-from probe.dynamics import LatentMap, Outcome
+from probe.dynamics import EndPoints, Iteration, LatentMap, Outcome
 from probe.dynamics.certificate import YES
+from probe.dynamics.iterate import Map
 from probe.dynamics.memory import Fitting
 from probe.errors import UserError
 from probe.studies.fixed_points import certify_first, distinct, end_points
@@ -28,6 +29,7 @@ from probe.studies.probing.end_points import OnStep, iteration
 from probe.studies.trajectories import trajectory_scores
 from probe.training import crop
 
+Solve = Callable[[Map, Tensor, Iteration, OnStep | None], EndPoints]
 COSINE, EUCLIDEAN = 0.99, 0.05
 """Cosine, and distance relative to the root mean square norm, at which end points count as one attractor."""
 
@@ -47,12 +49,21 @@ class References:
     facts: dict[str, Any]
 
 
-def references(model: Autoencoder, images: Tensor, config: OodConfig, on_step: OnStep | None = None) -> References:
-    """Find the training attractors from images as the model takes them, uint8 (n, c, R, R); ``on_step`` as for
-    ``iterate_batches``. UserError if every start diverges."""
+def references(
+    model: Autoencoder, images: Tensor, config: OodConfig, on_step: OnStep | None = None, solve: Solve = end_points
+) -> References:
+    """Find the training attractors from images as the model takes them, uint8 (n, c, R, R).
+
+    Args:
+        on_step: as for ``iterate_batches``.
+        solve: iterates the starts, and may know some of their ends.
+
+    Raises:
+        UserError: every start diverged.
+    """
     solver, f = config.solver.solver(), _map(model, config)
     z0 = encode(model, images[: config.solver.starts])
-    ends = end_points(f, z0, iteration(solver, z0.shape[1:], model.device), on_step)
+    ends = solve(f, z0, iteration(solver, z0.shape[1:], model.device), on_step)
     points = ends.end[ends.outcome != Outcome.DIVERGED]
     if not len(points):
         raise UserError(
