@@ -63,19 +63,11 @@ class File:
 
     @property
     def name(self) -> str:
-        """The path of a file that exists once.
-
-        Raises:
-            KeyError: there are several; use ``at``.
-        """
+        """The path of a file that exists once. Raises KeyError where there are several: use ``at``."""
         return self.pattern.format()
 
     def at(self, span: range | None = None, **fields: object) -> str:
-        """The path with its fields filled in.
-
-        Args:
-            span: fills in ``first`` and ``last``, the ends of a range of starts, points or images.
-        """
+        """The path with its fields filled in; ``span`` gives ``first`` and ``last``, the ends of a range of indices."""
         ends = {} if span is None else {"first": span.start, "last": span.stop - 1}
         return self.pattern.format(**ends, **fields)
 
@@ -430,7 +422,7 @@ OOD_IMAGES = File(
     (Column("images", "uint8 (n, 3, H, W)", "the images"),),
     (_FACTS, _IDS),
 )
-OOD = (OOD_TRAINED, OOD_TRAINING_STATE, REFERENCES, SCORE, SCORE_TABLE, OOD_IMAGES)
+OOD = (OOD_TRAINED, OOD_TRAINING_STATE, REFERENCES, SCORE, SCORE_TABLE, SHARD_PART, OOD_IMAGES)
 
 FILES = {"run": (*COMMON, *RUN), "study": (*COMMON, *STUDY), "ood": (*COMMON, *OOD)}
 """Every file of each kind of folder."""

@@ -19,8 +19,8 @@ from probe.report.run.schema import DatasetErrors, Errors, Mean, Report
 from probe.report.run.summary import semantics_sentences
 from probe.results.run import Reconstructions, Results
 
-ATOM = ("atom", "basin", "outcome", "certificate", "spectral_radius", "residual", "steps")
-LABELS = ("label", "label_similarity", "label_above_noise", "nearest", "nearest_similarity")
+ATOM = {"atom", "basin", "outcome", "certificate", "spectral_radius", "residual", "steps"}
+LABELS = {"label", "label_similarity", "label_above_noise", "nearest", "nearest_similarity"}
 
 
 def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
@@ -87,7 +87,7 @@ def _data(report: Report, results: Results) -> dict[str, Any]:
                 {"name": name, **_curves(data), **_pictures(results.datasets[name])}
                 for name, data in report.datasets.items()
             ],
-            "atoms": [atom.model_dump(include={*ATOM, *LABELS}, exclude_none=True) for atom in report.gallery],
+            "atoms": [atom.model_dump(include=ATOM | LABELS, exclude_none=True) for atom in report.gallery],
             "sheet": vars(made) if (made := sheet(results.thumbnails)) else None,
             "near": vars(made) if results.nearest is not None and (made := sheet(results.nearest)) else None,
         }
