@@ -15,7 +15,7 @@ from probe.report.figures.drawing import canvas, legend_name, marks, row_names
 from probe.report.page.content import Block, Code, Figure, Note, Page, Section, Table
 from probe.report.page.text import count, listed, number, percent, with_interval
 from probe.report.page.write import rendered, write
-from probe.report.run.build import finite
+from probe.report.run.build import dump
 from probe.report.run.export import mean_and_ends
 
 CONTRASTED: tuple[Measure, ...] = ("pixel_mse", "latent_ratio")
@@ -40,7 +40,7 @@ def write_comparison(paths: Sequence[Path], out: Path, *, unpaired: bool = False
         UserError: as ``compare``.
     """
     report = compare(paths, unpaired=unpaired)
-    content: dict[str, Any] = finite(report.model_dump(mode="json"))
+    content = dump(report)
     files = rendered(page(report), "compare", {"ratios": ratios(report)} if report.datasets else {})
     write(out, {**files, "compare.csv": tidy(report)}, "compare", content)
     return content

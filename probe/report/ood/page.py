@@ -50,10 +50,9 @@ def page(report: OodReport) -> Page:
         f"{count(len(report.sets), 'OOD set')}, {found['attractors']} training attractors "
         f"({found['distinct_converged']} distinct among the converged){f', started {started}' if started else ''}"
     )
+    alt = "of in-distribution and OOD images"
     scores = [
-        Section(
-            label(name), [Note(meaning), Figure(f"figures/{name}", f"{label(name)} of in-distribution and OOD images")]
-        )
+        Section(label(name), [Note(meaning), Figure(f"figures/{name}", f"{label(name)} {alt}")])
         for name, meaning in report.scores.items()
     ]
     blocks: list[Block] = [
@@ -75,11 +74,10 @@ def overview(report: OodReport) -> Table:
     averaged = [group for group in report.groups if groups.count(group) > 1]  # the mean of one set says nothing new
     rows = []
     for score in report.scores:
-        measured = [report.sets[name].scores[score] for name in names]
-        means = [report.groups[group][score] for group in averaged]
-        pairs = [(one.auroc.value, one.fpr95.value) for one in measured]
-        pairs += [(mean["auroc"], mean["fpr95"]) for mean in means]
-        rows.append([label(score), *(f"{auroc:.3f} / {fpr95:.3f}" for auroc, fpr95 in pairs)])
+        measured = (report.sets[name].scores[score] for name in names)
+        pairs = [{"auroc": one.auroc.value, "fpr95": one.fpr95.value} for one in measured]
+        pairs += [report.groups[group][score] for group in averaged]
+        rows.append([label(score), *(f"{one['auroc']:.3f} / {one['fpr95']:.3f}" for one in pairs)])
     sets = [f"{name} ({report.sets[name].group})" for name in names]
     return Table(["AUROC / FPR95", *sets, *(f"mean, {group}" for group in averaged)], rows, ours=True)
 

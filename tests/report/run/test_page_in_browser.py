@@ -303,6 +303,7 @@ def test_a_comparison_loads_nothing_and_complains_of_nothing(tmp_path: Path, run
     (tmp_path / "x/report/compare.html").rename(tmp_path / "x/report/report.html")
     page = open_page(tmp_path / "x")
     assert page.locator("img").first.evaluate("image => image.naturalWidth") > 100
+    assert page.locator(".plot img").first.evaluate("image => image.width <= image.naturalWidth")  # not stretched
     assert page.evaluate("getComputedStyle(document.body).margin") == "0px"  # the style sheet is used
     assert page.get_by_text("<script>b").count() > 0
 
