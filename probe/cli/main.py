@@ -1,5 +1,6 @@
 """``probe``: the entry point. Exit statuses: jobs/worker.py."""
 
+import shlex
 import sys
 from typing import Any
 
@@ -40,10 +41,11 @@ COMMANDS: dict[str, tuple[Any, ...]] = {
 REMOVED = {
     "contraction": "`probe contraction` was removed: run `probe study configs/study_contraction.yaml`, or write a "
     "configuration with `probe config --example contraction`.",
-    "convergence": "`probe convergence` was removed: for a finished run, use `probe theory RUN_DIR`; to train models "
-    "and compare them, run `probe study configs/study_convergence.yaml`.",
+    "convergence": "`probe convergence` was removed: run `probe run --model {model} --set datasets={{digits}} --out "
+    "runs/convergence`, then `probe theory runs/convergence`; to compare trained models, run `probe study "
+    "configs/study_convergence.yaml`.",
 }
-"""Commands of earlier versions, and what to run instead."""
+"""Commands of earlier versions, and what to run instead of them with a model."""
 
 
 class _Panels(TyperGroup):
@@ -61,7 +63,8 @@ class _Panels(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] in REMOVED and not ctx.resilient_parsing:
-            raise UserError(REMOVED[args[0]])
+            model = next((shlex.quote(word) for word in args[1:] if not word.startswith("-")), "MODEL")
+            raise UserError(REMOVED[args[0]].format(model=model))
         return super().resolve_command(ctx, args)
 
 

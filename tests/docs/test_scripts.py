@@ -32,3 +32,6 @@ def test_every_command_is_on_the_page(script: Callable[[str], ModuleType]):
     page = script("command_line").page()
     for name in ("probe run", "probe bench dynamics", "probe config", "probe submit"):
         assert f"### `{name}`" in page
+    heads = [line for line in page.splitlines() if line.startswith("| ") and "option" in line.split("|")[1]]
+    assert "| argument or option | meaning | default and range |" in heads
+    assert "| | |" not in page.replace("-|", "")
