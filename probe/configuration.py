@@ -256,21 +256,3 @@ def _lines(model: type[BaseModel], given: Mapping[str, Any], level: int) -> Iter
             yield f"{indent}{name}: # set this"
         else:
             yield f"{indent}{name}: {value_text(value)}"
-
-
-def markdown() -> str:
-    """All keys as a Markdown page, a table for each configuration class."""
-    parts = ["# Configuration keys"]
-    by_model: dict[type[BaseModel], list[str]] = {}
-    for kind, model in models().items():
-        by_model.setdefault(model, []).append(kind)
-    for model, kinds in by_model.items():
-        command = kinds[0] if kinds[0] in ("run", "ood") else "study"
-        parts.append(f"## `probe {command}`" + (f": {', '.join(f'`{kind}`' for kind in kinds)}" * (command == "study")))
-        rows = ["| key | meaning | values | default |", "|---|---|---|---|"]
-        for one in _keys(model, ""):
-            default = "must be set" if one.default is None else f"`{one.default}`"
-            cells = (f"`{one.key}`", one.meaning, one.type, default)
-            rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-        parts.append("\n".join(rows))
-    return "\n\n".join(parts) + "\n"

@@ -221,7 +221,7 @@ def test_a_path_inside_of_a_run_names_its_directory(kind, what):
 
 def test_a_file_is_no_run(tmp_path):
     (tmp_path / "mine.yaml").write_text("resolution: 32")
-    with pytest.raises(probe.UserError, match="mine.yaml is a file; name the directory of a run"):
+    with pytest.raises(probe.UserError, match=r"mine.yaml is a file; name the directory of a run"):
         probe.open_run(tmp_path / "mine.yaml")
 
 

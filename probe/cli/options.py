@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,3 +54,8 @@ def save_figure(out: Path, name: str, figure: "Figure") -> None:
 
     write_atomically(out / f"{name}.png", render(figure, "png"))
     write_atomically(out / f"{name}.svg", render(figure, "svg"))
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    print(json.dumps(value, indent=1, allow_nan=False))

@@ -50,7 +50,7 @@ def test_a_report_is_written_once(reported, monkeypatch):
 def test_the_checksum_follows_every_result(reported):
     folder, again = reported
     again()
-    directory = next(one for one in WORKING.values() if one.NOUN == probe.open_run(folder).kind).open(folder)
+    directory = next(one for one in WORKING.values() if probe.open_run(folder).kind == one.NOUN).open(folder)
     before = jobs.reported.current_report(directory)
     results = list(jobs.reported._results(directory))
     assert before
