@@ -160,10 +160,7 @@ class SolverConfig(ConfigModel):
         "run", description="type in which points are certified; run: that of the iteration"
     )
     exponents: int = Field(
-        32,
-        ge=0,
-        le=10**8,
-        description="starts at the step limit to examine: Lyapunov exponent and spectral radius",
+        32, ge=0, le=10**8, description="starts at the step limit to examine: Lyapunov exponent and spectral radius"
     )
     plain_checks: int = Field(
         16, ge=0, le=10**8, description="converged starts to iterate again without acceleration, in full precision"

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from probe.cli.options import Json, print_json
+from probe.cli.options import Json
+from probe.cli.output import print_json
 
 if TYPE_CHECKING:
     from probe.configuration import Key

@@ -9,33 +9,16 @@ from typer.core import TyperGroup
 
 from jobs.worker import guarded
 from probe import __version__
-from probe.cli import bench, config, convert, doctor, models, stages, status, study, submit
-from probe.cli import checkpoints as checkpoints_command
-from probe.cli import compare as compare_command
-from probe.cli import export as export_command
-from probe.cli import field as field_command
-from probe.cli import figure as figure_command
-from probe.cli import language as language_command
-from probe.cli import ood as ood_command
-from probe.cli import run as run_command
-from probe.cli import theory as theory_command
-from probe.cli.train_embedded import train_embedded
+from probe.cli import bench, checkpoints, config, field, language, models, reports, submit, work
 from probe.errors import UserError
 
 COMMANDS: dict[str, tuple[Any, ...]] = {
-    "Probe": (
-        run_command.run,
-        config.config,
-        stages.images,
-        stages.attractors,
-        stages.dictionary,
-        stages.reconstruct,
-    ),
-    "Study": (study.study, ood_command.ood),
-    "Analyse": (theory_command.theory, field_command.field, checkpoints_command.checkpoints, language_command.language),
-    "Jobs": (submit.submit, status.status, submit.cancel),
-    "Models": (models.models, doctor.doctor, convert.convert, train_embedded),
-    "Reports": (stages.report, compare_command.compare, export_command.export, figure_command.figure),
+    "Probe": (work.run, config.config, work.images, work.attractors, work.dictionary, work.reconstruct),
+    "Study": (work.study, work.ood),
+    "Analyse": (reports.theory, field.field, checkpoints.checkpoints, language.language),
+    "Jobs": (submit.submit, submit.status, submit.cancel),
+    "Models": (models.models, models.doctor, models.convert, models.train_embedded),
+    "Reports": (work.report, reports.compare, reports.export, reports.figure),
 }
 """The commands by panel of ``probe --help``."""
 REMOVED = {

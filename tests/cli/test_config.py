@@ -91,10 +91,8 @@ def test_the_command(capsys):
     assert {"key", "meaning", "type", "default", "alternatives", "kinds"} == set(found[0])
     assert all(key["meaning"] for key in found)
     app(["config", "seeds.count"], standalone_mode=False)
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["seeds"]
-    assert lines[1] == ["count", "256", *"number of starts".split()]
-    assert lines[2] == "integer from 1 to 10^8 (run)".split()
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[:3] == ["seeds", "count 256 number of starts", "integer from 1 to 10^8 (run)"]
     app(["config", "--example", "contraction"], standalone_mode=False)
     assert yaml.safe_load(capsys.readouterr().out)["study"] == "contraction"
 
