@@ -17,6 +17,7 @@ from probe.config import Tracked, read_yaml
 from probe.errors import UserError
 from probe.files import write_atomically
 from probe.kinds import WHAT, kind
+from probe.kinds import kind_of as name_of
 from probe.reading import Unreadable, read_object
 from probe.results.layout import CONFIG, DRAWN, ERROR, MANIFEST, SLURM, TRACKERS, WORK
 from probe.results.manifest import read_manifest
@@ -100,6 +101,10 @@ class Directory(Store, Generic[C]):
             UserError: it has no config.yaml, or that of another kind of work.
         """
         if not (path / CONFIG).is_file():
+            if path.exists() and (above := next((one for one in path.parents if (one / CONFIG).is_file()), None)):
+                raise UserError(f"{path} lies in the directory of {WHAT[name_of(above)]}; name that directory: {above}")
+            if path.is_file():
+                raise UserError(f"{path} is a file; name the directory of {WHAT[cls.NOUN]}: the folder given to --out.")
             raise UserError(
                 f"{path} is not the directory of {WHAT[cls.NOUN]}: it has no config.yaml; "
                 f"`probe {cls.NOUN} CONFIG --out {path}` makes one."

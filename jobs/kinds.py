@@ -50,11 +50,11 @@ class Kind:
         raise UserError(f"{WHAT[self.directory.NOUN]} has no stage {name!r}; its stages are {names}.")
 
     def all(self, work: Any) -> dict[str, Any]:
-        """Do every stage in order; the report."""
+        """Do every stage in order; the report, which is not written again where it would be the same."""
         *before, report = self.stages
         for stage in before:
             stage.do(work)
-        return report.do(work)
+        return work.finished() or report.do(work)
 
     def model(self, config: Any) -> ModelConfig | None:
         """The model of a configuration that may bring code; None where it names none."""

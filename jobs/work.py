@@ -11,6 +11,7 @@ from jobs.directory import Directory
 from jobs.made_with import listed
 from jobs.progress import Meter, progress
 from jobs.provenance import describe_process, now
+from jobs.reported import current_report, keep_checksum
 from jobs.trackers import RUN, Tracker, tracking
 from jobs.world import World
 from probe.autoencoders import Autoencoder, load_autoencoder
@@ -152,7 +153,18 @@ class Work(Generic[D]):
         if "finished" not in self.directory.manifest:
             self.directory.update_manifest(finished=now())
         content = write()
+        keep_checksum(self.directory)
+        self._tell(content)
+        return content
+
+    def finished(self) -> dict[str, Any] | None:
+        """The report, on every rank, if it is there and would be the same when written again."""
+        content = self.world.on_rank_0(lambda: current_report(self.directory))
+        if content and self.world.leads:
+            self._tell(content)
+        return content
+
+    def _tell(self, content: dict[str, Any]) -> None:
         for warning in content.get("warnings", ()):
             log.warning(f"warning: {warning}")
         log.info(f"report: {self.directory.path / REPORT_HTML}")
-        return content
