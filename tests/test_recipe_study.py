@@ -16,21 +16,20 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from jobs.kinds import STUDY
-from jobs.study.directory import StudyDirectory
-from jobs.study.work import StudyWork
+from jobs.study import StudyDirectory, StudyWork
 from probe import load_autoencoder
 from probe.configuration import example, keys
 from probe.errors import UserError
 from probe.metrics.interval import mean_interval, verdict
 from probe.report.study import kinds, study_table
-from probe.report.study.kinds import StudyKind, parse_study_config
-from probe.report.study.page import Rule, StudyPage
+from probe.report.study.kinds import parse_study_config
+from probe.report.study.page import Rule, StudyKind, StudyPage
 from probe.report.study.schema import StudyClaim, TrainedModel
 from probe.results.study import Found
 from probe.studies.inputs import encode
 from probe.studies.sweeps.config import GridConfig
 from probe.studies.sweeps.datasets import draw
-from probe.studies.sweeps.grid import Measured, Tell, cells
+from probe.studies.sweeps.grid import Measured, Tell
 from probe.studies.sweeps.grid import TrainedModel as Model
 
 # --- probe/studies/sweeps/shrinkage.py: the configuration and the measure
@@ -96,9 +95,10 @@ PAGE = StudyPage(
     figures=figures,
 )
 
-# --- probe/report/study/kinds.py: one entry
+KIND = StudyKind("shrinkage", ShrinkageConfig, measure, PAGE)
 
-ENTRY = StudyKind("shrinkage", ShrinkageConfig, cells, measure, PAGE)
+# --- probe/report/study/kinds.py: ``shrinkage.KIND`` in ``KINDS``
+
 SETTINGS = {
     "study": "shrinkage",
     "datasets": {"digits": {"train": {"source": "bundled:digits", "n": 32}, "test": 8, "side": 16}},
@@ -112,7 +112,7 @@ SETTINGS = {
 def test_a_new_kind_of_study_from_its_entry_to_its_page(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="there is no study 'shrinkage'"):
         parse_study_config(SETTINGS)
-    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, ENTRY))
+    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, KIND))
     directory = StudyDirectory.create(tmp_path, parse_study_config(SETTINGS))
     report = STUDY.all(StudyWork(directory))
 
@@ -142,7 +142,7 @@ def test_a_new_kind_of_study_from_its_entry_to_its_page(tmp_path, monkeypatch):
 
 
 def test_its_keys_are_listed_exemplified_and_checked(monkeypatch):
-    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, ENTRY))
+    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, KIND))
     (key,) = [key for key in keys("images") if "shrinkage" in key.kinds]
     assert (key.meaning, key.default) == ("test images whose latents are measured", "8")
     assert parse_study_config(yaml.safe_load(example("shrinkage"))).images == 8

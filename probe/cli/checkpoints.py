@@ -47,7 +47,7 @@ def checkpoints(
     from jobs.provenance import describe_process
     from probe.config import load_config
     from probe.report.study.across_training import write_checkpoints
-    from probe.studies.sweeps.across_training import measure_folder, most_evaluations, read_checkpoints
+    from probe.studies.sweeps.across_training import measure_read, most_evaluations, read_checkpoints
 
     config = load_config(None, [*PAPER, *(overrides or ())])
     with watching(f"checkpoints: loading the models, drawing up to {memory + n} images"):
@@ -56,9 +56,7 @@ def checkpoints(
     most = len(models) * most_evaluations(**sizes, solver=config.solver, starts=n)
     print(COST.format(models=len(models), n=n, steps=config.solver.max_steps, most=most), file=sys.stderr)
     with watching("checkpoints", most) as watch:
-        found = measure_folder(
-            models, images, config, starts=n, load=watch.model, tell=lambda share, note: watch.say(note)
-        )
+        found = measure_read(models, images, config, n, watch.model, lambda share, note: watch.say(note))
     content = {**found.values, **describe_process()}
     table = write_checkpoints(out, content, {name: one.numpy() for name, one in found.tensors.items()}, str(folder))
     if as_json:

@@ -54,7 +54,6 @@ class Iteration:
 
     @property
     def accelerator(self) -> acceleration.Accelerator:
-        """Of the loop."""
         return acceleration.Extrapolation() if self.accelerate else acceleration.Plain()
 
 

@@ -406,7 +406,7 @@ OOD_IMAGES = File(
     (Column("images", "uint8 (n, 3, H, W)", "the images"),),
     (_FACTS, _IDS),
 )
-OOD = (OOD_TRAINED, OOD_TRAINING_STATE, REFERENCES, SCORE, SCORE_TABLE, OOD_IMAGES)
+OOD = (OOD_TRAINED, OOD_TRAINING_STATE, REFERENCES, SCORE, SCORE_TABLE, SHARD_PART, OOD_IMAGES)
 
 FILES = {"run": (*COMMON, *RUN), "study": (*COMMON, *STUDY), "ood": (*COMMON, *OOD)}
 """Every file of each kind of folder."""

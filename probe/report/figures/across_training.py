@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from probe.report.figures.drawing import canvas, picture_rows
+from probe.report.study.schema import SeedSpread
 
 # Okabe and Ito's palette, one colour and mark for each kind of start.
 STARTS = {
@@ -61,26 +62,25 @@ def _panels() -> dict[str, list[Line]]:
     }
 
 
-def number_at(record: dict[str, Any], path: tuple[str, ...]) -> tuple[float, float, float] | None:
-    """The mean at a path of keys, with the ends of its interval (equal if unknown); None if nothing was measured."""
+def number_at(record: dict[str, Any], path: tuple[str, ...]) -> SeedSpread | None:
+    """The number at a path of keys, with its interval; None if nothing was measured."""
     found: Any = record
     for key in path:
         found = None if found is None else found[key]
-    if isinstance(found, dict):
-        return (found["mean"], *(found["ci95"] or (found["mean"], found["mean"])))
-    return None if found is None else (found, found, found)
+    if not isinstance(found, dict):
+        return None if found is None else SeedSpread(mean=found, std=None, n=1)
+    low, high = found["ci95"] or (0.0, 0.0)
+    return SeedSpread(mean=found["mean"], std=None, n=1, ci95=(low, high) if low < high else None)
 
 
 def _draw(axes: Axes, records: Sequence[dict[str, Any]], line: Line) -> None:
     label, colour, mark, path = line
-    found = [number_at(record, path) for record in records]
-    points = [(place, value) for place, value in enumerate(found) if value is not None]
-    if not points:
-        return
-    x = [place for place, _ in points]
-    y, low, high = np.array([value for _, value in points]).T
-    bars = np.maximum([y - low, high - y], 0)
-    axes.errorbar(x, y, yerr=bars, label=label, color=colour, marker=mark, markersize=4, lw=1.4, capsize=2)
+    found = [(place, number_at(record, path)) for place, record in enumerate(records)]
+    points = [(place, one.mean, *(one.ci95 or (one.mean, one.mean))) for place, one in found if one]
+    if points:
+        x, y, low, high = np.array(points, dtype=np.float64).T
+        bars = np.maximum([y - low, high - y], 0)
+        axes.errorbar(x, y, yerr=bars, label=label, color=colour, marker=mark, markersize=4, lw=1.4, capsize=2)
 
 
 def film_strip(images: NDArray[np.uint8], films: Mapping[str, NDArray[np.uint8]]) -> Figure:

@@ -2,23 +2,32 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from pydantic import Field
 
-from probe.metrics.interval import on_side
 from probe.metrics.separation import fpr95
 from probe.report.figures.across_training import film_strip, number_at, training_figure
 from probe.report.page.content import Table
 from probe.report.page.markdown import table as markdown_table
 from probe.report.page.write import drawn, write
-from probe.report.study.page import Column, Rows, Rule, StudyPage, points, table
-from probe.report.study.schema import SeedSpread, StudyClaim, StudySection, TrainedModel
-from probe.report.study.verdicts import RESAMPLES, Estimated, Values, claimed, difference_interval, means, over_seeds
+from probe.report.study.page import Column, Figures, Rows, Rule, StudyKind, StudyPage, points, table
+from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
+from probe.report.study.verdicts import (
+    RESAMPLES,
+    Estimated,
+    Values,
+    above_null,
+    claimed,
+    difference_interval,
+    means,
+    over_seeds,
+)
 from probe.results.study import Arrays, Found, StudyResults
+from probe.studies.sweeps.across_training import AcrossTrainingConfig, measure
 
 
 class AcrossTraining(TrainedModel):
@@ -30,16 +39,7 @@ class AcrossTraining(TrainedModel):
 
 
 def _column(head: str, *path: str) -> Column:
-    """The number at a path of keys in a checkpoint's record, with its interval."""
-
-    def value(record: dict[str, Any]) -> SeedSpread | None:
-        found = number_at(record, path)
-        if found is None:
-            return None
-        mean, low, high = found
-        return SeedSpread(mean=mean, std=None, n=1, ci95=(low, high) if low < high else None)
-
-    return head, value
+    return head, partial(number_at, path=path)
 
 
 COLUMNS = {
@@ -91,39 +91,32 @@ RULES = {
 ROUNDING = 1e-6
 """Of float32: if all starts end in one point, similarities differ by this much."""
 Samples = Mapping[str, Values]
-Statistic = Callable[[Samples, np.random.Generator | None], Values]
-"""Of a checkpoint's samples: its value (1,), or with a generator its resamples (RESAMPLES,)."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A claim that a statistic falls (side -1) or rises (side 1), and the samples that it needs."""
+    """The claim that a statistic falls (side -1) or rises (side 1).
+
+    Attributes:
+        samples: the names of a checkpoint's samples that it needs.
+        statistic: its value (1,) from these samples, or with a generator its resamples (RESAMPLES,).
+    """
 
     claim: str
     side: int
-    needed: tuple[str, ...]
-    statistic: Statistic
+    samples: tuple[str, ...]
+    statistic: Callable[..., Values]
+
+    def of(self, checkpoint: Samples, rng: np.random.Generator | None = None) -> Values:
+        """The statistic of a checkpoint."""
+        return self.statistic(rng, *(checkpoint[name] for name in self.samples))
 
 
-def _mean(values: Values, rng: np.random.Generator | None) -> Values:
+def _mean(rng: np.random.Generator | None, values: Values) -> Values:
     return np.array([values.mean()]) if rng is None else means(values, rng)
 
 
-def mean_of(name: str) -> Statistic:
-    """The mean of one sample."""
-    return lambda samples, rng: _mean(samples[name], rng)
-
-
-def _gap(samples: Samples, rng: np.random.Generator | None) -> Values:
-    return np.abs(_mean(samples["share_noise"], rng) - _mean(samples["share_train"], rng))
-
-
-def _chamfer(samples: Samples, rng: np.random.Generator | None) -> Values:
-    return (_mean(samples["to_noise"], rng) + _mean(samples["from_noise"], rng)) / 2
-
-
-def _fpr95(samples: Samples, rng: np.random.Generator | None) -> Values:
-    inside, outside = samples["score_train"], samples["score_noise"]
+def _fpr95(rng: np.random.Generator | None, inside: Values, outside: Values) -> Values:
     if rng is None:
         return np.array([fpr95(inside, outside, higher="out")])
     drawn = ((rng.choice(inside, len(inside)), rng.choice(outside, len(outside))) for _ in range(RESAMPLES))
@@ -135,15 +128,15 @@ CHANGES = {
         "the shares of distinct end points from noise and from training images approach each other",
         -1,
         ("share_noise", "share_train"),
-        _gap,
+        lambda rng, noise, train: np.abs(_mean(rng, noise) - _mean(rng, train)),
     ),
-    "mem": Change("memorization of the attractors falls", -1, ("mem",), mean_of("mem")),
-    "test_error": Change("the test error falls", -1, ("test_error",), mean_of("test_error")),
+    "mem": Change("memorization of the attractors falls", -1, ("mem",), _mean),
+    "test_error": Change("the test error falls", -1, ("test_error",), _mean),
     "chamfer_noise": Change(
         "the Chamfer similarity of end points from noise and from training images rises",
         1,
         ("to_noise", "from_noise"),
-        _chamfer,
+        lambda rng, there, back: (_mean(rng, there) + _mean(rng, back)) / 2,
     ),
     "fpr95_noise": Change(
         "FPR95 of noise trajectories against training trajectories falls", -1, ("score_train", "score_noise"), _fpr95
@@ -155,36 +148,35 @@ NULLS = {"null_unseen": "unseen test images", "null_noise": "images of uniform n
 def _claims(found: Sequence[Found[AcrossTraining]]) -> list[StudyClaim]:
     epochs = _epochs(found)
     samples = {epoch: [_samples(one, epoch) for one in found] for epoch in epochs}
+    where, last = f"epoch {epochs[-1]}", samples[epochs[-1]]
+    over_null = {name: difference_interval([(one["mem"], one[name]) for one in last]) for name in NULLS}
     return [
         *(_change(name, change, samples, epochs) for name, change in CHANGES.items()),
-        *(_above(name, samples[epochs[-1]], epochs[-1]) for name in NULLS),
+        *(above_null(where, NULLS[name], one, name=name, n=len(last)) for name, one in over_null.items()),
     ]
 
 
 def _change(name: str, change: Change, samples: Mapping[int, Sequence[Samples]], epochs: Sequence[int]) -> StudyClaim:
     untrained, first, last = epochs[0], epochs[1], epochs[-1]
     found = difference(samples[last], samples[first], change)
-    _, from_untrained = difference(samples[last], samples[untrained], change)
+    from_untrained = difference(samples[last], samples[untrained], change)
     named = {"untrained": untrained, f"epoch {first}": first, f"epoch {last}": last}
     return claimed(
-        name,
-        change.claim,
-        change.side,
-        "change",
         found,
+        change.side,
+        {f"epoch {first}": found, "the untrained network": from_untrained},
+        name=name,
+        claim=change.claim,
+        rule="change",
         n=len(samples[last]),
         over="seeds",
-        by_value={
-            f"epoch {first}": on_side(found[1], change.side),
-            "the untrained network": on_side(from_untrained, change.side),
-        },
         levels={label: _level(samples[epoch], change) for label, epoch in named.items()},
     )
 
 
 def _level(seeds: Sequence[Samples], change: Change) -> float | None:
-    there = all(len(one[name]) for one in seeds for name in change.needed)
-    return float(np.mean([change.statistic(one, None)[0] for one in seeds])) if there else None
+    there = all(len(one[name]) for one in seeds for name in change.samples)
+    return float(np.mean([change.of(one)[0] for one in seeds])) if there else None
 
 
 def difference(last: Sequence[Samples], first: Sequence[Samples], change: Change) -> Estimated:
@@ -193,18 +185,12 @@ def difference(last: Sequence[Samples], first: Sequence[Samples], change: Change
     after, before = _level(last, change), _level(first, change)
     if after is None or before is None:
         return None, None
-    if len(last) == 1 and any(len(one[name]) < 2 for one in (last[0], first[0]) for name in change.needed):
+    if len(last) == 1 and any(len(one[name]) < 2 for one in (last[0], first[0]) for name in change.samples):
         return after - before, None
     rng = np.random.default_rng(0)
-    resampled = [change.statistic(a, rng) - change.statistic(b, rng) for a, b in zip(last, first, strict=True)]
+    resampled = [change.of(a, rng) - change.of(b, rng) for a, b in zip(last, first, strict=True)]
     low, high = over_seeds(np.stack(resampled), rng)
     return (0.0, (0.0, 0.0)) if max(-low, high) < ROUNDING else (after - before, (low, high))
-
-
-def _above(name: str, last: Sequence[Samples], epoch: int) -> StudyClaim:
-    claim = f"at epoch {epoch}, mem of the attractors exceeds that of {NULLS[name]}"
-    found = difference_interval([(one["mem"], one[name]) for one in last])
-    return claimed(name, claim, 1, "null", found, n=len(last), over="seeds")
 
 
 def _epochs(found: Sequence[Found[AcrossTraining]]) -> list[int]:
@@ -220,14 +206,15 @@ def _rows(found: Sequence[Found[AcrossTraining]]) -> Rows:
     return {epoch: [one.model.checkpoints[str(epoch)] for one in found] for epoch in _epochs(found)}
 
 
-def _figures(
-    name: str, data: StudySection, found: Sequence[Found[AcrossTraining]], results: StudyResults
-) -> Mapping[str, Figure | None]:
-    epochs, made = [str(epoch) for epoch in _epochs(found)], {}
-    for one in found:
-        title = f"{name}, k = {one.model.k}, seed {one.model.seed}, by epoch; 0 is the untrained network"
-        records = {epoch: one.model.checkpoints[epoch] for epoch in epochs}
-        made[f"{name}_seed{one.model.seed}"] = training_figure(records, title)
+def _figures(name: str, data: StudySection, found: Sequence[Found[AcrossTraining]], results: StudyResults) -> Figures:
+    epochs = [str(epoch) for epoch in _epochs(found)]
+    made = {
+        f"{name}_seed{one.model.seed}": training_figure(
+            {epoch: one.model.checkpoints[epoch] for epoch in epochs},
+            f"{name}, k = {one.model.k}, seed {one.model.seed}, by epoch; 0 is the untrained network",
+        )
+        for one in found
+    }
     films = {f"epoch {epoch}": found[0].arrays[f"{epoch}.film"] for epoch in epochs}
     return {**made, f"{name}_film": film_strip(found[0].arrays["images"], films)}
 
@@ -277,4 +264,7 @@ PAGE = StudyPage(
     rows=_rows,
     brief=BRIEF,
     warnings=_warnings,
+)
+KIND = StudyKind(
+    "across_training", AcrossTrainingConfig, measure, PAGE, example={"k": [128], "training": {"checkpoint_every": 50}}
 )

@@ -1,6 +1,6 @@
 """The page of a ``contraction`` study: variance ratios of random weights (paper, Figure 6)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 
 from matplotlib.figure import Figure
@@ -9,9 +9,10 @@ from pydantic import Field
 from probe.metrics.interval import Verdict
 from probe.report.figures.drawing import canvas
 from probe.report.run.schema import ReportModel
-from probe.report.study.page import Column, Rule, StudyPage, seed_spread
+from probe.report.study.page import Column, Figures, Rule, StudyKind, StudyPage, seed_spread
 from probe.report.study.schema import SeedSpread, StudyClaim, StudySection
 from probe.results.study import Found, StudyResults
+from probe.studies.sweeps.contraction import ContractionConfig, architectures, measure
 
 
 class Ratios(ReportModel):
@@ -102,9 +103,7 @@ def ratios_figure(models: Sequence[Contraction]) -> Figure:
     return figure
 
 
-def _figures(
-    name: str, data: StudySection, found: Sequence[Found[Contraction]], results: StudyResults
-) -> Mapping[str, Figure | None]:
+def _figures(name: str, data: StudySection, found: Sequence[Found[Contraction]], results: StudyResults) -> Figures:
     return {"contraction": ratios_figure([one.model for one in found])}
 
 
@@ -118,3 +117,4 @@ PAGE = StudyPage(
     figures=_figures,
     rows=lambda found: {one.model.name: [one.model] for one in found},
 )
+KIND = StudyKind("contraction", ContractionConfig, measure, PAGE, architectures)

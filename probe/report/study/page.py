@@ -1,8 +1,8 @@
-"""The page of a kind of study, and what its table is made of."""
+"""A kind of study, its page, and what its table is made of."""
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -12,9 +12,13 @@ from probe.report.page.text import number
 from probe.report.run.schema import ReportModel
 from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection
 from probe.results.study import Found, StudyResults
+from probe.studies.sweeps.config import StudyConfig
+from probe.studies.sweeps.grid import Backbone, Cell, Measured, Tell, cells
 
 Column = tuple[str, Callable[[Any], float | SeedSpread | None]]
 """A head, and the number of one record of a row: of a model, unless the page has other rows."""
+Figures = Mapping[str, Figure | None]
+"""By name; None if there is nothing to draw."""
 Rows = Mapping[Any, Sequence[Any]]
 """For each value of the axis the records, one per seed."""
 
@@ -47,8 +51,7 @@ class StudyPage:
         note: how to read the table.
         rules: of the verdicts, by ``StudyClaim.rule``.
         claims: the paper's claims with their verdicts.
-        figures: by name, None if there is nothing to draw; called with the section's name, its report, its results,
-            and those of the whole study.
+        figures: called with the section's name, its report, its results, and those of the whole study.
         rows: of the table; default: models by their attribute ``axis``.
         brief: columns that fit into a terminal; default: all.
         warnings: sentences.
@@ -60,7 +63,7 @@ class StudyPage:
     note: str
     rules: Mapping[str, Rule]
     claims: Callable[[Sequence[Found[Any]]], list[StudyClaim]]
-    figures: Callable[[str, StudySection, Sequence[Found[Any]], StudyResults], Mapping[str, Figure | None]]
+    figures: Callable[[str, StudySection, Sequence[Found[Any]], StudyResults], Figures]
     rows: Callable[[Sequence[Found[Any]]], Rows] | None = None
     brief: Sequence[str] = ()
     warnings: Callable[[Sequence[Found[Any]]], list[str]] = lambda found: []
@@ -71,6 +74,29 @@ class StudyPage:
             return points(self.columns, self.rows(found))
         of_models = {value: [one.model for one in group] for value, group in by_axis(found, self.axis).items()}
         return points(self.columns, of_models)
+
+
+@dataclass(frozen=True)
+class StudyKind:
+    """One kind of study.
+
+    Attributes:
+        name: the value of ``study`` in a configuration.
+        configuration: its keys.
+        measure: a ``TrainedModel`` or ``Backbone`` to what its result file holds, given the configuration and a
+            function that reports progress.
+        page: how the results are reported.
+        shards: what the study has one result for, given the configuration and ``n_train``, ``channels`` and ``side`` of
+            each data set: ``cells`` of a grid of trained models, or architectures.
+        example: keys of its example file (``probe config --example``), beside the fields that have ``examples``.
+    """
+
+    name: str
+    configuration: type[StudyConfig]
+    measure: Callable[[Any, Any, Tell], Measured]
+    page: StudyPage
+    shards: Callable[[Any, Mapping[str, Mapping[str, int]]], Sequence[Cell | Backbone]] = cells
+    example: Mapping[str, Any] = field(default_factory=dict)
 
 
 def points(columns: Mapping[str, Column], rows: Rows) -> list[Point]:

@@ -16,6 +16,7 @@ There are two kinds of noise because a latent space need not be close to N(0, I)
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -74,6 +75,16 @@ class AcrossTrainingConfig(GridConfig):
         return self
 
 
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """How checkpoints are measured; ``starts``: of each kind, at most; ``seed``: of the noise."""
+
+    solver: SolverConfig
+    starts: int
+    measure: AcrossTrainingMeasure
+    seed: int = 0
+
+
 def measure(trained: TrainedModel, config: AcrossTrainingConfig, tell: Tell) -> Measured:
     """Measure every checkpoint of one training, by epoch."""
     return across_training(
@@ -81,64 +92,9 @@ def measure(trained: TrainedModel, config: AcrossTrainingConfig, tell: Tell) -> 
         trained.load,
         trained.train,
         trained.test,
-        solver=config.solver.solver(),
-        starts=config.solver.starts,
-        settings=config.measure,
-        seed=trained.cell.seed,
-        tell=lambda share, note: tell(share, f"epoch {note}"),
+        CheckpointSettings(config.solver.solver(), config.solver.starts, config.measure, trained.cell.seed),
+        lambda share, note: tell(share, f"epoch {note}"),
     )
-
-
-def across_training(
-    checkpoints: Mapping[str, Stored],
-    load: Callable[[Stored], Autoencoder],
-    train: Tensor,
-    test: Tensor,
-    *,
-    solver: SolverConfig,
-    starts: int,
-    settings: AcrossTrainingMeasure,
-    seed: int,
-    tell: Tell = lambda share, note: None,
-) -> Measured:
-    """Measure checkpoints in order, one loaded at a time; starts are equal as far as the encoders agree.
-
-    Returns:
-        ``checkpoints``: by name, the values of ``measure_checkpoint``. Tensors: its samples as ``NAME.SAMPLE``, and the
-        ``images`` where those of ``NAME.film`` started.
-    """
-    records: dict[str, Any] = {}
-    tensors = {"images": train[: min(starts, settings.film)]}
-    for name, stored in checkpoints.items():
-
-        def on_part(part: str, share: float = len(records) / len(checkpoints), name: str = name) -> None:
-            tell(share, f"{name}, {part}")
-
-        found = measure_checkpoint(
-            load(stored),
-            train,
-            test,
-            solver=solver,
-            starts=starts,
-            settings=settings,
-            seed=seed,
-            on_part=on_part,
-        )
-        records[name] = found.values
-        tensors |= {f"{name}.{sample}": values for sample, values in found.tensors.items()}
-    return Measured({"checkpoints": records}, tensors)
-
-
-def most_evaluations(train: int, test: int, *, solver: SolverConfig, starts: int) -> int:
-    """Approximate upper bound on the evaluations of f (one row each) in ``measure_checkpoint``.
-
-    Every start is followed twice: to its end point, and past the end points of the training starts.
-
-    Args:
-        train, test: numbers of images.
-    """
-    of_kinds = [min(train, starts), min(test, starts), starts, starts]
-    return sum(2 * (solver.max_steps + 1) * n + PRODUCTS * min(n, POINTS) for n in of_kinds)
 
 
 def read_checkpoints(
@@ -158,47 +114,72 @@ def read_checkpoints(
     return models, {"train": drawn(first, train, memory, side), "test": drawn(first, test, starts, side)}
 
 
-def measure_folder(
+def measure_read(
     models: Mapping[str, Autoencoder],
     images: Mapping[str, ImageSet],
     config: Config,
-    *,
     starts: int,
     load: Callable[[Autoencoder], Autoencoder],
     tell: Tell,
 ) -> Measured:
     """``across_training`` of what ``read_checkpoints`` returns; the values also say which ``images`` and ``solver``."""
-    found = across_training(
-        models,
-        load,
-        images["train"].images,
-        images["test"].images,
-        solver=config.solver,
-        starts=starts,
-        settings=AcrossTrainingMeasure(cosine=config.dictionary.cosine, euclidean=config.dictionary.euclidean),
-        seed=config.seeds.seed,
-        tell=tell,
-    )
+    merge = AcrossTrainingMeasure(cosine=config.dictionary.cosine, euclidean=config.dictionary.euclidean)
+    settings = CheckpointSettings(config.solver, starts, merge, config.seeds.seed)
+    found = across_training(models, load, images["train"].images, images["test"].images, settings, tell)
     about = {name: {"source": one.source, "sha256": one.sha256, "n": len(one.ids)} for name, one in images.items()}
     return Measured({"images": about, "solver": config.solver.model_dump(), **found.values}, found.tensors)
+
+
+def most_evaluations(train: int, test: int, *, solver: SolverConfig, starts: int) -> int:
+    """Approximate upper bound on the evaluations of f (one row each) in ``measure_checkpoint``.
+
+    Every start is followed twice: to its end point, and past the end points of the training starts.
+
+    Args:
+        train, test: numbers of images.
+    """
+    of_kinds = [min(train, starts), min(test, starts), starts, starts]
+    return sum(2 * (solver.max_steps + 1) * n + PRODUCTS * min(n, POINTS) for n in of_kinds)
+
+
+def across_training(
+    checkpoints: Mapping[str, Stored],
+    load: Callable[[Stored], Autoencoder],
+    train: Tensor,
+    test: Tensor,
+    settings: CheckpointSettings,
+    tell: Tell = lambda share, note: None,
+) -> Measured:
+    """Measure checkpoints in order, one loaded at a time; starts are equal as far as the encoders agree.
+
+    Returns:
+        ``checkpoints``: by name, the values of ``measure_checkpoint``. Tensors: its samples as ``NAME.SAMPLE``, and the
+        ``images`` where those of ``NAME.film`` started.
+    """
+    records: dict[str, Any] = {}
+    tensors = {"images": train[: min(settings.starts, settings.measure.film)]}
+    for name, stored in checkpoints.items():
+
+        def on_part(part: str, share: float = len(records) / len(checkpoints), name: str = name) -> None:
+            tell(share, f"{name}, {part}")
+
+        found = measure_checkpoint(load(stored), train, test, settings, on_part)
+        records[name] = found.values
+        tensors |= {f"{name}.{sample}": values for sample, values in found.tensors.items()}
+    return Measured({"checkpoints": records}, tensors)
 
 
 def measure_checkpoint(
     model: Autoencoder,
     train: Tensor,
     test: Tensor,
-    *,
-    solver: SolverConfig,
-    starts: int,
-    settings: AcrossTrainingMeasure,
-    seed: int = 0,
+    settings: CheckpointSettings,
     on_part: Callable[[str], None] = lambda part: None,
 ) -> Measured:
-    """Measure one checkpoint from up to ``starts`` starts of each kind.
+    """Measure one checkpoint.
 
     Args:
         train: the images that the model was trained on, uint8 (n, c, s, s). test: unseen images.
-        seed: of the noise.
         on_part: called with the name of each part when it starts.
 
     Returns:
@@ -215,9 +196,10 @@ def measure_checkpoint(
         ``norm_KIND``; ``to_KIND`` (each of A(train) to A(KIND)) and ``from_KIND`` (back), whose two means average to
         the Chamfer similarity. ``film``: D of the end points of the first training starts, uint8 (n, c, s, s).
     """
+    solver, starts, measured = settings.solver, settings.starts, settings.measure
     f, side = LatentMap(model), train.shape[-1]
-    noise = noise_images(starts, train.shape[1:], seed=seed)
-    z0 = _starts(model, train[:starts], test[:starts], noise, seed)
+    noise = noise_images(starts, train.shape[1:], seed=settings.seed)
+    z0 = _starts(model, train[:starts], test[:starts], noise, settings.seed)
     loop = iteration(solver, z0["train"].shape[1:], model.device)
 
     def told(what: str) -> Iterator[tuple[str, Tensor]]:
@@ -226,10 +208,10 @@ def measure_checkpoint(
             yield kind, z
 
     ends = {kind: end_points(f, z, loop) for kind, z in told("end points")}
-    apart = {kind: _distinct(found, settings.euclidean, solver.tolerance) for kind, found in ends.items()}
+    apart = {kind: _distinct(found, measured.euclidean, solver.tolerance) for kind, found in ends.items()}
     shown = decode(model, apart["train"], side) if len(apart["train"]) else train[:0].float()
     samples = {
-        **{f"share_{kind}": _shares(ended, settings.cosine) for kind, ended in ends.items()},
+        **{f"share_{kind}": _shares(ended, measured.cosine) for kind, ended in ends.items()},
         "mem": memorization(shown, train),
         **{f"null_{name}": level for name, level in null_levels(train, unseen=test, noise=noise).items()},
         **{
@@ -239,31 +221,34 @@ def measure_checkpoint(
         **{name: one for kind in STARTS[1:] for name, one in _nearest(apart["train"], apart[kind], kind).items()},
         **{f"score_{kind}": _scores(f, z, apart["train"], loop) for kind, z in told("trajectories")},
         **{
-            f"norm_{kind}": jacobian_norm(f, z[: settings.points], loop.batch_size)
+            f"norm_{kind}": jacobian_norm(f, z[: measured.points], loop.batch_size)
             for kind, z in told("norms of the Jacobian")
         },
     }
     samples = {name: one.double().cpu() for name, one in samples.items()}
-    film = as_pictures(decode(model, ends["train"].end[: settings.film], side))
+    film = as_pictures(decode(model, ends["train"].end[: measured.film], side))
     return Measured(_values(samples, ends, apart), {**samples, "film": film})
 
 
 def _values(
     samples: Mapping[str, Tensor], ends: Mapping[str, EndPoints], apart: Mapping[str, Tensor]
 ) -> dict[str, Any]:
+    def mean(name: str) -> Any:
+        return _interval(samples[name])
+
     return {
         "distinct": {
             kind: {
-                "cosine": _interval(samples[f"share_{kind}"]),
+                "cosine": mean(f"share_{kind}"),
                 "euclidean": len(apart[kind]) / len(ends[kind].outcome),
                 "outcomes": ends[kind].counts(),
             }
             for kind in STARTS
         },
-        "mem": _interval(samples["mem"]),
-        "nulls": {name: _interval(samples[f"null_{name}"]) for name in ("unseen", "noise")},
-        "train_error": _interval(samples["train_error"]),
-        "test_error": _interval(samples["test_error"]),
+        "mem": mean("mem"),
+        "nulls": {name: mean(f"null_{name}") for name in ("unseen", "noise")},
+        "train_error": mean("train_error"),
+        "test_error": mean("test_error"),
         "chamfer": {
             kind: chamfer_cosine(apart["train"], apart[kind]) if len(samples[f"to_{kind}"]) else None
             for kind in STARTS[1:]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from probe.config import LARGEST_SEED, MOST, ConfigModel, DictionaryConfig, Name, SolverConfig, Tracked, file_names
+from probe.config import LARGEST_SEED, MOST, ConfigModel, Name, SolverConfig, Tracked, file_names
 from probe.studies.sweeps.datasets import Positive, StudyDataset
 from probe.training.config import TrainConfig
 
@@ -64,7 +64,6 @@ class GridConfig(StudyConfig):
 
     @property
     def data(self) -> Mapping[str, StudyDataset]:
-        """The data sets that models are trained on."""
         return self.datasets
 
     def numbers(self, n_train: int) -> tuple[int, ...]:
@@ -73,7 +72,6 @@ class GridConfig(StudyConfig):
 
     @property
     def shards(self) -> int:
-        """The number of models to train."""
         return len(self.datasets) * len(self.k) * len(self.numbers(1)) * len(self.seeds)
 
 
@@ -90,9 +88,8 @@ class PlainSolverConfig(ConfigModel):
 
     def solver(self) -> SolverConfig:
         """The same settings as a ``SolverConfig``."""
-        given: dict[str, Any] = self.model_dump(exclude={"starts"})
-        plain = {"accelerate": False, "far_precision": "float32"}
-        return SolverConfig(**{**plain, **given}, exponents=0, plain_checks=0)
+        plain: dict[str, Any] = {"accelerate": False, "far_precision": "float32", "exponents": 0, "plain_checks": 0}
+        return SolverConfig(**plain | self.model_dump(exclude={"starts"}))
 
 
 class CertifyingSolverConfig(PlainSolverConfig):
@@ -129,7 +126,3 @@ class MergeConfig(EuclideanConfig):
     """Which end points count as one attractor, by distance and by cosine (the paper's rule)."""
 
     cosine: float = Field(0.99, gt=0, lt=1, description="end points with a larger cosine are one attractor")
-
-    def dictionary(self) -> DictionaryConfig:
-        """The same settings as a ``DictionaryConfig``."""
-        return DictionaryConfig(cosine=self.cosine, euclidean=self.euclidean)

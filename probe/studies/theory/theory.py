@@ -16,7 +16,7 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.dynamics.iterate import Map
 from probe.metrics.interval import correlation_interval, mean_interval, mean_intervals, verdict
-from probe.studies.probing.reconstruction import encode_images
+from probe.studies.inputs import encode
 from probe.studies.theory.bound import Terms, nearest, segment_norms, terms
 from probe.studies.theory.field import as_json, measure, places
 from probe.studies.theory.score import alignment
@@ -73,9 +73,8 @@ def theory(
     norms = [torch.empty(0, dtype=torch.float64)]
     for name, (images, further) in datasets.items():
         on_part(f"bound on {name}")
-        with torch.no_grad():
-            z = latents[name] = encode_images(model, images, together)
-            heldout[name] = encode_images(model, further, together) if len(further) else z[:0]
+        z = latents[name] = encode(model, images, together=together)
+        heldout[name] = encode(model, further, together=together) if len(further) else z[:0]
         near = {kind: nearest(z, kinds, together) for kind, kinds in chosen.items()}
         found[name] = {kind: terms(model, images, z, p, together) for kind, p in near.items()}
         norms.append(segment_norms(model.decode, z[:points], near["attractors"][:points], together).flatten())

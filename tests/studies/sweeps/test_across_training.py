@@ -12,7 +12,13 @@ from probe.autoencoders.base import Autoencoder
 from probe.config import SolverConfig
 from probe.report.figures.across_training import film_strip, training_figure
 from probe.report.study.across_training import write_checkpoints
-from probe.studies.sweeps.across_training import STARTS, AcrossTrainingMeasure, across_training, measure_checkpoint
+from probe.studies.sweeps.across_training import (
+    STARTS,
+    AcrossTrainingMeasure,
+    CheckpointSettings,
+    across_training,
+    measure_checkpoint,
+)
 from probe.studies.trajectories import trajectory_scores
 
 SOLVER = SolverConfig(tolerance=1e-8, certificates=0)
@@ -74,10 +80,8 @@ def memory(images: torch.Tensor, sharp: float) -> Autoencoder:
 def course():
     train, test = patterns(12, 0), patterns(10, 1)
     models = {"vague": memory(train, 0.01), "sharp": memory(train, 1000.0)}
-    settings = AcrossTrainingMeasure(euclidean=0.01, points=4, film=3)
-    return train, across_training(
-        models, lambda model: model, train, test, solver=SOLVER, starts=12, settings=settings, seed=0
-    )
+    settings = CheckpointSettings(SOLVER, 12, AcrossTrainingMeasure(euclidean=0.01, points=4, film=3))
+    return train, across_training(models, lambda model: model, train, test, settings)
 
 
 def test_a_memory_keeps_its_images_and_an_average_does_not(course):
@@ -152,8 +156,8 @@ def test_a_model_that_sends_everything_away(tmp_path):
     """No end point is left: what rests on them is null, and the report still stands."""
     train = patterns(6, 0)
     away = replace(memory(train, 1.0), decoder=lambda z: 1e4 * (1 + z.view(-1, 3, 4, 4).abs()))
-    settings = AcrossTrainingMeasure(points=2, film=2)
-    one = measure_checkpoint(away, train, train, solver=SOLVER, starts=6, settings=settings)
+    settings = CheckpointSettings(SOLVER, 6, AcrossTrainingMeasure(points=2, film=2))
+    one = measure_checkpoint(away, train, train, settings)
     assert one.values["mem"] is None
     assert one.values["chamfer"] == dict.fromkeys(STARTS[1:])
     assert one.values["separation"] == {"noise": None, "noise_images": None}
