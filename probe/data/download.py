@@ -196,14 +196,12 @@ def _body(answer: HTTPResponse) -> bytes:
         raise UnreadableImage("the body is compressed, which was not asked for")
     if (answer.length or 0) > MAX_BYTES:
         raise _too_large()
-    body = bytearray()
-    while piece := answer.read(2**16):
-        body += piece
-        if len(body) > MAX_BYTES:
-            raise _too_large()
+    body = answer.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        raise _too_large()
     if answer.length:
         raise UnreadableImage(f"the body ends {answer.length} bytes too early")
-    return bytes(body)
+    return body
 
 
 def _too_large() -> UnreadableImage:
