@@ -8,7 +8,7 @@ from PIL import Image
 
 from probe.config import DatasetConfig
 from probe.data import load_images
-from probe.data.encoding import Collecting, Encoding, Reencoding, encoding_of, reencode
+from probe.data.decode import Collecting, Encoding, Reencoding, encoding_of, reencode
 from probe.data.source import UnreadableImage
 
 

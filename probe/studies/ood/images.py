@@ -11,7 +11,7 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.config import DatasetConfig
 from probe.data import load_images
-from probe.data.encoding import Collecting, Encoding, Reencoding
+from probe.data.decode import Collecting, Encoding, Reencoding
 from probe.errors import UserError
 from probe.files import tensors_sha256
 from probe.metrics.memorization import noise_images
@@ -62,7 +62,7 @@ def draw_set(config: OodConfig, name: str) -> Drawn:
 
 
 def draw_control(config: OodConfig, encodings: Sequence[Encoding]) -> Drawn:
-    """The first in-distribution test images again, encoded like the files of an OOD set (``probe.data.encoding``)."""
+    """The first in-distribution test images again, encoded like the files of an OOD set (``probe.data.decode``)."""
     spec = config.inside.test.dataset("test")
     few = spec.model_copy(update={"n": min(config.reencoded, spec.n)})
     return _loaded("inside/test", few, config, Reencoding(encodings))
