@@ -6,7 +6,7 @@ Encoding others alike (``reencode``) measures what compression alone does to a s
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -214,11 +214,10 @@ def _transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
 class Encoding:
     """How a picture's file was encoded.
 
-    Attributes:
-        format: JPEG, PNG, ...; None for a picture that came decoded.
-        side: the shorter edge.
-        tables: a JPEG's quantisation tables, of 64 numbers each.
-        subsampling: a JPEG's chroma subsampling, as Pillow numbers it (0: 4:4:4, 1: 4:2:2, 2: 4:2:0); -1 for others.
+    format: JPEG, PNG, ...; None for a picture that came decoded.
+    side: the shorter edge.
+    tables: a JPEG's quantisation tables, of 64 numbers each.
+    subsampling: a JPEG's chroma subsampling, as Pillow numbers it (0: 4:4:4, 1: 4:2:2, 2: 4:2:0); -1 for others.
     """
 
     format: str | None
@@ -274,11 +273,7 @@ class Collecting:
         return data
 
 
-class Reencoding:
+def reencoding(like: Sequence[Encoding]) -> Callable[[bytes | Image.Image], Image.Image]:
     """A ``prepare`` for ``load_images`` that encodes each picture like the next of ``like``, in turn."""
-
-    def __init__(self, like: Sequence[Encoding]) -> None:
-        self.like: Iterator[Encoding] = cycle(like)
-
-    def __call__(self, data: bytes | Image.Image) -> Image.Image:
-        return reencode(data, next(self.like))
+    turn = cycle(like)
+    return lambda data: reencode(data, next(turn))
