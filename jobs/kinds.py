@@ -4,23 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs import ood, study
 from jobs.directory import Directory
-from jobs.ood import attractors as references
-from jobs.ood import images as ood_images
-from jobs.ood import report as ood_report
-from jobs.ood import scores
-from jobs.ood.directory import OodDirectory
-from jobs.ood.work import OodWork
-from jobs.run import attractors, dictionary, images, reconstruct
-from jobs.run import report as run_report
-from jobs.run.directory import RunDirectory
-from jobs.run.work import RunWork
+from jobs.run import attractors, dictionary, images, reconstruct, report
+from jobs.run.work import RunDirectory, RunWork
 from jobs.stage import Stage, count_report, images_used
-from jobs.study import images as study_images
-from jobs.study import models
-from jobs.study import report as study_report
-from jobs.study.directory import StudyDirectory
-from jobs.study.work import StudyWork
 from jobs.work import Work
 from probe.config import ModelConfig
 from probe.errors import UserError
@@ -81,28 +69,28 @@ RUN = Kind(
         Stage("attractors", attractors.find_end_points, attractors.count, "starts", attractors.summary),
         Stage("dictionary", dictionary.build, dictionary.count, "shards", dictionary.summary),
         Stage("reconstruct", reconstruct.reconstruct, reconstruct.count, "shards", images_used),
-        Stage("report", run_report.report, count_report, "files", gpu=False),
+        Stage("report", report.report, count_report, "files", gpu=False),
     ),
     runs_code=True,
 )
 STUDY = Kind(
-    StudyDirectory,
-    StudyWork,
+    study.StudyDirectory,
+    study.StudyWork,
     (
-        Stage("images", study_images.draw, study_images.count, "data sets", study_images.summary, gpu=False),
-        Stage("models", models.models, models.count, "models", array=lambda config: config.shards),
-        Stage("report", study_report.report, count_report, "files", gpu=False),
+        Stage("images", study.images, study.count_images, "data sets", study.images_used, gpu=False),
+        Stage("models", study.models, study.count_models, "models", array=lambda config: config.shards),
+        Stage("report", study.report, count_report, "files", gpu=False),
     ),
     runs_code=False,
 )
 OOD = Kind(
-    OodDirectory,
-    OodWork,
+    ood.OodDirectory,
+    ood.OodWork,
     (
-        Stage("images", ood_images.draw, ood_images.count, "sets", images_used, gpu=False),
-        Stage("attractors", references.find, references.count, "files", references.summary),
-        Stage("scores", scores.score, scores.count, "sets", images_used),
-        Stage("report", ood_report.report, count_report, "files", gpu=False),
+        Stage("images", ood.images, ood.count_images, "sets", images_used, gpu=False),
+        Stage("attractors", ood.attractors, ood.count_attractors, "files", ood.attractors_found),
+        Stage("scores", ood.scores, ood.count_scores, "sets", images_used),
+        Stage("report", ood.report, count_report, "files", gpu=False),
     ),
     runs_code=True,
 )

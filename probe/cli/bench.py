@@ -89,7 +89,7 @@ def sparse(
     from probe.errors import UserError
 
     if run_dir is not None:
-        from jobs.run.directory import RunDirectory
+        from jobs.run.work import RunDirectory
         from probe.results.layout import DICTIONARY
 
         dictionary = RunDirectory.open(run_dir).load(DICTIONARY.name)[0]["atoms"]
@@ -178,7 +178,7 @@ def _show(
 def _end_points(run: Path) -> "tuple[Tensor, float]":
     """The end points of a run that may become atoms (n, d), and its threshold."""
     from jobs.run.attractors import load_end_points
-    from jobs.run.directory import RunDirectory
+    from jobs.run.work import RunDirectory
     from probe.errors import UserError
     from probe.studies.probing.dictionary import admitted
 

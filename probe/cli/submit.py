@@ -49,7 +49,7 @@ def submit(
         return
     directory.refuse_foreign(directory.path)
     with exclusive(directory.path):
-        jobs = send(directory.begun(), profile, cluster.parent)
+        jobs = send(kind.directory.create(directory.path, settings), profile, cluster.parent)
     print_rows(jobs, as_json)
 
 

@@ -40,4 +40,4 @@ def read_ood(folder: Path, config: "OodConfig") -> OodResults:
         table, _ = read_table(path)
     with reading(folder / layout.REFERENCES, command) as path:
         facts = read_tensors(path)[1]["facts"]
-    return OodResults(config, read_manifest(folder / layout.MANIFEST), table, facts)
+    return OodResults(config, read_manifest(folder / layout.MANIFEST, "ood"), table, facts)

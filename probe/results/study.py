@@ -58,4 +58,4 @@ def read_study(study: Path, config: "StudyConfig", files: Sequence[str], model: 
             tensors, about = read_tensors(path)
             arrays = {key: value.numpy() for key, value in tensors.items()}
             found.append(Found(model.model_validate(about["model"]), arrays))
-    return StudyResults(config, read_manifest(study / layout.MANIFEST), found)
+    return StudyResults(config, read_manifest(study / layout.MANIFEST, "study"), found)
