@@ -178,26 +178,21 @@ class Directory(Store, Generic[C]):
             raise UserError(f"{self.path} has no images of {name} yet; run `probe images {self.path}` first.")
         return data[name]
 
-    def check_same_images(self, what: str, about: dict[str, Any], name: str, compared: tuple[str, ...] = ()) -> None:
-        """Refuse images that differ from those that the work was begun with.
-
-        Args:
-            what: "data set NAME", for the error.
-            about: facts of the images.
-            name: their data set in the manifest.
-            compared: further facts that the error names where they differ.
+    def check_same_images(self, name: str, about: dict[str, Any]) -> None:
+        """Refuse images of a data set whose ``sha256`` differs from that which the work was begun with.
 
         Raises:
-            UserError: their ``sha256`` differ.
+            UserError: names the facts that differ.
         """
         known = self.data.get(name)
         if known is None or known["sha256"] == about["sha256"]:
             return
-        changed = [key for key in compared if known.get(key) != about[key]]
+        compared = ("n_used", "n_heldout", "unreadable", "repeated", "source")
+        changed = [key for key in compared if key in about and known.get(key) != about[key]]
         raise UserError(
-            f"{what} has changed since {self.path} was begun: its images have sha256 {known['sha256'][:12]}... there "
-            f"and {about['sha256'][:12]}... now{', and another ' + ', '.join(changed) if changed else ''}; choose "
-            "another folder with --out."
+            f"data set {name!r} has changed since {self.path} was begun: its images have sha256 "
+            f"{known['sha256'][:12]}... there and {about['sha256'][:12]}... now"
+            f"{', and another ' + ', '.join(changed) if changed else ''}; choose another folder with --out."
         )
 
     def update_manifest(self, **entries: Any) -> None:
