@@ -21,7 +21,7 @@ from probe.errors import UserError
 from probe.methods import controls, default_controls
 from probe.mistakes import sentence
 from probe.names import shortened
-from probe.reading import parse_yaml, read_yaml_file, short
+from probe.reading import YAML_BYTES, parse_yaml, read_text, short
 
 M = typing.TypeVar("M", bound=BaseModel)
 T = typing.TypeVar("T")
@@ -367,7 +367,7 @@ def read_yaml(path: str | Path | None, overrides: typing.Iterable[str] = ()) -> 
 
     Scalars are text (see ``probe.reading.parse_yaml``): the fields of the configuration give them their types.
     """
-    data: Any = {} if path is None else read_yaml_file(Path(path))
+    data: Any = {} if path is None else parse_yaml(read_text(Path(path), YAML_BYTES), path)
     if data is None:
         raise UserError(f"config {path} is empty; write at least one key, or {{}} to take every default.")
     if not isinstance(data, dict):

@@ -19,31 +19,14 @@ from probe.reading import short
 NAME = "NAME"
 """Stands for the name of a data set in a dotted key."""
 WIDTH = 100
-_STUDY = {
-    "datasets": {
-        "mnist": {
-            "train": {"source": "hub:ylecun/mnist", "n": 10000},
-            "test": {"source": "hub:ylecun/mnist", "n": 2000},
-        }
-    }
-}
-REQUIRED: dict[str, dict[str, Any]] = {
-    "run": {},
-    "bottleneck": {"study": "bottleneck", **_STUDY, "k": [2, 4, 8, 16, 32, 64]},
-    "training_size": {"study": "training_size", **_STUDY, "k": [128], "sizes": [100, 1000, 10000]},
-    "across_training": {"study": "across_training", **_STUDY, "k": [128], "training": {"checkpoint_every": 50}},
-    "convergence": {"study": "convergence", **_STUDY, "k": [2, 8]},
-    "contraction": {"study": "contraction"},
-    "ood": {
-        "model": {"source": "facebook/vit-mae-base"},
-        "inside": {
-            "train": {"source": "folder:images/train", "n": 2000},
-            "test": {"source": "folder:images/test", "n": 2000},
-        },
-        "outside": {"noise": {"source": "noise", "n": 2000}},
+_OOD: dict[str, Any] = {
+    "model": {"source": "facebook/vit-mae-base"},
+    "inside": {
+        "train": {"source": "folder:images/train", "n": 2000},
+        "test": {"source": "folder:images/test", "n": 2000},
     },
+    "outside": {"noise": {"source": "noise", "n": 2000}},
 }
-"""What the example of each kind sets, because it has no default; everything else in it is a default."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +57,18 @@ def models() -> dict[str, type[BaseModel]]:
     from probe.studies.ood.config import OodConfig
 
     return {"run": Config, **{kind.name: kind.configuration for kind in KINDS}, "ood": OodConfig}
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    """What the example of each kind of work sets, because it has no default; everything else in it is a default."""
+    from probe.report.study.kinds import KINDS
+
+    studies = {kind.name: {"study": kind.name, **_given(kind.configuration), **kind.example} for kind in KINDS}
+    return {"run": {}, **studies, "ood": _OOD}
+
+
+def _given(model: type[BaseModel]) -> dict[str, Any]:
+    return {name: field.examples[0] for name, field in model.model_fields.items() if field.examples}
 
 
 def keys(name: str | None = None) -> list[Key]:
@@ -209,17 +204,17 @@ def value_text(value: Any) -> str:
 
 def example(kind: str) -> str:
     """A commented configuration file of a kind of work (``study`` is ``bottleneck``) that sets every key to its
-    default, and those without one (``REQUIRED``) to a value to be changed.
+    default, and those without one (``examples``) to a value to be changed.
 
     Raises:
         UserError: there is no such kind.
     """
-    chosen = "bottleneck" if kind == "study" else kind
-    if chosen not in REQUIRED:
-        raise UserError(f"there is no example {short(kind)}; choose one of {', '.join(('study', *REQUIRED))}.")
+    chosen, given = "bottleneck" if kind == "study" else kind, examples()
+    if chosen not in given:
+        raise UserError(f"there is no example {short(kind)}; choose one of {', '.join(('study', *given))}.")
     lines = [f"# Configuration of `probe {chosen if chosen in ('run', 'ood') else 'study'}`. Keys have their defaults.",
              "# `probe config KEY` explains a key."]  # fmt: skip
-    return "\n".join([*lines, *_lines(models()[chosen], REQUIRED[chosen], 0)]) + "\n"
+    return "\n".join([*lines, *_lines(models()[chosen], given[chosen], 0)]) + "\n"
 
 
 def _lines(model: type[BaseModel], given: Mapping[str, Any], level: int) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+import yaml
 from matplotlib.figure import Figure
 from pydantic import Field
 
@@ -18,18 +19,18 @@ from jobs.kinds import STUDY
 from jobs.study.directory import StudyDirectory
 from jobs.study.work import StudyWork
 from probe import load_autoencoder
-from probe.configuration import keys
+from probe.configuration import example, keys
 from probe.errors import UserError
 from probe.metrics.interval import mean_interval, verdict
 from probe.report.study import kinds, study_table
-from probe.report.study.kinds import StudyKind, parse_study_config
-from probe.report.study.page import Rule, StudyPage, by_axis
-from probe.report.study.schema import Point, StudyClaim, TrainedModel
+from probe.report.study.kinds import parse_study_config
+from probe.report.study.page import Rule, StudyKind, StudyPage
+from probe.report.study.schema import StudyClaim, TrainedModel
 from probe.results.study import Found
 from probe.studies.inputs import encode
 from probe.studies.sweeps.config import GridConfig
 from probe.studies.sweeps.datasets import draw
-from probe.studies.sweeps.grid import Measured, Tell, cells
+from probe.studies.sweeps.grid import Measured, Tell
 from probe.studies.sweeps.grid import TrainedModel as Model
 
 # --- probe/studies/sweeps/shrinkage.py: the configuration and the measure
@@ -61,10 +62,6 @@ class Shrinkage(TrainedModel):
     ratio: float = Field(description="mean of ||f(z)|| / ||z||")
 
 
-def points(found: Sequence[Found[Shrinkage]]) -> list[Point]:
-    return by_axis(found, "k", {"ratio": lambda model: model.ratio})
-
-
 def claims(found: Sequence[Found[Shrinkage]]) -> list[StudyClaim]:
     ratios = mean_interval(np.concatenate([one.arrays["ratio"] for one in found]))
     return [
@@ -92,18 +89,17 @@ def figures(name, data, found, results) -> dict[str, Figure | None]:
 PAGE = StudyPage(
     axis="k",
     model=Shrinkage,
-    heads={"ratio": "||f(z)|| / ||z||"},
-    brief=("ratio",),
+    columns={"ratio": ("||f(z)|| / ||z||", lambda model: model.ratio)},
     note="Mean and standard deviation over seeds.",
     rules={"ratio": Rule("Latents shrink if the 95 % interval of the mean lies below 1.", statistic="mean ratio")},
-    points=points,
     claims=claims,
     figures=figures,
 )
 
-# --- probe/report/study/kinds.py: one entry
+KIND = StudyKind("shrinkage", ShrinkageConfig, measure, PAGE)
 
-ENTRY = StudyKind("shrinkage", ShrinkageConfig, cells, measure, PAGE)
+# --- probe/report/study/kinds.py: ``shrinkage.KIND`` in ``KINDS``
+
 SETTINGS = {
     "study": "shrinkage",
     "datasets": {"digits": {"train": {"source": "bundled:digits", "n": 32}, "test": 8, "side": 16}},
@@ -117,7 +113,7 @@ SETTINGS = {
 def test_a_new_kind_of_study_from_its_entry_to_its_page(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="there is no study 'shrinkage'"):
         parse_study_config(SETTINGS)
-    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, ENTRY))
+    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, KIND))
     directory = StudyDirectory.create(tmp_path, parse_study_config(SETTINGS))
     report = STUDY.all(StudyWork(directory))
 
@@ -146,9 +142,10 @@ def test_a_new_kind_of_study_from_its_entry_to_its_page(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "report" / "report.json").read_text()) == report
 
 
-def test_its_keys_are_listed_and_checked(monkeypatch):
-    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, ENTRY))
+def test_its_keys_are_listed_exemplified_and_checked(monkeypatch):
+    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, KIND))
     (key,) = [key for key in keys("images") if "shrinkage" in key.kinds]
     assert (key.meaning, key.default) == ("test images whose latents are measured", "8")
+    assert parse_study_config(yaml.safe_load(example("shrinkage"))).images == 8
     with pytest.raises(UserError, match="did you mean 'images'"):
         parse_study_config({**SETTINGS, "image": 3})

@@ -11,7 +11,6 @@ from probe.autoencoders import Autoencoder
 from probe.results import layout
 from probe.studies.ood.config import OodConfig
 from probe.studies.ood.images import control_name, must_fit
-from probe.studies.ood.scores import side_of
 
 
 class OodWork(Work[OodDirectory]):
@@ -42,7 +41,7 @@ class OodWork(Work[OodDirectory]):
                 "class": model.class_name,
                 "weights_sha256": model.weights_sha256(),
                 "code_sha256": model.code_sha256,
-                "latent_shape": list(model.latent_shape(side_of(model, self.config.resolution))),
+                "latent_shape": list(model.latent_shape(model.side or self.config.resolution)),
                 "parameters": model.parameters(),
             }
 

@@ -18,13 +18,13 @@ from jobs.stage import Counts
 from probe.errors import UserError
 from probe.results.layout import DICTIONARY, RECONSTRUCTION, RECONSTRUCTIONS, WORK
 from probe.sparse import Dictionary
+from probe.studies.inputs import encode
 from probe.studies.probing.end_points import batches
 from probe.studies.probing.reconstruction import (
     BASIS,
     Reconstructed,
     absent_controls,
     dictionaries,
-    encode_images,
     mean_image,
     prepare,
     pursuit_dtype,
@@ -135,7 +135,7 @@ def _bases(work: RunWork) -> Callable[[str], tuple[dict[str, Dictionary], Tensor
             common.update(dictionaries(atoms, first, sparse, run.config.seeds.seed))
         tensors, _ = run.load(image_file(name))
         heldout = tensors["heldout"]
-        latents = encode_images(work.model, heldout, sparse.batch_size).cpu() if len(heldout) else heldout.float()
+        latents = encode(work.model, heldout, together=sparse.batch_size).cpu() if len(heldout) else heldout.float()
         held = prepare(with_oracle(common, latents, sparse), sparse, work.model.device)
         for key in common:
             if key in ready and ready[key].dtype == held[key].dtype:

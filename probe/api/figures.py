@@ -12,7 +12,7 @@ def of_run(directory: Any) -> Figures:
     """Those of report.html, the paper's Figure 4 (``fractions``), and predicted against actual steps (``convergence``,
     Proposition A.9)."""
     from probe.report.figures.convergence import convergence_figure
-    from probe.report.figures.paper import paper_figure
+    from probe.report.figures.run import paper_figure
     from probe.report.run.build import report_of
     from probe.report.run.write import drawings
     from probe.results import layout
@@ -30,9 +30,8 @@ def of_run(directory: Any) -> Figures:
 def of_study(directory: Any) -> Figures:
     """Those of the study's report.html."""
     from jobs.study.work import StudyWork, cell_file
-    from probe.report.study.build import study_report
     from probe.report.study.kinds import study_kind
-    from probe.report.study.write import drawings
+    from probe.report.study.write import drawings, study_report
     from probe.results.study import read_study
 
     cells = [cell_file(shard) for shard in StudyWork(directory).grid()]

@@ -9,11 +9,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe.api.reports import REPORTS, OodReport, Report, StudyReport, read
+from probe.api.reports import REPORTS, OodReport, Report, StudyReport
 from probe.config import Tracked, assign, read_yaml
 from probe.errors import Failure, UserError
 from probe.kinds import WHAT, Kind, kind
 from probe.names import given_path, printable
+from probe.report.run.build import read_as
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +59,7 @@ class Run:
             UserError: it is not written yet, or damaged.
         """
         again = f"probe {self.kind} {self.path}/config.yaml --out {self.path}"
-        return read(self.path, REPORTS[self.kind], again)
+        return read_as(self.path, REPORTS[self.kind], again)
 
     @cached_property
     def end_points(self) -> "EndPoints":
@@ -95,7 +96,7 @@ class Run:
         Raises:
             UserError: there is no such figure, or the results are not complete.
         """
-        from probe.report.figures.run import render
+        from probe.report.figures.drawing import render
 
         drawn = self._drawn()
         if name not in drawn:

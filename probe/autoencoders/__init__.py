@@ -5,8 +5,7 @@ from importlib.resources import files
 
 import torch
 
-from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.checks import check_loaded
+from probe.autoencoders.base import Autoencoder, check_loaded
 from probe.config import ModelConfig
 from probe.errors import UserError
 

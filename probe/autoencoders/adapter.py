@@ -1,11 +1,9 @@
 """How a class of diffusers becomes an encoder and a decoder, from what its class and its configuration say."""
 
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from logging import CRITICAL
+from logging import CRITICAL, getLogger
 from typing import Any, Literal
 from warnings import catch_warnings, simplefilter
 
@@ -53,10 +51,10 @@ def adapted(
     there = f"model {spec.source}"
     model.eval().requires_grad_(False).to(device)
     settings, name, kind = model.config, type(model).__name__, kind_of(model)
-    for wanted, always, switch in (("tiling", TILED, "enable_tiling"), ("slicing", ROW_BY_ROW, "enable_slicing")):
+    for wanted, always in (("tiling", TILED), ("slicing", ROW_BY_ROW)):
         if getattr(spec, wanted) or name in always:
             try:
-                getattr(model, switch)()
+                getattr(model, f"enable_{wanted}")()
             except (AttributeError, NotImplementedError):
                 raise UserError(f"a {name} has no {wanted}; leave model.{wanted} out.") from None
     quantised = has_quantiser(model) and spec.quantisation == "quantised"
@@ -223,15 +221,14 @@ def has_quantiser(model: Any) -> bool:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the warnings of diffusers and transformers: the relevant ones are errors here."""
-    names = [name for name in ("diffusers", "transformers") if name in sys.modules]
-    logs = [import_module(f"{name}.utils.logging") for name in names]
-    levels = [log.get_verbosity() for log in logs]
+    logs = [getLogger(name) for name in ("diffusers", "transformers")]
+    levels = [log.level for log in logs]
     for log in logs:
-        log.set_verbosity(CRITICAL)
+        log.setLevel(CRITICAL)
     try:
         with catch_warnings():
             simplefilter("ignore")
             yield
     finally:
         for log, level in zip(logs, levels, strict=True):
-            log.set_verbosity(level)
+            log.setLevel(level)

@@ -11,10 +11,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from probe.autoencoders.blueprint import LARGEST_OF_LANGUAGE, check_bounds
-from probe.autoencoders.checks import check_finite
-from probe.autoencoders.from_pretrained import check_transformers, from_pretrained
+from probe.autoencoders.base import check_finite
+from probe.autoencoders.loading import check_transformers, from_pretrained
 from probe.autoencoders.repository import as_named, read_config, where
+from probe.autoencoders.weights import LARGEST_OF_LANGUAGE, check_bounds
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.files import tensors_sha256

@@ -34,8 +34,16 @@ def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch
             ``sys.exit`` or the like, now or later in encode and decode.
     """
     function = _function(target)
-    with _contained(f"model {spec.source}", "raised"):
-        return _wrapped(spec, function, _call(function, spec.source), device, dtype)
+    with _contained(f"model {spec.source} raised"):
+        try:
+            inspect.signature(function).bind()
+        except TypeError:
+            raise UserError(
+                f"model {spec.source} takes arguments; name a function without required arguments."
+            ) from None
+        except ValueError:  # written in C, without a signature
+            pass
+        return _wrapped(spec, function, function(), device, dtype)
 
 
 def _wrapped(
@@ -93,7 +101,7 @@ def _function(target: str) -> Callable[[], Any]:
     if not colon or not place or not name:
         raise UserError(f"model python:{target} must read python:package.module:function or python:file.py:function.")
     module = _file(Path(os.path.expanduser(place))) if place.endswith(".py") else _module(place)
-    with _contained(f"model python:{target}", "fails at import"):
+    with _contained(f"model python:{target} fails at import:"):
         function = getattr(module, name, None)
     if isinstance(function, nn.Module):
         raise UserError(f"model python:{target}: {name} is a model; name a function that returns it.")
@@ -110,19 +118,17 @@ def _file(path: Path) -> ModuleType:
     module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None  # .py files have a loader
     module = importlib.util.module_from_spec(module_spec)
-    before = sys.modules.get(name)
+    before = {name: sys.modules[name]} if name in sys.modules else {}
     sys.modules[name] = module  # dataclasses look their module up by name
     try:
-        with _contained(f"model python:{path}", "fails at import"):
+        with _contained(f"model python:{path} fails at import:"):
             try:
                 exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
             except ImportError as error:
                 raise UserError(f"model python:{path} fails at import: {error}{_hint(path, error)}.") from error
     except BaseException:
-        if before is None:
-            del sys.modules[name]
-        else:
-            sys.modules[name] = before
+        del sys.modules[name]
+        sys.modules.update(before)
         raise
     return module
 
@@ -141,7 +147,7 @@ def _module(name: str) -> ModuleType:
     if os.getcwd() not in sys.path:  # as with `python -m`; installed commands do not add it
         sys.path.insert(0, os.getcwd())
     importlib.invalidate_caches()
-    with _contained(f"model python:{name}", "fails at import"):
+    with _contained(f"model python:{name} fails at import:"):
         return importlib.import_module(name)
 
 
@@ -158,44 +164,30 @@ def _check_not_taken(name: str) -> None:
             )
 
 
-def _call(function: Callable[[], Any], source: str) -> Any:
-    try:
-        inspect.signature(function).bind()
-    except TypeError:
-        raise UserError(f"model {source} takes arguments; name a function without required arguments.") from None
-    except ValueError:  # written in C, without a signature
-        pass
-    return function()
-
-
 def _never_exiting(function: Callable[[Tensor], Any], what: str) -> Callable[[Tensor], Any]:
     """A method that cannot end the process through ``sys.exit``; ordinary errors pass."""
 
     def call(value: Tensor) -> Any:
-        try:
+        with _contained(f"model {what} raised", "; it must return a tensor.", ordinary=False):
             return function(value)
-        except (KeyboardInterrupt, Interruption):
-            raise
-        except BaseException as error:
-            if isinstance(error, Exception) and not leaves(error):
-                raise
-            raise UserError(f"model {what} raised {_brief(error)}; it must return a tensor.") from error
 
     return call
 
 
 @contextmanager
-def _contained(what: str, verb: str) -> Iterator[None]:
-    """Whatever a user's code raises becomes one sentence, SystemExit and other BaseExceptions included."""
+def _contained(before: str, after: str = "", *, ordinary: bool = True) -> Iterator[None]:
+    """Whatever a user's code raises becomes one sentence, SystemExit and other BaseExceptions included.
+
+    ordinary: also errors that do not end the process.
+    """
     try:
         yield
     except (UserError, KeyboardInterrupt, Interruption):
         raise
     except BaseException as error:
-        raise UserError(f"{what} {verb}: {_brief(error)}".replace("raised: ", "raised ")) from error
-
-
-def _brief(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return f"SystemExit (sys.exit({error.code!r})), which would end the whole run; remove it"[:300]
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+        if isinstance(error, Exception) and not ordinary and not leaves(error):
+            raise
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if isinstance(error, SystemExit):
+            what = f"SystemExit (sys.exit({error.code!r})), which would end the whole run; remove it"
+        raise UserError(f"{before} {what:.300}{after}") from error

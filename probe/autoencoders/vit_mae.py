@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.blueprint import check_bounds
 from probe.autoencoders.coordinates import check_number
-from probe.autoencoders.from_pretrained import check_transformers, from_pretrained
+from probe.autoencoders.loading import check_transformers, from_pretrained
 from probe.autoencoders.repository import optional_file, where
+from probe.autoencoders.weights import check_bounds
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.reading import read_object

@@ -7,8 +7,7 @@ import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -26,6 +25,7 @@ REDIRECTS = 5
 LONGEST_ADDRESS = 8192
 USER_AGENT = "latent-probe (research; downloads a small sample of a public image table)"
 HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+PORTS = {"http": 80, "https": 443}
 UNRESERVED = "!#$%&'()*+,/:;=?@[]~"  # left as they are in a path and query, which may be quoted, or half quoted
 
 
@@ -35,10 +35,7 @@ def download(address: str) -> bytes:
     The deadline covers everything: name, connection, TLS, headers, body, and all redirects. Up to REDIRECTS are
     followed, their bodies unread. Each hop must be public, or allowed (``probe.data.hosts``). No cookies and no
     passwords are sent. Proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) are used; they resolve names
-    themselves, so only numeric addresses and localhost are checked here.
-
-    Raises:
-        UnreadableImage: any failure, with a short reason.
+    themselves, so only numeric addresses and localhost are checked here. Any failure is an UnreadableImage.
     """
     until = _Until(DEADLINE_SECONDS)
     try:
@@ -55,8 +52,6 @@ def download(address: str) -> bytes:
 
 
 class _Until:
-    """A deadline."""
-
     def __init__(self, seconds: float):
         self.seconds, self._end = seconds, time.monotonic() + seconds
 
@@ -68,7 +63,7 @@ class _Until:
         return min(left, most)
 
 
-class _Wire:
+class _Wire(io.RawIOBase):
     """A socket for http.client: no wait exceeds the deadline, and every received byte is counted.
 
     A timeout of Python's sockets covers a whole call (also a TLS handshake or record), so sending slowly, byte by byte,
@@ -76,14 +71,12 @@ class _Wire:
     """
 
     def __init__(self, sock: socket.socket, until: _Until):
-        self.sock, self.until = sock, until
-        self._most = MAX_BYTES + OVERHEAD
+        self.sock, self.until, self._most = sock, until, MAX_BYTES + OVERHEAD
 
-    def sendall(self, data: bytes) -> None:
-        self.sock.settimeout(self.until.left(SILENCE_SECONDS))
-        self.sock.sendall(data)
+    def readable(self) -> bool:
+        return True
 
-    def recv_into(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int:
         self.sock.settimeout(self.until.left(SILENCE_SECONDS))
         got = self.sock.recv_into(buffer)
         self._most -= got
@@ -91,34 +84,42 @@ class _Wire:
             raise _too_large()
         return got
 
+    def sendall(self, data: bytes) -> None:
+        self.sock.settimeout(self.until.left(SILENCE_SECONDS))
+        self.sock.sendall(data)
+
     def makefile(self, *_: object) -> io.BufferedReader:
-        return io.BufferedReader(_Incoming(self), 2**16)
+        return io.BufferedReader(self, 2**16)
 
     def close(self) -> None:
         """Nothing: http.client closes before the body is read; the socket's creator closes it."""
 
 
-class _Incoming(io.RawIOBase):
-    def __init__(self, wire: _Wire):
-        self._wire = wire
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._wire.recv_into(buffer)
-
-
 def _ask(address: str, until: _Until) -> bytes | str:
     """The body at an address, or the address of a redirect."""
     scheme, host, port, target = _parsed(address)
-    with _connected(scheme, host, port, until) as (wire, via):
-        name = f"[{host}]" if ":" in host else host
-        where = name if port == (443 if scheme == "https" else 80) else f"{name}:{port}"
-        headers = {"Host": where, **HEADERS}
-        if via and scheme == "http":
-            target, headers = f"http://{where}{target}", headers | via
-        answer = _send(wire, "GET", target, headers)
+    name = f"[{host}]" if ":" in host else host
+    where = name if port == PORTS[scheme] else f"{name}:{port}"
+    headers = {"Host": where, **HEADERS}
+    with ExitStack() as sockets:
+        proxy = None if proxy_bypass(host) else getproxies().get(scheme)
+        if proxy is None:
+            sock = sockets.enter_context(_socket(host, port, until, checked=True))
+        else:
+            check_not_private(host, port)
+            sock, via = _to_proxy(proxy, until)
+            sockets.enter_context(sock)
+            if scheme == "http":
+                target, headers = f"http://{where}{target}", headers | via
+            else:
+                there = f"{name}:{port}"
+                opened = _send(_Wire(sock, until), "CONNECT", there, {"Host": there, **via})
+                if opened.status != 200:
+                    raise UnreadableImage(f"the proxy answers with status {opened.status}")
+        if scheme == "https":
+            sock.settimeout(until.left(SILENCE_SECONDS))
+            sock = sockets.enter_context(_certificates().wrap_socket(sock, server_hostname=host))
+        answer = _send(_Wire(sock, until), "GET", target, headers)
         if answer.status in (301, 302, 303, 307, 308) and (moved := answer.getheader("Location")):
             with suppress(UnicodeError):
                 moved = moved.encode("latin-1").decode()  # http.client decodes Latin-1, and most are UTF-8
@@ -133,37 +134,13 @@ def _parsed(address: str) -> tuple[str, str, int, str]:
     if len(address) > LONGEST_ADDRESS:
         raise UnreadableImage(f"the address is longer than {LONGEST_ADDRESS} characters")
     parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in PORTS or not parts.hostname:
         raise UnreadableImage("not an http or https address")
     if "@" in parts.netloc:
         raise UnreadableImage("the address holds a user name or password")
     host = parts.hostname if ":" in parts.hostname else parts.hostname.encode("idna").decode()
     path = quote(parts.path or "/", UNRESERVED) + (f"?{quote(parts.query, UNRESERVED)}" if parts.query else "")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return parts.scheme, host.lower(), port, path
-
-
-@contextmanager
-def _connected(scheme: str, host: str, port: int, until: _Until) -> Iterator[tuple[_Wire, dict[str, str] | None]]:
-    """A wire to the host, and the headers for a proxy on the way; None without proxy."""
-    proxy = None if proxy_bypass(host) else getproxies().get(scheme)
-    if proxy is None:
-        sock, via = _socket(host, port, until, checked=True), None
-    else:
-        check_not_private(host, port)
-        sock, via = _to_proxy(proxy, until)
-    with closing(sock):
-        if scheme == "http":
-            yield _Wire(sock, until), via
-            return
-        if via is not None:
-            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            opened = _send(_Wire(sock, until), "CONNECT", where, {"Host": where, **via})
-            if opened.status != 200:
-                raise UnreadableImage(f"the proxy answers with status {opened.status}")
-        sock.settimeout(until.left(SILENCE_SECONDS))
-        with closing(_certificates().wrap_socket(sock, server_hostname=host)) as secure:
-            yield _Wire(secure, until), via
+    return parts.scheme, host.lower(), parts.port or PORTS[parts.scheme], path
 
 
 def _to_proxy(proxy: str, until: _Until) -> tuple[socket.socket, dict[str, str]]:
@@ -186,12 +163,11 @@ def _socket(host: str, port: int, until: _Until, *, checked: bool) -> socket.soc
             sock.settimeout(until.left(CONNECT_SECONDS))
             sock.connect(place)
             return sock
-        except OSError as error:
+        except BaseException as error:
+            sock.close()
+            if not isinstance(error, OSError):
+                raise
             failed = error
-            sock.close()
-        except BaseException:
-            sock.close()
-            raise
     raise failed or UnreadableImage("the name has no address")
 
 
@@ -211,10 +187,7 @@ def _send(wire: _Wire, method: str, target: str, headers: dict[str, str]) -> HTT
     """Send a request; returns the response with its headers read."""
     connection = HTTPConnection("")
     connection.sock = wire
-    connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-    for name, value in headers.items():
-        connection.putheader(name, value)
-    connection.endheaders()
+    connection.request(method, target, headers=headers)
     return connection.getresponse()
 
 

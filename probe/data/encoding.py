@@ -13,8 +13,7 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
-from probe.data.decode import central_square, decoded, opened, unreadable
-from probe.data.source import UnreadableImage
+from probe.data.decode import central_square, decoded, opened, readable
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,10 @@ class Encoding:
 
 def encoding_of(data: bytes | Image.Image) -> Encoding:
     """Read a file's header; UnreadableImage if it is not an image."""
-    try:
-        image = opened(data)
+    image = opened(data)
+    with readable():
         tables: dict[int, Any] = getattr(image, "quantization", None) or {}
         subsampling = JpegImagePlugin.get_sampling(image) if isinstance(image, JpegImagePlugin.JpegImageFile) else -1
-    except UnreadableImage:
-        raise
-    except Exception as error:  # as in decoded: Pillow raises nearly any class
-        raise unreadable(error) from error
     found = tuple(tuple(tables[key]) for key in sorted(tables)) if image.format == "JPEG" else ()
     return Encoding(image.format, min(image.size), found, subsampling)
 

@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from concurrent.futures import Future
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,47 +16,41 @@ ALLOWED = "PROBE_ALLOW_PRIVATE_HOSTS"
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 UNICAST = ipaddress.IPv6Network("2000::/3")
 
-Found = tuple[socket.AddressFamily, tuple[Any, ...]]
 
-
-def resolve(host: str, port: int, left: Callable[[], float], *, checked: bool) -> list[Found]:
+def resolve(
+    host: str, port: int, left: Callable[[], float], *, checked: bool
+) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
     """The socket addresses of a host. Connect to exactly these, since the name may have others a moment later.
 
-    Args:
-        checked: refuse a host with any address that is not public, unless the host is allowed.
-        left: returns the seconds left, or raises UnreadableImage. The resolver cannot be interrupted, so it runs in its
-            own thread.
-
-    Raises:
-        UnreadableImage: the name is unknown, there is no answer in time, or an address is not public and the host is
-            not allowed.
+    checked: refuse a host with any address that is not public, unless the host is allowed.
+    left: returns the seconds left, or raises UnreadableImage. The resolver cannot be interrupted, so it runs in its own
+    thread, which may be left behind (TimeoutError).
     """
-    answers: SimpleQueue[Any] = SimpleQueue()
+    answer: Future[list[Any]] = Future()
 
     def ask() -> None:
         try:
-            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except Exception as error:
-            answers.put(error)
+            answer.set_exception(error)
 
     threading.Thread(target=ask, name="resolve", daemon=True).start()
     try:
-        found = answers.get(timeout=left())
-    except Empty:
-        left()
-        raise UnreadableImage("the name was not resolved in time") from None
-    if isinstance(found, Exception):
-        raise UnreadableImage(f"the name is not known ({found})") from found
+        error = answer.exception(timeout=left())
+    except TimeoutError:
+        raise TimeoutError("the name was not resolved in time") from None
+    if error is not None:
+        raise UnreadableImage(f"the name is not known ({error})") from error
+    found = answer.result()
     if checked and not allowed(host, port):
         _check_public(found)
     return [(family, place) for family, _, _, _, place in found]
 
 
 def check_not_private(host: str, port: int) -> None:
-    """Refuse a host that is private by its spelling, for proxies, which resolve names themselves.
+    """UnreadableImage for localhost, or a numeric address (in any notation) that is not public, unless allowed.
 
-    Raises:
-        UnreadableImage: the host is localhost, or a numeric address (in any notation) that is not public.
+    For proxies, which resolve names themselves.
     """
     if allowed(host, port):
         return

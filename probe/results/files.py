@@ -50,9 +50,9 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[st
     from safetensors.torch import save
 
     whole = {name: value.contiguous() for name, value in tensors.items()}
-    metadata = {key: json.dumps(value) for key, value in about.items()}
     digest = content_sha256(whole, about)
-    write_atomically(path, save(whole, {**metadata, "sha256": json.dumps(digest)}))
+    metadata = {key: json.dumps(value) for key, value in {**about, "sha256": digest}.items()}
+    write_atomically(path, save(whole, metadata))
     return digest
 
 

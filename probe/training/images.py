@@ -11,11 +11,7 @@ MULTIPLE = 2**STRIDES
 
 
 def fitted(side: int, where: str) -> int:
-    """The side to which images of this side are padded: the next multiple of 16 (28 becomes 32).
-
-    Raises:
-        UserError: the images are too small for four strides of 2.
-    """
+    """The next multiple of 16, to which images of this side are padded; UserError if they are too small."""
     if side < MULTIPLE:
         raise UserError(
             f"{where}: images of side {side} are too small for four strides of 2, which need {MULTIPLE} at least; "
@@ -29,19 +25,15 @@ def pad(images: Tensor, side: int) -> Tensor:
 
     The mapping back is ``crop``: errors and similarities are taken over the image's own pixels.
     """
-    before, after = _frame(images.shape[-1], side)
+    before = (side - images.shape[-1]) // 2
+    after = side - images.shape[-1] - before
     return F.pad(images, (before, after, before, after))
 
 
 def crop(images: Tensor, side: int) -> Tensor:
     """The central part (n, c, side, side) that ``pad`` was given."""
-    before, _ = _frame(side, images.shape[-1])
+    before = (images.shape[-1] - side) // 2
     return images[..., before : before + side, before : before + side]
-
-
-def _frame(inner: int, outer: int) -> tuple[int, int]:
-    before = (outer - inner) // 2
-    return before, outer - inner - before
 
 
 def is_grey(images: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""The training loop (paper, Section 3): Adam, linear schedule, squared error, with Accelerate.
+"""The training loop (paper, Section 3): Adam, linear schedule, squared error, on one device.
 
 Whatever is random in epoch e is a function of (seed, e) alone, so that the model, Adam's moments and the schedule are
 all that a checkpoint needs to hold: a training that was killed and resumed ends at the weights of an undisturbed one.
@@ -10,28 +10,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from probe.autoencoders.convolutional import STRIDES, ConvAutoencoder
 from probe.errors import UserError
 from probe.files import tensors_sha256
 from probe.training.checkpoint import load_state, model_folder, save_model, save_state
-from probe.training.config import TrainConfig
+from probe.training.config import Initialisation, TrainConfig
 from probe.training.images import as_input
-from probe.training.initialise import initialise
-from probe.training.regularise import disturbed
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-OnEpoch = Callable[[int, int, float], None]
-SAVE_EVERY = 10.0
-"""Seconds between states on disk, so that short epochs are not spent on writing."""
+PATCH = 4
+"""Side of a masked patch."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +32,7 @@ class Trained:
     """A trained model, on the CPU or GPU where it was trained.
 
     Attributes:
-        model: after the last epoch.
         losses: mean squared error per pixel over each epoch's inputs, one per epoch.
-        epochs: how many there were.
         folder: the model after the last epoch, in diffusers' save format.
     """
 
@@ -70,6 +61,47 @@ def build(channels: int, side: int, k: int, config: TrainConfig, seed: int) -> C
         return model
 
 
+def initialise(model: ConvAutoencoder, kind: Initialisation) -> None:
+    """Draw the weights again, with torch's global generator.
+
+    ``torch`` leaves what the layers' constructors drew: variance 1 / (3 fan_in), by which every layer with a ReLU
+    divides the second moment by 6. After the ten layers here the output hardly depends on the input, and training
+    spends its first epochs (at 10,000 images, most of 20) on leaving the mean image. ``he`` keeps the second moment
+    (He et al. 2015, arXiv 1502.01852, Equation 10).
+    """
+    if kind == "torch":
+        return
+    for layer in model.modules():
+        if isinstance(layer, nn.ConvTranspose2d):
+            # At stride 2 an output pixel meets a quarter of the kernel on average.
+            height, width = layer.kernel_size
+            inputs = layer.in_channels * height * width / (layer.stride[0] * layer.stride[1])
+            nn.init.normal_(layer.weight, std=(2 / inputs) ** 0.5)
+        elif isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def disturbed(x: Tensor, *, noise: float, mask: float, generator: torch.Generator) -> Tensor:
+    """Images (n, c, s, s) with Gaussian noise of this deviation, and a share ``mask`` of their patches set to 0: inputs
+    that are harder than their targets make f contract (paper, Section 3).
+
+    Each patch is masked by itself with that probability, in all channels; s is a multiple of 4. The generator, on the
+    device of x, is not touched where both are 0.
+    """
+    if noise:
+        x = x + noise * torch.randn(x.shape, generator=generator, device=x.device)
+    if mask:
+        n, _, height, width = x.shape
+        grid = (n, 1, height // PATCH, width // PATCH)
+        kept = torch.rand(grid, generator=generator, device=x.device) >= mask
+        x = x * kept.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3)
+    return x
+
+
 def train(
     images: Tensor,
     *,
@@ -79,8 +111,8 @@ def train(
     seed: int,
     folder: Path,
     cpu: bool = False,
-    on_epoch: OnEpoch | None = None,
-    save_every: float = SAVE_EVERY,
+    on_epoch: Callable[[int, int, float], None] | None = None,
+    save_every: float = 10.0,
 ) -> Trained:
     """Train, or resume from the folder.
 
@@ -91,7 +123,8 @@ def train(
         folder: for ``epoch-NNNN/`` (models that are kept) and ``training.safetensors`` (the state to resume from).
         cpu: train on the CPU even where there is a GPU.
         on_epoch: called after each epoch with (epochs done, epochs in all, loss of the epoch).
-        save_every: seconds between states; after the last epoch there is always one.
+        save_every: seconds between states, so that short epochs are not spent on writing; after the last epoch there
+            is always one.
 
     Raises:
         UserError: there are no images, k is too large, the loss is not finite, or the folder holds another training.
@@ -101,20 +134,20 @@ def train(
     run = _Training(images, side=side, k=k, config=config, seed=seed, folder=folder, cpu=cpu)
     saved = time.monotonic()
     if not run.done and config.keeps(0, run.epochs):
-        save_model(run.plain, model_folder(folder, 0))
+        save_model(run.model, model_folder(folder, 0))
     for epoch in range(run.done, run.epochs):
         loss = run.epoch(epoch)
         if not math.isfinite(loss):
             raise UserError(f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate.")
         kept = config.keeps(run.done, run.epochs)
         if kept:
-            save_model(run.plain, model_folder(folder, run.done))
+            save_model(run.model, model_folder(folder, run.done))
         if kept or time.monotonic() - saved >= save_every:
             run.save()
             saved = time.monotonic()
         if on_epoch:
             on_epoch(run.done, run.epochs, loss)
-    return Trained(run.plain, run.losses, run.epochs, model_folder(folder, run.epochs))
+    return Trained(run.model, run.losses, run.epochs, model_folder(folder, run.epochs))
 
 
 class _Training:
@@ -126,23 +159,29 @@ class _Training:
         self.config, self.seed, self.side, self.folder = config, seed, side, folder
         self.epochs = config.epochs_for(len(images))
         self.losses: list[float] = []
-        self.plain = build(images.shape[1], side, k, config, seed)
+        self.model = build(images.shape[1], side, k, config, seed)
+        shown = {key: value for key, value in self.model.config.items() if not key.startswith("_")}
         self.about = {
-            "architecture": {"class": type(self.plain).__name__, **_architecture(self.plain)},
+            "architecture": {"class": type(self.model).__name__, **shown},
             "training": {**config.model_dump(), "seed": seed, "epochs": self.epochs},
             "images": tensors_sha256([("images", images)]),
         }
-        optimiser = torch.optim.Adam(self.plain.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+        self.images, self.model = images.to(device), self.model.to(device)
+        weights, decay = self.model.parameters(), config.weight_decay
+        self.optimiser = torch.optim.Adam(weights, lr=config.learning_rate, weight_decay=decay)
         steps = self.epochs * config.steps_per_epoch(len(images))
-        schedule = get_linear_schedule_with_warmup(optimiser, 0, steps)
-        self.accelerator = alone(cpu)
-        self.images = images.to(self.accelerator.device)
-        self.model, self.optimiser, self.schedule = self.accelerator.prepare(self.plain, optimiser, schedule)
-        self._resume()
+        self.schedule = get_linear_schedule_with_warmup(self.optimiser, 0, steps)
+        if found := load_state(folder, self.about):
+            model, state, about = found
+            self.model.load_state_dict(model)
+            self.optimiser.load_state_dict(state)
+            self.schedule.load_state_dict(about["schedule"])
+            self.losses = about["losses"]
+            self.model.eval()
 
     @property
     def done(self) -> int:
-        """Epochs."""
         return len(self.losses)
 
     def epoch(self, epoch: int) -> float:
@@ -157,7 +196,7 @@ class _Training:
             noisy = disturbed(x, noise=self.config.noise, mask=self.config.mask, generator=generator)
             loss = F.mse_loss(self.model(noisy), x)
             self.optimiser.zero_grad()
-            self.accelerator.backward(loss)
+            loss.backward()
             self.optimiser.step()
             self.schedule.step()
             total += loss.detach().double() * len(rows)
@@ -166,39 +205,8 @@ class _Training:
         return self.losses[-1]
 
     def save(self) -> None:
-        """The state on disk."""
         about = {**self.about, "losses": self.losses}
-        save_state(self.folder, self.plain, self.optimiser.state_dict(), self.schedule.state_dict(), about)
-
-    def _resume(self) -> None:
-        found = load_state(self.folder, self.about)
-        if found is None:
-            return
-        weights, optimiser, about = found
-        self.plain.load_state_dict(weights)
-        self.optimiser.load_state_dict(optimiser)
-        self.schedule.load_state_dict(about["schedule"])
-        self.losses = about["losses"]
-        self.plain.eval()
-
-
-def alone(cpu: bool) -> "Accelerator":
-    """Accelerate for a rank that trains a model of its own.
-
-    Accelerate assumes that all ranks train one model: it would average their gradients and step the schedule once per
-    rank. Here they train different models, with different numbers of steps. It reads the world from PartialState
-    whenever it is asked, so that is what is changed.
-    """
-    from accelerate import Accelerator, PartialState
-    from accelerate.utils import DistributedType
-
-    state = PartialState(cpu=cpu)
-    state.distributed_type, state.num_processes = DistributedType.NO, 1
-    return Accelerator(cpu=cpu, mixed_precision="no")
-
-
-def _architecture(model: ConvAutoencoder) -> dict[str, Any]:
-    return {key: value for key, value in model.config.items() if not key.startswith("_")}
+        save_state(self.folder, self.model, self.optimiser.state_dict(), self.schedule.state_dict(), about)
 
 
 def _seed(*numbers: int) -> int:

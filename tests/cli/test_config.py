@@ -11,7 +11,7 @@ from probe import configuration
 from probe.cli.config import OUTSIDE
 from probe.cli.main import app, main
 from probe.config import Config, parse_config
-from probe.configuration import REQUIRED, describe, example, keys, models
+from probe.configuration import describe, example, examples, keys, models
 from probe.kinds import kind
 from probe.report.study.kinds import parse_study_config
 from probe.studies.ood.config import parse_ood_config
@@ -27,9 +27,9 @@ def leaves(content: dict, prefix: str = "") -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["study", *REQUIRED])
+@pytest.mark.parametrize("name", ["study", *examples()])
 def test_an_example_parses_back_to_the_defaults(name):
-    content, required = yaml.safe_load(example(name)), REQUIRED["bottleneck" if name == "study" else name]
+    content, required = yaml.safe_load(example(name)), examples()["bottleneck" if name == "study" else name]
     parse = PARSERS[kind(required)]
     assert parse(content) == parse(required)
     assert kind(content) == kind(required)
@@ -45,20 +45,21 @@ def test_an_example_explains_every_key():
     parse_config(yaml.safe_load("\n".join(line.removeprefix("# ") for line in block.splitlines())))
 
 
-@pytest.mark.parametrize("kind", REQUIRED)
+@pytest.mark.parametrize("kind", examples())
 def test_every_key_of_a_configuration_is_listed(kind):
     model = models()[kind]
     parse = PARSERS[configuration_kind(kind)]
     known = {one.key for one in keys(kind)}
-    names = set(REQUIRED[kind].get("datasets", {})) | set(REQUIRED[kind].get("outside", {}))
-    for key in leaves(parse(REQUIRED[kind]).model_dump(mode="json")):
+    given = examples()[kind]
+    names = {*given.get("datasets", {}), *given.get("outside", {})}
+    for key in leaves(parse(given).model_dump(mode="json")):
         generic = ".".join("NAME" if part in names else part for part in key.split("."))
         assert generic in known
     assert issubclass(model, BaseModel)
 
 
 def configuration_kind(name: str) -> str:
-    return kind(REQUIRED[name])
+    return kind(examples()[name])
 
 
 def test_a_key_has_its_type_range_default_and_alternatives():

@@ -15,6 +15,16 @@ def test_every_public_name_is_on_the_python_page(script: Callable[[str], ModuleT
     assert sorted(listed) == sorted(probe.__all__)
 
 
+def test_every_result_file_and_column_is_on_the_page(script: Callable[[str], ModuleType]):
+    page, layout = script("run_directory").page(), script("run_directory").layout
+    for files in layout.FILES.values():
+        for one in files:
+            assert f"`{one.pattern.partition(':')[0]}" in page
+            assert all(f"`{column.name}`" in page for column in (*one.columns, *one.about))
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert all(line.replace("\\|", "").count("|") in (3, 4) for line in rows)
+
+
 def test_arrows_that_others_imply_are_left_out(script: Callable[[str], ModuleType]):
     rooms = script("rooms")
     edges = {("cli", "jobs"), ("jobs", "studies"), ("cli", "studies")}

@@ -1,15 +1,15 @@
-"""Figures and table of a training, from records of ``probe.studies.sweeps.across_training.measure_checkpoint``."""
+"""Figures of a training, from records of ``probe.studies.sweeps.across_training.measure_checkpoint``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from probe.report.figures.run import STYLE, mosaic
+from probe.report.figures.drawing import canvas, picture_rows
+from probe.report.study.schema import SeedSpread
 
 # Okabe and Ito's palette, one colour and mark for each kind of start.
 STARTS = {
@@ -25,8 +25,7 @@ Line = tuple[str, str, str, tuple[str, ...]]
 
 def training_figure(records: Mapping[str, dict[str, Any]], title: str) -> Figure:
     """Every measure against the checkpoint, with 95 % intervals if known."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(12, 7), layout="constrained")
+    with canvas(12, 7) as figure:
         for axes, (name, lines) in zip(figure.subplots(2, 3).flat, _panels().items(), strict=True):
             for line in lines:
                 _draw(axes, list(records.values()), line)
@@ -63,26 +62,25 @@ def _panels() -> dict[str, list[Line]]:
     }
 
 
-def number_at(record: dict[str, Any], path: tuple[str, ...]) -> tuple[float, float, float] | None:
-    """The mean at a path of keys, with the ends of its interval (equal if unknown); None if nothing was measured."""
+def number_at(record: dict[str, Any], path: tuple[str, ...]) -> SeedSpread | None:
+    """The number at a path of keys, with its interval; None if nothing was measured."""
     found: Any = record
     for key in path:
         found = None if found is None else found[key]
-    if isinstance(found, dict):
-        return (found["mean"], *(found["ci95"] or (found["mean"], found["mean"])))
-    return None if found is None else (found, found, found)
+    if not isinstance(found, dict):
+        return None if found is None else SeedSpread(mean=found, std=None, n=1)
+    low, high = found["ci95"] or (0.0, 0.0)
+    return SeedSpread(mean=found["mean"], std=None, n=1, ci95=(low, high) if low < high else None)
 
 
 def _draw(axes: Axes, records: Sequence[dict[str, Any]], line: Line) -> None:
     label, colour, mark, path = line
-    found = [number_at(record, path) for record in records]
-    points = [(place, value) for place, value in enumerate(found) if value is not None]
-    if not points:
-        return
-    x = [place for place, _ in points]
-    y, low, high = np.array([value for _, value in points]).T
-    bars = np.maximum([y - low, high - y], 0)
-    axes.errorbar(x, y, yerr=bars, label=label, color=colour, marker=mark, markersize=4, lw=1.4, capsize=2)
+    found = [(place, number_at(record, path)) for place, record in enumerate(records)]
+    points = [(place, one.mean, *(one.ci95 or (one.mean, one.mean))) for place, one in found if one]
+    if points:
+        x, y, low, high = np.array(points, dtype=np.float64).T
+        bars = np.maximum([y - low, high - y], 0)
+        axes.errorbar(x, y, yerr=bars, label=label, color=colour, marker=mark, markersize=4, lw=1.4, capsize=2)
 
 
 def film_strip(images: NDArray[np.uint8], films: Mapping[str, NDArray[np.uint8]]) -> Figure:
@@ -92,42 +90,5 @@ def film_strip(images: NDArray[np.uint8], films: Mapping[str, NDArray[np.uint8]]
         images: of the starts, (n, c, s, s). films: the decoded end points at each checkpoint, likewise.
     """
     rows = {"training\nimage": images, **films}
-    grid = np.stack(
-        [np.broadcast_to(row, (len(row), 3, *row.shape[2:])).transpose(0, 2, 3, 1) for row in rows.values()]
-    )
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(0.8 * len(images) + 1.6, 0.8 * len(rows) + 0.5), layout="constrained")
-        axes = figure.subplots()
-        size = mosaic(axes, grid)
-        axes.set_yticks([(row + 0.5) * size for row in range(len(rows))], list(rows))
-        axes.set_title("D(z*) of the end points of these images' latents", loc="left", fontsize=9)
-    return figure
-
-
-TABLE: dict[str, tuple[tuple[str, ...], ...]] = {
-    "mem": (("mem",),),
-    "null: unseen": (("nulls", "unseen"),),
-    "test error": (("test_error",),),
-    "Chamfer: noise": (("chamfer", "noise"),),
-    "FPR95: noise": (("separation", "noise", "fpr95_train"),),
-    "norm of J: test / noise": (("spectral_norm", "test"), ("spectral_norm", "noise")),
-}
-"""Heads of the table, and the paths to the numbers in a cell."""
-
-
-def training_table(records: Mapping[str, dict[str, Any]]) -> str:
-    """A Markdown table, a row for each checkpoint."""
-    heads = ["checkpoint", "distinct: train / test / noise", *TABLE]
-    lines = [heads, ["---"] * len(heads)]
-    for name, record in records.items():
-        shares = (record["distinct"][kind]["cosine"]["mean"] for kind in ("train", "test", "noise"))
-        cells = [" / ".join(_cell(number_at(record, path)) for path in paths) for paths in TABLE.values()]
-        lines.append([name, " / ".join(f"{share:.2f}" for share in shares), *cells])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _cell(found: tuple[float, float, float] | None) -> str:
-    if found is None:
-        return "-"
-    mean, low, high = found
-    return f"{mean:.3g}" if low == high else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+    title = "D(z*) of the end points of these images' latents"
+    return picture_rows(rows, title, max(0.8 * len(images) + 1.6, 3.2), 0.8 * len(rows) + 0.5)

@@ -2,19 +2,32 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from pydantic import Field
 
-from probe.metrics.interval import on_side
 from probe.metrics.separation import fpr95
 from probe.report.figures.across_training import film_strip, number_at, training_figure
-from probe.report.study.page import Rule, StudyPage, first_seed, seed_spread
-from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection, TrainedModel
-from probe.report.study.verdicts import RESAMPLES, Values, claimed, difference_interval, means, over_seeds
-from probe.results.study import Found, StudyResults
+from probe.report.page.content import Table
+from probe.report.page.markdown import table as markdown_table
+from probe.report.page.write import drawn, write
+from probe.report.study.page import Column, Figures, Rows, Rule, StudyKind, StudyPage, points, table
+from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
+from probe.report.study.verdicts import (
+    RESAMPLES,
+    Estimated,
+    Values,
+    above_null,
+    claimed,
+    difference_interval,
+    means,
+    over_seeds,
+)
+from probe.results.study import Arrays, Found, StudyResults
+from probe.studies.sweeps.across_training import AcrossTrainingConfig, measure
 
 
 class AcrossTraining(TrainedModel):
@@ -25,25 +38,29 @@ class AcrossTraining(TrainedModel):
     )
 
 
-PATHS = {
-    "distinct_train": ("distinct: train", ("distinct", "train", "cosine")),
-    "distinct_test": ("test", ("distinct", "test", "cosine")),
-    "distinct_noise": ("noise", ("distinct", "noise", "cosine")),
-    "distinct_noise_images": ("noise images", ("distinct", "noise_images", "cosine")),
-    "mem": ("mem", ("mem",)),
-    "null_unseen": ("test images", ("nulls", "unseen")),
-    "null_noise": ("noise images", ("nulls", "noise")),
-    "test_error": ("test MSE", ("test_error",)),
-    "train_error": ("train MSE", ("train_error",)),
-    "chamfer_noise": ("Chamfer: noise", ("chamfer", "noise")),
-    "chamfer_noise_images": ("noise images", ("chamfer", "noise_images")),
-    "fpr95_noise": ("FPR95: noise", ("separation", "noise", "fpr95_train")),
-    "fpr95_noise_images": ("noise images", ("separation", "noise_images", "fpr95_train")),
-    "norm_train": ("norm of J: train", ("spectral_norm", "train")),
-    "norm_test": ("test", ("spectral_norm", "test")),
-    "norm_noise": ("noise", ("spectral_norm", "noise")),
+def _column(head: str, *path: str) -> Column:
+    return head, partial(number_at, path=path)
+
+
+COLUMNS = {
+    "distinct_train": _column("distinct: train", "distinct", "train", "cosine"),
+    "distinct_test": _column("test", "distinct", "test", "cosine"),
+    "distinct_noise": _column("noise", "distinct", "noise", "cosine"),
+    "distinct_noise_images": _column("noise images", "distinct", "noise_images", "cosine"),
+    "mem": _column("mem", "mem"),
+    "null_unseen": _column("test images", "nulls", "unseen"),
+    "null_noise": _column("noise images", "nulls", "noise"),
+    "test_error": _column("test MSE", "test_error"),
+    "train_error": _column("train MSE", "train_error"),
+    "chamfer_noise": _column("Chamfer: noise", "chamfer", "noise"),
+    "chamfer_noise_images": _column("noise images", "chamfer", "noise_images"),
+    "fpr95_noise": _column("FPR95: noise", "separation", "noise", "fpr95_train"),
+    "fpr95_noise_images": _column("noise images", "separation", "noise_images", "fpr95_train"),
+    "norm_train": _column("norm of J: train", "spectral_norm", "train"),
+    "norm_test": _column("test", "spectral_norm", "test"),
+    "norm_noise": _column("noise", "spectral_norm", "noise"),
 }
-"""Column heads, and the path to the number in a checkpoint's record."""
+BRIEF = ("distinct_train", "distinct_noise", "mem", "null_unseen", "test_error", "chamfer_noise", "fpr95_noise")
 NOTE = (
     "One row per checkpoint; epoch 0 is the untrained network. Distinct: distinct end points (cosine) as a share of "
     "the starts. mem: largest cosine between D(z*), from training starts, and a training image; the next columns are "
@@ -74,39 +91,32 @@ RULES = {
 ROUNDING = 1e-6
 """Of float32: if all starts end in one point, similarities differ by this much."""
 Samples = Mapping[str, Values]
-Statistic = Callable[[Samples, np.random.Generator | None], Values]
-"""Of a checkpoint's samples: its value (1,), or with a generator its resamples (RESAMPLES,)."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A claim that a statistic falls (side -1) or rises (side 1), and the samples that it needs."""
+    """The claim that a statistic falls (side -1) or rises (side 1).
+
+    Attributes:
+        samples: the names of a checkpoint's samples that it needs.
+        statistic: its value (1,) from these samples, or with a generator its resamples (RESAMPLES,).
+    """
 
     claim: str
     side: int
-    needed: tuple[str, ...]
-    statistic: Statistic
+    samples: tuple[str, ...]
+    statistic: Callable[..., Values]
+
+    def of(self, checkpoint: Samples, rng: np.random.Generator | None = None) -> Values:
+        """The statistic of a checkpoint."""
+        return self.statistic(rng, *(checkpoint[name] for name in self.samples))
 
 
-def _mean(values: Values, rng: np.random.Generator | None) -> Values:
+def _mean(rng: np.random.Generator | None, values: Values) -> Values:
     return np.array([values.mean()]) if rng is None else means(values, rng)
 
 
-def mean_of(name: str) -> Statistic:
-    """The mean of one sample."""
-    return lambda samples, rng: _mean(samples[name], rng)
-
-
-def _gap(samples: Samples, rng: np.random.Generator | None) -> Values:
-    return np.abs(_mean(samples["share_noise"], rng) - _mean(samples["share_train"], rng))
-
-
-def _chamfer(samples: Samples, rng: np.random.Generator | None) -> Values:
-    return (_mean(samples["to_noise"], rng) + _mean(samples["from_noise"], rng)) / 2
-
-
-def _fpr95(samples: Samples, rng: np.random.Generator | None) -> Values:
-    inside, outside = samples["score_train"], samples["score_noise"]
+def _fpr95(rng: np.random.Generator | None, inside: Values, outside: Values) -> Values:
     if rng is None:
         return np.array([fpr95(inside, outside, higher="out")])
     drawn = ((rng.choice(inside, len(inside)), rng.choice(outside, len(outside))) for _ in range(RESAMPLES))
@@ -118,15 +128,15 @@ CHANGES = {
         "the shares of distinct end points from noise and from training images approach each other",
         -1,
         ("share_noise", "share_train"),
-        _gap,
+        lambda rng, noise, train: np.abs(_mean(rng, noise) - _mean(rng, train)),
     ),
-    "mem": Change("memorization of the attractors falls", -1, ("mem",), mean_of("mem")),
-    "test_error": Change("the test error falls", -1, ("test_error",), mean_of("test_error")),
+    "mem": Change("memorization of the attractors falls", -1, ("mem",), _mean),
+    "test_error": Change("the test error falls", -1, ("test_error",), _mean),
     "chamfer_noise": Change(
         "the Chamfer similarity of end points from noise and from training images rises",
         1,
         ("to_noise", "from_noise"),
-        _chamfer,
+        lambda rng, there, back: (_mean(rng, there) + _mean(rng, back)) / 2,
     ),
     "fpr95_noise": Change(
         "FPR95 of noise trajectories against training trajectories falls", -1, ("score_train", "score_noise"), _fpr95
@@ -138,54 +148,49 @@ NULLS = {"null_unseen": "unseen test images", "null_noise": "images of uniform n
 def _claims(found: Sequence[Found[AcrossTraining]]) -> list[StudyClaim]:
     epochs = _epochs(found)
     samples = {epoch: [_samples(one, epoch) for one in found] for epoch in epochs}
+    where, last = f"epoch {epochs[-1]}", samples[epochs[-1]]
+    over_null = {name: difference_interval([(one["mem"], one[name]) for one in last]) for name in NULLS}
     return [
         *(_change(name, change, samples, epochs) for name, change in CHANGES.items()),
-        *(_above(name, samples[epochs[-1]], epochs[-1]) for name in NULLS),
+        *(above_null(where, NULLS[name], one, name=name, n=len(last)) for name, one in over_null.items()),
     ]
 
 
 def _change(name: str, change: Change, samples: Mapping[int, Sequence[Samples]], epochs: Sequence[int]) -> StudyClaim:
     untrained, first, last = epochs[0], epochs[1], epochs[-1]
-    needed, statistic, side = change.needed, change.statistic, change.side
-    found = difference(samples[last], samples[first], needed, statistic)
-    _, from_untrained = difference(samples[last], samples[untrained], needed, statistic)
-    verdicts = {f"epoch {first}": on_side(found[1], side), "the untrained network": on_side(from_untrained, side)}
+    found = difference(samples[last], samples[first], change)
+    from_untrained = difference(samples[last], samples[untrained], change)
     named = {"untrained": untrained, f"epoch {first}": first, f"epoch {last}": last}
-    levels = {label: _level(samples[epoch], needed, statistic) for label, epoch in named.items()}
-    about = {"n": len(samples[last]), "over": "seeds", "by_value": verdicts, "levels": levels}
-    return claimed(name, change.claim, side, "change", found, **about)
+    return claimed(
+        found,
+        change.side,
+        {f"epoch {first}": found, "the untrained network": from_untrained},
+        name=name,
+        claim=change.claim,
+        rule="change",
+        n=len(samples[last]),
+        over="seeds",
+        levels={label: _level(samples[epoch], change) for label, epoch in named.items()},
+    )
 
 
-def _level(seeds: Sequence[Samples], needed: Sequence[str], statistic: Statistic) -> float | None:
-    there = all(len(one[name]) for one in seeds for name in needed)
-    return float(np.mean([statistic(one, None)[0] for one in seeds])) if there else None
+def _level(seeds: Sequence[Samples], change: Change) -> float | None:
+    there = all(len(one[name]) for one in seeds for name in change.samples)
+    return float(np.mean([change.of(one)[0] for one in seeds])) if there else None
 
 
-def difference(
-    last: Sequence[Samples], first: Sequence[Samples], needed: Sequence[str], statistic: Statistic
-) -> tuple[float | None, tuple[float, float] | None]:
-    """The change of a statistic between two checkpoints and its interval by ``RULES``; None if they do not exist.
-
-    Args:
-        last, first: the samples of each seed.
-        needed: names of the samples that the statistic uses.
-    """
-    levels = _level(last, needed, statistic), _level(first, needed, statistic)
-    if levels[0] is None or levels[1] is None:
+def difference(last: Sequence[Samples], first: Sequence[Samples], change: Change) -> Estimated:
+    """The change of a statistic between two checkpoints, given the samples of each seed, and its interval by ``RULES``;
+    None if they do not exist."""
+    after, before = _level(last, change), _level(first, change)
+    if after is None or before is None:
         return None, None
-    change = levels[0] - levels[1]
-    if len(last) == 1 and any(len(one[name]) < 2 for one in (last[0], first[0]) for name in needed):
-        return change, None
+    if len(last) == 1 and any(len(one[name]) < 2 for one in (last[0], first[0]) for name in change.samples):
+        return after - before, None
     rng = np.random.default_rng(0)
-    resampled = [statistic(a, rng) - statistic(b, rng) for a, b in zip(last, first, strict=True)]
+    resampled = [change.of(a, rng) - change.of(b, rng) for a, b in zip(last, first, strict=True)]
     low, high = over_seeds(np.stack(resampled), rng)
-    return (0.0, (0.0, 0.0)) if max(-low, high) < ROUNDING else (change, (low, high))
-
-
-def _above(name: str, last: Sequence[Samples], epoch: int) -> StudyClaim:
-    claim = f"at epoch {epoch}, mem of the attractors exceeds that of {NULLS[name]}"
-    found = difference_interval([(one["mem"], one[name]) for one in last])
-    return claimed(name, claim, 1, "null", found, n=len(last), over="seeds")
+    return (0.0, (0.0, 0.0)) if max(-low, high) < ROUNDING else (after - before, (low, high))
 
 
 def _epochs(found: Sequence[Found[AcrossTraining]]) -> list[int]:
@@ -197,43 +202,44 @@ def _samples(one: Found[AcrossTraining], epoch: int) -> Samples:
     return {name.removeprefix(start): values for name, values in one.arrays.items() if name.startswith(start)}
 
 
-def _points(found: Sequence[Found[AcrossTraining]]) -> list[Point]:
-    return [
-        Point(
-            value=epoch,
-            columns={
-                name: _column([number_at(one.model.checkpoints[str(epoch)], path) for one in found])
-                for name, (_, path) in PATHS.items()
-            },
+def _rows(found: Sequence[Found[AcrossTraining]]) -> Rows:
+    return {epoch: [one.model.checkpoints[str(epoch)] for one in found] for epoch in _epochs(found)}
+
+
+def _figures(name: str, data: StudySection, found: Sequence[Found[AcrossTraining]], results: StudyResults) -> Figures:
+    epochs = [str(epoch) for epoch in _epochs(found)]
+    made = {
+        f"{name}_seed{one.model.seed}": training_figure(
+            {epoch: one.model.checkpoints[epoch] for epoch in epochs},
+            f"{name}, k = {one.model.k}, seed {one.model.seed}, by epoch; 0 is the untrained network",
         )
-        for epoch in _epochs(found)
-    ]
+        for one in found
+    }
+    films = {f"epoch {epoch}": found[0].arrays[f"{epoch}.film"] for epoch in epochs}
+    return {**made, f"{name}_film": film_strip(found[0].arrays["images"], films)}
 
 
-def _column(numbers: Sequence[tuple[float, float, float] | None]) -> SeedSpread:
-    spread = seed_spread([None if number is None else number[0] for number in numbers])
-    if len(numbers) == 1 and numbers[0] is not None and numbers[0][1] < numbers[0][2]:
-        spread.ci95 = numbers[0][1:]
-    return spread
+def write_checkpoints(out: Path, content: Mapping[str, Any], arrays: Arrays, title: str) -> Table:
+    """For ``probe checkpoints``: checkpoints.json (``content``), checkpoints.md, and the figures checkpoints and film.
 
+    Args:
+        arrays: as in a study's result, see ``probe.studies.sweeps.across_training``.
 
-def _figures(
-    name: str, data: StudySection, found: Sequence[Found[AcrossTraining]], results: StudyResults
-) -> Mapping[str, Figure | None]:
-    made: dict[str, Figure | None] = {}
-    for one in found:
-        records = {str(epoch): one.model.checkpoints[str(epoch)] for epoch in _epochs(found)}
-        title = f"{name}, k = {one.model.k}, seed {one.model.seed}, by epoch; 0 is the untrained network"
-        made[f"{name}_seed{one.model.seed}"] = training_figure(records, title)
-    (one, *_) = first_seed(found)
-    films = {f"epoch {epoch}": one.arrays[f"{epoch}.film"] for epoch in _epochs(found)}
-    return {**made, f"{name}_film": film_strip(one.arrays["images"], films)}
+    Returns:
+        The main columns; checkpoints.md has all.
+    """
+    records = content["checkpoints"]
+    rows = points(COLUMNS, {name: [record] for name, record in records.items()})
+    whole = table("checkpoint", COLUMNS, rows)
+    film = film_strip(arrays["images"], {name: arrays[f"{name}.film"] for name in records})
+    figures = {"checkpoints": training_figure(records, title), "film": film}
+    markdown = {"checkpoints.md": markdown_table(whole.head, whole.rows) + "\n"}
+    write(out, {**drawn(figures), **markdown}, "checkpoints", content)
+    return table("checkpoint", COLUMNS, rows, BRIEF)
 
 
 def _warnings(found: Sequence[Found[AcrossTraining]]) -> list[str]:
-    warnings = []
-    if len(found) == 1:
-        warnings.append("one seed only; intervals are about one training.")
+    warnings = ["one seed only; intervals are about one training."] if len(found) == 1 else []
     last = str(_epochs(found)[-1])
     for kind, source in SOURCES.items():
         outcomes = [one.model.checkpoints[last]["distinct"][kind]["outcomes"] for one in found]
@@ -250,12 +256,15 @@ SOURCES = {"train": "training images", "noise": "N(0, I)", "noise_images": "nois
 PAGE = StudyPage(
     axis="epoch",
     model=AcrossTraining,
-    heads={name: head for name, (head, _) in PATHS.items()},
-    brief=("distinct_train", "distinct_noise", "mem", "null_unseen", "test_error", "chamfer_noise", "fpr95_noise"),
+    columns=COLUMNS,
     note=NOTE,
     rules=RULES,
-    points=_points,
     claims=_claims,
     figures=_figures,
+    rows=_rows,
+    brief=BRIEF,
     warnings=_warnings,
+)
+KIND = StudyKind(
+    "across_training", AcrossTrainingConfig, measure, PAGE, example={"k": [128], "training": {"checkpoint_every": 50}}
 )

@@ -1,17 +1,18 @@
 """The page of a ``contraction`` study: variance ratios of random weights (paper, Figure 6)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 
-import matplotlib
 from matplotlib.figure import Figure
 from pydantic import Field
 
 from probe.metrics.interval import Verdict
-from probe.report.figures.run import STYLE
+from probe.report.figures.drawing import canvas
 from probe.report.run.schema import ReportModel
-from probe.report.study.page import Rule, StudyPage, seed_spread
-from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection
+from probe.report.study.page import Column, Figures, Rule, StudyKind, StudyPage, seed_spread
+from probe.report.study.schema import SeedSpread, StudyClaim, StudySection
 from probe.results.study import Found, StudyResults
+from probe.studies.sweeps.contraction import ContractionConfig, architectures, measure
 
 
 class Ratios(ReportModel):
@@ -31,7 +32,15 @@ class Contraction(ReportModel):
     latents: Ratios = Field(description="of f = E after D, on such latents")
 
 
-HEADS = {"d": "d", "inputs": "D(E(x))", "latents": "f(z) = E(D(z))"}
+def _ratios(side: Ratios) -> SeedSpread:
+    return seed_spread(side.ratios).model_copy(update={"ci95": side.ci95})
+
+
+COLUMNS: dict[str, Column] = {
+    "d": ("d", attrgetter("d")),
+    "inputs": ("D(E(x))", lambda model: _ratios(model.inputs)),
+    "latents": ("f(z) = E(D(z))", lambda model: _ratios(model.latents)),
+}
 CLAIMS = {"inputs": "D(E(x)) varies less than x", "latents": "f(z) varies less than z"}
 MARKS = {"inputs": ("D(E(x)), inputs", "#0072B2", "s"), "latents": ("f(z) = E(D(z)), latents", "#D55E00", "o")}
 NOTE = (
@@ -49,16 +58,6 @@ RULES = {
         counted=True,
     )
 }
-
-
-def _points(found: Sequence[Found[Contraction]]) -> list[Point]:
-    return [Point(value=one.model.name, columns=_columns(one.model)) for one in found]
-
-
-def _columns(model: Contraction) -> dict[str, SeedSpread]:
-    sides = {"inputs": model.inputs, "latents": model.latents}
-    ratios = {key: seed_spread(side.ratios).model_copy(update={"ci95": side.ci95}) for key, side in sides.items()}
-    return {"d": seed_spread([model.d]), **ratios}
 
 
 def _claims(found: Sequence[Found[Contraction]]) -> list[StudyClaim]:
@@ -85,8 +84,7 @@ def _claim(side: str, models: Sequence[Contraction]) -> StudyClaim:
 
 def ratios_figure(models: Sequence[Contraction]) -> Figure:
     """The ratios of all seeds, a row for each architecture; variance shrinks to the left of the line."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8, 0.24 * len(models) + 1.6), layout="constrained")
+    with canvas(8, 0.24 * len(models) + 1.6) as figure:
         axes = figure.subplots()
         for key, (label, colour, mark) in MARKS.items():
             shift = -0.16 if key == "inputs" else 0.16
@@ -105,20 +103,18 @@ def ratios_figure(models: Sequence[Contraction]) -> Figure:
     return figure
 
 
-def _figures(
-    name: str, data: StudySection, found: Sequence[Found[Contraction]], results: StudyResults
-) -> Mapping[str, Figure | None]:
+def _figures(name: str, data: StudySection, found: Sequence[Found[Contraction]], results: StudyResults) -> Figures:
     return {"contraction": ratios_figure([one.model for one in found])}
 
 
 PAGE = StudyPage(
     axis="architecture",
     model=Contraction,
-    heads=HEADS,
-    brief=tuple(HEADS),
+    columns=COLUMNS,
     note=NOTE,
     rules=RULES,
-    points=_points,
     claims=_claims,
     figures=_figures,
+    rows=lambda found: {one.model.name: [one.model] for one in found},
 )
+KIND = StudyKind("contraction", ContractionConfig, measure, PAGE, architectures)

@@ -1,21 +1,18 @@
 """The page of a ``convergence`` study: predicted against actual steps (paper, Proposition A.9, Figure 11)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from pydantic import Field
 
-from probe.metrics.interval import on_side
 from probe.report.figures.convergence import convergence_figure
 from probe.report.run.schema import Mean
-from probe.report.study.page import Rule, StudyPage, by_axis
-from probe.report.study.schema import Point, StudyClaim, StudySection, TrainedModel
+from probe.report.study.page import Column, Figures, Rule, StudyKind, StudyPage, by_axis, counted
+from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
 from probe.report.study.verdicts import Estimated, claimed
 from probe.results.study import Found, StudyResults
-from probe.studies.sweeps.convergence import FEWEST, correlation, gain
+from probe.studies.sweeps.convergence import FEWEST, ConvergenceConfig, Starts, correlation, gain, measure
 
 
 class GroupedMean(Mean):
@@ -38,7 +35,7 @@ class Convergence(TrainedModel):
     error_difference: GroupedMean | None = Field(description="mean over starts of error minus null error")
 
 
-COLUMNS: dict[str, tuple[str, Callable[[Convergence], float | None]]] = {
+COLUMNS: dict[str, Column] = {
     "share_used": ("used", lambda model: model.used / model.starts),
     "attractors": ("attractors", lambda model: model.attractors),
     "correlation": ("correlation", lambda model: model.correlation.mean if model.correlation else None),
@@ -47,7 +44,6 @@ COLUMNS: dict[str, tuple[str, Callable[[Convergence], float | None]]] = {
     "error": ("log error", lambda model: model.error),
     "null_error": ("of a constant", lambda model: model.null_error),
 }
-"""The head of each column, and its value for a model."""
 NOTE = (
     "Mean and standard deviation over seeds. Used: share of the Gaussian starts that ended in a certified attractor "
     "and therefore have a prediction; all other columns are over these. Attractors: how many. Correlation: of "
@@ -70,31 +66,34 @@ RULES = {
         statistic="difference",
     ),
 }
-Pooled = Mapping[str, NDArray[Any]]
-"""The starts of several models, by the names of their result files."""
-Estimate = Callable[[Pooled], dict[str, Any] | None]
 
 
-def _points(found: Sequence[Found[Convergence]]) -> list[Point]:
-    return by_axis(found, "k", {name: column for name, (_, column) in COLUMNS.items()})
+Estimate = Callable[[Starts], dict[str, Any] | None]
 
 
 def _claims(found: Sequence[Found[Convergence]]) -> list[StudyClaim]:
-    by_k = {k: _pooled([one for one in found if one.model.k == k]) for k in sorted({one.model.k for one in found})}
-    every = _pooled(found)
-    order = _claim("order", "the predicted steps tell which starts take longer", 1, _correlation, every, by_k)
-    error = _claim(
-        "error", "the predicted steps are closer to the actual steps than a constant", -1, _gain, every, by_k
-    )
-    there = len(every["error"])
-    error.levels = {
-        "prediction": float(every["error"].mean()) if there else None,
-        "constant": float(every["null_error"].mean()) if there else None,
-    }
-    return [order, error]
+    every, by_k = _pooled(found), {k: _pooled(group) for k, group in by_axis(found, "k").items()}
+
+    def claim(rule: str, text: str, side: int, estimate: Estimate, **levels: float | None) -> StudyClaim:
+        here = estimate(every)
+        over = here["over"] if here else "starts"
+        n = len(np.unique(every["attractor"])) if over == "attractors" else len(every["attractor"])
+        at = {k: _known(estimate(rows)) for k, rows in by_k.items()}
+        return claimed(_known(here), side, at, name=rule, claim=text, rule=rule, n=n, over=over, levels=levels or None)
+
+    prediction, constant = (float(every[name].mean()) if len(every[name]) else None for name in ("error", "null_error"))
+    closer = "the predicted steps are closer to the actual steps than a constant"
+    return [
+        claim("order", "the predicted steps tell which starts take longer", 1, correlation),
+        claim("error", closer, -1, gain, prediction=prediction, constant=constant),
+    ]
 
 
-def _pooled(found: Sequence[Found[Convergence]]) -> Pooled:
+def _known(found: dict[str, Any] | None) -> Estimated:
+    return (found["mean"], found["ci95"]) if found else (None, None)
+
+
+def _pooled(found: Sequence[Found[Convergence]]) -> Starts:
     """The starts of several models; models share no attractors."""
     names = ("predicted", "actual", "radius", "error", "null_error")
     rows = {name: np.concatenate([one.arrays[name].astype(np.float64) for one in found]) for name in names}
@@ -103,59 +102,28 @@ def _pooled(found: Sequence[Found[Convergence]]) -> Pooled:
     return {**rows, "attractor": np.unique(number, axis=1, return_inverse=True)[1].reshape(-1)}
 
 
-def _correlation(rows: Pooled) -> dict[str, Any] | None:
-    return correlation(rows["predicted"], rows["actual"], rows["attractor"])
-
-
-def _gain(rows: Pooled) -> dict[str, Any] | None:
-    return gain(rows["error"], rows["null_error"], rows["attractor"])
-
-
-def _claim(
-    rule: str, claim: str, side: int, estimate: Estimate, every: Pooled, by_k: Mapping[int, Pooled]
-) -> StudyClaim:
-    def known(found: dict[str, Any] | None) -> Estimated:
-        return (found["mean"], found["ci95"]) if found else (None, None)
-
-    found = estimate(every)
-    over = found["over"] if found else "starts"
-    n = len(np.unique(every["attractor"])) if over == "attractors" else len(every["attractor"])
-    by_value = {str(k): on_side(known(estimate(rows))[1], side) for k, rows in by_k.items()}
-    return claimed(rule, claim, side, rule, known(found), n=n, over=over, by_value=by_value)
-
-
-def _figures(
-    name: str, data: StudySection, found: Sequence[Found[Convergence]], results: StudyResults
-) -> Mapping[str, Figure | None]:
+def _figures(name: str, data: StudySection, found: Sequence[Found[Convergence]], results: StudyResults) -> Figures:
     rows = _pooled(found)
     used, attractors = len(rows["actual"]), len(np.unique(rows["attractor"]))
-    record = {**rows, "used": used, "attractors": attractors, "correlation": _correlation(rows)}
+    record = {**rows, "used": used, "attractors": attractors, "correlation": correlation(rows)}
     return {name: convergence_figure(record, f"{name}, all models") if used else None}
 
 
-def _warnings(found: Sequence[Found[Convergence]]) -> list[str]:
-    warnings = []
-    few = sum(one.model.used < one.model.starts / 2 for one in found)
-    if few:
-        warnings.append(
-            f"in {few} of {len(found)} models less than half of the starts ended in a certified attractor; nothing is "
-            "predicted for the other starts."
-        )
-    lone = sum(0 < one.model.attractors < FEWEST for one in found)
-    if lone:
-        warnings.append(f"{lone} of {len(found)} models have fewer than 3 attractors; their intervals say little.")
-    return warnings
-
-
+WARNINGS: dict[str, Callable[[Convergence], bool]] = {
+    "in {few} of {all} models less than half of the starts ended in a certified attractor; nothing is predicted for "
+    "the other starts.": lambda model: model.used < model.starts / 2,
+    "{few} of {all} models have fewer than 3 attractors; their intervals say little.": lambda model: (
+        0 < model.attractors < FEWEST
+    ),
+}
 PAGE = StudyPage(
     axis="k",
     model=Convergence,
-    heads={name: head for name, (head, _) in COLUMNS.items()},
-    brief=tuple(COLUMNS),
+    columns=COLUMNS,
     note=NOTE,
     rules=RULES,
-    points=_points,
     claims=_claims,
     figures=_figures,
-    warnings=_warnings,
+    warnings=lambda found: counted([one.model for one in found], WARNINGS),
 )
+KIND = StudyKind("convergence", ConvergenceConfig, measure, PAGE)

@@ -1,71 +1,23 @@
-"""The kinds of study, one entry each: configuration, shards, measure and page. A new kind is one more entry."""
+"""The kinds of study, one entry each."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from probe.config import read_yaml, validated
 from probe.errors import UserError
 from probe.reading import short
-from probe.report.study import across_training as across_training_page
-from probe.report.study import contraction as contraction_page
-from probe.report.study import convergence as convergence_page
-from probe.report.study import memorization as memorization_page
-from probe.report.study.page import StudyPage
-from probe.studies.sweeps import across_training, contraction, convergence, memorization
+from probe.report.study import across_training, contraction, convergence, memorization
+from probe.report.study.page import StudyKind
 from probe.studies.sweeps.config import StudyConfig
-from probe.studies.sweeps.grid import Backbone, Cell, Measured, Tell, cells
-
-Shards = Sequence[Cell | Backbone]
-ImageFacts = Mapping[str, Mapping[str, int]]
-"""For each data set ``n_train``, ``channels`` and ``side``."""
-
-
-@dataclass(frozen=True)
-class StudyKind:
-    """One kind of study.
-
-    Attributes:
-        name: the value of ``study`` in a configuration.
-        configuration: its keys.
-        shards: what the study has one result for, given the configuration and facts about its images: ``cells`` of a
-            grid of trained models, or architectures.
-        measure: a ``TrainedModel`` or ``Backbone`` to what its result file holds, given the configuration and a
-            function that reports progress.
-        page: how the results are reported.
-    """
-
-    name: str
-    configuration: type[StudyConfig]
-    shards: Callable[[Any, ImageFacts], Shards]
-    measure: Callable[[Any, Any, Tell], Measured]
-    page: StudyPage
-
 
 KINDS: tuple[StudyKind, ...] = (
-    StudyKind(
-        "bottleneck", memorization.MemorizationConfig, cells, memorization.measure, memorization_page.BOTTLENECK_PAGE
-    ),
-    StudyKind(
-        "training_size", memorization.MemorizationConfig, cells, memorization.measure, memorization_page.SIZE_PAGE
-    ),
-    StudyKind(
-        "across_training",
-        across_training.AcrossTrainingConfig,
-        cells,
-        across_training.measure,
-        across_training_page.PAGE,
-    ),
-    StudyKind("convergence", convergence.ConvergenceConfig, cells, convergence.measure, convergence_page.PAGE),
-    StudyKind(
-        "contraction",
-        contraction.ContractionConfig,
-        contraction.architectures,
-        contraction.measure,
-        contraction_page.PAGE,
-    ),
+    memorization.BOTTLENECK,
+    memorization.TRAINING_SIZE,
+    across_training.KIND,
+    convergence.KIND,
+    contraction.KIND,
 )
 
 

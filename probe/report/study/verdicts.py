@@ -1,7 +1,7 @@
 """The rules of verdicts that several pages share, and their intervals by resampling."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,22 +25,28 @@ FEWEST = 5
 """A perfect order of this many models has a probability below 2.5 % by chance: 2 / 5! = 1.7 %."""
 RESAMPLES = 2000
 Values = NDArray[np.float64]
-
-
-Estimated = tuple[float | None, Sequence[float] | None]
+Estimated = tuple[float | None, tuple[float, float] | None]
 """A statistic and its 95 % interval; None if they do not exist."""
 
 
-def claimed(name: str, claim: str, side: int, rule: str, found: Estimated, **about: Any) -> StudyClaim:
+def claimed(found: Estimated, side: int, at: Mapping[Any, Estimated] | None = None, **about: Any) -> StudyClaim:
     """A claim that a statistic lies above (side 1) or below (side -1) 0, with its verdict.
 
     Args:
-        about: ``n``, ``over`` and what else a ``StudyClaim`` says.
+        at: the statistic at each value of the axis, for ``by_value``.
+        about: the other fields.
     """
     statistic, ci95 = found
-    return StudyClaim(
-        name=name, claim=claim, result=on_side(ci95, side), rule=rule, statistic=statistic, ci95=ci95, **about
-    )
+    by_value = None if at is None else {str(value): on_side(one, side) for value, (_, one) in at.items()}
+    return StudyClaim(result=on_side(ci95, side), statistic=statistic, ci95=ci95, by_value=by_value, **about)
+
+
+def above_null(
+    where: str, null: str, found: Estimated, at: Mapping[Any, Estimated] | None = None, **about: Any
+) -> StudyClaim:
+    """The claim that mem exceeds a null level, given the difference of both over seeds."""
+    claim = f"at {where}, mem of the attractors exceeds that of {null}"
+    return claimed(found, 1, at, claim=claim, rule="null", over="seeds", **about)
 
 
 def trend(name: str, claim: str, side: int, pairs: Sequence[tuple[float, float | None]]) -> StudyClaim:
@@ -50,10 +56,11 @@ def trend(name: str, claim: str, side: int, pairs: Sequence[tuple[float, float |
         pairs: the value of the axis and of the measure, for each model; None if it has none.
     """
     there = [(value, measured) for value, measured in pairs if measured is not None]
-    return claimed(name, claim, side, "trend", spearman_interval(there), n=len(there), over="models")
+    found = spearman_interval(there)
+    return claimed(found, side, name=name, claim=claim, rule="trend", n=len(there), over="models")
 
 
-def spearman_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float | None, tuple[float, float] | None]:
+def spearman_interval(pairs: Sequence[tuple[float, float]]) -> Estimated:
     """rho and its 95 % interval by ``TREND``; None if they do not exist."""
     n = len(pairs)
     if n < 2 or any(len(set(values)) < 2 for values in zip(*pairs, strict=True)):
@@ -66,9 +73,7 @@ def spearman_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float | Non
     return rho, (min(math.tanh(centre - half), rho), max(math.tanh(centre + half), rho))
 
 
-def difference_interval(
-    seeds: Sequence[tuple[Values, Values]],
-) -> tuple[float | None, tuple[float, float] | None]:
+def difference_interval(seeds: Sequence[tuple[Values, Values]]) -> Estimated:
     """The mean over seeds of mean(a) - mean(b), and its 95 % interval; None if they do not exist.
 
     Seeds are resampled, and the values of a and b within each seed.

@@ -1,20 +1,26 @@
-"""Write a study's report: for each data set the claims, a table (values of the axis down, measures across), figures."""
+"""From the results of a study to its report: for each data set the claims, a table (values of the axis down, measures
+across) and figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure as MatplotlibFigure
 from rich.table import Table as RichTable
 
-from probe.report.page.content import Block, Code, Figure, Note, Page, Provenance, Section, Table, Verdicts
-from probe.report.page.text import count, number
+from probe.errors import UserError
+from probe.metrics.interval import Verdict
+from probe.report.page.content import Block, Code, Figure, Note, Page, Provenance, Section, Verdicts
+from probe.report.page.text import count, listed, number
 from probe.report.page.write import rendered, write
-from probe.report.run.build import dump
-from probe.report.study.build import sections, study_report
+from probe.report.run.build import dump, provenance
 from probe.report.study.kinds import load_study_config, study_kind
-from probe.report.study.schema import SeedSpread, StudyReport, StudySection
-from probe.results.study import StudyResults, read_study
+from probe.report.study.page import Rule, StudyPage, table
+from probe.report.study.schema import StudyClaim, StudyReport, StudySection
+from probe.results.study import Found, StudyResults, read_study
+from probe.training import fitted
+
+PARTS = ("train", "test")
 
 
 def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
@@ -34,14 +40,86 @@ def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
     report = study_report(results)
     drawn = drawings(report, results)
     by_path = {f"figures/{name}": figure for of_one in drawn.values() for name, figure in of_one.items()}
-    content = dump(report)
-    write(
-        study / "report",
-        rendered(page(report, {name: list(of_one) for name, of_one in drawn.items()}), "report", by_path),
-        "report",
-        content,
-    )
+    files, content = rendered(page(report, drawn), "report", by_path), dump(report)
+    write(study / "report", files, "report", content)
     return content
+
+
+def sections(results: StudyResults) -> dict[str, list[Found[Any]]]:
+    """The result files of each data set, in the order of the grid; all are one section if there are no data sets."""
+    of_data = {name: [one for one in results.found if one.model.dataset == name] for name in results.config.data}
+    return of_data or {"random weights": results.found}
+
+
+def study_report(results: StudyResults) -> StudyReport:
+    """The report.
+
+    Raises:
+        UserError: the results are not in the expected format.
+    """
+    kind, known = study_kind(results.config.study).page, results.manifest.get("data", {})
+    try:
+        parts = sections(results)
+        datasets = {name: _section(kind, found, known.get(name)) for name, found in parts.items()}
+        warnings = [
+            *(f"{name}/{part}: {one}" for name in results.config.data for part in PARTS
+              for one in known[name][part].get("notes", [])),
+            *(f"{name}: {one}" for name, found in parts.items() for one in kind.warnings(found)),
+            *(f"{name}: images of side {one.side} are padded with black to {one.padded_to}."
+              for name, one in datasets.items() if one.padded_to != one.side),
+        ]  # fmt: skip
+        return StudyReport(
+            study=results.config.study,
+            axis=kind.axis,
+            datasets=datasets,
+            models=[one.model for one in results.found],
+            rules={name: rule.text for name, rule in kind.rules.items()},
+            warnings=warnings,
+            provenance=provenance(results.manifest, results.config),
+        )
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"the results of the study are not in the expected format ({error!r}); remove the study and run it again."
+        ) from error
+
+
+def _section(kind: StudyPage, found: Sequence[Found[Any]], images: Mapping[str, Any] | None) -> StudySection:
+    claims, about = kind.claims(found), {}
+    if images:
+        about = {
+            "n_train": images["train"]["n_used"],
+            "n_test": images["test"]["n_used"],
+            "channels": images["channels"],
+            "side": images["side"],
+            "padded_to": fitted(images["side"], "images"),
+            "source": {part: images[part]["source"]["source"] for part in PARTS},
+        }
+    words = [in_words(claim, kind.rules[claim.rule]) for claim in claims]
+    return StudySection(**about, points=kind.points(found), claims=claims, verdicts_in_words=words)
+
+
+def in_words(claim: StudyClaim, rule: Rule) -> str:
+    """``the test error falls with k: holds (rho -0.9 [-0.97, -0.7], 12 models)``."""
+    interval = f" [{number(claim.ci95[0])}, {number(claim.ci95[1])}]" if claim.ci95 else ", no interval"
+    levels = ", ".join(f"{name} {number(level)}" for name, level in (claim.levels or {}).items())
+    n = count(claim.n, claim.over.removesuffix("s"))
+    shown = f"{rule.statistic} {number(claim.statistic)}{interval}, {n}{levels and f'; {levels}'}"
+    return f"{claim.claim}: {claim.result} ({shown}){_by_value(claim.by_value or {}, rule)}"
+
+
+def _by_value(results: Mapping[str, Verdict], rule: Rule) -> str:
+    """The verdicts at the values of the axis, or from other baselines."""
+    if len(results) < 2:
+        return ""
+    if rule.from_baselines:
+        return "; " + ", ".join(f"from {value}: {result}" for value, result in list(results.items())[1:])
+    parts = []
+    for result in ("holds", "undecided", "does not hold"):
+        which = [value for value, one in results.items() if one == result]
+        if which:
+            many = rule.counted and result == "holds"
+            parts.append(f"{result} {f'for {len(which)}' if many else f'at {listed(which)}'}")
+    return f"; over all values: {', '.join(parts)}"
 
 
 def drawings(report: StudyReport, results: StudyResults) -> dict[str, dict[str, MatplotlibFigure]]:
@@ -53,15 +131,16 @@ def drawings(report: StudyReport, results: StudyResults) -> dict[str, dict[str, 
     }
 
 
-def page(report: StudyReport, figures: Mapping[str, Sequence[str]]) -> Page:
+def page(report: StudyReport, figures: Mapping[str, Iterable[str]]) -> Page:
     """The page; ``figures`` are the names of those of each data set."""
     trained, started = sum(data.n_train is not None for data in report.datasets.values()), report.provenance["started"]
     lead = f"{count(len(report.models), 'architecture')} with random weights"
     if trained:
         models = count(len(report.models), "model")
         lead = f"{models} of the paper's convolutional autoencoder, {count(trained, 'data set')}"
-    blocks = [Section(name, _dataset(report, data, figures[name])) for name, data in report.datasets.items()]
-    reading = Section("How to read it", [study_kind(report.study).page.note, *report.rules.values()])
+    kind = study_kind(report.study).page
+    blocks = [Section(name, _dataset(kind, data, figures[name])) for name, data in report.datasets.items()]
+    reading = Section("How to read it", [kind.note, *report.rules.values()])
     return Page(
         f"Study: {report.study.replace('_', ' ')}",
         f"{lead}, started {started}" if started else lead,
@@ -71,7 +150,7 @@ def page(report: StudyReport, figures: Mapping[str, Sequence[str]]) -> Page:
     )
 
 
-def _dataset(report: StudyReport, data: StudySection, figures: Sequence[str]) -> list[Block]:
+def _dataset(kind: StudyPage, data: StudySection, figures: Iterable[str]) -> list[Block]:
     images = f"{data.n_train} training and {data.n_test} test images of side {data.side}"
     about: list[str] = [f"{images}, {count(data.channels or 0, 'channel')}"]
     for part, source in data.source.items():
@@ -80,34 +159,16 @@ def _dataset(report: StudyReport, data: StudySection, figures: Sequence[str]) ->
     return [
         *([Note([*about, "."])] if data.n_train is not None else []),
         Section("The paper's claims", [verdicts]),
-        _table(report, data),
+        table(kind.axis, kind.columns, data.points),
         *(Figure(f"figures/{name}", name.replace("_", " ")) for name in figures),
     ]
-
-
-def _table(report: StudyReport, data: StudySection, columns: Sequence[str] = (), *, intervals: bool = True) -> Table:
-    """The value of the axis, then ``columns``, by default all."""
-    heads = study_kind(report.study).page.heads
-    names = columns or list(heads)
-    rows = [[str(at.value), *(_cell(at.columns[name], intervals) for name in names)] for at in data.points]
-    return Table([report.axis, *(heads[name] for name in names)], rows)
-
-
-def _cell(value: SeedSpread, interval: bool) -> str:
-    """``0.91 ± 0.02``, or ``0.91 [0.88, 0.94]`` where the interval is known."""
-    mean = number(value.mean)
-    if interval and value.ci95 is not None:
-        return f"{mean} [{number(value.ci95[0])}, {number(value.ci95[1])}]"
-    if value.std is None:
-        return mean
-    decimals = len(mean.partition(".")[2])
-    return f"{mean} ± {number(value.std) if 'e' in mean else f'{value.std:.{decimals}f}'}"
 
 
 def study_table(content: Mapping[str, Any]) -> dict[str, RichTable]:
     """For a terminal: a table with the main columns for each data set, from the content of report.json."""
     report = StudyReport.model_validate(content)
-    brief = study_kind(report.study).page.brief
+    kind = study_kind(report.study).page
     return {
-        name: _table(report, data, brief, intervals=False).rich(title=name) for name, data in report.datasets.items()
+        name: table(kind.axis, kind.columns, data.points, kind.brief, intervals=False).rich(title=name)
+        for name, data in report.datasets.items()
     }

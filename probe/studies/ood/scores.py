@@ -4,12 +4,14 @@
 |---|---|---|
 | z0 | E(x), of an image x | (n, ...) |
 | A | end points of the training images' latents | (m, ...) |
+| X, mu, S | training latents, flattened; their mean and covariance (divided by n) | (n, d), (d,), (d, d) |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +23,6 @@ from probe.dynamics.memory import Fitting
 from probe.errors import UserError
 from probe.studies.fixed_points import certify_first, distinct, end_points
 from probe.studies.inputs import TOGETHER, encode, inputs
-from probe.studies.ood.baselines import Mahalanobis, Neighbours
 from probe.studies.ood.config import OodConfig
 from probe.studies.probing.end_points import OnStep, iteration
 from probe.studies.trajectories import trajectory_scores
@@ -46,23 +47,11 @@ class References:
     facts: dict[str, Any]
 
 
-def side_of(model: Autoencoder, resolution: int) -> int:
-    """The side of the model's input: the resolution, or the only side that it takes."""
-    return model.side or resolution
-
-
 def references(model: Autoencoder, images: Tensor, config: OodConfig, on_step: OnStep | None = None) -> References:
-    """Find the training attractors.
-
-    Args:
-        images: training images as the model takes them, uint8 (n, c, R, R).
-        on_step: as for ``probe.studies.probing.end_points.solve``.
-
-    Raises:
-        UserError: every start diverged.
-    """
+    """Find the training attractors from images as the model takes them, uint8 (n, c, R, R); ``on_step`` as for
+    ``iterate_batches``. UserError if every start diverges."""
     solver, f = config.solver.solver(), _map(model, config)
-    z0 = encode(model, images[: config.solver.starts], side_of(model, images.shape[-1]))
+    z0 = encode(model, images[: config.solver.starts])
     ends = end_points(f, z0, iteration(solver, z0.shape[1:], model.device), on_step)
     points = ends.end[ends.outcome != Outcome.DIVERGED]
     if not len(points):
@@ -86,14 +75,69 @@ def references(model: Autoencoder, images: Tensor, config: OodConfig, on_step: O
     return References(z0.cpu(), points, facts)
 
 
-class Scorer:
-    """Scores images in batches; the scores of an image do not depend on the other images.
+class Neighbours:
+    """Distance to the K-th nearest training latent (n, ...), n >= 1, by an exact FAISS index (Sun et al. 2022, arXiv
+    2204.06507; without their normalisation, so that latents are those of the trajectories)."""
 
-    Args:
-        model: the autoencoder.
-        known: its training attractors and latents.
-        config: the scores, and the iteration.
+    def __init__(self, training: Tensor):
+        import faiss
+
+        flat = training.flatten(1).float().cpu()
+        self.centre = flat.mean(0)  # FAISS uses squared norms, which lose the least precision near the origin
+        self.index = faiss.IndexFlatL2(flat.shape[1])
+        self.index.add(self._rows(flat))
+
+    def __call__(self, z: Tensor, ks: Sequence[int]) -> dict[int, Tensor]:
+        """Distances of rows (m, ...) to their K-th nearest, K = min(k, n) for each k; float64 (m,) on the CPU."""
+        n = self.index.ntotal
+        squares, _ = self.index.search(self._rows(z.flatten(1).float().cpu()), min(max(ks), n))
+        distances = torch.from_numpy(squares.astype(np.float64)).clamp(min=0).sqrt()
+        return {k: distances[:, min(k, n) - 1].clone() for k in ks}
+
+    def _rows(self, flat: Tensor) -> np.ndarray:
+        return np.ascontiguousarray((flat - self.centre).numpy())
+
+
+class Mahalanobis:
+    """Mahalanobis distance to the Gaussian of the training latents (Lee et al. 2018, arXiv 1807.03888, one class).
+
+    The covariance is Ledoit and Wolf's, (1 - s) S + s tr(S)/d I, which is invertible even if d > n. It is never formed:
+    with the right singular vectors V of X - mu, its inverse is a multiple of I plus a term in their span. The training
+    latents (n, ...), n >= 2, must not all be equal; ``shrinkage`` is s, in [0, 1].
     """
+
+    def __init__(self, training: Tensor):
+        x = training.flatten(1).double()
+        n, d = x.shape
+        self.mean = x.mean(0)
+        centred = x - self.mean
+        _, singular, self.vectors = torch.linalg.svd(centred, full_matrices=False)
+        spectrum = singular.square() / n
+        scale = float(spectrum.sum()) / d
+        if not scale > 0:
+            raise ValueError("training latents that are all equal have no Mahalanobis distance")
+        self.shrinkage = _ledoit_wolf(centred, spectrum, scale)
+        self.floor = max(self.shrinkage * scale, scale * torch.finfo(torch.float64).eps)
+        self.gain = 1 / self.floor - 1 / ((1 - self.shrinkage) * spectrum + self.floor)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Distances of rows (m, ...), float64 (m,) on the CPU."""
+        centred = z.flatten(1).to(self.mean) - self.mean
+        along = (centred @ self.vectors.T).square() @ self.gain
+        return (centred.square().sum(1) / self.floor - along).clamp(min=0).sqrt().cpu()
+
+
+def _ledoit_wolf(centred: Tensor, spectrum: Tensor, scale: float) -> float:
+    """s (Ledoit and Wolf 2004, Lemma 3.3), from the eigenvalues of S instead of its d x d entries."""
+    n, d = centred.shape
+    squares = float(spectrum.square().sum())
+    distance = (squares - d * scale**2) / d
+    noise = (float(centred.square().sum(1).square().sum()) / n - squares) / (n * d)
+    return min(noise, distance) / distance if distance > 0 else 0.0
+
+
+class Scorer:
+    """Scores images in batches by the model's training attractors and latents; images do not affect each other."""
 
     def __init__(self, model: Autoencoder, known: References, config: OodConfig):
         self.model, self.known, self.config = model, known, config
@@ -102,12 +146,8 @@ class Scorer:
         self.mahalanobis = Mahalanobis(known.latents.to(model.device)) if "mahalanobis" in config.scores else None
 
     def __call__(self, images: Tensor, on_step: Callable[[int], None] | None = None) -> dict[str, Tensor]:
-        """Columns of the table, float64 (n,) each: the configured scores (``knn_K`` for each K), and ``outcome``.
-
-        Args:
-            images: as the model takes them, uint8 (n, c, R, R).
-            on_step: called with the number of images whose trajectory has ended.
-        """
+        """Columns of the table for images as the model takes them, uint8 (n, c, R, R): the configured scores (``knn_K``
+        for each K), and ``outcome``, float64 (n,). ``on_step`` gets the number of images whose trajectory has ended."""
         parts = images.split(TOGETHER)
         still = [self._without_steps(part) for part in parts]
         found = {name: torch.cat([one[name] for one in still]) for name in still[0]}
@@ -117,7 +157,7 @@ class Scorer:
     @torch.no_grad()
     def _without_steps(self, images: Tensor) -> dict[str, Tensor]:
         model, side = self.model, images.shape[-1]
-        x = inputs(model, images, side_of(model, side))
+        x = inputs(model, images)
         z = model.encode(x)
         found = {}
         if self.neighbours:
@@ -135,7 +175,7 @@ class Scorer:
         settings = iteration(solver.solver(), self.known.latents.shape[1:], model.device)
         return trajectory_scores(
             Fitting(self.f),
-            (encode(model, part, side_of(model, part.shape[-1])) for part in parts),
+            (encode(model, part) for part in parts),
             self.known.attractors,
             max_steps=solver.max_steps,
             tolerance=solver.tolerance,

@@ -1,5 +1,7 @@
 """Across training (paper, Figure 3): the attractors of successive checkpoints of one model.
 
+The study of this kind trains the model; ``probe checkpoints`` takes checkpoints from a folder.
+
 | symbol | meaning | shape |
 |---|---|---|
 | kind | source of the starts: latents of training or test images, N(0, I), latents of noise images | |
@@ -13,27 +15,29 @@ with a confidence interval over starts (for the end points found; it says nothin
 There are two kinds of noise because a latent space need not be close to N(0, I), and the results depend on the choice.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from probe.autoencoders import Autoencoder
-from probe.config import DictionaryConfig, SolverConfig
+from probe.autoencoders import Autoencoder, load_autoencoder
+from probe.config import Config, SolverConfig
+from probe.data import ImageSet
 from probe.dictionary import merge_by_cosine
 from probe.dynamics import EndPoints, Iteration, LatentMap, Outcome, gaussian_starts
 from probe.dynamics.field import jacobian_norm
-from probe.metrics.chamfer import chamfer_cosine
+from probe.errors import UserError
 from probe.metrics.interval import mean_interval
-from probe.metrics.memorization import memorization, noise_images, null_levels
-from probe.metrics.nearest import nearest_cosine
+from probe.metrics.memorization import chamfer_cosine, memorization, nearest_cosine, noise_images, null_levels
 from probe.metrics.separation import auroc, fpr95, separation_interval
+from probe.names import shown
 from probe.studies.field import PRODUCTS
 from probe.studies.fixed_points import distinct, end_points
-from probe.studies.inputs import as_pictures, decode, encode
+from probe.studies.inputs import as_pictures, decode, drawn, encode, squared_error
 from probe.studies.probing.end_points import iteration
 from probe.studies.sweeps.config import GridConfig, MergeConfig, PlainSolverConfig
 from probe.studies.sweeps.grid import Measured, Tell, TrainedModel
@@ -42,7 +46,8 @@ from probe.studies.trajectories import trajectory_scores
 STARTS = ("train", "test", "noise", "noise_images")
 NOISES = ("noise", "noise_images")
 POINTS = 64
-OnPart = Callable[[str], None]
+Stored = TypeVar("Stored")
+"""A checkpoint before it is loaded."""
 
 
 class AcrossTrainingMeasure(MergeConfig):
@@ -71,154 +76,179 @@ class AcrossTrainingConfig(GridConfig):
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """What was measured of one checkpoint.
+class CheckpointSettings:
+    """How checkpoints are measured; ``starts``: of each kind, at most; ``seed``: of the noise."""
 
-    Attributes:
-        values: see ``measure_checkpoint``.
-        film: D of the end points of the first training starts, uint8 (n, c, s, s).
-        samples: the samples behind the means, float64 (n,) on the CPU, empty if there are none: ``share_KIND`` (by
-            cosine), ``mem``, ``null_unseen``, ``null_noise``, ``train_error``, ``test_error``, ``score_KIND``,
-            ``norm_KIND``; ``to_KIND`` (each of A(train) to A(KIND)) and ``from_KIND`` (back), whose two means average
-            to the Chamfer similarity.
-    """
-
-    values: dict[str, Any]
-    film: Tensor
-    samples: dict[str, Tensor]
+    solver: SolverConfig
+    starts: int
+    measure: AcrossTrainingMeasure
+    seed: int = 0
 
 
 def measure(trained: TrainedModel, config: AcrossTrainingConfig, tell: Tell) -> Measured:
-    """Measure every checkpoint of one training.
-
-    Returns:
-        ``checkpoints``: by epoch, the values of ``measure_checkpoint``. Tensors: the samples as ``EPOCH.NAME``, the
-        decoded end points as ``EPOCH.film``, and the ``images`` where these started.
-    """
-    checkpoints = trained.checkpoints()
-    course = across_training(
-        ((str(epoch), trained.load(folder)) for epoch, folder in checkpoints.items()),
+    """Measure every checkpoint of one training, by epoch."""
+    return across_training(
+        {str(epoch): folder for epoch, folder in trained.checkpoints().items()},
+        trained.load,
         trained.train,
         trained.test,
-        solver=config.solver.solver(),
-        dictionary=config.measure.dictionary(),
-        starts=config.solver.starts,
-        points=config.measure.points,
-        film=config.measure.film,
-        seed=trained.cell.seed,
+        CheckpointSettings(config.solver.solver(), config.solver.starts, config.measure, trained.cell.seed),
+        lambda share, note: tell(share, f"epoch {note}"),
     )
-    records: dict[str, Any] = {}
-    tensors = {"images": trained.train[: config.measure.film]}
-    for epoch, found in course:
-        records[epoch] = found.values
-        tensors |= {f"{epoch}.{name}": one for name, one in {**found.samples, "film": found.film}.items()}
-        tell(len(records) / len(checkpoints), f"{len(records)} of {len(checkpoints)} checkpoints")
-    return Measured({"checkpoints": records}, tensors)
 
 
-def across_training(
-    checkpoints: Iterable[tuple[str, Autoencoder]],
-    train: Tensor,
-    test: Tensor,
-    *,
-    on_part: OnPart = lambda part: None,
-    **settings: Any,
-) -> Iterator[tuple[str, Checkpoint]]:
-    """``measure_checkpoint`` for each model, in order; starts are equal as far as the encoders agree."""
-    for name, model in checkpoints:
+def read_checkpoints(
+    folder: Path, config: Config, *, train: str, test: str, memory: int, starts: int, side: int | None
+) -> tuple[dict[str, Autoencoder], dict[str, ImageSet]]:
+    """The models below a folder by name, in order; up to ``memory`` images ``train`` and ``starts`` images ``test``.
 
-        def tell(part: str, name: str = name) -> None:
-            on_part(f"{name}, {part}")
+    Raises:
+        UserError: there are no models, or as ``load_autoencoder`` and ``drawn``.
+    """
+    found = sorted(file.parent for file in folder.glob("*/config.json"))
+    if not found:
+        raise UserError(f"{folder} has no subfolder with a config.json; give the folder that contains the checkpoints.")
+    models = {shown(one.name): load_autoencoder(config.model.model_copy(update={"source": str(one)})) for one in found}
+    first = next(iter(models.values()))
+    side = side or first.side or config.resolution
+    return models, {"train": drawn(first, train, memory, side), "test": drawn(first, test, starts, side)}
 
-        yield name, measure_checkpoint(model, train, test, on_part=tell, **settings)
+
+def measure_read(
+    models: Mapping[str, Autoencoder],
+    images: Mapping[str, ImageSet],
+    config: Config,
+    starts: int,
+    load: Callable[[Autoencoder], Autoencoder],
+    tell: Tell,
+) -> Measured:
+    """``across_training`` of what ``read_checkpoints`` returns; the values also say which ``images`` and ``solver``."""
+    merge = AcrossTrainingMeasure(cosine=config.dictionary.cosine, euclidean=config.dictionary.euclidean)
+    settings = CheckpointSettings(config.solver, starts, merge, config.seeds.seed)
+    found = across_training(models, load, images["train"].images, images["test"].images, settings, tell)
+    about = {name: {"source": one.source, "sha256": one.sha256, "n": len(one.ids)} for name, one in images.items()}
+    return Measured({"images": about, "solver": config.solver.model_dump(), **found.values}, found.tensors)
 
 
-def most_evaluations(train: int, test: int, *, solver: SolverConfig, starts: int, points: int = POINTS) -> int:
+def most_evaluations(train: int, test: int, *, solver: SolverConfig, starts: int) -> int:
     """Approximate upper bound on the evaluations of f (one row each) in ``measure_checkpoint``.
 
     Every start is followed twice: to its end point, and past the end points of the training starts.
 
     Args:
-        train, test: numbers of images. starts, points: as for ``measure_checkpoint``.
+        train, test: numbers of images.
     """
     of_kinds = [min(train, starts), min(test, starts), starts, starts]
-    return sum(2 * (solver.max_steps + 1) * n + PRODUCTS * min(n, points) for n in of_kinds)
+    return sum(2 * (solver.max_steps + 1) * n + PRODUCTS * min(n, POINTS) for n in of_kinds)
+
+
+def across_training(
+    checkpoints: Mapping[str, Stored],
+    load: Callable[[Stored], Autoencoder],
+    train: Tensor,
+    test: Tensor,
+    settings: CheckpointSettings,
+    tell: Tell = lambda share, note: None,
+) -> Measured:
+    """Measure checkpoints in order, one loaded at a time; starts are equal as far as the encoders agree.
+
+    Returns:
+        ``checkpoints``: by name, the values of ``measure_checkpoint``. Tensors: its samples as ``NAME.SAMPLE``, and the
+        ``images`` where those of ``NAME.film`` started.
+    """
+    records: dict[str, Any] = {}
+    tensors = {"images": train[: min(settings.starts, settings.measure.film)]}
+    for name, stored in checkpoints.items():
+
+        def on_part(part: str, share: float = len(records) / len(checkpoints), name: str = name) -> None:
+            tell(share, f"{name}, {part}")
+
+        found = measure_checkpoint(load(stored), train, test, settings, on_part)
+        records[name] = found.values
+        tensors |= {f"{name}.{sample}": values for sample, values in found.tensors.items()}
+    return Measured({"checkpoints": records}, tensors)
 
 
 def measure_checkpoint(
     model: Autoencoder,
     train: Tensor,
     test: Tensor,
-    *,
-    solver: SolverConfig,
-    dictionary: DictionaryConfig,
-    starts: int = 500,
-    points: int = POINTS,
-    film: int = 10,
-    seed: int = 0,
-    on_part: OnPart = lambda part: None,
-) -> Checkpoint:
-    """Measure one checkpoint from up to ``starts`` starts of each kind.
+    settings: CheckpointSettings,
+    on_part: Callable[[str], None] = lambda part: None,
+) -> Measured:
+    """Measure one checkpoint.
 
     Args:
         train: the images that the model was trained on, uint8 (n, c, s, s). test: unseen images.
-        points: starts of each kind at which the spectral norm is computed.
-        film: training starts whose decoded end points are kept.
-        seed: of the noise.
         on_part: called with the name of each part when it starts.
 
     Returns:
-        ``distinct``: for each kind the share of starts with distinct end points, by ``cosine`` (paper; mean and
+        Values: ``distinct``: for each kind the share of starts with distinct end points, by ``cosine`` (paper; mean and
         interval over starts, see above) and ``euclidean``, and ``outcomes``. ``mem``: mean and interval over distinct
         end points of training starts; ``nulls``: the same for unseen images and for noise. ``train_error``,
         ``test_error``: squared error with an interval over images. ``chamfer``: similarity of each other kind's
         distinct end points to those of training starts. ``separation``: for each noise ``fpr95`` and ``auroc`` of its
         scores against those of training starts, and of test starts, whose own attractors are not among the references.
         ``spectral_norm``: of J_f at the starts of each kind, median and mean with interval. Null if unavailable.
+
+        Tensors: the samples behind the means, float64 (n,) on the CPU, empty if there are none: ``share_KIND`` (by
+        cosine), ``mem``, ``null_unseen``, ``null_noise``, ``train_error``, ``test_error``, ``score_KIND``,
+        ``norm_KIND``; ``to_KIND`` (each of A(train) to A(KIND)) and ``from_KIND`` (back), whose two means average to
+        the Chamfer similarity. ``film``: D of the end points of the first training starts, uint8 (n, c, s, s).
     """
-    f = LatentMap(model)
-    z0 = _starts(model, train[:starts], test[:starts], starts, seed)
-    settings = iteration(solver, z0["train"].shape[1:], model.device)
+    solver, starts, measured = settings.solver, settings.starts, settings.measure
+    f, side = LatentMap(model), train.shape[-1]
+    noise = noise_images(starts, train.shape[1:], seed=settings.seed)
+    z0 = _starts(model, train[:starts], test[:starts], noise, settings.seed)
+    loop = iteration(solver, z0["train"].shape[1:], model.device)
 
     def told(what: str) -> Iterator[tuple[str, Tensor]]:
         for kind, z in z0.items():
             on_part(f"{what} of {kind}")
             yield kind, z
 
-    ends = {kind: end_points(f, z, settings) for kind, z in told("end points")}
-    apart = {kind: _distinct(found, dictionary, solver) for kind, found in ends.items()}
-    found = {
-        **{f"share_{kind}": _shares(ended, dictionary.cosine) for kind, ended in ends.items()},
-        **_memorization(model, apart["train"], train, test, starts, seed),
-        "train_error": _error(model, train[:starts], z0["train"]),
-        "test_error": _error(model, test[:starts], z0["test"]),
-        **{name: one for kind in STARTS[1:] for name, one in _nearest(apart["train"], apart[kind], kind).items()},
-        **{f"score_{kind}": _scores(f, z, apart["train"], settings) for kind, z in told("trajectories")},
+    ends = {kind: end_points(f, z, loop) for kind, z in told("end points")}
+    apart = {kind: _distinct(found, measured.euclidean, solver.tolerance) for kind, found in ends.items()}
+    shown = decode(model, apart["train"], side) if len(apart["train"]) else train[:0].float()
+    samples = {
+        **{f"share_{kind}": _shares(ended, measured.cosine) for kind, ended in ends.items()},
+        "mem": memorization(shown, train),
+        **{f"null_{name}": level for name, level in null_levels(train, unseen=test, noise=noise).items()},
         **{
-            f"norm_{kind}": jacobian_norm(f, z[:points], settings.batch_size)
+            f"{kind}_error": squared_error(decode(model, z0[kind], side), images[:starts])
+            for kind, images in (("train", train), ("test", test))
+        },
+        **{name: one for kind in STARTS[1:] for name, one in _nearest(apart["train"], apart[kind], kind).items()},
+        **{f"score_{kind}": _scores(f, z, apart["train"], loop) for kind, z in told("trajectories")},
+        **{
+            f"norm_{kind}": jacobian_norm(f, z[: measured.points], loop.batch_size)
             for kind, z in told("norms of the Jacobian")
         },
     }
-    samples = {name: one.double().cpu() for name, one in found.items()}
-    strip = as_pictures(decode(model, ends["train"].end[:film], train.shape[-1]))
-    return Checkpoint(_values(samples, ends, apart), strip, samples)
+    samples = {name: one.double().cpu() for name, one in samples.items()}
+    film = as_pictures(decode(model, ends["train"].end[: measured.film], side))
+    return Measured(_values(samples, ends, apart), {**samples, "film": film})
 
 
-def _values(samples: Mapping[str, Tensor], ends: Mapping[str, EndPoints], apart: Mapping[str, Tensor]) -> Any:
-    """The summaries that ``measure_checkpoint`` returns."""
+def _values(
+    samples: Mapping[str, Tensor], ends: Mapping[str, EndPoints], apart: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    def mean(name: str) -> Any:
+        return _interval(samples[name])
+
     return {
         "distinct": {
             kind: {
-                "cosine": _interval(samples[f"share_{kind}"]),
+                "cosine": mean(f"share_{kind}"),
                 "euclidean": len(apart[kind]) / len(ends[kind].outcome),
                 "outcomes": ends[kind].counts(),
             }
             for kind in STARTS
         },
-        "mem": _interval(samples["mem"]),
-        "nulls": {name: _interval(samples[f"null_{name}"]) for name in ("unseen", "noise")},
-        "train_error": _interval(samples["train_error"]),
-        "test_error": _interval(samples["test_error"]),
+        "mem": mean("mem"),
+        "nulls": {name: mean(f"null_{name}") for name in ("unseen", "noise")},
+        "train_error": mean("train_error"),
+        "test_error": mean("test_error"),
         "chamfer": {
             kind: chamfer_cosine(apart["train"], apart[kind]) if len(samples[f"to_{kind}"]) else None
             for kind in STARTS[1:]
@@ -228,19 +258,18 @@ def _values(samples: Mapping[str, Tensor], ends: Mapping[str, EndPoints], apart:
     }
 
 
-def _starts(model: Autoencoder, train: Tensor, test: Tensor, n: int, seed: int) -> dict[str, Tensor]:
-    noise = as_pictures(noise_images(n, train.shape[1:], seed=seed))
-    images = {"train": train, "test": test, "noise_images": noise}
+def _starts(model: Autoencoder, train: Tensor, test: Tensor, noise: Tensor, seed: int) -> dict[str, Tensor]:
+    images = {"train": train, "test": test, "noise_images": as_pictures(noise)}
     latents = {kind: encode(model, one, model.side or train.shape[-1]) for kind, one in images.items()}
-    shape = latents["train"].shape[1:]
-    latents["noise"] = gaussian_starts(seed, range(n), shape).to(latents["train"])
+    z = latents["train"]
+    latents["noise"] = gaussian_starts(seed, range(len(noise)), z.shape[1:]).to(z)
     return {kind: latents[kind] for kind in STARTS}
 
 
-def _distinct(ends: EndPoints, dictionary: DictionaryConfig, solver: SolverConfig) -> Tensor:
+def _distinct(ends: EndPoints, euclidean: float, tolerance: float) -> Tensor:
     """End points that did not diverge, merged by distance (m, ...)."""
     points = ends.end[ends.outcome != Outcome.DIVERGED]
-    return points[distinct(points, dictionary.euclidean, solver.tolerance).leader]
+    return points[distinct(points, euclidean, tolerance).leader]
 
 
 def _shares(ends: EndPoints, cosine: float) -> Tensor:
@@ -253,14 +282,6 @@ def _shares(ends: EndPoints, cosine: float) -> Tensor:
     return share
 
 
-def _memorization(
-    model: Autoencoder, points: Tensor, train: Tensor, test: Tensor, n: int, seed: int
-) -> dict[str, Tensor]:
-    shown = decode(model, points, train.shape[-1]) if len(points) else train[:0].float()
-    nulls = null_levels(train, unseen=test, noise=noise_images(n, train.shape[1:], seed=seed))
-    return {"mem": memorization(shown, train), **{f"null_{name}": level for name, level in nulls.items()}}
-
-
 def _nearest(train: Tensor, other: Tensor, kind: str) -> dict[str, Tensor]:
     there = len(train) and len(other)
     return {
@@ -269,17 +290,17 @@ def _nearest(train: Tensor, other: Tensor, kind: str) -> dict[str, Tensor]:
     }
 
 
-def _scores(f: LatentMap, z: Tensor, reference: Tensor, settings: Iteration) -> Tensor:
+def _scores(f: LatentMap, z: Tensor, reference: Tensor, loop: Iteration) -> Tensor:
     if not len(reference):
         return torch.empty(0)
     return trajectory_scores(
         f,
         z,
         reference,
-        max_steps=settings.max_steps,
-        tolerance=settings.tolerance,
-        max_norm=settings.max_norm,
-        together=settings.batch_size,
+        max_steps=loop.max_steps,
+        tolerance=loop.tolerance,
+        max_norm=loop.max_norm,
+        together=loop.batch_size,
     ).trajectory
 
 
@@ -292,11 +313,6 @@ def _separation(samples: Mapping[str, Tensor], noise: str) -> dict[str, Any] | N
         for name, metric in (("fpr95", fpr95), ("auroc", auroc))
         for inside in ("train", "test")
     }
-
-
-def _error(model: Autoencoder, images: Tensor, z: Tensor) -> Tensor:
-    """Squared error of D(E(x)) per image, mean over its own pixels and channels, in [0, 1]; (n,)."""
-    return (decode(model, z, images.shape[-1]) - images.float() / 255).square().flatten(1).mean(1)
 
 
 def _norms(norms: Tensor) -> dict[str, Any] | None:

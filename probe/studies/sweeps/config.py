@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from probe.config import LARGEST_SEED, MOST, ConfigModel, DictionaryConfig, Name, SolverConfig, Tracked, file_names
+from probe.config import LARGEST_SEED, MOST, ConfigModel, Name, SolverConfig, Tracked, file_names
 from probe.studies.sweeps.datasets import Positive, StudyDataset
 from probe.training.config import TrainConfig
 
 Natural = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+MNIST = {"train": {"source": "hub:ylecun/mnist", "n": 10_000}, "test": {"source": "hub:ylecun/mnist", "n": 2000}}
+"""The data set in example files."""
 
 
 def as_in(model: type[BaseModel], name: str) -> str | None:
@@ -47,8 +49,12 @@ class StudyConfig(Tracked):
 class GridConfig(StudyConfig):
     """A study that trains one model for each combination of data set, k, training-set size and seed."""
 
-    datasets: dict[Name, StudyDataset] = Field(min_length=1, max_length=1000, description="data sets to train on")
-    k: tuple[Positive, ...] = Field(min_length=1, max_length=1000, description="bottleneck dimensions")
+    datasets: dict[Name, StudyDataset] = Field(
+        min_length=1, max_length=1000, description="data sets to train on", examples=[{"mnist": MNIST}]
+    )
+    k: tuple[Positive, ...] = Field(
+        min_length=1, max_length=1000, description="bottleneck dimensions", examples=[[2, 8]]
+    )
     training: TrainConfig = Field(TrainConfig(), description="how every model is trained")
 
     @field_validator("datasets")
@@ -58,7 +64,6 @@ class GridConfig(StudyConfig):
 
     @property
     def data(self) -> Mapping[str, StudyDataset]:
-        """The data sets that models are trained on."""
         return self.datasets
 
     def numbers(self, n_train: int) -> tuple[int, ...]:
@@ -67,7 +72,6 @@ class GridConfig(StudyConfig):
 
     @property
     def shards(self) -> int:
-        """The number of models to train."""
         return len(self.datasets) * len(self.k) * len(self.numbers(1)) * len(self.seeds)
 
 
@@ -84,9 +88,8 @@ class PlainSolverConfig(ConfigModel):
 
     def solver(self) -> SolverConfig:
         """The same settings as a ``SolverConfig``."""
-        given: dict[str, Any] = self.model_dump(exclude={"starts"})
-        plain = {"accelerate": False, "far_precision": "float32"}
-        return SolverConfig(**{**plain, **given}, exponents=0, plain_checks=0)
+        plain: dict[str, Any] = {"accelerate": False, "far_precision": "float32", "exponents": 0, "plain_checks": 0}
+        return SolverConfig(**plain | self.model_dump(exclude={"starts"}))
 
 
 class CertifyingSolverConfig(PlainSolverConfig):
@@ -123,7 +126,3 @@ class MergeConfig(EuclideanConfig):
     """Which end points count as one attractor, by distance and by cosine (the paper's rule)."""
 
     cosine: float = Field(0.99, gt=0, lt=1, description="end points with a larger cosine are one attractor")
-
-    def dictionary(self) -> DictionaryConfig:
-        """The same settings as a ``DictionaryConfig``."""
-        return DictionaryConfig(cosine=self.cosine, euclidean=self.euclidean)

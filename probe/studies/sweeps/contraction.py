@@ -12,8 +12,7 @@ average. (The variance over all coordinates together would count a constant outp
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -21,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.autoencoders import Autoencoder
-from probe.autoencoders.untrained import RESOLUTION, small_classes, small_configurations, untrained
+from probe.autoencoders.compatibility import RESOLUTION, small_classes, small_configurations, untrained
 from probe.config import Name
 from probe.dynamics import LatentMap
 from probe.errors import UserError
@@ -49,25 +48,7 @@ class ContractionConfig(StudyConfig):
 
     @property
     def shards(self) -> int:
-        """The number of architectures to build."""
         return len(self.architectures or backbones())
-
-
-@dataclass(frozen=True)
-class Contraction:
-    """Variance ratios of one architecture.
-
-    Attributes:
-        name: as in ``backbones``.
-        d: latent dimension.
-        inputs: ratio of D after E, one per seed.
-        latents: ratio of f = E after D likewise.
-    """
-
-    name: str
-    d: int
-    inputs: list[float]
-    latents: list[float]
 
 
 def backbones() -> dict[str, tuple[str, dict[str, Any]]]:
@@ -84,64 +65,43 @@ def backbones() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def architectures(config: ContractionConfig, data: Mapping[str, Any]) -> list[Backbone]:
-    """The architectures of a study, in the order of the configuration.
-
-    Raises:
-        UserError: a name is unknown.
-    """
-    return [Backbone(name) for name in known(config.architectures)]
-
-
-def known(names: Iterable[str] | None) -> list[str]:
-    """The names, or all of ``backbones``.
+    """The architectures of a study, in the order of the configuration; default: all.
 
     Raises:
         UserError: a name is unknown.
     """
     there = backbones()
-    for name in names or ():
+    for name in config.architectures or ():
         if name not in there:
-            raise UserError(f"there is no architecture {name!r}; there are {', '.join(repr(one) for one in there)}.")
-    return list(there if names is None else names)
+            raise UserError(f"there is no architecture {name!r}; there are {', '.join(map(repr, there))}.")
+    return [Backbone(name) for name in config.architectures or there]
 
 
 def measure(backbone: Backbone, config: ContractionConfig, tell: Tell) -> Measured:
-    """Variance ratios of an architecture, see ``record``."""
-    return Measured(record(contraction(backbone.architecture, config.seeds, config.samples)))
-
-
-def contraction(name: str, seeds: Sequence[int] = range(10), samples: int = 64) -> Contraction:
-    """Variance ratios of an architecture with random weights.
-
-    Args:
-        name: of ``backbones``.
-        seeds: of the weights and inputs.
-        samples: inputs, and latents, for each seed.
+    """Variance ratios of an architecture with random weights, see ``record``.
 
     Raises:
-        UserError: the name is unknown, or the installed diffusers cannot build the class.
+        UserError: the installed diffusers cannot build the class.
     """
-    (name,) = known([name])
-    cls, arguments = backbones()[name]
+    cls, arguments = backbones()[backbone.architecture]
     lengths = {key: value for key, value in arguments.items() if key != "resolution"}
     resolution = arguments.get("resolution", RESOLUTION)
     inputs, latents = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about sizes that nobody would train
-        for seed in seeds:
+        for seed in config.seeds:
             model = untrained(cls, **lengths, seed=seed)
-            latent_shape = model.latent_shape(resolution)
-            inputs.append(variance_ratio(_around(model), _normal(samples, model.sample_shape(resolution), seed)))
-            latents.append(variance_ratio(LatentMap(model), _normal(samples, latent_shape, seed)))
-    return Contraction(name, torch.Size(latent_shape).numel(), inputs, latents)
+            x, z = (
+                torch.randn((config.samples, *shape), generator=torch.Generator().manual_seed(seed))
+                for shape in (model.sample_shape(resolution), model.latent_shape(resolution))
+            )
+            inputs.append(variance_ratio(_around(model), x))
+            latents.append(variance_ratio(LatentMap(model), z))
+    return Measured(record(backbone.architecture, z[0].numel(), inputs, latents))
 
 
 def _around(model: Autoencoder) -> Callable[[Tensor], Tensor]:
     return lambda x: model.decode(model.encode(x))
-
-
-def _normal(n: int, shape: tuple[int, ...], seed: int) -> Tensor:
-    return torch.randn((n, *shape), generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()
@@ -162,10 +122,11 @@ def _variance(x: Tensor) -> float:
     return float(x.flatten(1).double().var(0).sum()) if len(x) > 1 else 0.0
 
 
-def record(found: Contraction) -> dict[str, Any]:
-    """One architecture as JSON: ``name``, ``d``, and for ``inputs`` and ``latents``: ``ratios`` (null if not finite),
-    ``mean`` and ``ci95`` over seeds, ``largest``, and the ``verdict`` on the paper's claim of a ratio below 1."""
-    return {"name": found.name, "d": found.d, "inputs": _side(found.inputs), "latents": _side(found.latents)}
+def record(name: str, d: int, inputs: list[float], latents: list[float]) -> dict[str, Any]:
+    """One architecture of latent dimension ``d`` as JSON, from the ratio of each seed, of D after E on inputs and of
+    f = E after D on latents. For both: ``ratios`` (null if not finite), ``mean`` and ``ci95`` over seeds, ``largest``,
+    and the ``verdict`` on the paper's claim of a ratio below 1."""
+    return {"name": name, "d": d, "inputs": _side(inputs), "latents": _side(latents)}
 
 
 def _side(ratios: list[float]) -> dict[str, Any]:

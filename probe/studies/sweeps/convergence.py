@@ -5,7 +5,7 @@ where they end are certified. Each start that ends in an attractor has a predict
 and the attractor's spectral radius.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from probe.config import DictionaryConfig, SeedConfig, SolverConfig
+from probe.config import SolverConfig
 from probe.dynamics import gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.dynamics.iterate import Map
 from probe.dynamics.latent_map import LatentMap
-from probe.dynamics.prediction import log_error, predicted_steps
-from probe.metrics.correlation import correlation_interval
-from probe.metrics.interval import Interval, grouped_mean_interval, on_side
+from probe.dynamics.rates import log_error, predicted_steps
+from probe.metrics.interval import Interval, correlation_interval, grouped_mean_interval, on_side
 from probe.studies.fixed_points import certify_first, end_points, fixed_points
 from probe.studies.probing.end_points import iteration
 from probe.studies.sweeps.config import CertifyingSolverConfig, EuclideanConfig, GridConfig
@@ -32,6 +31,8 @@ from probe.studies.sweeps.grid import Measured, Tell, TrainedModel
 FEWEST = 3
 """From this many attractors on, intervals are over attractors; with fewer they are over starts and say less."""
 LISTS = ("predicted", "actual", "radius", "attractor")
+Starts = Mapping[str, NDArray[Any]]
+"""What is known of starts, each (n,): ``LISTS``, ``error`` and ``null_error`` of ``Convergence``."""
 
 
 class ConvergenceConfig(GridConfig):
@@ -76,51 +77,34 @@ def measure(trained: TrainedModel, config: ConvergenceConfig, tell: Tell) -> Mea
     lists, ``error`` and ``null_error`` as tensors."""
     tell(0.0, "predicting steps")
     model = trained.load()
-    found = convergence(
-        LatentMap(model),
-        model.latent_shape(trained.side),
-        seeds=SeedConfig(count=config.solver.starts, seed=trained.cell.seed),
-        solver=config.solver.solver(),
-        dictionary=DictionaryConfig(euclidean=config.measure.euclidean),
-        device=model.device,
-        dtype=model.dtype,
-    )
+    z0 = gaussian_starts(trained.cell.seed, range(config.solver.starts), model.latent_shape(trained.side))
+    z0 = z0.to(model.device, model.dtype)
+    found = convergence(LatentMap(model), z0, config.solver.solver(), config.measure.euclidean)
     values = {name: value for name, value in record(found).items() if name not in LISTS}
     return Measured(values, {name: getattr(found, name) for name in (*LISTS, "error", "null_error")})
 
 
-def convergence(
-    f: Map,
-    latent_shape: Sequence[int],
-    *,
-    seeds: SeedConfig,
-    solver: SolverConfig,
-    dictionary: DictionaryConfig,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> Convergence:
-    """Iterate Gaussian starts without acceleration and predict their steps.
+def convergence(f: Map, z0: Tensor, solver: SolverConfig, euclidean: float) -> Convergence:
+    """Iterate starts z0 (n, ...) without acceleration and predict their steps.
 
     Args:
         solver: ``accelerate`` and ``far_precision`` are ignored.
-        dictionary: ``euclidean`` decides which end points are one attractor.
+        euclidean: decides which end points are one attractor, as in ``DictionaryConfig``.
     """
-    device = torch.device(device)
     plain = solver.model_copy(update={"accelerate": False, "far_precision": "float32"})
-    z0 = gaussian_starts(seeds.seed, range(seeds.count), latent_shape).to(dtype)
-    ends = end_points(f, z0.to(device), iteration(plain, latent_shape, device))
-    points, member = fixed_points(ends, dictionary.euclidean, solver.tolerance)
+    ends = end_points(f, z0, iteration(plain, z0.shape[1:], z0.device))
+    points, member = fixed_points(ends, euclidean, solver.tolerance)
     certified = torch.zeros(len(points), dtype=torch.bool)
     radius = torch.full((len(points),), torch.nan, dtype=torch.float64)
-    found = certify_first(f, points, solver, device)
+    found = certify_first(f, points, solver, z0.device)
     examined = len(found.attractor)
     certified[:examined], radius[:examined] = found.attractor == YES, found.spectral_radius
     rows = (member >= 0).nonzero().squeeze(1)
     rows = rows[certified[member[rows]]]
-    predicted = predicted_steps(z0[rows], points[member[rows]], radius[member[rows]], solver.tolerance)
+    predicted = predicted_steps(z0.cpu()[rows], points[member[rows]], radius[member[rows]], solver.tolerance)
     known = predicted.isfinite()  # a radius of exactly 0 predicts nothing
     rows = rows[known]
-    return Convergence(predicted[known], ends.steps[rows], radius[member[rows]], member[rows], seeds.count)
+    return Convergence(predicted[known], ends.steps[rows], radius[member[rows]], member[rows], len(z0))
 
 
 def of_run(dictionary: Mapping[str, Tensor], starts: int) -> Convergence:
@@ -138,21 +122,14 @@ def of_run(dictionary: Mapping[str, Tensor], starts: int) -> Convergence:
 def record(found: Convergence) -> dict[str, Any]:
     """The summary as JSON.
 
-    Keys: ``starts``, ``used``, ``attractors``; ``predicted``, ``actual``, ``radius``, ``attractor``, lists with one
-    entry per used start; ``correlation`` (Pearson's, ``ci95``, ``over``: attractors or starts) and ``rank_correlation``
-    (Spearman's), null if undefined; ``ratio`` (actual / predicted: ``median``, ``q05``, ``q95``); ``error`` and
-    ``null_error``, the mean log_error of the prediction and of the best constant, and ``error_difference``, the mean of
-    their difference (``mean``, ``ci95``, ``over``), null if undefined; ``verdict``, ``error_verdict``.
-
-    ``verdict`` is on the claim that the prediction tells which starts take longer: it ``holds`` if the interval of the
-    correlation lies above 0 (the correlation of predictions shuffled over the starts), ``does not hold`` if it lies
-    below, and is ``undecided`` otherwise. ``error_verdict`` is on the claim that the prediction is closer to the actual
-    steps than the best constant: it holds if the interval of the difference lies below 0.
+    Keys: those of ``probe.report.study.convergence.Convergence``, null if undefined; ``LISTS``, with one entry per used
+    start; ``verdict`` on the claim that the prediction tells which starts take longer (the interval of the correlation
+    lies above 0, the correlation of predictions shuffled over the starts); ``error_verdict`` on the claim that the
+    prediction is closer to the actual steps than the best constant (that of ``error_difference`` lies below 0).
     """
-    predicted, actual = found.predicted.numpy(), found.actual.double().numpy()
-    groups = found.attractor.numpy()
-    pearson = correlation(predicted, actual, groups)
-    difference = gain(found.error.numpy(), found.null_error.numpy(), groups)
+    starts = {name: getattr(found, name).numpy() for name in ("predicted", "attractor", "error", "null_error")}
+    predicted, actual = starts["predicted"], found.actual.double().numpy()
+    pearson, difference = correlation({**starts, "actual": actual}), gain(starts)
     moving = predicted > 0
     ratio = np.quantile(actual[moving] / predicted[moving], [0.05, 0.5, 0.95]) if moving.any() else None
     return {
@@ -171,30 +148,19 @@ def record(found: Convergence) -> dict[str, Any]:
     }
 
 
-def correlation(
-    predicted: NDArray[np.float64], actual: NDArray[np.float64], attractor: NDArray[np.int64]
-) -> dict[str, Any] | None:
+def correlation(starts: Starts) -> dict[str, Any] | None:
     """Pearson's correlation, with an interval over attractors if there are enough; None if undefined."""
-    if not len(predicted):
-        return None
-    groups, over = _groups(attractor)
-    return _with_interval(correlation_interval(predicted, actual, groups), over)
+    return _estimate(correlation_interval, starts["attractor"], starts["predicted"], starts["actual"])
 
 
-def gain(
-    error: NDArray[np.float64], null_error: NDArray[np.float64], attractor: NDArray[np.int64]
-) -> dict[str, Any] | None:
+def gain(starts: Starts) -> dict[str, Any] | None:
     """The mean over starts of error minus null error; None without an interval."""
-    if not len(error):
+    return _estimate(grouped_mean_interval, starts["attractor"], starts["error"] - starts["null_error"])
+
+
+def _estimate(interval: Callable[..., Interval], attractor: NDArray[Any], *values: NDArray[Any]) -> Any:
+    if not len(attractor):
         return None
-    groups, over = _groups(attractor)
-    return _with_interval(grouped_mean_interval(error - null_error, groups), over)
-
-
-def _groups(attractor: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
     many = len(np.unique(attractor)) >= FEWEST
-    return (attractor, "attractors") if many else (np.arange(len(attractor)), "starts")
-
-
-def _with_interval(found: Interval, over: str) -> dict[str, Any] | None:
-    return None if found.ci95 is None else {**found.as_json(), "over": over}
+    found = interval(*values, attractor if many else np.arange(len(attractor)))
+    return None if found.ci95 is None else {**found.as_json(), "over": "attractors" if many else "starts"}

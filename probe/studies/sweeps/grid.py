@@ -32,8 +32,7 @@ class Cell:
     seed: int
 
     @property
-    def name(self) -> str:
-        """As a file name."""
+    def name(self) -> str:  # a file name
         return f"{self.dataset}-k{self.k:04d}-n{self.size:06d}-s{self.seed}"
 
 
@@ -44,19 +43,14 @@ class Backbone:
     architecture: str
 
     @property
-    def name(self) -> str:
-        """As a file name."""
+    def name(self) -> str:  # a file name
         return re.sub(r"[^A-Za-z0-9]+", "-", self.architecture)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The content of one result file; the page of each kind of study documents the names.
-
-    Attributes:
-        values: numbers, null if one does not exist.
-        tensors: the samples behind the numbers, and pictures.
-    """
+    """The content of one result file, see the page of each kind of study: numbers (null if one does not exist), and the
+    samples behind them and pictures."""
 
     values: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -95,7 +89,7 @@ class TrainedModel:
         return adapted(model, self._spec(self.folder), self.device, torch.float32)
 
     def checkpoints(self) -> dict[int, Path]:
-        """Folders of all checkpoints by epoch; epoch 0 is the untrained network."""
+        """Folders by epoch; epoch 0 is the untrained network."""
         return {epoch_of(folder): folder for folder in sorted(self.folder.parent.glob("epoch-*"))}
 
     def _spec(self, folder: Path) -> ModelConfig:

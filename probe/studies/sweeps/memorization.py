@@ -23,9 +23,9 @@ from probe.dictionary import merge_by_cosine, merge_by_euclid
 from probe.dynamics import EndPoints, LatentMap, Outcome
 from probe.dynamics.certificate import NO, UNDECIDED, YES
 from probe.metrics.memorization import memorization, noise_images
-from probe.metrics.rank import rank_at_variance
-from probe.studies.fixed_points import certify_first, end_points
-from probe.studies.inputs import as_pictures, decode, encode
+from probe.metrics.sets import rank_at_variance
+from probe.studies.fixed_points import certify_first, end_points, finite_or_none
+from probe.studies.inputs import as_pictures, decode, encode, squared_error
 from probe.studies.probing.end_points import OnStep, iteration
 from probe.studies.sweeps.config import AcceleratedSolverConfig, GridConfig, MergeConfig
 from probe.studies.sweeps.datasets import Positive
@@ -98,46 +98,17 @@ class Attractors:
 
 
 def measure(trained: TrainedModel, config: MemorizationConfig, tell: Tell) -> Measured:
-    """Find the attractors of a trained model and measure them; see ``measure_model``."""
-    starts = min(len(trained.train), config.solver.starts)
-
-    def on_step(ended: int, running: int, part: float) -> None:
-        tell((ended + part) / starts, f"{running} running")
-
-    return measure_model(
-        trained.load(),
-        trained.untrained(),
-        trained.train,
-        trained.test,
-        config,
-        seed=trained.cell.seed,
-        on_step=on_step,
-    )
-
-
-def measure_model(
-    model: Autoencoder,
-    untrained: Autoencoder,
-    train: Tensor,
-    test: Tensor,
-    config: MemorizationConfig,
-    *,
-    seed: int,
-    on_step: OnStep | None = None,
-) -> Measured:
-    """Find the attractors of a model and measure them.
-
-    Args:
-        untrained: the same network before training, for a null level.
-        train: the images that the model was trained on, uint8 (n, c, s, s).
-        test: unseen images, uint8 (m, c, s, s).
-        seed: of the noise images.
-        on_step: as for ``probe.studies.probing.end_points.solve``.
+    """Find the attractors of a trained model and measure them.
 
     Returns:
         Tensors: ``mem``, ``null_*`` and ``test_error`` per attractor or image, ``gallery`` (uint8 pictures).
     """
+    model, train, test = trained.load(), trained.train, trained.test
     starts = train[: config.solver.starts]
+
+    def on_step(ended: int, running: int, part: float) -> None:
+        tell((ended + part) / len(starts), f"{running} running")
+
     found = attractors(model, starts, config, on_step)
     certificates = _certify(model, found, config)
     rebuilt, nulls = _reconstruct(model, test), config.measure.nulls
@@ -146,20 +117,18 @@ def measure_model(
         "null_test": test[:nulls],
         "null_reconstructed": rebuilt[:nulls],
         "null_mean": train.float().mean(0, keepdim=True),
-        "null_noise": noise_images(nulls, train.shape[1:], seed=seed),
-        "null_untrained": attractors(untrained, starts, config).decoded,
+        "null_noise": noise_images(nulls, train.shape[1:], seed=trained.cell.seed),
+        "null_untrained": attractors(trained.untrained(), starts, config).decoded,
     }
     tensors = {name: memorization(images, train) for name, images in shown.items()}
-    tensors["test_error"] = _error(rebuilt, test)
-    tensors["basin"] = found.basin
-    tensors["certificate"] = certificates
+    tensors |= {"test_error": squared_error(rebuilt, test), "basin": found.basin, "certificate": certificates}
     tensors["gallery"] = as_pictures(found.decoded[: config.measure.gallery])
     return Measured(
         values={
             **_counts(found, certificates),
             **{name: _mean(tensors[name]) for name in (*shown, "test_error")},
             "mem_certified": _mean(tensors["mem"][certificates == YES]),
-            "train_error": _mean(_error(_reconstruct(model, starts), starts)),
+            "train_error": _mean(squared_error(_reconstruct(model, starts), starts)),
             "rank": rank_at_variance(found.decoded, config.measure.variance) if len(found.leader) else 0,
         },
         tensors=tensors,
@@ -200,15 +169,8 @@ def _reconstruct(model: Autoencoder, images: Tensor) -> Tensor:
     return decode(model, _encode(model, images), images.shape[-1], TOGETHER)
 
 
-def _error(rebuilt: Tensor, images: Tensor) -> Tensor:
-    """Squared error per image, mean over its own pixels and channels, in [0, 1]; (n,)."""
-    return (rebuilt - images.float() / 255).square().flatten(1).mean(1)
-
-
-def _mean(values: Tensor) -> float | None:
-    """The mean; null if there are no values or the mean is not finite."""
-    mean = float(values.double().mean()) if len(values) else torch.nan
-    return mean if torch.isfinite(torch.tensor(mean)) else None
+def _mean(values: Tensor) -> Any:
+    return finite_or_none(values.double().mean())  # the mean of no values is NaN
 
 
 def _counts(found: Attractors, certificates: Tensor) -> dict[str, Any]:

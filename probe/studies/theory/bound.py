@@ -19,19 +19,16 @@ ALONG = (0.0, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms for n images, float64 (n,) on the CPU; squared norms over pixels and channels, in the model's range.
-
-    Attributes:
-        left: ||x - D(E(x))||^2.
-        prototype: ||x - D(P(E(x)))||^2.
-        coverage: ||E(x) - P(E(x))||^2, without L.
-        secant: ||D(E(x)) - D(P(E(x)))|| / ||E(x) - P(E(x))||, a lower bound on every Lipschitz constant of D.
-    """
+    """The terms for n images, float64 (n,) on the CPU; squared norms over pixels and channels, in the model's range."""
 
     left: Tensor
+    """||x - D(E(x))||^2"""
     prototype: Tensor
+    """||x - D(P(E(x)))||^2"""
     coverage: Tensor
+    """||E(x) - P(E(x))||^2, without L"""
     secant: Tensor
+    """||D(E(x)) - D(P(E(x)))|| / ||E(x) - P(E(x))||, a lower bound on every Lipschitz constant of D"""
 
 
 def nearest(z: Tensor, prototypes: Tensor, together: int = 64) -> Tensor:

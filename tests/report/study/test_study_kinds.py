@@ -10,10 +10,9 @@ from scipy import stats
 
 from probe.metrics.separation import fpr95
 from probe.report.study import study_table, write_study_report
-from probe.report.study.across_training import CHANGES, difference, mean_of
+from probe.report.study.across_training import CHANGES, difference
 from probe.report.study.kinds import parse_study_config
 from probe.results.files import write_tensors
-from probe.studies.sweeps.contraction import Contraction
 from probe.studies.sweeps.contraction import record as ratios
 from probe.studies.sweeps.convergence import Convergence
 from probe.studies.sweeps.convergence import record as steps
@@ -117,10 +116,10 @@ def test_the_interval_of_a_change_is_that_of_scipy(tmp_path):
 def test_one_end_point_and_rounding_decide_nothing():
     """A change of 6e-8 is none; the mean over one end point has no interval, unless several seeds have one each."""
     same, other = {"mem": np.full(9, 0.5)}, {"mem": np.full(9, 0.5 + 6e-8)}
-    assert difference([same], [other], ("mem",), mean_of("mem")) == (0, (0, 0))
+    assert difference([same], [other], CHANGES["mem"]) == (0, (0, 0))
     lone = [{"mem": np.array([level])} for level in (0.5, 0.6, 0.7)]
-    assert difference(lone[:1], lone[1:2], ("mem",), mean_of("mem")) == (pytest.approx(-0.1), None)
-    _, (low, high) = difference(lone, [{"mem": np.array([0.9])}] * 3, ("mem",), mean_of("mem"))
+    assert difference(lone[:1], lone[1:2], CHANGES["mem"]) == (pytest.approx(-0.1), None)
+    _, (low, high) = difference(lone, [{"mem": np.array([0.9])}] * 3, CHANGES["mem"])
     assert low == pytest.approx(-0.4)
     assert high == pytest.approx(-0.2)
 
@@ -200,14 +199,15 @@ def test_no_start_that_was_used(tmp_path):
 
 def test_one_architecture_that_expands_is_enough(tmp_path):
     made = {
-        "shrinks": Contraction("shrinks", 4, [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]),
-        "grows": Contraction("grows", 8, [0.1, 0.2, 0.3], [2.0, 2.1, 3.0]),
-        "either <b>": Contraction("either <b>", 8, [0.1, 0.2, 0.3], [0.5, 1.5, 1.2]),
+        "shrinks": [0.5, 0.6, 0.7],
+        "grows": [2.0, 2.1, 3.0],
+        "either <b>": [0.5, 1.5, 1.2],
     }
     begin(tmp_path, study="contraction", seeds=[0, 1, 2])
     files = []
-    for i, one in enumerate(made.values()):
-        write_tensors(tmp_path / "cells" / f"{i}.safetensors", {}, {"model": ratios(one)})
+    for i, (name, latents) in enumerate(made.items()):
+        values = ratios(name, 4 if name == "shrinks" else 8, [0.1, 0.2, 0.3], latents)
+        write_tensors(tmp_path / "cells" / f"{i}.safetensors", {}, {"model": values})
         files.append(f"cells/{i}.safetensors")
     content = write_study_report(tmp_path, files)
     (section,) = content["datasets"].values()

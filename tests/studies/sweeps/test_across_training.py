@@ -9,9 +9,16 @@ import pytest
 import torch
 
 from probe.autoencoders.base import Autoencoder
-from probe.config import DictionaryConfig, SolverConfig
-from probe.report.figures.across_training import film_strip, training_figure, training_table
-from probe.studies.sweeps.across_training import STARTS, across_training, measure_checkpoint
+from probe.config import SolverConfig
+from probe.report.figures.across_training import film_strip, training_figure
+from probe.report.study.across_training import write_checkpoints
+from probe.studies.sweeps.across_training import (
+    STARTS,
+    AcrossTrainingMeasure,
+    CheckpointSettings,
+    across_training,
+    measure_checkpoint,
+)
 from probe.studies.trajectories import trajectory_scores
 
 SOLVER = SolverConfig(tolerance=1e-8, certificates=0)
@@ -73,13 +80,13 @@ def memory(images: torch.Tensor, sharp: float) -> Autoencoder:
 def course():
     train, test = patterns(12, 0), patterns(10, 1)
     models = {"vague": memory(train, 0.01), "sharp": memory(train, 1000.0)}
-    settings = {"solver": SOLVER, "dictionary": DictionaryConfig(euclidean=0.01), "starts": 12, "points": 4, "film": 3}
-    return train, dict(across_training(models.items(), train, test, **settings))
+    settings = CheckpointSettings(SOLVER, 12, AcrossTrainingMeasure(euclidean=0.01, points=4, film=3))
+    return train, across_training(models, lambda model: model, train, test, settings)
 
 
 def test_a_memory_keeps_its_images_and_an_average_does_not(course):
     _, found = course
-    vague, sharp = (found[name].values for name in ("vague", "sharp"))
+    vague, sharp = (found.values["checkpoints"][name] for name in ("vague", "sharp"))
     # Sharp: every training image is fixed. Vague: all starts run to the mean.
     assert sharp["mem"]["mean"] == pytest.approx(1, abs=1e-5)
     assert sharp["distinct"]["train"]["euclidean"] == 1
@@ -100,7 +107,7 @@ def test_a_memory_keeps_its_images_and_an_average_does_not(course):
 def test_noise_is_told_from_training_starts_by_its_way(course):
     _, found = course
     # Training images lie on their attractors, and their score is 0; noise has a way to go.
-    sharp = found["sharp"].values["separation"]
+    sharp = found.values["checkpoints"]["sharp"]["separation"]
     for noise in ("noise", "noise_images"):
         assert sharp[noise]["fpr95_train"] == {"mean": 0.0, "ci95": [0.0, 0.0]}
         assert sharp[noise]["auroc_train"]["mean"] == 1.0
@@ -110,48 +117,50 @@ def test_noise_is_told_from_training_starts_by_its_way(course):
 
 def test_means_are_over_the_samples(course):
     train, found = course
-    one = found["sharp"]
+    values = found.values["checkpoints"]["sharp"]
+    samples = {name.removeprefix("sharp."): one for name, one in found.tensors.items() if name.startswith("sharp.")}
     # Every start ends in a training image, and by cosine these are two: a start counts with 1 / those of its pattern.
     upper = train.flatten(1).float()[:, 4 * 4 // 2 - 1] > 100
     sizes = torch.where(upper, upper.sum(), (~upper).sum())
-    assert one.samples["share_train"].tolist() == pytest.approx((1 / sizes).tolist())
-    assert [float(one.samples[f"share_{kind}"].sum()) for kind in STARTS] == pytest.approx([2] * 4)
+    assert samples["share_train"].tolist() == pytest.approx((1 / sizes).tolist())
+    assert [float(samples[f"share_{kind}"].sum()) for kind in STARTS] == pytest.approx([2] * 4)
     for kind in STARTS[1:]:
-        halves = [float(one.samples[f"{way}_{kind}"].mean()) for way in ("to", "from")]
-        assert one.values["chamfer"][kind] == pytest.approx(sum(halves) / 2, abs=1e-6)
+        halves = [float(samples[f"{way}_{kind}"].mean()) for way in ("to", "from")]
+        assert values["chamfer"][kind] == pytest.approx(sum(halves) / 2, abs=1e-6)
     for noise in ("noise", "noise_images"):
-        inside, outside = (one.samples[f"score_{kind}"] for kind in ("train", noise))
-        assert one.values["separation"][noise]["fpr95_train"]["mean"] == float(
+        inside, outside = (samples[f"score_{kind}"] for kind in ("train", noise))
+        assert values["separation"][noise]["fpr95_train"]["mean"] == float(
             (outside <= inside.sort().values[11]).double().mean()  # 95 % of 12 are 12
         )
-    assert len(one.samples["mem"]) == 12
-    assert one.samples["test_error"].mean().item() == pytest.approx(one.values["test_error"]["mean"])
+    assert len(samples["mem"]) == 12
+    assert samples["test_error"].mean().item() == pytest.approx(values["test_error"]["mean"])
 
 
-def test_film_table_and_figure(course):
+def test_film_table_and_figure(course, tmp_path):
     train, found = course
-    assert found["sharp"].film.shape == (3, 3, 4, 4)
-    assert torch.equal(found["sharp"].film, train[:3])
-    records = {name: one.values for name, one in found.items()}
-    json.dumps(records, allow_nan=False)
-    table = training_table(records)
-    assert len(table.splitlines()) == 4
-    assert table.splitlines()[3].startswith("| sharp | ")
-    axes = training_figure(records, "title").axes
+    assert torch.equal(found.tensors["images"], train[:3])
+    assert torch.equal(found.tensors["sharp.film"], train[:3])
+    json.dumps(found.values, allow_nan=False)
+    arrays = {name: one.numpy() for name, one in found.tensors.items()}
+    assert write_checkpoints(tmp_path, found.values, arrays, "title").rows[1][0] == "sharp"
+    lines = (tmp_path / "checkpoints.md").read_text().splitlines()
+    assert len(lines) == 4
+    assert lines[3].startswith("| sharp | ")
+    axes = training_figure(found.values["checkpoints"], "title").axes
     assert len(axes) == 6
     assert [len(one.get_legend().get_texts()) for one in axes] == [4, 3, 2, 3, 4, 4]
-    film_strip(train[:3].numpy(), {name: one.film.numpy() for name, one in found.items()})
+    film_strip(train[:3].numpy(), {"fewer": arrays["sharp.film"][:2]})
 
 
-def test_a_model_that_sends_everything_away():
+def test_a_model_that_sends_everything_away(tmp_path):
     """No end point is left: what rests on them is null, and the report still stands."""
     train = patterns(6, 0)
     away = replace(memory(train, 1.0), decoder=lambda z: 1e4 * (1 + z.view(-1, 3, 4, 4).abs()))
-    one = measure_checkpoint(
-        away, train, train, solver=SOLVER, dictionary=DictionaryConfig(), starts=6, points=2, film=2
-    )
+    settings = CheckpointSettings(SOLVER, 6, AcrossTrainingMeasure(points=2, film=2))
+    one = measure_checkpoint(away, train, train, settings)
     assert one.values["mem"] is None
     assert one.values["chamfer"] == dict.fromkeys(STARTS[1:])
     assert one.values["separation"] == {"noise": None, "noise_images": None}
-    training_figure({"0": one.values}, "title")
-    assert "| 0 | 0.00 / 0.00 / 0.00 | - |" in training_table({"0": one.values})
+    arrays = {"images": train[:2].numpy(), "0.film": one.tensors["film"].numpy()}
+    (row,) = write_checkpoints(tmp_path, {"checkpoints": {"0": one.values}}, arrays, "title").rows
+    assert row[:4] == ["0", "0", "0", "-"]

@@ -6,12 +6,17 @@ import math
 import pytest
 import torch
 
-from probe.autoencoders.untrained import small_classes, untrained
+from probe.autoencoders.compatibility import small_classes, untrained
 from probe.errors import UserError
-from probe.report.study.contraction import Contraction as Shown
-from probe.report.study.contraction import ratios_figure
+from probe.report.study.contraction import Contraction, ratios_figure
 from probe.studies.sweeps import contraction as study
-from probe.studies.sweeps.contraction import Contraction, contraction, record, variance_ratio
+from probe.studies.sweeps.contraction import ContractionConfig, architectures, measure, record, variance_ratio
+from probe.studies.sweeps.grid import Backbone
+
+
+def contraction(name: str, **settings) -> dict:
+    config = ContractionConfig(study="contraction", **settings)
+    return measure(Backbone(name), config, lambda share, note: None).values
 
 
 def drawn(*shape: int) -> torch.Tensor:
@@ -64,10 +69,11 @@ def test_weights_by_seed_alone():
 
 
 def test_the_papers_autoencoder_contracts_at_initialisation():
-    found = contraction("ConvAutoencoder, k = 8", seeds=range(3), samples=16)
-    assert (found.d, len(found.inputs), len(found.latents)) == (8, 3, 3)
-    assert 0 < max(found.inputs + found.latents) < 0.1
-    assert record(found)["latents"]["verdict"] == "holds"
+    found = contraction("ConvAutoencoder, k = 8", seeds=(0, 1, 2), samples=16)
+    ratios = [found[side]["ratios"] for side in ("inputs", "latents")]
+    assert (found["d"], *map(len, ratios)) == (8, 3, 3)
+    assert 0 < max(map(max, ratios)) < 0.1
+    assert found["latents"]["verdict"] == "holds"
 
 
 @pytest.mark.slow
@@ -75,22 +81,23 @@ def test_every_small_architecture_has_ratios():
     names = list(small_classes())
     assert len(names) > 10
     for name in names[:8]:
-        found = contraction(name, seeds=range(2), samples=4)
-        assert all(math.isfinite(ratio) and ratio >= 0 for ratio in found.inputs + found.latents), found
+        found = contraction(name, seeds=(0, 1), samples=4)
+        ratios = found["inputs"]["ratios"] + found["latents"]["ratios"]
+        assert all(ratio is not None and ratio >= 0 for ratio in ratios), found
 
 
 def test_verdicts_and_the_figure():
     shrinks, grows, either = [0.1, 0.2, 0.3], [2.0, 2.1, 3.0], [0.5, 1.5, 1.2]
-    records = [record(Contraction(str(i), 4, one, grows)) for i, one in enumerate([shrinks, grows, either])]
+    records = [record(str(i), 4, one, grows) for i, one in enumerate([shrinks, grows, either])]
     assert [one["inputs"]["verdict"] for one in records] == ["holds", "does not hold", "undecided"]
-    broken = record(Contraction("overflow", 4, [0.1, math.inf], [math.nan, 0.1]))
+    broken = record("overflow", 4, [0.1, math.inf], [math.nan, 0.1])
     assert (broken["inputs"]["mean"], broken["inputs"]["verdict"]) == (None, "undecided")
-    assert record(Contraction("once", 4, [0.1], [0.1]))["inputs"]["verdict"] == "undecided"  # one seed, no interval
+    assert record("once", 4, [0.1], [0.1])["inputs"]["verdict"] == "undecided"  # one seed, no interval
     json.dumps([*records, broken], allow_nan=False)
-    axes = ratios_figure([Shown.model_validate(one) for one in [*records, broken]]).axes[0]
+    axes = ratios_figure([Contraction.model_validate(one) for one in [*records, broken]]).axes[0]
     assert [len(line.get_xdata()) for line in axes.lines[:2]] == [10, 10]
 
 
 def test_unknown_architectures_are_named():
     with pytest.raises(UserError, match="no architecture 'ResNet'"):
-        contraction("ResNet")
+        architectures(ContractionConfig(study="contraction", architectures=("ResNet",)), {})

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from probe import find_attractors
-from probe.config import DictionaryConfig, SeedConfig, SolverConfig
-from probe.dynamics.prediction import predicted_steps
+from probe.config import SeedConfig, SolverConfig
+from probe.dynamics import gaussian_starts
+from probe.dynamics.rates import predicted_steps
 from probe.report.figures.convergence import convergence_figure, sentence
 from probe.studies.sweeps.convergence import Convergence, convergence, of_run, record
 
@@ -16,7 +17,7 @@ SOLVER = SolverConfig(tolerance=1e-8)
 
 
 def found(f, d: int = 1, solver: SolverConfig = SOLVER, count: int = 40) -> Convergence:
-    return convergence(f, (d,), seeds=SeedConfig(count=count), solver=solver, dictionary=DictionaryConfig())
+    return convergence(f, gaussian_starts(0, range(count), (d,)), solver, euclidean=0.05)
 
 
 def two_slopes(z: torch.Tensor) -> torch.Tensor:

@@ -2,12 +2,13 @@
 
 import math
 import statistics
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from probe.autoencoders import Autoencoder
-from probe.studies.sweeps.memorization import MemorizationConfig, measure_model
+from probe.studies.sweeps.memorization import MemorizationConfig, measure
 
 SIDE = 16
 P = torch.zeros(1, SIDE, SIDE)
@@ -48,13 +49,19 @@ CONFIG = MemorizationConfig.model_validate(
 )
 
 
+def measured(model, train, test, seed=0):
+    untrained, cell = (lambda: UNTRAINED), SimpleNamespace(seed=seed)
+    trained = SimpleNamespace(load=lambda: model, untrained=untrained, train=train, test=test, cell=cell)
+    return measure(trained, CONFIG, lambda share, note: None)
+
+
 @pytest.fixture(scope="module")
 def found():
     """30 training images of P and 10 of Q, of several brightnesses; 8 unseen images of both."""
     grey = (5 + 6 * torch.arange(40)).view(-1, 1, 1, 1)
     train = torch.where(torch.arange(40).view(-1, 1, 1, 1) % 4 > 0, P * grey, Q * grey).to(torch.uint8)
     test = ((P + Q) * 102).expand(8, -1, -1, -1).to(torch.uint8)
-    return measure_model(TRAINED, UNTRAINED, train, test, CONFIG, seed=0), train
+    return measured(TRAINED, train, test), train
 
 
 def test_attractors_are_counted_certified_and_ordered_by_basin(found):
@@ -106,7 +113,7 @@ def test_errors_and_rank(found):
 
 def test_a_model_whose_starts_all_diverge_has_no_attractors_and_no_mem(found):
     away = autoencoder(lambda x: 1e5 * (1 + x.flatten(1)[:, :1]), lambda z: z.view(-1, 1, 1, 1) * (P + Q))
-    values = measure_model(away, UNTRAINED, found[1], found[1][:5], CONFIG, seed=0).values
+    values = measured(away, found[1], found[1][:5]).values
     assert values["outcomes"]["diverged"] == 36
     assert (values["distinct_euclidean"], values["distinct_cosine"], values["examined"], values["rank"]) == (0, 0, 0, 0)
     assert values["mem"] is values["mem_certified"] is values["steps_converged"] is None
@@ -114,8 +121,8 @@ def test_a_model_whose_starts_all_diverge_has_no_attractors_and_no_mem(found):
 
 def test_noise_is_that_of_the_seed_and_nothing_else_changes_with_it(found):
     images = found[1]
-    one, two = (measure_model(TRAINED, UNTRAINED, images, images[:5], CONFIG, seed=seed) for seed in (0, 1))
-    again = measure_model(TRAINED, UNTRAINED, images, images[:5], CONFIG, seed=0)
+    one, two = (measured(TRAINED, images, images[:5], seed) for seed in (0, 1))
+    again = measured(TRAINED, images, images[:5])
     assert not torch.equal(one.tensors["null_noise"], two.tensors["null_noise"])
     assert torch.equal(one.tensors["null_noise"], again.tensors["null_noise"])
     same = {key: value for key, value in one.values.items() if key != "null_noise"}
