@@ -17,6 +17,7 @@ from probe.config import Tracked, read_yaml
 from probe.errors import UserError
 from probe.files import write_atomically
 from probe.kinds import WHAT, kind
+from probe.kinds import kind_of as name_of
 from probe.reading import Unreadable, read_object
 from probe.results.layout import CONFIG, DRAWN, ERROR, MANIFEST, SLURM, TRACKERS, WORK
 from probe.results.manifest import read_manifest
@@ -100,6 +101,10 @@ class Directory(Store, Generic[C]):
             UserError: it has no config.yaml, or that of another kind of work.
         """
         if not (path / CONFIG).is_file():
+            if path.exists() and (above := next((one for one in path.parents if (one / CONFIG).is_file()), None)):
+                raise UserError(f"{path} lies in the directory of {WHAT[name_of(above)]}; name that directory: {above}")
+            if path.is_file():
+                raise UserError(f"{path} is a file; name the directory of {WHAT[cls.NOUN]}: the folder given to --out.")
             raise UserError(
                 f"{path} is not the directory of {WHAT[cls.NOUN]}: it has no config.yaml; "
                 f"`probe {cls.NOUN} CONFIG --out {path}` makes one."
@@ -173,26 +178,21 @@ class Directory(Store, Generic[C]):
             raise UserError(f"{self.path} has no images of {name} yet; run `probe images {self.path}` first.")
         return data[name]
 
-    def check_same_images(self, what: str, about: dict[str, Any], name: str, compared: tuple[str, ...] = ()) -> None:
-        """Refuse images that differ from those that the work was begun with.
-
-        Args:
-            what: "data set NAME", for the error.
-            about: facts of the images.
-            name: their data set in the manifest.
-            compared: further facts that the error names where they differ.
+    def check_same_images(self, name: str, about: dict[str, Any]) -> None:
+        """Refuse images of a data set whose ``sha256`` differs from that which the work was begun with.
 
         Raises:
-            UserError: their ``sha256`` differ.
+            UserError: names the facts that differ.
         """
         known = self.data.get(name)
         if known is None or known["sha256"] == about["sha256"]:
             return
-        changed = [key for key in compared if known.get(key) != about[key]]
+        compared = ("n_used", "n_heldout", "unreadable", "repeated", "source")
+        changed = [key for key in compared if key in about and known.get(key) != about[key]]
         raise UserError(
-            f"{what} has changed since {self.path} was begun: its images have sha256 {known['sha256'][:12]}... there "
-            f"and {about['sha256'][:12]}... now{', and another ' + ', '.join(changed) if changed else ''}; choose "
-            "another folder with --out."
+            f"data set {name!r} has changed since {self.path} was begun: its images have sha256 "
+            f"{known['sha256'][:12]}... there and {about['sha256'][:12]}... now"
+            f"{', and another ' + ', '.join(changed) if changed else ''}; choose another folder with --out."
         )
 
     def update_manifest(self, **entries: Any) -> None:

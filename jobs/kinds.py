@@ -24,13 +24,11 @@ class Kind:
         directory: its configuration and result files.
         work: what its stages take.
         stages: in order; the last one returns the report.
-        runs_code: whether its configuration names a model that may bring code.
     """
 
     directory: type[Directory[Any]]
     work: type[Work[Any]]
     stages: tuple[Stage, ...]
-    runs_code: bool
 
     @property
     def name(self) -> str:
@@ -50,15 +48,15 @@ class Kind:
         raise UserError(f"{WHAT[self.directory.NOUN]} has no stage {name!r}; its stages are {names}.")
 
     def all(self, work: Any) -> dict[str, Any]:
-        """Do every stage in order; the report."""
+        """Do every stage in order; the report, which is not written again where it would be the same."""
         *before, report = self.stages
         for stage in before:
             stage.do(work)
-        return report.do(work)
+        return work.finished() or report.do(work)
 
     def model(self, config: Any) -> ModelConfig | None:
-        """The model of a configuration that may bring code; None where it names none."""
-        return config.model if self.runs_code else None
+        """The model of a configuration, which may bring code; None where it names none."""
+        return getattr(config, "model", None)
 
 
 RUN = Kind(
@@ -71,7 +69,6 @@ RUN = Kind(
         Stage("reconstruct", reconstruct.reconstruct, reconstruct.count, "shards", images_used),
         Stage("report", report.report, count_report, "files", gpu=False),
     ),
-    runs_code=True,
 )
 STUDY = Kind(
     study.StudyDirectory,
@@ -81,7 +78,6 @@ STUDY = Kind(
         Stage("models", study.models, study.count_models, "models", array=lambda config: config.shards),
         Stage("report", study.report, count_report, "files", gpu=False),
     ),
-    runs_code=False,
 )
 OOD = Kind(
     ood.OodDirectory,
@@ -92,7 +88,6 @@ OOD = Kind(
         Stage("scores", ood.scores, ood.count_scores, "sets", images_used),
         Stage("report", ood.report, count_report, "files", gpu=False),
     ),
-    runs_code=True,
 )
 KINDS: tuple[Kind, ...] = (RUN, STUDY, OOD)
 

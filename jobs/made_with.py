@@ -56,7 +56,7 @@ def of_old_results(
     """What results of a version of this tool that did not note it are made with; None where there are none.
 
     Args:
-        path, noun, results: the folder, its kind, and its files and folders of results.
+        results: files and folders of results.
         settings, model: as they are now.
 
     Raises:
@@ -123,7 +123,6 @@ def _settings_of_old(path: Path, whole: dict[str, Any]) -> Iterator[dict[str, An
 
 
 def _only(values: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
-    """The values of the keys that are in ``keys`` too."""
     return {
         key: _only(value, keys[key]) if isinstance(value, dict) and isinstance(keys[key], dict) else value
         for key, value in values.items()

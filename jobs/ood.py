@@ -82,15 +82,10 @@ class OodWork(Work[OodDirectory]):
 
         def describe(model: Autoencoder) -> dict[str, object]:
             must_fit(model.channels, self.directory.data)
-            return {
-                # Where the folder of a model that is trained here lies does not matter.
-                "source": layout.OOD_MODEL if self.config.train else model.source,
-                "class": model.class_name,
-                "weights_sha256": model.weights_sha256(),
-                "code_sha256": model.code_sha256,
-                "latent_shape": list(model.latent_shape(model.side or self.config.resolution)),
-                "parameters": model.parameters(),
-            }
+            shape = list(model.latent_shape(model.side or self.config.resolution))
+            # Where the folder of a model that is trained here lies does not matter.
+            source = layout.OOD_MODEL if self.config.train else model.source
+            return {"source": source, "latent_shape": shape, "parameters": model.parameters()}
 
         return self.load_model(spec, describe)
 
@@ -141,7 +136,7 @@ def count_images(ood: OodDirectory) -> Counts:
 
 
 def _keep(ood: OodDirectory, name: str, drawn: Drawn) -> None:
-    ood.check_same_images(f"set {name!r}", drawn.facts, name)
+    ood.check_same_images(name, drawn.facts)
     ood.save(data_file(name), {"images": drawn.images}, data=drawn.facts, ids=drawn.ids)
 
 

@@ -129,11 +129,8 @@ class Meter:
 
 @contextmanager
 def progress(folder: Path, world: World, title: str, unit: str, total: float, before: float = 0) -> Iterator[Meter]:
-    """Show a stage's progress while the block runs, and interrupt the block if another rank ends.
-
-    Args:
-        total, before: units of the whole stage, and those that were done before.
-    """
+    """Show a stage's progress while the block runs, and interrupt the block if another rank ends. ``total`` are the
+    units of the whole stage, ``before`` those that were done before."""
     meter, began = Meter(folder, world, title, unit, total, before), time.monotonic()
     pulse = threading.Thread(target=meter.watch, daemon=True, name="pulse")
     pulse.start()

@@ -134,7 +134,7 @@ def _draw(study: StudyDirectory, name: str) -> None:
     spec = study.config.data[name]
     images = draw_images(name, spec)
     facts = {**images.facts, "sha256": tensors_sha256([("train", images.train), ("test", images.test)])}
-    study.check_same_images(f"data set {name!r}", facts, name)
+    study.check_same_images(name, facts)
     side = fitted(spec.side, name)
     if side != spec.side:
         log.info(f"{name}: images of side {spec.side} are padded to {side} for the network")

@@ -35,7 +35,6 @@ class Tracker:
     """One run of each configured tracker; without trackers, nothing happens.
 
     Args:
-        running: the trackers by name.
         note: the file that keeps ``noted``; needed where there are trackers.
         noted: ``id``, by which a tracker recognizes the run, and ``logged``, the last step of each tag.
     """

@@ -11,6 +11,7 @@ from jobs.directory import Directory
 from jobs.made_with import listed
 from jobs.progress import Meter, progress
 from jobs.provenance import describe_process, now
+from jobs.reported import current_report, keep_checksum
 from jobs.trackers import RUN, Tracker, tracking
 from jobs.world import World
 from probe.autoencoders import Autoencoder, load_autoencoder
@@ -45,20 +46,14 @@ class Work(Generic[D]):
     @property
     def device(self) -> torch.device:
         """Where models are put."""
-        cpu = self.directory.wants_cpu(self.config) or not torch.cuda.is_available()
-        return torch.device("cpu" if cpu else "cuda")
+        gpu = torch.cuda.is_available() and not self.directory.wants_cpu(self.config)
+        return torch.device("cuda" if gpu else "cpu")
 
     def share(
         self, title: str, unit: str, todo: Sequence[T], *, size: Callable[[T], int] = lambda part: 1, before: int = 0
     ) -> Iterator[tuple[T, Meter]]:
-        """Parts of a stage, each for one rank, the next for whoever is free; all are done when the iterator ends.
-
-        Args:
-            title, unit: for the progress.
-            todo: the parts, the same on all ranks.
-            size: units in a part.
-            before: units that were there already.
-        """
+        """The parts ``todo`` (the same on all ranks), each for one rank, the next for whoever is free. All are done
+        when the iterator ends. A part has ``size`` units; ``before`` units were there already."""
         with self.claiming(title, unit, todo, total=sum(map(size, todo)), before=before) as (claims, meter):
             for part in claims:
                 yield part, meter
@@ -79,13 +74,12 @@ class Work(Generic[D]):
         """The trackers of the configuration, within the block; none on other ranks than 0.
 
         Args:
-            name: of the logged series: the whole work, or a part such as a model.
+            name: of the series: the whole work, or a part such as a model.
             about: facts of the part, logged as hyperparameters.
         """
-        wanted = self.config.trackers if self.world.leads else TrackersConfig()
-        described = {**self.config.settings(), **about}
-        cpu = self.directory.wants_cpu(self.config)
-        with tracking(self.directory.path, wanted, name, described, cpu=cpu) as tracker:
+        config, cpu = self.config, self.directory.wants_cpu(self.config)
+        wanted = config.trackers if self.world.leads else TrackersConfig()
+        with tracking(self.directory.path, wanted, name, {**config.settings(), **about}, cpu=cpu) as tracker:
             yield tracker
 
     def begin(self, device: torch.device | None = None, dtype: str = "float32", **about: Any) -> None:
@@ -120,7 +114,7 @@ class Work(Generic[D]):
         Its code is remembered if the user asked for it, and refused if only the directory does.
 
         Args:
-            describe: the facts that are noted and compared; may refuse the model.
+            describe: further facts that are noted and compared; may refuse the model.
             optional: facts that only some models have, compared also where one side lacks them.
 
         Raises:
@@ -131,11 +125,12 @@ class Work(Generic[D]):
         model = load_autoencoder(spec)
         if self.trusted and self.world.leads and not remember(spec):
             log.info("the model's code cannot be remembered: commands on the directory alone need --trust-code")
-        about = describe(model)
+        more = describe(model)
+        checksums = {"weights_sha256": model.weights_sha256(), "code_sha256": model.code_sha256}
+        about = {"source": model.source, "class": model.class_name, **checksums, **more}
         there = self.world.on_rank_0(lambda: self.directory.manifest.get("model", about))
         # A fact that the manifest lacks was not noted yet when the work was begun.
-        compared = [key for key in about if key in there or key in optional]
-        compared += [key for key in optional if key in there and key not in about]
+        compared = [key for key in {**about, **dict.fromkeys(optional)} if key in there or key in optional]
         changed = [key for key in compared if there.get(key) != about.get(key)]
         if changed:
             told = listed([f"{key}: {there.get(key)} there, {about.get(key)} now" for key in changed])
@@ -152,7 +147,18 @@ class Work(Generic[D]):
         if "finished" not in self.directory.manifest:
             self.directory.update_manifest(finished=now())
         content = write()
+        keep_checksum(self.directory)
+        self._tell(content)
+        return content
+
+    def finished(self) -> dict[str, Any] | None:
+        """The report, on every rank, if it is there and would be the same when written again."""
+        content = self.world.on_rank_0(lambda: current_report(self.directory))
+        if content and self.world.leads:
+            self._tell(content)
+        return content
+
+    def _tell(self, content: dict[str, Any]) -> None:
         for warning in content.get("warnings", ()):
             log.warning(f"warning: {warning}")
         log.info(f"report: {self.directory.path / REPORT_HTML}")
-        return content

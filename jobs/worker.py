@@ -51,8 +51,6 @@ def work(
     """Join the other ranks, hold the directory, and do something with it, on all ranks alike.
 
     Args:
-        path: the directory.
-        kind: what it holds.
         do: takes the ``Work`` of that kind, such as ``kind.all`` or the ``do`` of a stage.
         config: starts the work, or must equal the one in the directory; None: the work must have been started.
         world_size: fail unless there are so many ranks; by default what the launcher says.
@@ -85,9 +83,6 @@ def work(
 
 def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None:
     """Work beside independent processes that do the same (a Slurm array), which share the parts of one stage.
-
-    Args:
-        path, kind, config: as for ``work``.
 
     Returns:
         The report, of the process that finds every part done; None for one that leaves parts to others.

@@ -95,7 +95,7 @@ def _below(kind: Any, part: int | str) -> Any:
         field = kind.model_fields.get(str(part))
         return field.annotation if field else Any
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         return arguments[1]
     return arguments[0] if origin is tuple else Any
 

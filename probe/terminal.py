@@ -83,8 +83,9 @@ def total_output(command: Callable[P, int]) -> Callable[P, int]:
                 raise
             status = 0
         finally:
+            lost = _lost(out)
             err.flush()
-            if lost := _lost(out):
+            if lost:
                 print(f"probe: stdout cannot be written: {lost}; what was computed is kept.", file=err, flush=True)
             sys.stdout, sys.stderr = before
         return status or (1 if lost else 0)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -60,18 +61,16 @@ def remember(spec: ModelConfig) -> bool:
     code = code_of(spec)
     if code is None or _is_remembered(code):
         return True
-    try:
+    with suppress(OSError, RuntimeError):
         write_atomically(_note(code), "".join(f"{digest} {name}\n" for name, digest in code.files))
-    except (OSError, RuntimeError):
-        return False
-    return True
+        return True
+    return False
 
 
 def _is_remembered(code: Code) -> bool:
-    try:
+    with suppress(OSError, RuntimeError):
         return _note(code).is_file()
-    except (OSError, RuntimeError):
-        return False
+    return False
 
 
 def must_be_trusted(spec: ModelConfig, place: Path) -> None:

@@ -31,8 +31,6 @@ from probe.studies.probing.reconstruction import picture
 
 PICTURES, THUMBNAILS = 64, 4096
 """Atoms whose decoded end points are kept as pictures, and as small ones (``picture``); largest basins first."""
-CERTIFIED = ("attractor", "spectral_radius")
-VERDICTS = {"attractors": YES, "not_attractors": NO, "undecided": UNDECIDED}
 Tensors = dict[str, Tensor]
 Part = tuple[str, range]
 """A kind of work, and rows of the points that it is to be done for."""
@@ -165,9 +163,13 @@ def _merge(run: RunDirectory, ends_sha256: str) -> dict[str, int]:
 def _certified_so_far(run: RunDirectory, parts: list[Part]) -> tuple[dict[str, float], int]:
     """For a tracker: what the certificates that are there say, whichever rank made them; starts and points so far."""
     there = [part for part in parts if part[0] == "certificates" and (run.path / _file(part)).exists()]
-    found = [run.load(_file(part), *CERTIFIED)[0] for part in there]
-    verdict, radius = (torch.cat([torch.empty(0), *(one[name] for one in found)]) for name in CERTIFIED)
-    counts = {f"certificates/{name}": float((verdict == code).sum()) for name, code in VERDICTS.items()}
+    names, verdicts = (
+        ("attractor", "spectral_radius"),
+        {"attractors": YES, "not_attractors": NO, "undecided": UNDECIDED},
+    )
+    found = [run.load(_file(part), *names)[0] for part in there]
+    verdict, radius = (torch.cat([torch.empty(0), *(one[name] for one in found)]) for name in names)
+    counts = {f"certificates/{name}": float((verdict == code).sum()) for name, code in verdicts.items()}
     radius = radius[radius.isfinite()]
     median = {"certificates/median_spectral_radius": float(radius.quantile(0.5))} if len(radius) else {}
     return {**counts, **median}, run.config.seeds.count + len(verdict)

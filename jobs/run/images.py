@@ -52,8 +52,7 @@ def read_again(run: RunDirectory, name: str) -> ImageSet:
         UserError: they have changed, or are unavailable.
     """
     images = load_images(name, run.config.datasets[name], resolution=run.config.resolution)
-    compared = ("n_used", "n_heldout", "unreadable", "repeated", "source")
-    run.check_same_images(f"data set {name!r}", _describe(images), name, compared)
+    run.check_same_images(name, _describe(images))
     return images
 
 

@@ -130,10 +130,6 @@ class RunWork(Work[RunDirectory]):
             model.must_take_images()
         shape = model.latent_shape(self.config.resolution)
         return {
-            "source": model.source,
-            "class": model.class_name,
-            "weights_sha256": model.weights_sha256(),
-            "code_sha256": model.code_sha256,
             "latent_shape": list(shape),
             "d": int(torch.Size(shape).numel()),
             "scaling_factor": model.scaling_factor,

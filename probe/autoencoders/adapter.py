@@ -10,7 +10,7 @@ from warnings import catch_warnings, simplefilter
 import torch
 from torch import Tensor, nn
 
-from probe.autoencoders.base import Autoencoder
+from probe.autoencoders.base import Autoencoder, device_of
 from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.autoencoders.coordinates import coordinates_of, number, statistics
 from probe.config import ModelConfig
@@ -31,17 +31,13 @@ DOWNSAMPLING = {
     "AsymmetricAutoencoderKL": "down_block_out_channels",
 }
 """Settings with one entry per block, each block but the last halving the side. Shapes of other classes are tried."""
-TILED = ("AutoencoderKLAllegro",)
-"""Classes that can encode in tiles only."""
-FRAMES_FIRST = ("AutoencoderKLAllegro",)
-"""Classes that take (n, channels, frames, H, W) and return (n, frames, channels, H, W)."""
-ROW_BY_ROW = ("AutoencoderKLAllegro", "AutoencoderKLHunyuanVideo15")
+ALLEGRO = "AutoencoderKLAllegro"
+"""Encodes in tiles only, and decodes to (n, frames, channels, H, W)."""
+ROW_BY_ROW = (ALLEGRO, "AutoencoderKLHunyuanVideo15")
 """Classes whose tiles or attention masks fit one row only (diffusers 0.42)."""
 
 
-def adapted(
-    model: Any, spec: ModelConfig, device: torch.device, dtype: torch.dtype, warnings: tuple[str, ...] = ()
-) -> Autoencoder:
+def adapted(model: Any, spec: ModelConfig, warnings: tuple[str, ...] = ()) -> Autoencoder:
     """A model of diffusers, or of ours in its format, as an ``Autoencoder``.
 
     Raises:
@@ -49,9 +45,10 @@ def adapted(
             tiling or slicing is requested and the class has none.
     """
     there = f"model {spec.source}"
+    device = device_of(spec.device)
     model.eval().requires_grad_(False).to(device)
     settings, name, kind = model.config, type(model).__name__, kind_of(model)
-    for wanted, always in (("tiling", TILED), ("slicing", ROW_BY_ROW)):
+    for wanted, always in (("tiling", (ALLEGRO,)), ("slicing", ROW_BY_ROW)):
         if getattr(spec, wanted) or name in always:
             try:
                 getattr(model, f"enable_{wanted}")()
@@ -82,7 +79,7 @@ def adapted(
         bins=int(settings["mel_bins"]) if kind == "audio" and settings.get("mel_bins") else None,
         code_sha256=source_sha256(type(model)) if spec.trust_remote_code else None,
         device=device,
-        dtype=dtype,
+        dtype=getattr(torch, spec.dtype),
     )
 
 
@@ -208,7 +205,7 @@ def decoder_of(model: Any, quantised: bool = False) -> Function:
         output = model.decode(z, **options)
         output = output[0] if isinstance(output, tuple) else output
         x = output if isinstance(output, Tensor) else output.sample
-        return x.transpose(1, 2) if type(model).__name__ in FRAMES_FIRST else x
+        return x.transpose(1, 2) if type(model).__name__ == ALLEGRO else x
 
     return decode
 

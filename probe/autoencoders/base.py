@@ -148,10 +148,7 @@ class Autoencoder:
         x = self._two_inputs(shape)
         z = self._rows("encode", x, "an input")
         if z.ndim < 2:
-            raise UserError(
-                f"{self.source}: encode of a batch of 2 returned the shape {tuple(z.shape)}; a latent has at least one "
-                "dimension beside that of the batch."
-            )
+            raise UserError(f"{self.source}: encode gives one number a row; a latent has at least one dimension.")
         self._check_row(0, "encode", z, self._called("encode", torch.stack([x[0], x[0]])))
         y = self._rows("decode", z, "the latent of an input")
         if y.shape != x.shape:
@@ -209,8 +206,7 @@ class Autoencoder:
         result = self._called(verb, value)
         if result.ndim < 1 or len(result) != 2:
             raise UserError(
-                f"{self.source}: {verb} of a batch of 2 returned the shape {tuple(result.shape)}; the first dimension "
-                "must be that of the batch, 2."
+                f"{self.source}: {verb} of a batch of 2 returned the shape {tuple(result.shape)}; return 2 rows."
             )
         if not result.numel():
             raise UserError(f"{self.source}: {verb} returned an empty tensor of shape {tuple(result.shape)}.")
@@ -218,18 +214,13 @@ class Autoencoder:
             advice = "use model.dtype=float64" if self.dtype == torch.float32 else "check the weights"
             raise UserError(f"{self.source}: {verb} of {what} gives NaN or infinity ({_name(result.dtype)}); {advice}.")
         if result.dtype != self.dtype:
-            raise UserError(
-                f"{self.source}: {verb} turns {_name(self.dtype)} into {_name(result.dtype)}; it must keep the type, "
-                "since fixed points of a coarser type are rounding."
-            )
+            types = f"{_name(self.dtype)} into {_name(result.dtype)}"
+            raise UserError(f"{self.source}: {verb} turns {types}; it must keep the type.")
         return result
 
     def _check_row(self, row: int, name: str, found: Tensor, beside_another: Tensor) -> None:
         if not _close(found[row : row + 1], beside_another[row : row + 1], SAME_ROW):
-            raise UserError(
-                f"{self.source}: the rows of a batch are not independent: {name} of one row depends on the row beside "
-                "it; encode and decode must treat each row by itself, in order."
-            )
+            raise UserError(f"{self.source}: the rows of a batch are not independent in {name}; treat each by itself.")
 
     def _other_size(self, decoded: Tensor) -> str:
         """The setting for which the shapes are likely to agree."""
@@ -254,6 +245,25 @@ class Autoencoder:
         return tensors_sha256((f"{i}.{name}", value) for i, state in states for name, value in sorted(state.items()))
 
 
+def device_of(name: str) -> torch.device:
+    """The device that ``model.device`` names; ``auto`` is a GPU if there is one.
+
+    Raises:
+        UserError: it is not available.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        device = torch.device("meta")
+    if device.type == "meta":
+        there = " or ".join(["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
+        raise UserError(f"model.device {name!r} is not available here; use {there}.")
+    return device
+
+
 def check_loaded(model: Autoencoder) -> None:
     """Refuse weights that are not finite, and an invalid scaling or pixel range; UserError names it."""
     for module in model.modules:
@@ -264,9 +274,7 @@ def check_loaded(model: Autoencoder) -> None:
     for value in (low, high):
         check_number(value, "each end of image_range", model.source)
     if low >= high:
-        raise UserError(
-            f"{model.source}: image_range must go from a smaller to a larger pixel value, not from {low:g} to {high:g}."
-        )
+        raise UserError(f"{model.source}: image_range must go from a smaller to a larger value, not {low:g}, {high:g}.")
 
 
 def check_finite(module: nn.Module, source: str) -> None:

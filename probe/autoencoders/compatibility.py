@@ -22,7 +22,6 @@ from probe.config import ModelConfig
 from probe.dynamics import LatentMap
 from probe.errors import UserError
 
-NEEDS = {"AutoencoderRAE": "transformers"}
 RESOLUTION = 32
 STEPS = 5
 """Applications of f whose results must be finite."""
@@ -52,9 +51,8 @@ def small_configurations() -> dict[str, dict[str, Any]]:
 
 def why_untested(name: str) -> str | None:
     """Why a class with a latent map cannot be built small here; None where it can."""
-    package = NEEDS.get(name)
-    if package and find_spec(package) is None:
-        return f"needs the package {package}, which is not installed"
+    if name == "AutoencoderRAE" and find_spec("transformers") is None:
+        return "needs the package transformers, which is not installed"
     if name not in small_configurations():
         return "its methods follow the conventions, but there is no small configuration to test"
     return None
@@ -78,7 +76,7 @@ def untrained(name: str, config: dict[str, Any], *, seed: int, **lengths: int) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = autoencoder_classes()[name](**config)
-    return adapted(model, ModelConfig(source=name, device="cpu", **lengths), torch.device("cpu"), torch.float32)
+    return adapted(model, ModelConfig(source=name, device="cpu", **lengths))
 
 
 def compatibility() -> Iterator[Compatibility]:

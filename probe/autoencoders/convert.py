@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +18,6 @@ from probe.config import ModelConfig
 from probe.errors import Failure, UserError, reason_of
 from probe.reading import read_object
 
-NAMES = {"pytorch_model": "model", "diffusion_pytorch_model": "diffusion_pytorch_model"}
-"""File stems that transformers and diffusers look for: of pickles, and of safetensors."""
 NO_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states")
 """How the names of other files begin that trainers write beside weights."""
 ROOM = 2**30
@@ -144,8 +143,7 @@ def _check_free(place: Path) -> None:
 
 def _renamed(file: Path) -> Path:
     """The name that the libraries look for: pytorch_model-00001-of-00002.bin becomes model-00001-of-00002."""
-    stem, rest = next(((old, new) for old, new in NAMES.items() if file.name.startswith(old)), ("", ""))
-    return file.with_name(rest + file.name.removeprefix(stem)).with_suffix(".safetensors")
+    return file.with_name(re.sub("^pytorch_model", "model", file.name)).with_suffix(".safetensors")
 
 
 def _convert_index(file: Path, place: Path) -> None:
@@ -182,15 +180,10 @@ def _check_plain(tensors: dict[str, Tensor], file: Path) -> None:
             f"of type {value.dtype}": value.dtype not in _TYPES.values(),
         }
         if kind := next((kind for kind, found in kinds.items() if found), None):
-            raise UserError(
-                f"{file}: {name} is {kind}, which safetensors cannot hold; save it as a plain dense tensor of numbers."
-            )
+            raise UserError(f"{file}: {name} is {kind}, which safetensors cannot hold; save it as a dense tensor.")
     size = sum(value.numel() * value.element_size() for value in tensors.values())
     if size > file.stat().st_size + ROOM:
-        raise UserError(
-            f"{file} has {file.stat().st_size:,} bytes and its tensors {size:,}, since they repeat stored values; "
-            "save them with .contiguous()."
-        )
+        raise UserError(f"{file}: its tensors repeat stored values ({size:,} bytes); save them with .contiguous().")
 
 
 def _content(file: Path) -> Any:
@@ -202,14 +195,10 @@ def _content(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # any type, from the unpickler, zip files or torch
-        if "TorchScript" in str(error):
-            raise UserError(
-                f"{file} is a TorchScript archive, which holds code; if you trust it, load it with torch.jit.load and "
-                "save its state_dict() with torch.save."
-            ) from None
+        reason = "it is a TorchScript archive, with code" if "TorchScript" in str(error) else reason_of(error)
         raise UserError(
-            f"{file} holds more than tensors, such as a whole model, or is damaged, and is not opened: "
-            f"{reason_of(error)}; if you trust it, load it yourself and save model.state_dict() with torch.save."
+            f"{file} holds more than tensors, such as a whole model, or is damaged, and is not opened: {reason}; if "
+            "you trust it, load it yourself (torch.load, torch.jit.load) and save model.state_dict() with torch.save."
         ) from error
 
 

@@ -110,6 +110,7 @@ NO_RULE = {
     "AutoencoderKLCosmos": "its pipelines multiply by sigma_data, which is a setting of their scheduler",
 }
 """Classes with a rule in a pipeline that the autoencoder's own files do not determine: the reason."""
+LACKING = "config.json has no {}, which scaled latents need; use model.latents=raw."
 
 
 def coordinates_of(model: Any, there: str) -> Coordinates:
@@ -123,14 +124,10 @@ def coordinates_of(model: Any, there: str) -> Coordinates:
     rule = RULES.get(name)
     if rule is None:
         reason = NO_RULE.get(name, "no pipeline of diffusers uses it")
-        raise UserError(
-            f"{there}: the scaling of latents of the class {name} is not known: {reason}; use model.latents=raw."
-        )
+        raise UserError(f"{there}: the scaling of latents of {name} is not known: {reason}; use model.latents=raw.")
     factor, shift = (number(model.config, key, there) for key in ("scaling_factor", "shift_factor"))
     if rule.factor and factor is None:
-        raise UserError(
-            f"{there}: config.json has no scaling_factor, which scaled latents need; use model.latents=raw."
-        )
+        raise UserError(f"{there}: {LACKING.format('scaling_factor')}")
     mean, std = _statistics(model, rule, there)
     given = {"scaling_factor": factor not in (None, 1.0), "shift_factor": bool(shift)}
     given |= {key: model.config.get(key) is not None for key in ("latents_mean", "latents_std")}
@@ -141,10 +138,7 @@ def coordinates_of(model: Any, there: str) -> Coordinates:
     if mean is not None and shift:
         needless.append("shift_factor beside latents_mean")
     if needless:
-        raise UserError(
-            f"{there}: config.json has {needless[0]}, which no pipeline uses for this class ({name}), so the "
-            "scaled coordinates are not known; use model.latents=raw."
-        )
+        raise UserError(f"{there}: config.json has {needless[0]}, which no pipeline uses here; use model.latents=raw.")
     scale = factor if rule.factor and factor is not None else 1.0
     if mean is None or std is None:
         return Coordinates(scale, shift or 0.0)
@@ -164,7 +158,7 @@ def _statistics(model: Any, rule: Rule, there: str) -> tuple[Tensor | None, Tens
             if rule.optional and found == [None, None]:
                 return None, None
             key = "latents_mean" if found[0] is None else "latents_std"
-            raise UserError(f"{there}: config.json has no {key}, which scaled latents need; use model.latents=raw.")
+            raise UserError(f"{there}: {LACKING.format(key)}")
         mean, std = (torch.tensor(value).view(1, -1) for value in found)
     else:
         mean, std = model.latents_mean, model.latents_std

@@ -8,27 +8,13 @@ from typing import Any
 
 import torch
 from diffusers import ModelMixin
-from diffusers.loaders.single_file_model import (
-    SINGLE_FILE_LOADABLE_CLASSES,
-    _get_single_file_loadable_mapping_class,
-)
+from diffusers.loaders import single_file_model
 from safetensors.torch import load_file
 
+from probe.autoencoders import weights
 from probe.autoencoders.adapter import quiet
 from probe.autoencoders.repository import CONFIG, PICKLES, fetched, folder_of, for_libraries, is_local, local, where
 from probe.autoencoders.sources import pickled, weights_at_hand
-from probe.autoencoders.weights import (
-    Header,
-    blueprint,
-    check_fit,
-    check_shapes,
-    check_size,
-    converted,
-    header_of,
-    incomplete,
-    unused,
-    weight_files,
-)
 from probe.config import ModelConfig
 from probe.errors import UserError, reason_of
 
@@ -60,15 +46,22 @@ def from_pretrained(
             not all used by it, or are not floating-point numbers.
     """
     there = where(spec, source)
-    of_transformers = cls.__module__.split(".")[0] == "transformers"
-    files = weight_files(spec, source, "model" if of_transformers else "diffusion_pytorch_model")
-    header = header_of(files, there)
-    if header is not None and (plan := blueprint(build, header, there)):
+    dtype = getattr(torch, spec.dtype)
+    if cls.__module__.split(".")[0] == "transformers":
+        files = weights.weight_files(spec, source, "model")
+        # The fused kernels have no forward derivative, which certificates need.
+        options |= {"dtype": dtype, "attn_implementation": "eager"}
+    else:
+        files = weights.weight_files(spec, source, "diffusion_pytorch_model")
+        options |= {"torch_dtype": dtype}
+    header = weights.header_of(files, there)
+    if header is not None and (plan := weights.blueprint(build, header, there)):
+        state = header
         if isinstance(plan, ModelMixin):
-            check_fit(plan, converted(plan, header, there), there, header)
-        else:
-            check_shapes(plan, header, there)
-        check_size(header, plan, there)
+            state = weights.converted(plan, header, there)
+            weights.check_complete(plan, plan.state_dict().keys() - state.keys(), header, there)
+        weights.check_fit(plan, state, there)
+        weights.check_size(header, plan, there)
     try:
         with quiet(), for_libraries(spec, source) as (name, subfolder):
             model, about = cls.from_pretrained(
@@ -85,15 +78,14 @@ def from_pretrained(
     except Exception as error:
         # Both libraries and safetensors raise a dozen types here, all for files that do not fit each other.
         raise UserError(f"{there}: the weights do not load: {reason_of(error, 300)}") from error
-    if missing := sorted(about["missing_keys"]):  # they would stay random
-        raise UserError(incomplete(there, missing, header or (), tuple(model._modules)))
+    weights.check_complete(model, about["missing_keys"], header or (), there)
     left = set(about["unexpected_keys"])
     if header is not None and isinstance(model, ModelMixin):  # an index may leave out tensors of its shards
-        left |= converted(model, header, there).keys() - model.state_dict().keys()
+        left |= weights.converted(model, header, there).keys() - model.state_dict().keys()
         ignored = model._keys_to_ignore_on_load_unexpected or ()
         left = {name for name in left if not any(re.search(pattern, name) for pattern in ignored)}
     prefix = f"{model.base_model_prefix}." if getattr(model, "base_model_prefix", "") else ""
-    return model, unused(model, left, there, prefix)
+    return model, weights.unused(model, left, there, prefix)
 
 
 def _why_not(spec: ModelConfig, source: str, damaged: list[Path], error: OSError) -> str:
@@ -115,54 +107,41 @@ def _why_not(spec: ModelConfig, source: str, damaged: list[Path], error: OSError
     )
 
 
-def single_file(spec: ModelConfig, source: str) -> str | None:
-    """The path of the file of weights that a source names, downloaded if it is on the hub; None for other sources.
+def single_file(spec: ModelConfig, source: str) -> tuple[str, str] | None:
+    """The file of weights that a source names, downloaded if it is on the hub, and where its config.json is: in
+    model.config, or beside it; None for other sources. (diffusers would guess a config.json from the tensors' names.)
 
-    UserError if there is no such file, or it is in pickle form.
+    UserError if there is no such file or no config.json, or the file is in pickle form.
     """
     suffix = Path(source).suffix.lower()
     if suffix in PICKLES:
         raise UserError(f"model {source} {pickled(source)}.")
     if suffix != ".safetensors":
         return None
-    if local(source).is_file():
-        return str(local(source))
-    parts = None if is_local(source) else ON_THE_HUB.fullmatch(source)
-    if parts is None:
-        raise UserError(
-            f"model {source}: there is no such file; give the path of a .safetensors file on this machine, or "
-            "owner/name/file.safetensors on the hub."
-        )
-    from huggingface_hub import hf_hub_download
+    file = local(source)
+    if not file.is_file():
+        parts = None if is_local(source) else ON_THE_HUB.fullmatch(source)
+        if parts is None:
+            raise UserError(f"model {source}: there is no such file; give a path, or owner/name/file.safetensors.")
+        from huggingface_hub import hf_hub_download
 
-    spec = spec.model_copy(update={"revision": spec.revision or parts["revision"], "subfolder": None})
-    return str(fetched(hf_hub_download, spec, parts["repository"], parts["file"]))
-
-
-def config_source(spec: ModelConfig, file: str) -> str:
-    """Where the config.json of a file is: in model.config, or beside the file; UserError if neither.
-
-    (diffusers would guess one, and its scaling, from the names of the weights.)
-    """
-    folder = Path(file).parent
-    if not spec.config and not (folder / CONFIG).is_file():
+        at = spec.model_copy(update={"revision": spec.revision or parts["revision"], "subfolder": None})
+        file = fetched(hf_hub_download, at, parts["repository"], parts["file"])
+    if not spec.config and not (file.parent / CONFIG).is_file():
         raise UserError(
             f"model {file}: there is no config.json beside it; set model.config to a folder or hub id that has one "
             "(stabilityai/sd-vae-ft-mse for Stable Diffusion 1, for example)."
         )
-    return spec.config or str(folder)
+    return str(file), spec.config or str(file.parent)
 
 
 def load_single_file(
-    cls: Any, spec: ModelConfig, file: str, source: str, config: dict[str, Any], dtype: torch.dtype
+    cls: Any, spec: ModelConfig, file: str, source: str, config: dict[str, Any]
 ) -> tuple[Any, tuple[str, ...]]:
-    """Load one file of weights into a class of diffusers.
+    """Load one file of weights into a class of diffusers; and warnings about its weights.
 
     Args:
         source: where config.json is. config: its content.
-
-    Returns:
-        The model, and warnings about tensors that were not used.
 
     Raises:
         UserError: the class cannot be loaded from one file, or the weights do not fit, do not fill the model, or are
@@ -171,24 +150,29 @@ def load_single_file(
     there = f"model {file}"
     if not hasattr(cls, "from_single_file"):
         raise UserError(f"{there}: a {cls.__name__} cannot be loaded from one file; give the folder instead.")
-    header = header_of([Path(file)], there)
+    header = weights.header_of([Path(file)], there)
     if header is None:
         raise UserError(f"{there}: the weights do not load: the safetensors file is incomplete.")
-    plan: Any = blueprint(lambda: cls.from_config(config), header, there)
+    plan: Any = weights.blueprint(lambda: cls.from_config(config), header, there)
     warnings: tuple[str, ...] = ()
     checkpoint: Any = file
     if plan is not None:
         wanted = set(plan.state_dict())
         native = 2 * len(wanted & set(header)) > len(wanted)
-        left = _left_of_diffusers(plan, header, there) if native else _left_of_authors(cls, plan, header, config, there)
-        warnings = unused(plan, left, there)
+        state = weights.converted(plan, header, there) if native else _of_authors(cls, header, config)
+        if state is not None:
+            weights.check_complete(plan, wanted - state.keys(), header, there)
+            weights.check_fit(plan, state, there)
+            warnings = weights.unused(plan, state.keys() - wanted or _dropped(header, state), there)
         if native and set(header) != wanted:  # diffusers would assume the authors' layout
             checkpoint = load_file(file)
             plan._fix_state_dict_keys_on_load(checkpoint)
             checkpoint = {name: value for name, value in checkpoint.items() if name in wanted}
     try:
         with quiet():
-            model = cls.from_single_file(checkpoint, torch_dtype=dtype, config=source, subfolder=spec.subfolder)
+            model = cls.from_single_file(
+                checkpoint, torch_dtype=getattr(torch, spec.dtype), config=source, subfolder=spec.subfolder
+            )
     except Exception as error:  # a dozen types, for files that do not fit each other
         why = f"the weights do not load: {reason_of(error, 300)}"
         if "meta tensor" in str(error):  # a tensor that is not in the file has no value
@@ -197,29 +181,20 @@ def load_single_file(
     return model, warnings
 
 
-def _left_of_diffusers(plan: Any, header: Header, there: str) -> set[str]:
-    """The names of unused tensors of a file in the layout of diffusers, once the others fit the model."""
-    state = converted(plan, header, there)
-    check_fit(plan, state, there, header)
-    return state.keys() - plan.state_dict().keys()
-
-
-def _left_of_authors(cls: Any, plan: Any, header: Header, config: dict[str, Any], there: str) -> set[str]:
-    """The same in the layout of the model's authors, converted as diffusers does; names without the authors' prefix."""
-    convert = SINGLE_FILE_LOADABLE_CLASSES[_get_single_file_loadable_mapping_class(cls)]["checkpoint_mapping_fn"]
+def _of_authors(cls: Any, header: weights.Header, config: dict[str, Any]) -> weights.Header | None:
+    """A header in the authors' layout as diffusers converts it; {} if that fails, None if it needs tensors' values."""
+    kind = single_file_model._get_single_file_loadable_mapping_class(cls)
+    convert = single_file_model.SINGLE_FILE_LOADABLE_CLASSES[kind]["checkpoint_mapping_fn"]
     try:
         with quiet():
-            made = dict(convert(checkpoint=dict(header), config=config))
+            return dict(convert(checkpoint=dict(header), config=config))
     except Exception as error:  # any type, for whatever tensor a converter misses first
-        if "meta" in str(error).lower():  # it needs values, which meta tensors lack
-            return set()
-        made = {}
-    check_fit(plan, made, there, header)
-    if extra := made.keys() - plan.state_dict().keys():
-        return extra
+        return None if "meta" in str(error).lower() else {}
+
+
+def _dropped(header: weights.Header, state: weights.Header) -> set[str]:
+    """The tensors that a conversion left out, without the authors' prefix; none if it computed some from several."""
     names = {tensor.untyped_storage()._cdata: name for name, tensor in header.items()}
-    storages = {tensor.untyped_storage()._cdata for tensor in made.values()}
-    if storages - names.keys():  # computed from several tensors, so the unused ones are unknown
-        return set()
-    dropped = {name for storage, name in names.items() if storage not in storages}
-    return {name.removeprefix("first_stage_model.").removeprefix("vae.") for name in dropped}
+    used = {tensor.untyped_storage()._cdata for tensor in state.values()}
+    left = names.keys() - used if used <= names.keys() else ()
+    return {names[storage].removeprefix("first_stage_model.").removeprefix("vae.") for storage in left}

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import torch
-
 from probe.autoencoders.adapter import adapted, autoencoder_classes, class_of
 from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.loading import config_source, from_pretrained, load_single_file, single_file
+from probe.autoencoders.loading import from_pretrained, load_single_file, single_file
 from probe.autoencoders.repository import as_named, located, read_config, where
 from probe.autoencoders.sources import check_source
 from probe.autoencoders.vit_mae import load_vit_mae
@@ -15,7 +13,7 @@ from probe.config import ModelConfig
 from probe.errors import UserError, reason_of
 
 
-def load_pretrained(spec: ModelConfig, source: str, device: torch.device, dtype: torch.dtype) -> Autoencoder:
+def load_pretrained(spec: ModelConfig, source: str) -> Autoencoder:
     """Load ``source``: a hub id, a folder with config.json and safetensors, or one file of weights.
 
     Raises:
@@ -23,12 +21,11 @@ def load_pretrained(spec: ModelConfig, source: str, device: torch.device, dtype:
             form, or code of its own that the user has not allowed.
     """
     check_source(spec, source)
-    file = single_file(spec, source)
-    home = config_source(spec, file) if file else source
+    file, home = single_file(spec, source) or (None, source)
     spec = located(spec, home)
     config = read_config(spec, home)
     if not file and config.get("model_type") == "vit_mae":
-        return load_vit_mae(spec, source, config, device, dtype)
+        return load_vit_mae(spec, source, config)
     own = None if file else (config.get("auto_map") or {}).get("AutoModel")
     if own and config.get("_class_name") not in autoencoder_classes():
         cls = _own_class(str(own), spec, source)
@@ -37,24 +34,21 @@ def load_pretrained(spec: ModelConfig, source: str, device: torch.device, dtype:
         cls = class_of(config, there)
         check_bounds(config, there)
     if file:
-        model, warnings = load_single_file(cls, spec, file, home, config, dtype)
+        model, warnings = load_single_file(cls, spec, file, home, config)
     else:
-        model, warnings = from_pretrained(cls, spec, source, lambda: cls.from_config(config), torch_dtype=dtype)
-    return adapted(model, spec, device, dtype, warnings)
+        model, warnings = from_pretrained(cls, spec, source, lambda: cls.from_config(config))
+    return adapted(model, spec, warnings)
 
 
 def _own_class(reference: str, spec: ModelConfig, source: str) -> Any:
     """A class that comes as a Python file with the weights: ``module.Class``."""
+    there = where(spec, source)
     module, _, name = reference.rpartition(".")
     if not module.replace(".", "").isidentifier():
-        raise UserError(
-            f"{where(spec, source)}: config.json names {reference!r:.80}, which is not a class in its folder."
-        )
+        raise UserError(f"{there}: config.json names {reference!r:.80}, which is not a class in its folder.")
     if not spec.trust_remote_code:
-        raise UserError(
-            f"{where(spec, source)} would run its own code, {module}.py; read that file, and set "
-            "model.trust_remote_code=true if you trust it."
-        )
+        advice = "read that file, and set model.trust_remote_code=true if you trust it"
+        raise UserError(f"{there} would run its own code, {module}.py; {advice}.")
     from diffusers.utils.dynamic_modules_utils import get_class_from_dynamic_module
 
     try:
@@ -67,5 +61,4 @@ def _own_class(reference: str, spec: ModelConfig, source: str) -> Any:
             trust_remote_code=True,
         )
     except Exception as error:  # anything that the file raises
-        what = f"{type(error).__name__}: {reason_of(error)}"
-        raise UserError(f"{where(spec, source)}: {module}.py fails: {what}") from error
+        raise UserError(f"{there}: {module}.py fails: {type(error).__name__}: {reason_of(error)}") from error

@@ -118,33 +118,25 @@ def optional_file(spec: ModelConfig, source: str, name: str) -> Path | None:
 
 def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options: Any) -> Path:
     """What a function of huggingface_hub downloads, or finds in the local cache; UserError if it is unavailable."""
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors
 
     try:
         return Path(download(source, *args, revision=spec.revision, **options))
-    except GatedRepoError:
+    except errors.GatedRepoError:
         message = "is gated: accept its terms on the hub, then log in with `hf auth login` or set HF_TOKEN."
-    except RepositoryNotFoundError:
+    except errors.RepositoryNotFoundError:
         message = "is neither a local folder nor a repository of the hub that you may read; check the name, or log in."
-    except RevisionNotFoundError:
+    except errors.RevisionNotFoundError:
         message = f"has no revision {spec.revision!r}."
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         message = "is not in the local cache and the hub cannot be reached; check the network, or give a local folder."
-    except EntryNotFoundError:
+    except errors.EntryNotFoundError:
         message = f"has no {args[0] if args else 'file'} there; if it is a pipeline, set model.subfolder (usually vae)."
-    except HFValidationError:
+    except errors.HFValidationError:
         message = (
             "is neither a local folder nor a hub id of the form owner/name, and has no embedded: or python: prefix."
         )
-    except (HfHubHTTPError, OSError) as error:
+    except (errors.HfHubHTTPError, OSError) as error:
         told = cache_sentence(error) or reason_of(error)
         message = f"cannot be fetched from the hub: {told}"
     raise UserError(f"{where(spec, source)} {message}")

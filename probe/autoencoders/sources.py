@@ -11,18 +11,10 @@ from probe.errors import UserError
 from probe.reading import Unreadable, read_object
 
 FORMATS = {
-    ".gguf": "GGUF",
-    ".onnx": "ONNX",
-    ".h5": "Keras",
-    ".keras": "Keras",
-    ".msgpack": "Flax",
-    ".tflite": "TensorFlow Lite",
-    ".pb": "TensorFlow",
-    ".npz": "NumPy",
-    ".zip": "an archive",
-    ".tar": "an archive",
-    ".gz": "an archive",
-}
+    ".gguf": "GGUF", ".onnx": "ONNX", ".h5": "Keras", ".keras": "Keras", ".msgpack": "Flax",
+    ".tflite": "TensorFlow Lite", ".pb": "TensorFlow", ".npz": "NumPy",
+    **dict.fromkeys((".zip", ".tar", ".gz"), "an archive"),
+}  # fmt: skip
 """Suffixes of weights and archives that cannot be read."""
 WEIGHTS = "a folder or hub id with config.json and safetensors"
 PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.IGNORECASE)

@@ -6,8 +6,8 @@ The model is built without memory, on torch's meta device, and compared with its
 import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +80,6 @@ def converted(model: Any, header: Header, there: str) -> Header:
     return state
 
 
-class _TooLargeError(Exception):
-    """More parameters than the weights can fill."""
-
-
 def check_bounds(config: Any, there: str, largest: int = LARGEST, key: str = "") -> None:
     """Refuse numbers and lists for which building the model would never end; UserError names the key."""
     if isinstance(config, dict):
@@ -113,35 +109,25 @@ def blueprint(build: Callable[[], nn.Module] | None, header: Header, there: str)
 
 def _built(build: Callable[[], nn.Module], tensors: int, there: str) -> nn.Module | None:
     most = 4 * tensors + 1000  # weight norms make three parameters of one
+    parameters = count(1)
+
+    def registered(_module: nn.Module, _name: str, _value: Any) -> None:
+        if next(parameters) > most:
+            raise UserError(
+                f"{there}: config.json describes a model of more than {most:,} parameters, and the weights have "
+                f"{tensors:,} tensors; use the config.json that belongs to them."
+            )
+
+    handle = register_module_parameter_registration_hook(registered)
     try:
-        with quiet(), torch.device("meta"), _at_most(most):
+        with quiet(), torch.device("meta"):
             return build()
-    except _TooLargeError:
-        raise UserError(
-            f"{there}: config.json describes a model of more than {most:,} parameters, and the weights have "
-            f"{tensors:,} tensors; use the config.json that belongs to them."
-        ) from None
     except UserError:
         raise
     except Exception as error:  # whatever a constructor raises
         if "meta" in str(error).lower():
             return None
         raise UserError(f"{there}: no model can be built from config.json: {reason_of(error)}") from error
-
-
-@contextmanager
-def _at_most(limit: int) -> Iterator[None]:
-    count = 0
-
-    def registered(_module: nn.Module, _name: str, _value: Any) -> None:
-        nonlocal count
-        count += 1
-        if count > limit:
-            raise _TooLargeError
-
-    handle = register_module_parameter_registration_hook(registered)
-    try:
-        yield
     finally:
         handle.remove()
 
@@ -173,19 +159,8 @@ def check_size(header: Header, model: nn.Module, there: str) -> None:
         )
 
 
-def check_fit(model: nn.Module, state: dict[str, Tensor], there: str, names: Iterable[str] = ()) -> None:
-    """UserError for the first tensor of the model that ``state`` (as it will be loaded) lacks or has in another shape.
-
-    names: of the tensors as they are in the files.
-    """
-    missing = sorted(name for name in model.state_dict() if name not in state)
-    if missing:
-        raise UserError(incomplete(there, missing, names or state, tuple(model._modules)))
-    check_shapes(model, state, there)
-
-
-def check_shapes(model: nn.Module, state: dict[str, Tensor], there: str) -> None:
-    """UserError for the first tensor with another shape than the one of its name in the model."""
+def check_fit(model: nn.Module, state: Header, there: str) -> None:
+    """UserError for the first tensor of ``state``, as it will be loaded, with another shape than the model's."""
     wanted = model.state_dict()
     other = [name for name in sorted(wanted) if name in state and wanted[name].shape != state[name].shape]
     if other:
@@ -196,18 +171,20 @@ def check_shapes(model: nn.Module, state: dict[str, Tensor], there: str) -> None
         )
 
 
-def incomplete(there: str, missing: Sequence[str], names: Iterable[str], parts: tuple[str, ...] = ()) -> str:
-    """The sentence about missing tensors, which would stay random."""
+def check_complete(model: nn.Module, missing: Iterable[str], names: Iterable[str], there: str) -> None:
+    """UserError if tensors are missing, which would stay random. names: of those in the files."""
+    if not (missing := sorted(missing)):
+        return
     sentence = (
         f"{there}: the weights are incomplete, or of another architecture than config.json's: {missing[0]} is missing "
         f"({len(missing)} in all)"
     )
-    if extra := _foreign(missing[0], sorted(names), parts):
-        return f"{sentence}; the names in the file have {extra!r} added: rename them without it."
-    return sentence + "."
+    if extra := _foreign(missing[0], sorted(names), set(model._modules)):
+        sentence += f"; the names in the file have {extra!r} added: rename them without it"
+    raise UserError(f"{sentence}.")
 
 
-def _foreign(missing: str, names: list[str], parts: tuple[str, ...]) -> str:
+def _foreign(missing: str, names: list[str], parts: set[str]) -> str:
     """What a wrapper has added to the names, such as ``module.``; empty if that is not the problem."""
     for name in names:
         if name.endswith(f".{missing}"):
@@ -216,7 +193,7 @@ def _foreign(missing: str, names: list[str], parts: tuple[str, ...]) -> str:
             if inside in name and name.replace(inside, "") == missing:
                 return inside
     first = {name.split(".")[0] for name in names}
-    return f"{first.pop()}." if len(first) == 1 and not first & set(parts) and "." in names[0] else ""
+    return f"{first.pop()}." if len(first) == 1 and not first & parts and "." in names[0] else ""
 
 
 def unused(model: nn.Module, names: Iterable[str], there: str, base: str = "") -> tuple[str, ...]:

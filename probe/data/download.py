@@ -1,19 +1,24 @@
-"""Downloading the body of an http(s) address from a server that may be slow, endless or hostile."""
+"""Downloading the body of an http(s) address from a server that may be slow, endless or hostile.
+
+Hosts must be public, or allowed by name (``ALLOWED``).
+"""
 
 import functools
 import io
+import ipaddress
 import os
 import socket
 import ssl
+import threading
 import time
 from base64 import b64encode
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from probe.data.hosts import check_not_private, resolve
 from probe.data.source import UnreadableImage
 
 CONNECT_SECONDS = 5.0
@@ -26,6 +31,10 @@ LONGEST_ADDRESS = 8192
 USER_AGENT = "latent-probe (research; downloads a small sample of a public image table)"
 HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
 PORTS = {"http": 80, "https": 443}
+# Environment variable: comma-separated hosts, or host:port, that are allowed although they are not public.
+ALLOWED = "PROBE_ALLOW_PRIVATE_HOSTS"
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+UNICAST = ipaddress.IPv6Network("2000::/3")
 UNRESERVED = "!#$%&'()*+,/:;=?@[]~"  # left as they are in a path and query, which may be quoted, or half quoted
 
 
@@ -33,9 +42,9 @@ def download(address: str) -> bytes:
     """The body of an http(s) address.
 
     The deadline covers everything: name, connection, TLS, headers, body, and all redirects. Up to REDIRECTS are
-    followed, their bodies unread. Each hop must be public, or allowed (``probe.data.hosts``). No cookies and no
-    passwords are sent. Proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) are used; they resolve names
-    themselves, so only numeric addresses and localhost are checked here. Any failure is an UnreadableImage.
+    followed, their bodies unread. Each hop must be public, or allowed. No cookies and no passwords are sent. Proxies of
+    the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) are used; they resolve names themselves, so only numeric
+    addresses and localhost are checked here. Any failure is an UnreadableImage.
     """
     until = _Until(DEADLINE_SECONDS)
     try:
@@ -106,7 +115,7 @@ def _ask(address: str, until: _Until) -> bytes | str:
         if proxy is None:
             sock = sockets.enter_context(_socket(host, port, until, checked=True))
         else:
-            check_not_private(host, port)
+            _check_not_private(host, port)
             sock, via = _to_proxy(proxy, until)
             sockets.enter_context(sock)
             if scheme == "http":
@@ -155,9 +164,15 @@ def _to_proxy(proxy: str, until: _Until) -> tuple[socket.socket, dict[str, str]]
 
 
 def _socket(host: str, port: int, until: _Until, *, checked: bool) -> socket.socket:
-    """Connected to the first address of a host that answers."""
+    """Connected to the first address of a host that answers; all of them must be public, if ``checked``.
+
+    The name may have other addresses a moment later, so it is resolved once.
+    """
+    found = _resolve(host, port, until)
+    if checked and not _allowed(host, port):
+        _check_public(found)
     failed: OSError | None = None
-    for family, place in resolve(host, port, until.left, checked=checked):
+    for family, _, _, _, place in found:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.settimeout(until.left(CONNECT_SECONDS))
@@ -196,15 +211,88 @@ def _body(answer: HTTPResponse) -> bytes:
         raise UnreadableImage("the body is compressed, which was not asked for")
     if (answer.length or 0) > MAX_BYTES:
         raise _too_large()
-    body = bytearray()
-    while piece := answer.read(2**16):
-        body += piece
-        if len(body) > MAX_BYTES:
-            raise _too_large()
+    body = answer.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        raise _too_large()
     if answer.length:
         raise UnreadableImage(f"the body ends {answer.length} bytes too early")
-    return bytes(body)
+    return body
 
 
 def _too_large() -> UnreadableImage:
     return UnreadableImage(f"more than {MAX_BYTES} bytes")
+
+
+def _resolve(host: str, port: int, until: _Until) -> list[Any]:
+    """What ``getaddrinfo`` finds; it cannot be interrupted, so it runs in a thread, which may be left behind."""
+    answer: Future[list[Any]] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    try:
+        error = answer.exception(timeout=until.left())
+    except TimeoutError:
+        raise TimeoutError("the name was not resolved in time") from None
+    if error is not None:
+        raise UnreadableImage(f"the name is not known ({error})") from error
+    return answer.result()
+
+
+def _check_not_private(host: str, port: int) -> None:
+    """UnreadableImage for localhost, or a numeric address (in any notation) that is not public, unless allowed.
+
+    For proxies, which resolve names themselves.
+    """
+    if _allowed(host, port):
+        return
+    bare = host.rstrip(".")
+    if bare == "localhost" or bare.endswith(".localhost"):
+        raise _private(host)
+    try:
+        found = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except OSError:
+        return  # a name
+    _check_public(found)
+
+
+def _allowed(host: str, port: int) -> bool:
+    """Whether PROBE_ALLOW_PRIVATE_HOSTS names this host, with this port or none."""
+    for entry in os.environ.get(ALLOWED, "").split(","):
+        try:
+            parts = urlsplit(f"//{entry.strip()}")
+            if parts.hostname == host and parts.port in (None, port):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+def public(address: str) -> bool:
+    """Whether an IP address is public; an IPv6 address with an IPv4 address inside is judged by the latter."""
+    try:
+        ip: Any = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if ip.version == 6:
+        if ip.ipv4_mapped:
+            ip = ip.ipv4_mapped
+        elif ip in NAT64:
+            ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        elif ip not in UNICAST or ip.sixtofour or ip.teredo:
+            return False
+    return ip.is_global and not ip.is_multicast
+
+
+def _check_public(found: list[Any]) -> None:
+    for *_, place in found:
+        if not public(str(place[0])):
+            raise _private(str(place[0]))
+
+
+def _private(what: str) -> UnreadableImage:
+    return UnreadableImage(f"{what} is not a public address; name the host in {ALLOWED} to allow it")

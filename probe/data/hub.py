@@ -42,7 +42,8 @@ def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
                 label = label_of(features[classes], row[classes]) if classes else None
                 yield Candidate(_stable_id(row[column]), partial(hub_image, row[column]), label)
 
-    return Opened(candidates(), facts | {"column": column}, tries=4)
+    facts |= {"column": column, "sample": f"stream shuffled in a buffer of {BUFFER} rows"}
+    return Opened(candidates(), facts, tries=4)
 
 
 def open_stream(spec: DatasetConfig, repo: str) -> tuple[Any, dict[str, Any]]:
@@ -54,11 +55,7 @@ def open_stream(spec: DatasetConfig, repo: str) -> tuple[Any, dict[str, Any]]:
     commit = huggingface_hub.HfApi().dataset_info(repo, revision=spec.revision).sha
     stream = datasets.load_dataset(repo, spec.config, split=spec.split, revision=commit, streaming=True)
     split = (stream.info.splits or {}).get(spec.split)
-    return stream, {
-        "revision": commit,
-        "available": split.num_examples if split else None,
-        "sample": f"stream shuffled in a buffer of {BUFFER} rows",
-    }
+    return stream, {"revision": commit, "available": split.num_examples if split else None}
 
 
 def columns_of(stream: Any) -> dict[str, Any]:

@@ -111,6 +111,9 @@ def load_images(
     asked = ("source", "config", "split", "column", "revision", "seed")
     meaningful = kind.fields | {"source", "seed"}
     images, heldout, ids = found.stacked(slice(used)), found.stacked(slice(used, None)), found.ids[:used]
+    digest = hashlib.sha256(images.numpy().data)
+    digest.update(heldout.numpy().data)
+    digest.update(json.dumps(ids).encode())
     return ImageSet(
         name=name,
         images=images,
@@ -119,7 +122,7 @@ def load_images(
         heldout=heldout,
         n_planned=spec.n,
         unreadable=found.unreadable,
-        sha256=_digest(images, heldout, ids),
+        sha256=digest.hexdigest(),
         source={field: getattr(spec, field) if field in meaningful else None for field in asked} | opened.facts,
         repeated=found.repeated,
         notes=notes,
@@ -222,10 +225,3 @@ def overlap(one: Tensor, other: Tensor) -> int:
 
 def _hash(image: Tensor) -> bytes:
     return hashlib.sha256(image.numpy().tobytes()).digest()
-
-
-def _digest(images: Tensor, heldout: Tensor, ids: list[str]) -> str:
-    digest = hashlib.sha256()
-    for part in (images.numpy().tobytes(), heldout.numpy().tobytes(), json.dumps(ids).encode()):
-        digest.update(part)
-    return digest.hexdigest()

@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 
 import probe
+from probe.configuration import keys
 
 
 def test_every_public_name_is_on_the_python_page(script: Callable[[str], ModuleType]):
@@ -42,3 +43,14 @@ def test_every_command_is_on_the_page(script: Callable[[str], ModuleType]):
     page = script("command_line").page()
     for name in ("probe run", "probe bench dynamics", "probe config", "probe submit"):
         assert f"### `{name}`" in page
+    heads = [line for line in page.splitlines() if line.startswith("| ") and "option" in line.split("|")[1]]
+    assert "| argument or option | meaning | default and range |" in heads
+    assert "| | |" not in page.replace("-|", "")
+
+
+def test_every_key_is_on_the_page(script: Callable[[str], ModuleType]):
+    page = script("configuration").page()
+    for one in keys():
+        assert f"| `{one.key}` |" in page or f"### `{one.key}` " in page
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert all(line.replace("\\|", "").count("|") == 4 for line in rows)

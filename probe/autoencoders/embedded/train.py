@@ -7,17 +7,8 @@
 | f | latent map E(D(z)) | (n, c, h, w) -> (n, c, h, w) |
 | v | unit tangent that follows the trajectory through z | (n, c, h, w) |
 
-The loss is a VAE's (squared error, KL, noise on image and latent) with three terms on the dynamics:
-
-- cycle: E(D(z)) returns to z for a noisy latent of an image, so f denoises towards the images' latents;
-- prior cycle: E(D(s)) = s for s ~ N(0, I), so starts stay apart instead of falling into one basin;
-- wells: the local means of a latent (over pool x pool patches of each channel) move a share of the way to +-depth, by
-  their sign, in every step of f, from N(0, I) and along trajectories. Each mean is then bistable, which gives many
-  attractors; contraction alone left one to twelve;
-- contraction: along trajectories that began in N(0, I), the growth of v in one step of f is pushed below ``rho``. v is
-  carried along, so it turns to the most expanding direction (power iteration). Once the leading exponent is negative
-  along a whole trajectory, it can neither wander nor cycle. Only points older than ``min_age`` steps pay: young ones
-  must be free to separate, or there would be one attractor.
+The loss is a VAE's (squared error, KL, noise on image and latent) with four terms on the dynamics of f: cycle, prior
+cycle, wells and contraction. ``cifar-kl/README.md`` says what each asks for, and what was tried without them.
 """
 
 import logging
@@ -126,8 +117,11 @@ def norms(z: Tensor) -> Tensor:
 class Trajectories:
     """Trajectories of f from N(0, I), kept between optimiser steps; the contraction term is computed on them.
 
-    z, v: (n, c, h, w), v of unit norm. age: steps of f since the start. residual: ||f(z) - z|| when the row last moved.
-    Both (n, 1, 1, 1).
+    v is carried along, so it turns to the most expanding direction (power iteration). Once the leading exponent is
+    negative along a whole trajectory, it can neither wander nor cycle. Young points are not penalised: they must be
+    free to separate, or there would be one attractor.
+
+    age: steps of f since the start. residual: ||f(z) - z|| when the row last moved. Both (n, 1, 1, 1).
     """
 
     def __init__(self, config: TrainConfig, shape: torch.Size):

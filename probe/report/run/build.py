@@ -219,7 +219,8 @@ def _seen(results: Results, i: int) -> dict[str, Any]:
 
 
 def _provenance(results: Results, m: int) -> dict[str, Any]:
-    stated = {key: value for key, value in results.manifest.items() if key not in ("schema_version", "model")}
+    elsewhere = ("schema_version", "model", "report_checksum")
+    stated = {key: value for key, value in results.manifest.items() if key not in elsewhere}
     return {
         **stated,
         "config": results.config.settings(),

@@ -22,7 +22,7 @@ def dataset_report(
         manifest: its entry in the manifest.
         controls: names in ``sparse.controls``.
         subject: what to call the dictionary's atoms.
-        confidence: of simultaneous intervals, see ``probe.report.run.verdict``.
+        confidence: of simultaneous intervals.
     """
     sample = Sample(_columns(data.rows), _single_bases(data.bases), confidence)
     levels = _levels(data.rows, sample)
@@ -79,17 +79,12 @@ def _errors(sample: Sample, method: str, atoms: int, used: int, best: str | None
     own = {metric: Key(metric, method, atoms) for metric in metrics()}
     return schema.MethodErrors(
         atoms_used=used,
-        floor_ratio=sample.plain_ratio(own["pixel_mse"], _alone(sample)),
+        floor_ratio=sample.plain_ratio(own["pixel_mse"], _alone(sample).get("pixel_mse")),
         difference=_difference(sample, own, BASELINE),
         difference_strongest=_difference(sample, own, best) if best and method == OURS else None,
         bases={metric: _spread(sample.bases[key]) for metric, key in own.items()} if method == BASELINE else None,
         **{metric: sample.mean(key) for metric, key in own.items()},
     )
-
-
-def _alone(sample: Sample) -> Key | None:
-    """The pixel error of the autoencoder alone."""
-    return next((key for key in sample.columns if key[:2] == ("pixel_mse", AUTOENCODER.name)), None)
 
 
 def _difference(sample: Sample, own: dict[str, Key], to: str) -> schema.Difference | None:
@@ -141,8 +136,13 @@ def _comparisons(sample: Sample, level: schema.LevelReport | None) -> list[schem
     return found
 
 
+def _alone(sample: Sample) -> dict[str, Key]:
+    """The columns of the autoencoder alone, by metric."""
+    return {key.metric: key for key in sample.columns if key.method == AUTOENCODER.name}
+
+
 def _floor(sample: Sample) -> schema.Floor:
-    floors = {key.metric: sample.mean(key) for key in sample.columns if key.method == AUTOENCODER.name}
+    floors = {metric: sample.mean(key) for metric, key in _alone(sample).items()}
     return schema.Floor(**{metric: floors.get(metric, schema.NONE) for metric in metrics() if metric != "latent_mse"})
 
 
@@ -150,12 +150,12 @@ def _sanity(sample: Sample, level: schema.LevelReport | None, manifest: dict[str
     """Rows without a code, and how the dictionary and the autoencoder compare with them in pixels."""
     n, heldout = manifest["n_used"], manifest["n_heldout"]
     of = f"{heldout} held-out images" if heldout else f"{n} test images themselves"
-    own = Key("pixel_mse", OURS, level.atoms) if level else None
+    own, alone = Key("pixel_mse", OURS, level.atoms) if level else None, _alone(sample).get("pixel_mse")
     return {
         one.name: schema.Sanity(
             explanation=one.explanation.format(of=of),
             attractors_ratio=sample.plain_ratio(own, Key("pixel_mse", one.name, 0)),
-            autoencoder_ratio=sample.plain_ratio(_alone(sample), Key("pixel_mse", one.name, 0)),
+            autoencoder_ratio=sample.plain_ratio(alone, Key("pixel_mse", one.name, 0)),
             **{metric: sample.mean(Key(metric, one.name, 0)) for metric in metrics()},
         )
         for one in SANITY

@@ -31,12 +31,8 @@ class Cell:
 
 def _best_control(level: LevelReport) -> str | None:
     """The control with the smallest mean latent MSE; oracles do not compete."""
-    known = methods()
-    means = {
-        name: errors.latent_mse.mean
-        for name, errors in level.methods.items()
-        if name != OURS and not known[name].sees_data and errors.latent_mse.mean is not None
-    }
+    known = [name for name, one in methods().items() if name in level.methods and name != OURS and not one.sees_data]
+    means = {name: mean for name in known if (mean := level.methods[name].latent_mse.mean) is not None}
     return min(means, key=means.__getitem__) if means else None
 
 

@@ -17,12 +17,9 @@ from probe.report.page.write import drawn, write
 from probe.report.run import tables
 from probe.report.run.build import dump, report_of
 from probe.report.run.html import html
-from probe.report.run.schema import DatasetErrors, Report
+from probe.report.run.schema import Report
 from probe.report.run.summary import semantics_sentences
 from probe.results.run import Results, read_results
-
-EXAMPLES = ("original", "autoencoder", "attractors", "random_orthogonal")
-"""Rows of the figure of examples."""
 
 
 def write_report(run: Path) -> dict[str, Any]:
@@ -45,20 +42,20 @@ def write_report(run: Path) -> dict[str, Any]:
 
 def drawings(report: Report, results: Results) -> dict[str, Figure]:
     """Figures by file name; those of a data set begin with its name."""
-    subject, solver = report.subject, report.solver
     made = {
-        "steps": figures.steps_histogram(results.starts, solver.max_steps),
-        "residual": figures.residual_histogram(results.starts, solver.tolerance),
+        "steps": figures.steps_histogram(results.starts, report.solver.max_steps),
+        "residual": figures.residual_histogram(results.starts, report.solver.tolerance),
     }
     if len(results.gallery):
         made["gallery"] = figures.gallery(results.gallery, report.gallery[: len(results.gallery)])
     for name, data in report.datasets.items():
-        made[f"{name}_latent_mse"] = figures.curve(data, "latent_mse", subject)
-        made[f"{name}_pixel_mse"] = figures.curve(data, "pixel_mse", subject)
+        made[f"{name}_latent_mse"] = figures.curve(data, "latent_mse", report.subject)
+        made[f"{name}_pixel_mse"] = figures.curve(data, "pixel_mse", report.subject)
         if results.datasets[name].examples:
             images = results.datasets[name].examples_at(data.five_percent)
-            shown = {key: images[key] for key in EXAMPLES if key in images}
-            made[f"{name}_examples"] = figures.examples(shown, subject, data.five_percent)
+            rows = ("original", "autoencoder", "attractors", "random_orthogonal")
+            shown = {key: images[key] for key in rows if key in images}
+            made[f"{name}_examples"] = figures.examples(shown, report.subject, data.five_percent)
     return made
 
 
@@ -76,20 +73,20 @@ def _markdown(report: Report, paths: Container[str]) -> str:
     if table := tables.certificates(report):
         blocks.append(Section("Certificates of the largest basins", [table, tables.CERTIFICATE_NOTE]))
     if report.datasets:
-        blocks.append(
-            Section("At 5 % of the latent dimension", [_five_percent(report), f"{tables.NOTE}.", report.verdict_rule])
-        )
+        said: list[Block] = [_five_percent(report), f"{tables.NOTE}.", report.verdict_rule]
+        blocks.append(Section("At 5 % of the latent dimension", said))
     for name, data in report.datasets.items():
         pictures = shown(f"{name}_latent_mse", f"{name}_pixel_mse", f"{name}_examples")
-        blocks.append(Section(f"Data set {name}", [*_dataset(data, report.subject), *pictures]))
+        details = tables.details(data, report.subject)
+        numbers: list[Block] = [details, tables.detail_note(data)] if details else []
+        blocks.append(Section(f"Data set {name}", [Verdicts([f"{data.verdict}."]), *numbers, *pictures]))
     blocks.append(Section("Decoded end points", shown("gallery")))
     if found := report.semantics:
         medians = tables.semantics(found)
         blocks.append(Section("Semantics", [*semantics_sentences(found), *([medians] if medians else [])]))
-    facts = {key: report.provenance.get(key) for key in ("git_revision", "device", "dtype", "started")}
-    weights = {"model": model.class_, "weights sha256": model.weights_sha256 or "none"}
-    command = str(report.provenance.get("command") or "unknown")
-    made = Provenance(command, weights | facts, config=report.provenance["config"])
+    keys = ("command", "git_revision", "device", "dtype", "started", "config")
+    facts = {key: report.provenance.get(key) for key in keys}
+    made = Provenance.of(facts, **{"model": model.class_, "weights sha256": model.weights_sha256 or "none"})
     return page.markdown(Page(f"Probe of {model.source}", " ".join(report.summary), report.warnings, blocks, made))
 
 
@@ -107,9 +104,3 @@ def _five_percent(report: Report) -> Table:
         data = report.datasets[name]
         rows.append([name, str(data.n_used), str(data.five_percent), *shown])
     return Table(head, rows)
-
-
-def _dataset(data: DatasetErrors, subject: str) -> list[Block]:
-    verdict = Verdicts([f"{data.verdict}."])
-    table = tables.details(data, subject)
-    return [verdict, table, tables.detail_note(data)] if table else [verdict]

@@ -223,7 +223,7 @@ def reconstruct(
         used=torch.stack(used).cpu(),
         errors=_on_cpu(_stack(errors)),
         floor=_on_cpu(floor),
-        sanity=_on_cpu(_sanity(judge, mean)),
+        sanity=_on_cpu(judge.sanity(mean)),
         examples=_on_cpu(examples),
         originals=originals(images, look) if look else {},
     )
@@ -285,6 +285,15 @@ class _Judge:
                 shown.append(picture(self.model.to_pixels(pixels[:EXAMPLES])))
         return {name: torch.cat([part[name] for part in found]) for name in found[0]}, torch.cat(shown)[:EXAMPLES]
 
+    def sanity(self, mean: Tensor) -> dict[str, Tensor]:
+        """``Reconstructed.sanity``: a latent and a picture that are the same for every image."""
+        flat, zero = self.model.from_pixels(mean[None].to(self.images.device)), torch.zeros_like(self.latents[:1])
+        found = []
+        for z, decoded in ((zero, self.model.decode(zero)), (self.model.encode(flat), flat)):
+            error = (self.latents - z).flatten(1).double().square().mean(1)
+            found.append(self.errors(z, error, decoded)[0])
+        return _stack(found)
+
     def _unit(self, x: Tensor) -> Tensor:
         """Images in the model's range, clamped to it, as numbers in [0, 1]."""
         low, high = self.model.image_range
@@ -301,18 +310,6 @@ def _measured(pair: Compared) -> dict[str, Tensor]:
             raise Failure(f"metric {name!r} returned shape {tuple(value.shape)}, not one number per image.")
         found[name] = value.double()
     return found
-
-
-def _sanity(judge: _Judge, mean: Tensor) -> dict[str, Tensor]:
-    """``Reconstructed.sanity``: a latent and a picture that are the same for every image."""
-    model, latents = judge.model, judge.latents
-    flat = model.from_pixels(mean[None].to(judge.images.device))
-    zero = torch.zeros_like(latents[:1])
-    found = []
-    for z, decoded in ((zero, model.decode(zero)), (model.encode(flat), flat)):
-        error = (latents - z).flatten(1).double().square().mean(1)
-        found.append(judge.errors(z, error, decoded)[0])
-    return _stack(found)
 
 
 def _stack(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
