@@ -75,7 +75,7 @@ def _runs(report: ComparisonReport) -> Table:
         + [str(run.outcomes[name]) for name in outcomes]
         + [number(run.steps), number(run.evaluations), str(run.atoms)]
         + [percent(run.certified, run.atoms), percent(run.undecided, run.atoms)]
-        + ["-" if run.share is None else f"{100 * run.share:.3g} %"]
+        + ["-" if run.share is None else percent(run.share)]
         for run in report.runs
     ]
     return Table(head, rows)

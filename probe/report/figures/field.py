@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from probe.report.figures.drawing import STYLE, canvas, legend_name
+from probe.report.page.text import percent
 
 PALETTE = 20
 """Distinct colours; they repeat for further basins."""
@@ -50,13 +51,9 @@ def _about(field: dict[str, Any]) -> str:
         return "2-dimensional latent space: the field itself, without projection"
     return (
         f"PROJECTION of {field['d']} dimensions onto the principal plane of the {plane['of']} "
-        f"({_percent(plane['variance_share'])} of their variance): "
-        f"{_percent(plane['field_share'])} of the field's norm lies in it (mean over the grid)"
+        f"({percent(plane['variance_share'])} of their variance): "
+        f"{percent(plane['field_share'])} of the field's norm lies in it (mean over the grid)"
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 def _flow(figure: Figure, axes: Axes, field: dict[str, Any]) -> None:
@@ -100,7 +97,7 @@ def _basins(axes: Axes, field: dict[str, Any]) -> None:
     )  # fmt: skip
     count = len(np.unique(basin[basin >= 0]))
     again = ", colours repeat" if count > PALETTE else ""
-    none = f"; {_percent(float((basin < 0).mean()))} of the grid converges to none (white)" if (basin < 0).any() else ""
+    none = f"; {percent(float((basin < 0).mean()))} of the grid converges to none (white)" if (basin < 0).any() else ""
     other = ", colours differ from the classes" if _classes(field) else ""
     axes.set_title(f"basins of {count} fixed point{'s' * (count != 1)}{other}{again}{none}", loc="left", fontsize=11)
 

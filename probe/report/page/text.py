@@ -45,7 +45,7 @@ def with_interval(mean: Estimate) -> str:
     return f"{number(mean.mean)} {interval(mean)}".rstrip()
 
 
-def percent(part: int, whole: int) -> str:
+def percent(part: float, whole: float = 1) -> str:
     return f"{100 * part / whole:.3g} %" if whole else "-"
 
 
