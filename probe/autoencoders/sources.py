@@ -17,7 +17,7 @@ FORMATS = {
 }  # fmt: skip
 """Suffixes of weights and archives that cannot be read."""
 WEIGHTS = "a folder or hub id with config.json and safetensors"
-PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.IGNORECASE)
+PART = re.compile(r".+-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.IGNORECASE)
 VARIANT = re.compile(r"\w+\.(?P<one>[^.]+?)(-\d{5}-of-\d{5})?\.safetensors")
 """diffusion_pytorch_model.fp16.safetensors."""
 ADDRESS = re.compile(
