@@ -129,12 +129,12 @@ def coordinates_of(model: Any, there: str) -> Coordinates:
     if rule.factor and factor is None:
         raise UserError(f"{there}: {LACKING.format('scaling_factor')}")
     mean, std = _statistics(model, rule, there)
-    given = {"scaling_factor": factor not in (None, 1.0), "shift_factor": bool(shift)}
-    given |= {key: model.config.get(key) is not None for key in ("latents_mean", "latents_std")}
-    used = {"scaling_factor": rule.factor, "shift_factor": rule.shift}
-    own = name == "AutoencoderRAE"  # its encode uses the settings
-    needless = [key for key in given if given[key] and not used.get(key, rule.statistics)]
-    needless = [key for key in needless if not own or key == "shift_factor"]
+    own = name == "AutoencoderRAE"  # its encode uses these settings
+    needless = ["scaling_factor"] if factor not in (None, 1.0) and not (rule.factor or own) else []
+    if shift and not rule.shift:
+        needless.append("shift_factor")
+    if not (rule.statistics or own):
+        needless += [key for key in ("latents_mean", "latents_std") if model.config.get(key) is not None]
     if mean is not None and shift:
         needless.append("shift_factor beside latents_mean")
     if needless:
@@ -182,8 +182,8 @@ def number(settings: Any, key: str, there: str) -> float | None:
 
 def check_number(value: Any, key: str, there: str, *, positive: bool = False) -> None:
     """UserError for a value that is not a finite number (above 0 if ``positive``)."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not abs(value) <= sys.float_info.max or (positive and value <= 0):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not abs(value) <= sys.float_info.max or (positive and value <= 0):
         kind = "a finite number above 0" if positive else "a finite number"
         raise UserError(f"{there}: {key} must be {kind}, not {repr(value)[:40]}; correct it in the configuration.")
 

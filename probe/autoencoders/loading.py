@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from probe.autoencoders import weights
 from probe.autoencoders.adapter import quiet
 from probe.autoencoders.repository import CONFIG, PICKLES, fetched, folder_of, for_libraries, is_local, local, where
-from probe.autoencoders.sources import pickled, weights_at_hand
+from probe.autoencoders.sources import weights_at_hand
 from probe.config import ModelConfig
 from probe.errors import UserError, reason_of
 
@@ -111,12 +111,9 @@ def single_file(spec: ModelConfig, source: str) -> tuple[str, str] | None:
     """The file of weights that a source names, downloaded if it is on the hub, and where its config.json is: in
     model.config, or beside it; None for other sources. (diffusers would guess a config.json from the tensors' names.)
 
-    UserError if there is no such file or no config.json, or the file is in pickle form.
+    UserError if there is no such file or no config.json.
     """
-    suffix = Path(source).suffix.lower()
-    if suffix in PICKLES:
-        raise UserError(f"model {source} {pickled(source)}.")
-    if suffix != ".safetensors":
+    if Path(source).suffix.lower() != ".safetensors":
         return None
     file = local(source)
     if not file.is_file():

@@ -133,12 +133,9 @@ def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options
     except errors.EntryNotFoundError:
         message = f"has no {args[0] if args else 'file'} there; if it is a pipeline, set model.subfolder (usually vae)."
     except errors.HFValidationError:
-        message = (
-            "is neither a local folder nor a hub id of the form owner/name, and has no embedded: or python: prefix."
-        )
+        message = "is neither a local folder nor a hub id (owner/name), and has no embedded: or python: prefix."
     except (errors.HfHubHTTPError, OSError) as error:
-        told = cache_sentence(error) or reason_of(error)
-        message = f"cannot be fetched from the hub: {told}"
+        message = f"cannot be fetched from the hub: {cache_sentence(error) or reason_of(error)}"
     raise UserError(f"{where(spec, source)} {message}")
 
 

@@ -17,7 +17,7 @@ FORMATS = {
 }  # fmt: skip
 """Suffixes of weights and archives that cannot be read."""
 WEIGHTS = "a folder or hub id with config.json and safetensors"
-PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.IGNORECASE)
+PART = re.compile(r".+-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.IGNORECASE)
 VARIANT = re.compile(r"\w+\.(?P<one>[^.]+?)(-\d{5}-of-\d{5})?\.safetensors")
 """diffusion_pytorch_model.fp16.safetensors."""
 ADDRESS = re.compile(
@@ -84,6 +84,8 @@ def _of_name(source: str) -> str | None:
         return f"is an address; give the hub id {match['id']}{revision}"
     if re.match(r"(?i)(https?|ftp|s3|gs|hf)://", source) and not re.match(r"(?i)https?://huggingface\.co/", source):
         return f"is an address, and models load from {WEIGHTS}; give one, or download it and give its folder"
+    if Path(source).suffix.lower() in PICKLES:
+        return pickled(source)
     if not is_local(source) and source.endswith("/"):
         return f"ends with a slash and is not a local folder; give {source.rstrip('/')} for the hub"
     return None
@@ -94,13 +96,11 @@ def _of_path(path: Path, spec: ModelConfig) -> str | None:
     if path.is_dir():
         return _of_folder(path, spec)
     if not path.is_file():
-        if suffix in (".safetensors", *PICKLES):
+        if suffix == ".safetensors":
             return None  # reported elsewhere
         return "does not exist: there is no such file or folder, so no config.json; check the path"
     if name in (CONFIG, "model_index.json") or name.endswith(".index.json"):
         return f"is a file in a model's folder; give the folder {path.parent}"
-    if suffix in PICKLES:
-        return None
     if suffix == ".py":
         return f"is code; give python:{path}:FUNCTION, where the function returns the model"
     if suffix in FORMATS:

@@ -62,8 +62,9 @@ def header_of(files: Sequence[Path], there: str) -> Header | None:
                     if name in header:
                         raise UserError(f"{there}: the weights hold {name} twice, in {file.name} and another shard.")
                     view = opened.get_slice(name)
-                    header[name] = torch.empty(view.get_shape(), dtype=_TYPES[view.get_dtype()], device="meta")
-        except (SafetensorError, OSError, KeyError):
+                    dtype = _TYPES.get(view.get_dtype(), torch.uint8)  # others are packed bits
+                    header[name] = torch.empty(view.get_shape(), dtype=dtype, device="meta")
+        except (SafetensorError, OSError):
             return None
     return header if files else None
 
@@ -197,18 +198,13 @@ def _foreign(missing: str, names: list[str], parts: set[str]) -> str:
 
 
 def unused(model: nn.Module, names: Iterable[str], there: str, base: str = "") -> tuple[str, ...]:
-    """Account for tensors that the model has no place for.
-
-    Args:
-        names: of those tensors.
-        base: a prefix that names may lack.
+    """Account for tensors that the model has no place for. base: a prefix that their names may lack.
 
     Returns:
         Warnings: none, or a sentence about tensors outside of all parts of the model, such as ``loss.``.
 
     Raises:
-        UserError: one belongs to a part that the model or its class has, so the weights are those of another model than
-            the configuration describes.
+        UserError: one belongs to a part that the model or its class has, so the weights are those of another model.
     """
     left = sorted(name for name in names if not MASKS.search(name))
     below = [name for name in left if _is_part(model, name.removeprefix(base).split(".")[0])]
