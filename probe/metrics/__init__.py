@@ -1,1 +1,1 @@
-"""One file per metric. Nothing is imported here, so that a command imports only what it uses."""
+"""Statistics and distances, a file for each idea. Nothing is imported here: a command imports only what it uses."""
