@@ -18,8 +18,8 @@ from probe.errors import UserError
 from probe.files import write_atomically
 from probe.kinds import WHAT, kind
 from probe.reading import Unreadable, read_object
+from probe.results.files import read_manifest
 from probe.results.layout import CONFIG, DRAWN, ERROR, MANIFEST, SLURM, TRACKERS, WORK
-from probe.results.manifest import read_manifest
 
 log = logging.getLogger("probe")
 C = TypeVar("C", bound=Tracked)

@@ -7,10 +7,9 @@ import configuration
 import python_api
 import report_files
 import rooms
+import run_directory
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-
-from probe.results import layout
 
 PAGES: dict[str, Callable[[], str]] = {
     "developing/architecture.md": rooms.page,
@@ -18,7 +17,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/configuration.md": configuration.page,
     "reference/python.md": python_api.page,
     "reference/report-json.md": report_files.page,
-    "reference/run-directory.md": layout.markdown,
+    "reference/run-directory.md": run_directory.page,
 }
 
 

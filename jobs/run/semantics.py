@@ -7,7 +7,7 @@ from torch import Tensor
 
 from jobs.run.directory import table_files
 from jobs.run.work import RunWork
-from probe.dynamics.starts import gaussian_starts
+from probe.dynamics import gaussian_starts
 from probe.results.layout import GALLERY, SEMANTICS
 from probe.semantics.clip import TEMPLATE
 from probe.semantics.describe import NOISE, describe, unrelated

@@ -14,7 +14,7 @@ from probe.errors import UserError
 from probe.report.theory.write import write_theory
 from probe.results import layout
 from probe.studies.sweeps.convergence import of_run, record
-from probe.studies.theory.theory import Images, Prototypes, theory
+from probe.studies.theory.theory import Prototypes, theory
 
 log = logging.getLogger("probe")
 
@@ -44,7 +44,7 @@ def measure(work: RunWork, *, points: int, probes: int) -> dict[str, Any] | None
             model,
             work.f,
             prototypes,
-            {name: Images(one.images, one.heldout) for name, one in drawn.items()},
+            {name: (one.images, one.heldout) for name, one in drawn.items()},
             points=points,
             probes=probes,
             seed=run.config.seeds.seed,

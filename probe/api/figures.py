@@ -12,7 +12,7 @@ def of_run(directory: Any) -> Figures:
     """Those of report.html, the paper's Figure 4 (``fractions``), and predicted against actual steps (``convergence``,
     Proposition A.9)."""
     from probe.report.figures.convergence import convergence_figure
-    from probe.report.figures.paper import paper_figure
+    from probe.report.figures.run import paper_figure
     from probe.report.run.build import report_of
     from probe.report.run.write import drawings
     from probe.results import layout

@@ -92,7 +92,7 @@ class Run:
         Raises:
             UserError: there is no such figure, or the results are not complete.
         """
-        from probe.report.figures.run import render
+        from probe.report.figures.drawing import render
 
         drawn = self._drawn()
         if name not in drawn:

@@ -10,14 +10,15 @@
 
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from probe.bench import in_turn, paired_ratio
 from probe.dictionary import merge_by_cosine
 from probe.dictionary.points import claim
 
@@ -32,7 +33,6 @@ class Measured:
     """One contender.
 
     Attributes:
-        tool: its name.
         seconds: the median over the repeats; None where it was not run.
         atoms: greedy leaders; None for a contender that chains.
         components: connected components; None for a contender that does not chain.
@@ -72,24 +72,16 @@ def compare(points: Tensor, cosine: float = 0.99, *, repeats: int = 3, memory: i
     """
     memory = memory or int(0.7 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     reasons = dict(_too_large(points, cosine, memory))
-    running = {tool: contender for tool, contender in CONTENDERS.items() if tool not in reasons}
-    seconds: dict[str, list[float]] = {tool: [] for tool in running}
-    counts: dict[str, Counts] = {}
-    for contender in running.values():
-        contender(points[:WARM_UP], cosine)
-    for repeat in range(repeats):
-        for tool in running if repeat % 2 == 0 else reversed(running):  # whoever comes later may find a warmer machine
-            began = time.perf_counter()
-            counts[tool] = running[tool](points, cosine)
-            seconds[tool].append(time.perf_counter() - began)
-    found = []
-    for tool in CONTENDERS:
-        if tool in reasons:
-            found.append(Measured(tool, note=reasons[tool]))
-            continue
-        paired = [a / b for a, b in zip(seconds[tool], seconds["probe"], strict=True)]
-        found.append(Measured(tool, statistics.median(seconds[tool]), *counts[tool], statistics.median(paired)))
-    return found
+    running = {tool: partial(one, points, cosine) for tool, one in CONTENDERS.items() if tool not in reasons}
+    for tool in running:
+        CONTENDERS[tool](points[:WARM_UP], cosine)
+    seconds, counts = in_turn(running, repeats)
+
+    def measured(tool: str) -> Measured:
+        times = seconds[tool]
+        return Measured(tool, statistics.median(times), *counts[tool], paired_ratio(times, seconds["probe"]))
+
+    return [Measured(tool, note=reasons[tool]) if tool in reasons else measured(tool) for tool in CONTENDERS]
 
 
 def _too_large(points: Tensor, cosine: float, memory: int) -> Iterator[tuple[str, str]]:
@@ -123,8 +115,7 @@ def _faiss(points: Tensor, cosine: float) -> Counts:
     limits = limits.astype(np.int64)
     graph = csr_matrix((np.ones(len(near), np.int8), near, limits), shape=(len(unit), len(unit)))
     owner = np.full(len(unit), -1)
-    order = np.argsort(-np.diff(limits), kind="stable")
-    for row in order:
+    for row in np.argsort(-np.diff(limits), kind="stable"):
         claim(np.array([row]), limits[row : row + 2] - limits[row], near[limits[row] : limits[row + 1]], owner)
     return len(np.unique(owner)), int(connected_components(graph, directed=False)[0])
 
@@ -139,8 +130,7 @@ def _scikit_learn(points: Tensor, cosine: float) -> Counts:
 def _torch(points: Tensor, cosine: float) -> Counts:
     unit = torch.nn.functional.normalize(points, dim=1)
     near = unit @ unit.T > cosine
-    free = torch.ones(len(unit), dtype=torch.bool)
-    atoms = 0
+    free, atoms = torch.ones(len(unit), dtype=torch.bool), 0
     for row in torch.argsort(near.sum(1), descending=True, stable=True).tolist():
         if free[row]:
             free &= ~near[row]
@@ -150,8 +140,5 @@ def _torch(points: Tensor, cosine: float) -> Counts:
 
 
 CONTENDERS: dict[str, Contender] = {
-    "probe": _ours,
-    "FAISS range_search": _faiss,
-    "scikit-learn DBSCAN": _scikit_learn,
-    "torch N x N": _torch,
-}
+    "probe": _ours, "FAISS range_search": _faiss, "scikit-learn DBSCAN": _scikit_learn, "torch N x N": _torch
+}  # fmt: skip

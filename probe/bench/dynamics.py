@@ -11,17 +11,20 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from probe.bench import in_turn, paired_ratio
 from probe.config import Config
 from probe.dictionary import merge_by_cosine
 from probe.dynamics import EndPoints, LatentMap, apply, certify, gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.dynamics.memory import Fitting
-from probe.precision import full_float32
+from probe.precision import full_float32, reduced
 from probe.studies.probing.end_points import batches, iteration, solve
 
 Solver = Callable[["Counted", Tensor], Tensor]
@@ -43,7 +46,6 @@ class Measured:
     """One contender.
 
     Attributes:
-        tool: its name.
         seconds: to find the end points of all starts, the median over the repeats; certificates are not in it.
         evaluations: rows through f, per start.
         fixed: starts whose end point has a squared residual below the tolerance, computed again in full precision.
@@ -81,37 +83,33 @@ def compare(
     rows = rows or iteration(config.solver, latent_shape, device).batch_size
     contenders = _contenders(config, latent_shape, rows)
     counted = Counted(f)
-    seconds: dict[str, list[float]] = {tool: [] for tool in contenders}
-    ends: dict[str, Tensor] = {}
-    evaluations: dict[str, float] = {}
+
+    def run(solver: Solver) -> tuple[Tensor, float]:
+        counted.rows = 0
+        return solver(counted, z0), counted.rows / len(z0)
+
     with torch.no_grad():
         f(z0[:rows])
     if config.solver.compile:
         contenders["probe"](counted, z0)
-    for repeat in range(repeats):
-        names = list(contenders)
-        for tool in names if repeat % 2 == 0 else reversed(names):  # whoever comes later may find a warmer machine
-            counted.rows = 0
-            with torch.no_grad(), full_float32():
-                began = _now(device)
-                ends[tool] = contenders[tool](counted, z0)
-                seconds[tool].append(_now(device) - began)
-            evaluations[tool] = counted.rows / len(z0)
-    found = _certified(f, ends, config)
+    with torch.no_grad(), full_float32():
+        running = {tool: partial(run, solver) for tool, solver in contenders.items()}
+        seconds, found = in_turn(running, repeats, partial(_now, device))
+    counts = _certified(f, {tool: ends for tool, (ends, _) in found.items()}, config)
     flops, peak = (_flops(f, z0[:1]), _peak(config, device)) if device.type == "cuda" else (0.0, 0.0)
     plain = next(iter(contenders))
-    for tool in contenders:
-        fixed, certified = found[tool]
-        paired = [a / b for a, b in zip(seconds[plain], seconds[tool], strict=True)]
+    by_plain = counts[plain][1]
+    for tool, (_, evaluations) in found.items():
+        (fixed, certified), taken = counts[tool], statistics.median(seconds[tool])
         yield Measured(
             tool=tool,
-            seconds=statistics.median(seconds[tool]),
-            evaluations=evaluations[tool],
+            seconds=taken,
+            evaluations=evaluations,
             fixed=fixed,
             certified=certified,
-            per_second=certified / statistics.median(seconds[tool]),
-            ratio=statistics.median(paired) * (certified / found[plain][1] if found[plain][1] else 1.0),
-            flops_share=flops * evaluations[tool] * len(z0) / statistics.median(seconds[tool]) / peak if peak else None,
+            per_second=certified / taken,
+            ratio=paired_ratio(seconds[plain], seconds[tool]) * (certified / by_plain if by_plain else 1.0),
+            flops_share=flops * evaluations * len(z0) / taken / peak if peak else None,
         )
 
 
@@ -119,29 +117,19 @@ def _contenders(config: Config, latent_shape: tuple[int, ...], rows: int) -> dic
     found: dict[str, Solver] = {
         "plain loop": lambda f, z0: torch.cat([_plain(Fitting(f), z, config) for z in z0.split(rows)])
     }
-    try:
+    with suppress(ImportError):
         from torchdeq.solver.anderson import anderson_solver
         from torchdeq.solver.fp_iter import fixed_point_iter
-    except ImportError:
-        pass
-    else:
+
         for name, solver in (("fixed_point_iter", fixed_point_iter), ("anderson", anderson_solver)):
             found[f"torchdeq {name}"] = _torchdeq(solver, config, rows)
 
     def ours(f: Counted, z0: Tensor) -> Tensor:
-        seeds = config.seeds
+        seeds, solver = config.seeds, config.solver
         parts = batches(seeds.count, seeds.shard_size)
-        solved = dict(
-            solve(
-                f.f if config.solver.compile else f,  # a count inside would have to be compiled anew each time
-                latent_shape,
-                parts,
-                seed=seeds.seed,
-                solver=config.solver,
-                device=z0.device,
-                dtype=z0.dtype,
-            )
-        )
+        counting = f.f if solver.compile else f  # a count inside would have to be compiled anew each time
+        like = partial(solve, counting, latent_shape, parts, device=z0.device, dtype=z0.dtype)
+        solved = dict(like(seed=seeds.seed, solver=solver))
         ends = EndPoints.concatenate([solved[part] for part in parts])
         f.rows = f.rows or int(ends.evaluations.sum())
         return ends.end.to(z0)
@@ -176,12 +164,8 @@ def _certified(f: LatentMap, ends: dict[str, Tensor], config: Config) -> dict[st
     if fixed.any():
         merge = merge_by_cosine(points[fixed].flatten(1).float().cpu(), config.dictionary.cosine)
         leaders = points[fixed][merge.leader.to(points.device)]
-        yes = torch.cat(
-            [
-                certify(f, z, tolerance=tolerance, budget=config.solver.products, norm=False).attractor == YES
-                for z in leaders.split(16)
-            ]
-        )
+        judged = partial(certify, f, tolerance=tolerance, budget=config.solver.products, norm=False)
+        yes = torch.cat([judged(z).attractor == YES for z in leaders.split(16)])
         certified[fixed] = yes.to(points.device)[merge.member.to(points.device)]
     lengths = [len(z) for z in ends.values()]
     counts = [[int(part.sum()) for part in flags.split(lengths)] for flags in (fixed, certified)]
@@ -205,10 +189,6 @@ def _flops(f: LatentMap, z: Tensor) -> float:
 
 def _peak(config: Config, device: torch.device) -> float:
     """Operations a second of a large matrix product on this GPU, in the arithmetic of the first part of the way."""
-    from contextlib import nullcontext
-
-    from probe.precision import reduced
-
     far = iteration(config.solver, (1,), device).far_precision
     a = torch.randn(8192, 8192, device=device)
     with reduced(far, "cuda") if far != "float32" else nullcontext(), torch.no_grad():

@@ -17,10 +17,13 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from probe.sparse import Dictionary, omp
@@ -35,7 +38,7 @@ class Measured:
     """One contender.
 
     Attributes:
-        tool, dtype, threads: its name, its arithmetic, and how many threads it may use.
+        dtype, threads: its arithmetic, and how many threads it may use.
         signals: how many signals the time is measured on.
         ms_per_signal: milliseconds a further signal, the median over the repeats.
         ratio: ms_per_signal of scikit-learn's orthogonal_mp_gram in the same dtype over this one.
@@ -86,50 +89,47 @@ def compare(
     if not 1 <= atoms < min(dictionary.shape):
         raise ValueError(f"codes of {atoms} atoms are no choice in a dictionary of {tuple(dictionary.shape)}")
     dictionary = Dictionary(dictionary, torch.float64).unit  # the others expect unit atoms
-    d = dictionary.shape[1]
-    fields = 4 * round((d / 4) ** 0.5) ** 2 == d
-    n = _whole(SPAMS_FEW, threads) + _whole(signals, threads)
-    x = (
-        smooth_fields(n, d, decay=1.0, seed=1)
-        if fields
-        else torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    )
-    seconds: dict[tuple[str, str], list[float]] = {}
-    codes: dict[tuple[str, str], Tensor] = {}
-    size: dict[str, int] = {}
+    x = _signals(_whole(SPAMS_FEW, threads) + _whole(signals, threads), dictionary.shape[1])
+    measured: dict[tuple[str, str], tuple[list[float], Tensor]] = {}
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with threadpool_limits(threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn says where it stops early
             for dtype in (torch.float32, torch.float64):
-                unit = Dictionary(dictionary, dtype)
+                unit, name = Dictionary(dictionary, dtype), str(dtype).removeprefix("torch.")
                 for tool, (solve, few, many) in _contenders(unit, atoms, signals, threads).items():
-                    key, size[tool] = (tool, str(dtype).removeprefix("torch.")), many
                     rows = x[:many].to(dtype)
-                    solve(rows[:few])
+                    code, times = solve(rows[:few]), []
                     for _ in range(repeats):
                         base, _ = _timed(solve, rows[:few])
-                        whole, codes[key] = _timed(solve, rows)
-                        seconds.setdefault(key, []).append(max(whole - base, 1e-9) / (many - few))
+                        whole, code = _timed(solve, rows)
+                        times.append(max(whole - base, 1e-9) / (many - few))
+                    measured[tool, name] = times, code
     finally:
         torch.set_num_threads(before)
 
     def error(code: Tensor) -> Tensor:
         return torch.linalg.vector_norm(x[: len(code)] - code.double() @ dictionary, dim=1)
 
-    exact = error(codes[REFERENCE, "float64"])
-    for (tool, name), times in seconds.items():
-        code = codes[tool, name][: len(exact)]
+    exact = error(measured[REFERENCE, "float64"][1])
+    for (tool, name), (times, code) in measured.items():
+        n, median = min(len(code), len(exact)), statistics.median(times)
         yield Measured(
             tool=tool,
             dtype=name,
             threads=threads,
-            signals=size[tool],
-            ms_per_signal=1e3 * statistics.median(times),
-            ratio=statistics.median(seconds[REFERENCE, name]) / statistics.median(times),
-            error_ratio=float((error(code) / exact[: len(code)]).mean()),
+            signals=len(code),
+            ms_per_signal=1e3 * median,
+            ratio=statistics.median(measured[REFERENCE, name][0]) / median,
+            error_ratio=float((error(code[:n]) / exact[:n]).mean()),
         )
+
+
+def _signals(n: int, d: int) -> Tensor:
+    if 4 * round((d / 4) ** 0.5) ** 2 == d:
+        return smooth_fields(n, d, decay=1.0, seed=1)
+    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 def _timed(solve: Solver, x: Tensor) -> tuple[float, Tensor]:
@@ -144,13 +144,14 @@ def _contenders(unit: Dictionary, atoms: int, signals: int, threads: int) -> dic
 
     a, gram = unit.unit.numpy(), unit.gram.numpy()
 
-    def with_gram(x: Tensor) -> Tensor:
-        code = orthogonal_mp_gram(gram, a @ x.numpy().T, n_nonzero_coefs=atoms)
+    def dense(code: NDArray[Any]) -> Tensor:
         return torch.from_numpy(code.reshape(len(a), -1).T)
 
+    def with_gram(x: Tensor) -> Tensor:
+        return dense(orthogonal_mp_gram(gram, a @ x.numpy().T, n_nonzero_coefs=atoms))
+
     def without(x: Tensor) -> Tensor:
-        code = orthogonal_mp(a.T, x.numpy().T, n_nonzero_coefs=atoms, precompute=False)
-        return torch.from_numpy(code.reshape(len(a), -1).T)
+        return dense(orthogonal_mp(a.T, x.numpy().T, n_nonzero_coefs=atoms, precompute=False))
 
     def ours(method: str) -> Solver:
         def solve(x: Tensor) -> Tensor:
@@ -165,25 +166,20 @@ def _contenders(unit: Dictionary, atoms: int, signals: int, threads: int) -> dic
         REFERENCE: (with_gram, 1, min(signals, 4)),
         "scikit-learn orthogonal_mp": (without, 1, 2),
     }
-    try:
+    with suppress(ImportError):
         import spams
-    except ImportError:
-        pass
-    else:
-        fortran = np.asfortranarray(a.T)
+
+        fortran, few = np.asfortranarray(a.T), _whole(SPAMS_FEW, threads)
 
         def spams_omp(x: Tensor) -> Tensor:
             # Its default eps depends on the scale: small signals then get no atom at all.
             code = spams.omp(np.asfortranarray(x.numpy().T), fortran, L=atoms, eps=0.0, numThreads=threads)
             return torch.from_numpy(code.toarray().T)
 
-        few = _whole(SPAMS_FEW, threads)
         found["spams omp"] = (spams_omp, few, few + more)
-    return {
-        **found,
-        "probe": (ours("omp"), threads, threads + more),
-        "probe ols": (ours("ols"), threads, threads + more),
-    }
+    for name, method in (("probe", "omp"), ("probe ols", "ols")):
+        found[name] = (ours(method), threads, threads + more)
+    return found
 
 
 def _whole(signals: int, threads: int) -> int:

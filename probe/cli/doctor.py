@@ -30,7 +30,7 @@ def doctor(
 
     from jobs.provenance import describe_process
     from probe.autoencoders import load_autoencoder
-    from probe.studies.probing.cost import cost
+    from probe.studies.probing.end_points import cost
 
     loaded = load_autoencoder(config.model)
     shape = loaded.latent_shape(config.resolution)

@@ -24,9 +24,8 @@ def export(
     model card), and prints the paths.
     """
     from probe.files import write_atomically
-    from probe.report.run.export import levels_csv
-    from probe.report.run.model_card import model_card
-    from probe.report.run.read import read_report
+    from probe.report.run.build import read_report
+    from probe.report.run.export import levels_csv, model_card
 
     report, folder = read_report(run_dir), out or run_dir / "export"
     files = {"levels": str(folder / "levels.csv"), "model_card": str(folder / "model_card.md")}

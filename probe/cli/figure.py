@@ -2,21 +2,28 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from probe.cli.options import Json, RunDir
-from probe.names import given_path
+from probe.methods import METRICS, metrics
+from probe.names import given_path, printable
 
 KINDS = ("pdf", "svg", "png")
+NAMES = [metric.name for metric in METRICS]
 
 
 def figure(
     run_dir: RunDir,
     paper: Annotated[bool, typer.Option("--paper", help="Figure 4: a panel per data set, log axes.")] = False,
     metric: Annotated[
-        Literal["pixel_mse", "latent_mse"], typer.Option(help="The error of decoded images or of latents.")
+        str,
+        typer.Option(
+            metavar="|".join(NAMES),
+            help="What is drawn against the number of atoms; a plug-in's metric works, too.",
+            autocompletion=lambda: NAMES,
+        ),
     ] = "pixel_mse",
     out: Annotated[
         Path | None,
@@ -43,9 +50,14 @@ def figure(
         raise UserError(f"--out {file}: a figure is a {', '.join(KINDS[:-1])} or {KINDS[-1]} file.")
 
     from probe.files import write_atomically
-    from probe.report.figures.paper import paper_figure
-    from probe.report.figures.run import render
-    from probe.report.run.read import read_report
+    from probe.report.figures.drawing import render
+    from probe.report.figures.run import paper_figure
+    from probe.report.run.build import read_report
+    from probe.report.run.tables import known_metrics
 
-    write_atomically(file, render(paper_figure(read_report(run_dir), metric), kind))  # type: ignore[arg-type]
+    report = read_report(run_dir)
+    known = dict.fromkeys(name for data in report.datasets.values() for name in known_metrics(data))
+    if metric not in (known or metrics()):
+        raise UserError(f"{run_dir} has no metric {printable(metric)!r}; choose one of {', '.join(known or NAMES)}.")
+    write_atomically(file, render(paper_figure(report, metric), kind))  # type: ignore[arg-type]
     print(json.dumps({"figure": str(file)}) if as_json else file)

@@ -50,7 +50,7 @@ def config_of_model(source: str, overrides: list[str] | None, defaults: tuple[st
 def save_figure(out: Path, name: str, figure: "Figure") -> None:
     """Write NAME.png and NAME.svg into a folder."""
     from probe.files import write_atomically
-    from probe.report.figures.run import render
+    from probe.report.figures.drawing import render
 
     write_atomically(out / f"{name}.png", render(figure, "png"))
     write_atomically(out / f"{name}.svg", render(figure, "svg"))

@@ -6,7 +6,6 @@ End points usually lie in few tight groups: n m comparisons for m groups instead
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,11 +46,7 @@ def no_cover(n: int) -> Cover:
 
 
 def cover(points: Points, radius2: float, most: int) -> Cover | None:
-    """Groups of points within the radius of a pivot; None if they would not pay off.
-
-    Args:
-        most: maximum number of pivots.
-    """
+    """Groups of points within the radius of a pivot; None if they do not pay off, or are more than ``most``."""
     owner, pivot = _pivots(points, radius2, min(most, len(points) // SHARE))
     if owner is None:
         return None
@@ -72,8 +67,11 @@ def cover(points: Points, radius2: float, most: int) -> Cover | None:
 
 def _pivots(points: Points, radius2: float, most: int) -> tuple[Rows | None, Rows]:
     """The pivot near each point (n,), None if there are more than ``most``; and all pivots, ascending."""
+    import faiss
+
     owner, pivots = np.full(len(points), -1), np.empty(0, np.int64)
-    index = flat_index(points.rows.shape[1])
+    flat = faiss.IndexFlatL2(points.rows.shape[1])
+    index = faiss.index_cpu_to_all_gpus(flat) if gpus() else flat
     for start in range(0, len(points), BLOCK):
         mine = np.arange(start, min(start + BLOCK, len(points)))
         if len(pivots):
@@ -90,14 +88,6 @@ def _pivots(points: Points, radius2: float, most: int) -> tuple[Rows | None, Row
         if len(fresh):
             index.add(points.rows[torch.from_numpy(fresh)].numpy())
     return owner, pivots
-
-
-def flat_index(d: int) -> Any:
-    """An empty exact FAISS index of squared distances, on all GPUs that FAISS can use."""
-    import faiss
-
-    index = faiss.IndexFlatL2(d)
-    return faiss.index_cpu_to_all_gpus(index) if gpus() else index
 
 
 def _close(

@@ -77,99 +77,80 @@ class Plain:
     """No acceleration: the next point is f(z)."""
 
     def fresh(self, z: Tensor) -> State:
-        """Nothing."""
         return {}
 
     def judge(self, state: State, residual: Tensor) -> Judged:
-        """No row was extrapolated."""
         none = torch.zeros_like(residual, dtype=torch.bool)
         return Judged(none, none, ~none)
 
     def propose(self, state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
-        """f(z)."""
         return y
 
 
 class Extrapolation:
-    """Reduced rank extrapolation of the tail."""
+    """Reduced rank extrapolation of the tail; its state is the table above."""
 
     def fresh(self, z: Tensor) -> State:
-        """See the table above."""
-        return _fresh(z)
+        n, d = len(z), z[0].numel()
+        zero = torch.zeros(n, dtype=torch.long, device=z.device)
+        history = torch.zeros((n, DEPTH + 1, d), dtype=z.dtype, device=z.device)
+        return {
+            "points": history,
+            "residuals": history.clone(),
+            "depth": zero,
+            "rate": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
+            "before": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
+            "trial": torch.zeros(n, dtype=torch.bool, device=z.device),
+            "back": z.clone(),
+            "bar": torch.zeros(n, dtype=z.dtype, device=z.device),
+            "pause": torch.full_like(zero, DEPTH),
+            "rest": zero.clone(),
+            "calm": torch.full_like(zero, UNTOUCHED),
+            "lowest": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
+            "turn": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
+        }
 
     def judge(self, state: State, residual: Tensor) -> Judged:
-        """A row that was extrapolated fails where its residual is above its bar."""
-        failed = _judge(state, residual)
-        return Judged(failed, state["trial"] & ~failed, state["calm"] >= CALM)
+        """A row that was extrapolated fails where its residual is not below its bar."""
+        trial = state["trial"]
+        failed = trial & ~(residual < state["bar"])  # NaN fails
+        kept = trial & ~failed
+        depth, eps = state["depth"], torch.finfo(residual.dtype).eps
+        state["depth"] = depth.masked_fill(trial, 0)
+        state["rest"] = torch.where(failed, state["pause"], (state["rest"] - 1).clamp(min=0))
+        state["pause"] = torch.where(failed, (2 * state["pause"]).clamp(max=LONGEST_PAUSE), state["pause"])
+        # Where the residual is rounding, it need not fall.
+        rounding = residual < (16 * eps) ** 2 * state["z"].flatten(1).square().sum(1)
+        rising = ~trial & (residual > state["before"]) & ~rounding & (state["calm"] < UNTOUCHED)
+        state["calm"] = (state["calm"] + 1).masked_fill(kept | rising, 0)
+        lowest = torch.where(failed, state["lowest"], torch.minimum(state["lowest"], residual))
+        rises = ~failed & (residual > RISE**2 * lowest)
+        state["lowest"], state["turn"] = lowest, torch.where(rises, lowest, state["turn"])
+        return Judged(failed, kept, state["calm"] >= CALM)
 
     def propose(self, state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
         """f(z), an extrapolation, or the way back from one that failed."""
-        return _propose(state, y, residual, failed, tolerance)
-
-
-def _fresh(z: Tensor) -> State:
-    """The state of rows that begin at z."""
-    n, d = len(z), z[0].numel()
-    zero = torch.zeros(n, dtype=torch.long, device=z.device)
-    history = torch.zeros((n, DEPTH + 1, d), dtype=z.dtype, device=z.device)
-    return {
-        "points": history,
-        "residuals": history.clone(),
-        "depth": zero,
-        "rate": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
-        "before": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
-        "trial": torch.zeros(n, dtype=torch.bool, device=z.device),
-        "back": z.clone(),
-        "bar": torch.zeros(n, dtype=z.dtype, device=z.device),
-        "pause": torch.full_like(zero, DEPTH),
-        "rest": zero.clone(),
-        "calm": torch.full_like(zero, UNTOUCHED),
-        "lowest": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
-        "turn": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
-    }
-
-
-def _judge(state: State, residual: Tensor) -> Tensor:
-    """Compare extrapolations with their bars; true (n,) where one failed."""
-    trial = state["trial"]
-    failed = trial & ~(residual < state["bar"])  # NaN fails
-    kept = trial & ~failed
-    depth, eps = state["depth"], torch.finfo(residual.dtype).eps
-    state["depth"] = depth.masked_fill(trial, 0)
-    state["rest"] = torch.where(failed, state["pause"], (state["rest"] - 1).clamp(min=0))
-    state["pause"] = torch.where(failed, (2 * state["pause"]).clamp(max=LONGEST_PAUSE), state["pause"])
-    # Where the residual is rounding, it need not fall.
-    rounding = residual < (16 * eps) ** 2 * state["z"].flatten(1).square().sum(1)
-    rising = ~trial & (residual > state["before"]) & ~rounding & (state["calm"] < UNTOUCHED)
-    state["calm"] = (state["calm"] + 1).masked_fill(kept | rising, 0)
-    lowest = torch.where(failed, state["lowest"], torch.minimum(state["lowest"], residual))
-    rises = ~failed & (residual > RISE**2 * lowest)
-    state["lowest"], state["turn"] = lowest, torch.where(rises, lowest, state["turn"])
-    return failed
-
-
-def _propose(state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
-    z = state["z"]
-    r = (y - z).flatten(1)
-    push = ~failed
-    for name, newest in (("points", y.flatten(1)), ("residuals", r)):
-        shifted = torch.cat([newest[:, None], state[name][:, :-1]], 1)
-        state[name] = torch.where(push[:, None, None], shifted, state[name])
-    plain = push & ~state["trial"]
-    state["depth"] = state["depth"] + push
-    rate = torch.where(plain, (residual / state["before"]).sqrt(), torch.inf)
-    even = (rate < 1) & ((rate - state["rate"]).abs() < STEADY)
-    state["rate"], state["before"] = rate, torch.where(failed, torch.inf, residual)
-    ready = even & (state["depth"] > DEPTH) & (state["rest"] == 0) & (residual >= tolerance)
-    ready &= (residual < START**2 * state["residual0"]) & (residual < BELOW**2 * state["turn"])
-    point, promise, decays = _extrapolations(state, ready)
-    left = residual.sqrt() * rate / (1 - rate)
-    ready &= decays & (promise < GAIN**2 * residual) & ((point - y.flatten(1)).norm(dim=1) < REACH * left)
-    state["trial"] = ready
-    state["bar"] = rate.clamp(max=2 * GAIN) ** 2 * residual
-    state["back"] = torch.where(per_row(failed, z), state["back"], y)
-    following = torch.where(per_row(failed, z), state["back"], y)
-    return torch.where(per_row(ready, z), point.view_as(z), following)
+        z = state["z"]
+        r = (y - z).flatten(1)
+        push = ~failed
+        for name, newest in (("points", y.flatten(1)), ("residuals", r)):
+            shifted = torch.cat([newest[:, None], state[name][:, :-1]], 1)
+            state[name] = torch.where(push[:, None, None], shifted, state[name])
+        plain = push & ~state["trial"]
+        state["depth"] = state["depth"] + push
+        rate = torch.where(plain, (residual / state["before"]).sqrt(), torch.inf)
+        even = (rate < 1) & ((rate - state["rate"]).abs() < STEADY)
+        state["rate"], state["before"] = rate, torch.where(failed, torch.inf, residual)
+        ready = even & (state["depth"] > DEPTH) & (state["rest"] == 0) & (residual >= tolerance)
+        ready &= (residual < START**2 * state["residual0"]) & (residual < BELOW**2 * state["turn"])
+        point, promise, decays = _extrapolations(state, ready)
+        left = residual.sqrt() * rate / (1 - rate)
+        ready &= decays & (promise < GAIN**2 * residual) & ((point - y.flatten(1)).norm(dim=1) < REACH * left)
+        state["trial"] = ready
+        state["bar"] = rate.clamp(max=2 * GAIN) ** 2 * residual
+        state["back"] = torch.where(per_row(failed, z), state["back"], y)
+        following = torch.where(per_row(failed, z), state["back"], y)
+        return torch.where(per_row(ready, z), point.view_as(z), following)
 
 
 def _extrapolations(state: State, ready: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -193,8 +174,7 @@ def _extrapolations(state: State, ready: Tensor) -> tuple[Tensor, Tensor, Tensor
 def _extrapolate(points: Tensor, residuals: Tensor) -> tuple[Tensor, Tensor]:
     """The extrapolated point (n, d), and the squared residual that it promises (n,)."""
     difference = residuals[:, 1:] - residuals[:, :1]
-    weights = -_coefficients(difference, residuals[:, 0], 1e-10)
-    weights = weights.to(points)
+    weights = -_coefficients(difference, residuals[:, 0], 1e-10).to(points)
     point = points[:, 0] + (weights * (points[:, 1:] - points[:, :1])).sum(1)
     promise = (residuals[:, 0] + (weights * difference).sum(1)).square().sum(1)
     return point, promise

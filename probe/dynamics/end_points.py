@@ -1,5 +1,6 @@
-"""Where starts end, and what collects them as they do."""
+"""How and where starts end, and what collects them as they do."""
 
+import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,6 @@ import torch
 from torch import Tensor
 
 from probe.dynamics.flow import Group
-from probe.dynamics.outcomes import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +17,33 @@ STORED = {"extrapolations": "guesses"}
 """Fields whose name in result files is an older one."""
 RUNNING = 255
 """Code of a start that has no outcome yet."""
+
+
+class Outcome(enum.IntEnum):
+    """Outcome of one start. The numbers are stored in files: do not renumber."""
+
+    CONVERGED = 0
+    CYCLE = 1
+    MAX_STEPS = 2
+    DIVERGED = 3
+
+    @property
+    def label(self) -> str:
+        """The name in reports and configuration."""
+        return self.name.lower()
+
+    @property
+    def sentence(self) -> str:
+        """What the outcome says of the end point."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Outcome.CONVERGED: "the squared residual ||f(z) - z||^2 of the returned point itself is below the tolerance",
+    Outcome.CYCLE: "the iteration returns to the same points again and again, with a period of at least 2",
+    Outcome.MAX_STEPS: "the step limit came first: the end point is where the iteration stopped, not a fixed point",
+    Outcome.DIVERGED: "the latent became non-finite or its norm passed the stated bound",
+}
 
 
 @dataclass

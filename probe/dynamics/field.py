@@ -1,10 +1,12 @@
-"""The latent vector field f(z) - z on a plane (paper, Figures 1 and 3a).
+"""The latent vector field f(z) - z on a plane (paper, Figures 1 and 3a), and whether it is the gradient of a potential:
+it is where J_f is symmetric, and nowhere else.
 
 | symbol | meaning | shape |
 |---|---|---|
 | o, A | a point of the plane, and two orthonormal directions in it | (d,), (2, d) |
 | c | coordinates in the plane: z = o + c A | (n, 2) |
 | r | f(z) - z; r A^T is its part in the plane | (n, d) |
+| J, K | Jacobian of f at a point; its antisymmetric part, (J - J^T) / 2 | (d, d) |
 """
 
 from dataclasses import dataclass
@@ -85,8 +87,8 @@ def jacobian_norm(f: Map, z: Tensor, together: int = 256) -> Tensor:
     parts = [Jacobian(f, part) for part in z.split(together)]
     if torch.cat([part.agrees() for part in parts]).double().mean() < AGREE:
         return torch.full((len(z),), torch.nan, dtype=torch.float64)
-    norm = _dense_norm if z[0].numel() <= DENSE else _power_norm
-    return torch.cat([norm(part) for part in parts])
+    dense = z[0].numel() <= DENSE
+    return torch.cat([_dense_norm(part) if dense else spectral_norm(part).value for part in parts])
 
 
 def _dense_norm(jacobian: Jacobian) -> Tensor:
@@ -97,5 +99,34 @@ def _dense_norm(jacobian: Jacobian) -> Tensor:
     return torch.linalg.matrix_norm(columns.double().cpu(), 2)
 
 
-def _power_norm(jacobian: Jacobian) -> Tensor:
-    return spectral_norm(jacobian).value
+def null_share(d: int) -> float:
+    """The share for a matrix of independent entries of mean 0 and equal variance: (d - 1) / (2 d), about 1/2."""
+    return (d - 1) / (2 * d)
+
+
+def antisymmetric_share(jacobian: Jacobian, *, probes: int = 8, seed: int = 0) -> Tensor:
+    """||K||_F^2 / ||J||_F^2 at each point, in [0, 1]: 0 for a gradient field, 1 for a pure rotation.
+
+    By Hutchinson's probes v of independent signs, without J itself: E||(J v - J^T v) / 2||^2 = ||K||_F^2, and
+    E||J v||^2 = E||J^T v||^2 = ||J||_F^2. Both are unbiased; their ratio is biased in the order of 1 / probes.
+
+    Args:
+        probes: each takes a product with J and one with J^T.
+        seed: of the probes, which are others for every point.
+
+    Returns:
+        float64 (n,) on the CPU; NaN where J is 0 or not finite.
+    """
+    z = jacobian.z
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, (probes, *z.shape), generator=generator, dtype=torch.int8).to(z.device)
+    apart = torch.zeros(len(z), dtype=torch.float64, device=z.device)
+    whole = torch.zeros_like(apart)
+    for sign in signs:
+        v = sign.to(z.dtype) * 2 - 1
+        forward, backward = (
+            product.flatten(1).double() for product in (jacobian.times(v), jacobian.transposed_times(v))
+        )
+        apart += (forward - backward).square().sum(1) / 4
+        whole += (forward.square().sum(1) + backward.square().sum(1)) / 2
+    return (apart / whole).cpu()

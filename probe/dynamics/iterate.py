@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from probe.dynamics import acceleration, cycles
-from probe.dynamics.end_points import RUNNING, EndPoints, Gathered
+from probe.dynamics.end_points import RUNNING, EndPoints, Gathered, Outcome
 from probe.dynamics.flow import Group, State, flow, per_row
-from probe.dynamics.outcomes import Outcome
 from probe.precision import full_float32, reduced
 
 Map = Callable[[Tensor], Tensor]

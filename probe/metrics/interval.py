@@ -1,12 +1,16 @@
-"""Mean and 95 % bootstrap interval over images.
+"""95 % bootstrap intervals over images of means, ratios of means and correlations; Student's where the tails matter.
+
+A resample draws n of n rows with replacement. What is resampled here is linear in how often each row was drawn, so that
+all resamples are one matrix product.
 
 | symbol | meaning | shape |
 |---|---|---|
-| v | values, one row per image | (n,) or (n, k) |
-| w | how often each image was drawn in a resample, over n | (resamples, n) |
-| w v | the resampled means | (resamples, k) |
+| v; a, b | values; numerators and denominators, or two values to compare; one row per image | (n,) or (n, k) |
+| w | how often each image (or group of images) was drawn in a resample | (resamples, n) |
+| w v / n; (w a) / (w b) | the resampled means; ratios of means | (resamples, k) |
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -14,15 +18,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Verdict = Literal["holds", "does not hold", "undecided"]
+Ends = tuple[float, float]
+Floats = NDArray[np.float64]
 RESAMPLES = 10_000
-CELLS = 4_000_000
-"""Counts of w held at once: 32 MB."""
+CELLS, BLOCK = 4_000_000, 1_000_000
+"""Counts of w held at once: for means, 32 MB; for ratios and correlations."""
+FLAT = 1e-12
+"""Variance, relative to that of all pairs, below which a resample is constant and has no correlation."""
 
 
 class Interval(NamedTuple):
-    """Sample mean and the 2.5 % and 97.5 % percentiles of its bootstrap distribution.
+    """A value and the 2.5 % and 97.5 % percentiles of its bootstrap distribution.
 
-    ``low`` and ``high`` are None if there is no interval: for a single value, or if a value is not finite (``mean`` is
+    ``low`` and ``high`` are None if there is no interval: for a single image, or if a number is not finite (``mean`` is
     NaN then).
     """
 
@@ -31,7 +39,7 @@ class Interval(NamedTuple):
     high: float | None
 
     @classmethod
-    def of(cls, value: float, resampled: NDArray[np.float64] | None) -> "Interval":
+    def of(cls, value: float, resampled: Floats | None) -> "Interval":
         """A value with the percentiles of its resampled values (r,); no interval without them."""
         if resampled is None:
             return cls(float(value), None, None)
@@ -39,13 +47,30 @@ class Interval(NamedTuple):
         return cls(float(value), float(low), float(high))
 
     @property
-    def ci95(self) -> tuple[float, float] | None:
+    def ci95(self) -> Ends | None:
         """Both ends; None if there is no interval."""
         return None if self.low is None or self.high is None else (self.low, self.high)
 
     def as_json(self) -> dict[str, Any]:
         """``mean`` and ``ci95``, null if there is none."""
         return {"mean": self.mean, "ci95": None if self.ci95 is None else list(self.ci95)}
+
+
+def draws(n: int, seed: int, cells: int | None = None) -> Iterator[NDArray[np.int64]]:
+    """How often each of n rows is drawn, (block, n), for ``RESAMPLES`` resamples, about ``cells`` counts at a time."""
+    rng = np.random.default_rng(seed)
+    block = max(1, (cells or CELLS) // n)
+    for start in range(0, RESAMPLES, block):
+        yield rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start))
+
+
+def _columns(values: Floats, resampled: Floats, known: ArrayLike) -> list[Interval]:
+    """Each value (k,) with the percentiles of its resampled values (r, k); no interval where they are not known."""
+    lows, highs = np.percentile(np.where(known, resampled, 0.0), [2.5, 97.5], axis=0)
+    return [
+        Interval(float(value), *((float(low), float(high)) if ok else (None, None)))
+        for value, low, high, ok in zip(values, lows, highs, np.asarray(known), strict=True)
+    ]
 
 
 def mean_interval(values: ArrayLike, *, seed: int = 0) -> Interval:
@@ -59,23 +84,16 @@ def mean_interval(values: ArrayLike, *, seed: int = 0) -> Interval:
 def mean_intervals(values: ArrayLike, *, seed: int = 0) -> list[Interval]:
     """``mean_interval`` of every column of ``values`` (n, k), all columns over the same resamples of the rows.
 
-    Equal to ``scipy.stats.bootstrap(method="percentile")`` up to the draw, but computed as one matrix product (a mean
-    is linear in the counts of the resample), since a report takes about a thousand of these intervals.
+    Equal to ``scipy.stats.bootstrap(method="percentile")`` up to the draw, but fast enough for the thousand intervals
+    of a report.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or len(array) == 0:
         raise ValueError(f"values have shape (n, k) with n >= 1, not {array.shape}")
-    finite: NDArray[np.bool_] = np.asarray(np.isfinite(array).all(axis=0))
+    finite = np.isfinite(array).all(axis=0)
     safe = np.where(finite, array, 0.0)  # a column with NaN or infinity must not touch its neighbours
-    means = safe.mean(axis=0)
-    if len(array) == 1:
-        return [Interval(float(m) if ok else float("nan"), None, None) for m, ok in zip(means, finite, strict=True)]
     resampled = np.concatenate([counts / len(array) @ safe for counts in draws(len(array), seed)])
-    lows, highs = np.percentile(resampled, [2.5, 97.5], axis=0)
-    return [
-        Interval(float(m), float(low), float(high)) if ok else Interval(float("nan"), None, None)
-        for m, low, high, ok in zip(means, lows, highs, finite, strict=True)
-    ]
+    return _columns(np.where(finite, safe.mean(axis=0), np.nan), resampled, finite & (len(array) > 1))
 
 
 def grouped_mean_interval(values: ArrayLike, groups: ArrayLike, *, seed: int = 0) -> Interval:
@@ -90,21 +108,140 @@ def grouped_mean_interval(values: ArrayLike, groups: ArrayLike, *, seed: int = 0
     _, place = np.unique(labels, return_inverse=True)
     sizes = np.bincount(place)
     if len(sizes) == 1 or not np.isfinite(array).all():
-        return Interval(mean if np.isfinite(mean) else float("nan"), None, None)
+        return Interval(mean if np.isfinite(mean) else math.nan, None, None)
     columns = np.stack([np.bincount(place, array), sizes], axis=1)
     totals = np.concatenate([counts / len(sizes) @ columns for counts in draws(len(sizes), seed)])
     return Interval.of(mean, totals[:, 0] / totals[:, 1])
 
 
-def draws(n: int, seed: int, cells: int | None = None) -> Iterator[NDArray[np.int64]]:
-    """How often each of n rows is drawn, (block, n), for ``RESAMPLES`` resamples in blocks of about ``cells`` counts.
+class Ratios(NamedTuple):
+    """Ratios of k columns with all bootstrap values, so that ratios can be subtracted from each other.
 
-    n draws with replacement are one multinomial draw of counts.
+    ``resampled`` is all NaN for a single image, and if there is no ratio.
     """
-    rng = np.random.default_rng(seed)
-    block = max(1, (cells or CELLS) // n)
-    for start in range(0, RESAMPLES, block):
-        yield rng.multinomial(n, np.full(n, 1 / n), size=min(block, RESAMPLES - start))
+
+    value: Floats
+    resampled: Floats
+
+    def __sub__(self, other: "Ratios") -> "Ratios":
+        """The differences: paired by image if both have the same seed and number of rows, else independent."""
+        return Ratios(self.value - other.value, self.resampled - other.resampled)
+
+    def __truediv__(self, other: "Ratios") -> "Ratios":
+        """The ratios of both, paired likewise; NaN if the other is 0."""
+        below, drawn = (np.where(part != 0, part, np.nan) for part in (other.value, other.resampled))
+        return Ratios(self.value / below, self.resampled / drawn)
+
+    def intervals(self) -> list[Interval]:
+        """Each value with the 2.5 % and 97.5 % percentiles of its resampled values; None if there are none."""
+        return _columns(self.value, self.resampled, np.isfinite(self.resampled).all(axis=0))
+
+
+def ratios_of_means(numerators: ArrayLike, denominators: ArrayLike, *, seed: int = 0) -> Ratios:
+    """mean(a) / mean(b) of every column, all over the same resamples of the rows; b = 1 gives means.
+
+    Not the mean of the images' ratios, which the smallest denominators would dominate.
+
+    Args:
+        numerators, denominators: (n, k), n >= 1. A column with a number that is not finite, or whose b has mean 0,
+            gives NaN and does not affect other columns.
+        seed: the result is a function of the numbers and the seed; equal n and seed draw the same rows.
+
+    Raises:
+        ValueError: the shapes differ, or there is no row.
+    """
+    a, b = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
+    if a.ndim != 2 or a.shape != b.shape or not len(a):
+        raise ValueError(f"numerators and denominators have one shape (n, k), n >= 1, not {a.shape} and {b.shape}")
+    good = np.isfinite(a).all(axis=0) & np.isfinite(b).all(axis=0) & (b.mean(axis=0) != 0)
+    a, b = np.where(good, a, 0.0), np.where(good, b, 1.0)
+    several, parts = good & (len(a) > 1), []
+    for drawn in draws(len(a), seed, BLOCK):
+        top, bottom = drawn @ a, drawn @ b
+        parts.append(np.where(several & (bottom != 0), top / np.where(bottom != 0, bottom, 1.0), np.nan))
+    return Ratios(np.where(good, a.mean(axis=0) / b.mean(axis=0), np.nan), np.concatenate(parts))
+
+
+def correlation_interval(x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0) -> Interval:
+    """Pearson's correlation of the pairs, with the 95 % percentile bootstrap interval over ``groups``.
+
+    Whole groups are drawn, because the pairs of a group (starts in one basin, say) are not independent. With fewer than
+    about ten groups the interval is too short, like any bootstrap of so few.
+
+    Args:
+        x, y: finite numbers (n,).
+        groups: a label for each pair (n,); default: each pair is a group of its own.
+
+    Returns:
+        ``mean`` is the correlation, NaN if x or y is constant; ``low`` and ``high`` are None then, and for a single
+        group.
+
+    Raises:
+        ValueError: shapes differ, there are no pairs, or a number is not finite.
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    labels = np.arange(x.size) if groups is None else np.asarray(groups)
+    if not (x.ndim == 1 and x.shape == y.shape == labels.shape and x.size and np.isfinite([x, y]).all()):
+        raise ValueError(f"pairs are finite and of shapes (n,), n >= 1, not {x.shape}, {y.shape} and {labels.shape}")
+    x, y = _standard(x), _standard(y)
+    _, place = np.unique(labels, return_inverse=True)
+    sums = np.zeros((place.max() + 1, 6))  # of each group; w times these are the sums of the resamples
+    np.add.at(sums, place, np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1))
+    whole = float(_correlation(sums.sum(axis=0, keepdims=True))[0])
+    if len(sums) == 1 or np.isnan(whole):
+        return Interval(whole, None, None)
+    found = np.concatenate([_correlation(counts @ sums) for counts in draws(len(sums), seed, BLOCK)])
+    return Interval.of(whole, found[np.isfinite(found)])
+
+
+def _standard(values: Floats) -> Floats:
+    """Centred and scaled, because the squares of mean and scale would cost the sums their digits."""
+    centred = values - values.mean()
+    spread = np.abs(centred).max()
+    return centred / spread if spread > FLAT * np.abs(values).max() else centred * 0
+
+
+def _correlation(sums: NDArray[Any]) -> Floats:
+    """Of each row of sums of 1, x, y, x^2, y^2 and x y."""
+    n, x, y, xx, yy, xy = sums.T
+    varies_x, varies_y = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2
+    known = (varies_x > FLAT) & (varies_y > FLAT)
+    scale = np.sqrt(np.where(known, varies_x * varies_y, 1.0))
+    return np.where(known, np.clip((xy / n - x * y / n**2) / scale, -1, 1), np.nan)
+
+
+def difference_interval(a: Floats, b: Floats, confidence: float) -> Ends | None:
+    """Student's interval of mean(a) - mean(b), paired; None for a single image, or if a value is not finite.
+
+    It inverts Student's paired t test, as ``ratio_interval`` does (the set of r for which mean(a - r b) may be 0;
+    Fieller 1954), so that one includes 0 exactly when the other includes 1. Both are for confidences so close to 1 that
+    10,000 resamples have no tail left; with few images, bootstrap percentiles are too narrow as well.
+    """
+    gap = a - b
+    if len(gap) < 2 or not np.isfinite(gap).all():
+        return None
+    half = math.sqrt(_student(len(gap), confidence) * gap.var(ddof=1))
+    return float(gap.mean() - half), float(gap.mean() + half)
+
+
+def ratio_interval(a: Floats, b: Floats, confidence: float) -> Ends | None:
+    """Interval of mean(a) / mean(b); None likewise, or if mean(b) may be 0 at this confidence: then it is unbounded."""
+    if len(a) < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return None
+    # r with (A - r B)^2 <= q (Vaa - 2 r Vab + r^2 Vbb), a quadratic in r; V are covariances over n - 1.
+    (vaa, vab), (_, vbb) = _student(len(a), confidence) * np.cov(a, b)
+    square, cross, rest = b.mean() ** 2 - vbb, a.mean() * b.mean() - vab, a.mean() ** 2 - vaa
+    if square <= 0:
+        return None
+    root = math.sqrt(max(cross**2 - square * rest, 0.0))
+    return float((cross - root) / square), float((cross + root) / square)
+
+
+def _student(n: int, confidence: float) -> float:
+    """q: the squared quantile of Student's t with n - 1 degrees of freedom, over n."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + confidence) / 2, n - 1)) ** 2 / n
 
 
 def on_side(ci95: Sequence[float] | None, side: int, level: float = 0.0) -> Verdict:

@@ -8,7 +8,8 @@ Writers, readers, ``probe status`` and the docs page "Run directory" all take th
     run / layout.MANIFEST                              a ``Path``
     run.glob(layout.CELL.glob)                         all cells
 
-The symbols are those of ``markdown``.
+N starts, m atoms; n images, M dictionaries, L levels, e example images; d latent dimension with latent shape (c, h, w);
+H and W height and width of an image. k and g are other counts, D is the length of a CLIP embedding.
 """
 
 import re
@@ -17,21 +18,14 @@ from functools import cached_property
 
 from probe.methods import METRICS
 
-_FIELD = re.compile(r"\{(\w+)(:\w+)?\}")
 WORK = "work"
 """Folder of intermediate results, removed once the results made from them exist."""
 REPLACED = "replaced"
 """Folder of result files that were damaged or outdated when a stage made them again."""
 ATTRACTORS, RECONSTRUCTIONS, CELLS, MODELS, SCORES = "attractors", "reconstructions", "cells", "models", "scores"
-REPORT, FIGURES, THEORY, LOGS, TRACKERS, SLURM = "report", "report/figures", "theory", "logs", "trackers", "slurm"
+THEORY, LOGS, TRACKERS, SLURM = "theory", "logs", "trackers", "slurm"
 DRAWN = ("images", "data")
 """Folders in ``WORK`` that hold images read from their sources, and nothing computed."""
-
-
-def _matcher(pattern: str) -> re.Pattern[str]:
-    """A regular expression for a pattern with ``{fields}``; a field holds no slash."""
-    parts = _FIELD.split(pattern)  # literal, field, format, literal, ...
-    return re.compile("[^/]+".join(map(re.escape, parts[::3])))
 
 
 @dataclass(frozen=True)
@@ -49,10 +43,6 @@ class Column:
     form: str
     says: str
     optional: bool = False
-
-    def matches(self, name: str) -> bool:
-        """Whether this describes the column of that name."""
-        return _matcher(self.name).fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -95,11 +85,7 @@ class File:
     @cached_property
     def glob(self) -> str:
         """A pattern for ``Path.glob``."""
-        return _FIELD.sub("*", self.pattern)
-
-    def matches(self, name: str) -> bool:
-        """Whether a path below the folder is one of these files."""
-        return _matcher(self.pattern).fullmatch(name) is not None
+        return re.sub(r"\{.*?\}", "*", self.pattern)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -107,17 +93,11 @@ class File:
         return tuple(one.name for one in self.columns if not one.optional and "{" not in one.name)
 
 
-_INDICES = "a range of {} by its first and last index"
 STAMP = (
     Column("sha256", "str", "checksum of the content and of all other entries"),
     Column("file", "str", "path below the folder under which the file was written"),
     Column("{kind}", "str", "`run`, `study` or `ood`: fingerprint of the settings and models that results depend on"),
-    Column(
-        "made_with",
-        "object",
-        "these settings and checksums themselves; absent in folders begun by early versions",
-        optional=True,
-    ),
+    Column("made_with", "object", "these settings and checksums; absent in folders of early versions", optional=True),
 )
 """Metadata of every safetensors file (one JSON text an entry) and table (one JSON object under the key ``probe``)."""
 
@@ -141,24 +121,8 @@ REPORT_JSON = File("report/report.json", "all numbers of the report; see the pag
 REPORT_MD = File("report/report.md", "the report as Markdown")
 REPORT_HTML = File("report/report.html", "the report as one web page, with its figures inside")
 FIGURE = File("report/figures/{name}", "figures of the report, as PNG and SVG")
-COMMON = (
-    CONFIG,
-    MANIFEST,
-    ERROR,
-    PROGRESS,
-    OWNER,
-    LOCK,
-    LOCK_HELD,
-    LOG,
-    SLURM_LOG,
-    SLURM_SCRIPT,
-    SLURM_JOBS,
-    TRACKER_NOTE,
-    REPORT_JSON,
-    REPORT_MD,
-    REPORT_HTML,
-    FIGURE,
-)
+_STATE = (CONFIG, MANIFEST, ERROR, PROGRESS, OWNER, LOCK, LOCK_HELD, LOG, SLURM_LOG, SLURM_SCRIPT, SLURM_JOBS)
+COMMON = (*_STATE, TRACKER_NOTE, REPORT_JSON, REPORT_MD, REPORT_HTML, FIGURE)
 
 # A run
 _RANK = Column("rank", "int", "the rank that wrote it")
@@ -172,9 +136,7 @@ _FACTS = Column("data", "object", "facts about the images, as under `data` in ma
 _IDS = Column("ids", "list of str", "names of the images")
 _STARTS = (
     Column("index", "int64 (n,)", "which starts: z0 of start i depends only on seeds.seed and i"),
-    Column(
-        "end", "float (n, c, h, w)", "the returned point, in model.dtype; if diverged, the last one within the bound"
-    ),
+    Column("end", "float (n, c, h, w)", "returned point, in model.dtype; if diverged, the last within the bound"),
     Column("first", "float (n, c, h, w)", "f(z0), in model.dtype; for the one-step control"),
     Column("outcome", "uint8 (n,)", "0 converged, 1 cycle, 2 max_steps, 3 diverged"),
     Column("steps", "int64 (n,)", "steps from the start to the returned point, confirmed extrapolations included"),
@@ -185,7 +147,7 @@ _STARTS = (
 )
 SHARD = File(
     "attractors/{first:08d}-{last:08d}.safetensors",
-    f"where starts ended; {_INDICES.format('starts')}. The files of a run cover 0..N-1 exactly once",
+    "where starts ended; a range of starts by its first and last index. The files of a run cover 0..N-1 exactly once",
     _STARTS,
     (_RANK,),
 )
@@ -260,7 +222,7 @@ MERGED = File(
 )
 CERTIFICATES = File(
     "work/certificates/{kind}-{first:08d}-{last:08d}.safetensors",
-    f"results of one kind of work (certificates, checks, exponents); {_INDICES.format('points')}",
+    "results of one kind of work (certificates, checks, exponents); a range of points by its first and last index",
     (),
     (_ENDS, _RANK),
 )
@@ -297,22 +259,17 @@ TABLE = File(
         Column("dtype", "str", "precision of the sparse codes"),
     ),
 )
-_EXAMPLES = (
-    Column("original", "uint8 (e, 3, H, W)", "the first test images"),
-    Column("autoencoder", "uint8 (e, 3, H, W)", "their D(E(x))"),
-    Column("{method}", "uint8 (L, e, 3, H, W)", "their reconstructions at every level"),
-)
-_ORIGINALS = (
-    Column(
-        "originals/picture", "uint8 (n, 3, h, w)", "the test images, reduced in size; with CLIP only", optional=True
-    ),
-    Column("originals/embedding", "float (n, D)", "CLIP embeddings of these; with CLIP only", optional=True),
-    Column("originals/whole", "float (n, D)", "CLIP embeddings of the full images; with CLIP only", optional=True),
-)
 PICTURES = File(
     "reconstructions/{dataset}.safetensors",
     "example images of a data set and their reconstructions",
-    (*_EXAMPLES, *_ORIGINALS),
+    (
+        Column("original", "uint8 (e, 3, H, W)", "the first test images"),
+        Column("autoencoder", "uint8 (e, 3, H, W)", "their D(E(x))"),
+        Column("{method}", "uint8 (L, e, 3, H, W)", "their reconstructions at every level"),
+        Column("originals/picture", "uint8 (n, 3, h, w)", "the test images, reduced in size; CLIP only", optional=True),
+        Column("originals/embedding", "float (n, D)", "CLIP embeddings of these; CLIP only", optional=True),
+        Column("originals/whole", "float (n, D)", "CLIP embeddings of the full images; CLIP only", optional=True),
+    ),
     (
         _DICTIONARY,
         _IMAGES,
@@ -322,7 +279,7 @@ PICTURES = File(
 )
 RECONSTRUCTION = File(
     "work/reconstructions/{dataset}/{first:08d}-{last:08d}.safetensors",
-    f"errors before they are joined; {_INDICES.format('images')}",
+    "errors before they are joined; a range of images by its first and last index",
     (
         Column("used", "int64 (M, L, n)", "atoms in the code"),
         Column("errors/{metric}", "float64 (M, L, n)", "by dictionary and level"),
@@ -365,24 +322,9 @@ THEORY_JSON = File("theory/theory.json", "all numbers of `probe theory`")
 THEORY_MD = File("theory/theory.md", "the same as Markdown")
 THEORY_HTML = File("theory/theory.html", "the same as one web page, with its figures inside")
 THEORY_FIGURE = File("theory/figures/{name}", "figures of `probe theory`, as PNG and SVG")
-RUN = (
-    SHARD,
-    DICTIONARY,
-    GALLERY,
-    WANDERING,
-    TABLE,
-    PICTURES,
-    SEMANTICS,
-    THEORY_JSON,
-    THEORY_MD,
-    THEORY_HTML,
-    THEORY_FIGURE,
-    SHARD_PART,
-    MERGED,
-    CERTIFICATES,
-    IMAGES,
-    RECONSTRUCTION,
-)
+_RESULTS = (SHARD, DICTIONARY, GALLERY, WANDERING, TABLE, PICTURES, SEMANTICS)
+_THEORY = (THEORY_JSON, THEORY_MD, THEORY_HTML, THEORY_FIGURE)
+RUN = (*_RESULTS, *_THEORY, SHARD_PART, MERGED, CERTIFICATES, IMAGES, RECONSTRUCTION)
 
 # A study
 CELL = File(
@@ -492,58 +434,3 @@ OOD = (OOD_TRAINED, OOD_TRAINING_STATE, REFERENCES, SCORE, SCORE_TABLE, OOD_IMAG
 
 FILES = {"run": (*COMMON, *RUN), "study": (*COMMON, *STUDY), "ood": (*COMMON, *OOD)}
 """Every file of each kind of folder."""
-
-
-_TITLES = {"run": "Run (`probe run`)", "study": "Study (`probe study`)", "ood": "OOD experiment (`probe ood`)"}
-_INTRODUCTION = f"""# Run directory
-
-Every command that computes writes one folder. Each file appears whole or not at all, and rerunning the same command
-resumes. Files in `{WORK}/` are intermediate: they are removed once the results made from them exist. A result file that
-is damaged or outdated is moved to `{REPLACED}/` when its stage makes it again.
-
-Tensors are stored as safetensors, tables as parquet. Both carry metadata: one JSON text per entry in safetensors, one
-JSON object under the key `probe` in parquet. Every reading command checks the checksum.
-
-Symbols: N starts, m atoms; n images, M dictionaries, L levels, e example images; d latent dimension with latent shape
-(c, h, w); H and W height and width of an image. k and g are other counts, D is the length of a CLIP embedding.
-"""
-
-
-def markdown() -> str:
-    """The docs page "Run directory": every file with its columns and metadata, by kind of folder."""
-    parts = [
-        _INTRODUCTION,
-        "## Metadata of every result file\n",
-        _columns("entry", STAMP),
-        "## Files of every folder\n",
-        _rows("file", "", [(one.pattern, "", one.says) for one in COMMON]),
-    ]
-    for kind, title in _TITLES.items():
-        parts.append(f"## {title}\n")
-        for one in FILES[kind][len(COMMON) :]:
-            parts.append(f"### `{_without_formats(one.pattern)}`\n\n{one.says[0].upper()}{one.says[1:]}.\n")
-            groups = CELL_COLUMNS if one is CELL else {"": one.columns}
-            what = "column" if one.pattern.endswith(".parquet") else "tensor"
-            parts += [_columns(f"{what}, {name}" if name else what, group) for name, group in groups.items() if group]
-            parts += [_columns("metadata", one.about)] if one.about else []
-    return "\n".join(parts)
-
-
-def _columns(what: str, columns: tuple[Column, ...]) -> str:
-    return _rows(what, "form", [(column.name, column.form, column.says) for column in columns])
-
-
-def _rows(what: str, form: str, rows: list[tuple[str, str, str]]) -> str:
-    heads = [what, form, "meaning"] if form else [what, "meaning"]
-    lines = [heads, ["---"] * len(heads)]
-    for name, shape, says in rows:
-        lines.append([f"`{_without_formats(name)}`", *([shape] if form else []), says.replace("|", "\\|")])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _without_formats(pattern: str) -> str:
-    return _FIELD.sub(r"{\1}", pattern)
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")

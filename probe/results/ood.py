@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from probe.results import layout
-from probe.results.files import read_table, read_tensors, reading
-from probe.results.manifest import read_manifest
+from probe.results.files import read_manifest, read_table, read_tensors, reading
 
 if TYPE_CHECKING:
     from probe.studies.ood.config import OodConfig

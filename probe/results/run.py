@@ -13,8 +13,7 @@ from probe.errors import UserError
 from probe.kinds import WHAT, kind_of
 from probe.methods import AUTOENCODER, BASELINE, methods, metrics
 from probe.results import layout
-from probe.results.files import read_table, read_tensors, reading
-from probe.results.manifest import read_manifest
+from probe.results.files import read_manifest, read_table, read_tensors, reading
 
 Arrays = dict[str, NDArray[Any]]
 STARTS = ("index", "outcome", "steps", "evaluations", "residual", "period")

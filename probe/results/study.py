@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from probe.results import layout
-from probe.results.files import read_tensors, reading
-from probe.results.manifest import read_manifest
+from probe.results.files import read_manifest, read_tensors, reading
 
 if TYPE_CHECKING:
     from probe.studies.sweeps.config import StudyConfig

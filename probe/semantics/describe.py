@@ -17,7 +17,7 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor
 
-from probe.metrics.vendi import vendi_score
+from probe.metrics.sets import vendi_score
 
 NOISE = 256
 """Decoded draws from N(0, I)."""

@@ -1,9 +1,20 @@
-"""Sparse codes at nested levels."""
+"""Sparse codes at nested levels, and the limits of the arithmetic that finds them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+SCHUR_FLOOR = {torch.float32: 2e-5, torch.float64: 1e-10}
+"""Atoms with less squared norm left than this lie in the span of the chosen ones, up to rounding."""
+OLS_FLOOR = {torch.float32: 1e-3, torch.float64: 1e-10}
+"""The same for the choice by |c| / sqrt(s), which favours small s: float32 needs a larger margin."""
+
+DOUBT = 64
+"""After k steps, ||r||^2 by subtraction has an error of up to about k epsilon ||x||^2. Once it is below this many times
+that error, residual and correlations are recomputed, and the ||r||^2 of that residual takes the place of ||x||^2: no
+path stops for lack of digits, whatever the levels."""
 
 
 @dataclass(frozen=True)
@@ -56,3 +67,19 @@ def combine(atoms: Tensor, support: Tensor, code: Tensor) -> Tensor:
     dense = code.new_zeros((len(code), len(atoms)))
     dense.scatter_add_(1, support.clamp(min=0), torch.where(support >= 0, code, 0))
     return dense @ atoms
+
+
+def floor(dtype: torch.dtype, ols: bool) -> float:
+    """Smallest squared norm left of an atom that may be chosen."""
+    return (OLS_FLOOR if ols else SCHUR_FLOOR)[dtype]
+
+
+def working_dtype(n_atoms: int, d: int, levels: Iterable[int], *, ols: bool = False) -> torch.dtype:
+    """float32 for OMP paths of up to half of min(N, d) atoms; float64 beyond, and for OLS.
+
+    Beyond about half, what is left of an atom outside the span of the chosen ones is too close to float32 rounding. OLS
+    divides by it, and in float32 mistakes rounding for a gain on rank-deficient dictionaries. Levels of min(N, d) and
+    more do not count: they are projected on the span (in float64) without a greedy path.
+    """
+    full = min(n_atoms, d)
+    return torch.float64 if ols or any(full / 2 < level < full for level in levels) else torch.float32

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.sparse.codes import SparseCodes
-from probe.sparse.limits import floor
+from probe.sparse.codes import SparseCodes, floor
 
 TILE = 512
 """Atoms in a tile: its sums, and the four rows added to them, fit in the first-level cache."""

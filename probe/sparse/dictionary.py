@@ -5,7 +5,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from probe.sparse.limits import SCHUR_FLOOR
+from probe.sparse.codes import SCHUR_FLOOR
 
 
 class Dictionary:

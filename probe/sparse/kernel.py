@@ -7,7 +7,7 @@ rows at a time, and the sums stay in the first-level cache.
 import numpy as np
 from numba import njit
 
-from probe.sparse.limits import DOUBT
+from probe.sparse.codes import DOUBT
 
 FLAGS = {"contract", "reassoc", "nsz"}
 """Fused multiply-adds and sums in vector order. Not "nnan" and "ninf": comparisons keep their meaning for NaN."""

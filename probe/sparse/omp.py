@@ -16,11 +16,11 @@ formulations differ in where A q comes from:
 
 | module | A q from | used |
 |---|---|---|
-| ``orthonormal`` | closed form: the largest coefficients | orthonormal dictionaries |
 | ``compiled`` | G and P (v0 of Zhu et al., "Batch orthogonal matching pursuit", 2020), in numba | CPU |
 | ``batched`` | the same in torch | small problems, GPU up to ``LONG`` atoms or in float32, or where numba is missing |
 | ``cholesky`` | G and the inverse Cholesky factor of the chosen atoms | GPU beyond ``LONG`` atoms, in float64 |
-| ``projection`` | the projection on the span, without a path | levels of min(N, d) and more |
+| ``closed_form`` | no path: the largest coefficients | orthonormal dictionaries |
+| ``closed_form`` | no path: the projection on the span | levels of min(N, d) and more |
 """
 
 from collections.abc import Sequence
@@ -31,10 +31,9 @@ import torch
 from torch import Tensor
 
 from probe.sparse import batched, cholesky, compiled
+from probe.sparse.closed_form import largest, project
 from probe.sparse.codes import SparseCodes, concatenate
 from probe.sparse.dictionary import Dictionary, power_of_two
-from probe.sparse.orthonormal import largest
-from probe.sparse.projection import project
 
 Method = Literal["omp", "ols"]
 LONG = 370
@@ -80,24 +79,21 @@ def omp(
         ValueError: shapes do not match, a value is not finite, a level is below 1, or the method or dtype is unknown.
     """
     wanted = tuple(sorted(set(levels)))
-    _check(dictionary, signals, wanted, method)
-    if dtype not in (None, torch.float32, torch.float64):
-        raise ValueError(f"dtype must be float32 or float64, not {dtype}")
-    ready = _ready(dictionary, dtype)
+    ready = _checked(dictionary, signals, wanted, method, dtype)
     scaled, exponent = power_of_two(signals)
     parts = [_solve(ready, x.to(ready.dtype), wanted, method, memory) for x in scaled.split(256)]
-    found = concatenate(parts)
-    weights = [torch.ldexp(code, exponent[:, None]) for code in found.coefficients]
-    width = [code.shape[1] for code in weights]
+    found, scale = concatenate(parts), exponent[:, None]
     norms = ready.norm[found.support.clamp(min=0)]
     return replace(
         found,
-        coefficients=tuple(code / norms[:, :k] for code, k in zip(weights, width, strict=True)),
-        squared_error=torch.ldexp(torch.ldexp(found.squared_error, exponent[:, None]), exponent[:, None]),
+        coefficients=tuple(torch.ldexp(code, scale) / norms[:, : code.shape[1]] for code in found.coefficients),
+        squared_error=torch.ldexp(torch.ldexp(found.squared_error, scale), scale),
     )
 
 
-def _check(dictionary: Tensor | Dictionary, signals: Tensor, levels: tuple[int, ...], method: str) -> None:
+def _checked(
+    dictionary: Tensor | Dictionary, signals: Tensor, levels: tuple[int, ...], method: str, dtype: torch.dtype | None
+) -> Dictionary:
     atoms = dictionary.unit if isinstance(dictionary, Dictionary) else dictionary
     if atoms.ndim != 2 or signals.ndim != 2 or atoms.shape[1] != signals.shape[1]:
         raise ValueError(
@@ -109,14 +105,13 @@ def _check(dictionary: Tensor | Dictionary, signals: Tensor, levels: tuple[int, 
         raise ValueError(f"unknown method {method!r}; methods: omp, ols")
     if not torch.isfinite(signals).all():
         raise ValueError("the signals have values that are not finite")
-
-
-def _ready(dictionary: Tensor | Dictionary, dtype: torch.dtype | None) -> Dictionary:
-    if isinstance(dictionary, Dictionary):
-        if dtype not in (None, dictionary.dtype):
-            raise ValueError(f"the dictionary was prepared in {dictionary.dtype}, not in {dtype}")
-        return dictionary
-    return Dictionary(dictionary, torch.float64 if dtype is None else dtype)
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"dtype must be float32 or float64, not {dtype}")
+    if not isinstance(dictionary, Dictionary):
+        return Dictionary(dictionary, dtype or torch.float64)
+    if dtype not in (None, dictionary.dtype):
+        raise ValueError(f"the dictionary was prepared in {dictionary.dtype}, not in {dtype}")
+    return dictionary
 
 
 def _solve(ready: Dictionary, x: Tensor, levels: tuple[int, ...], method: Method, memory: int) -> SparseCodes:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from probe.sparse.codes import SparseCodes, combine
-from probe.sparse.limits import DOUBT, floor
+from probe.sparse.codes import DOUBT, SparseCodes, combine, floor
 
 EVERY = 64
 """Steps on a GPU between these synchronisations; an exactly sparse signal may take so many atoms without weight. On a

@@ -8,17 +8,15 @@ from torch import Tensor
 from probe.config import SolverConfig
 from probe.dictionary import Merge, merge_by_euclid
 from probe.dynamics import Certificates, EndPoints, Iteration, Outcome
-from probe.dynamics.certificate import NO, UNDECIDED, YES
 from probe.dynamics.iterate import Map, iterate_batches
 from probe.dynamics.memory import Fitting
-from probe.studies.probing.dictionary import certify_points
+from probe.studies.probing.dictionary import CERTIFICATES, certify_points
 from probe.studies.probing.end_points import OnStep
 
 NOWHERE = -1
 RESOLUTION = 100.0
 """Distance left to the fixed point at a residual equal to the tolerance, in units of that residual, for a spectral
 radius of 0.99: closer points cannot be told apart."""
-CERTIFICATES = {YES: "attractor", NO: "not an attractor", UNDECIDED: "undecided"}
 
 
 def end_points(f: Map, starts: Tensor, settings: Iteration, on_step: OnStep | None = None) -> EndPoints:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from probe.dynamics import Outcome
 from probe.dynamics.flow import Group, State, flow, per_row
 from probe.dynamics.iterate import LAG, RUNNING, Map, apply
-from probe.dynamics.outcomes import Outcome
 from probe.precision import full_float32
 
 

@@ -44,12 +44,10 @@ def save_model(model: ConvAutoencoder, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     except SafetensorError as error:  # such as a full disk
-        shutil.rmtree(temporary, ignore_errors=True)
         reason = " ".join(str(error).split())
         raise Failure(f"{folder} cannot be written: {reason}; fix this and rerun to resume.") from error
-    except BaseException:
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def save_state(

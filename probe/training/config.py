@@ -1,9 +1,12 @@
 """How a model is trained: the paper's settings (Section 3) are the defaults."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from probe.config import ConfigModel
-from probe.training.initialise import Initialisation
+
+Initialisation = Literal["torch", "he"]
 
 
 class TrainConfig(ConfigModel):

@@ -29,19 +29,15 @@ def pad(images: Tensor, side: int) -> Tensor:
 
     The mapping back is ``crop``: errors and similarities are taken over the image's own pixels.
     """
-    before, after = _frame(images.shape[-1], side)
+    before = (side - images.shape[-1]) // 2
+    after = side - images.shape[-1] - before
     return F.pad(images, (before, after, before, after))
 
 
 def crop(images: Tensor, side: int) -> Tensor:
     """The central part (n, c, side, side) that ``pad`` was given."""
-    before, _ = _frame(side, images.shape[-1])
+    before = (images.shape[-1] - side) // 2
     return images[..., before : before + side, before : before + side]
-
-
-def _frame(inner: int, outer: int) -> tuple[int, int]:
-    before = (outer - inner) // 2
-    return before, outer - inner - before
 
 
 def is_grey(images: Tensor) -> bool:

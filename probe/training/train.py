@@ -10,28 +10,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from probe.autoencoders.convolutional import STRIDES, ConvAutoencoder
 from probe.errors import UserError
 from probe.files import tensors_sha256
 from probe.training.checkpoint import load_state, model_folder, save_model, save_state
-from probe.training.config import TrainConfig
+from probe.training.config import Initialisation, TrainConfig
 from probe.training.images import as_input
-from probe.training.initialise import initialise
-from probe.training.regularise import disturbed
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-OnEpoch = Callable[[int, int, float], None]
-SAVE_EVERY = 10.0
-"""Seconds between states on disk, so that short epochs are not spent on writing."""
+PATCH = 4
+"""Side of a masked patch."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +36,7 @@ class Trained:
     """A trained model, on the CPU or GPU where it was trained.
 
     Attributes:
-        model: after the last epoch.
         losses: mean squared error per pixel over each epoch's inputs, one per epoch.
-        epochs: how many there were.
         folder: the model after the last epoch, in diffusers' save format.
     """
 
@@ -70,6 +65,48 @@ def build(channels: int, side: int, k: int, config: TrainConfig, seed: int) -> C
         return model
 
 
+def initialise(model: ConvAutoencoder, kind: Initialisation) -> None:
+    """Draw the weights again, with torch's global generator.
+
+    ``torch`` leaves what the layers' constructors drew: variance 1 / (3 fan_in), by which every layer with a ReLU
+    divides the second moment by 6. After the ten layers here the output hardly depends on the input, and training
+    spends its first epochs (at 10,000 images, most of 20) on leaving the mean image. ``he`` keeps the second moment
+    (He et al. 2015, arXiv 1502.01852, Equation 10).
+    """
+    if kind == "torch":
+        return
+    for layer in model.modules():
+        if isinstance(layer, nn.ConvTranspose2d):
+            # At stride 2 an output pixel meets a quarter of the kernel on average.
+            height, width = layer.kernel_size
+            inputs = layer.in_channels * height * width / (layer.stride[0] * layer.stride[1])
+            nn.init.normal_(layer.weight, std=(2 / inputs) ** 0.5)
+        elif isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def disturbed(x: Tensor, *, noise: float, mask: float, generator: torch.Generator) -> Tensor:
+    """Images (n, c, s, s) with Gaussian noise of this deviation, and a share ``mask`` of their patches set to 0.
+
+    Each patch is masked by itself with that probability, in all channels; s is a multiple of 4.
+
+    Args:
+        generator: on the device of x; not touched where both are 0.
+    """
+    if noise:
+        x = x + noise * torch.randn(x.shape, generator=generator, device=x.device)
+    if mask:
+        n, _, height, width = x.shape
+        grid = (n, 1, height // PATCH, width // PATCH)
+        kept = torch.rand(grid, generator=generator, device=x.device) >= mask
+        x = x * kept.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3)
+    return x
+
+
 def train(
     images: Tensor,
     *,
@@ -79,8 +116,8 @@ def train(
     seed: int,
     folder: Path,
     cpu: bool = False,
-    on_epoch: OnEpoch | None = None,
-    save_every: float = SAVE_EVERY,
+    on_epoch: Callable[[int, int, float], None] | None = None,
+    save_every: float = 10.0,
 ) -> Trained:
     """Train, or resume from the folder.
 
@@ -91,7 +128,8 @@ def train(
         folder: for ``epoch-NNNN/`` (models that are kept) and ``training.safetensors`` (the state to resume from).
         cpu: train on the CPU even where there is a GPU.
         on_epoch: called after each epoch with (epochs done, epochs in all, loss of the epoch).
-        save_every: seconds between states; after the last epoch there is always one.
+        save_every: seconds between states, so that short epochs are not spent on writing; after the last epoch there
+            is always one.
 
     Raises:
         UserError: there are no images, k is too large, the loss is not finite, or the folder holds another training.
@@ -127,8 +165,9 @@ class _Training:
         self.epochs = config.epochs_for(len(images))
         self.losses: list[float] = []
         self.plain = build(images.shape[1], side, k, config, seed)
+        shown = {key: value for key, value in self.plain.config.items() if not key.startswith("_")}
         self.about = {
-            "architecture": {"class": type(self.plain).__name__, **_architecture(self.plain)},
+            "architecture": {"class": type(self.plain).__name__, **shown},
             "training": {**config.model_dump(), "seed": seed, "epochs": self.epochs},
             "images": tensors_sha256([("images", images)]),
         }
@@ -138,11 +177,16 @@ class _Training:
         self.accelerator = alone(cpu)
         self.images = images.to(self.accelerator.device)
         self.model, self.optimiser, self.schedule = self.accelerator.prepare(self.plain, optimiser, schedule)
-        self._resume()
+        if found := load_state(folder, self.about):
+            weights, state, about = found
+            self.plain.load_state_dict(weights)
+            self.optimiser.load_state_dict(state)
+            self.schedule.load_state_dict(about["schedule"])
+            self.losses = about["losses"]
+            self.plain.eval()
 
     @property
     def done(self) -> int:
-        """Epochs."""
         return len(self.losses)
 
     def epoch(self, epoch: int) -> float:
@@ -166,20 +210,8 @@ class _Training:
         return self.losses[-1]
 
     def save(self) -> None:
-        """The state on disk."""
         about = {**self.about, "losses": self.losses}
         save_state(self.folder, self.plain, self.optimiser.state_dict(), self.schedule.state_dict(), about)
-
-    def _resume(self) -> None:
-        found = load_state(self.folder, self.about)
-        if found is None:
-            return
-        weights, optimiser, about = found
-        self.plain.load_state_dict(weights)
-        self.optimiser.load_state_dict(optimiser)
-        self.schedule.load_state_dict(about["schedule"])
-        self.losses = about["losses"]
-        self.plain.eval()
 
 
 def alone(cpu: bool) -> "Accelerator":
@@ -195,10 +227,6 @@ def alone(cpu: bool) -> "Accelerator":
     state = PartialState(cpu=cpu)
     state.distributed_type, state.num_processes = DistributedType.NO, 1
     return Accelerator(cpu=cpu, mixed_precision="no")
-
-
-def _architecture(model: ConvAutoencoder) -> dict[str, Any]:
-    return {key: value for key, value in model.config.items() if not key.startswith("_")}
 
 
 def _seed(*numbers: int) -> int:

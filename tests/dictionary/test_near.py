@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from probe.dictionary import approximate, cover, merge, merge_by_cosine, merge_by_euclid, near, points
+from probe.dictionary import cover, merge, merge_by_cosine, merge_by_euclid, near, points
 
 
 def clusters(seed: int, n: int, count: int, d: int, spread: float) -> torch.Tensor:
@@ -164,7 +164,7 @@ def test_beyond_the_limit_an_approximate_index_says_its_recall(monkeypatch: pyte
     monkeypatch.setattr(near, "LIMIT", 100_000)
     exact = merge_by_cosine(x)
     assert exact.recall == 1
-    assert approximate.ENOUGH <= found.recall <= 1
+    assert near.ENOUGH <= found.recall <= 1
     assert abs(len(found.leader) - len(exact.leader)) <= 0.01 * len(exact.leader)
     assert torch.equal(found.basin, torch.bincount(found.member))
 
@@ -172,15 +172,15 @@ def test_beyond_the_limit_an_approximate_index_says_its_recall(monkeypatch: pyte
 def test_a_poor_index_says_so(monkeypatch: pytest.MonkeyPatch):
     """Half of what is found is withheld: the recall is a half, from the sample as from all."""
     x = points.Points(torch.nn.functional.normalize(clusters(7, 3000, 30, 16, 0.04), dim=1))
-    search = approximate.Approximate._found
+    search = near.Approximate._found
 
-    def half(self: approximate.Approximate, rows: np.ndarray):
+    def half(self: near.Approximate, rows: np.ndarray):
         i, j = search(self, rows)
         kept = (rows[i] == j) | ((rows[i] + j) % 2 == 0)
         return i[kept], j[kept]
 
-    monkeypatch.setattr(approximate.Approximate, "_found", half)
-    assert approximate.Approximate(x, 0.02).recall == pytest.approx(0.5, abs=0.05)
+    monkeypatch.setattr(near.Approximate, "_found", half)
+    assert near.Approximate(x, 0.02).recall == pytest.approx(0.5, abs=0.05)
 
 
 def test_few_groups_are_exact_whatever_the_number_of_points(monkeypatch: pytest.MonkeyPatch):

@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 
 import probe
+from probe.results import layout
 
 
 def test_every_public_name_is_on_the_python_page(script: Callable[[str], ModuleType]):
@@ -32,3 +33,13 @@ def test_every_command_is_on_the_page(script: Callable[[str], ModuleType]):
     page = script("command_line").page()
     for name in ("probe run", "probe bench dynamics", "probe config", "probe submit"):
         assert f"### `{name}`" in page
+
+
+def test_every_result_file_and_column_is_on_the_page(script: Callable[[str], ModuleType]):
+    page = script("run_directory").page()
+    for files in layout.FILES.values():
+        for one in files:
+            assert f"`{one.pattern.partition(':')[0]}" in page
+            assert all(f"`{column.name}`" in page for column in (*one.columns, *one.about))
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert all(line.replace("\\|", "").count("|") in (3, 4) for line in rows)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from probe.dynamics import Jacobian
-from probe.dynamics.symmetry import antisymmetric_share, null_share
+from probe.dynamics.field import antisymmetric_share, null_share
 
 
 def linear(matrix: torch.Tensor):

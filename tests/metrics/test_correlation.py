@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from probe.metrics.correlation import correlation_interval
+from probe.metrics.interval import correlation_interval
 
 
 def pairs(n: int, rho: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

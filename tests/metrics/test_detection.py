@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from probe.metrics.detection import MEASURES, Detection, measures
-from probe.metrics.separation import auroc, fpr95
+from probe.metrics.separation import MEASURES, Detection, auroc, fpr95, measures
 
 
 @pytest.mark.parametrize("values", [3, 1000])  # many ties, and few

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.stats import ortho_group
 
-from probe.metrics import overlap as module
-from probe.metrics.overlap import overlap, unrelated
+from probe.metrics import sets
+from probe.metrics.sets import overlap, unrelated
 
 # Products of unit rows in float32: eps sqrt(d) each, far less in the sum of squares.
 ROUNDING = 1e-5
@@ -31,7 +31,7 @@ def test_as_the_cosine_of_second_moments(monkeypatch):
     p, q = one.T @ one, other.T @ other
     expected = float((p * q).sum() / (p.norm() * q.norm()))
     for rows in (1024, 4):
-        monkeypatch.setattr(module, "ROWS", rows)
+        monkeypatch.setattr(sets, "ROWS", rows)
         assert overlap(a, b) == pytest.approx(expected, abs=ROUNDING)
         assert overlap(b, a) == pytest.approx(expected, abs=ROUNDING)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp, ttest_rel
 
-from probe.metrics.paired import difference_interval, ratio_interval
+from probe.metrics.interval import difference_interval, ratio_interval
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from probe.metrics import rank
-from probe.metrics.rank import rank_at_variance
+from probe.metrics import sets
+from probe.metrics.sets import rank_at_variance
 
 
 def orthogonal(d: int) -> torch.Tensor:
@@ -18,7 +18,7 @@ def orthogonal(d: int) -> torch.Tensor:
 @pytest.mark.parametrize(("n", "d"), [(200, 12), (12, 200), (30, 30), (2, 5)])
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
 def test_as_scikit_learn_counts(monkeypatch, block, n, d, share):
-    monkeypatch.setattr(rank, "BLOCK", block)
+    monkeypatch.setattr(sets, "BLOCK", block)
     x = torch.randn(n, d, generator=torch.Generator().manual_seed(n)) * torch.logspace(0, -2, d) + 5
     shares = PCA().fit(x.double().numpy()).explained_variance_ratio_.cumsum()
     assert rank_at_variance(x, share) == int((shares < share).sum()) + 1

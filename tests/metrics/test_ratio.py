@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from probe.metrics.interval import mean_intervals
-from probe.metrics.ratio import ratios_of_means
+from probe.metrics.interval import mean_intervals, ratios_of_means
 
 
 @pytest.fixture

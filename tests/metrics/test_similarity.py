@@ -9,10 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_similarity
 
-from probe.metrics import nearest
-from probe.metrics.chamfer import chamfer_cosine
-from probe.metrics.memorization import memorization, noise_images, null_levels
-from probe.metrics.nearest import nearest_cosine
+from probe.metrics import memorization as module
+from probe.metrics.memorization import chamfer_cosine, memorization, nearest_cosine, noise_images, null_levels
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -26,14 +24,14 @@ ROUNDING = 1e-6
 @pytest.mark.parametrize("cells", [2**24, 200, 1])
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (7, 30), (40, 3)])
 def test_as_scikit_learn_says_whatever_the_block(monkeypatch, cells, n, m):
-    monkeypatch.setattr(nearest, "CELLS", cells)
+    monkeypatch.setattr(module, "CELLS", cells)
     a, b = drawn(n, 3, 4, 4), drawn(m, 3, 4, 4, seed=1)
     expected = cosine_similarity(a.flatten(1).double(), b.flatten(1).double()).max(axis=1)
     assert nearest_cosine(a, b).numpy() == pytest.approx(expected, abs=ROUNDING)
 
 
 def test_no_tile_is_larger_than_the_bound(monkeypatch):
-    monkeypatch.setattr(nearest, "CELLS", 1000)
+    monkeypatch.setattr(module, "CELLS", 1000)
     sizes = []
     real = torch.Tensor.amax
 

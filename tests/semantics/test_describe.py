@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from probe.metrics.vendi import vendi_score
+from probe.metrics.sets import vendi_score
 from probe.semantics.describe import describe, unrelated
 
 

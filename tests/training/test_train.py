@@ -13,7 +13,7 @@ from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.errors import UserError
 from probe.training import TrainConfig, build, crop, fitted, pad, train
 from probe.training.images import as_input, is_grey
-from probe.training.regularise import disturbed
+from probe.training.train import disturbed
 
 SMALL = TrainConfig(base_channels=2, epochs=4, batch_size=16, learning_rate=1e-2)
 

@@ -5,11 +5,21 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
+from probe.metrics.interval import mean_interval
+from probe.metrics.memorization import chamfer_cosine, nearest_cosine
+from probe.metrics.sets import overlap, unrelated
 from probe.report.compare.datasets import dataset_comparison
-from probe.report.compare.protocol import ComparedRun, check, differences, read_runs, shared_levels
-from probe.report.compare.schema import ComparisonReport, RunFacts
-from probe.report.compare.similarity import similarities
+from probe.report.compare.protocol import ComparedRun, check, differences, read_runs
+from probe.report.compare.schema import ComparisonReport, RunFacts, Similarity
 from probe.report.page.text import listed, number
+from probe.report.run.sample import mean_of
+from probe.results.run import read_atoms
+
+DRAWS = 8
+"""Random dictionaries per null level; their mean varies in the third digit."""
 
 
 def compare(paths: Sequence[Path], *, unpaired: bool = False) -> ComparisonReport:
@@ -24,7 +34,9 @@ def compare(paths: Sequence[Path], *, unpaired: bool = False) -> ComparisonRepor
     """
     runs = read_runs(paths)
     check(runs, unpaired=unpaired)
-    levels, left_out = shared_levels(runs)
+    sets = [set(run.levels) for run in runs]
+    levels = sorted(set.intersection(*sets))
+    left_out = sorted(set.union(*sets).difference(levels))
     one_space = all(run.same_latents(runs[0]) for run in runs)
     return ComparisonReport(
         runs=[_facts(run) for run in runs],
@@ -32,7 +44,7 @@ def compare(paths: Sequence[Path], *, unpaired: bool = False) -> ComparisonRepor
         notes=_notes(runs, left_out, one_space),
         levels_left_out=left_out,
         datasets={name: dataset_comparison(runs, name, levels, one_space) for name in runs[0].results.datasets},
-        similarities=similarities(runs),
+        similarities=_similarities(runs),
     )
 
 
@@ -92,3 +104,28 @@ def _notes(runs: Sequence[ComparedRun], left_out: Sequence[float], one_space: bo
 
 def _each(counts: dict[str, int]) -> str:
     return listed([f"{name} {n}" for name, n in counts.items()])
+
+
+def _similarities(runs: Sequence[ComparedRun]) -> list[Similarity]:
+    """Of every pair of runs with latents of the same shape and no empty dictionary."""
+    atoms = {run.name: torch.from_numpy(read_atoms(run.path)) for run in runs}
+    full = [run for run in runs if len(atoms[run.name])]
+    pairs = [(one.name, other.name) for one, other in combinations(full, 2) if one.same_latents(other)]
+    return [_similarity(one, other, atoms[one], atoms[other]) for one, other in pairs]
+
+
+def _similarity(name: str, other: str, a: Tensor, b: Tensor) -> Similarity:
+    """Of dictionaries (m, d) and (n, d)."""
+    a_in_b, b_in_a = nearest_cosine(a, b).double(), nearest_cosine(b, a).double()
+    rng = torch.Generator().manual_seed(0)
+    random = ((torch.randn(a.shape, generator=rng), torch.randn(b.shape, generator=rng)) for _ in range(DRAWS))
+    return Similarity(
+        a=name,
+        b=other,
+        a_in_b=mean_of(mean_interval(a_in_b.numpy())),
+        b_in_a=mean_of(mean_interval(b_in_a.numpy())),
+        chamfer=float(a_in_b.mean() + b_in_a.mean()) / 2,
+        chamfer_null=sum(chamfer_cosine(*pair) for pair in random) / DRAWS,
+        overlap=overlap(a, b),
+        overlap_null=unrelated(a, b),
+    )

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from probe.methods import BASELINE
-from probe.metrics.interval import Interval
-from probe.metrics.ratio import Ratios, ratios_of_means
+from probe.methods import AUTOENCODER, BASELINE, OURS
+from probe.metrics.interval import Ratios, ratios_of_means
 from probe.report.compare.protocol import ComparedRun
 from probe.report.compare.schema import (
     MEASURES,
@@ -21,7 +21,9 @@ from probe.report.compare.schema import (
 from probe.report.run.sample import ROUNDING, mean_of
 from probe.report.run.schema import Mean
 
-Column = tuple[NDArray[np.float64], NDArray[np.float64]]
+Column = NDArray[np.float64]
+Place = tuple[float, Measure]
+"""A level, as a fraction of d, and what is measured there."""
 
 
 def dataset_comparison(
@@ -35,69 +37,63 @@ def dataset_comparison(
         one_space: whether latent MSE can be compared.
     """
     first, measures = runs[0], [one for one in MEASURES if one != "latent_mse" or one_space]
-    keys = [(level, measure) for level in levels for measure in measures]
+    places = [(level, measure) for level in levels for measure in measures]
     paired = {run.name: run is first or run.same_images(first, name) for run in runs}
     # The same seed draws the same images; different images are drawn independently.
-    ratios = [_ratios(run, name, keys, 0 if paired[run.name] else place) for place, run in enumerate(runs)]
-    errors = {
-        run.name: _errors(keys, own, None if run is first else ratios[0]) for run, own in zip(runs, ratios, strict=True)
-    }
+    ratios = [_ratios(run, name, places, 0 if paired[run.name] else seed) for seed, run in enumerate(runs)]
+    errors = [dict(zip(places, _errors(own, None if own is ratios[0] else ratios[0]), strict=True)) for own in ratios]
 
-    def at(run: ComparedRun, level: float) -> RunValues:
-        found = {measure: errors[run.name][level, measure] for measure in measures}
-        return RunValues(run=run.name, atoms=run.levels[level], measures=found)
+    def at(level: float) -> list[RunValues]:
+        return [
+            RunValues(run=run.name, atoms=run.levels[level], measures={one: found[level, one] for one in measures})
+            for run, found in zip(runs, errors, strict=True)
+        ]
 
     return DatasetComparison(
         n={run.name: run.results.manifest["data"][name]["n_used"] for run in runs},
         sha256={run.name: run.images(name) for run in runs},
         paired=paired,
-        levels=[LevelComparison(fraction=level, runs=[at(run, level) for run in runs]) for level in levels],
+        levels=[LevelComparison(fraction=level, runs=at(level)) for level in levels],
     )
 
 
-def _ratios(run: ComparedRun, name: str, keys: Sequence[tuple[float, Measure]], seed: int) -> Ratios:
-    # Sorted by image, so that row i of every run is the same image: differences are paired.
-    rows = run.results.datasets[name].rows.sort_values("image")
-    columns = {
-        (method, int(atoms), metric): group[metric].to_numpy(np.float64)
-        for (method, atoms), group in rows.groupby(["method", "atoms"])
-        for metric in ("latent_mse", "pixel_mse")
-    }
-    pairs = [_column(run, columns, level, measure) for level, measure in keys]
+def _ratios(run: ComparedRun, name: str, places: Sequence[Place], seed: int) -> Ratios:
+    # A row for each image, in the same order for every run, so that differences are paired.
+    metrics = ["latent_mse", "pixel_mse"]
+    table = run.results.datasets[name].rows.pivot(index="image", columns=["method", "atoms"], values=metrics)
+    pairs = [_column(table, run.levels, *place) for place in places]
     a, b = (np.stack(part, axis=1) for part in zip(*pairs, strict=True))
     return ratios_of_means(a, b, seed=seed)
 
 
-def _column(
-    run: ComparedRun, columns: dict[tuple[str, int, str], NDArray[np.float64]], level: float, measure: Measure
-) -> Column:
+def _column(table: pd.DataFrame, levels: dict[float, int], level: float, measure: Measure) -> tuple[Column, Column]:
     """Numerator and denominator (n,), NaN where a method has no rows."""
-    n = len(next(iter(columns.values())))
-    missing, atoms = np.full(n, np.nan), run.levels[level]
-    metric = "latent_mse" if measure.startswith("latent") else "pixel_mse"
-    own = columns.get(("attractors", atoms, metric), missing)
-    if measure in ("pixel_mse", "latent_mse"):
-        return own, np.ones(n)
+    metric, missing = "latent_mse" if measure.startswith("latent") else "pixel_mse", np.full(len(table), np.nan)
+
+    def of(method: str, atoms: int | None = None) -> Column:
+        found = [one for one in table if one[:2] == (metric, method) and atoms in (None, one[2])]
+        return table[found[0]].to_numpy(np.float64) if found else missing
+
+    own = of(OURS, levels[level])
+    if measure == metric:
+        return own, np.ones(len(table))
     if measure == "floor_ratio":
-        alone = (column for (method, _, of), column in columns.items() if (method, of) == ("autoencoder", metric))
-        return own, next(alone, missing)
-    control = columns.get((BASELINE, atoms, metric), missing)
-    most = columns.get((BASELINE, min(run.levels.values()), metric), missing)
+        return own, of(AUTOENCODER.name)
+    control, most = of(BASELINE, levels[level]), of(BASELINE, min(levels.values()))
     return own, control if control.mean() > ROUNDING * most.mean() else missing
 
 
-def _errors(
-    keys: Sequence[tuple[float, Measure]], own: Ratios, first: Ratios | None
-) -> dict[tuple[float, Measure], ComparedError]:
-    gaps: Sequence[Interval | None] = [None] * len(keys) if first is None else (own - first).intervals()
-    found = {}
-    for key, value, gap in zip(keys, own.intervals(), gaps, strict=True):
-        difference = None if gap is None or not np.isfinite(gap.mean) else mean_of(gap)
-        found[key] = ComparedError(value=mean_of(value), difference=difference, verdict=verdict(difference))
-    return found
+def _errors(own: Ratios, first: Ratios | None) -> list[ComparedError]:
+    values = [mean_of(one) for one in own.intervals()]
+    gaps = [None] * len(values) if first is None else [mean_of(one) for one in (own - first).intervals()]
+    known = [gap if gap and gap.mean is not None else None for gap in gaps]
+    return [
+        ComparedError(value=value, difference=gap, verdict=_verdict(gap))
+        for value, gap in zip(values, known, strict=True)
+    ]
 
 
-def verdict(difference: Mean | None) -> Direction | None:
+def _verdict(difference: Mean | None) -> Direction | None:
     """By ``schema.RULE``."""
     if difference is None or difference.ci95 is None:
         return None

@@ -15,7 +15,7 @@ from typing import Any
 from probe.errors import UserError
 from probe.names import shown
 from probe.report.compare.schema import Setting
-from probe.report.run.read import read_report
+from probe.report.run.build import read_report
 from probe.report.run.schema import Report
 from probe.results.run import Results, read_results
 
@@ -93,9 +93,8 @@ def check(runs: Sequence[ComparedRun], *, unpaired: bool = False) -> None:
         if found:
             named = [f"{key} ({_short(mine[key])} and {_short(others[key])})" for key in found[:SHOWN]]
             more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-            hint = ""
-            if all(key.startswith("images of ") for key in found):
-                hint = ", or add --unpaired to compare on different images"
+            images = all(key.startswith("images of ") for key in found)
+            hint = ", or add --unpaired to compare on different images" if images else ""
             raise UserError(
                 f"runs {first.path} and {run.path} used different protocols: they differ in {', '.join(named)}{more}; "
                 f"compare runs with equal settings{hint}."
@@ -123,13 +122,6 @@ def _protocol(run: ComparedRun, same_d: bool, unpaired: bool) -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) < 60 else text[:12] + "..."
-
-
-def shared_levels(runs: Sequence[ComparedRun]) -> tuple[list[float], list[float]]:
-    """Fractions of d that all runs have, and those that only some have."""
-    sets = [set(run.levels) for run in runs]
-    shared = set.intersection(*sets)
-    return sorted(shared), sorted(set.union(*sets) - shared)
 
 
 def differences(runs: Sequence[ComparedRun]) -> list[Setting]:
@@ -161,6 +153,4 @@ def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return "-"
-    return value if isinstance(value, str) else json.dumps(value)
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)

@@ -2,17 +2,15 @@
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from probe.report.figures.run import STYLE
+from probe.report.figures.drawing import canvas
 
 
 def convergence_figure(record: dict[str, Any], title: str) -> Figure:
     """One mark per start, coloured by the spectral radius of its attractor; on the line the prediction is exact."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6, 5), layout="constrained")
+    with canvas(6, 5) as figure:
         axes = figure.subplots()
         x, y = (np.maximum(record[key], 0.5) for key in ("predicted", "actual"))  # 0 steps have no logarithm
         low, high = 0.8 * min([*x, *y], default=1.0), 1.25 * max([*x, *y], default=10.0)

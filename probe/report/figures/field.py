@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from probe.report.figures.run import STYLE, legend_name
+from probe.report.figures.drawing import STYLE, canvas, legend_name
 
 PALETTE = 20
 """Distinct colours; they repeat for further basins."""
@@ -21,12 +21,12 @@ SMALLEST = 1e-3
 CERTIFIED: dict[str, Any] = {"marker": "*", "color": "#D55E00", "markeredgecolor": "black", "markersize": 13}
 FIXED: dict[str, Any] = {"marker": "o", "color": "white", "markeredgecolor": "black", "markersize": 7}
 DATA = "#0072B2"
+CROSSES = "= 1"
 
 
 def field_figure(field: dict[str, Any], title: str) -> Figure:
     """The field (norm, streamlines, spectral norm 1, data) beside its basins; fixed points in both."""
-    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(12.4, 6.4), layout="constrained")
+    with canvas(12.4, 6.4, {**STYLE, "axes.grid": False}) as figure:
         flow, basins = figure.subplots(1, 2, sharex=True, sharey=True)
         _flow(figure, flow, field)
         _basins(basins, field)
@@ -70,8 +70,8 @@ def _flow(figure: Figure, axes: Axes, field: dict[str, Any]) -> None:
         figure.colorbar(drawn, ax=axes, label="||f(z) - z||", shrink=0.8, extend="min")
         u, v = np.asarray(field["u"]), np.asarray(field["v"])
         axes.streamplot(x, y, u, v, density=1.3, color="#444444", linewidth=0.6, arrowsize=0.8)
-    size = np.ma.masked_invalid(_numbers(field["spectral_norm"]))
-    if _crosses(size):
+    size, side = _spectral_norm(field)
+    if side == CROSSES:
         axes.contour(x, y, size, levels=[1.0], colors="black", linewidths=1.6, linestyles="--")
     if field["data"]:
         place = np.asarray(field["data"]["coordinates"])
@@ -79,15 +79,14 @@ def _flow(figure: Figure, axes: Axes, field: dict[str, Any]) -> None:
     axes.set_title("field and data" if field["data"] else "field", loc="left", fontsize=11)
 
 
-def _crosses(size: "np.ma.MaskedArray[Any, Any]") -> bool:
-    return bool(size.count()) and bool(size.min() < 1 < size.max())
-
-
-def _side(size: "np.ma.MaskedArray[Any, Any]") -> str:
-    """The side of 1 on which spectral norms lie that do not cross it."""
+def _spectral_norm(field: dict[str, Any]) -> "tuple[np.ma.MaskedArray[Any, Any], str]":
+    """Spectral norms on the grid, and on which side of 1 they lie."""
+    size = np.ma.masked_invalid(_numbers(field["spectral_norm"]))
     if not size.count():
-        return "is unavailable"
-    return "< 1" if size.max() <= 1 else "> 1"
+        return size, "is unavailable in the window"
+    if size.min() < 1 < size.max():
+        return size, CROSSES
+    return size, f"{'<' if size.max() <= 1 else '>'} 1 in the window"
 
 
 def _basins(axes: Axes, field: dict[str, Any]) -> None:
@@ -115,16 +114,14 @@ def _fixed_points(axes: Axes, field: dict[str, Any]) -> None:
 def _legend(field: dict[str, Any]) -> list[Line2D]:
     certified = [point for point in field["fixed_points"] if point["certificate"] == "attractor"]
     others = [point for point in field["fixed_points"] if point["certificate"] != "attractor"]
-    label = f"certified attractor ({_counted(certified, field)})"
-    handles = [Line2D([], [], linestyle="none", label=label, **CERTIFIED)]
+    kinds = [(f"certified attractor ({_counted(certified, field)})", CERTIFIED)]
     if others:
-        label = f"fixed point without certificate ({_counted(others, field)})"
-        handles.append(Line2D([], [], linestyle="none", label=label, **FIXED))
-    size = np.ma.masked_invalid(_numbers(field["spectral_norm"]))
-    label = "spectral norm of J = 1" if _crosses(size) else f"spectral norm of J {_side(size)} in the window"
-    handles.append(Line2D([], [], color="black", linestyle="--" if _crosses(size) else "none", label=label))
-    names = _classes(field)
-    for name, colour in names.items() if names else {"data": DATA}.items() if field["data"] else ():
+        kinds.append((f"fixed point without certificate ({_counted(others, field)})", FIXED))
+    handles = [Line2D([], [], linestyle="none", label=label, **style) for label, style in kinds]
+    _, side = _spectral_norm(field)
+    label = f"spectral norm of J {side}"
+    handles.append(Line2D([], [], color="black", linestyle="--" if side == CROSSES else "none", label=label))
+    for name, colour in (_classes(field) or ({"data": DATA} if field["data"] else {})).items():
         label = legend_name(name)
         handles.append(Line2D([], [], linestyle="none", marker="o", color=colour, label=label, markersize=5))
     return handles

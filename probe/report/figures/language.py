@@ -2,34 +2,30 @@
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from probe.report.figures.run import STYLE
+from probe.report.figures.drawing import canvas
 from probe.report.page.markdown import table, text
 from probe.report.page.text import count, listed, number
 
 # Okabe and Ito's palette.
 COLOURS = {"prompt": "#D55E00", "noise": "#0072B2"}
+SYMBOLS = {"residual": "||f(h) - h||", "norm": "||h||"}
 SHOWN = (0, 1, 3, 10, 30, 100, 300, 1000)
 """Steps of the table."""
 
 
 def language_figure(content: dict[str, Any]) -> Figure:
     """||f(h) - h|| and ||h|| against the step, one line per start."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10, 4.2), layout="constrained")
-        for axes, key, label in zip(
-            figure.subplots(1, 2), ("residual", "norm"), ("||f(h) - h||", "||h||"), strict=True
-        ):
+    with canvas(10, 4.2) as figure:
+        for axes, (key, label) in zip(figure.subplots(1, 2), SYMBOLS.items(), strict=True):
             for name, one in reversed(content["kinds"].items()):
-                for i, row in enumerate(_rows(one, key)):
-                    axes.plot(
-                        row, color=COLOURS[name], lw=1.8 if one["n"] == 1 else 0.8, alpha=1 if one["n"] == 1 else 0.5,
-                        label=None if i else f"{name} ({one['n']})",
-                    )  # fmt: skip
+                style = {"lw": 1.8, "alpha": 1} if one["n"] == 1 else {"lw": 0.8, "alpha": 0.5}
+                for i, row in enumerate(_numbers(one, key)):
+                    known = np.where(row > 0, row, np.nan)  # a residual of 0 has no logarithm
+                    axes.plot(known, color=COLOURS[name], label=None if i else f"{name} ({one['n']})", **style)
             if key == "residual":
                 axes.axhline(content["solver"]["tolerance"] ** 0.5, color="#222222", ls=":", lw=1.4, label="tolerance")
             axes.set_yscale("log")
@@ -38,6 +34,11 @@ def language_figure(content: dict[str, Any]) -> Figure:
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=3, fontsize=9)
         figure.suptitle(_title(content), x=0.01, ha="left", fontsize=11)
     return figure
+
+
+def _numbers(one: dict[str, Any], key: str) -> NDArray[np.float64]:
+    """Values (n, steps + 1), NaN if unknown."""
+    return np.array(one[key], dtype=float)
 
 
 def language_page(content: dict[str, Any]) -> str:
@@ -52,14 +53,11 @@ def _title(content: dict[str, Any]) -> str:
 
 def language_table(content: dict[str, Any]) -> str:
     """A Markdown table of medians over starts at some steps, followed by the sentences."""
-    kinds = content["kinds"]
-    last = content["solver"]["max_steps"]
-    steps = [step for step in SHOWN if step < last] + [last]
+    kinds, last = content["kinds"], content["solver"]["max_steps"]
     head = ["step", *(f"{symbol}, {name}" for name in kinds for symbol in ("residual norm", "norm"))]
-    rows = [
-        [str(step), *(number(_median(one, key, step)) for one in kinds.values() for key in ("residual", "norm"))]
-        for step in steps
-    ]
+    medians = [np.median(_numbers(one, key), axis=0) for one in kinds.values() for key in SYMBOLS]
+    steps = [step for step in SHOWN if step < last] + [last]
+    rows = [[str(step), *(number(float(median[step])) for median in medians)] for step in steps]
     return table(head, rows) + "\n\n" + "\n".join(sentences(content)) + "\n"
 
 
@@ -85,14 +83,3 @@ def sentences(content: dict[str, Any]) -> list[str]:
             f"attractors; the most frequent are reached by {'; '.join(reached)}."
         )
     return found
-
-
-def _rows(one: dict[str, Any], key: str) -> NDArray[np.float64]:
-    """Values (n, steps + 1), NaN if unknown; a residual of 0 has no logarithm and is left out."""
-    values = np.array(one[key], dtype=float)
-    return np.where(values > 0, values, np.nan)
-
-
-def _median(one: dict[str, Any], key: str, step: int) -> float:
-    values = np.array([row[step] for row in one[key]], dtype=float)
-    return float(np.median(values))

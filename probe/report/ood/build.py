@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationError
 
-from probe.metrics.detection import MEASURES, Detection
+from probe.errors import UserError
 from probe.metrics.interval import Interval, on_side
+from probe.metrics.separation import MEASURES, Detection
 from probe.report.ood.schema import Ends, Measured, OodReport, ScoreClaim, ScoreReport, SetReport, label
 from probe.report.page.text import fewer, number
 from probe.report.run.build import provenance
@@ -35,64 +36,102 @@ RULES = {
         "keeps 95 % of the in-distribution test images; for a score at chance level it is 0.95."
     ),
 }
-Floats = NDArray[np.float64]
+
+
+class _Source(BaseModel):
+    source: str
+
+
+class _Images(BaseModel):
+    n_used: int
+    n_planned: int = 0
+    source: _Source
+    encodings: dict[str, int] | None = None
+    notes: list[str] = []
+
+
+class _Model(BaseModel):
+    source: str
+    class_: str = Field(alias="class")
+    warnings: list[str] = []
+
+
+class _Manifest(BaseModel):
+    """What the report needs of manifest.json."""
+
+    model: _Model
+    data: dict[str, _Images]
+    training: dict[str, Any] | None = None
 
 
 def ood_report(results: OodResults) -> OodReport:
-    """The report of a finished experiment."""
-    tables = {name: results.table[results.table["set"] == name] for name in results.table["set"].unique()}
+    """The report of a finished experiment.
+
+    Raises:
+        UserError: the results lack something.
+    """
+    try:
+        report = _assemble(results, made := _Manifest.model_validate(results.manifest))
+    except (KeyError, ValueError) as error:  # a ValidationError is a ValueError
+        at = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else error
+        raise UserError(
+            f"the results of the OOD experiment have unexpected content (at {at}); remove the experiment and run it "
+            "again."
+        ) from error
+    report.warnings = [
+        *made.model.warnings,
+        *(text for name, one in made.data.items() for text in fewer(name, one.n_used, one.n_planned)),
+        *(f"{name}: {note}" for name, one in made.data.items() for note in one.notes),
+        *warnings(report),
+    ]
+    return report
+
+
+def _assemble(results: OodResults, made: _Manifest) -> OodReport:
+    tables = dict(list(results.table.groupby("set", sort=False)))
     names = [name for name in results.table.columns if name not in ("set", "image", "id", "outcome")]
-    sets = {name: _set(name, names, tables, results) for name in results.config.outside}
+    sets = {name: _set(name, names, tables, results, made.data[name]) for name in results.config.outside}
     claims = [claim for one in sets.values() for claim in one.claims]
-    manifest, data = results.manifest, results.manifest["data"]
-    report = OodReport(
-        model=manifest["model"],
-        training=manifest.get("training"),
+    return OodReport(
+        model=results.manifest["model"],
+        training=made.training,
         attractors=results.facts,
         neighbours={name: min(int(name[4:]), results.facts["starts"]) for name in names if name.startswith("knn_")},
         inside=_ends(tables["test"]),
-        inside_encodings=data["test"].get("encodings"),
+        inside_encodings=made.data["test"].encodings,
         sets=sets,
-        groups=_groups(names, sets),
-        scores={name: MEANINGS[name.partition("_")[0] if name.startswith("knn_") else name] for name in names},
+        groups={group: mean for group in ("near", "far") if (mean := _mean_of(group, names, sets))},
+        scores={name: MEANINGS["knn" if name.startswith("knn_") else name] for name in names},
         rules=RULES,
         # The claim against KNN is the paper's; that the steps add to the start, the paper takes for granted.
         verdicts_in_words=[one.in_words for one in claims if one.other == "start" or one.other.startswith("knn_")],
         warnings=[],
         provenance=provenance(results.manifest, results.config),
     )
-    report.warnings = [
-        *manifest["model"].get("warnings", []),
-        *(one for name, it in data.items() for one in fewer(name, it["n_used"], it.get("n_planned", 0))),
-        *(f"{name}: {note}" for name, it in data.items() for note in it.get("notes", [])),
-        *warnings(report),
-    ]
-    return report
 
 
-def _set(name: str, names: list[str], tables: dict[str, pd.DataFrame], results: OodResults) -> SetReport:
+def _set(
+    name: str, names: list[str], tables: dict[str, pd.DataFrame], results: OodResults, images: _Images
+) -> SetReport:
     inside, outside, control = tables["test"], tables[name], tables.get(CONTROL + name)
-    settings: dict[str, Any] = {"seed": results.config.seed, "resamples": results.config.resamples}
-    found = Detection(_columns(inside, names), _columns(outside, names), **settings)
-    controls: dict[str, Detection] = {}
+
+    def detection(inside: pd.DataFrame, outside: pd.DataFrame, paired: bool = False) -> Detection:
+        sides = ({score: side[score].to_numpy(np.float64) for score in names} for side in (inside, outside))
+        return Detection(*sides, paired=paired, seed=results.config.seed, resamples=results.config.resamples)
+
+    found, controls = detection(inside, outside), dict[str, Detection]()
     if control is not None:
         same = inside.set_index("id").loc[control["id"]]
-        controls["control"] = Detection(_columns(same, names), _columns(control, names), paired=True, **settings)
-        controls["against_control"] = Detection(_columns(control, names), _columns(outside, names), **settings)
-    facts = results.manifest["data"][name]
+        controls = {"control": detection(same, control, paired=True), "against_control": detection(control, outside)}
     return SetReport(
         group=results.config.outside[name].group,
         ends=_ends(outside),
-        source=facts["source"]["source"],
-        encodings=facts.get("encodings"),
+        source=images.source.source,
+        encodings=images.encodings,
         controls=0 if control is None else len(control),
         scores={score: _score(score, found, controls) for score in names},
         claims=[_claim(name, other, found) for other in names if other != PAPER and PAPER in names],
     )
-
-
-def _columns(table: pd.DataFrame, names: list[str]) -> dict[str, Floats]:
-    return {name: table[name].to_numpy(np.float64) for name in names}
 
 
 def _score(score: str, found: Detection, controls: dict[str, Detection]) -> ScoreReport:
@@ -106,13 +145,11 @@ def _measured(found: Interval) -> Measured:
 
 
 def _claim(name: str, other: str, found: Detection) -> ScoreClaim:
-    difference = found.difference(PAPER, other)
+    difference = _measured(found.difference(PAPER, other))
     result = on_side(difference.ci95, 1)
-    in_words = (
-        f"the trajectory score beats {label(other)} on {name}: {result} "
-        f"(difference of AUROC {_plain(_measured(difference))})"
-    )
-    return ScoreClaim(other=other, result=result, difference=_measured(difference), in_words=in_words)
+    about = f"{result} (difference of AUROC {_plain(difference)})"
+    in_words = f"the trajectory score beats {label(other)} on {name}: {about}"
+    return ScoreClaim(other=other, result=result, difference=difference, in_words=in_words)
 
 
 def _plain(found: Measured) -> str:
@@ -125,20 +162,14 @@ def _ends(table: pd.DataFrame) -> Ends:
     return Ends(n=len(table), outcomes=table["outcome"].value_counts().to_dict(), median_steps=median)
 
 
-def _groups(names: list[str], sets: dict[str, SetReport]) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean AUROC and FPR95 by group and score."""
-    members = {group: [one.scores for one in sets.values() if one.group == group] for group in ("near", "far")}
-    return {
-        group: {
-            name: {
-                measure: float(np.mean([getattr(scores[name], measure).value for scores in mine]))
-                for measure in ("auroc", "fpr95")
-            }
-            for name in names
-        }
-        for group, mine in members.items()
-        if mine
-    }
+def _mean_of(group: str, names: list[str], sets: dict[str, SetReport]) -> dict[str, dict[str, float]]:
+    """Mean AUROC and FPR95 over the sets of a group, by score; empty without sets."""
+    members = [one.scores for one in sets.values() if one.group == group]
+
+    def mean(score: str, measure: str) -> float:
+        return float(np.mean([getattr(scores[score], measure).value for scores in members]))
+
+    return {name: {measure: mean(name, measure) for measure in ("auroc", "fpr95")} for name in names if members}
 
 
 def warnings(report: OodReport) -> list[str]:
@@ -161,11 +192,11 @@ def warnings(report: OodReport) -> list[str]:
         if k == starts:
             found.append(f"{label(name)}: with {starts} training latents this is the distance to the farthest one.")
     for name, one in report.sets.items():
-        score = one.scores.get(PAPER)
-        if score and score.control and score.control.ci95 and not score.control.ci95[0] <= 0.5 <= score.control.ci95[1]:
+        control = one.scores[PAPER].control if PAPER in one.scores else None
+        if control and control.ci95 and not control.ci95[0] <= 0.5 <= control.ci95[1]:
             found.append(
-                f"{name}: the trajectory score responds to the encoding alone (AUROC {_plain(score.control)} of "
-                "re-encoded test images)."
+                f"{name}: the trajectory score responds to the encoding alone (AUROC {_plain(control)} of re-encoded "
+                "test images)."
             )
         stopped = one.ends.n - one.ends.outcomes.get("converged", 0)
         if stopped > one.ends.n / 2:

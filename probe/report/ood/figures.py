@@ -1,14 +1,13 @@
-"""Figures of an OOD experiment, in the style of ``probe.report.figures.run``."""
+"""Figures of an OOD experiment."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from probe.report.figures.marks import marks, row_names
-from probe.report.figures.run import STYLE
+from probe.report.figures.drawing import canvas, marks, row_names
 from probe.report.ood.schema import OodReport, label
 
 INSIDE, GROUPS = "#777777", {"near": "#0072B2", "far": "#D55E00"}  # Okabe and Ito's palette
@@ -20,9 +19,7 @@ SHOWN = (0.5, 99.5)
 def overview(report: OodReport) -> Figure:
     """AUROC and FPR95 of every score on every set, near ones first, with intervals."""
     names, scores = report.by_group(), list(report.scores)
-    with matplotlib.rc_context(STYLE):
-        height = 1.4 + 0.34 * len(scores)
-        figure = Figure(figsize=(2.6 + 2.0 * max(len(names), 2), 2 * height), layout="constrained")
+    with canvas(2.6 + 2.0 * max(len(names), 2), 2.8 + 0.68 * len(scores)) as figure:
         grid = figure.subplots(2, len(names), squeeze=False, sharey=True)
         for row, (measure, title, chance) in enumerate((("auroc", "AUROC", 0.5), ("fpr95", "FPR95", 0.95))):
             for axes, name in zip(grid[row], names, strict=True):
@@ -42,8 +39,7 @@ def histograms(report: OodReport, table: pd.DataFrame, score: str) -> Figure:
     """A score of the in-distribution test images and of each OOD set, near ones first, as densities."""
     names = report.by_group()
     rows, columns = -(-len(names) // PER_ROW), min(len(names), PER_ROW)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.0 * columns + 0.6, 2.4 * rows + 0.7), layout="constrained")
+    with canvas(3.0 * columns + 0.6, 2.4 * rows + 0.7) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).flat
         inside = table.loc[table["set"] == "test", score].to_numpy(float)
         for axes, name in zip(panels, names, strict=False):
@@ -53,9 +49,9 @@ def histograms(report: OodReport, table: pd.DataFrame, score: str) -> Figure:
             axes.set_title(f"{name} ({one.group}), AUROC {one.scores[score].auroc.value:.3f}", loc="left", fontsize=9)
         for axes in list(figure.axes)[len(names) :]:
             axes.set_visible(False)
-        handles = [matplotlib.patches.Patch(color=INSIDE, alpha=0.55, label="in distribution")]
+        handles = [Patch(color=INSIDE, alpha=0.55, label="in distribution")]
         present = [group for group in GROUPS if any(one.group == group for one in report.sets.values())]
-        handles += [matplotlib.patches.Patch(color=GROUPS[g], alpha=0.55, label=f"OOD, {g}") for g in present]
+        handles += [Patch(color=GROUPS[g], alpha=0.55, label=f"OOD, {g}") for g in present]
         figure.legend(handles=handles, loc="outside lower center", ncol=3, fontsize=9)
         figure.suptitle(label(score), x=0.01, ha="left", fontsize=11)
     return figure

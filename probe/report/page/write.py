@@ -19,7 +19,7 @@ Files = dict[str, bytes | str]
 
 def drawn(figures: "Mapping[str, Figure]") -> dict[str, bytes]:
     """Figures as PNG and SVG files, by path; given by path without its ending."""
-    from probe.report.figures.run import render  # matplotlib
+    from probe.report.figures.drawing import render  # matplotlib
 
     files: dict[str, bytes] = {}
     for path, figure in figures.items():

@@ -1,4 +1,4 @@
-"""Builds the dict of report.json from the results of a run."""
+"""report.json of a run: built from results, or read."""
 
 import math
 from collections.abc import Mapping
@@ -10,19 +10,24 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from probe.config import Tracked
-from probe.dynamics.outcomes import Outcome
+from probe.dynamics import Outcome
 from probe.errors import UserError
 from probe.methods import subject
 from probe.metrics.interval import RESAMPLES
+from probe.reading import read_object
 from probe.report.run.datasets import dataset_report
 from probe.report.run.schema import Report, ReportModel
-from probe.report.run.summary import dictionary_label, summary, warnings
+from probe.report.run.summary import summary, warnings
 from probe.report.run.verdict import comparisons_among, confidence, rule
-from probe.results.run import Results, read_results
+from probe.results import layout
+from probe.results.files import reading
+from probe.results.run import Results, check_is_run, read_results
 from probe.semantics import MISSING
 
-NEUTRAL = 1e-3
-"""A Lyapunov exponent closer to 0 than this is neutral, however small its standard error."""
+GALLERY = (
+    *("leader", "basin", "steps", "residual"),
+    *("spectral_radius", "radius_error", "spectral_norm", "predicted_steps"),
+)
 CERTIFICATES = {1: "attractor", 0: "not an attractor", -1: "undecided"}
 
 
@@ -36,6 +41,21 @@ def build_report(run: Path) -> dict[str, Any]:
         UserError: a file of the run is missing, truncated, or contradicts another.
     """
     return dump(report_of(read_results(run), run))
+
+
+def read_report(run: Path) -> Report:
+    """The report that `probe report` wrote into a run directory.
+
+    Raises:
+        UserError: it is missing, truncated, or of another schema.
+    """
+    check_is_run(run)
+    with reading(run / layout.REPORT_JSON, f"probe report {run}") as path:
+        content = read_object(path)
+        ours, theirs = Report.model_fields["schema_version"].default, content.get("schema_version")
+        if theirs != ours:
+            raise ValueError(f"its schema_version is {theirs}, this probe reads {ours}")
+        return Report.model_validate(content)
 
 
 def report_of(results: Results, run: Path) -> Report:
@@ -83,27 +103,23 @@ def _assemble(results: Results) -> Report:
         comparisons_among(data.rows["method"].unique(), data.rows["image"].nunique())
         for data in results.datasets.values()
     )
-    return Report.model_validate(
-        finite(
-            {
-                "summary": [],
-                "warnings": [],
-                "model": manifest["model"],
-                "solver": _solver(results, dictionary.pop("certificates")),
-                "dictionary": dictionary,
-                "gallery": _gallery(results),
-                "semantics": _semantics(results),
-                "verdict_rule": rule(m),
-                "datasets": {
-                    key: dataset_report(
-                        data, manifest["data"][key], results.config.sparse.controls, name, confidence(m)
-                    )
-                    for key, data in results.datasets.items()
-                },
-                "provenance": _provenance(results, m),
-            }
-        )
-    )
+    seen = results.semantics["summary"] if results.semantics else {"missing": MISSING}
+    content = {
+        "summary": [],
+        "warnings": [],
+        "model": manifest["model"],
+        "solver": _solver(results, dictionary.pop("certificates")),
+        "dictionary": dictionary,
+        "gallery": _gallery(results),
+        "semantics": seen if results.config.clip else None,
+        "verdict_rule": rule(m),
+        "datasets": {
+            key: dataset_report(data, manifest["data"][key], results.config.sparse.controls, name, confidence(m))
+            for key, data in results.datasets.items()
+        },
+        "provenance": _provenance(results, m),
+    }
+    return Report.model_validate(finite(content))
 
 
 def _solver(results: Results, certificates: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +144,7 @@ def _wandering(found: dict[str, NDArray[Any]], n: int) -> dict[str, Any]:
     known = np.isfinite(found["exponent"])
     exponent, error = found["exponent"][known], found["error"][known]
     examined = len(exponent)
-    margin = np.maximum(2 * error, NEUTRAL)
+    margin = np.maximum(2 * error, 1e-3)  # closer to 0 it is neutral, however small its standard error
     sensitive, slow = int((exponent > margin).sum()), int((exponent < -margin).sum())
     return {
         "n": n,
@@ -150,7 +166,7 @@ def _dictionary(results: Results) -> dict[str, Any]:
     used = stated["starts_used"]
     return {
         **stated,
-        "label": dictionary_label(counts[1], m),
+        "label": f"end points ({counts[1]} of {m} certified attractors)",
         "atoms": m,
         "largest_basin": float(atoms["basin"].max() / used) if m and used else None,
         "outcomes": {o.label: int((atoms["outcome"] == o).sum()) for o in Outcome},
@@ -173,15 +189,8 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
     return [
         {
             "atom": i,
-            "leader": int(atoms["leader"][i]),
-            "basin": int(atoms["basin"][i]),
             "outcome": Outcome(int(atoms["outcome"][i])).label,
-            "steps": int(atoms["steps"][i]),
-            "residual": float(atoms["residual"][i]),
-            **{
-                name: float(atoms[name][i])
-                for name in ("spectral_radius", "radius_error", "spectral_norm", "predicted_steps")
-            },
+            **{name: atoms[name][i].item() for name in GALLERY},
             "plain_steps": int(atoms["plain_steps"][i]) if atoms["plain_steps"][i] >= 0 else None,
             "certificate": "not examined" if unexamined[i] else CERTIFICATES[int(atoms["certificate"][i])],
             **_seen(results, i),
@@ -208,12 +217,6 @@ def _seen(results: Results, i: int) -> dict[str, Any]:
     if not seen["nearest"]:
         return label
     return label | {"nearest": seen["nearest"][i], "nearest_similarity": float(seen["nearest_similarity"][i])}
-
-
-def _semantics(results: Results) -> dict[str, Any] | None:
-    if results.config.clip is None:
-        return None
-    return {"missing": MISSING} if results.semantics is None else results.semantics["summary"]
 
 
 def _provenance(results: Results, m: int) -> dict[str, Any]:

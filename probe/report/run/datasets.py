@@ -22,9 +22,6 @@ from probe.report.run.schema import (
 from probe.report.run.verdict import against_bases, result, strongest, verdict
 from probe.results.run import Reconstructions
 
-ERRORS = ("latent_mse", "pixel_mse")
-"""Metrics in which methods are compared."""
-
 
 def dataset_report(
     data: Reconstructions, manifest: dict[str, Any], controls: Iterable[str], subject: str, confidence: float
@@ -32,7 +29,6 @@ def dataset_report(
     """Everything that a report says about one data set.
 
     Args:
-        data: its rows and their metadata.
         manifest: its entry in the manifest.
         controls: names in ``sparse.controls``.
         subject: what to call the dictionary's atoms.
@@ -40,18 +36,14 @@ def dataset_report(
     """
     sample, bases = Sample(_columns(data.rows), confidence), _single_bases(data.bases)
     levels = _levels(data.rows, sample, bases)
-    five = data.facts["five_percent"]
-    at_five = next((level for level in levels if level.atoms == five), None)
+    at_five = next((level for level in levels if level.atoms == data.facts["five_percent"]), None)
     comparisons = _comparisons(sample, bases, at_five)
     return DatasetErrors(
-        source=manifest["source"],
+        **{key: manifest[key] for key in ("source", "n_planned", "n_used", "n_heldout")},
         sha256=manifest.get("sha256"),
-        n_planned=manifest["n_planned"],
-        n_used=manifest["n_used"],
-        n_heldout=manifest["n_heldout"],
         unreadable=[str(name) for name in manifest["unreadable"]],
         notes=manifest.get("notes", []),
-        five_percent=five,
+        five_percent=data.facts["five_percent"],
         method_atoms=data.facts["method_atoms"],
         absent=_absent(data, set(controls)),
         autoencoder_floor=_floor(sample),
@@ -113,15 +105,14 @@ def _alone(sample: Sample) -> Key | None:
 
 
 def _difference(sample: Sample, own: dict[str, Key], to: str) -> Difference | None:
-    pairs = {metric: (own[metric], own[metric]._replace(method=to)) for metric in ERRORS}
-    (latent, other), pixel = pairs["latent_mse"], pairs["pixel_mse"]
-    if to == latent.method or other not in sample:
+    latent, pixel = ((own[metric], own[metric]._replace(method=to)) for metric in ("latent_mse", "pixel_mse"))
+    if to == latent[0].method or latent[1] not in sample:
         return None
     return Difference(
         to=to,
-        latent_mse=sample.difference(latent, other),
+        latent_mse=sample.difference(*latent),
         pixel_mse=sample.difference(*pixel),
-        latent_ratio=sample.ratio(latent, other),
+        latent_ratio=sample.ratio(*latent),
         pixel_ratio=sample.ratio(*pixel),
     )
 
@@ -137,11 +128,8 @@ def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelRep
     if level is None or OURS not in level.methods:
         return []
     own, found = level.methods[OURS], []
-    for metric, against in (
-        ("latent_mse", own.difference),
-        ("latent_mse", own.difference_strongest),
-        ("pixel_mse", own.difference),
-    ):
+    pairs = [("latent_mse", own.difference), ("latent_mse", own.difference_strongest), ("pixel_mse", own.difference)]
+    for metric, against in pairs:
         if against is None:
             continue
         difference = getattr(against, metric)
@@ -188,11 +176,9 @@ def _sanity(sample: Sample, level: LevelReport | None, manifest: dict[str, Any])
 def _absent(data: Reconstructions, controls: set[str]) -> dict[str, str]:
     """Methods without rows, with the reason; a plug-in's control counts only if the configuration names it."""
     stated, present = data.facts.get("absent", {}), set(data.rows["method"])
-    expected = [name for name in methods() if name in {OURS, *default_controls(), *controls} - present]
+    wanted = {OURS, *controls}
     return {
-        name: stated.get(
-            name,
-            "no rows in the results" if name in controls or name == OURS else "left out of sparse.controls",
-        )
-        for name in expected
+        name: stated.get(name, "no rows in the results" if name in wanted else "left out of sparse.controls")
+        for name in methods()
+        if name in {*wanted, *default_controls()} - present
     }

@@ -8,27 +8,19 @@ from typing import Any
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from probe.dynamics.outcomes import Outcome
-from probe.methods import OUTCOME_COLOURS, label, methods
+from probe.dynamics import Outcome
+from probe.methods import OUTCOME_COLOURS, label, methods, metrics
 from probe.report.page import text as words
 from probe.report.page.html import environment
-from probe.report.page.pictures import uri
-from probe.report.run import semantics
-from probe.report.run.page_data import page_data
-from probe.report.run.schema import Report
-from probe.report.run.tables import (
-    BEST,
-    CERTIFICATE_HEAD,
-    CERTIFICATE_NOTE,
-    certificate_rows,
-    detail_head,
-    detail_note,
-    detail_rows,
-    five_percent_rows,
-    methods_shown,
-    report_subject,
-)
-from probe.results.run import Results
+from probe.report.page.pictures import sheet, strip, uri
+from probe.report.run import tables
+from probe.report.run.build import finite
+from probe.report.run.schema import DatasetErrors, Errors, Mean, Report
+from probe.report.run.summary import semantics_sentences
+from probe.results.run import Reconstructions, Results
+
+ATOM = ("atom", "basin", "outcome", "certificate", "spectral_radius", "residual", "steps")
+LABELS = ("label", "label_similarity", "label_above_noise", "nearest", "nearest_similarity")
 
 
 def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
@@ -39,46 +31,25 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
         results: the pictures that it shows: gallery and examples.
         files: figures by path, SVG and PNG, shown where there is no script, and in print.
     """
-    subject = report_subject(report)
-    data = page_data(report, results)
-    scripts = {"plotly": Markup(get_plotlyjs()), "script": script()}
-    return (
-        environment(*scripts.values())
-        .get_template("run/report.html.j2")
-        .render(
-            report=report,
-            data=data,
-            **scripts,
-            subject=subject,
-            rows=five_percent_rows(report),
-            shown=methods_shown(report),
-            label=lambda method: label(method, subject),
-            best=BEST,
-            certificate_head=CERTIFICATE_HEAD,
-            certificate_note=CERTIFICATE_NOTE,
-            certificate_rows=certificate_rows(report),
-            detail_head=detail_head,
-            detail_rows=lambda one: detail_rows(one, subject),
-            detail_note=detail_note,
-            words=words,
-            outcomes=list(Outcome),
-            colours={name: one.colour for name, one in methods().items()},
-            outcome_colours=OUTCOME_COLOURS,
-            explanations={name: one.explanation for name, one in methods().items()},
-            figure=lambda name: uri("image/svg+xml", files[f"figures/{name}.svg"]),
-            gallery=uri("image/png", files["figures/gallery.png"]) if "figures/gallery.png" in files else None,
-            semantics=semantics.sentences(report.semantics) if report.semantics else [],
-            semantics_head=semantics.HEAD,
-            semantics_rows=semantics.rows(report.semantics) if report.semantics else [],
-            provenance=_provenance(report),
-            config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
-        )
+    script = Markup(resources.files("probe.report").joinpath("run/report.js").read_text("utf-8"))
+    scripts = {"plotly": Markup(get_plotlyjs()), "script": script}
+    template = environment(*scripts.values()).get_template("run/report.html.j2")
+    return template.render(
+        report=report,
+        data=_data(report, results),
+        **scripts,
+        tables=tables,
+        words=words,
+        methods=methods(),
+        label=lambda method: label(method, report.subject),
+        outcomes=list(Outcome),
+        outcome_colours=OUTCOME_COLOURS,
+        figure=lambda name: uri("image/svg+xml", files[f"figures/{name}.svg"]),
+        gallery=uri("image/png", files["figures/gallery.png"]) if "figures/gallery.png" in files else None,
+        semantics=semantics_sentences(report.semantics) if report.semantics else [],
+        provenance=_provenance(report),
+        config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
     )
-
-
-def script() -> Markup:
-    """The script of report.html."""
-    return Markup(resources.files("probe.report").joinpath("run/report.js").read_text("utf-8"))
 
 
 def _provenance(report: Report) -> list[tuple[str, str]]:
@@ -92,3 +63,72 @@ def _provenance(report: Report) -> list[tuple[str, str]]:
         **{key.replace("_", " "): facts[key] for key in facts if key not in ("config", "data", "command")},
     }
     return [(key, words.as_text(value)) for key, value in rows.items()]
+
+
+def _data(report: Report, results: Results) -> dict[str, Any]:
+    """What the script draws: methods, metrics, datasets (curves and pictures, in the order of the report), atoms, sheet
+    and near (of their thumbnails, and of their nearest images')."""
+    data: dict[str, Any] = finite(
+        {
+            "methods": {
+                name: {
+                    "label": label(name, report.subject),
+                    "colour": one.colour,
+                    "dash": "dash" if one.sees_data else "solid",
+                }
+                for name, one in methods().items()
+            },
+            "metrics": {
+                name: {"label": one.heading, "better": one.better}
+                for name, one in metrics().items()
+                if any(name in tables.known_metrics(data) for data in report.datasets.values())
+            },
+            "datasets": [
+                {"name": name, **_curves(data), **_pictures(results.datasets[name])}
+                for name, data in report.datasets.items()
+            ],
+            "atoms": [atom.model_dump(include={*ATOM, *LABELS}, exclude_none=True) for atom in report.gallery],
+            "sheet": vars(made) if (made := sheet(results.thumbnails)) else None,
+            "near": vars(made) if results.nearest is not None and (made := sheet(results.nearest)) else None,
+        }
+    )
+    return data
+
+
+def _curves(data: DatasetErrors) -> dict[str, Any]:
+    """For each method its atoms, and for each metric means and intervals; lines for rows without atoms."""
+    curves: dict[str, Any] = {}
+    for method in methods():
+        levels = [level for level in data.levels if method in level.methods]
+        if levels:
+            curves[method] = {
+                "atoms": [level.atoms for level in levels],
+                **{metric: [_point(level.methods[method].of(metric)) for level in levels] for metric in metrics()},
+            }
+            if spread := levels[0].methods[method].bases:
+                curves[method]["bases"] = {
+                    metric: [
+                        [one.bases[metric].min, one.bases[metric].max]
+                        for level in levels
+                        if (one := level.methods[method]).bases
+                    ]
+                    for metric in spread
+                }
+    flat: dict[str, Errors] = {"autoencoder alone": data.autoencoder_floor}
+    flat |= {label(name): row for name, row in data.sanity.items()}
+    lines = {metric: {name: row.of(metric).mean for name, row in flat.items()} for metric in metrics()}
+    return {"curves": curves, "lines": lines, "five_percent": data.five_percent}
+
+
+def _point(mean: Mean) -> list[float | None]:
+    low, high = mean.ci95 or (mean.mean, mean.mean)
+    return [mean.mean, low, high]
+
+
+def _pictures(data: Reconstructions) -> dict[str, Any]:
+    """Strips by name: one for original and autoencoder, one for every level of a method."""
+    strips = {
+        name: [strip(shown)] if shown.ndim == 4 else [strip(level) for level in shown]
+        for name, shown in data.examples.items()
+    }
+    return {"pictures": strips, "levels": data.facts["levels"]}

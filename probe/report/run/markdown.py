@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 
-from probe.dynamics.outcomes import Outcome
+from probe.dynamics import Outcome
 from probe.methods import label
 from probe.report.page import markdown as page
 from probe.report.page.content import Block, Figure, Page, Provenance, Section, Table, Verdicts
 from probe.report.page.text import percent
-from probe.report.run import semantics, tables
+from probe.report.run import tables
 from probe.report.run.schema import DatasetErrors, Report
+from probe.report.run.summary import semantics_sentences
 
 
 def markdown(report: Report, figures: Iterable[str]) -> str:
@@ -22,8 +23,7 @@ def markdown(report: Report, figures: Iterable[str]) -> str:
         f"Dictionary: {report.dictionary.label}.",
         Section("How the starts ended", [_outcomes(report), *shown("steps", "residual")]),
     ]
-    if rows := tables.certificate_rows(report):
-        table = Table(tables.CERTIFICATE_HEAD, rows)
+    if table := tables.certificates(report):
         blocks.append(Section("Certificates of the largest basins", [table, tables.CERTIFICATE_NOTE]))
     if report.datasets:
         blocks.append(
@@ -31,13 +31,11 @@ def markdown(report: Report, figures: Iterable[str]) -> str:
         )
     for name, data in report.datasets.items():
         pictures = shown(f"{name}_latent_mse", f"{name}_pixel_mse", f"{name}_examples")
-        blocks.append(Section(f"Data set {name}", [*_dataset(data, tables.report_subject(report)), *pictures]))
+        blocks.append(Section(f"Data set {name}", [*_dataset(data, report.subject), *pictures]))
     blocks.append(Section("Decoded end points", shown("gallery")))
     if found := report.semantics:
-        rows = semantics.rows(found)
-        blocks.append(
-            Section("Semantics", [*semantics.sentences(found), *([Table(semantics.HEAD, rows)] if rows else [])])
-        )
+        medians = tables.semantics(found)
+        blocks.append(Section("Semantics", [*semantics_sentences(found), *([medians] if medians else [])]))
     facts = {key: report.provenance.get(key) for key in ("git_revision", "device", "dtype", "started")}
     weights = {"model": model.class_, "weights sha256": model.weights_sha256 or "none"}
     command = str(report.provenance.get("command") or "unknown")
@@ -52,16 +50,16 @@ def _outcomes(report: Report) -> Table:
 
 
 def _five_percent(report: Report) -> Table:
-    subject = tables.report_subject(report)
-    head = ["data set", "n", "atoms", *(label(method, subject) for method in tables.methods_shown(report))]
+    head = ["data set", "n", "atoms", *(label(method, report.subject) for method in tables.methods_shown(report))]
     rows = []
-    for row in tables.five_percent_rows(report):
-        cells = [f"{one.mean}{tables.BEST if one.best_control else ''} {one.interval}".rstrip() for one in row.cells]
-        rows.append([row.dataset, str(row.n), str(row.atoms), *cells])
+    for name, cells in tables.five_percent_cells(report).items():
+        shown = [f"{one.mean}{tables.BEST if one.best_control else ''} {one.interval}".rstrip() for one in cells]
+        data = report.datasets[name]
+        rows.append([name, str(data.n_used), str(data.five_percent), *shown])
     return Table(head, rows)
 
 
 def _dataset(data: DatasetErrors, subject: str) -> list[Block]:
     verdict = Verdicts([f"{data.verdict}."])
-    rows = tables.detail_rows(data, subject)
-    return [verdict, Table(tables.detail_head(data), rows), tables.detail_note(data)] if rows else [verdict]
+    table = tables.details(data, subject)
+    return [verdict, table, tables.detail_note(data)] if table else [verdict]

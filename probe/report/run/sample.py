@@ -6,9 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probe.metrics.interval import Interval
-from probe.metrics.paired import Ends, difference_interval, ratio_interval
-from probe.metrics.ratio import Ratios, ratios_of_means
+from probe.metrics.interval import Ends, Interval, Ratios, difference_interval, ratio_interval, ratios_of_means
 from probe.report.run.schema import NONE, Contrast, Mean
 
 ROUNDING = 1e-9

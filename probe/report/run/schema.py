@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from probe.methods import METHODS, METRICS
+from probe.methods import METHODS, METRICS, subject
 
 CHALLENGERS = ", ".join(one.name for one in METHODS if one.challenges)
 
@@ -22,9 +22,6 @@ class ReportModel(BaseModel):
     """A part of a report. The keys listed here can be relied on; more may be added."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
-
-
-"""The former name, until the modules that use it are renamed."""
 
 
 class Mean(ReportModel):
@@ -68,6 +65,17 @@ def _metric(name: str) -> Any:
     return Field(description=f"per image: {one.explanation}{f', {one.unit}' if one.unit else ''}")
 
 
+class LatentErrors(Errors):
+    latent_mse: Mean = _metric("latent_mse")
+
+
+class PixelErrors(Errors):
+    pixel_mse: Mean = _metric("pixel_mse")
+    psnr: Mean = _metric("psnr")
+    ssim: Mean = _metric("ssim")
+    clip: Mean = _metric("clip")
+
+
 class Difference(ReportModel):
     """This method minus another, paired by image (negative: this method has the smaller error), and the ratio of their
     means over images (below 1 likewise; null if the other mean is 0, at rounding level or not finite)."""
@@ -88,54 +96,31 @@ class Bases(ReportModel):
     sd: float | None = Field(description="standard deviation over bases, n - 1 in the denominator")
 
 
-class MethodErrors(Errors):
+class MethodErrors(PixelErrors, LatentErrors):
     atoms_used: int = Field(description="largest number used by an image; below the level for a short dictionary")
-    latent_mse: Mean = _metric("latent_mse")
-    pixel_mse: Mean = _metric("pixel_mse")
-    psnr: Mean = _metric("psnr")
-    ssim: Mean = _metric("ssim")
-    clip: Mean = _metric("clip")
     floor_ratio: Mean = Field(description="mean pixel MSE / that of the autoencoder alone, D(E(x)); null if that is 0")
-    difference: Difference | None = Field(
-        description="to random_orthogonal; null for random_orthogonal itself and if it has no rows"
-    )
-    difference_strongest: Difference | None = Field(
-        description="to the level's ``strongest`` control; of the method attractors only"
-    )
-    bases: dict[str, Bases] | None = Field(
-        description="of random_orthogonal, by metric: its errors are, per image, means over so many bases"
-    )
+    difference: Difference | None = Field(description="to random_orthogonal; null for itself and if it has no rows")
+    difference_strongest: Difference | None = Field(description="attractors only: to the level's ``strongest`` control")
+    bases: dict[str, Bases] | None = Field(description="random_orthogonal only, by metric: errors are means over bases")
 
 
 class LevelReport(ReportModel):
     atoms: int = Field(description="atoms allowed in each image's sparse code")
     fraction: float = Field(description="atoms / d")
-    strongest: str | None = Field(
-        description=f"of {CHALLENGERS} the one with the smallest mean latent MSE here; null without any"
-    )
+    strongest: str | None = Field(description=f"of {CHALLENGERS}: smallest mean latent MSE here; null without any")
     methods: dict[str, MethodErrors] = Field(description="a method without rows at this level is absent")
 
 
-class Floor(Errors):
+class Floor(PixelErrors):
     """The autoencoder alone, x' = D(E(x)). Its latent error is 0 by definition."""
 
-    pixel_mse: Mean = _metric("pixel_mse")
-    psnr: Mean = _metric("psnr")
-    ssim: Mean = _metric("ssim")
-    clip: Mean = _metric("clip")
 
-
-class Sanity(Errors):
+class Sanity(PixelErrors, LatentErrors):
     """A reconstruction without dictionary or code: one that is no better has reconstructed nothing."""
 
     explanation: str = Field(description="what z' and x' are")
     attractors_ratio: Mean = Field(description="mean pixel MSE of the dictionary at 5 % of d / this")
     autoencoder_ratio: Mean = Field(description="mean pixel MSE of the autoencoder alone / this")
-    latent_mse: Mean = _metric("latent_mse")
-    pixel_mse: Mean = _metric("pixel_mse")
-    psnr: Mean = _metric("psnr")
-    ssim: Mean = _metric("ssim")
-    clip: Mean = _metric("clip")
 
 
 Result = Literal["beats", "loses", "no difference seen", "too few images", "no interval"]
@@ -175,19 +160,21 @@ class DatasetErrors(ReportModel):
     )
     levels: list[LevelReport] = Field(description="by rising number of atoms")
 
+    @property
+    def at_five_percent(self) -> LevelReport | None:
+        """The level of 5 % of d."""
+        return next((level for level in self.levels if level.atoms == self.five_percent), None)
+
 
 class ModelFacts(ReportModel):
     source: str
     class_: str = Field(alias="class", description="class name of the autoencoder")
     weights_sha256: str | None = Field(
-        description="over names, types, shapes and bytes of all weights in memory (not the hash of their file); null"
-        " for a user's model without weights"
+        description="of names, types, shapes and bytes of weights in memory, not of their file; null without weights"
     )
     latent_shape: tuple[int, ...] = Field(description="(c, h, w) at the run's resolution")
     d: int = Field(description="c * h * w")
-    warnings: list[str] = Field(
-        [], description="about tensors of the weight files that the model does not use; usually empty"
-    )
+    warnings: list[str] = Field([], description="about tensors in weight files that the model does not use")
 
 
 class Quantiles(ReportModel):
@@ -209,8 +196,7 @@ class QuantilesByOutcome(Quantiles):
 class Certificates(ReportModel):
     checked: int = Field(description="atoms with a spectral radius")
     certified: int = Field(
-        description="attractors: residual below the tolerance in full precision, spectral radius below 1 by more than"
-        " its estimated error"
+        description="residual below the tolerance in full precision, spectral radius below 1 by more than its error"
     )
     not_attractors: int
     undecided: int = Field(description="atoms not examined, without a derivative, or too close to call")
@@ -221,13 +207,11 @@ class Certificates(ReportModel):
     spectral_norm: Quantiles = Field(description="largest singular value of J_f: below 1, f contracts every small step")
     products: Quantiles = Field(description="Jacobian products spent on an atom")
     plain_checked: int = Field(
-        description="converged starts, drawn at random from those with an extrapolation or steps in lower precision,"
-        " that were iterated again without acceleration, in full precision"
+        description="converged starts, drawn from those with an extrapolation or steps in lower precision, that were"
+        " iterated again without acceleration, in full precision"
     )
     plain_same: int = Field(description="of these, those that converged to the same end point (by the merging rule)")
-    plain_elsewhere: int = Field(
-        description="of these, those that converged to another; the rest reached the step limit"
-    )
+    plain_elsewhere: int = Field(description="of these, converged to another; the rest reached the step limit")
 
 
 class Wandering(ReportModel):
@@ -235,19 +219,13 @@ class Wandering(ReportModel):
 
     n: int = Field(description="starts at the step limit")
     examined: int = Field(description="of these, those with an exponent")
-    without_derivative: int = Field(
-        description="could not be examined: f has no derivative that finite differences confirm"
-    )
+    without_derivative: int = Field(description="not examined: f has no derivative that finite differences confirm")
     exponent: float | None = Field(description="mean over starts; null without any")
     error: float | None = Field(description="standard error of that mean; null with fewer than two")
-    sensitive: int = Field(
-        description="exponent above 0 by two of its standard errors, and by 0.001: neighbours separate"
-    )
+    sensitive: int = Field(description="exponent above 0 by two standard errors, and by 0.001: neighbours separate")
     neutral: int = Field(description="exponent about 0: a long cycle, a quasi-periodic orbit, or a very slow one")
     slow: int = Field(description="exponent below 0 likewise: the start would settle, given more steps")
-    spectral_radius: Quantiles = Field(
-        description="of the Jacobian of f at the end points examined, which are not fixed points"
-    )
+    spectral_radius: Quantiles = Field(description="of J_f at the end points examined, which are not fixed points")
 
 
 class SolverReport(ReportModel):
@@ -256,7 +234,7 @@ class SolverReport(ReportModel):
     tolerance: float = Field(description="on residual")
     max_steps: int
     steps: QuantilesByOutcome = Field(
-        description="to the returned point: applications of f, and confirmed extrapolations"
+        description="applications of f and confirmed extrapolations, to the returned point"
     )
     evaluations: Quantiles = Field(description="of f for a start, failed extrapolations and the last residual included")
     residual: QuantilesByOutcome = Field(description="||f(z) - z||^2 of the returned point")
@@ -298,17 +276,15 @@ class GalleryAtom(ReportModel):
     outcome: str
     steps: int
     residual: float | None
-    spectral_radius: float | None = Field(description="of the Jacobian of f at the end point; null if not computed")
+    spectral_radius: float | None = Field(description="of J_f at the end point; null if not computed")
     radius_error: float | None = Field(description="its estimated absolute error")
-    spectral_norm: float | None = Field(description="of the Jacobian of f at the end point; null if not computed")
+    spectral_norm: float | None = Field(description="of J_f at the end point; null if not computed")
     predicted_steps: float | None = Field(description="steps from the start to the tolerance by Proposition A.9")
     plain_steps: int | None = Field(description="steps that the start takes without acceleration; null if not known")
     certificate: Literal["attractor", "not an attractor", "undecided", "not examined"]
     label: str | None = Field(None, description="zero-shot label of the decoded point; null without CLIP")
     label_similarity: float | None = Field(None, description="of label and point: cosine of their CLIP embeddings")
-    label_above_noise: bool | None = Field(
-        None, description="whether that is above 95 % of decoded noise's similarity to its own label"
-    )
+    label_above_noise: bool | None = Field(None, description="whether it exceeds that of 95 % of decoded noise")
     nearest: str | None = Field(None, description="test image with the nearest CLIP embedding, ``data set/id``")
     nearest_similarity: float | None = Field(None, description="cosine of their CLIP embeddings")
 
@@ -340,17 +316,13 @@ class Semantics(ReportModel):
     words: int | None = Field(None, description="number of words that labels are chosen from")
     template: str | None = Field(None, description="sentence that a word is inserted into")
     label_similarity: OfThree | None = Field(None, description="cosine of a picture and its label")
-    above_noise: float | None = Field(
-        None, description="share of end points that are closer to their label than 95 % of decoded noise is to its own"
-    )
+    above_noise: float | None = Field(None, description="share of end points with ``label_above_noise``")
     common_label: dict[str, CommonLabel] | None = Field(None, description="most frequent, of end_points and noise")
     nearest_similarity: OfThree | None = Field(None, description="cosine of a picture and its nearest test image")
     vendi: Vendi | None = Field(None, description="Vendi score: effective number of distinct pictures")
     words_sha256: str | None = Field(None, description="of the words, one per line")
     unrelated: dict[str, Mean] | None = Field(
-        None,
-        description="by data set: cosine of two different images, the level that CLIP gives to unrelated images; mean"
-        " over all pairs, interval by the jackknife over images",
+        None, description="by data set: cosine of two different images; mean over pairs, jackknife interval over images"
     )
 
 
@@ -365,6 +337,9 @@ class Report(ReportModel):
     semantics: Semantics | None = Field(description="null if the configuration does not ask for CLIP")
     verdict_rule: str
     datasets: dict[str, DatasetErrors]
-    provenance: dict[str, Any] = Field(
-        description="command, times, versions, git revision, device, dtype, resolved config, method of the intervals"
-    )
+    provenance: dict[str, Any] = Field(description="command, times, versions, device, dtype, config, statistics")
+
+    @property
+    def subject(self) -> str:
+        """What to call the dictionary's atoms; see ``probe.methods.subject``."""
+        return subject(self.solver.certificates.certified, self.dictionary.atoms)

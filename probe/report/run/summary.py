@@ -3,23 +3,9 @@
 from collections import defaultdict
 
 from probe.methods import BASELINE, methods
-from probe.report.page.text import count, fewer, listed, number, percent
+from probe.report.page.text import count, fewer, listed, number, percent, with_interval
 from probe.report.run.sample import MIN_IMAGES
-from probe.report.run.schema import DatasetErrors, Diversity, Report
-
-TRIVIAL = 0.9
-"""A field is trivial, and worth a warning, if one basin holds a larger share of the starts,"""
-HANDFUL = 5
-"""or if the median of the steps to convergence is at most this."""
-RECALL = 0.99
-"""A warning is given if an approximate index finds a smaller share of the near pairs,"""
-SMALLER = 2
-"""or if the random orthogonal basis is larger than the dictionary by more than this factor."""
-
-
-def dictionary_label(certified: int, atoms: int) -> str:
-    """``end points (48 of 61 certified attractors)``."""
-    return f"end points ({certified} of {atoms} certified attractors)"
+from probe.report.run.schema import DatasetErrors, Report, Semantics
 
 
 def summary(report: Report) -> list[str]:
@@ -33,7 +19,12 @@ def summary(report: Report) -> list[str]:
     if dictionary.largest_basin is not None:
         sentences.append(f"The largest basin holds {100 * dictionary.largest_basin:.3g} % of the starts used.")
     if dictionary.vendi is not None and dictionary.vendi.n > 1:
-        sentences.append(_diversity(dictionary.vendi, dictionary.atoms))
+        which = "The" if dictionary.vendi.n == dictionary.atoms else "The first"
+        sentences.append(
+            f"{which} {dictionary.vendi.n} directions of the dictionary are as different as "
+            f"{number(dictionary.vendi.atoms)} orthogonal ones (Vendi score; as many Gaussian directions: "
+            f"{number(dictionary.vendi.gaussian)})."
+        )
     if certificates.plain_checked:
         sentences.append(
             f"Iterated again without acceleration and in full precision, {certificates.plain_same} of "
@@ -43,14 +34,6 @@ def summary(report: Report) -> list[str]:
         images = sum(data.n_used for data in report.datasets.values())
         sentences.append(f"{count(images, 'image')} of {count(len(report.datasets), 'data set')} were reconstructed.")
     return sentences
-
-
-def _diversity(found: Diversity, atoms: int) -> str:
-    which = "The" if found.n == atoms else "The first"
-    return (
-        f"{which} {found.n} directions of the dictionary are as different as {number(found.atoms)} orthogonal ones "
-        f"(Vendi score; as many Gaussian directions: {number(found.gaussian)})."
-    )
 
 
 def _certified(report: Report) -> str:
@@ -67,15 +50,13 @@ def _certified(report: Report) -> str:
 def _endings(report: Report) -> list[str]:
     """How the starts ended, each counted once."""
     solver, certificates = report.solver, report.solver.certificates
-    fixed = solver.outcomes["converged"] - certificates.starts
-    periods = ", ".join(solver.periods)
     found = [f"{certificates.starts} reached {count(certificates.certified, 'certified attractor')}"]
     if not certificates.starts:
         found = ["none reached a certified attractor"]
-    if fixed:
+    if fixed := solver.outcomes["converged"] - certificates.starts:
         found.append(f"{fixed} reached non-attracting or uncertified fixed points")
     if cycles := solver.outcomes["cycle"]:
-        found.append(f"{cycles} ended in a cycle (period {periods})")
+        found.append(f"{cycles} ended in a cycle (period {', '.join(solver.periods)})")
     if wandering := solver.wandering.n:
         found.append(f"{wandering} did not converge within {count(solver.max_steps, 'step')}{_exponent(report)}")
     if diverged := solver.outcomes["diverged"]:
@@ -90,17 +71,13 @@ def _exponent(report: Report) -> str:
         reason = "could not be examined: f has no derivative there that finite differences confirm"
         return f" ({reason})" if wandering.without_derivative else ""
     error = "" if wandering.error is None else f" +- {wandering.error:.2g}"
+    median = wandering.spectral_radius.median
+    radius = "" if median is None else f"; median spectral radius at their last points {median:.3g}"
     return (
         f" (Lyapunov exponent {wandering.exponent:.2g}{error} over {wandering.examined} of them: "
         f"{wandering.sensitive} sensitive to the initial point, {wandering.neutral} neutral, "
-        f"{wandering.slow} slow{_radius(report)})"
+        f"{wandering.slow} slow{radius})"
     )
-
-
-def _radius(report: Report) -> str:
-    """``; median spectral radius at their last points 1.4``."""
-    median = report.solver.wandering.spectral_radius.median
-    return "" if median is None else f"; median spectral radius at their last points {median:.3g}"
 
 
 def warnings(report: Report) -> list[str]:
@@ -120,7 +97,7 @@ def _field_warnings(report: Report) -> list[str]:
             f"ended elsewhere when iterated without acceleration in full precision: set solver.accelerate=false and "
             f"solver.far_precision=float32."
         )
-    if dictionary.largest_basin is not None and dictionary.largest_basin > TRIVIAL:
+    if dictionary.largest_basin is not None and dictionary.largest_basin > 0.9:
         share = f"{100 * dictionary.largest_basin:.3g} % of the starts used"
         found.append(
             f"The field is trivial: one basin holds {share}."
@@ -129,12 +106,13 @@ def _field_warnings(report: Report) -> list[str]:
             f"distance there are {dictionary.atoms_euclidean} end points."
         )
     steps = solver.steps.by_outcome.get("converged")
-    if steps and steps.median is not None and steps.median <= HANDFUL:
-        found.append(f"The field is trivial: half of the starts that converged took {_at_most(steps.median)}.")
+    if steps and steps.median is not None and steps.median <= 5:
+        few = f"{steps.median:g} step{'s' * (steps.median != 1)}"
+        found.append(f"The field is trivial: half of the starts that converged took {few} or fewer.")
     if dictionary.atoms == 0:
         found.append("The dictionary is empty: no start ended in an admitted outcome.")
     for recall, rule in ((dictionary.recall, "cosine"), (dictionary.recall_euclidean, "distance")):
-        if recall < RECALL:
+        if recall < 0.99:
             found.append(
                 f"End points were compared by an approximate index that found {100 * recall:.3g} % of the near pairs: "
                 f"under the rule of {rule}, some atoms are near others, and the number of atoms is too large."
@@ -145,10 +123,6 @@ def _field_warnings(report: Report) -> list[str]:
             f"and are not in the dictionary."
         )
     return found
-
-
-def _at_most(steps: float) -> str:
-    return f"{steps:g} step{'s' * (steps != 1)} or fewer"
 
 
 def _data_warnings(report: Report) -> list[str]:
@@ -182,7 +156,7 @@ def _method_warnings(report: Report) -> list[str]:
                 f"the dictionary has {count(atoms, 'atom')}, fewer than the {data.five_percent} of 5 % of d: "
                 f"its errors level off where other methods still improve."
             ].append(name)
-        elif SMALLER * atoms < d and BASELINE in data.method_atoms:
+        elif 2 * atoms < d and BASELINE in data.method_atoms:
             vectors = data.method_atoms.get("gaussian", 0)
             fair = "; there are as many Gaussian vectors as atoms" if vectors == atoms else ""
             found[
@@ -197,13 +171,34 @@ def _method_warnings(report: Report) -> list[str]:
 
 def _nothing(data: DatasetErrors) -> str | None:
     """A sentence if the mean image is as good, by 95 % intervals of ratios."""
-    mean = data.sanity.get("mean_image")
-    if mean is None:
+    if (mean := data.sanity.get("mean_image")) is None:
         return None
-    for who, ratio in (
-        ("the autoencoder alone", mean.autoencoder_ratio),
-        ("the dictionary at 5 % of d", mean.attractors_ratio),
-    ):
-        if ratio.ci95 is not None and ratio.ci95[1] >= 1:
-            return f"{who} is not measurably better, by pixel MSE, than the mean image."
-    return None
+    ratios = {
+        "the autoencoder alone": mean.autoencoder_ratio.ci95,
+        "the dictionary at 5 % of d": mean.attractors_ratio.ci95,
+    }
+    worse = [who for who, ends in ratios.items() if ends is not None and ends[1] >= 1]
+    return f"{worse[0]} is not measurably better, by pixel MSE, than the mean image." if worse else None
+
+
+def semantics_sentences(found: Semantics) -> list[str]:
+    """How CLIP sees the decoded end points, and how far that can be trusted."""
+    if found.missing:
+        return [found.missing + "."]
+    assert found.common_label is not None
+    assert found.above_noise is not None
+    ours, noise = found.common_label["end_points"], found.common_label["noise"]
+    weights = f", {found.pretrained}" if found.pretrained and ":" not in (found.model or "") else ""
+    said = [
+        f"CLIP ({found.model}{weights}) labels every picture with the closest of {found.words} words, so a label means "
+        f"little if decoded noise gets it, too. {100 * found.above_noise:.0f} % of the end points are closer to their "
+        f"label than 95 % of decoded noise is to its own (5 % by chance). The most frequent label is {ours.label!r} "
+        f"({100 * ours.share:.0f} %), of decoded noise {noise.label!r} ({100 * noise.share:.0f} %)."
+    ]
+    unrelated = [f"{name} {with_interval(value)}" for name, value in (found.unrelated or {}).items()]
+    if unrelated:
+        said.append(
+            "Compare the similarity of an image and its reconstruction with that of two different images of the same "
+            f"data set: {', '.join(unrelated)}."
+        )
+    return said

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from probe.methods import AUTOENCODER, BASELINE, OURS, label, methods, metrics, subject
+from probe.methods import AUTOENCODER, BASELINE, OURS, label, methods, metrics
+from probe.report.page.content import Table
 from probe.report.page.text import count, interval, number, with_interval
-from probe.report.run.schema import DatasetErrors, Errors, LevelReport, Report
+from probe.report.run.schema import DatasetErrors, Errors, LevelReport, Report, Semantics
 
 BEST = "*"
 NOTE = f"latent MSE at 5 % of d: mean and 95 % interval over images; {BEST} best control (the oracle does not compete)"
@@ -28,31 +29,12 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Cell:
-    method: str
     mean: str
     interval: str
     best_control: bool
 
 
-@dataclass(frozen=True)
-class Row:
-    dataset: str
-    n: int
-    atoms: int
-    cells: list[Cell]
-
-
-def report_subject(report: Report) -> str:
-    """What to call the atoms of this report's dictionary."""
-    return subject(report.solver.certificates.certified, report.dictionary.atoms)
-
-
-def level_at_five(data: DatasetErrors) -> LevelReport | None:
-    """The level of 5 % of d."""
-    return next((level for level in data.levels if level.atoms == data.five_percent), None)
-
-
-def best_control(level: LevelReport) -> str | None:
+def _best_control(level: LevelReport) -> str | None:
     """The control with the smallest mean latent MSE; oracles do not compete."""
     known = methods()
     means = {
@@ -65,24 +47,21 @@ def best_control(level: LevelReport) -> str | None:
 
 def methods_shown(report: Report) -> list[str]:
     """Methods that any data set has at 5 % of d, in the order of the table."""
-    levels = [level_at_five(data) for data in report.datasets.values()]
+    levels = [data.at_five_percent for data in report.datasets.values()]
     return [name for name in methods() if any(level and name in level.methods for level in levels)]
 
 
-def five_percent_rows(report: Report) -> list[Row]:
-    """A row per data set with a cell per method of ``methods_shown``."""
-    shown, rows = methods_shown(report), []
-    for name, data in report.datasets.items():
-        level = level_at_five(data)
-        cells = []
-        for method in shown:
-            if level is None or method not in level.methods:
-                cells.append(Cell(method, "-", "", False))
-                continue
-            mean = level.methods[method].latent_mse
-            cells.append(Cell(method, number(mean.mean), interval(mean), method == best_control(level)))
-        rows.append(Row(name, data.n_used, data.five_percent, cells))
-    return rows
+def five_percent_cells(report: Report) -> dict[str, list[Cell]]:
+    """Latent MSE at 5 % of d: for each data set a cell per method of ``methods_shown``."""
+    shown = methods_shown(report)
+    return {name: [_cell(data.at_five_percent, one) for one in shown] for name, data in report.datasets.items()}
+
+
+def _cell(level: LevelReport | None, method: str) -> Cell:
+    if level is None or method not in level.methods:
+        return Cell("-", "", False)
+    mean = level.methods[method].latent_mse
+    return Cell(number(mean.mean), interval(mean), method == _best_control(level))
 
 
 def known_metrics(data: DatasetErrors) -> list[str]:
@@ -91,46 +70,34 @@ def known_metrics(data: DatasetErrors) -> list[str]:
     return [name for name in metrics() if any(errors.of(name).mean is not None for errors in rows)]
 
 
-def detail_head(data: DatasetErrors) -> list[str]:
-    """The head of ``detail_rows``."""
-    level = level_at_five(data)
-    strongest = [level.strongest] if level and level.strongest else []
-    return [
-        f"at {count(data.five_percent, 'atom')}",
-        "used",
-        *(metrics()[name].heading for name in known_metrics(data)),
-        *(f"/ {label(name)}" for name in (BASELINE, *strongest, AUTOENCODER.name)),
-    ]
-
-
-def detail_rows(data: DatasetErrors, subject: str) -> list[list[str]]:
-    """The errors of a data set at 5 % of d, as text: a row per method, then autoencoder and sanity rows."""
-    level = level_at_five(data)
-    if level is None:
-        return []
-    rows, known = [], known_metrics(data)
+def details(data: DatasetErrors, subject: str) -> Table | None:
+    """The errors of a data set at 5 % of d: a row per method, then autoencoder and sanity rows."""
+    if (level := data.at_five_percent) is None:
+        return None
+    known, references = known_metrics(data), [BASELINE, *filter(None, [level.strongest]), AUTOENCODER.name]
+    head = [f"at {count(level.atoms, 'atom')}", "used", *(metrics()[name].heading for name in known)]
+    head += [f"/ {label(name)}" for name in references]
+    rows = []
     for method, errors in level.methods.items():
-        ratios = [with_interval(errors.difference.latent_ratio) if errors.difference else "-"]
-        if level.strongest:
-            against = errors.difference_strongest
-            ratios.append(with_interval(against.latent_ratio) if against else "-")
-        ratios.append(with_interval(errors.floor_ratio))
-        rows.append([label(method, subject), str(errors.atoms_used), *_means(errors, known), *ratios])
-    empty = ["-"] * (len(detail_head(data)) - len(known) - 2)
+        against = [errors.difference, errors.difference_strongest] if level.strongest else [errors.difference]
+        ratios = [with_interval(one.latent_ratio) if one else "-" for one in against]
+        numbers = [str(errors.atoms_used), *_means(errors, known), *ratios, with_interval(errors.floor_ratio)]
+        rows.append([label(method, subject), *numbers])
+    empty = ["-"] * len(references)
     alone = _means(data.autoencoder_floor, known)[1:]  # its latent error is 0
     rows.append([f"{AUTOENCODER.label} alone", "-", "0", *alone, *empty])
     rows += [[label(name), "0", *_means(row, known), *empty] for name, row in data.sanity.items()]
-    return rows
+    return Table(head, rows)
 
 
 def detail_note(data: DatasetErrors) -> str:
-    """The key to the columns and rows of ``detail_rows``."""
+    """The key to the columns and rows of ``details``."""
     note = (
         f"Means with 95 % intervals over images. Columns with a slash are ratios: / {label(BASELINE)}, and / the "
         f"strongest other control if any, of mean latent MSE; / {AUTOENCODER.label} of mean pixel MSE to that of "
         "D(E(x)). "
     )
-    level = level_at_five(data)
+    level = data.at_five_percent
     bases = level.methods[BASELINE].bases if level and BASELINE in level.methods else None
     if bases and (latent := bases["latent_mse"]).sd is not None:
         note += (
@@ -144,29 +111,28 @@ def _means(errors: Errors, known: list[str]) -> list[str]:
     return [with_interval(errors.of(metric)) for metric in known]
 
 
-def five_percent_table(report: dict[str, Any]) -> Table:
+def five_percent_table(report: dict[str, Any]) -> RichTable:
     """The 5 % table for a terminal, from the dict of ``build_report`` or the content of report.json."""
     parsed = Report.model_validate(report)
-    table = Table(caption=NOTE, caption_justify="left", box=SIMPLE_HEAD, show_lines=False)
+    table = RichTable(caption=NOTE, caption_justify="left", box=SIMPLE_HEAD, show_lines=False)
     table.add_column("data set", overflow="fold")
-    table.add_column("n", justify="right")
-    table.add_column("atoms", justify="right")
-    for method in methods_shown(parsed):
-        table.add_column(label(method, report_subject(parsed)), justify="right")
-    for row in five_percent_rows(parsed):
+    for head in ("n", "atoms", *(label(method, parsed.subject) for method in methods_shown(parsed))):
+        table.add_column(head, justify="right")
+    for name, cells in five_percent_cells(parsed).items():
+        data = parsed.datasets[name]
         # Text, not str: brackets in a name are not markup.
-        cells = [
+        shown = [
             Text(f"{cell.mean}{BEST if cell.best_control else ''}", style="bold" if cell.best_control else "")
             + Text(f"\n{cell.interval.replace(', ', ',')}", style="dim")
-            for cell in row.cells
+            for cell in cells
         ]
-        table.add_row(Text(row.dataset), str(row.n), str(row.atoms), *cells)
+        table.add_row(Text(name), str(data.n_used), str(data.five_percent), *shown)
     return table
 
 
-def certificate_rows(report: Report) -> list[list[str]]:
-    """A row of text per atom with a spectral radius, largest basins first, under ``CERTIFICATE_HEAD``."""
-    return [
+def certificates(report: Report) -> Table | None:
+    """A row per atom with a spectral radius, largest basins first; None without any."""
+    rows = [
         [
             str(atom.basin),
             atom.certificate,
@@ -179,4 +145,17 @@ def certificate_rows(report: Report) -> list[list[str]]:
         ]
         for atom in report.gallery
         if atom.spectral_radius is not None
-    ][:SHOWN]
+    ]
+    return Table(CERTIFICATE_HEAD, rows[:SHOWN]) if rows else None
+
+
+def semantics(found: Semantics) -> Table | None:
+    """Medians over the three sets; None if CLIP was unavailable."""
+    parts = {
+        "similarity to the label, median": found.label_similarity,
+        "similarity to the nearest test image, median": found.nearest_similarity,
+    }
+    if found.vendi:
+        parts[f"Vendi score of {found.vendi.n} of each"] = found.vendi
+    rows = [[name, number(one.end_points), number(one.noise), number(one.images)] for name, one in parts.items() if one]
+    return Table(("", "end points", "decoded noise", "test images"), rows) if rows else None

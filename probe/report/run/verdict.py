@@ -15,13 +15,11 @@ and of the quickstart: 60 populations with a skewness of 0.6 in the median and 1
 from collections.abc import Iterable, Mapping, Sequence
 
 from probe.methods import BASELINE, OURS, methods
-from probe.metrics.paired import Ends
+from probe.metrics.interval import Ends
 from probe.report.page.text import count, listed, number, with_interval
 from probe.report.run.sample import MIN_IMAGES
-from probe.report.run.schema import Contrast, ControlComparison, LevelReport, Mean, Result
+from probe.report.run.schema import ControlComparison, LevelReport, Mean, Result
 
-ERROR = 0.05
-"""Largest chance that any verdict of a report is accidental."""
 _RULE = (
     "At 5 % of d, by latent MSE: the dictionary beats a control if the simultaneous interval over images of the paired "
     "difference (dictionary minus control) lies below 0, loses to it if the interval lies above 0, and no difference "
@@ -42,13 +40,8 @@ def rule(m: int) -> str:
     known = methods().values()
     compared = [one.phrase for one in known if one.name == BASELINE or one.challenges]
     oracles = [one.phrase for one in known if one.sees_data]
-    return _RULE.format(
-        m=m,
-        few=MIN_IMAGES,
-        controls=listed(compared),
-        baseline=methods()[BASELINE].phrase,
-        oracles=listed(oracles),
-    )
+    baseline = methods()[BASELINE].phrase
+    return _RULE.format(m=m, few=MIN_IMAGES, controls=listed(compared), baseline=baseline, oracles=listed(oracles))
 
 
 def comparisons_among(methods: Iterable[str], n: int) -> int:
@@ -66,7 +59,7 @@ def _challengers() -> list[str]:
 
 def confidence(m: int) -> float:
     """Confidence of each of ``m`` intervals, such that all hold together with 95 %."""
-    return 1 - ERROR / max(m, 1)
+    return 1 - 0.05 / max(m, 1)
 
 
 def strongest(means: Mapping[str, float | None]) -> str | None:
@@ -100,12 +93,10 @@ def verdict(subject: str, level: LevelReport | None, comparisons: Sequence[Contr
     if level is None or OURS not in level.methods:
         return f"no verdict: the {subject} have no reconstruction at 5 % of d"
     own = level.methods[OURS]
-    latent = [one for one in comparisons if one.metric == "latent_mse"]
-    base = next((one for one in latent if one.to == BASELINE), None)
+    base = next((one for one in comparisons if one.metric == "latent_mse" and one.to == BASELINE), None)
     mean = number(own.latent_mse.mean)
-    sentence = f"no random orthogonal basis to compare with: {subject} at 5 % have latent MSE {mean}"
-    if base:
-        sentence = _against_base(subject, base)
+    alone = f"no random orthogonal basis to compare with: {subject} at 5 % have latent MSE {mean}"
+    sentence = _against_base(subject, base) if base else alone
     for one in comparisons:
         if one.to != BASELINE:
             sentence += _against_challenger(base.result if base else None, one)
@@ -117,30 +108,26 @@ def verdict(subject: str, level: LevelReport | None, comparisons: Sequence[Contr
 
 
 def _against_base(subject: str, base: ControlComparison) -> str:
-    numbers = _numbers(base, f"{number(base.attractors)} against {number(base.other)}, ")
     phrase = methods()[BASELINE].phrase
-    match base.result:
-        case "beats":
-            return f"{subject} beat {phrase} at 5 % {numbers}"
-        case "loses":
-            return f"{subject} lose to {phrase} at 5 % {numbers}"
-        case "no difference seen":
-            return f"no difference is seen between {subject} and {phrase} at 5 % {numbers}"
-        case "too few images":
-            return f"too few images for a verdict on {subject} against {phrase} at 5 % {numbers}"
-    return f"no verdict on {subject} against {phrase} at 5 %, because there is no interval {numbers}"
+    said: dict[Result, str] = {
+        "beats": f"{subject} beat {phrase} at 5 %",
+        "loses": f"{subject} lose to {phrase} at 5 %",
+        "no difference seen": f"no difference is seen between {subject} and {phrase} at 5 %",
+        "too few images": f"too few images for a verdict on {subject} against {phrase} at 5 %",
+        "no interval": f"no verdict on {subject} against {phrase} at 5 %, because there is no interval",
+    }
+    return f"{said[base.result]} {_numbers(base, f'{number(base.attractors)} against {number(base.other)}, ')}"
 
 
 def _against_challenger(base: Result | None, other: ControlComparison) -> str:
-    name, numbers = methods()[other.to].phrase, _numbers(other, f"{number(other.other)}, ")
-    match other.result:
-        case "beats":
-            return f"{' and' if base == 'beats' else ', and they beat'} the strongest other control, {name} {numbers}"
-        case "loses":
-            return f" but not {name} {numbers}" if base == "beats" else f", and they lose to {name} {numbers}"
-        case "no difference seen":
-            return f", {'but' if base == 'beats' else 'and'} no difference is seen from {name} {numbers}"
-    return f"; the strongest other control is {name} {numbers}"
+    name, beaten = methods()[other.to].phrase, base == "beats"
+    said: dict[Result, str] = {
+        "beats": f"{' and' if beaten else ', and they beat'} the strongest other control, {name}",
+        "loses": f" but not {name}" if beaten else f", and they lose to {name}",
+        "no difference seen": f", {'but' if beaten else 'and'} no difference is seen from {name}",
+    }
+    sentence = said.get(other.result, f"; the strongest other control is {name}")
+    return f"{sentence} {_numbers(other, f'{number(other.other)}, ')}"
 
 
 def _in_pixels(latent: Result, pixel: ControlComparison) -> str:
@@ -149,29 +136,23 @@ def _in_pixels(latent: Result, pixel: ControlComparison) -> str:
         return ""
     if pixel.result == latent:
         return f"; likewise by pixel MSE {_numbers(pixel)}"
+    said: dict[Result, str] = {
+        "beats": "they beat it",
+        "loses": "they lose to it",
+        "no difference seen": "no difference is seen",
+        "no interval": "there is no interval",
+    }
     numbers = _numbers(pixel, f"{number(pixel.attractors)} against {number(pixel.other)}, ")
-    match pixel.result:
-        case "beats":
-            return f"; by pixel MSE they beat it {numbers}"
-        case "loses":
-            return f"; by pixel MSE they lose to it {numbers}"
-        case "no difference seen":
-            return f"; by pixel MSE no difference is seen {numbers}"
-    return f"; by pixel MSE there is no interval {numbers}"
+    return f"; by pixel MSE {said[pixel.result]} {numbers}"
 
 
 def _numbers(one: ControlComparison, before: str = "") -> str:
     """``(0.434 against 0.609, ratio 0.713 [0.695, 0.731])``; the difference if there is no ratio."""
     what, found = ("ratio", one.ratio) if one.ratio.mean is not None else ("difference", one.difference)
-    numbers = f"{before}{what} {simultaneous(found)}"
+    numbers = f"{before}{what} {with_interval(Mean(mean=found.mean, ci95=found.simultaneous))}"
     if one.result == "no difference seen":
         if one.bases_beaten:
             numbers += f", {one.bases_beaten} of {one.bases} bases beaten"
         elif (ends := one.difference.simultaneous) and ends[0] > 0:
             numbers += f" to the mean of {one.bases} bases, but not every basis is seen to be better"
     return f"({numbers})"
-
-
-def simultaneous(found: Contrast) -> str:
-    """``0.713 [0.695, 0.731]``, with the simultaneous interval."""
-    return with_interval(Mean(mean=found.mean, ci95=found.simultaneous))

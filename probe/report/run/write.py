@@ -11,7 +11,6 @@ from probe.report.run.build import dump, report_of
 from probe.report.run.html import html
 from probe.report.run.markdown import markdown
 from probe.report.run.schema import Report
-from probe.report.run.tables import report_subject
 from probe.results.run import Results, read_results
 
 EXAMPLES = ("original", "autoencoder", "attractors", "random_orthogonal")
@@ -38,7 +37,7 @@ def write_report(run: Path) -> dict[str, Any]:
 
 def drawings(report: Report, results: Results) -> dict[str, Figure]:
     """Figures by file name; those of a data set begin with its name."""
-    subject, solver = report_subject(report), report.solver
+    subject, solver = report.subject, report.solver
     made = {
         "steps": figures.steps_histogram(results.starts, solver.max_steps),
         "residual": figures.residual_histogram(results.starts, solver.tolerance),

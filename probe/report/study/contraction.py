@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from operator import attrgetter
 
-import matplotlib
 from matplotlib.figure import Figure
 from pydantic import Field
 
 from probe.metrics.interval import Verdict
-from probe.report.figures.run import STYLE
+from probe.report.figures.drawing import canvas
 from probe.report.run.schema import ReportModel
 from probe.report.study.page import Column, Figures, Rule, StudyKind, StudyPage, seed_spread
 from probe.report.study.schema import SeedSpread, StudyClaim, StudySection
@@ -85,8 +84,7 @@ def _claim(side: str, models: Sequence[Contraction]) -> StudyClaim:
 
 def ratios_figure(models: Sequence[Contraction]) -> Figure:
     """The ratios of all seeds, a row for each architecture; variance shrinks to the left of the line."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8, 0.24 * len(models) + 1.6), layout="constrained")
+    with canvas(8, 0.24 * len(models) + 1.6) as figure:
         axes = figure.subplots()
         for key, (label, colour, mark) in MARKS.items():
             shift = -0.16 if key == "inputs" else 0.16

@@ -19,8 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter, NullLocator
 from pydantic import Field
 
-from probe.report.figures.across_training import picture_rows
-from probe.report.figures.run import STYLE
+from probe.report.figures.drawing import canvas, picture_rows
 from probe.report.study.page import Figures, Rule, StudyKind, StudyPage, by_axis, counted, first_seed
 from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
 from probe.report.study.verdicts import TREND, Values, above_null, difference_interval, trend
@@ -173,8 +172,7 @@ LOGARITHMIC = ("distinct attractors", "median steps")
 
 def sweep(name: str, axis: str, data: StudySection, variance: float) -> Figure:
     """All measures against the axis: means over seeds, bars of one standard deviation."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 7.4), layout="constrained")
+    with canvas(11, 7.4) as figure:
         for axes, (title, lines) in zip(figure.subplots(2, 3).flat, LINES.items(), strict=True):
             for column, (label, colour, mark) in lines.items():
                 _line(axes, data, column, label, colour, mark)
@@ -223,8 +221,7 @@ def _x_axis(axes: Axes, values: Sequence[int], label: str) -> None:
 def losses(axis: str, found: Sequence[Found[Any]]) -> Figure:
     """Training loss against epoch, one line for each value of the axis; ``found`` are models of one seed."""
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(found)))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 3.8), layout="constrained")
+    with canvas(11, 3.8) as figure:
         axes = figure.subplots()
         for one, colour in zip(found, colours, strict=True):
             epochs = range(1, len(one.model.loss) + 1)
@@ -242,8 +239,9 @@ def gallery(axis: str, found: Sequence[Found[Any]]) -> Figure | None:
     chosen = [(one.model, one.arrays["gallery"]) for one in found if len(one.arrays["gallery"])]
     if not chosen:
         return None
-    rows = {f"{axis} = {getattr(model, axis)}\n{model.distinct_euclidean} in all": images for model, images in chosen}
-    return picture_rows(rows, f"decoded attractors, seed {found[0].model.seed}")
+    rows = {f"{axis} = {getattr(one, axis)}\n{one.distinct_euclidean} in all": images for one, images in chosen}
+    width, height = max(0.85 * max(map(len, rows.values())) + 1.4, 3.2), 0.85 * len(rows) + 0.5
+    return picture_rows(rows, f"decoded attractors, seed {found[0].model.seed}", width, height)
 
 
 def _figures(

@@ -9,7 +9,6 @@ from probe.report.page.content import Figure, Note, Section, Table, Verdicts
 from probe.report.page.text import count, listed, number, with_interval
 from probe.report.run.schema import Mean
 
-Columns = dict[str, Callable[[dict[str, Any]], str]]
 NAMED = 4
 """At most so many places with another verdict than the most common one are named."""
 BOUND = (
@@ -52,6 +51,27 @@ CONVERGENCE = (
     "than the best constant (the median of the actual steps) if the interval of the difference of log errors lies "
     "below 0."
 )
+FIELD_CLAIMS = {
+    "contraction": {"f contracts": "contracts"},
+    "gradient": {
+        "f(z) - z is a gradient": "gradient",
+        "f(z) - z is closer to a gradient than independent entries are": "less_than_chance",
+    },
+}
+"""Claims of the statements about the field, with the keys of their verdicts."""
+FIELD_COLUMNS: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
+    "contraction": {
+        "spectral norm of J_f": lambda one: _mean(one["norm"]),
+        "largest": lambda one: number(one["norm"]["largest"]),
+        "share below 1": lambda one: number(one["norm"]["below_1"]),
+        "mean below 1": lambda one: str(one["contracts"]),
+    },
+    "gradient": {
+        "antisymmetric share": lambda one: _mean(one["antisymmetric"]),
+        "is a gradient": lambda one: str(one["gradient"]),
+        "below chance": lambda one: str(one["less_than_chance"]),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +99,12 @@ class Statement:
 def statements(content: dict[str, Any]) -> list[Statement]:
     """All statements, in the order of the page."""
     field = content["field"]
-    parts = [_bound(content), _contraction(field), _score(content["score"]), _gradient(field)]
+    parts = [
+        _bound(content),
+        _of_field("Lipschitz constant of f on the data, near and far from it", "contraction", CONTRACTION, field),
+        _score(content["score"]),
+        _of_field("Is the field conservative?", "gradient", GRADIENT, field),
+    ]
     return [*parts, _convergence(content["convergence"])] if "convergence" in content else parts
 
 
@@ -98,25 +123,14 @@ def _bound(content: dict[str, Any]) -> Statement:
     kind = "certified attractors" if prototypes["certified"] else "end points, NONE a certified attractor"
     head = ("data set", "n", "autoencoder", "prototype", "one step as prototype", "distance to P", "coverage",
             "right / left", "correlation")  # fmt: skip
-    rows = [
-        [
-            name,
-            str(one["n"]),
-            *(_mean(one[key]) for key in ("left", "prototype")),
-            _mean(one["controls"]["one_step"]["prototype"]),
-            *(_mean(one[key]) for key in ("distance", "coverage")),
-            _mean(one["bounds"] and one["bounds"]["with_2"]["tightness"]),
-            _mean(one["correlation"]),
-        ]
-        for name, one in data.items()
-    ]
-    return Statement(
-        f"Proposition 3.2: autoencoder error and its bound from {prototypes['n']} {kind}",
-        "bound",
-        BOUND,
-        [*sentences, f"Attractors are better prototypes than one step of f: {better}"],
-        Table(head, rows),
-    )
+    rows = []
+    for name, one in data.items():
+        step, bound = one["controls"]["one_step"]["prototype"], one["bounds"] and one["bounds"]["with_2"]["tightness"]
+        means = (one["left"], one["prototype"], step, one["distance"], one["coverage"], bound, one["correlation"])
+        rows.append([name, str(one["n"]), *map(_mean, means)])
+    sentences.append(f"Attractors are better prototypes than one step of f: {better}")
+    title = f"Proposition 3.2: autoencoder error and its bound from {prototypes['n']} {kind}"
+    return Statement(title, "bound", BOUND, sentences, Table(head, rows))
 
 
 def _kept(data: dict[str, Any], form: str, words: str) -> str:
@@ -130,36 +144,11 @@ def _kept(data: dict[str, Any], form: str, words: str) -> str:
     )
 
 
-def _contraction(field: list[dict[str, Any]]) -> Statement:
-    title = "Lipschitz constant of f on the data, near and far from it"
-    columns: Columns = {
-        "spectral norm of J_f": lambda one: _mean(one["norm"]),
-        "largest": lambda one: number(one["norm"]["largest"]),
-        "share below 1": lambda one: number(one["norm"]["below_1"]),
-        "mean below 1": lambda one: str(one["contracts"]),
-    }
-    return _of_field(title, "contraction", CONTRACTION, field, {"f contracts": "contracts"}, columns)
-
-
-def _gradient(field: list[dict[str, Any]]) -> Statement:
-    claims = {
-        "f(z) - z is a gradient": "gradient",
-        "f(z) - z is closer to a gradient than independent entries are": "less_than_chance",
-    }
-    columns: Columns = {
-        "antisymmetric share": lambda one: _mean(one["antisymmetric"]),
-        "is a gradient": lambda one: str(one["gradient"]),
-        "below chance": lambda one: str(one["less_than_chance"]),
-    }
-    return _of_field("Is the field conservative?", "gradient", GRADIENT, field, claims, columns)
-
-
-def _of_field(
-    title: str, name: str, rule: str, field: list[dict[str, Any]], claims: dict[str, str], columns: Columns
-) -> Statement:
-    """A statement about the field, with a row for each place; ``claims``: the key of each claim's verdict."""
-    sentences = [f"{claim}: {_verdicts((_place(one), one[key]) for one in field)}" for claim, key in claims.items()]
-    rows = [[_place(one), str(one["n"]), *(cell(one) for cell in columns.values())] for one in field]
+def _of_field(title: str, name: str, rule: str, field: list[dict[str, Any]]) -> Statement:
+    """A statement about the field, with a row for each place."""
+    claims, columns = FIELD_CLAIMS[name], FIELD_COLUMNS[name]
+    sentences = [f"{claim}: {_verdicts((place(one), one[key]) for one in field)}" for claim, key in claims.items()]
+    rows = [[place(one), str(one["n"]), *(cell(one) for cell in columns.values())] for one in field]
     return Statement(title, name, rule, sentences, Table(("where", "points", *columns), rows))
 
 
@@ -181,18 +170,11 @@ def _score(score: dict[str, Any]) -> Statement:
         sentences.append(f"Too few images to estimate a density from: {', '.join(unknown)}.")
     head = ("data set", "density", "noise", "cosine", "shuffled", "centre", "kernels", "log q / d", "above shuffled",
             "above centre")  # fmt: skip
-    rows = [
-        [
-            name,
-            _density(density),
-            f"{at['noise']:g}",
-            *(_mean(at[key]) for key in ("cosine", "shuffled", "centre")),
-            number(at["kernels"]),
-            number(density["log_density"]),
-            *(at[key] for key in claims.values()),
-        ]
-        for name, density, at in found
-    ]
+    rows = []
+    for name, density, at in found:
+        cosines = [_mean(at[key]) for key in ("cosine", "shuffled", "centre")]
+        facts = [number(at["kernels"]), number(density["log_density"]), *(at[key] for key in claims.values())]
+        rows.append([name, _density(density), f"{at['noise']:g}", *cosines, *facts])
     title = "Theorem 1: does f(z) - z point along the score of the latent density?"
     return Statement(title, "score", SCORE, sentences, Table(head, rows))
 
@@ -215,7 +197,8 @@ def _density(density: dict[str, Any]) -> str:
     return f"mixture of {density['components']}"
 
 
-def _place(one: dict[str, Any]) -> str:
+def place(one: dict[str, Any]) -> str:
+    """Where a part of the field was measured."""
     return {"data": "{}", "near": "near {}"}.get(one["where"], one["where"]).format(one["dataset"])
 
 

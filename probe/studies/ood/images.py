@@ -19,17 +19,11 @@ from probe.studies.inputs import image_facts
 from probe.studies.ood.config import NOISE, OodConfig
 from probe.training.images import is_grey
 
-CONTROL = "reencoded"
-
 
 @dataclass(frozen=True)
 class Drawn:
-    """A set as drawn.
-
-    images: uint8 (n, 3, R, R). ids: of each image in its source.
-    facts: source, sizes, checksum, and how the files were encoded; for the manifest.
-    encodings: of its files; empty for noise.
-    """
+    """A set as drawn: uint8 images (n, 3, R, R), the id of each in its source, facts for the manifest (source, sizes,
+    checksum, encodings), and the encodings of its files, none for noise."""
 
     images: Tensor
     ids: list[str]
@@ -39,15 +33,11 @@ class Drawn:
 
 def control_name(outside: str) -> str:
     """Name of the control set: in-distribution images re-encoded like those of an OOD set."""
-    return f"{CONTROL}-{outside}"
+    return f"reencoded-{outside}"
 
 
 def draw_set(config: OodConfig, name: str) -> Drawn:
-    """Draw ``train``, ``test`` or an OOD set by its name.
-
-    Raises:
-        UserError: as ``load_images``.
-    """
+    """Draw ``train``, ``test`` or an OOD set by its name; errors as ``load_images``."""
     for part, images in config.inside.parts().items():
         if name == part:
             return _loaded(f"inside/{name}", images.dataset(part), config, Collecting())
@@ -57,7 +47,12 @@ def draw_set(config: OodConfig, name: str) -> Drawn:
     pixels = noise_images(outside.n, (3, config.resolution, config.resolution), seed=config.seed)
     noise = (pixels * 256).to(torch.uint8)
     # Each channel is noise by itself, so a model of grey images can use it.
-    facts = {**_checksum(noise), "n_used": len(noise), "grey": True, "source": {"source": NOISE}}
+    facts = {
+        "sha256": tensors_sha256([("images", noise)]),
+        "n_used": len(noise),
+        "grey": True,
+        "source": {"source": NOISE},
+    }
     return Drawn(noise, [str(row) for row in range(outside.n)], facts, [])
 
 
@@ -71,14 +66,11 @@ def draw_control(config: OodConfig, encodings: Sequence[Encoding]) -> Drawn:
 def _loaded(name: str, spec: DatasetConfig, config: OodConfig, prepare: Collecting | Reencoding) -> Drawn:
     drawn = load_images(name, spec, resolution=config.resolution, prepare=prepare)
     encodings = prepare.found[: len(drawn.ids)] if isinstance(prepare, Collecting) else []
-    facts = {**image_facts(drawn), **_checksum(drawn.images), "grey": is_grey(drawn.images)}
+    digest = tensors_sha256([("images", drawn.images)])
+    facts = {**image_facts(drawn), "sha256": digest, "grey": is_grey(drawn.images)}
     if encodings:
         facts["encodings"] = _common(encodings)
     return Drawn(drawn.images, drawn.ids, facts, encodings)
-
-
-def _checksum(images: Tensor) -> dict[str, str]:
-    return {"sha256": tensors_sha256([("images", images)])}
 
 
 def _common(encodings: Sequence[Encoding], shown: int = 4) -> dict[str, int]:
@@ -89,11 +81,7 @@ def _common(encodings: Sequence[Encoding], shown: int = 4) -> dict[str, int]:
 
 
 def must_fit(channels: int, facts: dict[str, dict[str, Any]]) -> None:
-    """Refuse colour images for a model of grey images.
-
-    Raises:
-        UserError: a set is in colour.
-    """
+    """Refuse colour images for a model of grey images, with a UserError."""
     for name, one in facts.items():
         if channels == 1 and not one["grey"]:
             raise UserError(

@@ -24,18 +24,20 @@ from probe.dynamics import (
 from probe.dynamics.certificate import NO, UNDECIDED, YES
 from probe.dynamics.iterate import Map
 from probe.dynamics.latent_map import in_type
-from probe.dynamics.prediction import predicted_steps
+from probe.dynamics.rates import predicted_steps
 from probe.errors import UserError
-from probe.metrics.vendi import vendi_score
+from probe.metrics.sets import vendi_score
 
 UNKNOWN = -1
 LEADERS = 12
 """Atoms (largest basins first) whose start is iterated plainly, for comparison with the predicted steps."""
 CERTIFICATES = {YES: "attractor", NO: "not an attractor", UNDECIDED: "undecided"}
 LABELS = [outcome.label for outcome in Outcome]
-MEASURED = ("residual", "spectral_radius", "radius_error", "spectral_norm", "norm_error", "predicted_steps")
+MEASURED = ("residual", "spectral_radius", "radius_error", "spectral_norm", "norm_error")
 SHOWN = 10
 """Rows of a table in a notebook."""
+TOGETHER = 16
+"""Points that are certified together."""
 COMPARED = 1024
 """Atoms (largest basins first) that enter the Vendi score."""
 
@@ -94,7 +96,7 @@ class AttractorDictionary:
                 "certificate": pd.Categorical(self.certificates, list(CERTIFICATES.values())),
                 "outcome": pd.Categorical([Outcome(code).label for code in self.outcome.tolist()], LABELS),
                 "steps": self.steps.tolist(),
-                **{name: getattr(self, name).double().numpy() for name in MEASURED},
+                **{name: getattr(self, name).double().numpy() for name in (*MEASURED, "predicted_steps")},
                 "products": self.products.tolist(),
                 "plain_steps": pd.array([n if n >= 0 else None for n in self.plain_steps.tolist()], dtype="Int64"),
             }
@@ -257,12 +259,7 @@ def assemble_dictionary(
         settled=merged.settled,
         outcome=ends.outcome[leader],
         steps=ends.steps[leader],
-        residual=found.residual,
-        spectral_radius=found.spectral_radius,
-        radius_error=found.radius_error,
-        spectral_norm=found.spectral_norm,
-        norm_error=found.norm_error,
-        products=found.products,
+        **{name: getattr(found, name) for name in (*MEASURED, "products")},
         certificate=found.attractor,
         predicted_steps=_predicted_steps(ends.end[leader], leader, found.spectral_radius, seeds, solver),
         plain_steps=known[leader],
@@ -280,38 +277,12 @@ def diversity(atoms: Tensor) -> dict[str, Any] | None:
 
 
 def _predicted_steps(points: Tensor, leader: Tensor, radius: Tensor, seeds: SeedConfig, solver: SolverConfig) -> Tensor:
-    """Proposition A.9 for each atom (m,); NaN if the radius is unknown or not below 1."""
     predicted = torch.full((len(leader),), torch.nan, dtype=torch.float64)
     rows = ((radius > 0) & (radius < 1)).nonzero().squeeze(1)
     if len(rows):
         z0 = gaussian_starts(seeds.seed, leader[rows].tolist(), points.shape[1:])
         predicted[rows] = predicted_steps(z0, points[rows], radius[rows], solver.tolerance)
     return predicted
-
-
-def build_dictionary(
-    f: Map,
-    ends: EndPoints,
-    *,
-    seeds: SeedConfig,
-    solver: SolverConfig,
-    dictionary: DictionaryConfig,
-    device: torch.device | str = "cpu",
-) -> AttractorDictionary:
-    """Merge the end points of the chosen outcomes and certify the atoms (largest basins first).
-
-    Args:
-        f: the latent map, for the certificates.
-        ends: one row per start, in the order of the starts; ``seeds`` says which they are.
-
-    Raises:
-        UserError: no start has one of the chosen outcomes.
-    """
-    merged = merge_end_points(ends, solver=solver, dictionary=dictionary)
-    certificates = certify_points(f, ends.end[merged.leader[merged.certify]].to(device), solver=solver)
-    check = merged.check
-    plain = iterate_plainly(f, check, ends.end[check].to(device), seeds=seeds, solver=solver, cosine=dictionary.cosine)
-    return assemble_dictionary(ends, merged, certificates, plain, seeds=seeds, solver=solver)
 
 
 def radius_anywhere(f: Map, points: Tensor, *, solver: SolverConfig) -> Estimate:
@@ -323,10 +294,6 @@ def radius_anywhere(f: Map, points: Tensor, *, solver: SolverConfig) -> Estimate
         for name, value in vars(some).items():
             getattr(found, name)[rows.cpu()] = value
     return found
-
-
-TOGETHER = 16
-"""Points that are certified together."""
 
 
 def certify_points(f: Map, points: Tensor, *, solver: SolverConfig) -> Certificates:

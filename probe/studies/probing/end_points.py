@@ -1,17 +1,25 @@
-"""Data-free weight probing, first half: from Gaussian noise to end points (paper, Section 4.1)."""
+"""Data-free weight probing, first half: from Gaussian noise to end points (paper, Section 4.1), and what it costs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from probe.config import DictionaryConfig, SeedConfig, SolverConfig
+from probe.autoencoders import Autoencoder
+from probe.config import Config, DictionaryConfig, SeedConfig, SolverConfig
 from probe.dynamics import EndPoints, Iteration, LatentMap, gaussian_starts
 from probe.dynamics.iterate import Gathered, Map, iterate_batches
 from probe.dynamics.memory import Fitting
-from probe.studies.probing.dictionary import AttractorDictionary, build_dictionary
+from probe.studies.probing.dictionary import (
+    AttractorDictionary,
+    assemble_dictionary,
+    certify_points,
+    iterate_plainly,
+    merge_end_points,
+)
 
 OnStep = Callable[[int, int, float], None]
 Part = TypeVar("Part", bound=Sequence[int])
@@ -21,6 +29,8 @@ CPU_NUMBERS = 1 << 14
 autoencoder, 4 of a Stable Diffusion VAE at 256 px."""
 MOST_ROWS = 256
 """Largest batch; more rows gain nothing on a GPU."""
+ACTIVATIONS = 3
+"""Rough number of largest tensors alive at once in a forward pass: an input, an output, a skip."""
 
 
 def solve(
@@ -114,12 +124,47 @@ def find_attractors(
         solve(f, latent_shape, parts, seed=seeds.seed, solver=solver, device=device, dtype=dtype, on_step=on_step)
     )
     ends = EndPoints.concatenate([solved[part] for part in parts])
-    made = build_dictionary(
-        f, ends, seeds=seeds, solver=solver, dictionary=dictionary or DictionaryConfig(), device=device
-    )
-    return ends, made
+    dictionary = dictionary or DictionaryConfig()
+    merged = merge_end_points(ends, solver=solver, dictionary=dictionary)
+    certificates = certify_points(f, ends.end[merged.leader[merged.certify]].to(device), solver=solver)
+    check, cosine = merged.check, dictionary.cosine
+    plain = iterate_plainly(f, check, ends.end[check].to(device), seeds=seeds, solver=solver, cosine=cosine)
+    return ends, assemble_dictionary(ends, merged, certificates, plain, seeds=seeds, solver=solver)
 
 
 def batches(count: int, size: int) -> list[range]:
     """The indices 0..count-1 in ranges of at most ``size``."""
     return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def cost(model: Autoencoder, shape: tuple[int, ...], config: Config) -> dict[str, Any]:
+    """The cost of f for one start, measured by running it once without gradients.
+
+    Returns:
+        ``flops_per_step`` (of one row; a multiply-add counts as two; matrix products, convolutions and attention only),
+        ``weights_bytes``, ``rows`` (the batch, by ``solver.batch_size``), and ``step_bytes`` (estimated: the weights,
+        and per row three times the largest output of a module).
+    """
+    largest = 0
+
+    def watch(_module: Any, _inputs: Any, output: Any) -> None:
+        nonlocal largest
+        if isinstance(output, torch.Tensor):
+            largest = max(largest, output.numel() * output.element_size())
+
+    handles = [m.register_forward_hook(watch) for module in model.modules for m in module.modules()]
+    z = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            LatentMap(model, clamp=config.model.clamp)(z)
+    finally:
+        for handle in handles:
+            handle.remove()
+    weights = sum(p.numel() * p.element_size() for module in model.modules for p in module.parameters())
+    rows = iteration(config.solver, shape, model.device).batch_size
+    return {
+        "flops_per_step": counter.get_total_flops(),
+        "weights_bytes": weights,
+        "rows": rows,
+        "step_bytes": weights + rows * ACTIVATIONS * largest,
+    }

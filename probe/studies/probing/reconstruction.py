@@ -97,18 +97,9 @@ class Reconstructed:
 
         def frame(method: str, level: int, used: Tensor, errors: Mapping[str, Tensor]) -> "pd.DataFrame":
             name, _, basis = method.partition(BASIS)
-            return pd.DataFrame(
-                {
-                    "image": range(n),
-                    "id": ids,
-                    "method": name,
-                    "basis": int(basis or 0),
-                    "atoms": level,
-                    "fraction": level / self.d,
-                    "atoms_used": used.numpy(),
-                    **{name: values.numpy() for name, values in errors.items()},
-                }
-            )
+            facts = {"image": range(n), "id": ids, "method": name, "basis": int(basis or 0)}
+            facts |= {"atoms": level, "fraction": level / self.d, "atoms_used": used.numpy()}
+            return pd.DataFrame({**facts, **{name: values.numpy() for name, values in errors.items()}})
 
         frames = [frame(AUTOENCODER.name, self.d, torch.full((n,), self.d), self.floor)]
         for k, reference in enumerate(SANITY):
@@ -122,18 +113,13 @@ class Reconstructed:
 
 
 def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    like = {name: value for part in parts for name, value in part.items()}
-    length = [next(iter(part.values())).shape[-1] for part in parts]
-    return {
-        name: torch.cat(
-            [
-                part.get(name, one.new_full((*one.shape[:-1], n), torch.nan))
-                for part, n in zip(parts, length, strict=True)
-            ],
-            dim=-1,
-        )
-        for name, one in like.items()
-    }
+    """Tensors (..., n) joined along n; NaN for a part that lacks one."""
+    found = {}
+    for name, like in {name: value for part in parts for name, value in part.items()}.items():
+        shapes = [(*like.shape[:-1], next(iter(part.values())).shape[-1]) for part in parts]
+        columns = [part.get(name, like.new_full(shape, torch.nan)) for part, shape in zip(parts, shapes, strict=True)]
+        found[name] = torch.cat(columns, dim=-1)
+    return found
 
 
 def dictionaries(atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int) -> dict[str, Tensor]:
@@ -199,7 +185,7 @@ def encode_images(model: Autoencoder, images: Tensor, batch_size: int) -> Tensor
 @torch.no_grad()
 def reconstruct(
     model: Autoencoder,
-    bases: Mapping[str, Tensor | Dictionary],
+    bases: Mapping[str, Dictionary],
     images: Tensor,
     sparse: SparseConfig,
     mean: Tensor,
@@ -210,9 +196,7 @@ def reconstruct(
     """Reconstruct every image in every dictionary at every level, by OMP on its latent.
 
     Args:
-        model: encodes and decodes.
-        bases: dictionaries by name, unit rows (m, d); see ``dictionaries`` and ``with_oracle``. Those that ``prepare``
-            returned keep their Gram matrices for further calls.
+        bases: dictionaries by name, from ``prepare``; they keep their Gram matrices for further calls.
         images: uint8 (n, 3, H, W).
         mean: uint8 (3, H, W), see ``mean_image``.
         clip: for the metric ``clip``.
@@ -222,18 +206,15 @@ def reconstruct(
         Failure: a metric or control of a plug-in fails or has the wrong shape.
     """
     latents = encode_images(model, images, sparse.batch_size)
-    shape, d, n = latents.shape[1:], latents[0].numel(), len(images)
+    shape, d = latents.shape[1:], latents[0].numel()
     levels, signals = sparse.atoms(d), latents.flatten(1)
-    dtype = getattr(torch, pursuit_dtype(sparse, d, [len(basis) for basis in bases.values()]))
     look = Look(clip, clip.images(images / 255)) if clip else None
     judge = _Judge(model, images, latents, sparse.batch_size, look)
-    floor, shown = judge.errors(latents, torch.zeros(n, dtype=torch.float64))
+    floor, shown = judge.errors(latents, torch.zeros(len(images), dtype=torch.float64))
     examples = {"original": picture(images[:EXAMPLES]), AUTOENCODER.name: shown}
     used: list[Tensor] = []
     errors: list[dict[str, Tensor]] = []
     for done, (method, basis) in enumerate(bases.items(), 1):
-        if not isinstance(basis, Dictionary):
-            basis = Dictionary(basis.to(model.device), dtype)
         codes = omp(basis, signals, levels)
         used.append(torch.stack([codes.used(level) for level in levels]))
         judged = [
@@ -270,9 +251,9 @@ def mean_image(images: Tensor) -> Tensor:
     return (images.sum(0).double() / len(images)).round().to(torch.uint8)
 
 
-def picture(images: Tensor, longest: int = PICTURE) -> Tensor:
-    """uint8 images (n, 3, H, W), reduced by area averaging if a side is longer than ``longest``."""
-    factor = longest / max(images.shape[-2:])
+def picture(images: Tensor) -> Tensor:
+    """uint8 images (n, 3, H, W), reduced by area averaging if a side is longer than ``PICTURE``."""
+    factor = PICTURE / max(images.shape[-2:])
     if factor >= 1 or not len(images):
         return images
     size = [max(round(side * factor), 1) for side in images.shape[-2:]]
@@ -292,13 +273,8 @@ class _Judge:
     def errors(
         self, z_hat: Tensor, latent_mse: Tensor, decoded: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Every metric, (n,), and pictures of the first decoded images.
-
-        Args:
-            z_hat: reconstructed latents, one row per image.
-            latent_mse: their mean squared errors (n,).
-            decoded: one image (1, ...) that stands for all of them, where z_hat is one row.
-        """
+        """Every metric, (n,), and pictures of the first decoded images, for reconstructed latents with their mean
+        squared errors (n,); ``decoded`` is one image (1, ...) that stands for all of them, where z_hat is one row."""
         found: list[dict[str, Tensor]] = []
         shown: list[Tensor] = []
         for start in range(0, len(self.images), self.batch_size):

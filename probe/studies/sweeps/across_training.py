@@ -31,10 +31,8 @@ from probe.dictionary import merge_by_cosine
 from probe.dynamics import EndPoints, Iteration, LatentMap, Outcome, gaussian_starts
 from probe.dynamics.field import jacobian_norm
 from probe.errors import UserError
-from probe.metrics.chamfer import chamfer_cosine
 from probe.metrics.interval import mean_interval
-from probe.metrics.memorization import memorization, noise_images, null_levels
-from probe.metrics.nearest import nearest_cosine
+from probe.metrics.memorization import chamfer_cosine, memorization, nearest_cosine, noise_images, null_levels
 from probe.metrics.separation import auroc, fpr95, separation_interval
 from probe.names import shown
 from probe.studies.field import PRODUCTS

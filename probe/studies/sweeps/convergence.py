@@ -21,9 +21,8 @@ from probe.dynamics import gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.dynamics.iterate import Map
 from probe.dynamics.latent_map import LatentMap
-from probe.dynamics.prediction import log_error, predicted_steps
-from probe.metrics.correlation import correlation_interval
-from probe.metrics.interval import Interval, grouped_mean_interval, on_side
+from probe.dynamics.rates import log_error, predicted_steps
+from probe.metrics.interval import Interval, correlation_interval, grouped_mean_interval, on_side
 from probe.studies.fixed_points import certify_first, end_points, fixed_points
 from probe.studies.probing.end_points import iteration
 from probe.studies.sweeps.config import CertifyingSolverConfig, EuclideanConfig, GridConfig

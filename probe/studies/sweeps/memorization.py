@@ -23,7 +23,7 @@ from probe.dictionary import merge_by_cosine, merge_by_euclid
 from probe.dynamics import EndPoints, LatentMap, Outcome
 from probe.dynamics.certificate import NO, UNDECIDED, YES
 from probe.metrics.memorization import memorization, noise_images
-from probe.metrics.rank import rank_at_variance
+from probe.metrics.sets import rank_at_variance
 from probe.studies.fixed_points import certify_first, end_points, finite_or_none
 from probe.studies.inputs import as_pictures, decode, encode, squared_error
 from probe.studies.probing.end_points import OnStep, iteration

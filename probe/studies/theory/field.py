@@ -1,5 +1,6 @@
 """J_f at the data, near them and far from them: does f contract there, and is its field a gradient?"""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,17 +9,15 @@ import torch
 from torch import Tensor
 
 from probe.dynamics import Jacobian, gaussian_starts
-from probe.dynamics.field import jacobian_norm
+from probe.dynamics.field import antisymmetric_share, jacobian_norm, null_share
 from probe.dynamics.iterate import Map
-from probe.dynamics.symmetry import antisymmetric_share, null_share
-from probe.metrics.interval import mean_interval, verdict
+from probe.metrics.interval import Interval, mean_interval, verdict
 from probe.studies.fixed_points import finite_or_none
 
 NEAR, FAR = 0.25, 4.0
 """Standard deviation of the noise near and far from the data, in units of ``deviation`` of the data."""
 GRADIENT = 0.01
 """The field counts as a gradient if its antisymmetric part holds less than this share of J_f's squared norm."""
-DATA, ATTRACTORS = "data", "attractors"
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,11 @@ def places(latents: Mapping[str, Tensor], attractors: Tensor, n: int, *, seed: i
     noise = gaussian_starts(seed, range(n), shape).to(attractors)
     found = []
     for name, z in latents.items():
-        found += [Place(DATA, name, z[:n]), Place("near", name, z[:n] + NEAR * deviation(z) * noise[: len(z)])]
+        found += [Place("data", name, z[:n]), Place("near", name, z[:n] + NEAR * deviation(z) * noise[: len(z)])]
     if latents:
         pooled = torch.cat(list(latents.values()))
         found.append(Place("far", None, pooled.mean(0) + FAR * deviation(pooled) * noise))
-    return [*found, Place("noise", None, noise), Place(ATTRACTORS, None, attractors[:n])]
+    return [*found, Place("noise", None, noise), Place("attractors", None, attractors[:n])]
 
 
 def deviation(z: Tensor) -> float:
@@ -75,22 +74,18 @@ def measure(f: Map, place: Place, *, probes: int, seed: int, together: int = 64)
         "dataset": place.dataset,
         "n": len(norm),
         "norm": {
-            **_mean(norm),
+            **as_json(of_norm),
+            "values": finite_or_none(norm),
             "largest": finite_or_none(norm.max()),
             "below_1": finite_or_none(norm.lt(1).double().where(norm.isfinite(), torch.nan).mean()),
         },
         "contracts": verdict(of_norm, below=1),
-        "antisymmetric": {**_mean(share), "null": chance},
+        "antisymmetric": {**as_json(of_share), "values": finite_or_none(share), "null": chance},
         "gradient": verdict(of_share, below=GRADIENT),
         "less_than_chance": verdict(of_share, below=chance),
     }
 
 
-def _mean(values: Tensor) -> dict[str, Any]:
-    found = mean_interval(values.numpy())
-    known = found.ci95 is not None or len(values) == 1
-    return {
-        **found.as_json(),
-        "mean": found.mean if known else None,
-        "values": finite_or_none(values),
-    }
+def as_json(found: Interval) -> dict[str, Any]:
+    """``mean`` and ``ci95``; null if unknown."""
+    return {**found.as_json(), "mean": found.mean if math.isfinite(found.mean) else None}

@@ -15,25 +15,16 @@ from torch import Tensor
 
 from probe.autoencoders import Autoencoder
 from probe.dynamics.iterate import Map
-from probe.metrics.correlation import correlation_interval
-from probe.metrics.interval import Interval, mean_intervals, verdict
+from probe.metrics.interval import correlation_interval, mean_interval, mean_intervals, verdict
 from probe.studies.probing.reconstruction import encode_images
 from probe.studies.theory.bound import Terms, nearest, segment_norms, terms
-from probe.studies.theory.field import measure, places
+from probe.studies.theory.field import as_json, measure, places
 from probe.studies.theory.score import alignment
 
 FACTORS = {"with_2": 2.0, "without_2": 1.0}
 """The proposition as it follows, and as printed in the paper."""
 ALL = "all data sets"
 CONTROLS = ("one_step", "noise")
-
-
-@dataclass(frozen=True)
-class Images:
-    """uint8 images of a data set: ``images`` (n, 3, H, W), and further images ``heldout`` (m, 3, H, W)."""
-
-    images: Tensor
-    heldout: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ def theory(
     model: Autoencoder,
     f: Map,
     prototypes: Prototypes,
-    datasets: Mapping[str, Images],
+    datasets: Mapping[str, tuple[Tensor, Tensor]],
     *,
     points: int = 16,
     probes: int = 8,
@@ -63,6 +54,7 @@ def theory(
 
     Args:
         prototypes: on any device.
+        datasets: by name, uint8 images (n, 3, H, W) and further, held-out images (m, 3, H, W).
         points: the most points of each kind at which a Jacobian is computed.
         probes: random probes for the antisymmetric part at a point.
         together: rows computed together.
@@ -79,45 +71,32 @@ def theory(
     heldout: dict[str, Tensor] = {}
     found: dict[str, dict[str, Terms]] = {}
     norms = [torch.empty(0, dtype=torch.float64)]
-    for name, data in datasets.items():
+    for name, (images, further) in datasets.items():
         on_part(f"bound on {name}")
         with torch.no_grad():
-            z = latents[name] = encode_images(model, data.images, together)
-            heldout[name] = encode_images(model, data.heldout, together) if len(data.heldout) else z[:0]
+            z = latents[name] = encode_images(model, images, together)
+            heldout[name] = encode_images(model, further, together) if len(further) else z[:0]
         near = {kind: nearest(z, kinds, together) for kind, kinds in chosen.items()}
-        found[name] = {kind: terms(model, data.images, z, p, together) for kind, p in near.items()}
+        found[name] = {kind: terms(model, images, z, p, together) for kind, p in near.items()}
         norms.append(segment_norms(model.decode, z[:points], near["attractors"][:points], together).flatten())
-    decoder = _decoder(torch.cat(norms), found)
+    slopes = torch.cat(norms)
+    lipschitz = float(slopes.max()) if len(slopes) and bool(slopes.isfinite().all()) else None
+    secants = [float(one["attractors"].secant.max()) for one in found.values()]
     field = []
     for place in places(latents, chosen["attractors"], points, seed=seed):
         on_part(f"Jacobians: {' of '.join(filter(None, (place.where, place.dataset)))}")
         field.append(measure(f, place, probes=probes, seed=seed, together=together))
     on_part("score")
-    return {
-        "prototypes": {"n": len(prototypes.attractors), "certified": prototypes.certified},
-        "decoder": decoder,
-        "bound": {name: _bound(one, decoder["lipschitz"]) for name, one in found.items()},
-        "field": field,
-        "score": {
-            name: alignment(f, z, fitted, seed=seed, together=together)
-            for name, (z, fitted) in _with_all(latents, heldout).items()
-        },
-    }
-
-
-def _decoder(norms: Tensor, found: Mapping[str, Mapping[str, Terms]]) -> dict[str, Any]:
-    return {
-        "lipschitz": float(norms.max()) if len(norms) and bool(norms.isfinite().all()) else None,
-        "points": len(norms),
-        "largest_secant": max((float(one["attractors"].secant.max()) for one in found.values()), default=None),
-    }
-
-
-def _with_all(latents: Mapping[str, Tensor], heldout: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     pairs = {name: (latents[name], heldout[name]) for name in latents}
     if len(pairs) > 1:
         pairs[ALL] = (torch.cat(list(latents.values())), torch.cat(list(heldout.values())))
-    return pairs
+    return {
+        "prototypes": {"n": len(prototypes.attractors), "certified": prototypes.certified},
+        "decoder": {"lipschitz": lipschitz, "points": len(slopes), "largest_secant": max(secants, default=None)},
+        "bound": {name: _bound(one, lipschitz) for name, one in found.items()},
+        "field": field,
+        "score": {name: alignment(f, z, fitted, seed=seed, together=together) for name, (z, fitted) in pairs.items()},
+    }
 
 
 def _bound(found: Mapping[str, Terms], lipschitz: float | None) -> dict[str, Any]:
@@ -140,7 +119,7 @@ def _bound(found: Mapping[str, Terms], lipschitz: float | None) -> dict[str, Any
         **{name: _mean(v) for name, v in (("left", left), ("prototype", prototype), ("distance", distance))},
         "coverage": None if coverage is None else _mean(coverage),
         "bounds": None if right is None else {name: _side(left, factor * right) for name, factor in FACTORS.items()},
-        "correlation": None if right is None else _json(correlation_interval(right, left)),
+        "correlation": None if right is None else as_json(correlation_interval(right, left)),
         "controls": controls,
         "prototypes": controls["one_step"]["verdict"],
     }
@@ -161,16 +140,12 @@ def _control(ours: Terms, other: Terms) -> dict[str, Any]:
     columns = torch.stack([other.prototype, other.coverage, ours.prototype - other.prototype], 1)
     prototype, distance, difference = mean_intervals(columns.numpy())
     return {
-        "prototype": _json(prototype),
-        "distance": _json(distance),
-        "difference": _json(difference),
+        "prototype": as_json(prototype),
+        "distance": as_json(distance),
+        "difference": as_json(difference),
         "verdict": verdict(difference, below=0),
     }
 
 
 def _mean(values: np.ndarray) -> dict[str, Any]:
-    return _json(mean_intervals(values[:, None])[0])
-
-
-def _json(one: Interval) -> dict[str, Any]:
-    return {**one.as_json(), "mean": one.mean if np.isfinite(one.mean) else None}
+    return as_json(mean_interval(values))

@@ -7,7 +7,7 @@ import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
-from probe.report.figures.run import STYLE, legend_name, render
+from probe.report.figures.drawing import STYLE, legend_name, render
 
 NAMES = ["$x_{$", r"$\frac{$", "a$b", r"\$c$d$", "_hidden", "__", "a^b_c", "%&#~{}", "\x1b[31m\u202e"]
 NAMES += ["\ud800\udcff", "<b>&"]

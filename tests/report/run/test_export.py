@@ -12,9 +12,11 @@ from huggingface_hub import ModelCard
 
 from probe.cli.main import app, main
 from probe.files import write_atomically
-from probe.report.figures.paper import paper_figure
+from probe.methods import METRICS, metrics
+from probe.report.figures.run import paper_figure
 from probe.report.run import build_report
-from probe.report.run.read import read_report
+from probe.report.run.build import read_report
+from probe.report.run.tables import known_metrics
 
 Make = Callable[..., Path]
 
@@ -82,6 +84,22 @@ def test_paper_figure(run: Path):
     means = [level.methods["attractors"].pixel_mse.mean for level in report.datasets["photos"].levels]
     assert list(drawn["end points"].get_xdata()) == [3, 6, 12]
     assert list(drawn["end points"].get_ydata()) == means
+
+
+def test_paper_figure_of_every_metric(run: Path, capsys: pytest.CaptureFixture[str]):
+    report = read_report(run)
+    known = known_metrics(report.datasets["photos"])
+    assert {"latent_mse", "pixel_mse", "psnr", "ssim"} <= {metric.name for metric in METRICS} & set(known)
+    for metric in known:
+        axes = paper_figure(report, metric).axes[0]
+        means = [level.methods["attractors"].of(metric).mean for level in report.datasets["photos"].levels]
+        assert list(axes.get_lines()[0].get_ydata()) == means
+        assert axes.get_yscale() == ("log" if metrics()[metric].better == "low" else "linear")
+        assert axes.get_ylabel() == metrics()[metric].heading
+    app(["figure", str(run), "--paper", "--metric", "psnr"], standalone_mode=False)
+    capsys.readouterr()
+    assert main(["figure", str(run), "--paper", "--metric", "clip"]) == 2
+    assert f"{run} has no metric 'clip'; choose one of latent_mse, pixel_mse, psnr, ssim." in capsys.readouterr().err
 
 
 def test_paper_figure_is_vector_with_its_fonts(run: Path):

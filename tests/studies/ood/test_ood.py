@@ -12,9 +12,8 @@ from probe.autoencoders.base import Autoencoder
 from probe.dynamics import Outcome
 from probe.errors import UserError
 from probe.metrics.interval import on_side
-from probe.studies.ood.baselines import Mahalanobis, Neighbours
 from probe.studies.ood.config import MEANINGS, SCORES, load_ood_config, parse_ood_config
-from probe.studies.ood.scores import Scorer, references
+from probe.studies.ood.scores import Mahalanobis, Neighbours, Scorer, references
 from probe.studies.trajectories import trajectory_scores
 
 SIDE = 4

@@ -7,7 +7,7 @@ import torch
 from probe import load_autoencoder
 from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.config import Config, SolverConfig
-from probe.studies.probing.cost import cost
+from probe.studies.probing.end_points import cost
 
 
 def test_operations_and_memory_of_the_papers_autoencoder(tmp_path):

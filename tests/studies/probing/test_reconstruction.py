@@ -17,6 +17,8 @@ from probe.studies.probing.reconstruction import (
     mean_image,
     originals,
     picture,
+    prepare,
+    pursuit_dtype,
     reconstruct,
     with_oracle,
 )
@@ -38,8 +40,8 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
     random = {"random_orthogonal": 64, "random_orthogonal/1": 64}
     assert sizes == {"attractors": 20, "gaussian": 30, "one_step": 30, "dct": 64} | random
     assert absent_controls(bases, sparse) == {"pca_oracle": "no image was left to hold out"}
-    mean = mean_image(images[:3])
-    found = reconstruct(model, bases, images, sparse, mean)
+    mean, ready = mean_image(images[:3]), prepare(bases, sparse, model.device)
+    found = reconstruct(model, ready, images, sparse, mean)
     table = found.rows(list("abcde"))
     x = images.double().numpy() / 255
     with torch.no_grad():
@@ -61,7 +63,7 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
     assert found.levels == (3, 7)  # 5 % of 64 is always there
     assert found.examples["attractors"].shape == (2, 5, 3, 16, 16)
     assert "random_orthogonal/1" not in found.examples
-    halves = [reconstruct(model, bases, part, sparse, mean) for part in (images[:3], images[3:])]
+    halves = [reconstruct(model, ready, part, sparse, mean) for part in (images[:3], images[3:])]
     again = Reconstructed.concatenate(halves).rows(list("abcde"))
     metrics = ["latent_mse", "pixel_mse", "psnr", "ssim"]
     assert again.drop(columns=metrics).equals(table.drop(columns=metrics))
@@ -97,8 +99,6 @@ def test_diverged_starts_do_not_enter_the_one_step_control():
 
 
 def test_auto_compares_all_dictionaries_in_the_dtype_that_the_most_demanding_needs():
-    from probe.studies.probing.reconstruction import prepare, pursuit_dtype
-
     auto = SparseConfig(dtype="auto", levels=(40,))
     assert pursuit_dtype(SparseConfig(), 100, [100]) == "float64"
     assert pursuit_dtype(SparseConfig(dtype="float32", levels=(90,)), 100, [100]) == "float32"

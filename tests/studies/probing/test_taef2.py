@@ -8,7 +8,7 @@ from probe.config import DatasetConfig, SolverConfig, SparseConfig
 from probe.data import load_images
 from probe.dynamics import EndPoints
 from probe.studies.probing.end_points import batches, solve
-from probe.studies.probing.reconstruction import dictionaries, mean_image, reconstruct
+from probe.studies.probing.reconstruction import dictionaries, mean_image, prepare, reconstruct
 
 MEASURED = {"random_orthogonal": 0.609, "attractors": 0.434, "one_step": 0.390, "dct": 0.416}
 """Latent MSE at 26 of 512 atoms on ImageNet at 32x32: 512 starts, 60 steps, 100 images."""
@@ -30,7 +30,7 @@ def test_errors_at_five_percent_and_no_convergence(shared, root, monkeypatch):
     images = load_images("imagenet", spec, resolution=32)
     atoms = torch.nn.functional.normalize(ends.end.flatten(1), dim=1)
     sparse = SparseConfig(levels=(26,), controls=("random_orthogonal", "one_step", "dct"))
-    bases = dictionaries(atoms, ends.first, sparse, seed=0)
+    bases = prepare(dictionaries(atoms, ends.first, sparse, seed=0), sparse, model.device)
     rows = reconstruct(model, bases, images.images, sparse, mean_image(images.images)).rows(images.ids)
     found = rows[rows.atoms == 26].groupby("method").latent_mse.mean()
     for method, value in MEASURED.items():

@@ -9,7 +9,7 @@ import torch
 from probe import find_attractors
 from probe.config import SeedConfig, SolverConfig
 from probe.dynamics import gaussian_starts
-from probe.dynamics.prediction import predicted_steps
+from probe.dynamics.rates import predicted_steps
 from probe.report.figures.convergence import convergence_figure, sentence
 from probe.studies.sweeps.convergence import Convergence, convergence, of_run, record
 

@@ -12,7 +12,7 @@ from probe.report.theory.sections import statements
 from probe.report.theory.write import summary, write_theory
 from probe.studies.theory.bound import Terms, nearest, segment_norms
 from probe.studies.theory.score import alignment
-from probe.studies.theory.theory import Images, Prototypes, _bound, theory
+from probe.studies.theory.theory import Prototypes, _bound, theory
 
 D, SIDE = 6, 4
 PIXELS = 3 * SIDE * SIDE
@@ -42,7 +42,7 @@ def pictures(n: int, seed: int) -> torch.Tensor:
 
 def measured(matrix: torch.Tensor, certified: bool = True, names: tuple[str, ...] = ("one",)) -> dict:
     model = autoencoder(matrix)
-    sets = {name: Images(pictures(20, 2 + i), pictures(20, 30 + i)) for i, name in enumerate(names)}
+    sets = {name: (pictures(20, 2 + i), pictures(20, 30 + i)) for i, name in enumerate(names)}
     kinds = {name: torch.randn(9, D, generator=generator(9 + i)) for i, name in enumerate(("attractors", "one_step"))}
     prototypes = Prototypes(**kinds, certified=certified, noise=torch.randn(9, D, generator=generator(5)))
     found = theory(model, LatentMap(model), prototypes, sets, points=4, probes=4, together=7)
@@ -132,7 +132,7 @@ def test_shuffling_is_the_mean_over_all_other_points():
     z, fitted = torch.randn(4, 3, generator=generator(0)), torch.randn(40, 3, generator=generator(1))
     f = torch.tanh
     one = alignment(f, z, fitted, seed=0)["densities"][0]["at"][0]
-    from probe.metrics.score import KernelDensity, cosines
+    from probe.studies.theory.score import KernelDensity, cosines
 
     every = cosines((f(z) - z).double().numpy(), KernelDensity.fit(fitted.double().numpy()).score(z.double().numpy()))
     others = [every[i, j] for i in range(4) for j in range(4) if i != j]
@@ -171,7 +171,7 @@ def test_what_cannot_be_known_is_said_not_to_be(tmp_path):
         model,
         LatentMap(model),
         Prototypes(points, True, points, points),
-        {"one": Images(pictures(3, 0), pictures(2, 1))},
+        {"one": (pictures(3, 0), pictures(2, 1))},
     )
     assert found["decoder"]["lipschitz"] is None
     assert found["bound"]["one"]["bounds"] is None

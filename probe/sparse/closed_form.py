@@ -1,10 +1,23 @@
-"""Levels that take the whole span of the dictionary: one projection instead of a long greedy path."""
+"""Codes in closed form, without greedy steps: of orthonormal atoms, and of levels that take the whole span."""
 
 import torch
 from torch import Tensor
 
-from probe.sparse.codes import SparseCodes
+from probe.sparse.codes import SparseCodes, combine
 from probe.sparse.dictionary import Dictionary
+
+
+def largest(unit: Tensor, x: Tensor, levels: tuple[int, ...]) -> SparseCodes:
+    """Codes of signals (n, d) in orthonormal atoms (N, d), by size; levels beyond N are served by N atoms."""
+    weights = x @ unit.T
+    order = weights.abs().sort(dim=1, descending=True, stable=True)  # stable: ties go to the lowest index
+    depth = min(levels[-1], len(unit))
+    floor = 8 * torch.finfo(x.dtype).eps * torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    support = torch.where(order.values > floor, order.indices, -1)[:, :depth]
+    chosen = torch.where(support >= 0, weights.gather(1, support.clamp(min=0)), 0)
+    codes = [chosen[:, :level] for level in levels]
+    errors = [(x - combine(unit, support[:, : code.shape[1]], code)).square().sum(1) for code in codes]
+    return SparseCodes(levels, support, tuple(codes), torch.stack(errors, 1))
 
 
 def project(dictionary: Dictionary, x: Tensor, greedy: SparseCodes | None, levels: tuple[int, ...]) -> SparseCodes:

@@ -1,4 +1,4 @@
-"""Starts that do not settle: chaotic, or merely slow? The largest Lyapunov exponent tells."""
+"""How fast starts move: the steps that linear convergence takes, and the exponents of those that do not settle."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +33,8 @@ class Exponents:
 
 @torch.no_grad()
 def lyapunov_exponents(f: Callable[[Tensor], Tensor], z: Tensor, *, steps: int = 80) -> Exponents:
-    """The largest finite-time Lyapunov exponent of trajectories that continue from z (n, ...), in units of 1 / step.
+    """The largest finite-time Lyapunov exponent of trajectories that continue from z (n, ...), in units of 1 / step:
+    are starts that do not settle chaotic, or merely slow?
 
     A tangent vector is carried along by Jacobian-vector products and kept at length 1 (Benettin et al. 1980); growth is
     counted after ``TRANSIENT`` steps, for ``steps`` more.
@@ -55,3 +56,30 @@ def lyapunov_exponents(f: Callable[[Tensor], Tensor], z: Tensor, *, steps: int =
     finite = usable & torch.isfinite(logs).all(1)
     nan = torch.full_like(error, torch.nan)
     return Exponents(torch.where(finite, logs.mean(1), nan).cpu(), torch.where(finite, error, nan).cpu(), z)
+
+
+def predicted_steps(start: Tensor, fixed: Tensor, radius: Tensor, tolerance: float) -> Tensor:
+    """log(eps / ||z0 - z*||) / log(rho) (paper, Proposition A.9): the steps from z0 to the tolerance, if f were linear
+    with this spectral radius everywhere and the whole way led along its slowest direction.
+
+    The proposition's eps is a distance; the residual ||f(z) - z|| is about (1 - rho) times it, so that
+    eps = sqrt(tolerance) / (1 - rho).
+
+    Args:
+        start, fixed: z0 and z* (n, ...).
+        radius: rho (n,).
+        tolerance: on ||f(z) - z||^2.
+
+    Returns:
+        float64 (n,) on the CPU, at least 0; NaN where the radius is not in (0, 1).
+    """
+    distance = (fixed.double() - start.double()).flatten(1).norm(dim=1).cpu()
+    rho = radius.double().cpu()
+    rho = torch.where((rho > 0) & (rho < 1), rho, torch.nan)
+    eps = tolerance**0.5 / (1 - rho)
+    return ((eps / distance).log() / rho.log()).clamp(min=0)
+
+
+def log_error(predicted: Tensor, actual: Tensor) -> Tensor:
+    """|log((1 + predicted) / (1 + actual))|: by what factor a number of steps was missed; 1 + since steps can be 0."""
+    return ((1 + predicted.double()) / (1 + actual.double())).log().abs()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KernelDensity as Sklearn
 
-from probe.metrics.score import KernelDensity, MixtureDensity, cosines
+from probe.studies.theory.score import KernelDensity, MixtureDensity, cosines
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(60, 3)) @ np.diag([1.0, 2.0, 0.5]) + 4
