@@ -4,22 +4,23 @@ import json
 import logging
 import shutil
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import yaml
 
-from jobs.made_with import ENTRY, MadeWith, differences, listed, made_with, settings_that_differ
+from jobs.made_with import ENTRY, MadeWith, listed, of_old_results, settings_that_differ
 from jobs.store import Store
 from probe.config import Tracked, read_yaml
 from probe.errors import UserError
 from probe.files import write_atomically
 from probe.kinds import WHAT, kind
+from probe.kinds import kind_of as name_of
 from probe.reading import Unreadable, read_object
-from probe.results.files import read_manifest
 from probe.results.layout import CONFIG, DRAWN, ERROR, MANIFEST, SLURM, TRACKERS, WORK
+from probe.results.manifest import read_manifest
 
 log = logging.getLogger("probe")
 C = TypeVar("C", bound=Tracked)
@@ -40,15 +41,15 @@ class Directory(Store, Generic[C]):
     path: Path
     config: C
 
-    @classmethod
+    @staticmethod
     @abstractmethod
-    def parse(cls, data: dict[str, Any]) -> C:
+    def parse(data: dict[str, Any]) -> Any:
         """Validate a configuration; UserError if it is wrong."""
 
     @classmethod
-    @abstractmethod
     def wants_cpu(cls, config: C) -> bool:
         """Whether to work on the CPU even if there is a GPU."""
+        return getattr(config, "device", None) == "cpu"
 
     def model_checksums(self) -> dict[str, str | None]:
         """Checksums of the model, if the configuration does not determine it."""
@@ -68,8 +69,7 @@ class Directory(Store, Generic[C]):
             there = cls.open(path)
             changed = settings_that_differ(there.config.settings(), config.settings())
             if not changed and there.manifest:
-                found = made_with(there)
-                changed = there.differences(found.settings, found.model)
+                changed = there._changed()[0]
             if changed and there.is_begun():
                 raise UserError(
                     f"{path} holds another {cls.NOUN}, which differs in {listed(changed)}; choose another "
@@ -93,10 +93,6 @@ class Directory(Store, Generic[C]):
             raise UserError(f"{path} cannot be written: {error.strerror}; choose another folder with --out.") from None
         return cls(path, config)
 
-    def begun(self) -> Self:
-        """``create`` for this folder and configuration."""
-        return self.create(self.path, self.config)
-
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open a folder that was begun.
@@ -105,6 +101,10 @@ class Directory(Store, Generic[C]):
             UserError: it has no config.yaml, or that of another kind of work.
         """
         if not (path / CONFIG).is_file():
+            if path.exists() and (above := next((one for one in path.parents if (one / CONFIG).is_file()), None)):
+                raise UserError(f"{path} lies in the directory of {WHAT[name_of(above)]}; name that directory: {above}")
+            if path.is_file():
+                raise UserError(f"{path} is a file; name the directory of {WHAT[cls.NOUN]}: the folder given to --out.")
             raise UserError(
                 f"{path} is not the directory of {WHAT[cls.NOUN]}: it has no config.yaml; "
                 f"`probe {cls.NOUN} CONFIG --out {path}` makes one."
@@ -147,26 +147,53 @@ class Directory(Store, Generic[C]):
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """How the results were made; empty before the first stage.
+        """How the results were made, with the facts of ``FACTS`` for every data set; empty before the first stage.
 
         Raises:
             UserError: it is damaged, or missing although there are results.
         """
         file = self.path / MANIFEST
-        if not file.exists():
-            if any((self.path / name).exists() for name in self.RESULTS):
-                raise UserError(
-                    f"{self.path} has results but no manifest.json to say what made them; put it back, or choose "
-                    "another folder with --out."
-                )
-            return {}
         try:
-            return read_manifest(file)
+            if file.exists():
+                return read_manifest(file, self.NOUN)
+            if not any((self.path / name).exists() for name in self.RESULTS):
+                return {}
+            wrong = f"{self.path} has results but no manifest.json to say what made them"
         except Unreadable as error:
-            raise UserError(
-                f"{file} is damaged ({error.reason}), so what made the results is unknown; put it back, or choose "
-                "another folder with --out."
-            ) from None
+            wrong = f"{file} is damaged ({error.reason}), so what made the results is unknown"
+        raise UserError(f"{wrong}; put it back, or choose another folder with --out.")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Facts of the images that were drawn, by data set."""
+        return self.manifest.get("data", {})
+
+    def drawn(self, name: str) -> dict[str, Any]:
+        """Facts of the images of one data set.
+
+        Raises:
+            UserError: they are not drawn yet.
+        """
+        if name not in (data := self.data):
+            raise UserError(f"{self.path} has no images of {name} yet; run `probe images {self.path}` first.")
+        return data[name]
+
+    def check_same_images(self, name: str, about: dict[str, Any]) -> None:
+        """Refuse images of a data set whose ``sha256`` differs from that which the work was begun with.
+
+        Raises:
+            UserError: names the facts that differ.
+        """
+        known = self.data.get(name)
+        if known is None or known["sha256"] == about["sha256"]:
+            return
+        compared = ("n_used", "n_heldout", "unreadable", "repeated", "source")
+        changed = [key for key in compared if key in about and known.get(key) != about[key]]
+        raise UserError(
+            f"data set {name!r} has changed since {self.path} was begun: its images have sha256 "
+            f"{known['sha256'][:12]}... there and {about['sha256'][:12]}... now"
+            f"{', and another ' + ', '.join(changed) if changed else ''}; choose another folder with --out."
+        )
 
     def update_manifest(self, **entries: Any) -> None:
         """Set entries of the manifest; a mapping is merged into the mapping that is there."""
@@ -183,17 +210,37 @@ class Directory(Store, Generic[C]):
         Raises:
             UserError: config.yaml has changed since the results were made; what differs is named.
         """
-        found = made_with(self)
-        if changed := self.differences(found.settings, found.model):
+        changed, found = self._changed()
+        if changed:
             raise UserError(
                 f"{self.path / CONFIG} has changed since the results in {self.path} were made: {listed(changed)}; "
                 "change it back, or choose another folder for the new settings."
             )
         return found
 
+    def _changed(self) -> tuple[list[str], MadeWith]:
+        """What the results here are made with, and how it differs from config.yaml and the manifest."""
+        kept = self.manifest.get(ENTRY)
+        if kept is None:
+            model = self.model_checksums()
+            old = of_old_results(self.path, self.NOUN, self.RESULTS, self.config.settings(), model)
+            found = old or MadeWith.new(self.config, model)
+        else:
+            try:
+                found = MadeWith(**kept)
+            except TypeError:
+                raise UserError(f"{self.path / MANIFEST} is damaged: its {ENTRY} cannot be read.") from None
+        return self.differences(found.settings, found.model), found
+
     def differences(self, settings: dict[str, Any], model: dict[str, Any]) -> list[str]:
-        """How settings and models of results differ from those of this folder."""
-        return differences(self, settings, model)
+        """How settings and models of results differ from those of this folder, key by key."""
+        try:
+            there = self.parse(settings).settings()  # newer keys get their defaults
+        except UserError:  # keys that no longer exist
+            there = settings
+        changed = settings_that_differ(there, self.config.settings())
+        ours = self.model_checksums() if model else {}
+        return changed + settings_that_differ({key: model.get(key) for key in ours}, ours, "model ")
 
     def unchanged(self) -> Self:
         """Itself; errors as ``made_with``."""
@@ -204,7 +251,7 @@ class Directory(Store, Generic[C]):
     def keep_made_with(self) -> None:
         """Write ``made_with`` into the manifest, if it is not there."""
         if self.manifest and ENTRY not in self.manifest:
-            self.update_manifest(**{ENTRY: self.made_with.as_dict()})
+            self.update_manifest(**{ENTRY: asdict(self.made_with)})
 
 
 def _files(folder: Path) -> list[Path]:

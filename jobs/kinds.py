@@ -4,23 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs import ood, study
 from jobs.directory import Directory
-from jobs.ood import attractors as references
-from jobs.ood import images as ood_images
-from jobs.ood import report as ood_report
-from jobs.ood import scores
-from jobs.ood.directory import OodDirectory
-from jobs.ood.work import OodWork
-from jobs.run import attractors, dictionary, images, reconstruct
-from jobs.run import report as run_report
-from jobs.run.directory import RunDirectory
-from jobs.run.work import RunWork
+from jobs.run import attractors, dictionary, images, reconstruct, report
+from jobs.run.work import RunDirectory, RunWork
 from jobs.stage import Stage, count_report, images_used
-from jobs.study import images as study_images
-from jobs.study import models
-from jobs.study import report as study_report
-from jobs.study.directory import StudyDirectory
-from jobs.study.work import StudyWork
 from jobs.work import Work
 from probe.config import ModelConfig
 from probe.errors import UserError
@@ -36,13 +24,11 @@ class Kind:
         directory: its configuration and result files.
         work: what its stages take.
         stages: in order; the last one returns the report.
-        runs_code: whether its configuration names a model that may bring code.
     """
 
     directory: type[Directory[Any]]
     work: type[Work[Any]]
     stages: tuple[Stage, ...]
-    runs_code: bool
 
     @property
     def name(self) -> str:
@@ -62,15 +48,15 @@ class Kind:
         raise UserError(f"{WHAT[self.directory.NOUN]} has no stage {name!r}; its stages are {names}.")
 
     def all(self, work: Any) -> dict[str, Any]:
-        """Do every stage in order; the report."""
+        """Do every stage in order; the report, which is not written again where it would be the same."""
         *before, report = self.stages
         for stage in before:
             stage.do(work)
-        return report.do(work)
+        return work.finished() or report.do(work)
 
     def model(self, config: Any) -> ModelConfig | None:
-        """The model of a configuration that may bring code; None where it names none."""
-        return config.model if self.runs_code else None
+        """The model of a configuration, which may bring code; None where it names none."""
+        return getattr(config, "model", None)
 
 
 RUN = Kind(
@@ -81,30 +67,27 @@ RUN = Kind(
         Stage("attractors", attractors.find_end_points, attractors.count, "starts", attractors.summary),
         Stage("dictionary", dictionary.build, dictionary.count, "shards", dictionary.summary),
         Stage("reconstruct", reconstruct.reconstruct, reconstruct.count, "shards", images_used),
-        Stage("report", run_report.report, count_report, "files", gpu=False),
+        Stage("report", report.report, count_report, "files", gpu=False),
     ),
-    runs_code=True,
 )
 STUDY = Kind(
-    StudyDirectory,
-    StudyWork,
+    study.StudyDirectory,
+    study.StudyWork,
     (
-        Stage("images", study_images.draw, study_images.count, "data sets", study_images.summary, gpu=False),
-        Stage("models", models.models, models.count, "models", array=lambda config: config.shards),
-        Stage("report", study_report.report, count_report, "files", gpu=False),
+        Stage("images", study.images, study.count_images, "data sets", study.images_used, gpu=False),
+        Stage("models", study.models, study.count_models, "models", array=lambda config: config.shards),
+        Stage("report", study.report, count_report, "files", gpu=False),
     ),
-    runs_code=False,
 )
 OOD = Kind(
-    OodDirectory,
-    OodWork,
+    ood.OodDirectory,
+    ood.OodWork,
     (
-        Stage("images", ood_images.draw, ood_images.count, "sets", images_used, gpu=False),
-        Stage("attractors", references.find, references.count, "files", references.summary),
-        Stage("scores", scores.score, scores.count, "sets", images_used),
-        Stage("report", ood_report.report, count_report, "files", gpu=False),
+        Stage("images", ood.images, ood.count_images, "sets", images_used, gpu=False),
+        Stage("attractors", ood.attractors, ood.count_attractors, "files", ood.attractors_found),
+        Stage("scores", ood.scores, ood.count_scores, "sets", images_used),
+        Stage("report", ood.report, count_report, "files", gpu=False),
     ),
-    runs_code=True,
 )
 KINDS: tuple[Kind, ...] = (RUN, STUDY, OOD)
 

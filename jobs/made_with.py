@@ -13,18 +13,17 @@ The manifest keeps them from the first session on. Result files and config.yaml 
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from probe.config import read_yaml
+from probe.config import Tracked, read_yaml
 from probe.errors import UserError
+from probe.kinds import Kind
 from probe.reading import Unreadable, read_object
 from probe.results.files import read_about
-from probe.results.layout import CONFIG, MANIFEST, REPORT_JSON, WORK
-
-if TYPE_CHECKING:
-    from jobs.directory import Directory
+from probe.results.layout import CONFIG, REPORT_JSON, WORK
 
 ENTRY = "made_with"
 """Of the manifest, and of the metadata of result files."""
@@ -39,57 +38,44 @@ class MadeWith:
     settings: dict[str, Any]
     model: dict[str, str | None]
 
+    @classmethod
+    def new(cls, config: Tracked, model: dict[str, str | None]) -> "MadeWith":
+        """Of results that are made now."""
+        few = config.model_dump(mode="json", exclude={"trackers"}, exclude_defaults=True)
+        return cls(f"{VERSION}{_digest([few, model])}", config.settings(), model)
+
     def stamp(self) -> dict[str, Any]:
         """For the metadata of a file, beside the fingerprint; nothing in folders whose files never had it."""
         about = {"settings": self.settings, "model": self.model}
         return {ENTRY: about} if self.fingerprint.startswith(VERSION) else {}
 
-    def as_dict(self) -> dict[str, Any]:
-        """For the manifest."""
-        return asdict(self)
+
+def of_old_results(
+    path: Path, noun: Kind, results: Sequence[str], settings: dict[str, Any], model: dict[str, str | None]
+) -> MadeWith | None:
+    """What results of a version of this tool that did not note it are made with; None where there are none.
+
+    Args:
+        results: files and folders of results.
+        settings, model: as they are now.
+
+    Raises:
+        UserError: config.yaml has changed since.
+    """
+    there = set(_fingerprints(path, noun, results))
+    for known in _settings_of_old(path, settings) if there else ():
+        fingerprint = _digest([known, *model.values()] if model else known)
+        if fingerprint in there:
+            return MadeWith(fingerprint, known, model)
+    if there and not any(one.startswith(VERSION) for one in there):
+        raise UserError(
+            f"{path / CONFIG} has changed since the results in {path} were made, and what differs was not recorded; "
+            f"put back the config.yaml of the {noun}, or choose another folder."
+        )
+    return None
 
 
-def made_with(folder: "Directory[Any]") -> MadeWith:
-    """What the results in a folder are made with, from its manifest or else its config.yaml."""
-    kept = folder.manifest.get(ENTRY)
-    if kept is not None:
-        try:
-            return MadeWith(**kept)
-        except TypeError:
-            raise UserError(f"{folder.path / MANIFEST} is damaged: its {ENTRY} cannot be read.") from None
-    settings, model = folder.config.settings(), folder.model_checksums()
-    there = set(_fingerprints(folder))
-    if there:
-        for known in _settings_of_old(folder):
-            fingerprint = _digest([known, *model.values()] if model else known)
-            if fingerprint in there:
-                return MadeWith(fingerprint, known, model)
-        if not any(one.startswith(VERSION) for one in there):
-            raise UserError(
-                f"{folder.path / CONFIG} has changed since the results in {folder.path} were made, and what "
-                f"differs was not recorded; put back the config.yaml of the {folder.NOUN}, or choose another folder."
-            )
-    few = folder.config.model_dump(mode="json", exclude={"trackers"}, exclude_defaults=True)
-    return MadeWith(f"{VERSION}{_digest([few, model])}", settings, model)
-
-
-def differences(folder: "Directory[Any]", settings: dict[str, Any], model: dict[str, Any]) -> list[str]:
-    """How the settings and models of results differ from those of a folder, key by key."""
-    here = folder.config.settings()
-    try:
-        there = folder.parse(settings).settings()  # newer keys get their defaults
-    except UserError:  # keys that no longer exist
-        there = settings
-    changed = settings_that_differ(there, here)
-    if model:
-        ours = folder.model_checksums()
-        changed += [
-            _differing(f"model {key}", model.get(key), ours[key]) for key in ours if model.get(key) != ours[key]
-        ]
-    return changed
-
-
-def settings_that_differ(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
+def settings_that_differ(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Keys whose values differ, as "key: a there, b now"."""
     found: list[str] = []
     for key in sorted({*there, *here}):
@@ -123,14 +109,13 @@ def _part(text: str, begin: int) -> str:
     return f"{'...' if begin else ''}{text[begin : begin + 40]}{'...' if len(text) > begin + 40 else ''}"
 
 
-def _settings_of_old(folder: "Directory[Any]") -> Iterator[dict[str, Any]]:
+def _settings_of_old(path: Path, whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Candidates for the settings behind a fingerprint without a version: the keys of config.yaml, as of the time it
     was written; all keys known now; the keys in the report, if config.yaml was changed since."""
-    whole = folder.config.settings()
-    yield _only(whole, read_yaml(folder.path / CONFIG))
+    yield _only(whole, read_yaml(path / CONFIG))
     yield whole
     try:
-        reported = read_object(folder.path / REPORT_JSON, nan=True)["provenance"]["config"]
+        reported = read_object(path / REPORT_JSON, nan=True)["provenance"]["config"]
     except (Unreadable, KeyError, TypeError):
         return
     if isinstance(reported, dict):
@@ -138,7 +123,6 @@ def _settings_of_old(folder: "Directory[Any]") -> Iterator[dict[str, Any]]:
 
 
 def _only(values: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
-    """The values of the keys that are in ``keys`` too."""
     return {
         key: _only(value, keys[key]) if isinstance(value, dict) and isinstance(keys[key], dict) else value
         for key, value in values.items()
@@ -150,11 +134,11 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _fingerprints(folder: "Directory[Any]") -> Iterator[str]:
+def _fingerprints(path: Path, noun: Kind, results: Sequence[str]) -> Iterator[str]:
     """Those of the result files in a folder."""
-    for part in (folder.path / name for name in (*folder.RESULTS, WORK)):
-        for file in sorted(part.rglob("*")) if part.is_dir() else [part]:
+    for part in (path / name for name in (*results, WORK)):
+        for file in part.rglob("*") if part.is_dir() else [part]:
             if file.suffix in (".safetensors", ".parquet") and file.is_file():
-                fingerprint = read_about(file).get(folder.NOUN)
+                fingerprint = read_about(file).get(noun)
                 if isinstance(fingerprint, str):
                     yield fingerprint

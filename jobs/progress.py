@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -34,138 +33,114 @@ log = logging.getLogger("probe")
 
 
 class Meter:
-    """How many units of a stage this rank has done."""
+    """How many units of a stage this rank has done. Once a second it publishes that, watches the other ranks, and shows
+    the sum on rank 0.
 
-    def __init__(self) -> None:
-        self.done = 0.0
-        self.note = ""
-        self._finished = 0.0
+    Attributes:
+        note: shown beside the numbers.
+    """
+
+    def __init__(self, folder: Path, world: World, title: str, unit: str, total: float, before: float):
+        self.folder, self.world, self.title, self.unit = folder, world, title, unit
+        self.total, self.before = total, before
+        self.done, self.note = 0.0, ""
+        self.over = threading.Event()
+        self._finished = self._written = 0.0
+        self._ended: Ended | None = None
+        # Signals reach the main thread only; without a handler of ours there they would end the process.
+        self._wakes = threading.current_thread() is threading.main_thread()
+        self._key = world.next_key("done")
+        self._began = self._shown = time.monotonic()
+        console = Console(stderr=True)
+        self._notebook = _notebook_line() if world.leads else None
+        self._live = console.is_terminal and world.leads and self._notebook is None
+        what = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._bar = Progress(*what, *times, console=console, disable=not self._live)
+        self._task = self._bar.add_task(title, total=total, note="")
 
     def update(self, part: float, note: str = "") -> None:
-        """``part`` units of the current shard are done; fractions count."""
+        """``part`` units of the current shard are done; fractions count. Raises ``Ended`` if another rank has ended and
+        no signal can wake this thread."""
+        if self._ended:
+            raise self._ended
         self.done, self.note = self._finished + part, note
 
     def finish(self, units: float) -> None:
         """The current shard is done."""
         self._finished += units
-        self.done = self._finished
+        self.update(0.0, self.note)
+
+    def watch(self) -> None:
+        """Beat until ``over`` is set or another rank ends, which ends this one too."""
+        with self._bar:
+            last = False
+            while not last:
+                last = self.over.wait(0.2 if self._live else 1.0)
+                try:
+                    self._beat()
+                except (Ended, RuntimeError) as end:
+                    if not last:
+                        self._end(end)
+                    return
+
+    def _end(self, end: BaseException) -> None:
+        log.warning(f"{end}")
+        if self._wakes:
+            os.kill(os.getpid(), signal.SIGUSR1)  # the main thread then asks the world what happened
+        else:
+            self._ended = end if isinstance(end, Ended) else Ended(1, str(end))
+        if not self.over.wait(GRACE):
+            sys.stderr.flush()
+            os._exit(1)
+
+    def _beat(self) -> None:
+        world, done = self.world, self.done
+        if world.size > 1:
+            world.watch()
+            world.tell(self._key, done)
+            if world.rank:
+                return
+            done = sum(world.heard(self._key))
+        done = min(done, self.total - self.before)  # parts of current shards are estimates, and may add up to more
+        seconds = time.monotonic() - self._began
+        rate = done / seconds if seconds > 0 else 0.0
+        self._show(self.before + done, rate, (self.total - self.before - done) / rate if rate else None)
+
+    def _show(self, done: float, rate: float, left: float | None) -> None:
+        many = f"{self.world}, " if self.world.size > 1 else ""
+        text = f"{rate:.2f} {self.unit}/s, {many}{self.note}".rstrip(", ")
+        self._bar.update(self._task, completed=int(done), note=text)
+        moment = time.monotonic()
+        time_left = "" if left is None else f", {span(left)} left"
+        line = f"{self.title}: {int(done)}/{self.total:g} {self.unit}, {text}{time_left}"
+        if self._notebook:
+            self._notebook(line)
+        elif not self._live and moment - self._shown >= LINE_EVERY:
+            self._shown = moment
+            log.info(line)
+        if moment - self._written >= FILE_EVERY or self.over.is_set():
+            self._written = moment
+            content = {"stage": self.title, "unit": self.unit, "done": int(done), "total": self.total, "rate": rate}
+            content |= {"seconds_left": left, "ranks": self.world.size, "updated": now()}
+            with suppress(OSError):  # a full disk is reported where results are written
+                write_atomically(self.folder / PROGRESS, json.dumps(content))
 
 
 @contextmanager
-def progress(
-    folder: Path, world: World, stage: int, title: str, unit: str, total: float, before: float
-) -> Iterator[Meter]:
-    """Show a stage's progress while the block runs, and interrupt the block if another rank ends.
-
-    Args:
-        stage: a number of the stage, the same on all ranks.
-        total, before: units of the whole stage, and those that were done before.
-    """
-    meter, began, over = Meter(), time.monotonic(), threading.Event()
-    pulse = threading.Thread(
-        target=_Pulse(folder, world, stage, title, unit, total, before, meter, over).run, daemon=True, name="pulse"
-    )
+def progress(folder: Path, world: World, title: str, unit: str, total: float, before: float = 0) -> Iterator[Meter]:
+    """Show a stage's progress while the block runs, and interrupt the block if another rank ends. ``total`` are the
+    units of the whole stage, ``before`` those that were done before."""
+    meter, began = Meter(folder, world, title, unit, total, before), time.monotonic()
+    pulse = threading.Thread(target=meter.watch, daemon=True, name="pulse")
     pulse.start()
     try:
         yield meter
     finally:
-        over.set()
+        meter.over.set()
         pulse.join()
-    if world.rank == 0 and total > before:
+    if world.leads and total > before:
         log.info(f"{title}: {total - before:g} {unit} in {time.monotonic() - began:.1f} s")
-
-
-@dataclass
-class _Pulse:
-    """Once a second: publish this rank's progress, watch the others, and show the sum on rank 0."""
-
-    folder: Path
-    world: World
-    stage: int
-    title: str
-    unit: str
-    total: float
-    before: float
-    meter: Meter
-    over: threading.Event
-
-    def __post_init__(self) -> None:
-        self.began = self.shown = time.monotonic()
-        self.written = 0.0
-        console = Console(stderr=True)
-        self.notebook = _notebook_line() if self.world.rank == 0 else None
-        self.live = console.is_terminal and self.world.rank == 0 and self.notebook is None
-        self.rich = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not self.live,
-        )
-        self.task = self.rich.add_task(self.title, total=self.total, note="")
-
-    def run(self) -> None:
-        with self.rich:
-            while True:
-                last = self.over.wait(0.2 if self.live else 1.0)
-                try:
-                    self.beat()
-                except (Ended, RuntimeError) as end:
-                    if last:
-                        return
-                    log.warning(f"{end}")
-                    os.kill(os.getpid(), signal.SIGUSR1)  # wakes the main thread, which asks the world what happened
-                    if not self.over.wait(GRACE):
-                        sys.stderr.flush()
-                        os._exit(1)
-                    return
-                if last:
-                    return
-
-    def beat(self) -> None:
-        world, done = self.world, self.meter.done
-        if world.size > 1:
-            world.watch()
-            world.tell(self.stage, done)
-            if world.rank:
-                return
-            done = sum(world.heard(self.stage))
-        done = min(done, self.total - self.before)  # parts of current shards are estimates, and may add up to more
-        seconds = time.monotonic() - self.began
-        rate = done / seconds if seconds > 0 else 0.0
-        left = (self.total - self.before - done) / rate if rate else None
-        self.show(self.before + done, rate, left)
-
-    def show(self, done: float, rate: float, left: float | None) -> None:
-        many = f"{self.world}, " if self.world.size > 1 else ""
-        text = f"{rate:.2f} {self.unit}/s, {many}{self.meter.note}".rstrip(", ")
-        self.rich.update(self.task, completed=int(done), note=text)
-        moment = time.monotonic()
-        time_left = "" if left is None else f", {span(left)} left"
-        line = f"{self.title}: {int(done)}/{self.total:g} {self.unit}, {text}{time_left}"
-        if self.notebook:
-            self.notebook(line)
-        elif not self.live and moment - self.shown >= LINE_EVERY:
-            self.shown = moment
-            log.info(line)
-        if moment - self.written >= FILE_EVERY or self.over.is_set():
-            self.written = moment
-            content = {
-                "stage": self.title,
-                "unit": self.unit,
-                "done": int(done),
-                "total": self.total,
-                "rate": rate,
-                "seconds_left": left,
-                "ranks": self.world.size,
-                "updated": now(),
-            }
-            with suppress(OSError):  # a full disk is reported where results are written
-                write_atomically(self.folder / PROGRESS, json.dumps(content))
 
 
 def _notebook_line() -> Callable[[str], None] | None:

@@ -45,17 +45,17 @@ def describe_process() -> dict[str, Any]:
 
 def git_revision() -> str | None:
     """The commit of the running source tree, plus ``+changes`` if files differ; None outside a repository."""
-    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        git = ["git", "-C", str(folder)]
-        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=False)
-        if tracked.returncode:  # installed below somebody else's repository
-            return None
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        status = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
-        )
-        return head + ("+changes" if status.stdout.strip() else "")
+        git(
+            "ls-files", "--error-unmatch", "__init__.py"
+        )  # fails where it is installed below somebody else's repository
+        head, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+        return head + ("+changes" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

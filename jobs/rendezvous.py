@@ -9,11 +9,12 @@ import os
 import re
 import socket
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 from torch.distributed import Store, TCPStore
 
-from jobs.process import stat_fields
+from jobs.lock import stat_fields
 from probe.errors import Failure, UserError
 
 PATIENCE = 300.0
@@ -52,7 +53,8 @@ def join(rank: int, size: int, host: str, port: int, patience: float = PATIENCE)
     except RuntimeError as error:
         raise Failure(f"{waiting}: the connection to rank 0 is lost ({_line(error)}).") from None
     except BaseException:
-        _leave(store, keys[rank])
+        with suppress(RuntimeError):  # rank 0 is gone
+            store.delete_key(keys[rank])  # the others keep waiting, and this rank may be started again
         raise
     store.set_timeout(timedelta(seconds=PATIENCE))
     return store
@@ -108,14 +110,6 @@ def _open(waiting: _Waiting, host: str, port: int) -> Store:
         raise Failure(f"{waiting} (MASTER_ADDR:MASTER_PORT): {_line(error)}") from error
 
 
-def _leave(store: Store, key: str) -> None:
-    """Take this rank back: the others keep waiting, and it may be started again."""
-    try:
-        store.delete_key(key)
-    except RuntimeError:
-        return  # rank 0 is gone
-
-
 def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
@@ -132,11 +126,9 @@ def tasks_of_step() -> int:
 
 def _is_interactive() -> bool:
     """Whether this process was started from a shell of ``srun --pty``. A step within it inherits the variable."""
-    try:
+    with suppress(OSError):
         if os.isatty(0):  # tasks of other steps read a pipe or nothing
             return True
-    except OSError:
-        pass
     if "SLURM_PTY_PORT" not in os.environ:
         return False
     try:
@@ -154,22 +146,21 @@ def take_over_slurm() -> None:
     tasks = tasks_of_step()
     if tasks == 1 or "RANK" in os.environ:
         return
+    nodes, step_id = os.environ.get("SLURM_STEP_NODELIST"), os.environ.get("SLURM_STEP_ID", "")
     numbers = ("SLURM_JOB_ID", "SLURM_PROCID", "SLURM_LOCALID")
     missing = [name for name in numbers if not os.environ.get(name, "").isdecimal()]
-    if missing := missing + [name for name in ("SLURM_STEP_NODELIST",) if not os.environ.get(name)]:
+    if missing or not nodes:
+        missing += [] if nodes else ["SLURM_STEP_NODELIST"]
         raise UserError(
             f"srun started {tasks} tasks, but {', '.join(missing)} is not set; pass Slurm's variables into the "
             "container, or set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT."
         )
-    step_id = os.environ.get("SLURM_STEP_ID", "")
     job, step = int(os.environ["SLURM_JOB_ID"]), int(step_id) if step_id.isdecimal() else 0
     per_node = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1").partition("(")[0].partition(",")[0]
-    os.environ.setdefault("MASTER_ADDR", first_host(os.environ["SLURM_STEP_NODELIST"]))
+    os.environ.setdefault("MASTER_ADDR", first_host(nodes))
     os.environ.setdefault("MASTER_PORT", str(20000 + (job * 7 + step) % 20000))
-    os.environ["RANK"] = os.environ["SLURM_PROCID"]
-    os.environ["WORLD_SIZE"] = str(tasks)
-    os.environ["LOCAL_RANK"] = os.environ["SLURM_LOCALID"]
-    os.environ["LOCAL_WORLD_SIZE"] = per_node
+    os.environ |= {"RANK": os.environ["SLURM_PROCID"], "WORLD_SIZE": str(tasks)}
+    os.environ |= {"LOCAL_RANK": os.environ["SLURM_LOCALID"], "LOCAL_WORLD_SIZE": per_node}
 
 
 def first_host(nodes: str) -> str:

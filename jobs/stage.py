@@ -1,11 +1,17 @@
-"""One stage of a kind of work, as the worker, ``probe status`` and Slurm see it."""
+"""One stage of a kind of work, as the worker, ``probe status`` and Slurm see it.
 
-from collections.abc import Callable, Mapping
+All stages of a kind take the same thing, its ``Work``: the directory, the ranks, and whether code is trusted, with the
+few things that need these together (parts that ranks share, trackers, the manifest's sessions, the model that is loaded
+once). So the worker drives any stage of any kind alike. What a stage calls takes what it needs: the directory, the
+model, the images.
+"""
+
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.directory import Directory
-from probe.results.layout import REPORT_JSON
+from probe.results.layout import REPORT_JSON, File
 
 Counts = tuple[int, int | None]
 """Units that are done, and units in all; None while that is unknown."""
@@ -36,6 +42,12 @@ class Stage:
     gpu: bool = True
 
 
+def count_drawn(directory: Directory[Any], images: File, names: Collection[str]) -> Counts:
+    """Data sets that are drawn: noted in the manifest, or kept in files of ``images``."""
+    there = {file.stem for file in directory.path.glob(images.glob)} | set(directory.data)
+    return len(there & set(names)), len(names)
+
+
 def count_report(directory: Directory[Any]) -> Counts:
     """The ``count`` of every kind's report."""
     return int((directory.path / REPORT_JSON).is_file()), 1
@@ -43,4 +55,4 @@ def count_report(directory: Directory[Any]) -> Counts:
 
 def images_used(work: Any) -> dict[str, int]:
     """The ``summary`` of images by data set, as the manifest of a run or OOD experiment counts them."""
-    return {name: facts["n_used"] for name, facts in work.data.items()}
+    return {name: facts["n_used"] for name, facts in work.directory.data.items()}

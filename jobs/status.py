@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.kinds import kind_of
-from jobs.process import is_suspended, is_there
+from jobs.lock import is_suspended, is_there
 from probe.errors import Failure
 from probe.reading import Unreadable, read_object
 from probe.results.layout import ERROR, OWNER, PROGRESS
@@ -16,7 +16,6 @@ from probe.results.layout import ERROR, OWNER, PROGRESS
 FRESH = 60.0
 """Seconds after which progress.json is out of date."""
 NOT_ANSWERING = "not answering"
-HOLDER = ("host", "pid", "since")
 
 
 class _Said(BaseModel):
@@ -54,7 +53,8 @@ class LastError(_Said):
 
 @dataclass
 class StageStatus:
-    """A stage: units done and units planned, None while that is unknown."""
+    """A stage: units done and units planned, None while that is unknown; ``complete``, ``waiting``, or, for the first
+    that is not complete, the state of the directory."""
 
     name: str
     done: int
@@ -109,39 +109,36 @@ def read_status(path: Path) -> Status:
     stages = [StageStatus(stage.name, *stage.count(directory), unit=stage.unit) for stage in kind.stages]
     unreadable: list[str] = []
     jobs: dict[str, str] = {}
+    note, states = "", None
     try:
         jobs = submitted(path).get("jobs", {})
+        states = scheduler.states(jobs)
+        note = "no squeue here" if jobs and states is None else ""
     except Unreadable as error:
         unreadable.append(str(error))
-    try:
-        states, note = scheduler.states(jobs), "no squeue here"
     except Failure as failure:
-        states, note = None, str(failure)
-    for stage in stages:
-        stage.job = jobs.get(stage.name)
-        if stage.job and states is not None:
-            state, reason = states.get(stage.job, ("", ""))
-            stage.slurm = f"{state} ({reason})" if reason not in ("", "None") else state or "gone from the queue"
+        note = str(failure)
     progress = _read(path / PROGRESS, Progress, unreadable)
     owner = _read(path / OWNER, Owner, unreadable)
     last_error = _read(path / ERROR, LastError, unreadable)
     life = _life(owner, progress)
     queued = any(job in (states or {}) and not scheduler.is_over((states or {})[job][0]) for job in jobs.values())
-    complete = all(stage.planned == stage.done for stage in stages)
-    for stage in stages:
-        stage.state = "complete" if stage.planned == stage.done else "waiting"
-    working = next((stage for stage in stages if stage.state != "complete"), None)
-    if working and life:
-        working.state = life
     began = any(stage.done for stage in stages) or (path / PROGRESS).exists()
-    state = "complete" if complete else life if life else "queued" if queued else "stopped" if began else "new"
-    slurm = note if jobs and states is None else ""
-    shown = _shown(owner) if life else None
-    return Status(str(path), state, stages, progress, shown, last_error, slurm, unreadable)
-
-
-def _shown(owner: dict[str, Any] | None) -> dict[str, Any] | None:
-    return owner and {key: owner[key] for key in HOLDER}
+    state = life or ("queued" if queued else "stopped" if began else "new")
+    at_work = state
+    for stage in stages:
+        stage.job = jobs.get(stage.name)
+        if stage.job and states is not None:
+            queue, reason = states.get(stage.job, ("", ""))
+            stage.slurm = f"{queue} ({reason})" if reason not in ("", "None") else queue or "gone from the queue"
+        if stage.planned == stage.done:
+            stage.state = "complete"
+        elif at_work in ("running", NOT_ANSWERING, "stopped"):
+            stage.state, at_work = at_work, ""  # the first that is not complete
+    if all(stage.state == "complete" for stage in stages):
+        state = "complete"
+    holder = {key: owner[key] for key in ("host", "pid", "since")} if life and owner else None
+    return Status(str(path), state, stages, progress, holder, last_error, note, unreadable)
 
 
 def _life(owner: dict[str, Any] | None, progress: dict[str, Any] | None) -> str:
@@ -152,17 +149,12 @@ def _life(owner: dict[str, Any] | None, progress: dict[str, Any] | None) -> str:
     if owner is None:
         return ""
     there = is_there(owner)
-    ages = {
-        name: _age(when) for name, when in (("begun", owner.get("since")), ("heard", (progress or {}).get("updated")))
-    }
-    known = [age for age in ages.values() if age is not None]
-    fresh = bool(known) and min(known) < FRESH
+    begun, heard = _age(owner["since"]), _age(progress["updated"]) if progress else None
     if there is None:
-        return "running" if fresh else ""
+        return "running" if min(age for age in (begun, heard, FRESH) if age is not None) < FRESH else ""
     if not there:
         return ""
     # Until its first report it loads a model, which may take long; later it reports every few seconds.
-    begun, heard = ages["begun"], ages["heard"]
     silent = begun is not None and heard is not None and FRESH <= heard < begun
     return NOT_ANSWERING if silent or is_suspended(owner) else "running"
 
@@ -183,7 +175,7 @@ def _read(file: Path, kind: type[BaseModel], unreadable: list[str]) -> dict[str,
     return None
 
 
-def _age(moment: Any) -> float | None:
+def _age(moment: str) -> float | None:
     try:
         return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     except (TypeError, ValueError):

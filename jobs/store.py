@@ -45,11 +45,6 @@ class Store(ABC):
     def differences(self, settings: dict[str, Any], model: dict[str, Any]) -> list[str]:
         """How the settings and models of a file differ from those of this folder."""
 
-    @property
-    def fingerprint(self) -> str:
-        """Of ``made_with``."""
-        return self.made_with.fingerprint
-
     def save(self, name: str, tensors: "Mapping[str, Tensor]", **about: Any) -> str:
         """Write a safetensors file; its SHA-256. An equal file that exists is left as it is."""
         about = {**self._stamp(name), **about}
@@ -136,7 +131,7 @@ class Store(ABC):
             return
         there = about.get(ENTRY)
         if not isinstance(there, dict):
-            reason = f"its fingerprint is {about.get(self.NOUN)} and not {self.fingerprint}"
+            reason = f"its fingerprint is {about.get(self.NOUN)} and not {self.made_with.fingerprint}"
         elif not (changed := self.differences(there["settings"], there["model"])):
             return  # the same, from a version of this tool with other keys
         else:
@@ -170,4 +165,4 @@ class Store(ABC):
             log.warning(f"{self.path / name} is computed again: it {wrong}; the old file is kept as {aside}")
 
     def _stamp(self, name: str) -> dict[str, Any]:
-        return {self.NOUN: self.fingerprint, "file": name, **self.made_with.stamp()}
+        return {self.NOUN: self.made_with.fingerprint, "file": name, **self.made_with.stamp()}

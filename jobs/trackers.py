@@ -35,13 +35,12 @@ class Tracker:
     """One run of each configured tracker; without trackers, nothing happens.
 
     Args:
-        running: the trackers by name.
-        note: the file that keeps ``noted``.
+        note: the file that keeps ``noted``; needed where there are trackers.
         noted: ``id``, by which a tracker recognizes the run, and ``logged``, the last step of each tag.
     """
 
     def __init__(
-        self, running: "Mapping[str, GeneralTracker]", note: Path | None = None, noted: dict[str, Any] | None = None
+        self, running: "Mapping[str, GeneralTracker]", note: Path = Path(), noted: dict[str, Any] | None = None
     ):
         self.running, self._note = dict(running), note
         self._noted: dict[str, Any] = noted or {"logged": {}}
@@ -62,14 +61,14 @@ class Tracker:
         if self.running and fresh:
             logged |= dict.fromkeys(fresh, at)
             self._write()
-            self._each("log", fresh, step=at)
+            self.each("log", fresh, step=at)
 
     def begin(self, about: Mapping[str, Any]) -> None:
         """Start the trackers; the first time they get the configuration as hyperparameters."""
-        self._each("start")
-        if self._note and not self._note.exists():
+        self.each("start")
+        if not self._note.exists():
             self._write()
-            self._each("store_init_configuration", flat(about))
+            self.each("store_init_configuration", flat(about))
 
     def complete(self) -> None:
         """Note that there is nothing more to log."""
@@ -77,15 +76,10 @@ class Tracker:
             self._noted["complete"] = True
             self._write()
 
-    def end(self) -> None:
-        """Close the trackers."""
-        self._each("finish")
-
     def _write(self) -> None:
-        if self._note:
-            write_atomically(self._note, json.dumps(self._noted))
+        write_atomically(self._note, json.dumps(self._noted))
 
-    def _each(self, method: str, *values: Any, **more: Any) -> None:
+    def each(self, method: str, *values: Any, **more: Any) -> None:
         """Call a method of each tracker. One that fails is dropped; what trackers print (trackio) goes to stderr, as it
         is no result."""
         for name, tracker in list(self.running.items()):
@@ -93,7 +87,8 @@ class Tracker:
                 with redirect_stdout(sys.stderr):
                     getattr(tracker, method)(*values, **more)
             except Exception as error:
-                _warn(name, error)
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                log.warning(f"tracker {name}: {reason}; continuing without it")
                 del self.running[name]
 
 
@@ -137,9 +132,7 @@ def tracking(
     if anew:
         note.unlink(missing_ok=True)
         shutil.rmtree(folder / TRACKERS / name, ignore_errors=True)
-    noted: dict[str, Any] = {"id": secrets.token_hex(4), "logged": {}}
-    if note.exists():
-        noted = _noted(note)
+    noted: dict[str, Any] = _noted(note) if note.exists() else {"id": secrets.token_hex(4), "logged": {}}
     shown = "-".join([config.name or folder.resolve().name, *([] if name == RUN else [name])])
     running: dict[str, GeneralTracker] = {
         kind: _build(kind, config.project, folder / TRACKERS, name, shown, noted["id"]) for kind in config.log_with
@@ -149,7 +142,7 @@ def tracking(
     try:
         yield tracker
     finally:
-        tracker.end()
+        tracker.each("finish")
 
 
 def is_complete(folder: Path, name: str) -> bool:
@@ -184,11 +177,6 @@ def _build(kind: str, project: str, folder: Path, name: str, shown: str, own: st
     if kind == "wandb":
         return build(project, name=shown, id=own, resume="allow", dir=str(folder))
     return build(project, name=f"{shown}-{own}", resume="allow")
-
-
-def _warn(name: str, error: Exception) -> None:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    log.warning(f"tracker {name}: {reason}; continuing without it")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:

@@ -1,4 +1,4 @@
-"""What the stages of every kind of work need: ranks that share parts, the manifest, the model, the trackers."""
+"""What the stages of every kind of work take: a directory, the ranks, and what both need together."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +11,7 @@ from jobs.directory import Directory
 from jobs.made_with import listed
 from jobs.progress import Meter, progress
 from jobs.provenance import describe_process, now
+from jobs.reported import current_report, keep_checksum
 from jobs.trackers import RUN, Tracker, tracking
 from jobs.world import World
 from probe.autoencoders import Autoencoder, load_autoencoder
@@ -38,96 +39,47 @@ class Work(Generic[D]):
     def __init__(self, directory: D, world: World | None = None, trusted: bool = True):
         self.directory, self.world, self.trusted = directory, world or World(), trusted
         self.config: Any = directory.config
-        self._shared = 0
         self._begun = False
-        if self.leads:
+        if self.world.leads:
             directory.unchanged()
-
-    @property
-    def leads(self) -> bool:
-        """Whether this is rank 0."""
-        return self.world.rank == 0
 
     @property
     def device(self) -> torch.device:
         """Where models are put."""
-        cpu = self.directory.wants_cpu(self.config) or not torch.cuda.is_available()
-        return torch.device("cpu" if cpu else "cuda")
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """Facts of the images that were drawn, by data set."""
-        return self.directory.manifest.get("data", {})
-
-    def drawn(self, name: str) -> dict[str, Any]:
-        """Facts of the images of one data set.
-
-        Raises:
-            UserError: they are not drawn yet.
-        """
-        try:
-            return self.data[name]
-        except KeyError:
-            path = self.directory.path
-            raise UserError(f"{path} has no images of {name} yet; run `probe images {path}` first.") from None
-
-    def barrier(self) -> None:
-        """Wait until every rank is here."""
-        self.world.barrier()
-
-    def on_rank_0(self, work: Callable[[], T]) -> T:
-        """Let rank 0 work while the others wait; its result (JSON) on every rank."""
-        return self.world.broadcast(work() if self.leads else None)
-
-    def missing(self, parts: Sequence[T], is_there: Callable[[T], object]) -> list[T]:
-        """The parts that are not there, as rank 0 sees it; the same on all ranks."""
-        return [parts[i] for i in self.on_rank_0(lambda: [i for i, part in enumerate(parts) if not is_there(part)])]
+        gpu = torch.cuda.is_available() and not self.directory.wants_cpu(self.config)
+        return torch.device("cuda" if gpu else "cpu")
 
     def share(
         self, title: str, unit: str, todo: Sequence[T], *, size: Callable[[T], int] = lambda part: 1, before: int = 0
     ) -> Iterator[tuple[T, Meter]]:
-        """Parts of a stage, each for one rank, the next for whoever is free; all are done when the iterator ends.
-
-        Args:
-            title, unit: for the progress.
-            todo: the parts, the same on all ranks.
-            size: units in a part.
-            before: units that were there already.
-        """
-        total = sum(map(size, todo))
-        with self.claiming(title, unit, todo, total=total, before=before) as (claims, meter):
+        """The parts ``todo`` (the same on all ranks), each for one rank, the next for whoever is free. All are done
+        when the iterator ends. A part has ``size`` units; ``before`` units were there already."""
+        with self.claiming(title, unit, todo, total=sum(map(size, todo)), before=before) as (claims, meter):
             for part in claims:
                 yield part, meter
                 meter.finish(size(part))
 
     @contextmanager
     def claiming(
-        self, title: str, unit: str, todo: Sequence[T], *, total: int, before: int = 0
+        self, title: str, unit: str, todo: Sequence[T] = (), *, total: int, before: int = 0
     ) -> Iterator[tuple[Iterator[T], Meter]]:
-        """As ``share``, for work on several parts at once: the parts as this rank claims them, and the meter."""
-        self._shared += 1
-        with progress(self.directory.path, self.world, self._shared, title, unit, before + total, before) as meter:
+        """As ``share``, for work on several parts at once: the parts as this rank claims them, and the meter. Without
+        parts it is a stage for rank 0 alone: the others wait at the end of the block."""
+        with progress(self.directory.path, self.world, title, unit, before + total, before) as meter:
             yield self.world.claims(todo), meter
-            self.barrier()
-
-    @contextmanager
-    def leading(self, title: str, unit: str, total: int) -> Iterator[Meter]:
-        """A stage for rank 0 alone; the others wait at the end of the block."""
-        with self.claiming(title, unit, (), total=total) as (_, meter):
-            yield meter
+            self.world.barrier()
 
     @contextmanager
     def tracked(self, name: str = RUN, **about: Any) -> Iterator[Tracker]:
         """The trackers of the configuration, within the block; none on other ranks than 0.
 
         Args:
-            name: of the logged series: the whole work, or a part such as a model.
+            name: of the series: the whole work, or a part such as a model.
             about: facts of the part, logged as hyperparameters.
         """
-        wanted = self.config.trackers if self.leads else TrackersConfig()
-        described = {**self.config.settings(), **about}
-        cpu = self.directory.wants_cpu(self.config)
-        with tracking(self.directory.path, wanted, name, described, cpu=cpu) as tracker:
+        config, cpu = self.config, self.directory.wants_cpu(self.config)
+        wanted = config.trackers if self.world.leads else TrackersConfig()
+        with tracking(self.directory.path, wanted, name, {**config.settings(), **about}, cpu=cpu) as tracker:
             yield tracker
 
     def begin(self, device: torch.device | None = None, dtype: str = "float32", **about: Any) -> None:
@@ -135,13 +87,12 @@ class Work(Generic[D]):
 
         Afterwards every rank can read them.
         """
-        if self.leads:
-            self.directory.update_manifest(
-                **(about if self._begun else self._session(device or self.device, dtype, about))
-            )
+        if self.world.leads:
+            entries = about if self._begun else self._session(device or self.device, dtype, about)
+            self.directory.update_manifest(**entries)
             self.directory.keep_made_with()
         self._begun = True
-        self.barrier()
+        self.world.barrier()
 
     def _session(self, device: torch.device, dtype: str, about: dict[str, Any]) -> dict[str, Any]:
         process = {
@@ -163,7 +114,7 @@ class Work(Generic[D]):
         Its code is remembered if the user asked for it, and refused if only the directory does.
 
         Args:
-            describe: the facts that are noted and compared; may refuse the model.
+            describe: further facts that are noted and compared; may refuse the model.
             optional: facts that only some models have, compared also where one side lacks them.
 
         Raises:
@@ -172,19 +123,14 @@ class Work(Generic[D]):
         if not self.trusted:
             must_be_trusted(spec, self.directory.path)
         model = load_autoencoder(spec)
-        if self.trusted and self.leads and not remember(spec):
+        if self.trusted and self.world.leads and not remember(spec):
             log.info("the model's code cannot be remembered: commands on the directory alone need --trust-code")
-        about = describe(model)
-        self._check_same_model(about, optional)
-        noted = about | ({"warnings": list(model.warnings)} if model.warnings else {})
-        self.begin(model.device, spec.dtype, model=noted)
-        return model
-
-    def _check_same_model(self, about: dict[str, Any], optional: tuple[str, ...]) -> None:
-        there = self.on_rank_0(lambda: self.directory.manifest.get("model", about))
+        more = describe(model)
+        checksums = {"weights_sha256": model.weights_sha256(), "code_sha256": model.code_sha256}
+        about = {"source": model.source, "class": model.class_name, **checksums, **more}
+        there = self.world.on_rank_0(lambda: self.directory.manifest.get("model", about))
         # A fact that the manifest lacks was not noted yet when the work was begun.
-        compared = [key for key in about if key in there or key in optional]
-        compared += [key for key in optional if key in there and key not in about]
+        compared = [key for key in {**about, **dict.fromkeys(optional)} if key in there or key in optional]
         changed = [key for key in compared if there.get(key) != about.get(key)]
         if changed:
             told = listed([f"{key}: {there.get(key)} there, {about.get(key)} now" for key in changed])
@@ -192,35 +138,27 @@ class Work(Generic[D]):
                 f"{self.directory.path} was begun with another model, which differs in {told}; choose another folder "
                 "with --out."
             )
-
-    def check_same_images(
-        self, what: str, about: dict[str, Any], known: dict[str, Any] | None, compared: tuple[str, ...] = ()
-    ) -> None:
-        """Refuse images that differ from those that the work was begun with.
-
-        Args:
-            what: "data set NAME", for the error.
-            about, known: facts of the images, and those in the manifest, if there are any.
-            compared: further facts that the error names where they differ.
-
-        Raises:
-            UserError: their ``sha256`` differ.
-        """
-        if known is None or known["sha256"] == about["sha256"]:
-            return
-        changed = [key for key in compared if known[key] != about[key]]
-        raise UserError(
-            f"{what} has changed since {self.directory.path} was begun: its images have sha256 "
-            f"{known['sha256'][:12]}... there and {about['sha256'][:12]}... now"
-            f"{', and another ' + ', '.join(changed) if changed else ''}; choose another folder with --out."
-        )
+        noted = about | ({"warnings": list(model.warnings)} if model.warnings else {})
+        self.begin(model.device, spec.dtype, model=noted)
+        return model
 
     def finish(self, write: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Write the report on rank 0, log its warnings and where it is; the report."""
         if "finished" not in self.directory.manifest:
             self.directory.update_manifest(finished=now())
         content = write()
+        keep_checksum(self.directory)
+        self._tell(content)
+        return content
+
+    def finished(self) -> dict[str, Any] | None:
+        """The report, on every rank, if it is there and would be the same when written again."""
+        content = self.world.on_rank_0(lambda: current_report(self.directory))
+        if content and self.world.leads:
+            self._tell(content)
+        return content
+
+    def _tell(self, content: dict[str, Any]) -> None:
         for warning in content.get("warnings", ()):
             log.warning(f"warning: {warning}")
         log.info(f"report: {self.directory.path / REPORT_HTML}")
-        return content

@@ -29,7 +29,6 @@ from probe.results.layout import ERROR
 from probe.terminal import total_output
 
 if TYPE_CHECKING:
-    from jobs.directory import Directory
     from jobs.kinds import Kind
     from jobs.world import World
 
@@ -52,8 +51,6 @@ def work(
     """Join the other ranks, hold the directory, and do something with it, on all ranks alike.
 
     Args:
-        path: the directory.
-        kind: what it holds.
         do: takes the ``Work`` of that kind, such as ``kind.all`` or the ``do`` of a stage.
         config: starts the work, or must equal the one in the directory; None: the work must have been started.
         world_size: fail unless there are so many ranks; by default what the launcher says.
@@ -72,12 +69,12 @@ def work(
         settings = config or kind.directory.open(path).unchanged().config
         world = World.gather(cpu=kind.directory.wants_cpu(settings), expected=world_size)
         with to_stderr(world.rank), _ending_together(world, path):
-            if world.rank == 0:
-                kind.directory.refuse_foreign(path)
-                if config is not None:  # reading a directory needs none of them
-                    must_be_installed(settings.trackers)
-            with exclusive(path) if world.rank == 0 else nullcontext(), _explaining(path):
-                directory = _open(path, settings, world, kind)
+            if world.leads:
+                _prepare(path, kind, config)
+            with exclusive(path) if world.leads else nullcontext(), _explaining(path):
+                made = kind.directory.create(path, settings) if world.leads else None
+                settings = world.broadcast(made.config.model_dump(mode="json") if made else None)
+                directory = made or kind.directory(path, kind.directory.parse(settings))
                 with to_file(path, world.rank), _keeping_errors(path, world):
                     log.debug(f"begins: {world}, {' '.join(sys.argv)}")
                     done = do(kind.work(directory, world, config is not None if trusted is None else trusted))
@@ -86,9 +83,6 @@ def work(
 
 def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None:
     """Work beside independent processes that do the same (a Slurm array), which share the parts of one stage.
-
-    Args:
-        path, kind, config: as for ``work``.
 
     Returns:
         The report, of the process that finds every part done; None for one that leaves parts to others.
@@ -103,9 +97,7 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
         if at is None:
             raise UserError(NOT_SHARED)
         before, stage, after = kind.stages[:at], kind.stages[at], kind.stages[at + 1 :]
-        kind.directory.refuse_foreign(path)
-        if config is not None:
-            must_be_installed(config.trackers)
+        _prepare(path, kind, config)
         with _explaining(path), exclusive(path, SHARED_PATIENCE):
             work = kind.work(kind.directory.create(path, config) if config else kind.directory.open(path))
         with _explaining(path), to_file(path, number("SLURM_ARRAY_TASK_ID", 0)), _keeping_errors(path, World()):
@@ -119,11 +111,11 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
                 return [one.do(work) for one in after][-1]
 
 
-def _open(path: Path, config: Any, world: "World", kind: "Kind") -> "Directory[Any]":
-    """The directory, made by rank 0, whose configuration the others take."""
-    made = kind.directory.create(path, config) if world.rank == 0 else None
-    settings = world.broadcast(made.config.model_dump(mode="json") if made else None)
-    return made or kind.directory(path, kind.directory.parse(settings))
+def _prepare(path: Path, kind: "Kind", config: Any) -> None:
+    """Refuse what can be refused before a lock is left in the folder."""
+    kind.directory.refuse_foreign(path)
+    if config is not None:  # reading a directory needs none of them
+        must_be_installed(config.trackers)
 
 
 @contextmanager
@@ -158,24 +150,20 @@ def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
     try:
         with _explaining(path):
             yield
-        if world.rank == 0:
+        if world.leads:
             (path / ERROR).unlink(missing_ok=True)
     except (Stopped, Ended) as error:
         log.debug(f"ends: {error}")
         raise
     except BaseException as error:
-        _keep(path, world, error)
+        status, sentence = status_and_sentence(error)
+        log.debug(f"ends with status {status}: {sentence}", exc_info=None if isinstance(error, UserError) else error)
+        content = {"time": now(), "rank": world.rank, "status": status, "message": sentence}
+        with suppress(OSError):
+            write_atomically(path / ERROR, json.dumps(content))
         if leaves(error):
-            raise Failure(status_and_sentence(error)[1]) from error
+            raise Failure(sentence) from error
         raise
-
-
-def _keep(path: Path, world: "World", error: BaseException) -> None:
-    status, sentence = status_and_sentence(error)
-    log.debug(f"ends with status {status}: {sentence}", exc_info=None if isinstance(error, UserError) else error)
-    content = {"time": now(), "rank": world.rank, "status": status, "message": sentence}
-    with suppress(OSError):
-        write_atomically(path / ERROR, json.dumps(content))
 
 
 def status_and_sentence(error: BaseException) -> tuple[int, str]:
@@ -205,27 +193,21 @@ def guarded(command: Callable[[], object]) -> int:
     """Run a command; its exit status. An error is one sentence on stderr, with a traceback if it is a bug."""
     keep_freed_memory()
     with interruptible():
-        return _guarded(command)
-
-
-def _guarded(command: Callable[[], object]) -> int:
-    try:
-        command()
-    except SystemExit as error:
-        stopped = _is_typers(error) and error.code == INTERRUPTED  # typer ends so after Ctrl-C, and says nothing
-        if _is_typers(error) and not stopped:
-            raise
-        status, sentence = status_and_sentence(KeyboardInterrupt() if stopped else error)
+        try:
+            command()
+            return 0
+        except SystemExit as error:
+            stopped = _is_typers(error) and error.code == INTERRUPTED  # typer ends so after Ctrl-C, and says nothing
+            if _is_typers(error) and not stopped:
+                raise
+            status, sentence = status_and_sentence(KeyboardInterrupt() if stopped else error)
+        except (Exception, KeyboardInterrupt, Stopped, Ended) as error:
+            status, sentence = status_and_sentence(error)
+            told = isinstance(error, UserError | Failure | KeyboardInterrupt | Stopped | Ended)
+            if not (told or (isinstance(error, OSError) and error.filename is not None)):
+                traceback.print_exc()
         print(f"probe: {printable(sentence)}", file=sys.stderr, flush=True)
         return status
-    except (Exception, KeyboardInterrupt, Stopped, Ended) as error:
-        status, sentence = status_and_sentence(error)
-        told = isinstance(error, UserError | Failure | KeyboardInterrupt | Stopped | Ended)
-        if not (told or (isinstance(error, OSError) and error.filename is not None)):
-            traceback.print_exc()
-        print(f"probe: {printable(sentence)}", file=sys.stderr, flush=True)
-        return status
-    return 0
 
 
 def _is_typers(error: SystemExit) -> bool:

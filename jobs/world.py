@@ -79,6 +79,11 @@ class World:
     def __str__(self) -> str:
         return "1 rank" if self.size == 1 else f"{self.size} ranks"
 
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == 0
+
     @staticmethod
     def gather(cpu: bool, expected: int | None = None) -> "World":
         """Join the ranks started by accelerate, torchrun or srun, or by hand with RANK and WORLD_SIZE.
@@ -116,16 +121,24 @@ class World:
 
     def broadcast(self, value: T | None = None) -> T:
         """The value of rank 0, which must be JSON, on every rank."""
-        key = self._next("broadcast")
+        key = self.next_key("broadcast")
         if self.rank == 0:
             self.store.set(key, json.dumps(value))
             return value  # type: ignore[return-value]
         self._wait(lambda: self.store.check([key]))
         return json.loads(self.store.get(key))
 
+    def on_rank_0(self, work: Callable[[], T]) -> T:
+        """Let rank 0 work while the others wait; its result (JSON) on every rank."""
+        return self.broadcast(work() if self.leads else None)
+
+    def missing(self, parts: Sequence[T], is_there: Callable[[T], object]) -> list[T]:
+        """The parts that are not there, as rank 0 sees it; the same on all ranks."""
+        return [parts[i] for i in self.on_rank_0(lambda: [i for i, part in enumerate(parts) if not is_there(part)])]
+
     def claims(self, items: Sequence[T]) -> Iterator[T]:
         """Items for this rank: each goes to one rank, the next one to whichever is free."""
-        key = self._next("claims")
+        key = self.next_key("claims")
         while (i := self.store.add(key, 1) - 1) < len(items):
             yield items[i]
 
@@ -135,7 +148,7 @@ class World:
         Raises:
             Ended: another rank ended instead.
         """
-        key = self._next("barrier")
+        key = self.next_key("barrier")
         self.store.add(key, 1)
         self._wait(lambda: self.store.add(key, 0) >= self.size)
 
@@ -144,13 +157,13 @@ class World:
             self.watch()
             time.sleep(POLL)
 
-    def tell(self, stage: int, done: float) -> None:
-        """Publish how much this rank has done of a stage."""
-        self.store.set(f"done/{stage}/{self.rank}", repr(done))
+    def tell(self, key: str, done: float) -> None:
+        """Publish how much this rank has done of a stage; ``key`` is one of ``next_key``."""
+        self.store.set(f"{key}/{self.rank}", repr(done))
 
-    def heard(self, stage: int) -> list[float]:
+    def heard(self, key: str) -> list[float]:
         """How much each rank has done of a stage."""
-        keys = [f"done/{stage}/{rank}" for rank in range(self.size)]
+        keys = [f"{key}/{rank}" for rank in range(self.size)]
         return [float(self.store.get(key)) if self.store.check([key]) else 0.0 for key in keys]
 
     def watch(self) -> None:
@@ -169,10 +182,9 @@ class World:
         if self.size == 1:
             return
         try:
-            if status:
+            if status and not self.store.check(["ended"]):
                 last = {"rank": self.rank, "host": socket.gethostname(), "status": status, "message": message}
-                if not self.store.check(["ended"]):
-                    self.store.set("ended", json.dumps(last))
+                self.store.set("ended", json.dumps(last))
             self.store.add("gone", 1)
             until = time.monotonic() + (LAST_WORDS if status else PATIENCE)
             while self.rank == 0 and self.store.add("gone", 0) < self.size and time.monotonic() < until:
@@ -200,11 +212,10 @@ class World:
                 missed = [count + 1 if old == new else 0 for count, old, new in zip(missed, last, heard, strict=True)]
                 last = heard
                 if max(missed) >= SILENCE:
-                    rank = 1 + missed.index(max(missed))
-                    seconds = BEAT * SILENCE
-                    self._dead = f"rank {rank} has not been heard of for {seconds:.0f} s; see logs/rank-{rank:04d}.log"
+                    rank, silence = 1 + missed.index(max(missed)), f"{BEAT * SILENCE:.0f} s"
+                    self._dead = f"rank {rank} has not been heard of for {silence}; see logs/rank-{rank:04d}.log"
 
-    def _next(self, name: str) -> str:
+    def next_key(self, name: str) -> str:
         """A key for one use, the same on all ranks, since they make the same calls in the same order."""
         self._count += 1
         return f"{self._count}/{name}"
@@ -226,10 +237,10 @@ def _gather(cpu: bool) -> World:
     local = number("LOCAL_RANK", 0)
     os.environ["LOCAL_RANK"] = str(local)
     if cpu and "OMP_NUM_THREADS" not in os.environ:  # otherwise every rank uses every core
-        cores = number("SLURM_CPUS_PER_TASK", 0) or len(os.sched_getaffinity(0))
-        beside = 1 if os.environ.get("SLURM_CPUS_PER_TASK") else number("LOCAL_WORLD_SIZE", 1)
-        os.environ["OMP_NUM_THREADS"] = str(max(cores // beside, 1))
-        torch.set_num_threads(max(cores // beside, 1))
+        own = number("SLURM_CPUS_PER_TASK", 0)
+        threads = own or max(len(os.sched_getaffinity(0)) // number("LOCAL_WORLD_SIZE", 1), 1)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
     rank, size, port = (number(name) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
     where = f"{os.environ['MASTER_ADDR']}:{port}"
     with to_stderr(rank):

@@ -21,7 +21,7 @@ from probe.errors import UserError
 from probe.methods import controls, default_controls
 from probe.mistakes import sentence
 from probe.names import shortened
-from probe.reading import parse_yaml, read_yaml_file, short
+from probe.reading import YAML_BYTES, parse_yaml, read_text, short
 
 M = typing.TypeVar("M", bound=BaseModel)
 T = typing.TypeVar("T")
@@ -62,9 +62,6 @@ class ConfigModel(BaseModel):
             elif isinstance(given, dict) and typing.get_origin(kind) is dict and _is_section(typing.get_args(kind)[1]):
                 data[name] = {key: {} if value is None else value for key, value in given.items()}
         return data
-
-
-"""The former name, until the modules that use it are renamed."""
 
 
 def _is_section(kind: Any) -> bool:
@@ -160,10 +157,7 @@ class SolverConfig(ConfigModel):
         "run", description="type in which points are certified; run: that of the iteration"
     )
     exponents: int = Field(
-        32,
-        ge=0,
-        le=10**8,
-        description="starts at the step limit to examine: Lyapunov exponent and spectral radius",
+        32, ge=0, le=10**8, description="starts at the step limit to examine: Lyapunov exponent and spectral radius"
     )
     plain_checks: int = Field(
         16, ge=0, le=10**8, description="converged starts to iterate again without acceleration, in full precision"
@@ -373,13 +367,17 @@ def read_yaml(path: str | Path | None, overrides: typing.Iterable[str] = ()) -> 
 
     Scalars are text (see ``probe.reading.parse_yaml``): the fields of the configuration give them their types.
     """
-    data: Any = {} if path is None else read_yaml_file(Path(path))
+    data: Any = {} if path is None else parse_yaml(read_text(Path(path), YAML_BYTES), path)
     if data is None:
         raise UserError(f"config {path} is empty; write at least one key, or {{}} to take every default.")
     if not isinstance(data, dict):
         raise UserError(f"config {path} must be a mapping of keys to values, not {short(data)}.")
     for override in overrides:
-        _assign(data, override)
+        key, equals, text = override.partition("=")
+        shown = f"--set {short(override)}"
+        if not equals or not all(key.strip().split(".")):
+            raise UserError(f"{shown} must read dotted.key=value, for example --set solver.max_steps=100.")
+        assign(data, key.strip(), parse_yaml(text, shown), shown)
     return data
 
 
@@ -391,16 +389,13 @@ def validated(model: type[M], data: dict[str, Any]) -> M:
         raise UserError(sentence(error, model)) from None
 
 
-def _assign(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts, shown = key.strip().split("."), f"--set {short(override)}"
-    if not equals or not all(parts):
-        raise UserError(f"{shown} must read dotted.key=value, for example --set solver.max_steps=100.")
-    value = parse_yaml(text, shown)
-    for part in parts[:-1]:
-        if data.get(part) is None:
-            data[part] = {}
-        data = data[part]
+def assign(data: dict[str, Any], key: str, value: Any, shown: str) -> None:
+    """Set a dotted key of a mapping; ``shown`` names it in the UserError for a key below a value."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        if data.get(parent) is None:
+            data[parent] = {}
+        data = data[parent]
         if not isinstance(data, dict):
-            raise UserError(f"{shown}: {short(part)} holds a value, not keys.")
-    data[parts[-1]] = value
+            raise UserError(f"{shown}: {short(parent)} holds a value, not keys.")
+    data[last] = value

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from probe.errors import UserError
 from probe.reading import short
@@ -93,16 +94,12 @@ def keys(name: str | None = None) -> list[Key]:
     chosen = chosen or [one for one in known if one.key.split(".")[-1] == name]
     if not chosen:
         names = {one.key for one in known}
-        near = difflib.get_close_matches(name[:100], names, n=1) or _nearest_part(name, names)
+        last = {one.split(".")[-1]: one for one in sorted(names, reverse=True)}
+        near = difflib.get_close_matches(name[:100], names, n=1)
+        near = near or [last[part] for part in difflib.get_close_matches(name.split(".")[-1][:100], last, n=1)]
         hint = f"did you mean {near[0]!r}?" if near else "`probe config` lists all keys."
         raise UserError(f"config key {short(name)} is unknown: {hint}")
     return chosen
-
-
-def _nearest_part(name: str, names: set[str]) -> list[str]:
-    """The keys whose last part is the nearest to that of ``name``."""
-    last = {one.split(".")[-1]: one for one in sorted(names, reverse=True)}
-    return [last[near] for near in difflib.get_close_matches(name.split(".")[-1][:100], last, n=1)]
 
 
 def _matches(key: list[str], wanted: list[str]) -> bool:
@@ -114,18 +111,14 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[Key]:
     for name, field in model.model_fields.items():
         kind: Any = field.rebuild_annotation()
         default = None if field.is_required() else value_text(field.get_default(call_default_factory=True))
-        yield Key(f"{prefix}{name}", meaning(model, name), describe(kind), default, tuple(_alternatives(kind)))
+        yield Key(f"{prefix}{name}", _meaning(field), describe(kind), default, tuple(_alternatives(kind)))
         inside, section = _section(kind)
         if section:
             yield from _keys(section, f"{prefix}{name}.{NAME}." if inside == "mapping" else f"{prefix}{name}.")
 
 
-def meaning(model: type[BaseModel], name: str) -> str:
-    """What a key means: its description, or the first paragraph of its section's docstring."""
-    field = model.model_fields[name]
-    section = _section(field.rebuild_annotation())[1]
-    paragraph = (section.__doc__ or "").strip().partition("\n\n")[0] if section else ""
-    return " ".join((field.description or paragraph).split())
+def _meaning(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
 
 
 def _section(kind: Any) -> tuple[str, type[BaseModel] | None]:
@@ -149,11 +142,13 @@ def _branches(kind: Any) -> list[Any]:
 
 def _alternatives(kind: Any) -> list[str]:
     """The values of an enumeration, also where a list holds them."""
-    branches = _branches(kind)
-    branches += [one for tuples in branches if typing.get_origin(tuples) is tuple
-                 for one in _branches(typing.get_args(tuples)[0])]  # fmt: skip
-    literals = [one for one in branches if typing.get_origin(one) is typing.Literal]
-    return [str(value) for one in literals for value in typing.get_args(one)]
+    found: list[str] = []
+    for branch in _branches(kind):
+        if typing.get_origin(branch) is tuple:
+            found += _alternatives(typing.get_args(branch)[0])
+        elif typing.get_origin(branch) is typing.Literal:
+            found += map(str, typing.get_args(branch))
+    return found
 
 
 def describe(kind: Any, limits: tuple[Any, ...] = ()) -> str:
@@ -227,9 +222,7 @@ def _lines(model: type[BaseModel], given: Mapping[str, Any], level: int) -> Iter
         kind, indent = field.rebuild_annotation(), "  " * level
         if level == 0:
             yield ""
-        told = " ".join(
-            filter(None, (meaning(model, name), f"({describe(kind)})" if describe(kind) != "section" else ""))
-        )
+        told = " ".join([_meaning(field), *([f"({describe(kind)})"] if describe(kind) != "section" else [])])
         for line in textwrap.wrap(told, WIDTH - 4 - len(indent), break_long_words=False, break_on_hyphens=False):
             yield f"{indent}# {line}"
         where, section = _section(kind)
@@ -251,21 +244,3 @@ def _lines(model: type[BaseModel], given: Mapping[str, Any], level: int) -> Iter
             yield f"{indent}{name}: # set this"
         else:
             yield f"{indent}{name}: {value_text(value)}"
-
-
-def markdown() -> str:
-    """All keys as a Markdown page, a table for each configuration class."""
-    parts = ["# Configuration keys"]
-    by_model: dict[type[BaseModel], list[str]] = {}
-    for kind, model in models().items():
-        by_model.setdefault(model, []).append(kind)
-    for model, kinds in by_model.items():
-        command = kinds[0] if kinds[0] in ("run", "ood") else "study"
-        parts.append(f"## `probe {command}`" + (f": {', '.join(f'`{kind}`' for kind in kinds)}" * (command == "study")))
-        rows = ["| key | meaning | values | default |", "|---|---|---|---|"]
-        for one in _keys(model, ""):
-            default = "must be set" if one.default is None else f"`{one.default}`"
-            cells = (f"`{one.key}`", one.meaning, one.type, default)
-            rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-        parts.append("\n".join(rows))
-    return "\n\n".join(parts) + "\n"

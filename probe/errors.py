@@ -16,3 +16,8 @@ def leaves(error: BaseException) -> bool:
 
 class Interruption(BaseException):
     """The work must stop now. Not an ``Exception``, so that no handler catches it by accident."""
+
+
+def reason_of(error: BaseException, most: int = 200) -> str:
+    """What an exception says, on one line of at most ``most`` characters; its type if it says nothing."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:most]

@@ -52,7 +52,16 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Method:
+class _Named:
+    name: str
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"the name {self.name!r} becomes a column and a key: use letters, digits and '_'")
+
+
+@dataclass(frozen=True)
+class Method(_Named):
     """A dictionary that images are reconstructed in.
 
     Attributes:
@@ -68,7 +77,6 @@ class Method:
         missing: why there is none, where ``build`` returns no rows.
     """
 
-    name: str
     label: str
     phrase: str
     explanation: str
@@ -79,9 +87,6 @@ class Method:
     sees_data: bool = False
     random: bool = False
     missing: str = "it has no atoms"
-
-    def __post_init__(self) -> None:
-        _check_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(_Named):
     """A number for each image, by which its reconstruction is judged.
 
     Attributes:
@@ -116,16 +121,12 @@ class Metric:
         optional: results may lack the column (made before there was the metric, or where it does not apply).
     """
 
-    name: str
     label: str
     explanation: str
     function: Callable[[Compared], "Tensor | None"]
     unit: str = ""
     better: Literal["low", "high"] = "low"
     optional: bool = True
-
-    def __post_init__(self) -> None:
-        _check_name(self.name)
 
     @property
     def heading(self) -> str:
@@ -140,11 +141,6 @@ class Reference:
     name: str
     label: str
     explanation: str
-
-
-def _check_name(name: str) -> None:
-    if not name.isidentifier():
-        raise ValueError(f"the name {name!r} becomes a column and a key: use letters, digits and '_'")
 
 
 def _attractors(material: Material) -> "Tensor":

@@ -12,8 +12,7 @@ from probe.names import shortened
 from probe.reading import short
 
 Where = tuple[int | str, ...]
-LONGEST = 480
-"""Characters of a sentence."""
+LONGEST = 480  # characters of a sentence
 
 
 def sentence(error: ValidationError, model: type[BaseModel]) -> str:
@@ -44,9 +43,8 @@ def _told(key: str, beside: list[str], first: Any, same: list[Any]) -> str:
     if not key:  # about several keys, which the message names
         return f"config: {message}."
     if any(one["type"] == "tuple_type" for one in same) and isinstance(first["input"], str | int | float):
-        return (
-            f"config key {key!r} is a list: write {key}=[{shortened(str(first['input']), 60)}] or, in a file, [a, b]."
-        )
+        value = shortened(str(first["input"]), 60)
+        return f"config key {key!r} is a list: write {key}=[{value}] or, in a file, [a, b]."
     return f"config key {key!r}: {message} (got {short(first['input'])})."
 
 
@@ -97,7 +95,7 @@ def _below(kind: Any, part: int | str) -> Any:
         field = kind.model_fields.get(str(part))
         return field.annotation if field else Any
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         return arguments[1]
     return arguments[0] if origin is tuple else Any
 

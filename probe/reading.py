@@ -5,25 +5,25 @@ Both readers accept only regular files in UTF-8, and limit size, depth and numbe
 
 import copy
 import json
+import math
 import os
 import reprlib
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
 from probe.errors import UserError
 from probe.names import shortened
 
-DEPTH = 64
-"""Levels of nested lists and mappings."""
+DEPTH = 64  # levels of nested lists and mappings
 TOO_DEEP = f"lists and mappings in it are nested more than {DEPTH} deep"
 YAML_BYTES, YAML_VALUES = 1 << 20, 20_000
 JSON_BYTES, JSON_VALUES = 64 << 20, 4_000_000
-DIGITS = 40
-"""Of an integer in JSON, at most."""
+DIGITS = 40  # of an integer in JSON
 _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
 
 _short = reprlib.Repr()
@@ -48,11 +48,7 @@ def short(value: object) -> str:
 
 
 def read_text(path: Path, limit: int) -> str:
-    """The UTF-8 text of a regular file of at most ``limit`` bytes, without a byte order mark.
-
-    Raises:
-        Unreadable: it is missing, no regular file (a pipe, a device, a folder), too large, or in another encoding.
-    """
+    """The UTF-8 text of a regular file (no pipe, device or folder) of at most ``limit`` bytes, without its mark."""
     try:
         _must_be_regular(path, os.stat(path))
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
@@ -100,13 +96,10 @@ def parse_json(text: str, name: object, *, nan: bool = False) -> Any:
     """
     if text.count(",") + text.count("[") + text.count("{") > JSON_VALUES:
         raise Unreadable(name, f"it has more than {JSON_VALUES:,} values")
-    hooks: dict[str, Any] = {} if nan else {"parse_constant": _no_constant, "parse_float": _finite}
+    hooks: dict[str, Any] = {} if nan else {"parse_constant": _finite, "parse_float": _finite}
     try:
         value = json.loads(text, object_pairs_hook=_once, parse_int=_integer, **hooks)
-        for one, level in _walk(value):
-            _not_too_deep(level)
-            if isinstance(one, str) and not one.isascii():
-                one.encode()  # half a surrogate pair is no character
+        _check(value, 0)
     except json.JSONDecodeError as error:
         raise Unreadable(name, f"it is not JSON ({error.msg}, line {error.lineno}, column {error.colno})") from None
     except UnicodeEncodeError:
@@ -118,28 +111,21 @@ def parse_json(text: str, name: object, *, nan: bool = False) -> Any:
     return value
 
 
-def _walk(value: Any) -> Iterator[tuple[Any, int]]:
-    """Every value and key with its level of nesting."""
-    left = [(value, 0)]
-    while left:
-        one, level = left.pop()
-        yield one, level
-        if isinstance(one, dict):
-            left += [(inner, level + 1) for pair in one.items() for inner in pair]
-        elif isinstance(one, list):
-            left += [(inner, level + 1) for inner in one]
-
-
-def _not_too_deep(level: int) -> None:
+def _check(value: Any, level: int) -> None:
+    """ValueError for a value with too many levels, or with half a surrogate pair, which is no character."""
     if level > DEPTH:
         raise ValueError(TOO_DEEP)
+    if isinstance(value, str) and not value.isascii():
+        value.encode()
+    inside = (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for inner in inside:
+        _check(inner, level + 1)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names: set[str] = set()
-        twice = next(name for name, _ in pairs if name in names or names.add(name))  # type: ignore[func-returns-value]
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise ValueError(f"key {short(twice)} appears twice in one object")
     return found
 
@@ -151,19 +137,11 @@ def _integer(text: str) -> int:
 
 
 def _finite(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {shortened(text, 40)} is too large")
-    return value
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"it holds {text}, which is not JSON")
-
-
-def read_yaml_file(path: Path) -> Any:
-    """The value of a YAML file. Raises ``Unreadable``: see ``read_text`` and ``parse_yaml``."""
-    return parse_yaml(read_text(path, YAML_BYTES), path)
+    if math.isfinite(value := float(text)):
+        return value
+    if text.endswith(("NaN", "Infinity")):
+        raise ValueError(f"it holds {text}, which is not JSON")
+    raise ValueError(f"the number {shortened(text, 40)} is too large")
 
 
 def parse_yaml(text: str, name: object) -> Any:
@@ -171,14 +149,11 @@ def parse_yaml(text: str, name: object) -> Any:
 
     A scalar stays the text in the file, so that the reader decides its type: ``010`` is ten as a number, and ``010`` as
     a git revision. Only an empty value, ``null`` and ``~`` are None. Anchors, aliases and merge keys (``<<``) are
-    resolved, and count as if they were written out; tags are refused.
-
-    Args:
-        name: of the text, in messages.
+    resolved, and count as if they were written out.
 
     Raises:
-        Unreadable: it is not YAML, has several documents, a tag, a key twice or a key that is not text, or too many
-            values or levels.
+        Unreadable: the text, called ``name`` there, is not YAML, has several documents, a tag, a key twice or a key
+            that is not text, or too many values or levels.
     """
     try:
         return _Document(text).value
@@ -198,16 +173,15 @@ class _Document:
 
     def __init__(self, text: str):
         self.events = yaml.parse(text, yaml.SafeLoader)
-        self.anchors: dict[str, tuple[Any, int]] = {}
+        self.anchors: dict[str, tuple[Any, int]] = {}  # the value and how many values it holds
         self.values = 0
         self.value: Any = None
         documents = 0
         for event in self.events:
-            if isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    raise ValueError("it holds several documents; remove the line '---' between them")
-            elif isinstance(event, yaml.NodeEvent):
+            documents += isinstance(event, yaml.DocumentStartEvent)
+            if documents > 1:
+                raise ValueError("it holds several documents; remove the line '---' between them")
+            if isinstance(event, yaml.NodeEvent):
                 self.value = self.build(event, 0)
 
     def build(self, event: Any, level: int) -> Any:
@@ -216,20 +190,23 @@ class _Document:
                 raise ValueError(f"*{shortened(str(event.anchor), 60)} names no anchor before it")
             value, size = self.anchors[event.anchor]
             self.count(size)
-            _not_too_deep(max(level + inside for _, inside in _walk(value)))
+            _check(value, level)
             return copy.deepcopy(value)
         if event.tag is not None:
             tag = short(event.tag.replace("tag:yaml.org,2002:", "!!"))
             raise ValueError(f"tag {tag} in line {event.start_mark.line + 1} is not supported; remove it")
-        _not_too_deep(level)
+        if level > DEPTH:
+            raise ValueError(TOO_DEEP)
         before = self.values
         self.count(1)
-        if isinstance(event, yaml.ScalarEvent):
-            value = self.scalar(event)
-        elif isinstance(event, yaml.SequenceStartEvent):
+        if isinstance(event, yaml.SequenceStartEvent):
             value = [self.build(item, level + 1) for item in self.until(yaml.SequenceEndEvent)]
-        else:
+        elif isinstance(event, yaml.MappingStartEvent):
             value = self.mapping(level + 1)
+        elif event.style is None and event.value in ("", "~", "null", "Null", "NULL"):
+            value = None
+        else:
+            value = _characters(event.value)
         if event.anchor is not None:
             self.anchors[event.anchor] = (value, self.values - before)
         return value
@@ -243,11 +220,6 @@ class _Document:
         while not isinstance(event := next(self.events), end):
             yield event
 
-    def scalar(self, event: yaml.ScalarEvent) -> str | None:
-        if event.style is None and event.value in ("", "~", "null", "Null", "NULL"):
-            return None
-        return _characters(event.value)
-
     def mapping(self, level: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
         merged: dict[str, Any] = {}
@@ -260,22 +232,15 @@ class _Document:
             if event.anchor is not None:
                 self.anchors[event.anchor] = (key, 1)
             if key == "<<" and event.style is None:
-                merged = {**_merged(value, line), **merged}
+                for one in value if isinstance(value, list) else [value]:  # what was merged earlier wins
+                    if not isinstance(one, dict):
+                        raise ValueError(f"<< in line {line} must be a mapping or a list of mappings")
+                    merged = {**one, **merged}
             elif key in found:
                 raise ValueError(f"key {short(key)} appears twice (line {line})")
             else:
                 found[key] = value
         return {**merged, **found}
-
-
-def _merged(value: Any, line: int) -> dict[str, Any]:
-    """The value of a merge key: a mapping, or several, where earlier ones win."""
-    found: dict[str, Any] = {}
-    for one in value if isinstance(value, list) else [value]:
-        if not isinstance(one, dict):
-            raise ValueError(f"<< in line {line} must be a mapping or a list of mappings")
-        found = {**one, **found}
-    return found
 
 
 def _characters(text: str) -> str:

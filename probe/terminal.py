@@ -83,9 +83,8 @@ def total_output(command: Callable[P, int]) -> Callable[P, int]:
                 raise
             status = 0
         finally:
-            out.flush()
-            err.flush()
             lost = _lost(out)
+            err.flush()
             if lost:
                 print(f"probe: stdout cannot be written: {lost}; what was computed is kept.", file=err, flush=True)
             sys.stdout, sys.stderr = before

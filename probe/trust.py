@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -21,11 +22,9 @@ from probe.files import write_atomically
 
 @dataclass(frozen=True)
 class Code:
-    """The code of a model.
+    """The code of a model, called ``name`` in messages.
 
-    Attributes:
-        name: a file, a folder or a name, for messages.
-        files: real path and SHA-256 of every file; for code elsewhere (the hub) its name and "".
+    files: real path and SHA-256 of every file; for code elsewhere (the hub) its name and "".
     """
 
     name: str
@@ -60,41 +59,29 @@ def is_in_run_directory(config: Path) -> bool:
 def remember(spec: ModelConfig) -> bool:
     """Record the code of a model as trusted; returns whether that worked (a home may be read-only)."""
     code = code_of(spec)
-    if code is None or is_remembered(code):
+    if code is None or _is_remembered(code):
         return True
-    try:
+    with suppress(OSError, RuntimeError):
         write_atomically(_note(code), "".join(f"{digest} {name}\n" for name, digest in code.files))
-    except (OSError, RuntimeError):
-        return False
-    return True
+        return True
+    return False
 
 
-def is_remembered(code: Code) -> bool:
-    """Whether this user has run the same files, with the same content, before."""
-    try:
+def _is_remembered(code: Code) -> bool:
+    with suppress(OSError, RuntimeError):
         return _note(code).is_file()
-    except (OSError, RuntimeError):
-        return False
+    return False
 
 
 def must_be_trusted(spec: ModelConfig, place: Path) -> None:
-    """Refuse code of a run directory that this user does not trust; none of it is run.
-
-    Args:
-        place: the run directory.
-
-    Raises:
-        UserError: the code is not trusted.
-    """
+    """UserError for code of a run directory, ``place``, that this user does not trust; none of it is run."""
     code = code_of(spec)
-    if code is None or is_remembered(code):
+    if code is None or _is_remembered(code):
         return
     digest = code.files[-1][1]
     content = f" (sha256 {digest[:16]})" if digest else ""
-    raise UserError(
-        f"{place} would run the code of {code.name}{content}, which you have not run before in this form; read it, "
-        "then add --trust-code if you trust it."
-    )
+    what = f"the code of {code.name}{content}, which you have not run before in this form"
+    raise UserError(f"{place} would run {what}; read it, then add --trust-code if you trust it.")
 
 
 def module_specs(name: str) -> list[ModuleSpec]:
@@ -125,14 +112,11 @@ def _users(place: str) -> Code | None:
     except (ImportError, ValueError, AttributeError, OSError):  # not the name of a module
         specs = []
     files = [Path(spec.origin) for spec in specs if spec.origin and spec.has_location]
-    if files and all(map(_is_ours, files)):
+    ours = Path(__file__).resolve().parent
+    if files and all(ours in file.resolve().parents for file in files):
         return None
     here = tuple(_digest(file) for file in files if file.is_file())
     return Code(str(files[-1]) if files else place, here or ((f"module:{place}", ""),))
-
-
-def _is_ours(file: Path) -> bool:
-    return Path(__file__).resolve().parent in file.resolve().parents
 
 
 def _digest(file: Path) -> tuple[str, str]:

@@ -212,6 +212,19 @@ def test_a_folder_that_is_no_run(tmp_path):
         probe.open_run(tmp_path)
 
 
+@pytest.mark.parametrize(("kind", "what"), [("run", "a run"), ("study", "a study"), ("ood", "an experiment on OOD")])
+def test_a_path_inside_of_a_run_names_its_directory(kind, what):
+    for name in ("config.yaml", "manifest.json", "report"):
+        with pytest.raises(probe.UserError, match=rf"lies in the directory of {what}.*; name .*: .*/{kind}$"):
+            probe.open_run(FINISHED / kind / name)
+
+
+def test_a_file_is_no_run(tmp_path):
+    (tmp_path / "mine.yaml").write_text("resolution: 32")
+    with pytest.raises(probe.UserError, match=r"mine.yaml is a file; name the directory of a run"):
+        probe.open_run(tmp_path / "mine.yaml")
+
+
 def test_find_attractors_names_what_it_found():
     f = lambda z: torch.tanh(2 * z)  # noqa: E731
     ends, dictionary = probe.find_attractors(f, (1, 1, 2))

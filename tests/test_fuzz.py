@@ -19,7 +19,7 @@ from probe.errors import UserError
 from probe.kinds import kind_of
 from probe.report.run.build import read_report
 from probe.report.study.kinds import load_study_config
-from probe.results.files import read_manifest
+from probe.results.manifest import read_manifest
 from probe.studies.ood.config import load_ood_config
 
 JUNK = (

@@ -16,8 +16,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from jobs.kinds import STUDY
-from jobs.study.directory import StudyDirectory
-from jobs.study.work import StudyWork
+from jobs.study import StudyDirectory, StudyWork
 from probe import load_autoencoder
 from probe.configuration import example, keys
 from probe.errors import UserError

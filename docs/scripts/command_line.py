@@ -55,9 +55,8 @@ def _section(name: str, command: Any) -> str:
     text += f"```\n{' '.join([name, '[OPTIONS]', *shown.values()])}\n```\n\n"
     rows = [(f"`{shown[p.name]}`", p.help, "required" if p.required else "") for p in arguments]
     rows += [(_flags(p), p.help, _default(p)) for p in options]
-    return (
-        text + "| | | default |\n|---|---|---|\n" + "".join(f"| {a} | {_cell(b)} | {c} |\n" for a, b, c in rows) + "\n"
-    )
+    head = "| argument or option | meaning | default and range |\n|---|---|---|\n"
+    return text + head + "".join(f"| {a} | {_cell(b)} | {c} |\n" for a, b, c in rows) + "\n"
 
 
 def _flags(option: Any) -> str:

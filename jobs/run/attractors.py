@@ -1,19 +1,26 @@
 """Stage ``attractors``: every start iterated to its end; a shard is a range of starts."""
 
 import hashlib
+from collections.abc import Iterator
 
 import torch
 
-from jobs.run.directory import RunDirectory
-from jobs.run.shards import Shards, shards
-from jobs.run.work import RunWork
+from jobs.run.work import RunDirectory, RunWork
+from jobs.shards import Shards
 from jobs.stage import Counts
+from probe.config import SeedConfig
 from probe.dynamics import EndPoints, Outcome
 from probe.errors import UserError
 from probe.results.files import Damaged, read_tensors
 from probe.results.layout import SHARD, SHARD_PART
 from probe.results.run import check_starts
-from probe.studies.probing.end_points import solve
+from probe.semantics.clip import word_list
+from probe.studies.probing.end_points import batches, solve
+
+
+def shards(seeds: SeedConfig) -> list[range]:
+    """The ranges of starts of a run."""
+    return batches(seeds.count, seeds.shard_size)
 
 
 def find_end_points(work: RunWork) -> None:
@@ -22,15 +29,16 @@ def find_end_points(work: RunWork) -> None:
     Raises:
         UserError: as ``RunWork.model``; or a file is in the folder of the shards that is none of them.
     """
-    run, seeds, parts = work.directory, work.config.seeds, shards(work.config.seeds)
-    f, shape, model = work.f, work.latent_shape, work.model
-    work.on_rank_0(lambda: _refuse_strangers(run))
-    todo = work.missing(parts, lambda indices: run.claimed(SHARD.at(indices)))
+    run, world, seeds, model = work.directory, work.world, work.config.seeds, work.model
+    parts = shards(seeds)
+    world.on_rank_0(lambda: _refuse_strangers(run))
+    todo = world.missing(parts, lambda indices: run.claimed(SHARD.at(indices)))
     if not todo:
         return
-    kept = Shards(run, lambda start: parts[start // seeds.shard_size], work.world.rank)
-    total = sum(map(len, todo)) - work.on_rank_0(lambda: sum(map(kept.count, todo)))
-    _ = work.clip, work.words  # a mistake in them should not be found after hours of iteration
+    kept = Shards(run, lambda start: parts[start // seeds.shard_size], world.rank)
+    total = world.on_rank_0(lambda: sum(len(kept.missing(shard)) for shard in todo))
+    if work.config.clip:  # a mistake in it should not be found after hours of iteration
+        _ = work.clip, word_list(work.config.clip.labels)
     course = _Course(run)
     with work.timed("attractors"), work.tracked() as tracker:
         before = seeds.count - total
@@ -39,21 +47,28 @@ def find_end_points(work: RunWork) -> None:
             def on_step(ended: int, running: int, part: float) -> None:
                 meter.update(ended + part, f"{running} running")
 
+            def unfinished() -> Iterator[list[int]]:
+                for shard in claims:
+                    if left := kept.missing(shard):
+                        yield left
+                    else:
+                        kept.save(shard)
+
             solved = solve(
-                f,
-                shape,
-                kept.missing(claims),
+                work.f,
+                run.latent_shape,
+                unfinished(),
                 seed=seeds.seed,
                 solver=work.config.solver,
                 device=model.device,
                 dtype=model.dtype,
-                most_rows=-(-total // work.world.size),  # else the first rank would take all of a small run
+                most_rows=-(-total // world.size),  # else the first rank would take all of a small run
                 on_step=on_step,
                 gathered=kept.gathered,
             )
             with kept:
                 for indices, ends in solved:
-                    kept.save(indices, ends)
+                    kept.save(kept.shard_of(indices[0]), indices, [ends])
                     if tracker:
                         tracker.log(*course.so_far())
         if tracker:  # the last shards may be other ranks'

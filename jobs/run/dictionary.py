@@ -9,8 +9,7 @@ from torch import Tensor
 
 from jobs.progress import Meter
 from jobs.run.attractors import end_points_sha256, load_end_points
-from jobs.run.directory import Look, RunDirectory
-from jobs.run.work import RunWork
+from jobs.run.work import Look, RunDirectory, RunWork
 from jobs.stage import Counts
 from probe.autoencoders import Autoencoder
 from probe.config import Config
@@ -32,8 +31,6 @@ from probe.studies.probing.reconstruction import picture
 
 PICTURES, THUMBNAILS = 64, 4096
 """Atoms whose decoded end points are kept as pictures, and as small ones (``picture``); largest basins first."""
-CERTIFIED = ("attractor", "spectral_radius")
-VERDICTS = {"attractors": YES, "not_attractors": NO, "undecided": UNDECIDED}
 Tensors = dict[str, Tensor]
 Part = tuple[str, range]
 """A kind of work, and rows of the points that it is to be done for."""
@@ -45,32 +42,31 @@ def build(work: RunWork) -> None:
     Raises:
         UserError: end points are missing, or none may enter the dictionary.
     """
-    _ = work.model
-    run = work.directory
-    ends_sha256 = work.on_rank_0(lambda: _end_points(run))
-    if work.on_rank_0(lambda: dictionary_sha256(run, ends_sha256, run.claimed) is not None):
+    run, world, model = work.directory, work.world, work.model
+    ends_sha256 = world.on_rank_0(lambda: _end_points(run))
+    if world.on_rank_0(lambda: dictionary_sha256(run, ends_sha256, run.claimed) is not None):
         return
     with work.timed("dictionary"):
-        counts = work.on_rank_0(lambda: _merge(run, ends_sha256))
+        counts = world.on_rank_0(lambda: _merge(run, ends_sha256))
         parts = [(kind, span) for kind in EXAMINATIONS for span in batches(counts[kind], TOGETHER)]
-        todo = work.missing(parts, lambda part: run.claimed(_file(part), ends=ends_sha256))
+        todo = world.missing(parts, lambda part: run.claimed(_file(part), ends=ends_sha256))
         points = run.load(MERGED.name)[0] if todo else {}
         before = sum(counts.values()) - sum(len(span) for _, span in todo)
         shared = work.share("certificates", "points", todo, size=lambda part: len(part[1]), before=before)
         with work.tracked() as tracker:
             for part, meter in shared:
                 kind, span = part
-                f = _Counted(work, meter, kind)
+                f = _Counted(model, run.config.model.clamp, meter, kind)
                 rows = {name: points[f"{kind}_{name}"][span.start : span.stop] for name in ("points", "starts")}
-                found = EXAMINATIONS[kind](run.config, f, rows["points"].to(work.model.device), rows["starts"])
-                run.save(_file(part), found, ends=ends_sha256, rank=work.world.rank)
+                found = EXAMINATIONS[kind](run.config, f, rows["points"].to(model.device), rows["starts"])
+                run.save(_file(part), found, ends=ends_sha256, rank=world.rank)
                 if tracker:
                     tracker.log(*_certified_so_far(run, parts))
             if tracker:
                 tracker.log(*_certified_so_far(run, parts))
-        if work.leads:
-            _assemble(run, work.model, parts, ends_sha256)
-        work.barrier()
+        if world.leads:
+            _assemble(run, model, parts, ends_sha256)
+        world.barrier()
 
 
 def count(run: RunDirectory) -> Counts:
@@ -101,8 +97,8 @@ def summary(work: RunWork) -> dict[str, Any]:
 class _Counted(LatentMap):
     """The latent map, which shows how often it was asked: points that are examined together can take minutes."""
 
-    def __init__(self, work: RunWork, meter: Meter, kind: str):
-        super().__init__(work.model, clamp=work.config.model.clamp)
+    def __init__(self, model: Autoencoder, clamp: bool, meter: Meter, kind: str):
+        super().__init__(model, clamp=clamp)
         self.meter, self.kind, self.asked = meter, kind, 0
 
     def __call__(self, z: Tensor) -> Tensor:
@@ -167,9 +163,13 @@ def _merge(run: RunDirectory, ends_sha256: str) -> dict[str, int]:
 def _certified_so_far(run: RunDirectory, parts: list[Part]) -> tuple[dict[str, float], int]:
     """For a tracker: what the certificates that are there say, whichever rank made them; starts and points so far."""
     there = [part for part in parts if part[0] == "certificates" and (run.path / _file(part)).exists()]
-    found = [run.load(_file(part), *CERTIFIED)[0] for part in there]
-    verdict, radius = (torch.cat([torch.empty(0), *(one[name] for one in found)]) for name in CERTIFIED)
-    counts = {f"certificates/{name}": float((verdict == code).sum()) for name, code in VERDICTS.items()}
+    names, verdicts = (
+        ("attractor", "spectral_radius"),
+        {"attractors": YES, "not_attractors": NO, "undecided": UNDECIDED},
+    )
+    found = [run.load(_file(part), *names)[0] for part in there]
+    verdict, radius = (torch.cat([torch.empty(0), *(one[name] for one in found)]) for name in names)
+    counts = {f"certificates/{name}": float((verdict == code).sum()) for name, code in verdicts.items()}
     radius = radius[radius.isfinite()]
     median = {"certificates/median_spectral_radius": float(radius.quantile(0.5))} if len(radius) else {}
     return {**counts, **median}, run.config.seeds.count + len(verdict)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from jobs.run.directory import RunDirectory
-from jobs.run.work import RunWork
+from jobs.run.work import RunDirectory, RunWork
 from jobs.stage import Counts
 from probe.data import ImageSet, is_remote, load_images
 from probe.results import layout
@@ -17,24 +16,22 @@ def draw(work: RunWork) -> None:
     """
     _ = work.model  # a resolution that does not suit the model is found before anything is downloaded
     run = work.directory
-    todo = work.missing(list(work.config.datasets), lambda name: _is_settled(run, name))
-    known = work.on_rank_0(lambda: work.data)
+    todo = work.world.missing(list(run.config.datasets), lambda name: _is_settled(run, name))
     for name, meter in work.share("images", "data sets", todo):
         meter.note = name
-        images = read_again(work, name, known)
+        images = read_again(run, name)
         about = _describe(images)
         there = run.claimed(image_file(name))
         if there is None or there["data"]["sha256"] != about["sha256"]:
             tensors = {"images": images.images, "heldout": images.heldout}
             run.save(image_file(name), tensors, ids=images.ids, data=about)
-    if work.leads:
-        known = work.data
-        new = [name for name in work.config.datasets if name in todo or name not in known]
+    if work.world.leads:
+        new = [name for name in run.config.datasets if name in todo or name not in run.data]
         run.update_manifest(data={name: run.load(image_file(name), "images")[1]["data"] for name in new})
         for name in todo:
             if run.has_table(name, run.checked):  # they were drawn for the comparison only
                 (run.path / image_file(name)).unlink()
-    work.barrier()
+    work.world.barrier()
 
 
 def count(run: RunDirectory) -> Counts:
@@ -48,15 +45,14 @@ def tables(run: RunDirectory) -> list[str]:
     return [name for name in run.config.datasets if (run.path / layout.TABLE.at(dataset=name)).is_file()]
 
 
-def read_again(work: RunWork, name: str, known: dict[str, Any]) -> ImageSet:
-    """A data set's images from their source, the same as those in the manifest's ``data``, if it has them.
+def read_again(run: RunDirectory, name: str) -> ImageSet:
+    """A data set's images from their source, the same as those in the manifest, if it has them.
 
     Raises:
         UserError: they have changed, or are unavailable.
     """
-    images = load_images(name, work.config.datasets[name], resolution=work.config.resolution)
-    compared = ("n_used", "n_heldout", "unreadable", "repeated", "source")
-    work.check_same_images(f"data set {name!r}", _describe(images), known.get(name), compared)
+    images = load_images(name, run.config.datasets[name], resolution=run.config.resolution)
+    run.check_same_images(name, _describe(images))
     return images
 
 

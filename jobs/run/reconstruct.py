@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -10,21 +9,21 @@ from torch import Tensor
 
 from jobs.run.attractors import end_points_sha256, load_first_steps
 from jobs.run.dictionary import dictionary_sha256
-from jobs.run.directory import RunDirectory, table_files
 from jobs.run.images import draw, image_file, tables
 from jobs.run.semantics import look_at
-from jobs.run.work import RunWork
+from jobs.run.work import RunDirectory, RunWork, table_files
 from jobs.stage import Counts
+from probe.autoencoders import Autoencoder
 from probe.errors import UserError
 from probe.results.layout import DICTIONARY, RECONSTRUCTION, RECONSTRUCTIONS, WORK
 from probe.sparse import Dictionary
+from probe.studies.inputs import encode
 from probe.studies.probing.end_points import batches
 from probe.studies.probing.reconstruction import (
     BASIS,
     Reconstructed,
     absent_controls,
     dictionaries,
-    encode_images,
     mean_image,
     prepare,
     pursuit_dtype,
@@ -32,21 +31,10 @@ from probe.studies.probing.reconstruction import (
 )
 from probe.studies.probing.reconstruction import reconstruct as reconstruct_images
 
+Part = tuple[str, range]
+"""A data set, and a range of its images."""
 KINDS = ("errors", "floor", "sanity", "examples", "originals")
 """Tensors by name of ``Reconstructed``; in a part's file they are called ``kind/name``."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A range of the images of a data set."""
-
-    name: str
-    images: range
-
-    @property
-    def file(self) -> str:
-        """Where its errors are kept until the data set is finished."""
-        return RECONSTRUCTION.at(self.images, dataset=self.name)
 
 
 def reconstruct(work: RunWork) -> None:
@@ -55,21 +43,20 @@ def reconstruct(work: RunWork) -> None:
     Raises:
         UserError: there is no dictionary, or a data set's images have changed.
     """
-    _ = work.model
-    run = work.directory
-    dictionary = work.on_rank_0(lambda: _dictionary(run))
-    seen_by = work.clip.sha256 if work.clip else ""
+    run, world, model, clip = work.directory, work.world, work.model, work.clip
+    dictionary = world.on_rank_0(lambda: _dictionary(run))
+    seen_by = clip.sha256 if clip else ""
     # What was seen when the extra was there is kept where it is missing.
-    by = None if work.config.clip and not work.clip else seen_by
-    names = list(work.config.datasets)
-    names = work.missing(names, lambda name: run.has_table(name, run.claimed, dictionary=dictionary, clip=by))
+    by = None if run.config.clip and not clip else seen_by
+    names = list(run.config.datasets)
+    names = world.missing(names, lambda name: run.has_table(name, run.claimed, dictionary=dictionary, clip=by))
     if names:
         _solve(work, names, dictionary, seen_by)
-    if work.clip:
-        work.on_rank_0(lambda: look_at(work, dictionary))
-    if work.leads:
+    if clip:
+        world.on_rank_0(lambda: look_at(run, model, clip, dictionary))
+    if world.leads:
         shutil.rmtree(run.path / WORK, ignore_errors=True)  # all that was made of it is there
-    work.barrier()
+    world.barrier()
 
 
 def count(run: RunDirectory) -> Counts:
@@ -81,37 +68,36 @@ def count(run: RunDirectory) -> Counts:
 
 
 def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> None:
-    run = work.directory
-    if work.on_rank_0(lambda: any(run.claimed(image_file(name)) is None for name in names)):
+    run, world = work.directory, work.world
+    if world.on_rank_0(lambda: any(run.claimed(image_file(name)) is None for name in names)):
         draw(work)
-    data = work.on_rank_0(lambda: {name: work.data[name] for name in names})
-    parts = [
-        Part(name, span) for name in names for span in batches(data[name]["n_used"], work.config.sparse.batch_size)
-    ]
+    data = world.on_rank_0(lambda: {name: run.drawn(name) for name in names})
+    sparse = run.config.sparse
+    parts: list[Part] = [(name, span) for name in names for span in batches(data[name]["n_used"], sparse.batch_size)]
     made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"], "clip": seen_by} for n in names}
     # Without CLIP nothing is compared, and older files have no such entry.
     expected = {name: {key: value for key, value in about.items() if value} for name, about in made_from.items()}
-    todo = work.missing(parts, lambda part: run.claimed(part.file, **expected[part.name]))
-    before = sum(len(part.images) for part in parts) - sum(len(part.images) for part in todo)
-    bases = _bases(work)
+    todo = world.missing(parts, lambda part: run.claimed(_file(part), **expected[part[0]]))
+    before = sum(len(span) for _, span in parts) - sum(len(span) for _, span in todo)
+    bases = _bases(run, work.model)
     with work.timed("reconstruct"):
-        for part, meter in work.share("reconstruct", "images", todo, size=lambda p: len(p.images), before=before):
-            held, images, mean = bases(part.name)
+        for part, meter in work.share("reconstruct", "images", todo, size=lambda part: len(part[1]), before=before):
+            name, span = part
+            held, images, mean = bases(name)
 
-            def on_method(done: int, part: Part = part, many: int = len(held)) -> None:
-                meter.update(len(part.images) * done / many, part.name)  # noqa: B023
+            def on_method(done: int, name: str = name, each: float = len(span) / len(held)) -> None:
+                meter.update(done * each, name)  # noqa: B023
 
-            meter.note = part.name
-            span = slice(part.images.start, part.images.stop)
+            meter.note = name
             found = reconstruct_images(
-                work.model, held, images[span], work.config.sparse, mean, clip=work.clip, on_method=on_method
+                work.model, held, images[span.start : span.stop], sparse, mean, clip=work.clip, on_method=on_method
             )
-            sizes = {name: len(basis) for name, basis in held.items() if BASIS not in name}
-            _save(run, part, found, sizes, made_from[part.name] | {"rank": work.world.rank})
-        if work.leads:
+            sizes = {method: len(basis) for method, basis in held.items() if BASIS not in method}
+            _save(run, part, found, sizes, made_from[name] | {"rank": world.rank})
+        if world.leads:
             for name in names:
-                _finish(run, name, [part for part in parts if part.name == name], made_from[name])
-        work.barrier()
+                _finish(run, name, [part for part in parts if part[0] == name], made_from[name])
+        world.barrier()
 
 
 def _dictionary(run: RunDirectory) -> str:
@@ -122,9 +108,9 @@ def _dictionary(run: RunDirectory) -> str:
     return found
 
 
-def _bases(work: RunWork) -> Callable[[str], tuple[dict[str, Dictionary], Tensor, Tensor]]:
+def _bases(run: RunDirectory, model: Autoencoder) -> Callable[[str], tuple[dict[str, Dictionary], Tensor, Tensor]]:
     """A function that gives a data set's dictionaries, test images and mean image; what can be is made only once."""
-    run, sparse = work.directory, work.config.sparse
+    sparse = run.config.sparse
     common: dict[str, Tensor] = {}
     ready: dict[str, Dictionary] = {}  # with their Gram matrices, for all parts and data sets
 
@@ -135,8 +121,8 @@ def _bases(work: RunWork) -> Callable[[str], tuple[dict[str, Dictionary], Tensor
             common.update(dictionaries(atoms, first, sparse, run.config.seeds.seed))
         tensors, _ = run.load(image_file(name))
         heldout = tensors["heldout"]
-        latents = encode_images(work.model, heldout, sparse.batch_size).cpu() if len(heldout) else heldout.float()
-        held = prepare(with_oracle(common, latents, sparse), sparse, work.model.device)
+        latents = encode(model, heldout, together=sparse.batch_size).cpu() if len(heldout) else heldout.float()
+        held = prepare(with_oracle(common, latents, sparse), sparse, model.device)
         for key in common:
             if key in ready and ready[key].dtype == held[key].dtype:
                 held[key] = ready[key]
@@ -149,7 +135,7 @@ def _bases(work: RunWork) -> Callable[[str], tuple[dict[str, Dictionary], Tensor
 def _save(run: RunDirectory, part: Part, found: Reconstructed, sizes: dict[str, int], about: dict[str, Any]) -> None:
     kinds = {kind: getattr(found, kind) for kind in KINDS}
     run.save(
-        part.file,
+        _file(part),
         {"used": found.used, **{f"{kind}/{name}": value for kind in KINDS for name, value in kinds[kind].items()}},
         **about,
         methods=found.methods,
@@ -159,13 +145,18 @@ def _save(run: RunDirectory, part: Part, found: Reconstructed, sizes: dict[str, 
     )
 
 
+def _file(part: Part) -> str:
+    """Where its errors are kept until the data set is finished."""
+    return RECONSTRUCTION.at(part[1], dataset=part[0])
+
+
 def _named(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     return {key.removeprefix(f"{kind}/"): value for key, value in tensors.items() if key.startswith(f"{kind}/")}
 
 
 def _finish(run: RunDirectory, name: str, parts: list[Part], made_from: dict[str, str]) -> None:
     """The table and the pictures of a data set from its parts, which are removed."""
-    loaded = [run.load(part.file) for part in parts]
+    loaded = [run.load(_file(part)) for part in parts]
     about, sparse = loaded[0][1], run.config.sparse
     whole = Reconstructed.concatenate(
         [
@@ -193,5 +184,5 @@ def _finish(run: RunDirectory, name: str, parts: list[Part], made_from: dict[str
         five_percent=sparse.five_percent(whole.d),
         dtype=pursuit_dtype(sparse, whole.d, about["method_atoms"].values()),
     )
-    shutil.rmtree((run.path / parts[0].file).parent)
+    shutil.rmtree((run.path / _file(parts[0])).parent)
     (run.path / image_file(name)).unlink()

@@ -4,8 +4,7 @@ from typing import Any
 
 from jobs.run.attractors import end_points_sha256
 from jobs.run.dictionary import dictionary_sha256
-from jobs.run.directory import RunDirectory, table_files
-from jobs.run.work import RunWork
+from jobs.run.work import RunDirectory, RunWork, table_files
 from jobs.trackers import numbers
 from probe.errors import UserError
 from probe.results.layout import DICTIONARY, SEMANTICS
@@ -23,7 +22,7 @@ def report(work: RunWork) -> dict[str, Any]:
         _check_complete(work.directory)
         return work.finish(lambda: write_report(work.directory.path))
 
-    content = work.on_rank_0(write)
+    content = work.world.on_rank_0(write)
     with work.tracked() as tracker:
         tracker.log(_headlines(content))
     return content

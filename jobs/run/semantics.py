@@ -5,20 +5,20 @@ import hashlib
 import torch
 from torch import Tensor
 
-from jobs.run.directory import table_files
-from jobs.run.work import RunWork
+from jobs.run.work import RunDirectory, table_files
+from probe.autoencoders import Autoencoder
 from probe.dynamics import gaussian_starts
 from probe.results.layout import GALLERY, SEMANTICS
-from probe.semantics.clip import TEMPLATE
+from probe.semantics.clip import TEMPLATE, Clip, word_list
 from probe.semantics.describe import NOISE, describe, unrelated
 from probe.studies.probing.reconstruction import picture
 
 
-def look_at(work: RunWork, dictionary: str) -> None:
+def look_at(run: RunDirectory, model: Autoencoder, clip: Clip, dictionary: str) -> None:
     """Label the decoded end points, and find their nearest test images; one file."""
-    run, clip, asked, words = work.directory, work.clip, work.config.clip, work.words
-    assert clip is not None
+    asked = run.config.clip
     assert asked is not None
+    words = word_list(asked.labels)
     tables = {name: run.load(table_files(name)[1], "original") for name in run.config.datasets}
     made_from = {
         "dictionary": dictionary,
@@ -32,7 +32,7 @@ def look_at(work: RunWork, dictionary: str) -> None:
     sets = {name: run.load(table_files(name)[1])[0] for name in tables}
     embeddings = {name: tensors["originals/embedding"].to(points.device) for name, tensors in sets.items()}
     images = torch.cat([points[:0], *embeddings.values()])
-    found = describe(points, _noise(work), images, clip.words(words), words)
+    found = describe(points, _noise(run, model, clip), images, clip.words(words), words)
     names = [(name, row) for name, embedding in embeddings.items() for row in range(len(embedding))]
     near = [names[i] for i in found.nearest.tolist()] if names else []
     pictures = [sets[name]["originals/picture"][row] for name, row in near]
@@ -59,13 +59,12 @@ def look_at(work: RunWork, dictionary: str) -> None:
     )
 
 
-def _noise(work: RunWork) -> Tensor:
+def _noise(run: RunDirectory, model: Autoencoder, clip: Clip) -> Tensor:
     """Embeddings of D(z0) for the first z0 of the run's seed, as small pictures, like those of the end points."""
-    assert work.clip is not None
     found = []
     with torch.no_grad():
         for first in range(0, NOISE, 16):
-            z = gaussian_starts(work.config.seeds.seed, range(first, first + 16), work.latent_shape)
-            decoded = work.model.to_pixels(work.model.decode(z.to(work.model.device, work.model.dtype)))
-            found.append(work.clip.images(picture(decoded) / 255))
+            z = gaussian_starts(run.config.seeds.seed, range(first, first + 16), run.latent_shape)
+            decoded = model.to_pixels(model.decode(z.to(model.device, model.dtype)))
+            found.append(clip.images(picture(decoded) / 255))
     return torch.cat(found)

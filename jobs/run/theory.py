@@ -5,9 +5,8 @@ from typing import Any
 
 from jobs.provenance import describe_process
 from jobs.run.attractors import load_end_points, load_first_steps
-from jobs.run.directory import RunDirectory
 from jobs.run.images import read_again
-from jobs.run.work import RunWork
+from jobs.run.work import RunDirectory, RunWork
 from probe.dynamics import Outcome, gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.errors import UserError
@@ -26,19 +25,18 @@ def measure(work: RunWork, *, points: int, probes: int) -> dict[str, Any] | None
         UserError: a result is missing or damaged, or the run has no data sets.
     """
     model, run = work.model, work.directory
-    if not work.leads:
+    if not work.world.leads:
         return None
     if not run.config.datasets:
         raise UserError(f"{run.path} has no data sets to measure the theory on; use a run with datasets.")
     prototypes = _prototypes(run)
     if not prototypes.certified:
         log.warning("no attractor of this run is certified: P uses all end points of the dictionary instead")
-    known = run.manifest["data"]
-    drawn = {name: read_again(work, name, known) for name in run.config.datasets}
+    drawn = {name: read_again(run, name) for name in run.config.datasets}
     content = {
         "schema_version": 1,
         "model": run.manifest["model"],
-        "images": {name: {"sha256": known[name]["sha256"], "n": len(one.ids)} for name, one in drawn.items()},
+        "images": {name: {"sha256": run.drawn(name)["sha256"], "n": len(one.ids)} for name, one in drawn.items()},
         "settings": {"points": points, "probes": probes, "seed": run.config.seeds.seed},
         **theory(
             model,

@@ -1,30 +1,90 @@
-"""One rank's work on one run: the model, compared with what is there, CLIP, and the time of each stage."""
+"""The directory of a run of ``probe run``, and what its stages take: the model, CLIP, and the time of each stage."""
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from jobs.run.directory import RunDirectory
+from jobs.directory import Directory
 from jobs.work import Work
 from probe.autoencoders import Autoencoder, device_of
-from probe.config import Config
+from probe.config import Config, parse_config
+from probe.data import resolve
 from probe.dynamics import LatentMap
+from probe.errors import UserError
+from probe.results import layout
 from probe.semantics import MISSING, is_installed
-from probe.semantics.clip import Clip, load_clip, word_list
+from probe.semantics.clip import Clip, load_clip
 
 log = logging.getLogger("probe")
+Look = Callable[..., dict[str, Any] | None]
+"""``checked``, ``needed`` or ``claimed`` of a directory."""
 OPTIONAL = ("latents_mean", "latents_std", "quantisation", "length")
 """Facts that only some models have, and that stand in the manifest of those. A fact added here later would be missing
 from older manifests, and their runs would be refused: note it as ``None`` for all models instead."""
 
 
+@dataclass(frozen=True)
+class RunDirectory(Directory[Config]):
+    """A folder that holds one run of ``probe run``."""
+
+    NOUN = "run"
+    RESULTS = (layout.ATTRACTORS, layout.DICTIONARY.name, layout.RECONSTRUCTIONS)
+    parse = staticmethod(parse_config)
+
+    @classmethod
+    def create(cls, path: Path, config: Config) -> "RunDirectory":
+        """As ``Directory.create``, with the presets of the data sets written out."""
+        named = {name: resolve(name, spec) for name, spec in config.datasets.items()}
+        return super().create(path, config.model_copy(update={"datasets": named}))
+
+    @classmethod
+    def wants_cpu(cls, config: Config) -> bool:
+        return config.model.device == "cpu"
+
+    def model_checksums(self) -> dict[str, str | None]:
+        """Of weights and code; the manifest knows them once a stage has loaded the model.
+
+        Raises:
+            UserError: no stage has.
+        """
+        model = self.manifest.get("model")
+        if model is None:
+            raise UserError(
+                f"{self.path} has no results yet; run `probe run {self.path}/config.yaml --out {self.path}` first."
+            )
+        try:
+            return {name: model[name] for name in ("weights_sha256", "code_sha256")}
+        except KeyError as error:
+            raise UserError(
+                f"{self.path / layout.MANIFEST} is damaged: its model has no {error.args[0]}; put the file back, or "
+                "choose another folder with --out."
+            ) from None
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(c, h, w) at the configured resolution, once a stage has loaded the model."""
+        return tuple(self.manifest["model"]["latent_shape"])
+
+    def has_table(self, name: str, look: Look, **made_from: str | None) -> bool:
+        """Whether a data set's final files are there, made from these results where they are given."""
+        expected = {key: value for key, value in made_from.items() if value}
+        return all(look(file, **expected) for file in table_files(name))
+
+
+def table_files(name: str) -> tuple[str, str]:
+    """The table of errors of a data set, and its example pictures."""
+    return layout.TABLE.at(dataset=name), layout.PICTURES.at(dataset=name)
+
+
 class RunWork(Work[RunDirectory]):
-    """What the stages of a run need besides; the model is loaded once."""
+    """The model is loaded once."""
 
     config: Config
 
@@ -44,20 +104,9 @@ class RunWork(Work[RunDirectory]):
         if asked is None:
             return None
         if not is_installed():
-            log.warning(MISSING) if self.leads else None
+            log.warning(MISSING) if self.world.leads else None
             return None
         return load_clip(asked, device_of(self.config.model.device))
-
-    @cached_property
-    def words(self) -> list[str]:
-        """The words that end points are labelled from; none where the configuration names no CLIP."""
-        return word_list(self.config.clip.labels) if self.config.clip else []
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """(c, h, w) at the configured resolution."""
-        _ = self.model
-        return tuple(self.directory.manifest["model"]["latent_shape"])
 
     @property
     def f(self) -> LatentMap:
@@ -71,7 +120,7 @@ class RunWork(Work[RunDirectory]):
         try:
             yield
         finally:
-            if self.leads:
+            if self.world.leads:
                 before = self.directory.manifest.get("stage_seconds", {}).get(stage, 0.0)
                 seconds = round(before + time.monotonic() - began, 2)
                 self.directory.update_manifest(stage_seconds={stage: seconds})
@@ -81,10 +130,6 @@ class RunWork(Work[RunDirectory]):
             model.must_take_images()
         shape = model.latent_shape(self.config.resolution)
         return {
-            "source": model.source,
-            "class": model.class_name,
-            "weights_sha256": model.weights_sha256(),
-            "code_sha256": model.code_sha256,
             "latent_shape": list(shape),
             "d": int(torch.Size(shape).numel()),
             "scaling_factor": model.scaling_factor,

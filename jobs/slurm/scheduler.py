@@ -61,7 +61,7 @@ def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
         state, _, reason = rest.partition("|")
         if state and job in jobs.values():  # other lines are not squeue's
             tasks.setdefault(job, []).append((state, reason))
-    return {job: min(states, key=_telling) for job, states in tasks.items()}
+    return {job: min(states, key=lambda task: STATES.get(task[0], WAITING)) for job, states in tasks.items()}
 
 
 WORKING, WAITING, UNDONE, DONE = range(4)
@@ -80,10 +80,6 @@ and can be cancelled."""
 def is_over(state: str) -> bool:
     """Whether a job in this state will never run again."""
     return STATES.get(state, WAITING) >= UNDONE
-
-
-def _telling(task: tuple[str, str]) -> int:
-    return STATES.get(task[0], WAITING)
 
 
 def job_name(stage: str) -> str:
@@ -121,6 +117,4 @@ def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
 
 
 def _sentence(text: str) -> str:
-    for name in ("sbatch", "squeue", "scancel"):
-        text = text.replace(f"{name}: error:", "")
-    return " ".join(text.split())[:300] or "it gave no reason"
+    return " ".join(re.sub("(sbatch|squeue|scancel): error:", "", text).split())[:300] or "it gave no reason"

@@ -100,18 +100,13 @@ def submit(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[s
         try:
             jobs[stage] = scheduler.submit(str(file), options)
         except BaseException:
-            _withdraw(list(jobs.values()))
+            try:
+                scheduler.cancel(list(jobs.values()))
+            except (UserError, Failure) as error:  # the first error is the one to report
+                log.warning(f"{error} Still in the queue: {', '.join(jobs.values())}")
             raise
     write_atomically(run.path / SLURM_JOBS, json.dumps({"jobs": jobs, "submitted": now()}))
     return jobs
-
-
-def _withdraw(jobs: list[str]) -> None:
-    """Cancel what was submitted before an error; that error is the one to report."""
-    try:
-        scheduler.cancel(jobs)
-    except (UserError, Failure) as error:
-        log.warning(f"{error} Still in the queue: {', '.join(jobs)}")
 
 
 def cancel(path: Path) -> list[str]:

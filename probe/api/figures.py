@@ -29,12 +29,12 @@ def of_run(directory: Any) -> Figures:
 
 def of_study(directory: Any) -> Figures:
     """Those of the study's report.html."""
-    from jobs.study.work import StudyWork, cell_file
+    from jobs.study import cell_file
     from probe.report.study.kinds import study_kind
     from probe.report.study.write import drawings, study_report
     from probe.results.study import read_study
 
-    cells = [cell_file(shard) for shard in StudyWork(directory).grid()]
+    cells = [cell_file(shard) for shard in directory.unchanged().grid()]
     results = read_study(directory.path, directory.config, cells, study_kind(directory.config.study).page.model)
     sections = drawings(study_report(results), results)
     return {name: figure for section in sections.values() for name, figure in section.items()}

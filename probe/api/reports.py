@@ -1,21 +1,15 @@
 """report.json of a run, study or OOD experiment as an object with tables, for notebooks."""
 
 from html import escape
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel
 
-from probe.reading import read_object
 from probe.report.ood import schema as ood_schema
 from probe.report.run import export
 from probe.report.run import schema as run_schema
 from probe.report.study import schema as study_schema
-from probe.results import layout
-from probe.results.files import reading
 
-R = TypeVar("R", bound=BaseModel)
 SHOWN = 10
 """Rows of a table in a notebook."""
 
@@ -127,20 +121,6 @@ REPORTS: dict[str, type[Report] | type[StudyReport] | type[OodReport]] = {
     "study": StudyReport,
     "ood": OodReport,
 }
-
-
-def read(folder: Path, model: type[R], again: str) -> R:
-    """The report in a folder, as ``model``; ``again`` is the command that writes it, for messages.
-
-    Raises:
-        UserError: there is none, it is damaged, or it has another schema.
-    """
-    with reading(folder / layout.REPORT_JSON, again) as path:
-        content = read_object(path)
-        ours, theirs = model.model_fields["schema_version"].default, content.get("schema_version")
-        if theirs != ours:
-            raise ValueError(f"its schema_version is {theirs}, this probe reads {ours}")
-        return model.model_validate(content)
 
 
 def _numbers(table: pd.DataFrame, *others: str) -> pd.DataFrame:

@@ -9,11 +9,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe.api.reports import REPORTS, OodReport, Report, StudyReport, read
-from probe.config import Tracked, read_yaml
+from probe.api.reports import REPORTS, OodReport, Report, StudyReport
+from probe.config import Tracked, assign, read_yaml
 from probe.errors import Failure, UserError
-from probe.kinds import WHAT, Kind, kind, kind_of
+from probe.kinds import WHAT, Kind, kind
 from probe.names import given_path, printable
+from probe.report.run.build import read_as
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,8 +37,11 @@ class Run:
     """
 
     def __init__(self, path: str | PathLike[str]):
+        from jobs.kinds import kind_of
+
         self.path = given_path(Path(path))
-        self.kind: Kind = kind_of(self.path)
+        self._directory: Directory[Any] = kind_of(self.path).directory.open(self.path)
+        self.kind: Kind = self._directory.NOUN
         self.config: Any = self._directory.config
 
     @property
@@ -55,7 +59,7 @@ class Run:
             UserError: it is not written yet, or damaged.
         """
         again = f"probe {self.kind} {self.path}/config.yaml --out {self.path}"
-        return read(self.path, REPORTS[self.kind], again)
+        return read_as(self.path, REPORTS[self.kind], again)
 
     @cached_property
     def end_points(self) -> "EndPoints":
@@ -104,7 +108,11 @@ class Run:
         return figure
 
     def __repr__(self) -> str:
-        return f"<probe {self.kind} {str(self.path)!r}: {self._state()}>"
+        try:
+            state = self.status.state
+        except (UserError, Failure) as error:
+            state = str(error)
+        return f"<probe {self.kind} {str(self.path)!r}: {state}>"
 
     def _repr_html_(self) -> str:
         try:
@@ -112,18 +120,6 @@ class Run:
         except UserError as error:
             more = f"<p>{escape(str(error))}</p>"
         return f"<p>{escape(repr(self)[1:-1])}</p>{more}"
-
-    def _state(self) -> str:
-        try:
-            return self.status.state
-        except (UserError, Failure) as error:
-            return str(error)
-
-    @property
-    def _directory(self) -> "Directory[Any]":
-        from jobs.kinds import kind_of
-
-        return kind_of(self.path).directory.open(self.path)
 
     def _run_directory(self, what: str) -> Any:
         if self.kind != "run":
@@ -175,34 +171,18 @@ def run(
 
     if set is not None and not isinstance(set, Mapping):
         raise UserError("set takes a mapping, for example set={'solver.max_steps': 100}.")
-    data, file = _settings(config)
+    if isinstance(config, str | PathLike):
+        file = given_path(Path(config))
+        data = read_yaml(file)
+    else:
+        file = None
+        data = config.model_dump(mode="json") if isinstance(config, Tracked) else copy.deepcopy(dict(config))
     for key, value in {**(set or {}), **{name.replace("__", "."): one for name, one in overrides.items()}}.items():
-        _assign(data, key, value)
+        assign(data, key, str(value) if isinstance(value, PathLike) else value, key)
     if out is None and file is None:
         raise UserError("out is missing: name the folder for the results, for example out='runs/mine'.")
-    path = given_path(Path(out)) if out is not None else Path("runs") / (file or Path()).stem
+    path = given_path(Path(out)) if out is not None else Path("runs") / Path(file or "").stem
     trusted = trust_code or file is None or not is_in_run_directory(file)
     chosen = next(one for one in KINDS if one.name == kind(data))
     work(path, chosen, chosen.all, chosen.directory.parse(data), trusted=trusted)
     return Run(path)
-
-
-def _settings(config: Configuration) -> tuple[dict[str, Any], Path | None]:
-    """The keys of a configuration, and the file that they are from."""
-    if isinstance(config, Tracked):
-        return config.model_dump(mode="json"), None
-    if isinstance(config, Mapping):
-        return copy.deepcopy(dict(config)), None
-    file = given_path(Path(config))
-    return read_yaml(file), file
-
-
-def _assign(data: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        if data.get(parent) is None:
-            data[parent] = {}
-        data = data[parent]
-        if not isinstance(data, dict):
-            raise UserError(f"{key}: {parent!r} holds a value, not keys.")
-    data[last] = str(value) if isinstance(value, PathLike) else value

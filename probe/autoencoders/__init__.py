@@ -5,8 +5,7 @@ from importlib.resources import files
 
 import torch
 
-from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.checks import check_loaded
+from probe.autoencoders.base import Autoencoder, check_loaded, device_of
 from probe.config import ModelConfig
 from probe.errors import UserError
 
@@ -28,16 +27,16 @@ def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
     """
     if isinstance(spec, str):
         spec = ModelConfig(source=spec)
-    device, dtype = device_of(spec.device), getattr(torch, spec.dtype)
+    device_of(spec.device)  # refused before a large model is loaded
     kind, _, name = spec.source.partition(":")
     if kind == "python":
         from probe.autoencoders.user import load_user
 
-        model = load_user(spec, name, device, dtype)
+        model = load_user(spec, name)
     else:
         from probe.autoencoders.pretrained import load_pretrained
 
-        model = load_pretrained(spec, _embedded(name) if kind == "embedded" else spec.source, device, dtype)
+        model = load_pretrained(spec, _embedded(name) if kind == "embedded" else spec.source)
     check_loaded(model)
     for warning in model.warnings:
         log.warning(f"warning: {warning}")
@@ -56,22 +55,3 @@ def _embedded(name: str) -> str:
     if name not in embedded_names():
         raise UserError(f"there is no embedded autoencoder {name!r}; the embedded ones: {', '.join(embedded_names())}.")
     return str(_EMBEDDED / name)
-
-
-def device_of(name: str) -> torch.device:
-    """The device that ``model.device`` names; ``auto`` is a GPU if there is one.
-
-    Raises:
-        UserError: it is not available.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError):
-        device = torch.device("meta")
-    if device.type == "meta":
-        there = " or ".join(["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
-        raise UserError(f"model.device {name!r} is not available here; use {there}.")
-    return device

@@ -1,18 +1,16 @@
 """How a class of diffusers becomes an encoder and a decoder, from what its class and its configuration say."""
 
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from logging import CRITICAL
+from logging import CRITICAL, getLogger
 from typing import Any, Literal
 from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor, nn
 
-from probe.autoencoders.base import Autoencoder
+from probe.autoencoders.base import Autoencoder, device_of
 from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.autoencoders.coordinates import coordinates_of, number, statistics
 from probe.config import ModelConfig
@@ -33,17 +31,13 @@ DOWNSAMPLING = {
     "AsymmetricAutoencoderKL": "down_block_out_channels",
 }
 """Settings with one entry per block, each block but the last halving the side. Shapes of other classes are tried."""
-TILED = ("AutoencoderKLAllegro",)
-"""Classes that can encode in tiles only."""
-FRAMES_FIRST = ("AutoencoderKLAllegro",)
-"""Classes that take (n, channels, frames, H, W) and return (n, frames, channels, H, W)."""
-ROW_BY_ROW = ("AutoencoderKLAllegro", "AutoencoderKLHunyuanVideo15")
+ALLEGRO = "AutoencoderKLAllegro"
+"""Encodes in tiles only, and decodes to (n, frames, channels, H, W)."""
+ROW_BY_ROW = (ALLEGRO, "AutoencoderKLHunyuanVideo15")
 """Classes whose tiles or attention masks fit one row only (diffusers 0.42)."""
 
 
-def adapted(
-    model: Any, spec: ModelConfig, device: torch.device, dtype: torch.dtype, warnings: tuple[str, ...] = ()
-) -> Autoencoder:
+def adapted(model: Any, spec: ModelConfig, warnings: tuple[str, ...] = ()) -> Autoencoder:
     """A model of diffusers, or of ours in its format, as an ``Autoencoder``.
 
     Raises:
@@ -51,12 +45,13 @@ def adapted(
             tiling or slicing is requested and the class has none.
     """
     there = f"model {spec.source}"
+    device = device_of(spec.device)
     model.eval().requires_grad_(False).to(device)
     settings, name, kind = model.config, type(model).__name__, kind_of(model)
-    for wanted, always, switch in (("tiling", TILED, "enable_tiling"), ("slicing", ROW_BY_ROW, "enable_slicing")):
+    for wanted, always in (("tiling", (ALLEGRO,)), ("slicing", ROW_BY_ROW)):
         if getattr(spec, wanted) or name in always:
             try:
-                getattr(model, switch)()
+                getattr(model, f"enable_{wanted}")()
             except (AttributeError, NotImplementedError):
                 raise UserError(f"a {name} has no {wanted}; leave model.{wanted} out.") from None
     quantised = has_quantiser(model) and spec.quantisation == "quantised"
@@ -84,7 +79,7 @@ def adapted(
         bins=int(settings["mel_bins"]) if kind == "audio" and settings.get("mel_bins") else None,
         code_sha256=source_sha256(type(model)) if spec.trust_remote_code else None,
         device=device,
-        dtype=dtype,
+        dtype=getattr(torch, spec.dtype),
     )
 
 
@@ -210,7 +205,7 @@ def decoder_of(model: Any, quantised: bool = False) -> Function:
         output = model.decode(z, **options)
         output = output[0] if isinstance(output, tuple) else output
         x = output if isinstance(output, Tensor) else output.sample
-        return x.transpose(1, 2) if type(model).__name__ in FRAMES_FIRST else x
+        return x.transpose(1, 2) if type(model).__name__ == ALLEGRO else x
 
     return decode
 
@@ -223,15 +218,14 @@ def has_quantiser(model: Any) -> bool:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the warnings of diffusers and transformers: the relevant ones are errors here."""
-    names = [name for name in ("diffusers", "transformers") if name in sys.modules]
-    logs = [import_module(f"{name}.utils.logging") for name in names]
-    levels = [log.get_verbosity() for log in logs]
+    logs = [getLogger(name) for name in ("diffusers", "transformers")]
+    levels = [log.level for log in logs]
     for log in logs:
-        log.set_verbosity(CRITICAL)
+        log.setLevel(CRITICAL)
     try:
         with catch_warnings():
             simplefilter("ignore")
             yield
     finally:
         for log, level in zip(logs, levels, strict=True):
-            log.set_verbosity(level)
+            log.setLevel(level)

@@ -1,4 +1,5 @@
-"""The object that the rest of the tool works on: an encoder, a decoder, and their properties."""
+"""The object that the rest of the tool works on: an encoder, a decoder, their properties, and checks of the map f that
+they make, before hours are spent on it."""
 
 import math
 from collections.abc import Callable
@@ -7,10 +8,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from probe.autoencoders.checks import checked_latent_shape
-from probe.autoencoders.coordinates import Coordinates
-from probe.errors import UserError
+from probe.autoencoders.coordinates import Coordinates, check_number
+from probe.errors import UserError, reason_of
 from probe.files import tensors_sha256
+
+SAME_TWICE = 1e-2
+SAME_ROW = 1e-3
+"""Changes, relative to the latents' mean size, from which f counts as random, or a row as dependent on its neighbour.
+Batches of one size are computed by the same kernels, so rounding is far below."""
 
 
 @dataclass(frozen=True)
@@ -126,14 +131,104 @@ class Autoencoder:
             picture = picture[:, :1].expand(-1, 3, -1, -1)
         return ((picture.clamp(low, high) - low) / (high - low) * 255).round().to(torch.uint8).cpu()
 
+    @torch.no_grad()
     def latent_shape(self, resolution: int) -> tuple[int, ...]:
         """The shape of the latent of one input, (c, h, w) for images, found by running E and D on two inputs.
 
         Raises:
-            UserError: the resolution does not suit the model, or f(z) = E(D(z)) is not a map of rows of finite latents
-                to rows of the same shape (``probe.autoencoders.checks``).
+            UserError: the resolution does not suit the model, or f(z) = E(D(z)) is not a deterministic map of rows of
+                finite latents to rows of the same shape, each whatever its neighbour is.
         """
-        return checked_latent_shape(self, resolution)
+        shape = self.sample_shape(resolution)
+        if self.downsampling and resolution % self.downsampling:
+            raise UserError(
+                f"resolution {resolution} is not divisible by {self.downsampling}, the downsampling of {self.source}; "
+                f"use {max(resolution // self.downsampling, 1) * self.downsampling}, for example."
+            )
+        x = self._two_inputs(shape)
+        z = self._rows("encode", x, "an input")
+        if z.ndim < 2:
+            raise UserError(f"{self.source}: encode gives one number a row; a latent has at least one dimension.")
+        self._check_row(0, "encode", z, self._called("encode", torch.stack([x[0], x[0]])))
+        y = self._rows("decode", z, "the latent of an input")
+        if y.shape != x.shape:
+            what = "image" if self.kind == "image" else f"input ({self.kind})"
+            raise UserError(
+                f"{self.source} decodes the latent {_of_one(z)} of an {what} {_of_one(x)} to an {what} {_of_one(y)}; a "
+                f"reconstruction needs the same size: try {self._other_size(y)}."
+            )
+        again = self._rows("encode", y, "a reconstruction")
+        if again.shape != z.shape:
+            raise UserError(
+                f"the shapes of {self.source} do not close at resolution {resolution}: encode gives {_of_one(z)}, and "
+                f"encode(decode(z)) {_of_one(again)}; f(z) = E(D(z)) needs them equal."
+            )
+        # Not bit by bit: some CUDA kernels add up in any order.
+        if not _close(again, self._f(z), SAME_TWICE):
+            raise UserError(
+                f"{self.source} maps one latent to two different ones; encode and decode must be deterministic (the "
+                "mode of a posterior, not a sample; dropout off), or f has no fixed points."
+            )
+        other = torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(z)
+        self._check_row(0, "f", again, self._f(torch.stack([z[0], other])))
+        self._check_row(1, "f", again, self._f(torch.stack([other, z[1]])))
+        return tuple(z.shape[1:])
+
+    def _two_inputs(self, shape: tuple[int, ...]) -> Tensor:
+        """Two plain inputs that rise from the smallest value, to the middle and to the largest."""
+        low, high = self.image_range if self.kind != "audio" else (-0.5, 0.5)
+        ramp = torch.linspace(low, high, math.prod(shape), dtype=self.dtype).view(shape)
+        return torch.stack([low + (ramp - low) / 2, ramp]).to(self.device)
+
+    def _f(self, z: Tensor) -> Tensor:
+        return self._called("encode", self._called("decode", z))
+
+    def _called(self, verb: str, value: Tensor) -> Tensor:
+        """The output of E or D; whatever a user's code raises or returns instead of a tensor becomes one sentence."""
+        try:
+            result = getattr(self, verb)(value)
+        except UserError:
+            raise
+        except Exception as error:
+            what = f"{self.source} cannot {verb} a tensor of shape {tuple(value.shape)}"
+            raise UserError(f"{what}: {reason_of(error)}") from error
+        if not isinstance(result, Tensor):
+            raise UserError(f"{self.source}: {verb} must return a tensor, not a {type(result).__name__}.")
+        if not result.is_floating_point() or result.layout is not torch.strided or result.device != value.device:
+            raise UserError(
+                f"{self.source}: {verb} must return a dense tensor of floating-point numbers on {value.device}, not "
+                f"{_name(result.dtype)}, {_name(result.layout)}, on {result.device}."
+            )
+        return result
+
+    def _rows(self, verb: str, value: Tensor, what: str) -> Tensor:
+        """The output of E or D: finite, of the model's type, with a row for each of the two rows."""
+        result = self._called(verb, value)
+        if result.ndim < 1 or len(result) != 2:
+            raise UserError(
+                f"{self.source}: {verb} of a batch of 2 returned the shape {tuple(result.shape)}; return 2 rows."
+            )
+        if not result.numel():
+            raise UserError(f"{self.source}: {verb} returned an empty tensor of shape {tuple(result.shape)}.")
+        if not result.isfinite().all():
+            advice = "use model.dtype=float64" if self.dtype == torch.float32 else "check the weights"
+            raise UserError(f"{self.source}: {verb} of {what} gives NaN or infinity ({_name(result.dtype)}); {advice}.")
+        if result.dtype != self.dtype:
+            types = f"{_name(self.dtype)} into {_name(result.dtype)}"
+            raise UserError(f"{self.source}: {verb} turns {types}; it must keep the type.")
+        return result
+
+    def _check_row(self, row: int, name: str, found: Tensor, beside_another: Tensor) -> None:
+        if not _close(found[row : row + 1], beside_another[row : row + 1], SAME_ROW):
+            raise UserError(f"{self.source}: the rows of a batch are not independent in {name}; treat each by itself.")
+
+    def _other_size(self, decoded: Tensor) -> str:
+        """The setting for which the shapes are likely to agree."""
+        if self.kind == "audio":
+            return f"model.samples={decoded.shape[2]}" if decoded.ndim >= 3 else "other model.samples"
+        if self.kind == "video" and decoded.ndim == 5 and decoded.shape[2] != self.length:
+            return f"model.frames={decoded.shape[2]}"
+        return "another resolution"
 
     def parameters(self) -> int:
         """The number of weights."""
@@ -148,3 +243,63 @@ class Autoencoder:
         if not any(state for _, state in states):
             return None
         return tensors_sha256((f"{i}.{name}", value) for i, state in states for name, value in sorted(state.items()))
+
+
+def device_of(name: str) -> torch.device:
+    """The device that ``model.device`` names; ``auto`` is a GPU if there is one.
+
+    Raises:
+        UserError: it is not available.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        device = torch.device("meta")
+    if device.type == "meta":
+        there = " or ".join(["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
+        raise UserError(f"model.device {name!r} is not available here; use {there}.")
+    return device
+
+
+def check_loaded(model: Autoencoder) -> None:
+    """Refuse weights that are not finite, and an invalid scaling or pixel range; UserError names it."""
+    for module in model.modules:
+        check_finite(module, model.source)
+    check_number(model.scaling_factor, "scaling_factor", model.source, positive=True)
+    check_number(model.shift_factor, "shift_factor", model.source)
+    low, high = model.image_range
+    for value in (low, high):
+        check_number(value, "each end of image_range", model.source)
+    if low >= high:
+        raise UserError(f"{model.source}: image_range must go from a smaller to a larger value, not {low:g}, {high:g}.")
+
+
+def check_finite(module: nn.Module, source: str) -> None:
+    """Refuse NaN and infinite weights; UserError names the first. In buffers only NaN, since masks hold -inf."""
+    buffers = {name for name, _ in module.named_buffers()}
+    bad = [
+        name
+        for name, value in module.state_dict().items()
+        if isinstance(value, Tensor) and (value.isnan() if name in buffers else ~value.isfinite()).any()
+    ]
+    if bad:
+        raise UserError(
+            f"{source}: the weights are not finite: {bad[0]} has NaN or infinity ({len(bad)} tensor"
+            f"{'s' * (len(bad) > 1)} in all); use an intact copy, or model.dtype=float64 if they exceed float32."
+        )
+
+
+def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    size = tolerance * float(one.abs().mean()) + 1e-8
+    return one.shape == other.shape and torch.allclose(one, other, rtol=tolerance, atol=size)
+
+
+def _of_one(batch: Tensor) -> tuple[int, ...]:
+    return (1, *batch.shape[1:])
+
+
+def _name(kind: torch.dtype | torch.layout) -> str:
+    return str(kind).removeprefix("torch.")

@@ -1,24 +1,28 @@
-"""Which classes of autoencoders have a latent map: each is built small, saved, loaded and iterated."""
+"""Small autoencoders with random weights, and which classes have a latent map: each is saved, loaded and iterated."""
 
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import yaml
 
 from probe.autoencoders import load_autoencoder
-from probe.autoencoders.adapter import autoencoder_classes, why_undefined
+from probe.autoencoders.adapter import adapted, autoencoder_classes, why_undefined
+from probe.autoencoders.base import Autoencoder
 from probe.autoencoders.coordinates import RULES
 from probe.autoencoders.pipelines import RAW, with_settings
-from probe.autoencoders.untrained import NEEDS, RESOLUTION, small_configurations
 from probe.config import ModelConfig
 from probe.dynamics import LatentMap
 from probe.errors import UserError
 
+RESOLUTION = 32
 STEPS = 5
 """Applications of f whose results must be finite."""
 
@@ -39,24 +43,52 @@ class Compatibility:
     scaled: str = ""
 
 
+@cache
+def small_configurations() -> dict[str, dict[str, Any]]:
+    """For each class in small.yaml: ``config``, and if needed ``resolution``, ``frames``, ``samples``."""
+    return yaml.safe_load((files("probe") / "autoencoders" / "small.yaml").read_text())
+
+
+def why_untested(name: str) -> str | None:
+    """Why a class with a latent map cannot be built small here; None where it can."""
+    if name == "AutoencoderRAE" and find_spec("transformers") is None:
+        return "needs the package transformers, which is not installed"
+    if name not in small_configurations():
+        return "its methods follow the conventions, but there is no small configuration to test"
+    return None
+
+
+def small_classes() -> list[str]:
+    """Classes with a latent map, a small configuration, and all packages they need; sorted."""
+    return sorted(
+        name for name, cls in autoencoder_classes().items() if not why_undefined(cls) and not why_untested(name)
+    )
+
+
+def untrained(name: str, config: dict[str, Any], *, seed: int, **lengths: int) -> Autoencoder:
+    """A model with the weights that its constructor draws after ``torch.manual_seed(seed)``; on the CPU.
+
+    Args:
+        name: a class of diffusers' autoencoders, or ours.
+        config: arguments of its constructor.
+        lengths: ``frames`` or ``samples``, as in ``ModelConfig``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = autoencoder_classes()[name](**config)
+    return adapted(model, ModelConfig(source=name, device="cpu", **lengths))
+
+
 def compatibility() -> Iterator[Compatibility]:
     """Every autoencoder class of the installed diffusers, and ours, sorted by name."""
-    small = small_configurations()
     for name, cls in sorted(autoencoder_classes().items()):
-        reason = why_undefined(cls)
-        if reason:
+        if reason := why_undefined(cls):
             yield Compatibility(name, "undefined", reason=reason)
-        elif name in NEEDS and find_spec(NEEDS[name]) is None:
-            yield Compatibility(name, "untested", reason=f"needs the package {NEEDS[name]}, which is not installed")
-        elif name not in small:
-            yield Compatibility(
-                name,
-                "untested",
-                reason="its methods follow the conventions, but there is no small configuration to test",
-            )
+        elif reason := why_untested(name):
+            yield Compatibility(name, "untested", reason=reason)
         else:
             with tempfile.TemporaryDirectory() as folder:
-                yield _tried(cls, Path(folder), **small[name])
+                yield _tried(cls, Path(folder), **small_configurations()[name])
 
 
 def _tried(

@@ -2,29 +2,34 @@
 
 import json
 import os
+import re
 import shutil
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from probe.autoencoders.repository import PICKLES, fetched, is_local, local, what_it_is
-from probe.autoencoders.state_dict import state_dict_of
+from probe.autoencoders.repository import PICKLES, fetched, is_local, local, shards, what_it_is
 from probe.config import ModelConfig
-from probe.errors import Failure, UserError
+from probe.errors import Failure, UserError, reason_of
 from probe.reading import read_object
 
-NAMES = {"pytorch_model": "model", "diffusion_pytorch_model": "diffusion_pytorch_model"}
-"""File stems that transformers and diffusers look for: of pickles, and of safetensors."""
 NO_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states")
 """How the names of other files begin that trainers write beside weights."""
 ROOM = 2**30
 """Bytes by which the tensors of a file may exceed the file (views that repeat stored values)."""
+
+CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "params", "weights")
+"""Entries under which training frameworks keep the weights; the first one found counts."""
+ASIDE = ("optim", "sched", "callbacks", "loops", "rng", "random", "scaler")
+"""Parts of the names of entries that are not weights."""
+DEEPEST = 64
+MOST = 1_000_000
+SHOWN = 6
 
 
 def convert(
@@ -67,7 +72,7 @@ def convert(
     written = [home / name for name in new.values()]
     for place in written:
         _check_free(place)
-    with _whole(out.parent) as (folder, move):
+    with _folder_beside(out) as folder:
         for file, name in new.items():
             _convert_file(file, folder / name, on_note)
         for file in others:
@@ -77,7 +82,7 @@ def convert(
                 _convert_index(file, place)
             else:
                 shutil.copyfile(file, place)
-        move(home)
+        _move(folder, home)
     return written
 
 
@@ -102,34 +107,33 @@ def _new_names(path: Path, source: str, on_note: Callable[[str], None]) -> dict[
 
 
 @contextmanager
-def _whole(beside: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
-    """A temporary folder, and a function that moves its files to a folder.
-
-    Raises:
-        UserError: a different file of that name exists.
-        Failure: the folder cannot be written.
-    """
+def _folder_beside(out: Path) -> Iterator[Path]:
+    """A temporary folder; UserError if there can be none, and Failure if writing fails later."""
     from safetensors import SafetensorError
 
-    there = next(folder for folder in (beside, *beside.parents) if folder.exists())
+    there = next(folder for folder in (out.parent, *out.parents) if folder.exists())
     try:
-        place = Path(tempfile.mkdtemp(prefix=".convert-", dir=there))
+        temporary = TemporaryDirectory(prefix=".convert-", dir=there, ignore_cleanup_errors=True)
     except OSError as error:
         raise UserError(f"{there} cannot be written: {error.strerror}; choose another place.") from None
+    with temporary as place:
+        try:
+            yield Path(place)
+        except (OSError, SafetensorError) as error:
+            raise Failure(f"{out.parent} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
 
-    def move(out: Path) -> None:
-        files = sorted(file.relative_to(place) for file in place.rglob("*") if file.is_file())
-        new = [file for file in files if not _is_there(place / file, out / file)]
-        for file in new:
-            (out / file).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(place / file, out / file)
 
-    try:
-        yield place, move
-    except (OSError, SafetensorError) as error:
-        raise Failure(f"{beside} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+def _move(place: Path, out: Path) -> None:
+    """Move the files of one folder to another; UserError if one is there already, unless it is the same JSON file."""
+    files = sorted(file.relative_to(place) for file in place.rglob("*") if file.is_file())
+    same = [file for file in files if file.suffix == ".json" and (out / file).is_file()]
+    same = [file for file in same if (out / file).read_bytes() == (place / file).read_bytes()]
+    new = [file for file in files if file not in same]
+    for file in new:
+        _check_free(out / file)
+    for file in new:
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(place / file, out / file)
 
 
 def _check_free(place: Path) -> None:
@@ -137,43 +141,30 @@ def _check_free(place: Path) -> None:
         raise UserError(f"{place} exists; choose another place.")
 
 
-def _is_there(new: Path, old: Path) -> bool:
-    """Whether the same JSON file exists already; UserError for another file of that name."""
-    if new.suffix == ".json" and old.is_file() and old.read_bytes() == new.read_bytes():
-        return True
-    _check_free(old)
-    return False
-
-
 def _renamed(file: Path) -> Path:
     """The name that the libraries look for: pytorch_model-00001-of-00002.bin becomes model-00001-of-00002."""
-    stem, rest = next(((old, new) for old, new in NAMES.items() if file.name.startswith(old)), ("", ""))
-    return file.with_name(rest + file.name.removeprefix(stem)).with_suffix(".safetensors")
+    return file.with_name(re.sub("^pytorch_model", "model", file.name)).with_suffix(".safetensors")
 
 
 def _convert_index(file: Path, place: Path) -> None:
-    index = read_object(file)
-    shards = index.get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
-        raise UserError(f"{file} is not an index of shards; is the file complete?")
-    index["weight_map"] = {name: _renamed(Path(shard)).name for name, shard in shards.items()}
+    names = {name: _renamed(Path(shard)).name for name, shard in shards(file).items()}
     stem = _renamed(Path(file.name.removesuffix(".index.json"))).name
-    place.with_name(f"{stem}.index.json").write_text(json.dumps(index, indent=1))
+    place.with_name(f"{stem}.index.json").write_text(json.dumps(read_object(file) | {"weight_map": names}, indent=1))
 
 
 def _convert_file(file: Path, place: Path, on_note: Callable[[str], None]) -> None:
     from safetensors.torch import save_file
 
-    found = state_dict_of(_content(file), file)
-    _check_plain(found.tensors, file)
+    found, note = state_dict_of(_content(file), file)
+    _check_plain(found, file)
     place.parent.mkdir(parents=True, exist_ok=True)
     # Copies, since safetensors refuses tensors that share memory.
     tensors = {
         name: value.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
-        for name, value in found.tensors.items()
+        for name, value in found.items()
     }
     save_file(tensors, place, {"format": "pt"})
-    if note := found.note():
+    if note:
         on_note(f"{file}: {note}")
 
 
@@ -189,15 +180,10 @@ def _check_plain(tensors: dict[str, Tensor], file: Path) -> None:
             f"of type {value.dtype}": value.dtype not in _TYPES.values(),
         }
         if kind := next((kind for kind, found in kinds.items() if found), None):
-            raise UserError(
-                f"{file}: {name} is {kind}, which safetensors cannot hold; save it as a plain dense tensor of numbers."
-            )
+            raise UserError(f"{file}: {name} is {kind}, which safetensors cannot hold; save it as a dense tensor.")
     size = sum(value.numel() * value.element_size() for value in tensors.values())
     if size > file.stat().st_size + ROOM:
-        raise UserError(
-            f"{file} has {file.stat().st_size:,} bytes and its tensors {size:,}, since they repeat stored values; "
-            "save them with .contiguous()."
-        )
+        raise UserError(f"{file}: its tensors repeat stored values ({size:,} bytes); save them with .contiguous().")
 
 
 def _content(file: Path) -> Any:
@@ -206,24 +192,97 @@ def _content(file: Path) -> Any:
         raise UserError(f"{file}: there is no such file.")
     if known := what_it_is(file):
         raise UserError(f"{file} {known}.")
-    if _is_torchscript(file):
-        raise UserError(
-            f"{file} is a TorchScript archive, which holds code; if you trust it, load it with torch.jit.load and save "
-            "its state_dict() with torch.save."
-        )
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # any type, from the unpickler, zip files or torch
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        reason = "it is a TorchScript archive, with code" if "TorchScript" in str(error) else reason_of(error)
         raise UserError(
             f"{file} holds more than tensors, such as a whole model, or is damaged, and is not opened: {reason}; if "
-            "you trust it, load it yourself and save model.state_dict() with torch.save."
+            "you trust it, load it yourself (torch.load, torch.jit.load) and save model.state_dict() with torch.save."
         ) from error
 
 
-def _is_torchscript(file: Path) -> bool:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError):
+def state_dict_of(content: Any, file: object) -> tuple[dict[str, Tensor], str]:
+    """The weights in what ``torch.load`` returned, names of nested entries joined by dots, and a note on what was left
+    out, empty if nothing was; UserError (naming ``file``) without any, or for ambiguous names."""
+    if not isinstance(content, Mapping):
+        kind = "one tensor" if isinstance(content, Tensor) else f"a {type(content).__name__}"
+        raise UserError(f"{file} holds {kind}, not a state dict; save model.state_dict().")
+    taken: list[str] = []
+    left_out: list[str] = []
+    tensors: dict[str, Tensor] = {}
+    while (key := _container(content)) is not None:
+        left_out += [_told(name, value) for name, value in content.items() if name != key]
+        taken.append(key)
+        content = content[key]
+    nested = any(_count(value) for value in content.values() if not isinstance(value, Tensor))
+    for name, value in content.items():
+        scalar = isinstance(value, Tensor) and value.ndim == 0
+        if (nested and scalar) or _is_aside(name, value) or not _count(value):  # a number beside modules counts steps
+            left_out.append(_told(name, value))
+            continue
+        for path, one in _leaves(value, (name,)):
+            if not isinstance(one, Tensor):
+                left_out.append(".".join(map(str, path)))
+                continue
+            joined = _joined(path, file)
+            if joined in tensors:
+                raise UserError(f"{file} has two tensors named {joined!r}; rename one of them.")
+            tensors[joined] = one
+    if not tensors:
+        raise UserError(f"{file} holds no state dict: it has no named tensor.")
+    whose = f" of {'.'.join(taken)!r}" if taken else ""
+    more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+    note = f"{len(tensors)} tensors{whose} written; left out: {', '.join(left_out[:SHOWN])}{more}"
+    return tensors, note if left_out else ""
+
+
+def _container(content: Mapping[Any, Any]) -> str | None:
+    """The entry with the weights: one of the usual names that holds named tensors."""
+    if any(isinstance(value, Tensor) and value.ndim for value in content.values()):
+        return None
+    return next((key for key in CONTAINERS if isinstance(content.get(key), Mapping) and _count(content[key])), None)
+
+
+def _is_aside(name: Any, value: Any) -> bool:
+    """Whether an entry is no tensor, and is by its name or content the state of an optimizer or the like."""
+    if isinstance(value, Tensor) or not isinstance(name, str):
         return False
+    words = name.lower().replace("-", "_")
+    by_name = any(part in words for part in ASIDE) or "ema" in words.split("_")
+    return by_name or (isinstance(value, Mapping) and {"state", "param_groups"} <= set(value))
+
+
+def _told(name: Any, value: Any) -> str:
+    count = 0 if isinstance(value, Tensor) else _count(value)
+    return f"{name!s:.60}" + (f" ({count} tensors)" if count else "")
+
+
+def _count(value: Any) -> int:
+    return sum(isinstance(one, Tensor) for _, one in _leaves(value))
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """All values in nested mappings and lists, in order, with their paths of keys."""
+    stack, visited = [(path, value)], 0
+    while stack:
+        path, value = stack.pop()
+        visited += 1
+        if visited > MOST or len(path) > DEEPEST:
+            raise UserError("the checkpoint is nested too deeply, or contains itself; save model.state_dict() alone.")
+        if isinstance(value, Mapping):
+            stack += reversed([((*path, key), one) for key, one in value.items()])
+        elif isinstance(value, list | tuple):
+            stack += reversed([((*path, key), one) for key, one in enumerate(value)])
+        else:
+            yield path, value
+
+
+def _joined(path: tuple[Any, ...], file: object) -> str:
+    for key in path:
+        if isinstance(key, bool) or not isinstance(key, str | int) or key == "":
+            raise UserError(f"{file}: {key!r:.60} is not a name of a tensor; names are text.")
+    name = ".".join(map(str, path))
+    if name == "__metadata__" or not name.isprintable():
+        raise UserError(f"{file}: {name!a:.60} cannot be a name of a tensor in safetensors; rename it.")
+    return name

@@ -1,6 +1,6 @@
 """Scaled latents: the coordinates in which the diffusion pipelines of each class work, and their inverse."""
 
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,56 +71,46 @@ class Rule:
     remark: str = ""
 
     def __str__(self) -> str:
-        top = "z"
+        factor = " * factor" if self.factor else ""
+        standardised = f"(z - mean){factor} / std"
         if self.statistics and not self.optional:
-            top = "(z - mean)"
-        elif self.shift:
-            top = "(z - shift)"
-        text = top + (" * factor" if self.factor else "") + (" / std" if self.statistics and not self.optional else "")
-        if self.optional:
-            text += f"; with statistics (z - mean){' * factor' if self.factor else ''} / std"
-        return f"{text}{'; ' + self.remark if self.remark else ''}"
+            text = standardised
+        else:
+            text = f"{'(z - shift)' if self.shift else 'z'}{factor}"
+        more = f"; with statistics {standardised}" if self.optional else ""
+        return f"{text}{more}{'; ' + self.remark if self.remark else ''}"
 
 
-SCALED = Rule(factor=True)
-STANDARDISED = Rule(statistics="config")
+SCALED = (
+    "AsymmetricAutoencoderKL", "AutoencoderDC", "AutoencoderKLAllegro", "AutoencoderKLCogVideoX",
+    "AutoencoderKLHunyuanImage", "AutoencoderKLHunyuanImageRefiner", "AutoencoderKLHunyuanVideo",
+    "AutoencoderKLHunyuanVideo15", "AutoencoderKLMagvit", "AutoencoderKLTemporalDecoder", "Kandinsky6SRVAE", "VQModel",
+)  # fmt: skip
+STANDARDISED = (
+    "AutoencoderKLMiniMaxH3", "AutoencoderKLMiniMaxH3Audio", "AutoencoderKLQwenImage", "AutoencoderKLQwenImage21",
+    "AutoencoderKLWan",
+)  # fmt: skip
+AS_IT_IS = ("AutoencoderOobleck", "AutoencoderSAME", "Cosmos3AVAEAudioTokenizer")
 RULES: dict[str, Rule] = {
-    "AsymmetricAutoencoderKL": SCALED,
-    "AutoencoderDC": SCALED,
+    **dict.fromkeys(SCALED, Rule(factor=True)),
+    **dict.fromkeys(STANDARDISED, Rule(statistics="config")),
+    **dict.fromkeys(AS_IT_IS, Rule(remark="pipelines take it as it is")),
     "AutoencoderKL": Rule(factor=True, shift=True, statistics="config", optional=True),
-    "AutoencoderKLAllegro": SCALED,
-    "AutoencoderKLCogVideoX": SCALED,
     "AutoencoderKLFlux2": Rule(statistics="bn", remark="per channel of 2 x 2 patches"),
-    "AutoencoderKLHunyuanImage": SCALED,
-    "AutoencoderKLHunyuanImageRefiner": SCALED,
-    "AutoencoderKLHunyuanVideo": SCALED,
-    "AutoencoderKLHunyuanVideo15": SCALED,
     "AutoencoderKLLTX2Audio": Rule(statistics="bins", remark="per channel and bin"),
     "AutoencoderKLLTX2Video": Rule(factor=True, statistics="buffers"),
     "AutoencoderKLLTXVideo": Rule(factor=True, statistics="buffers"),
-    "AutoencoderKLMagvit": SCALED,
-    "AutoencoderKLMiniMaxH3": STANDARDISED,
-    "AutoencoderKLMiniMaxH3Audio": STANDARDISED,
     "AutoencoderKLMochi": Rule(factor=True, statistics="config", optional=True),
-    "AutoencoderKLQwenImage": STANDARDISED,
-    "AutoencoderKLQwenImage21": STANDARDISED,
-    "AutoencoderKLTemporalDecoder": SCALED,
-    "AutoencoderKLWan": STANDARDISED,
-    "AutoencoderOobleck": Rule(remark="pipelines take it as it is"),
     "AutoencoderRAE": Rule(remark="encode normalises"),
-    "AutoencoderSAME": Rule(remark="pipelines take it as it is"),
     "AutoencoderTiny": Rule(factor=True, shift=True),
-    "Cosmos3AVAEAudioTokenizer": Rule(remark="pipelines take it as it is"),
-    "Kandinsky6SRVAE": SCALED,
     "LongCatAudioDiTVae": Rule(remark="encode divides by its scale"),
-    "VQModel": SCALED,
 }
 """Scaled latents from raw ones, z, as the pipelines of diffusers 0.42 compute them for each class."""
-
 NO_RULE = {
     "AutoencoderKLCosmos": "its pipelines multiply by sigma_data, which is a setting of their scheduler",
 }
 """Classes with a rule in a pipeline that the autoencoder's own files do not determine: the reason."""
+LACKING = "config.json has no {}, which scaled latents need; use model.latents=raw."
 
 
 def coordinates_of(model: Any, there: str) -> Coordinates:
@@ -134,33 +124,24 @@ def coordinates_of(model: Any, there: str) -> Coordinates:
     rule = RULES.get(name)
     if rule is None:
         reason = NO_RULE.get(name, "no pipeline of diffusers uses it")
-        raise UserError(
-            f"{there}: the scaling of latents of the class {name} is not known: {reason}; use model.latents=raw."
-        )
+        raise UserError(f"{there}: the scaling of latents of {name} is not known: {reason}; use model.latents=raw.")
     factor, shift = (number(model.config, key, there) for key in ("scaling_factor", "shift_factor"))
     if rule.factor and factor is None:
-        raise UserError(
-            f"{there}: config.json has no scaling_factor, which scaled latents need; use model.latents=raw."
-        )
+        raise UserError(f"{there}: {LACKING.format('scaling_factor')}")
     mean, std = _statistics(model, rule, there)
-    trivial = {"scaling_factor": factor in (None, 1.0), "shift_factor": not shift}
-    needless = [
-        key
-        for key, used in (("scaling_factor", rule.factor or name == "AutoencoderRAE"), ("shift_factor", rule.shift))
-        if not used and not trivial[key]
-    ]
-    if rule.statistics is None and name != "AutoencoderRAE":
-        needless += [key for key in ("latents_mean", "latents_std") if model.config.get(key) is not None]
+    given = {"scaling_factor": factor not in (None, 1.0), "shift_factor": bool(shift)}
+    given |= {key: model.config.get(key) is not None for key in ("latents_mean", "latents_std")}
+    used = {"scaling_factor": rule.factor, "shift_factor": rule.shift}
+    own = name == "AutoencoderRAE"  # its encode uses the settings
+    needless = [key for key in given if given[key] and not used.get(key, rule.statistics)]
+    needless = [key for key in needless if not own or key == "shift_factor"]
     if mean is not None and shift:
         needless.append("shift_factor beside latents_mean")
     if needless:
-        raise UserError(
-            f"{there}: config.json has {needless[0]}, which no pipeline uses for this class ({name}), so the "
-            "scaled coordinates are not known; use model.latents=raw."
-        )
+        raise UserError(f"{there}: config.json has {needless[0]}, which no pipeline uses here; use model.latents=raw.")
     scale = factor if rule.factor and factor is not None else 1.0
     if mean is None or std is None:
-        return Coordinates(scale, (shift or 0.0) if rule.shift else 0.0)
+        return Coordinates(scale, shift or 0.0)
     return Coordinates(scale, mean, std)
 
 
@@ -177,7 +158,7 @@ def _statistics(model: Any, rule: Rule, there: str) -> tuple[Tensor | None, Tens
             if rule.optional and found == [None, None]:
                 return None, None
             key = "latents_mean" if found[0] is None else "latents_std"
-            raise UserError(f"{there}: config.json has no {key}, which scaled latents need; use model.latents=raw.")
+            raise UserError(f"{there}: {LACKING.format(key)}")
         mean, std = (torch.tensor(value).view(1, -1) for value in found)
     else:
         mean, std = model.latents_mean, model.latents_std
@@ -199,19 +180,12 @@ def number(settings: Any, key: str, there: str) -> float | None:
     return float(value)
 
 
-def check_number(value: Any, key: str, there: str, *, positive: bool) -> None:
+def check_number(value: Any, key: str, there: str, *, positive: bool = False) -> None:
     """UserError for a value that is not a finite number (above 0 if ``positive``)."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
-    if not good or (positive and value <= 0):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not abs(value) <= sys.float_info.max or (positive and value <= 0):
         kind = "a finite number above 0" if positive else "a finite number"
         raise UserError(f"{there}: {key} must be {kind}, not {repr(value)[:40]}; correct it in the configuration.")
-
-
-def _finite(value: float) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
-        return False
 
 
 def statistics(settings: Any, key: str, there: str) -> tuple[float, ...] | None:

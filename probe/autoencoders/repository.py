@@ -10,12 +10,12 @@ from typing import Any
 
 from probe.caches import cache_sentence
 from probe.config import ModelConfig
-from probe.errors import UserError
+from probe.errors import UserError, reason_of
 from probe.reading import JSON_BYTES, Unreadable, read_object, read_text
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 """Weights in these forms can run code when opened; ``probe convert`` makes safetensors of them."""
-INDICES = "*.safetensors*.index.json"
+CONFIG = "config.json"
 
 
 def is_local(source: str) -> bool:
@@ -38,7 +38,7 @@ def for_libraries(spec: ModelConfig, source: str) -> Iterator[tuple[str, str]]:
     """The source and subfolder for the libraries. They cannot read a config.json with a byte order mark, so such a
     folder is replaced by one of links, with the file rewritten."""
     folder = folder_of(spec, source)
-    config = folder / "config.json"
+    config = folder / CONFIG
     if not is_local(source) or not config.is_file() or not config.read_bytes().startswith(codecs.BOM_UTF8):
         yield as_named(source), spec.subfolder or ""
         return
@@ -62,109 +62,84 @@ def where(spec: ModelConfig, source: str) -> str:
 
 def located(spec: ModelConfig, source: str) -> ModelConfig:
     """The specification with the subfolder vae, if a pipeline keeps its autoencoder there; no other is guessed."""
-    if spec.subfolder is not None:
-        return spec
     inside = spec.model_copy(update={"subfolder": "vae"})
-    if is_local(source):
-        root = folder_of(spec, source)
-        return inside if not (root / "config.json").exists() and (root / "vae" / "config.json").is_file() else spec
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
-
-    try:
-        hf_hub_download(source, "config.json", revision=spec.revision)
-    except EntryNotFoundError:  # offline: not in the cache
-        try:
-            hf_hub_download(source, "config.json", subfolder="vae", revision=spec.revision)
-            return inside
-        except (EntryNotFoundError, HfHubHTTPError, OSError):
-            return spec
-    except (HfHubHTTPError, HFValidationError, OSError):
-        return spec  # reading it reports the problem
-    return spec
+    guess = spec.subfolder is None and not optional_file(spec, source, CONFIG) and optional_file(inside, source, CONFIG)
+    return inside if guess else spec
 
 
 def read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
     """config.json; UserError if it is absent, unreadable or not an object, or its weights lie outside of the folder."""
     if is_local(source):
-        path = folder_of(spec, source) / "config.json"
+        path = folder_of(spec, source) / CONFIG
         if not path.is_file():
-            inside = sorted(p.parent.name for p in Path(source).expanduser().glob("*/config.json"))
+            inside = sorted(p.parent.name for p in local(source).glob(f"*/{CONFIG}"))
             hint = f"set model.subfolder to one of {', '.join(inside)}" if inside else "give a folder with config.json"
             raise UserError(f"{where(spec, source)}: there is no {path}; {hint}.")
-        _stay_inside(path.parent)
+        for index in path.parent.glob("*.safetensors*.index.json"):
+            shards(index)
     else:
         from huggingface_hub import hf_hub_download
 
-        path = fetched(hf_hub_download, spec, source, "config.json", subfolder=spec.subfolder)
+        path = fetched(hf_hub_download, spec, source, CONFIG, subfolder=spec.subfolder)
     try:
         return read_object(path, nan=True)  # Mamba 2 has Infinity there; values are checked where they are used
     except Unreadable as error:
         raise UserError(f"{where(spec, source)}: {error} Is the file complete?") from None
 
 
-def _stay_inside(folder: Path) -> None:
-    """Refuse an index that names files outside of the folder. (diffusers checks those on the hub.)"""
-    for index in folder.glob(INDICES):
-        try:
-            names = set(read_object(index)["weight_map"].values())
-        except (Unreadable, TypeError, KeyError, AttributeError):
-            raise UserError(f"{index} is not an index of shards; is the file complete?") from None
-        for name in sorted(map(str, names)):
-            if PurePosixPath(name).name != name:
-                raise UserError(f"{index} names {name}, which is not a file of its folder.")
+def shards(index: Path) -> dict[str, str]:
+    """The file of each tensor by an index; UserError unless it is an index of files in its own folder."""
+    files = read_object(index).get("weight_map")
+    if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+        raise UserError(f"{index} is not an index of shards; is the file complete?")
+    for file in sorted(set(files.values())):
+        if PurePosixPath(file).name != file:
+            raise UserError(f"{index} names {file}, which is not a file of its folder.")
+    return files
 
 
 def optional_file(spec: ModelConfig, source: str, name: str) -> Path | None:
-    """A file of a model, downloaded if it is on the hub; None if there is none, or it is unavailable."""
+    """A file of a model, downloaded if it is on the hub; None if there is none, or it is unavailable.
+
+    UserError for a pipe or the like, which would block whoever opens it.
+    """
     if is_local(source):
         path = folder_of(spec, source) / name
+        if path.exists() and not path.is_file():
+            raise UserError(f"{where(spec, source)}: {name} is not a regular file; replace it by an intact copy.")
         return path if path.is_file() else None
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
-    with suppress(HfHubHTTPError, OSError, ValueError):
+    with suppress(EntryNotFoundError, HfHubHTTPError, OSError, ValueError):
         return Path(hf_hub_download(source, name, subfolder=spec.subfolder, revision=spec.revision))
     return None
 
 
 def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options: Any) -> Path:
     """What a function of huggingface_hub downloads, or finds in the local cache; UserError if it is unavailable."""
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors
 
     try:
         return Path(download(source, *args, revision=spec.revision, **options))
-    except GatedRepoError:
+    except errors.GatedRepoError:
         message = "is gated: accept its terms on the hub, then log in with `hf auth login` or set HF_TOKEN."
-    except RepositoryNotFoundError:
+    except errors.RepositoryNotFoundError:
         message = "is neither a local folder nor a repository of the hub that you may read; check the name, or log in."
-    except RevisionNotFoundError:
+    except errors.RevisionNotFoundError:
         message = f"has no revision {spec.revision!r}."
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         message = "is not in the local cache and the hub cannot be reached; check the network, or give a local folder."
-    except EntryNotFoundError:
+    except errors.EntryNotFoundError:
         message = f"has no {args[0] if args else 'file'} there; if it is a pipeline, set model.subfolder (usually vae)."
-    except HFValidationError:
+    except errors.HFValidationError:
         message = (
             "is neither a local folder nor a hub id of the form owner/name, and has no embedded: or python: prefix."
         )
-    except (HfHubHTTPError, OSError) as error:
-        told = cache_sentence(error) or " ".join(str(error).split())[:200]
+    except (errors.HfHubHTTPError, OSError) as error:
+        told = cache_sentence(error) or reason_of(error)
         message = f"cannot be fetched from the hub: {told}"
     raise UserError(f"{where(spec, source)} {message}")
-
-
-def pickles(spec: ModelConfig, source: str) -> list[str]:
-    """Names of the files in pickle form in a local folder."""
-    return sorted(file.name for file in folder_of(spec, source).glob("*") if file.suffix in PICKLES)
 
 
 def what_it_is(file: Path) -> str | None:

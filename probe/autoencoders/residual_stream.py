@@ -6,17 +6,16 @@ next input. Learned position embeddings (GPT-2's) are added inside of that map, 
 
 import logging
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from probe.autoencoders.blueprint import LARGEST_OF_LANGUAGE, check_bounds
-from probe.autoencoders.checks import check_finite
-from probe.autoencoders.from_pretrained import check_transformers, from_pretrained
+from probe.autoencoders.base import check_finite
+from probe.autoencoders.loading import check_transformers, from_pretrained
 from probe.autoencoders.repository import as_named, read_config, where
+from probe.autoencoders.weights import LARGEST_OF_LANGUAGE, check_bounds
 from probe.config import ModelConfig
-from probe.errors import UserError
+from probe.errors import UserError, reason_of
 from probe.files import tensors_sha256
 
 log = logging.getLogger("probe")
@@ -70,37 +69,33 @@ def load_residual_stream(spec: ModelConfig, device: torch.device) -> ResidualStr
             or the stream's shape changes.
     """
     check_transformers(spec.source)
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    source, dtype = spec.source, getattr(torch, spec.dtype)
+    source, there, dtype = spec.source, where(spec, spec.source), getattr(torch, spec.dtype)
     config = read_config(spec, source)
     if "model_type" not in config:
-        raise UserError(f"{where(spec, source)} is not a model of transformers: its config.json has no model_type.")
-    check_bounds(config, where(spec, source), LARGEST_OF_LANGUAGE)
+        raise UserError(f"{there} is not a model of transformers: its config.json has no model_type.")
+    check_bounds(config, there, LARGEST_OF_LANGUAGE)
+
+    def build() -> nn.Module:
+        settings = AutoConfig.from_pretrained(as_named(source), subfolder=spec.subfolder or "", revision=spec.revision)
+        return AutoModelForCausalLM.from_config(settings)
+
     model, warnings = from_pretrained(
         AutoModelForCausalLM,
         spec,
         source,
-        None if config.get("auto_map") else partial(_built, spec, source),
-        dtype=dtype,
-        attn_implementation="eager",  # the fused kernels have no forward derivative, which certificates need
+        None if config.get("auto_map") else build,
         trust_remote_code=spec.trust_remote_code,
     )
     for warning in warnings:
         log.warning(f"warning: {warning}")
     model.eval().requires_grad_(False).to(device)
-    check_finite(model, where(spec, source))
+    check_finite(model, there)
     width = int(model.get_input_embeddings().embedding_dim)
-    stream = ResidualStream(spec.source, type(model).__name__, model.base_model, width, device, dtype)
-    _check(stream, where(spec, source))
+    stream = ResidualStream(source, type(model).__name__, model.base_model, width, device, dtype)
+    _check(stream, there)
     return stream
-
-
-def _built(spec: ModelConfig, source: str) -> nn.Module:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    config = AutoConfig.from_pretrained(as_named(source), subfolder=spec.subfolder or "", revision=spec.revision)
-    return AutoModelForCausalLM.from_config(config)
 
 
 @torch.no_grad()
@@ -109,13 +104,9 @@ def _check(stream: ResidualStream, there: str) -> None:
     try:
         y = stream(h)
     except Exception as error:  # any type, from a model that does not take a stream
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{there} does not take its residual stream as inputs_embeds: {reason}") from error
+        raise UserError(f"{there} does not take its residual stream as inputs_embeds: {reason_of(error)}") from error
     if y.shape != h.shape or y.dtype != h.dtype:
-        raise UserError(
-            f"{there} takes a stream {tuple(h.shape)} and gives {tuple(y.shape)} (last_hidden_state), so it cannot be "
-            "iterated."
-        )
+        raise UserError(f"{there} makes {tuple(y.shape)} of a stream {tuple(h.shape)}, so it cannot be iterated.")
     if not y.isfinite().all():
         raise UserError(f"{there} gives NaN or infinity for a stream of zeros; use model.dtype=float64.")
 
@@ -128,6 +119,7 @@ def tokens_of(spec: ModelConfig, prompt: str) -> list[int]:
     """
     from transformers import AutoTokenizer
 
+    there = where(spec, spec.source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             as_named(spec.source),
@@ -136,11 +128,8 @@ def tokens_of(spec: ModelConfig, prompt: str) -> list[int]:
             trust_remote_code=spec.trust_remote_code,
         )
     except Exception as error:  # transformers raises half a dozen types for an absent or unknown one
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{where(spec, spec.source)} has no tokenizer ({reason}); give --tokens instead.") from error
+        raise UserError(f"{there} has no tokenizer ({reason_of(error, 160)}); give --tokens instead.") from error
     tokens = [int(token) for token in tokenizer(prompt)["input_ids"]]
     if not tokens:  # some classes build an empty tokenizer without files
-        raise UserError(
-            f"{where(spec, spec.source)}: its tokenizer finds no token in {prompt!r}; give --tokens instead."
-        )
+        raise UserError(f"{there}: its tokenizer finds no token in {prompt!r}; give --tokens instead.")
     return tokens

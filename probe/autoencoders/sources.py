@@ -5,26 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from probe.autoencoders.adapter import autoencoder_classes
-from probe.autoencoders.repository import PICKLES, is_local, local, what_it_is, where
+from probe.autoencoders.repository import CONFIG, PICKLES, folder_of, is_local, local, what_it_is, where
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.reading import Unreadable, read_object
 
 FORMATS = {
-    ".gguf": "GGUF",
-    ".onnx": "ONNX",
-    ".h5": "Keras",
-    ".keras": "Keras",
-    ".msgpack": "Flax",
-    ".tflite": "TensorFlow Lite",
-    ".pb": "TensorFlow",
-    ".npz": "NumPy",
-    ".zip": "an archive",
-    ".tar": "an archive",
-    ".gz": "an archive",
-}
+    ".gguf": "GGUF", ".onnx": "ONNX", ".h5": "Keras", ".keras": "Keras", ".msgpack": "Flax",
+    ".tflite": "TensorFlow Lite", ".pb": "TensorFlow", ".npz": "NumPy",
+    **dict.fromkeys((".zip", ".tar", ".gz"), "an archive"),
+}  # fmt: skip
 """Suffixes of weights and archives that cannot be read."""
-FOLDERS_OWN = ("config.json", "model_index.json")
 WEIGHTS = "a folder or hub id with config.json and safetensors"
 PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.IGNORECASE)
 VARIANT = re.compile(r"\w+\.(?P<one>[^.]+?)(-\d{5}-of-\d{5})?\.safetensors")
@@ -43,9 +34,7 @@ def check_source(spec: ModelConfig, source: str) -> None:
     problem = _of_name(source)
     try:
         if problem is None and is_local(source):
-            path = local(source)
-            look = _of_file if path.is_file() else _of_folder if path.is_dir() else _of_nothing
-            problem = look(path, spec)
+            problem = _of_path(local(source), spec)
         if problem is None and spec.config and local(spec.config).is_file():
             problem = f"has a file as model.config; give its folder, {local(spec.config).parent}"
     except OSError as error:
@@ -56,7 +45,7 @@ def check_source(spec: ModelConfig, source: str) -> None:
 
 def weights_at_hand(spec: ModelConfig, source: str) -> str | None:
     """Why a local folder has no loadable weights, as a predicate; None if that is unknown."""
-    folder = local(source) / (spec.subfolder or "")
+    folder = folder_of(spec, source)
     if not folder.is_dir():
         return None
     names = sorted(file.name for file in folder.iterdir() if file.is_file())
@@ -76,7 +65,7 @@ def pickled(source: str) -> str:
     """What to do with a file in pickle form, as a predicate."""
     path = local(source)
     base = f"is in pickle form ({path.suffix.lower()}), which can run code; `probe convert` makes safetensors"
-    if (path.parent / "config.json").is_file():
+    if (path.parent / CONFIG).is_file():
         return f"{base} of it, and config.json is beside it"
     return (
         f"{base} of it, and model.config must then name the config.json of a class of diffusers; a class of your own "
@@ -100,15 +89,15 @@ def _of_name(source: str) -> str | None:
     return None
 
 
-def _of_nothing(path: Path, spec: ModelConfig) -> str | None:
-    if path.suffix.lower() in (".safetensors", *PICKLES):
-        return None  # reported elsewhere
-    return "does not exist: there is no such file or folder, so no config.json; check the path"
-
-
-def _of_file(path: Path, spec: ModelConfig) -> str | None:
+def _of_path(path: Path, spec: ModelConfig) -> str | None:
     suffix, name = path.suffix.lower(), path.name
-    if name in FOLDERS_OWN or name.endswith(".index.json"):
+    if path.is_dir():
+        return _of_folder(path, spec)
+    if not path.is_file():
+        if suffix in (".safetensors", *PICKLES):
+            return None  # reported elsewhere
+        return "does not exist: there is no such file or folder, so no config.json; check the path"
+    if name in (CONFIG, "model_index.json") or name.endswith(".index.json"):
         return f"is a file in a model's folder; give the folder {path.parent}"
     if suffix in PICKLES:
         return None
@@ -124,18 +113,17 @@ def _of_file(path: Path, spec: ModelConfig) -> str | None:
 
 
 def _of_folder(path: Path, spec: ModelConfig) -> str | None:
-    if (snapshots := path / "snapshots").is_dir() and not (path / "config.json").exists():
-        return _of_cache(path, snapshots)
+    if (path / "snapshots").is_dir() and not (path / CONFIG).exists():
+        return _of_cache(path)
     if cached := sorted(one.name for one in path.glob("models--*--*")):
         ids = ", ".join(name.removeprefix("models--").replace("--", "/") for name in cached[:3])
         return f"is the hub's cache; give the id of a model in it ({ids})"
     folder = path / (spec.subfolder or "")
     if not folder.is_dir():
-        inside = sorted(one.name for one in path.iterdir() if (one / "config.json").is_file())
-        return f"has no such subfolder; {_hint(inside)}"
+        return f"has no such subfolder; {_hint(sorted(one.parent.name for one in path.glob(f'*/{CONFIG}')))}"
     if not any(folder.iterdir()):
         return f"is empty: there is no config.json in it; give {WEIGHTS}"
-    if not (folder / "config.json").is_file():
+    if not (folder / CONFIG).is_file():
         return _without_config(folder, spec)
     for file in sorted(folder.glob("*.safetensors")):
         if problem := what_it_is(file):
@@ -143,32 +131,28 @@ def _of_folder(path: Path, spec: ModelConfig) -> str | None:
     return None
 
 
-def _of_cache(path: Path, snapshots: Path) -> str:
+def _of_cache(path: Path) -> str:
     match = CACHE.fullmatch(path.name)
-    ref = path / "refs" / "main"
-    names = [ref.read_text().strip()] if ref.is_file() else []
-    there = [one for one in (*names, *sorted(one.name for one in snapshots.iterdir())) if (snapshots / one).is_dir()]
     whose = f"of {match['owner']}/{match['name']}: give that id" if match else "of a repository: give its hub id"
-    if not there:
-        return f"is the hub's cache {whose} (no snapshot is in it)"
-    return f"is the hub's cache {whose}, or its snapshot {snapshots / there[0]}"
+    ref, snapshots = path / "refs" / "main", path / "snapshots"
+    main = [snapshots / ref.read_text().strip()] if ref.is_file() else []
+    snapshot = next((one for one in (*main, *sorted(snapshots.iterdir())) if one.is_dir()), None)
+    return f"is the hub's cache {whose}" + (f", or its snapshot {snapshot}" if snapshot else " (no snapshot is in it)")
 
 
 def _without_config(folder: Path, spec: ModelConfig) -> str | None:
-    inside = {one.parent.name: _config(one) for one in sorted(folder.glob("*/config.json"))}
+    inside = {one.parent.name: _config(one) for one in sorted(folder.glob(f"*/{CONFIG}"))}
     good = [name for name, config in inside.items() if _is_autoencoders(config)]
     if spec.subfolder is None and good:
-        return None if good == ["vae"] or "vae" in good else f"has no config.json; {_hint(good)}"
+        return None if "vae" in good else f"has no config.json; {_hint(good)}"
     if inside:
         classes = ", ".join(f"{name} ({config.get('_class_name', 'no class')})" for name, config in inside.items())
         return f"holds {classes:.200}, but no autoencoder; give a folder or hub id with one"
-    files = sorted(one.name for one in folder.iterdir() if one.is_file())
-    pickles = [name for name in files if Path(name).suffix.lower() in PICKLES]
-    if pickles:
-        return f"has no config.json; its file {folder / pickles[0]} {pickled(str(folder / pickles[0]))}"
-    weights = [name for name in files if name.endswith(".safetensors")]
-    if weights:
-        return f"has {weights[0]} but there is no config.json; add it, or give the file and model.config"
+    files = sorted(one for one in folder.iterdir() if one.is_file())
+    if pickle := next((file for file in files if file.suffix.lower() in PICKLES), None):
+        return f"has no config.json; its file {pickle} {pickled(str(pickle))}"
+    if weights := next((file.name for file in files if file.name.endswith(".safetensors")), None):
+        return f"has {weights} but there is no config.json; add it, or give the file and model.config"
     return weights_at_hand(spec, str(folder)) or f"is not a model: there is no config.json in it; give {WEIGHTS}"
 
 

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probe.autoencoders.base import Autoencoder
+from probe.autoencoders.base import Autoencoder, device_of
 from probe.config import ModelConfig
 from probe.errors import Interruption, UserError, leaves
 from probe.files import source_sha256
 from probe.trust import module_specs
 
 
-def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch.dtype) -> Autoencoder:
+def load_user(spec: ModelConfig, target: str) -> Autoencoder:
     """Call the named function, without arguments, and wrap the object it returns.
 
     The object has ``encode(x) -> z`` and ``decode(z) -> x``, deterministic and with independent rows. It may have
@@ -33,14 +33,20 @@ def load_user(spec: ModelConfig, target: str, device: torch.device, dtype: torch
         UserError: the function cannot be found or called, or its result lacks encode or decode; or the code calls
             ``sys.exit`` or the like, now or later in encode and decode.
     """
-    function = _function(target)
-    with _contained(f"model {spec.source}", "raised"):
-        return _wrapped(spec, function, _call(function, spec.source), device, dtype)
+    with _contained(f"model {spec.source} fails at import:"):
+        function = _function(target)
+    with _contained(f"model {spec.source} raised"):
+        try:
+            inspect.signature(function).bind()
+        except TypeError:
+            raise UserError(f"model {spec.source} takes arguments; name a function that requires none.") from None
+        except ValueError:  # written in C, without a signature
+            pass
+        return _wrapped(spec, function, function())
 
 
-def _wrapped(
-    spec: ModelConfig, function: Callable[[], Any], model: Any, device: torch.device, dtype: torch.dtype
-) -> Autoencoder:
+def _wrapped(spec: ModelConfig, function: Callable[[], Any], model: Any) -> Autoencoder:
+    device, dtype = device_of(spec.device), getattr(torch, spec.dtype)
     if model is None or isinstance(model, type):
         what = "None" if model is None else f"the class {model.__name__}, not an object of it"
         raise UserError(f"{spec.source} returned {what}; return an object with encode() and decode().")
@@ -93,8 +99,7 @@ def _function(target: str) -> Callable[[], Any]:
     if not colon or not place or not name:
         raise UserError(f"model python:{target} must read python:package.module:function or python:file.py:function.")
     module = _file(Path(os.path.expanduser(place))) if place.endswith(".py") else _module(place)
-    with _contained(f"model python:{target}", "fails at import"):
-        function = getattr(module, name, None)
+    function = getattr(module, name, None)
     if isinstance(function, nn.Module):
         raise UserError(f"model python:{target}: {name} is a model; name a function that returns it.")
     if not callable(function):
@@ -110,19 +115,15 @@ def _file(path: Path) -> ModuleType:
     module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None  # .py files have a loader
     module = importlib.util.module_from_spec(module_spec)
-    before = sys.modules.get(name)
+    before = {name: sys.modules[name]} if name in sys.modules else {}
     sys.modules[name] = module  # dataclasses look their module up by name
     try:
-        with _contained(f"model python:{path}", "fails at import"):
-            try:
-                exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
-            except ImportError as error:
-                raise UserError(f"model python:{path} fails at import: {error}{_hint(path, error)}.") from error
-    except BaseException:
-        if before is None:
-            del sys.modules[name]
-        else:
-            sys.modules[name] = before
+        exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
+    except BaseException as error:
+        del sys.modules[name]
+        sys.modules.update(before)
+        if isinstance(error, ImportError):
+            raise UserError(f"model python:{path} fails at import: {error}{_hint(path, error)}.") from error
         raise
     return module
 
@@ -137,16 +138,7 @@ def _hint(path: Path, error: ImportError) -> str:
 
 
 def _module(name: str) -> ModuleType:
-    _check_not_taken(name)
-    if os.getcwd() not in sys.path:  # as with `python -m`; installed commands do not add it
-        sys.path.insert(0, os.getcwd())
-    importlib.invalidate_caches()
-    with _contained(f"model python:{name}", "fails at import"):
-        return importlib.import_module(name)
-
-
-def _check_not_taken(name: str) -> None:
-    """Refuse a name that an imported module already has: json.py, or a file of another folder."""
+    """A module by name; UserError if an imported one has the name already: json.py, or a file of another folder."""
     for spec in module_specs(name):
         there = getattr(sys.modules.get(spec.name), "__file__", None)
         if spec.name not in sys.modules or not spec.has_location or not spec.origin:
@@ -156,46 +148,36 @@ def _check_not_taken(name: str) -> None:
                 f"model python:{name}: the name {spec.name} is taken by another module ({there or 'built in'}); "
                 f"name the file, python:{spec.origin}:function, or rename it."
             )
-
-
-def _call(function: Callable[[], Any], source: str) -> Any:
-    try:
-        inspect.signature(function).bind()
-    except TypeError:
-        raise UserError(f"model {source} takes arguments; name a function without required arguments.") from None
-    except ValueError:  # written in C, without a signature
-        pass
-    return function()
+    if os.getcwd() not in sys.path:  # as with `python -m`; installed commands do not add it
+        sys.path.insert(0, os.getcwd())
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
 
 
 def _never_exiting(function: Callable[[Tensor], Any], what: str) -> Callable[[Tensor], Any]:
     """A method that cannot end the process through ``sys.exit``; ordinary errors pass."""
 
     def call(value: Tensor) -> Any:
-        try:
+        with _contained(f"model {what} raised", "; it must return a tensor.", ordinary=False):
             return function(value)
-        except (KeyboardInterrupt, Interruption):
-            raise
-        except BaseException as error:
-            if isinstance(error, Exception) and not leaves(error):
-                raise
-            raise UserError(f"model {what} raised {_brief(error)}; it must return a tensor.") from error
 
     return call
 
 
 @contextmanager
-def _contained(what: str, verb: str) -> Iterator[None]:
-    """Whatever a user's code raises becomes one sentence, SystemExit and other BaseExceptions included."""
+def _contained(before: str, after: str = "", *, ordinary: bool = True) -> Iterator[None]:
+    """Whatever a user's code raises becomes one sentence, SystemExit and other BaseExceptions included.
+
+    ordinary: also errors that do not end the process.
+    """
     try:
         yield
     except (UserError, KeyboardInterrupt, Interruption):
         raise
     except BaseException as error:
-        raise UserError(f"{what} {verb}: {_brief(error)}".replace("raised: ", "raised ")) from error
-
-
-def _brief(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return f"SystemExit (sys.exit({error.code!r})), which would end the whole run; remove it"[:300]
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+        if isinstance(error, Exception) and not ordinary and not leaves(error):
+            raise
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if isinstance(error, SystemExit):
+            what = f"SystemExit (sys.exit({error.code!r})), which would end the whole run; remove it"
+        raise UserError(f"{before} {what:.300}{after}") from error

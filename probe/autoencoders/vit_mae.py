@@ -5,22 +5,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.blueprint import check_bounds
+from probe.autoencoders.base import Autoencoder, device_of
 from probe.autoencoders.coordinates import check_number
-from probe.autoencoders.from_pretrained import check_transformers, from_pretrained
+from probe.autoencoders.loading import check_transformers, from_pretrained
 from probe.autoencoders.repository import optional_file, where
+from probe.autoencoders.weights import check_bounds
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.reading import read_object
 
-IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 """The normalisation of the encoder's inputs, unless preprocessor_config.json has another."""
 
 
-def load_vit_mae(
-    spec: ModelConfig, source: str, config: dict[str, Any], device: torch.device, dtype: torch.dtype
-) -> Autoencoder:
+def load_vit_mae(spec: ModelConfig, source: str, config: dict[str, Any]) -> Autoencoder:
     """Load a ``ViTMAEForPreTraining`` from safetensors.
 
     z (n, 1 + patches, hidden) is the encoder's whole token sequence, the class token first (paper, Section 4.2). Images
@@ -33,16 +31,14 @@ def load_vit_mae(
     if spec.latents == "scaled":
         raise UserError(f"model {source}: latents of a ViT-MAE have no scaled coordinates; use model.latents=raw.")
     check_transformers(source)
+    check_bounds(config, where(spec, source))
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-    check_bounds(config, where(spec, source))
     model, warnings = from_pretrained(
         ViTMAEForPreTraining,
         spec,
         source,
         lambda: ViTMAEForPreTraining(ViTMAEConfig.from_dict(config)),
-        dtype=dtype,
-        attn_implementation="eager",  # the fused kernels have no forward derivative, which certificates need
         mask_ratio=0.0,
     )
     settings = model.config
@@ -53,6 +49,7 @@ def load_vit_mae(
             f"model {source} was trained with norm_pix_loss: D(z) is patches without their means and deviations, not "
             "an image, so f(z) = E(D(z)) is undefined."
         )
+    device, dtype = device_of(spec.device), getattr(torch, spec.dtype)
     model.eval().requires_grad_(False).to(device)
     mean, std = (
         torch.tensor(value, dtype=dtype, device=device).view(1, -1, 1, 1)
@@ -83,15 +80,14 @@ def load_vit_mae(
     )
 
 
-def _normalisation(spec: ModelConfig, source: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(spec: ModelConfig, source: str, channels: int) -> tuple[list[float], list[float]]:
     """Mean and deviation per channel of images in [0, 1]."""
-    file = "preprocessor_config.json"
+    file, there = "preprocessor_config.json", where(spec, source)
     path = optional_file(spec, source, file)
     settings = {**IMAGENET, **(read_object(path) if path else {})}
-    mean, std = settings["image_mean"], settings["image_std"]
-    for key, values in (("image_mean", mean), ("image_std", std)):
-        if not isinstance(values, list | tuple) or len(values) not in (1, channels):
-            raise UserError(f"{where(spec, source)}: {key} in {file} must be a list of {channels} numbers.")
-        for value in values:
-            check_number(value, f"{key} in {file}", where(spec, source), positive=key == "image_std")
-    return tuple(mean), tuple(std)
+    for key in IMAGENET:
+        if not isinstance(settings[key], list) or len(settings[key]) not in (1, channels):
+            raise UserError(f"{there}: {key} in {file} must be a list of {channels} numbers.")
+        for value in settings[key]:
+            check_number(value, f"{key} in {file}", there, positive=key == "image_std")
+    return settings["image_mean"], settings["image_std"]

@@ -1,40 +1,37 @@
-"""Every tensor of a model's files is accounted for: used, converted, unused or missing."""
+"""Every tensor of a model's files is accounted for: used, converted, unused or missing.
+
+The model is built without memory, on torch's meta device, and compared with its files before it is loaded.
+"""
 
 import inspect
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from probe.autoencoders.repository import folder_of, is_local, optional_file, where
+from probe.autoencoders.adapter import quiet
+from probe.autoencoders.repository import optional_file, shards
 from probe.config import ModelConfig
-from probe.errors import UserError
-from probe.reading import Unreadable, read_object
+from probe.errors import UserError, reason_of
 
 MASKS = re.compile(r"(^|\.)(attn\.(masked_)?bias|attention\.(masked_)?bias|position_ids|inv_freq|num_batches_tracked)$")
 """Buffers in older checkpoints of language models, which today's classes compute."""
 
+LARGEST = 10**6
+"""Largest integer in an autoencoder's configuration: sample rates are below 200,000, all others far below."""
+LARGEST_OF_LANGUAGE = 10**8
+"""The same for a language model: positions reach 10 million."""
+LONGEST = 4096
+"""Longest list in a configuration."""
 
-@dataclass(frozen=True)
-class Stored:
-    """A tensor in a file. dtype: as safetensors names it, such as F32."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def is_float(self) -> bool:
-        """Whether it holds real floating-point numbers."""
-        return self.dtype.startswith(("F", "BF"))
-
-
-Header = dict[str, Stored]
+Header = dict[str, Tensor]
+"""The tensors of files by name, on the meta device: types and shapes without values."""
 
 
 def weight_files(spec: ModelConfig, source: str, stem: str) -> list[Path]:
@@ -43,63 +40,96 @@ def weight_files(spec: ModelConfig, source: str, stem: str) -> list[Path]:
     variant = f".{spec.variant}" if spec.variant else ""
     index, single = f"{stem}.safetensors.index{variant}.json", f"{stem}{variant}.safetensors"
     for name in (single, index) if stem == "model" else (index, single):
-        path = _found(spec, source, name)
-        if path is None:
-            continue
-        if name == single:
-            return [path]
-        with suppress(Unreadable, TypeError, KeyError, AttributeError):
-            shards = sorted({str(shard) for shard in read_object(path)["weight_map"].values()})
-            found = [_found(spec, source, shard) for shard in shards if PurePosixPath(shard).name == shard]
-            return [shard for shard in found if shard is not None]
+        if path := optional_file(spec, source, name):
+            names = [single] if name == single else sorted(set(shards(path).values()))
+            return [file for one in names if (file := optional_file(spec, source, one))]
     return []
 
 
-def _found(spec: ModelConfig, source: str, name: str) -> Path | None:
-    path = folder_of(spec, source) / name
-    if is_local(source) and path.exists() and not path.is_file():  # opening a pipe would block
-        raise UserError(f"{where(spec, source)}: {name} is not a regular file; replace it by the weights.")
-    return optional_file(spec, source, name)
-
-
-def header_of(files: Iterable[Path], there: str) -> Header | None:
+def header_of(files: Sequence[Path], there: str) -> Header | None:
     """Names, types and shapes of all tensors; None without files or for an unreadable one, which the library reports.
 
     UserError if two files hold a tensor of one name.
     """
     from safetensors import SafetensorError, safe_open
+    from safetensors.torch import _TYPES
 
     header: Header = {}
-    found = False
     for file in files:
-        found = True
         try:
             with safe_open(file, framework="pt") as opened:
                 for name in opened.keys():  # noqa: SIM118 - it is no dictionary
                     if name in header:
                         raise UserError(f"{there}: the weights hold {name} twice, in {file.name} and another shard.")
                     view = opened.get_slice(name)
-                    header[name] = Stored(view.get_dtype(), tuple(view.get_shape()))
-        except (SafetensorError, OSError):
+                    header[name] = torch.empty(view.get_shape(), dtype=_TYPES[view.get_dtype()], device="meta")
+        except (SafetensorError, OSError, KeyError):
             return None
-    return header if found else None
+    return header if files else None
 
 
-def as_meta(header: Header) -> dict[str, Tensor]:
-    """The state dict of the files, on the meta device."""
-    return {name: torch.empty(stored.shape, device="meta") for name, stored in header.items()}
-
-
-def converted(model: Any, header: Header, there: str) -> dict[str, Tensor]:
-    """The state dict after diffusers has replaced the tensor names of its older versions.
+def converted(model: Any, header: Header, there: str) -> Header:
+    """The header after diffusers has replaced the tensor names of its older versions.
 
     UserError if a tensor is there under both names.
     """
-    state = as_meta(header)
+    state = dict(header)
     model._fix_state_dict_keys_on_load(state)
     if len(state) < len(header):
         raise UserError(f"{there}: the weights hold a tensor under an old and a new name; use an intact copy.")
     return state
+
+
+def check_bounds(config: Any, there: str, largest: int = LARGEST, key: str = "") -> None:
+    """Refuse numbers and lists for which building the model would never end; UserError names the key."""
+    if isinstance(config, dict):
+        for name, value in config.items():
+            check_bounds(value, there, largest, str(name))
+    elif isinstance(config, list):
+        if len(config) > LONGEST:
+            raise UserError(f"{there}: {key[:80]} in config.json has {len(config):,} entries, more than {LONGEST:,}.")
+        for value in config:
+            check_bounds(value, there, largest, key)
+    elif isinstance(config, int) and abs(config) > largest:
+        size = f"{config:,}" if abs(config) < 10**18 else "a number of more than 18 digits"
+        raise UserError(f"{there}: {key[:80]} in config.json is {size}; at most {largest:,} is possible.")
+
+
+def blueprint(build: Callable[[], nn.Module] | None, header: Header, there: str) -> nn.Module | None:
+    """The model that ``build`` makes, all tensors on the meta device; None if its class cannot be built there.
+
+    Raises:
+        UserError: the configuration does not fit the class, or describes far more parameters than there are weights; or
+            weights are not real numbers (also without a model).
+    """
+    model = _built(build, len(header), there) if build else None
+    check_types(header, model, there)
+    return model
+
+
+def _built(build: Callable[[], nn.Module], tensors: int, there: str) -> nn.Module | None:
+    most = 4 * tensors + 1000  # weight norms make three parameters of one
+    parameters = count(1)
+
+    def registered(_module: nn.Module, _name: str, _value: Any) -> None:
+        if next(parameters) > most:
+            raise UserError(
+                f"{there}: config.json describes a model of more than {most:,} parameters, and the weights have "
+                f"{tensors:,} tensors; use the config.json that belongs to them."
+            )
+
+    handle = register_module_parameter_registration_hook(registered)
+    try:
+        with quiet(), torch.device("meta"):
+            return build()
+    except UserError:
+        raise
+    except Exception as error:  # whatever a constructor raises
+        if "meta" in str(error).lower():
+            return None
+        raise UserError(f"{there}: no model can be built from config.json: {reason_of(error)}") from error
+    finally:
+        handle.remove()
 
 
 def check_types(header: Header, model: nn.Module | None, there: str) -> None:
@@ -110,17 +140,17 @@ def check_types(header: Header, model: nn.Module | None, there: str) -> None:
             counted = not wanted[name].is_floating_point()
         else:  # an unknown name, apart from masks and counters
             counted = bool(MASKS.search(name)) or not name.endswith(("weight", "bias"))
-        if not stored.is_float and not counted:
+        if not stored.is_floating_point() and not counted:
             raise UserError(
-                f"{there}: {name} is stored as {stored.dtype}, and weights must be real floating-point numbers; use "
-                "weights that are not quantised."
+                f"{there}: {name} is stored as {str(stored.dtype).removeprefix('torch.')}, and weights must be real "
+                "floating-point numbers; use weights that are not quantised."
             )
 
 
 def check_size(header: Header, model: nn.Module, there: str) -> None:
     """Refuse a configuration of far more numbers than the weights hold, before memory is allocated."""
     described = sum(p.numel() for p in model.parameters())
-    held = sum(torch.Size(stored.shape).numel() for stored in header.values())
+    held = sum(stored.numel() for stored in header.values())
     computed = sum(b.numel() for b in model.buffers())  # masks and tables, which are in no file
     if described > 2 * held + 10**6 or computed > 2 * held + 10**8:
         raise UserError(
@@ -129,19 +159,8 @@ def check_size(header: Header, model: nn.Module, there: str) -> None:
         )
 
 
-def check_fit(model: nn.Module, state: dict[str, Tensor], there: str, names: Iterable[str] = ()) -> None:
-    """UserError for the first tensor of the model that ``state`` (as it will be loaded) lacks or has in another shape.
-
-    names: of the tensors as they are in the files.
-    """
-    missing = sorted(name for name in model.state_dict() if name not in state)
-    if missing:
-        raise UserError(incomplete(there, missing, names or state, tuple(model._modules)))
-    check_shapes(model, state, there)
-
-
-def check_shapes(model: nn.Module, state: dict[str, Tensor], there: str) -> None:
-    """UserError for the first tensor with another shape than the one of its name in the model."""
+def check_fit(model: nn.Module, state: Header, there: str) -> None:
+    """UserError for the first tensor of ``state``, as it will be loaded, with another shape than the model's."""
     wanted = model.state_dict()
     other = [name for name in sorted(wanted) if name in state and wanted[name].shape != state[name].shape]
     if other:
@@ -152,18 +171,20 @@ def check_shapes(model: nn.Module, state: dict[str, Tensor], there: str) -> None
         )
 
 
-def incomplete(there: str, missing: Sequence[str], names: Iterable[str], parts: tuple[str, ...] = ()) -> str:
-    """The sentence about missing tensors, which would stay random."""
+def check_complete(model: nn.Module, missing: Iterable[str], names: Iterable[str], there: str) -> None:
+    """UserError if tensors are missing, which would stay random. names: of those in the files."""
+    if not (missing := sorted(missing)):
+        return
     sentence = (
         f"{there}: the weights are incomplete, or of another architecture than config.json's: {missing[0]} is missing "
         f"({len(missing)} in all)"
     )
-    if extra := _foreign(missing[0], sorted(names), parts):
-        return f"{sentence}; the names in the file have {extra!r} added: rename them without it."
-    return sentence + "."
+    if extra := _foreign(missing[0], sorted(names), set(model._modules)):
+        sentence += f"; the names in the file have {extra!r} added: rename them without it"
+    raise UserError(f"{sentence}.")
 
 
-def _foreign(missing: str, names: list[str], parts: tuple[str, ...]) -> str:
+def _foreign(missing: str, names: list[str], parts: set[str]) -> str:
     """What a wrapper has added to the names, such as ``module.``; empty if that is not the problem."""
     for name in names:
         if name.endswith(f".{missing}"):
@@ -172,7 +193,7 @@ def _foreign(missing: str, names: list[str], parts: tuple[str, ...]) -> str:
             if inside in name and name.replace(inside, "") == missing:
                 return inside
     first = {name.split(".")[0] for name in names}
-    return f"{first.pop()}." if len(first) == 1 and not first & set(parts) and "." in names[0] else ""
+    return f"{first.pop()}." if len(first) == 1 and not first & parts and "." in names[0] else ""
 
 
 def unused(model: nn.Module, names: Iterable[str], there: str, base: str = "") -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """``probe bench dynamics|sparse|dedup``: speed against the tools that a user would otherwise take."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,34 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probe.cli.options import Json, Overrides
-from probe.names import given_path
+from probe.cli.options import Json, Overrides, count, path_argument
+from probe.cli.output import print_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed against other tools.")
-Repeats = Annotated[
-    int, typer.Option(min=1, max=1_000_000, help="Measurements of each contender; medians are printed.")
-]
-
-
-def _run_dir(text: str) -> Any:
-    return typer.Argument(metavar="RUN_DIR", help=text, parser=given_path)
+Repeats = Annotated[int, count("Measurements of each contender; medians are printed.")]
+Columns = Mapping[str, Callable[[Any], str]]
+"""The text of a measurement by the head of the column."""
 
 
 @app.command()
 def dynamics(
     config: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="CONFIG", help="Configuration file; default: the embedded autoencoder.", parser=given_path
-        ),
+        Path | None, path_argument("CONFIG", "Configuration file; default: the embedded autoencoder.")
     ] = None,
     overrides: Overrides = None,
-    rows: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, help="Batch size of the other tools; default: the same as ours.")
-    ] = None,
+    rows: Annotated[int | None, count("Batch size of the other tools; default: the same as ours.")] = None,
     repeats: Repeats = 3,
     as_json: Json = False,
 ) -> None:
@@ -69,19 +59,15 @@ def dynamics(
 
 @app.command()
 def sparse(
-    run_dir: Annotated[Path | None, _run_dir("Use the dictionary of this run; default: smooth random fields.")] = None,
-    atoms: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Atoms per code; default: 5 % of d.")] = None,
-    d: Annotated[
-        int, typer.Option("--d", min=16, max=1_000_000, help="Length of the random fields: 4 times a square number.")
-    ] = 4096,
-    n_atoms: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, help="Number of random fields; default: d.")
+    run_dir: Annotated[
+        Path | None, path_argument("RUN_DIR", "Use the dictionary of this run; default: smooth random fields.")
     ] = None,
-    signals: Annotated[
-        int, typer.Option(min=2, max=1_000_000, help="Signals for ours and SPAMS; scikit-learn gets fewer.")
-    ] = 32,
+    atoms: Annotated[int | None, count("Atoms per code; default: 5 % of d.")] = None,
+    d: Annotated[int, count("Length of the random fields: 4 times a square number.", "--d", least=16)] = 4096,
+    n_atoms: Annotated[int | None, count("Number of random fields; default: d.")] = None,
+    signals: Annotated[int, count("Signals for ours and SPAMS; scikit-learn gets fewer.", least=2)] = 32,
     repeats: Repeats = 3,
-    threads: Annotated[int, typer.Option(min=1, max=1_000_000, help="Threads of every contender.")] = 1,
+    threads: Annotated[int, count("Threads of every contender.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Milliseconds per sparse code: scikit-learn, SPAMS (if installed) and ours, on one dictionary."""
@@ -89,7 +75,7 @@ def sparse(
     from probe.errors import UserError
 
     if run_dir is not None:
-        from jobs.run.directory import RunDirectory
+        from jobs.run.work import RunDirectory
         from probe.results.layout import DICTIONARY
 
         dictionary = RunDirectory.open(run_dir).load(DICTIONARY.name)[0]["atoms"]
@@ -106,7 +92,7 @@ def sparse(
         )
     found = list(compare(dictionary, atoms=atoms, signals=signals, repeats=repeats, threads=threads))
     source = run_dir or "smooth random fields"
-    columns: dict[str, Callable[[Any], str]] = {
+    columns: Columns = {
         "": lambda row: row.tool,
         "dtype": lambda row: row.dtype,
         "ms per signal": lambda row: f"{row.ms_per_signal:.2f}",
@@ -120,10 +106,12 @@ def sparse(
 
 @app.command()
 def dedup(
-    run: Annotated[Path | None, _run_dir("Merge the end points of this run; default: random clusters.")] = None,
-    points: Annotated[int, typer.Option(min=1, max=1_000_000, help="Points in the random clusters.")] = 20_000,
-    d: Annotated[int, typer.Option("--d", min=2, max=1_000_000, help="Dimension of the points.")] = 256,
-    clusters: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of clusters.")] = 1000,
+    run: Annotated[
+        Path | None, path_argument("RUN_DIR", "Merge the end points of this run; default: random clusters.")
+    ] = None,
+    points: Annotated[int, count("Points in the random clusters.")] = 20_000,
+    d: Annotated[int, count("Dimension of the points.", "--d", least=2)] = 256,
+    clusters: Annotated[int, count("Number of clusters.")] = 1000,
     repeats: Repeats = 3,
     as_json: Json = False,
 ) -> None:
@@ -138,7 +126,7 @@ def dedup(
         rows, cosine = _end_points(run)
         source = str(run)
     found = bench.compare(rows, cosine, repeats=repeats)
-    columns: dict[str, Callable[[Any], str]] = {
+    columns: Columns = {
         "": lambda row: row.tool,
         "seconds": lambda row: row.note or "-" if row.seconds is None else f"{row.seconds:.2f}",
         "atoms": lambda row: "-" if row.atoms is None else str(row.atoms),
@@ -150,18 +138,12 @@ def dedup(
     _show(found, columns, title + (f"; {known} clusters" if known else ""), about, as_json)
 
 
-def _show(
-    rows: Sequence[Any],
-    columns: Mapping[str, Callable[[Any], str]],
-    title: str,
-    about: Mapping[str, Any],
-    as_json: bool,
-) -> None:
+def _show(rows: Sequence[Any], columns: Columns, title: str, about: Mapping[str, Any], as_json: bool) -> None:
     """Print the measurements as a table, or as JSON with what they are of."""
     if as_json:
         from jobs.provenance import describe_process
 
-        print(json.dumps({**about, **describe_process(), "rows": [asdict(row) for row in rows]}, indent=1))
+        print_json({**about, **describe_process(), "rows": [asdict(row) for row in rows]})
         return
     from rich.table import Table
 
@@ -178,7 +160,7 @@ def _show(
 def _end_points(run: Path) -> "tuple[Tensor, float]":
     """The end points of a run that may become atoms (n, d), and its threshold."""
     from jobs.run.attractors import load_end_points
-    from jobs.run.directory import RunDirectory
+    from jobs.run.work import RunDirectory
     from probe.errors import UserError
     from probe.studies.probing.dictionary import admitted
 

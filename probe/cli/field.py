@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from probe.cli.options import PAPER, Json, OutDir, Overrides, config_of_model, save_figure
+from probe.cli.options import PAPER, Json, OutDir, Overrides, config_of_model, count, save_figure
 from probe.cli.watch import watching
 
 
@@ -17,7 +17,7 @@ def field(
     data: Annotated[
         str | None, typer.Option(metavar="SPEC", help="Images to encode: a preset, or parquet:PATH, folder:PATH, ...")
     ] = None,
-    n: Annotated[int, typer.Option("--n", min=3, max=1_000_000, help="Number of images.")] = 500,
+    n: Annotated[int, count("Number of images.", "--n", least=3)] = 500,
     side: Annotated[
         int | None,
         typer.Option(min=1, max=8192, help="Draw images at this size and pad them to the model's (28 to 32)."),

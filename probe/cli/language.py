@@ -66,12 +66,7 @@ def language(
         watch.say("certificates")
         found = record(counted, kinds, solver=solver, dictionary=config.dictionary, device=f.device)
     content = {
-        "model": {
-            "source": model,
-            "class": f.class_name,
-            "width": f.width,
-            "weights_sha256": f.weights_sha256(),
-        },
+        "model": {"source": model, "class": f.class_name, "width": f.width, "weights_sha256": f.weights_sha256()},
         "solver": config.solver.model_dump(),
         "seeds": config.seeds.model_dump(),
         "prompt": None if given is not None else prompt,

@@ -1,5 +1,6 @@
 """``probe``: the entry point. Exit statuses: jobs/worker.py."""
 
+import shlex
 import sys
 from typing import Any
 
@@ -8,42 +9,26 @@ from typer.core import TyperGroup
 
 from jobs.worker import guarded
 from probe import __version__
-from probe.cli import bench, config, convert, doctor, models, stages, status, study, submit
-from probe.cli import checkpoints as checkpoints_command
-from probe.cli import compare as compare_command
-from probe.cli import export as export_command
-from probe.cli import field as field_command
-from probe.cli import figure as figure_command
-from probe.cli import language as language_command
-from probe.cli import ood as ood_command
-from probe.cli import run as run_command
-from probe.cli import theory as theory_command
-from probe.cli.train_embedded import train_embedded
+from probe.cli import bench, checkpoints, config, field, language, models, reports, submit, work
 from probe.errors import UserError
 
 COMMANDS: dict[str, tuple[Any, ...]] = {
-    "Probe": (
-        run_command.run,
-        config.config,
-        stages.images,
-        stages.attractors,
-        stages.dictionary,
-        stages.reconstruct,
-    ),
-    "Study": (study.study, ood_command.ood),
-    "Analyse": (theory_command.theory, field_command.field, checkpoints_command.checkpoints, language_command.language),
-    "Jobs": (submit.submit, status.status, submit.cancel),
-    "Models": (models.models, doctor.doctor, convert.convert, train_embedded),
-    "Reports": (stages.report, compare_command.compare, export_command.export, figure_command.figure),
+    "Probe": (work.run, config.config, work.images, work.attractors, work.dictionary, work.reconstruct),
+    "Study": (work.study, work.ood),
+    "Analyse": (reports.theory, field.field, checkpoints.checkpoints, language.language),
+    "Jobs": (submit.submit, submit.status, submit.cancel),
+    "Models": (models.models, models.doctor, models.convert, models.train_embedded),
+    "Reports": (work.report, reports.compare, reports.export, reports.figure),
 }
 """The commands by panel of ``probe --help``."""
 REMOVED = {
     "contraction": "`probe contraction` was removed: run `probe study configs/study_contraction.yaml`, or write a "
     "configuration with `probe config --example contraction`.",
-    "convergence": "`probe convergence` was removed: for a finished run, use `probe theory RUN_DIR`; to train models "
-    "and compare them, run `probe study configs/study_convergence.yaml`.",
+    "convergence": "`probe convergence` was removed: run `probe run --model {model} --set datasets={{digits}} --out "
+    "runs/convergence`, then `probe theory runs/convergence`; to compare trained models, run `probe study "
+    "configs/study_convergence.yaml`.",
 }
-"""Commands of earlier versions, and what to run instead."""
+"""Commands of earlier versions, and what to run instead of them with a model."""
 
 
 class _Panels(TyperGroup):
@@ -61,7 +46,8 @@ class _Panels(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] in REMOVED and not ctx.resilient_parsing:
-            raise UserError(REMOVED[args[0]])
+            model = next((shlex.quote(word) for word in args[1:] if not word.startswith("-")), "MODEL")
+            raise UserError(REMOVED[args[0]].format(model=model))
         return super().resolve_command(ctx, args)
 
 

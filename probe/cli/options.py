@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,24 +13,30 @@ if TYPE_CHECKING:
 
     from probe.config import Config
 
-ConfigFile = Annotated[
-    Path,
-    typer.Argument(
-        metavar="CONFIG", help="Configuration file, for example configs/quickstart.yaml.", parser=given_path
-    ),
-]
-RunDir = Annotated[
-    Path, typer.Argument(metavar="RUN_DIR", help="The run directory: the folder given to --out.", parser=given_path)
-]
+
+def path_argument(metavar: str, about: str) -> Any:
+    """An argument that is a path."""
+    return typer.Argument(metavar=metavar, help=about, parser=given_path)
+
+
+def path_option(flag: str, metavar: str, about: str) -> Any:
+    """An option that takes a path."""
+    return typer.Option(flag, metavar=metavar, help=about, parser=given_path)
+
+
+def count(about: str, *flags: str, least: int = 1) -> Any:
+    """An option that takes a number of things, up to 1,000,000."""
+    return typer.Option(*flags, min=least, max=1_000_000, help=about)
+
+
+ConfigFile = Annotated[Path, path_argument("CONFIG", "Configuration file, for example configs/quickstart.yaml.")]
+RunDir = Annotated[Path, path_argument("RUN_DIR", "The run directory: the folder given to --out.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a key, e.g. --set solver.max_steps=100; repeatable."),
 ]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="RUN_DIR", help="The run directory; default runs/NAME_OF_CONFIG.", parser=given_path),
-]
-OutDir = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the output files.", parser=given_path)]
+Out = Annotated[Path | None, path_option("--out", "RUN_DIR", "The run directory; default runs/NAME_OF_CONFIG.")]
+OutDir = Annotated[Path, path_option("--out", "DIR", "Folder for the output files.")]
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Run the model's own code even if you have not run it before.")
 ]

@@ -5,7 +5,7 @@ are cut from the top left corner. Dropped are incomplete ones at the right and b
 deviation of the grey level below 2 of 255 (mostly the black surround of the retina).
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 
@@ -31,27 +31,27 @@ FLAT = 2.0
 def open_bundled(where: str, spec: DatasetConfig, name: str) -> Opened:
     """The tiles (id: picture, row and column of the tile) or digits (id: row number) of a bundled set.
 
-    Raises:
-        UserError: there is no such set, or the installed scikit-image lacks its pictures.
+    UserError if there is no such set, or the installed scikit-image lacks its pictures.
     """
     if name not in NAMES:
         raise UserError(f"{where}: there is no bundled set {name!r}; choose one of {', '.join(NAMES)}.")
-    images, labels = _digits() if name == "digits" else (_tiles(where, *TILED[name]), {})
+    pictures = _digits() if name == "digits" else _tiles(where, *TILED[name])
     packages = {package: version(package) for package in ("scikit-image", "scikit-learn", "pillow")}
-    facts = {"available": len(images), "sample": "exact", "packages": packages}
-    return Opened(_candidates(images, labels, spec.seed), facts)
+    facts = {"available": len(pictures), "sample": "exact", "packages": packages}
+    drawn = (pictures[index] for index in seeded_order(len(pictures), spec.seed))
+    return Opened((Candidate(id_, partial(Image.fromarray, pixels), label) for id_, pixels, label in drawn), facts)
 
 
-def _tiles(where: str, side: int, pictures: tuple[str, ...]) -> dict[str, np.ndarray]:
-    tiles = {}
+def _tiles(where: str, side: int, pictures: tuple[str, ...]) -> list[tuple[str, np.ndarray, str | None]]:
+    tiles: list[tuple[str, np.ndarray, str | None]] = []
     for picture in pictures:
         pixels = _picture(where, picture)
         for top in range(0, pixels.shape[0] - side + 1, side):
             for left in range(0, pixels.shape[1] - side + 1, side):
-                tile = pixels[top : top + side, left : left + side]
+                tile = np.ascontiguousarray(pixels[top : top + side, left : left + side])
                 grey = tile if tile.ndim == 2 else tile.mean(axis=2)
                 if grey.std() >= FLAT:
-                    tiles[f"{picture}/{top}/{left}"] = tile
+                    tiles.append((f"{picture}/{top}/{left}", tile, None))
     return tiles
 
 
@@ -62,26 +62,15 @@ def _picture(where: str, picture: str) -> np.ndarray:
     try:
         pixels = load()
     except (OSError, ImportError) as error:  # other versions may download a picture instead
-        raise UserError(
-            f"{where}: the installed scikit-image does not carry the picture {picture!r}; install scikit-image 0.26."
-        ) from error
+        lacking = f"the installed scikit-image does not carry the picture {picture!r}"
+        raise UserError(f"{where}: {lacking}; install scikit-image 0.26.") from error
     return pixels[0] if isinstance(pixels, tuple) else pixels  # the left one of a stereo pair
 
 
-def _digits() -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _digits() -> list[tuple[str, np.ndarray, str | None]]:
     """The 8x8 digits, 0..16, as bytes 0..255 (smooth once enlarged), and their labels."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     values = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    return (
-        {str(row): digit for row, digit in enumerate(values)},
-        {str(row): str(label) for row, label in enumerate(digits.target)},
-    )
-
-
-def _candidates(images: dict[str, np.ndarray], labels: dict[str, str], seed: int) -> Generator[Candidate, None, None]:
-    ids = list(images)
-    for index in seeded_order(len(ids), seed):
-        pixels = np.ascontiguousarray(images[ids[index]])
-        yield Candidate(ids[index], partial(Image.fromarray, pixels), labels.get(ids[index]))
+    return [(str(row), digit, str(label)) for row, (digit, label) in enumerate(zip(values, digits.target, strict=True))]

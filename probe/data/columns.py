@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from probe.errors import UserError
@@ -21,7 +20,6 @@ _NO_IMAGES = "store each image as a PNG or JPEG file's bytes, or set column to o
 class Column:
     """A column of a local table, with the attributes of a ``datasets`` feature.
 
-    dtype: the type, for messages.
     holds: "image" (declared as images), "bytes" or "path"; None for types that cannot hold images.
     names: of the classes, where the column holds their numbers.
     """
@@ -34,12 +32,8 @@ class Column:
 def image_column(where: str, features: Mapping[str, Any], wanted: str | None) -> str:
     """The column of images: the wanted one, or the only one, or the one with a usual name.
 
-    Args:
-        where: names the table in messages.
-        features: column name -> its ``datasets`` feature or ``Column``, or None where that is not known.
-
-    Raises:
-        UserError: the wanted column is absent or holds no images, or none is found; the columns are listed.
+    features: column name -> its ``datasets`` feature or ``Column``, or None where that is not known.
+    UserError if the wanted column is absent or holds no images, or none is found; the columns are listed.
     """
     holds = {name: _holds(feature) for name, feature in features.items()}
     able = [name for name, what in holds.items() if what and what != "path"]
@@ -47,7 +41,7 @@ def image_column(where: str, features: Mapping[str, Any], wanted: str | None) ->
         if wanted not in features:
             raise _absent(where, features, wanted)
         if holds[wanted] is None:
-            others = f"set column to one of {_listed(able)}" if able else _NO_IMAGES
+            others = f"set column to one of {_list(map(_name, able))}" if able else _NO_IMAGES
             raise UserError(f"{where}: column {_name(wanted)} holds {kind(features[wanted])}, not images; {others}.")
         return wanted
     declared = [name for name in able if holds[name] == "image"]
@@ -57,7 +51,7 @@ def image_column(where: str, features: Mapping[str, Any], wanted: str | None) ->
     if not able:
         columns = _list(f"{_name(name)} ({kind(feature)})" for name, feature in features.items())
         raise UserError(f"{where}: no column holds images: {columns or 'it has no columns'}; {_NO_IMAGES}.")
-    return able[0] if len(able) == 1 else _by_name(where, able, PATH_NAMES)
+    return _by_name(where, able, PATH_NAMES)
 
 
 def label_column(features: Mapping[str, Any]) -> str | None:
@@ -67,10 +61,7 @@ def label_column(features: Mapping[str, Any]) -> str | None:
 
 
 def label_of(feature: Any, value: Any) -> str | None:
-    """A class from a cell of its column: the name that a ClassLabel gives it, else the value itself.
-
-    None where the cell is empty, hidden (-1), or a number without a name.
-    """
+    """The name that a ClassLabel gives a cell, else the value itself; None if empty, hidden, or without a name."""
     if value is None or value == -1:  # the hub's mark of a hidden label
         return None
     names = getattr(feature, "names", None)
@@ -83,7 +74,7 @@ def url_column(where: str, columns: Iterable[str], wanted: str | None) -> str:
     """The column of addresses: the wanted one, the only one, or the one with a usual name (URL comes first)."""
     columns = list(columns)
     if wanted is None:
-        return columns[0] if len(columns) == 1 else _by_name(where, columns, URL_NAMES)
+        return _by_name(where, columns, URL_NAMES)
     if wanted not in columns:
         raise _absent(where, columns, wanted)
     return wanted
@@ -94,18 +85,18 @@ def kind(feature: Any) -> str:
     return shortened(str(getattr(feature, "dtype", type(feature).__name__)), 40)
 
 
-def _by_name(where: str, able: Iterable[str], usual: Iterable[str]) -> str:
+def _by_name(where: str, able: list[str], usual: Iterable[str]) -> str:
     lowered = {name.lower(): name for name in able}
-    found = next((lowered[name] for name in usual if name in lowered), None)
+    found = able[0] if len(able) == 1 else next((lowered[name] for name in usual if name in lowered), None)
     if found is None:
-        raise UserError(f"{where}: which column to use is not clear; set column to one of {_listed(able)}.")
+        raise UserError(f"{where}: which column to use is not clear; set column to one of {_list(map(_name, able))}.")
     return found
 
 
 def _absent(where: str, columns: Iterable[str], wanted: str) -> UserError:
     near = difflib.get_close_matches(wanted, list(columns), n=1)
     hint = f"did you mean {_name(near[0])}? " if near else ""
-    return UserError(f"{where} has no column {_name(wanted)}: {hint}set column to one of {_listed(columns)}.")
+    return UserError(f"{where} has no column {_name(wanted)}: {hint}set column to one of {_list(map(_name, columns))}.")
 
 
 def _holds(feature: Any) -> str | None:
@@ -119,15 +110,10 @@ def _holds(feature: Any) -> str | None:
     return "bytes" if feature is None or getattr(feature, "dtype", None) in ("binary", "large_binary") else None
 
 
-def _listed(names: Iterable[str]) -> str:
-    return _list(_name(name) for name in names)
-
-
 def _list(words: Iterable[str]) -> str:
-    words = iter(words)
-    text = ", ".join(islice(words, SHOWN))
-    left = sum(1 for _ in words)
-    return f"{text} and {left} more" if left else text
+    words = list(words)
+    text = ", ".join(words[:SHOWN])
+    return f"{text} and {len(words) - SHOWN} more" if len(words) > SHOWN else text
 
 
 def _name(name: str) -> str:

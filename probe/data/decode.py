@@ -1,16 +1,23 @@
-"""From a picture of any kind to upright sRGB, and to (3, R, R) bytes."""
+"""From a picture of any kind to upright sRGB, and to (3, R, R) bytes; and how its file was encoded.
+
+Encoding others alike (``reencode``) measures what compression alone does to a score.
+"""
 
 import io
 import re
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from probe.data.profiles import BrokenProfile, to_srgb
 from probe.data.source import UnreadableImage
 
 MAX_PIXELS = 2**26  # as 8192 x 8192; a tiny file can claim more than fits in memory
@@ -19,9 +26,7 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF"
 DIM = "dim"
 BROKEN_PROFILE = "broken profile"
 """Oddities of pictures that are used nevertheless."""
-
-_SAMPLE_FORMAT, _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 339, 258, 262, 0
-_UNSIGNED = 1
+_SAME_PROFILE = 2  # largest difference, of 255, at which a profile counts as sRGB, so that pictures keep their values
 _ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 
 
@@ -60,131 +65,215 @@ def central_square(image: Image.Image) -> Image.Image:
 
 
 def opened(data: bytes | Image.Image) -> Image.Image:
-    """Read the header of an encoded picture; the pixels are read later.
-
-    UnreadableImage for a format not among ``FORMATS``, or more than ``MAX_PIXELS``.
-    """
-    with warnings.catch_warnings():
-        # Pillow warns of odd metadata and of large pictures, and raises where it cannot go on.
-        warnings.simplefilter("ignore")
-        try:
-            image = Image.open(io.BytesIO(data), formats=_formats()) if isinstance(data, bytes) else data
-        except Exception as error:
-            raise unreadable(error) from error
+    """A picture of which only the header is read; UnreadableImage if not among ``FORMATS``, or above ``MAX_PIXELS``."""
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]  # a Pillow may be built without some
+    with readable():
+        image = Image.open(io.BytesIO(data), formats=formats) if isinstance(data, bytes) else data
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImage(f"it has {image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} allowed")
     return image
 
 
 def decoded(data: bytes | Image.Image, oddities: list[str] | None = None) -> Image.Image:
-    """A picture upright, in sRGB and on white, of its own size.
+    """A picture upright, in sRGB and on white, of its own size; UnreadableImage as for ``image_to_tensor``.
 
-    Args:
-        data: an encoded image, or a decoded one.
-        oddities: ``DIM`` is added for a 16-bit picture that uses fewer than 12 bits, ``BROKEN_PROFILE`` for one with an
-            unusable colour profile, which is taken as sRGB.
-
-    Raises:
-        UnreadableImage: as ``opened``; or it is damaged, or its values have no fixed range.
+    oddities: ``DIM`` is added for a 16-bit picture that uses fewer than 12 bits, ``BROKEN_PROFILE`` for one with an
+    unusable colour profile, which is taken as sRGB.
     """
-    found: list[str] = []
+    oddities = [] if oddities is None else oddities
     image = opened(data)
+    with readable():
+        wide = _wide(image)
+        profile = image.info.get("icc_profile")
+        upright = ImageOps.exif_transpose(image)  # of an animation this loads the first frame only
+        if wide:
+            upright = _narrowed(upright, *wide, oddities)
+        return _on_white(upright, profile, oddities)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Pillow without its warnings, and with every error as UnreadableImage, in the same words for the same fault."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of odd metadata and of large pictures; it raises where it cannot go on
         try:
-            wide = _wide(image)
-            profile = image.info.get("icc_profile")
-            upright = ImageOps.exif_transpose(image)  # of an animation this loads the first frame only
-            if wide:
-                upright = _narrowed(upright, wide, found)
-            result = _on_white(upright, profile, found)
+            yield
         except UnreadableImage:
             raise
+        except UnidentifiedImageError as error:
+            raise UnreadableImage("it is damaged or not an image of a known format") from error
         except Exception as error:  # Pillow's decoders raise nearly any class on a damaged file; the caller counts it
-            raise unreadable(error) from error
-    if oddities is not None:
-        oddities += found
-    return result
+            reason = _ADDRESS.sub("the file", str(error))
+            raise UnreadableImage(f"{type(error).__name__}: {reason}") from error
 
 
-def unreadable(error: Exception) -> UnreadableImage:
-    """The error as an UnreadableImage, whose text is the same for the same fault (no addresses in memory)."""
-    if isinstance(error, UnidentifiedImageError):
-        return UnreadableImage("it is damaged or not an image of a known format")
-    return UnreadableImage(f"{type(error).__name__}: {_ADDRESS.sub('the file', str(error))}")
+def _wide(image: Image.Image) -> tuple[int, bool] | None:
+    """Of a picture with more than 8 bits in one channel: the value of white, or of black, and whether it is of black.
 
-
-def _formats() -> list[str]:
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]  # a Pillow may be built without some
-
-
-@dataclass(frozen=True)
-class _Wide:
-    """How to read values of more than 8 bits: the value of white (or of black, if inverted)."""
-
-    most: int = 65535
-    inverted: bool = False
-
-
-def _wide(image: Image.Image) -> _Wide | None:
-    """How to read a picture with more than 8 bits in one channel; None for others. Called before anything is decoded.
-
-    Raises:
-        UnreadableImage: its values have no fixed range, so the value of white is unknown.
+    Called before anything is decoded. UnreadableImage if the values have no fixed range.
     """
     bits, inverted = 16, False
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tags = image.tag_v2
-        kinds = tags.get(_SAMPLE_FORMAT, _UNSIGNED)
-        if set(kinds if isinstance(kinds, tuple) else (kinds,)) != {_UNSIGNED}:
+        if set(np.atleast_1d(tags.get(TiffImagePlugin.SAMPLEFORMAT, 1))) != {1}:
             raise UnreadableImage("a TIFF of signed integers or floats has no fixed range; save it with 8 bits")
-        sizes = tags.get(_BITS, 1)
-        bits = max(sizes if isinstance(sizes, tuple) else (sizes,))
+        bits = max(np.atleast_1d(tags.get(TiffImagePlugin.BITSPERSAMPLE, 1)))
         if bits > 16:
-            raise UnreadableImage(f"{bits}-bit integers have no fixed range; save it with 8 or 16 bits")
-        inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+            raise _without_range(f"{bits}-bit integers have")
+        inverted = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0  # white is zero
     if image.mode.startswith("I;16"):
-        return _Wide(4095 if bits == 12 else 65535, inverted)
+        return 4095 if bits == 12 else 65535, inverted
     # Pillow opens 16-bit PPM, and older ones PNG, as 32-bit "I".
     if image.mode == "I" and image.format in ("PNG", "PPM"):
-        return _Wide()
+        return 65535, False
     if image.mode in ("I", "F"):
-        kind = "32-bit integers have" if image.mode == "I" else "mode F has"
-        raise UnreadableImage(f"{kind} no fixed range; save it with 8 or 16 bits")
+        raise _without_range("32-bit integers have" if image.mode == "I" else "mode F has")
     return None
 
 
-def _narrowed(image: Image.Image, wide: _Wide, found: list[str]) -> Image.Image:
+def _narrowed(image: Image.Image, most: int, inverted: bool, oddities: list[str]) -> Image.Image:
     """Scale to 8 bits; Pillow's own conversion clips at 255 instead."""
     values = np.asarray(image).astype(np.int64 if image.mode == "I" else np.uint32)
-    if values.min() < 0 or values.max() > wide.most:
-        raise UnreadableImage("32-bit integers have no fixed range; save it with 8 or 16 bits")
-    if wide.most > 4095 and values.max() < 4096:
-        found.append(DIM)
-    bytes_ = ((values * 255 + wide.most // 2) // wide.most).astype(np.uint8)
-    grey = Image.fromarray(255 - bytes_ if wide.inverted else bytes_)
+    if values.min() < 0 or values.max() > most:
+        raise _without_range("32-bit integers have")
+    if most > 4095 and values.max() < 4096:
+        oddities.append(DIM)
+    bytes_ = ((values * 255 + most // 2) // most).astype(np.uint8)
+    grey = Image.fromarray(255 - bytes_ if inverted else bytes_)
     clear = image.info.get("transparency")
     if isinstance(clear, int):
         grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
     return grey
 
 
-def _on_white(image: Image.Image, profile: bytes | None, found: list[str]) -> Image.Image:
+def _without_range(what: str) -> UnreadableImage:
+    return UnreadableImage(f"{what} no fixed range; save it with 8 or 16 bits")
+
+
+def _on_white(image: Image.Image, profile: bytes | None, oddities: list[str]) -> Image.Image:
     alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
-        image = image.convert("RGB")
-    elif image.mode not in ("L", "CMYK"):
+    if image.mode not in ("L", "CMYK"):
         image = image.convert("RGB")
     if profile:
         try:
-            image = to_srgb(image, profile)
-        except BrokenProfile:
-            found.append(BROKEN_PROFILE)
+            image = _to_srgb(image, profile)
+        except _BrokenProfile:
+            oddities.append(BROKEN_PROFILE)
     image = image.convert("RGB")
     if alpha is None:
         return image
     image.putalpha(alpha)
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+class _BrokenProfile(Exception):
+    """A colour profile (ICC) that is damaged, or for another colour mode than its picture's."""
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """A picture of mode L, RGB or CMYK in sRGB, of mode RGB; grey stays grey. One with an sRGB profile is unchanged."""
+    mode, transform = _transform(profile)
+    grey = image.mode == "L"
+    if grey and mode == "RGB":
+        image = image.convert("RGB")
+    if image.mode == "RGB" and mode == "L" and len({band.tobytes() for band in image.split()}) == 1:
+        grey, image = True, image.getchannel(0)  # an RGB file of a grey picture
+    if image.mode != mode:
+        raise _BrokenProfile
+    if transform is None:
+        return image
+    converted = transform.point(image)
+    # Rounding may separate the channels of a grey picture by one level.
+    return converted.getchannel("G") if grey else converted
+
+
+@lru_cache(maxsize=32)
+def _transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
+    """The mode of pictures with this profile, and the transform to sRGB; None if they are in sRGB already."""
+    intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[source.profile.xcolor_space.strip()]
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
+    except Exception as error:  # littlecms' wrapper raises several classes
+        raise _BrokenProfile from error
+    if mode == "CMYK":
+        return mode, transform
+    levels = np.linspace(0, 255, 256 if mode == "L" else 9).round().astype(np.uint8)
+    grid = levels[None] if mode == "L" else np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+    asked = Image.fromarray(grid)
+    change = np.abs(np.asarray(transform.point(asked), int) - np.asarray(asked.convert("RGB"), int)).max()
+    return mode, None if change <= _SAME_PROFILE else transform
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a picture's file was encoded.
+
+    format: JPEG, PNG, ...; None for a picture that came decoded.
+    side: the shorter edge.
+    tables: a JPEG's quantisation tables, of 64 numbers each.
+    subsampling: a JPEG's chroma subsampling, as Pillow numbers it (0: 4:4:4, 1: 4:2:2, 2: 4:2:0); -1 for others.
+    """
+
+    format: str | None
+    side: int
+    tables: tuple[tuple[int, ...], ...] = ()
+    subsampling: int = -1
+
+    @property
+    def label(self) -> str:
+        """``JPEG 128, mean of the luminance table 9.6``."""
+        table = f", mean of the luminance table {sum(self.tables[0]) / 64:.3g}" if self.tables else ""
+        return f"{self.format or 'decoded'} {self.side}{table}"
+
+
+def encoding_of(data: bytes | Image.Image) -> Encoding:
+    """Read a file's header; UnreadableImage if it is not an image."""
+    image = opened(data)
+    with readable():
+        tables: dict[int, Any] = getattr(image, "quantization", None) or {}
+        subsampling = JpegImagePlugin.get_sampling(image) if isinstance(image, JpegImagePlugin.JpegImageFile) else -1
+    found = tuple(tuple(tables[key]) for key in sorted(tables)) if image.format == "JPEG" else ()
+    return Encoding(image.format, min(image.size), found, subsampling)
+
+
+def reencode(data: bytes | Image.Image, like: Encoding) -> Image.Image:
+    """A picture encoded like another, and decoded again; UnreadableImage if it cannot be decoded.
+
+    It is cropped to its central square, resized (bicubic) to the shorter edge of the other file, and saved in that
+    file's format: JPEG with its quantisation tables and chroma subsampling, any other format without loss. Grey
+    pictures stay grey, and colour ones in colour. What happened to the pixels before the last save is unknown.
+    """
+    image = central_square(decoded(data))
+    if len({band.tobytes() for band in image.split()}) == 1:
+        image = image.convert("L")
+    image = image.resize((like.side, like.side), Image.Resampling.BICUBIC)
+    if like.format != "JPEG":
+        return image
+    buffer = io.BytesIO()
+    tables = [list(table) for table in like.tables[: 1 if image.mode == "L" else None]]
+    chroma = {} if image.mode == "L" else {"subsampling": like.subsampling}
+    image.save(buffer, "JPEG", qtables=tables, **chroma)
+    return Image.open(io.BytesIO(buffer.getvalue()))
+
+
+class Collecting:
+    """A ``prepare`` for ``load_images`` that returns pictures unchanged and records how they were encoded."""
+
+    def __init__(self) -> None:
+        self.found: list[Encoding] = []
+
+    def __call__(self, data: bytes | Image.Image) -> bytes | Image.Image:
+        self.found.append(encoding_of(data))
+        return data
+
+
+def reencoding(like: Sequence[Encoding]) -> Callable[[bytes | Image.Image], Image.Image]:
+    """A ``prepare`` for ``load_images`` that encodes each picture like the next of ``like``, in turn."""
+    turn = cycle(like)
+    return lambda data: reencode(data, next(turn))

@@ -1,24 +1,30 @@
-"""A named data set becomes test images, and further images for the PCA oracle."""
+"""A named data set becomes test images, and further images for the PCA oracle; everything odd is counted."""
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
+import torch
+from PIL import Image
 from torch import Tensor
 
 from probe.config import DatasetConfig
-from probe.data.collect import Collection, Prepare
-from probe.data.paths import recognised
-from probe.data.source import Candidate
-from probe.data.sources import checked, resolve
+from probe.data.decode import BROKEN_PROFILE, DIM, image_to_tensor
+from probe.data.source import Candidate, UnreadableImage
+from probe.data.sources import recognised, resolve
 from probe.errors import UserError
-from probe.names import shortened
+from probe.names import shortened, shown
 from probe.plugins import call
 
+Prepare = Callable[[bytes | Image.Image], bytes | Image.Image]
+DARK = 64  # a set with no value (of 255) above this causes a warning
 log = logging.getLogger("probe")
 
 
@@ -81,18 +87,19 @@ def load_images(
     """
     spec = resolve(name, spec)
     where = f"data set {name!r} ({shortened(spec.source or '', 100)})"
-    spec = spec.model_copy(update={"source": recognised(where, spec.source or "")})
-    kind, place = checked(where, spec)
+    kind, place = recognised(where, spec)
+    spec = spec.model_copy(update={"source": f"{kind.prefix}:{place}"})
     opened = call(kind, kind.open, where, spec, place)
-    found = Collection(resolution, prepare)
+    found = _Collection(resolution, prepare, classes)
     with closing(opened.candidates) as candidates:
-        seen: set[str | None] = set()
-        wanted = _of_classes(candidates, classes, seen)
-        call(kind, found.read, wanted, spec.n, opened.tries)
-        _check_classes(where, set(classes or ()) - set(found.labels), seen)
+        call(kind, found.read, candidates, spec.n, opened.tries)
+        if absent := set(classes or ()) - set(found.labels):
+            seen = ", ".join(map(repr, sorted(found.classes_seen)))
+            there = f"the classes are {seen}" if seen else "the source has no classes"
+            raise UserError(f"{where}: no image drawn is of class {min(absent)!r}; {there}.")
         if not found.ids:
-            raise UserError(f"{where}: {_why_empty(found)}; check the source.")
-        call(kind, found.read, wanted, spec.holdout, opened.tries)
+            raise UserError(f"{where}: {found.why_empty()}; check the source.")
+        call(kind, found.read, candidates, spec.holdout, opened.tries)
     total = len(found.ids)
     # Held out: what the tests leave, but at least a quarter of a small source.
     used = total - min(spec.holdout, max(total - spec.n, total // 4))
@@ -104,6 +111,9 @@ def load_images(
     asked = ("source", "config", "split", "column", "revision", "seed")
     meaningful = kind.fields | {"source", "seed"}
     images, heldout, ids = found.stacked(slice(used)), found.stacked(slice(used, None)), found.ids[:used]
+    digest = hashlib.sha256(images.numpy().data)
+    digest.update(heldout.numpy().data)
+    digest.update(json.dumps(ids).encode())
     return ImageSet(
         name=name,
         images=images,
@@ -112,40 +122,106 @@ def load_images(
         heldout=heldout,
         n_planned=spec.n,
         unreadable=found.unreadable,
-        sha256=_digest(images, heldout, ids),
+        sha256=digest.hexdigest(),
         source={field: getattr(spec, field) if field in meaningful else None for field in asked} | opened.facts,
         repeated=found.repeated,
         notes=notes,
     )
 
 
-def _why_empty(found: Collection) -> str:
-    if not found.unreadable:
-        return "it holds no images"
-    example = f"for example {shortened(found.unreadable[0], 80)!r}"
-    return f"none of the {len(found.unreadable)} images tried could be read, {example}; {found.commonest}"
+@dataclass
+class _Collection:
+    """The pictures taken, in the order of the source, and what happened to the others."""
+
+    resolution: int
+    prepare: Prepare | None
+    classes: Sequence[str] | None
+    ids: list[str] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
+    images: list[Tensor] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    repeated: int = 0
+    classes_seen: set[str] = field(default_factory=set)
+    _hashes: set[bytes] = field(default_factory=set)
+    _oddities: Counter[str] = field(default_factory=Counter)
+    _reasons: dict[str, list[str]] = field(default_factory=dict)
+
+    def read(self, candidates: Iterator[Candidate], wanted: int, tries: int | None) -> None:
+        """Take ``wanted`` more pictures, or all there are; ``tries`` limits the candidates tried for each."""
+        enough = len(self.ids) + wanted
+        allowed = islice(self._of_classes(candidates), None if tries is None else tries * wanted)
+        while len(self.ids) < enough and (candidate := next(allowed, None)) is not None:  # never takes one too many
+            try:
+                self._take(candidate)
+            except UnreadableImage as error:
+                self.unreadable.append(candidate.id)
+                # A fault has one reason, whatever the names and numbers in the sentence.
+                self._reasons.setdefault(re.sub(r"\d+|'[^']*'", "", str(error)), []).append(str(error))
+
+    def _of_classes(self, candidates: Iterator[Candidate]) -> Iterator[Candidate]:
+        for candidate in candidates:
+            if candidate.label is not None:
+                self.classes_seen.add(candidate.label)
+            if self.classes is None or candidate.label in self.classes:
+                yield candidate
+
+    def _take(self, candidate: Candidate) -> None:
+        oddities: list[str] = []
+        data = candidate.read()
+        image = image_to_tensor(data, self.resolution, oddities)
+        # Of the pixels that the model sees, since files of one picture may differ; and before ``prepare``, so that
+        # another preparation leaves the choice of pictures as it is.
+        known = _hash(image)
+        if known in self._hashes:
+            self.repeated += 1
+            return
+        if self.prepare and (prepared := self.prepare(data)) is not data:
+            image = image_to_tensor(prepared, self.resolution)
+        self._hashes.add(known)
+        self._oddities.update(oddities)
+        self.ids.append(candidate.id)
+        self.labels.append(candidate.label)
+        self.images.append(image)
+
+    def stacked(self, rows: slice) -> Tensor:
+        """uint8 (n, 3, R, R)."""
+        empty = torch.empty((0, 3, self.resolution, self.resolution), dtype=torch.uint8)
+        return torch.stack(self.images[rows]) if self.images[rows] else empty
+
+    def why_empty(self) -> str:
+        """Why no picture was taken, with the most frequent reason and its count."""
+        if not self.unreadable:
+            return "it holds no images"
+        alike = max(self._reasons.values(), key=len)
+        example = shortened(self.unreadable[0], 80)
+        reason = f"the reason for {len(alike)} of them: {shortened(shown(alike[0]), 160)}"
+        return f"none of the {len(self.unreadable)} images tried could be read, for example {example!r}; {reason}"
+
+    def notes(self) -> list[str]:
+        """Sentences on anything odd about the pictures."""
+        found = []
+        if self.repeated:
+            were, them = ("image was", "it repeats") if self.repeated == 1 else ("images were", "they repeat")
+            found.append(f"{self.repeated} {were} left out because {them} others of this set pixel by pixel.")
+        if dim := self._oddities[DIM]:
+            found.append(
+                f"{dim} 16-bit {'picture uses' if dim == 1 else 'pictures use'} fewer than 12 bits; "
+                f"12-bit data in 16 bits come out dark: scale them to 16 bits."
+            )
+        if broken := self._oddities[BROKEN_PROFILE]:
+            found.append(
+                f"{broken} {'image has' if broken == 1 else 'images have'} a broken colour profile; taken as sRGB."
+            )
+        if self.images and (brightest := max(int(image.max()) for image in self.images)) < DARK:
+            found.append(f"the brightest value of all images is {brightest} of 255; check the range of the files.")
+        return found
 
 
-def _of_classes(
-    candidates: Iterator[Candidate], classes: Sequence[str] | None, seen: set[str | None]
-) -> Iterator[Candidate]:
-    for candidate in candidates:
-        seen.add(candidate.label)
-        if classes is None or candidate.label in classes:
-            yield candidate
+def overlap(one: Tensor, other: Tensor) -> int:
+    """How many images of ``other``, uint8 (n, c, R, R), are also in ``one``."""
+    known = {_hash(image) for image in one}
+    return sum(_hash(image) in known for image in other)
 
 
-def _check_classes(where: str, empty: set[str], seen: set[str | None]) -> None:
-    if empty:
-        found = ", ".join(repr(label) for label in sorted(label for label in seen if label is not None))
-        raise UserError(
-            f"{where}: no image drawn is of class {min(empty)!r}; "
-            f"{f'the classes are {found}' if found else 'the source has no classes'}."
-        )
-
-
-def _digest(images: Tensor, heldout: Tensor, ids: list[str]) -> str:
-    digest = hashlib.sha256()
-    for part in (images.numpy().tobytes(), heldout.numpy().tobytes(), json.dumps(ids).encode()):
-        digest.update(part)
-    return digest.hexdigest()
+def _hash(image: Tensor) -> bytes:
+    return hashlib.sha256(image.numpy().tobytes()).digest()

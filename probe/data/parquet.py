@@ -1,24 +1,52 @@
-"""Parquet files with a column of encoded images, as the hub keeps them."""
+"""Parquet files with a column of encoded images, as the hub keeps them; they may be far larger than memory."""
 
 import glob
+import json
 import os
-from collections.abc import Generator
+import re
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import parquet, types
 
 from probe.config import DatasetConfig
-from probe.data.cells import local_image
-from probe.data.columns import image_column, kind, label_column, label_of
-from probe.data.rows import MAX_ROWS, File, Row, open_file, read_rows
-from probe.data.source import Candidate, Opened, UnreadableImage
+from probe.data.columns import Column, image_column, kind, label_column, label_of
+from probe.data.source import Candidate, Opened, UnreadableImage, bytes_or_path, check_size, first_line, read_regular
 from probe.errors import UserError
 from probe.names import given_path, shortened
 
 WINDOW = range(64, 4097)  # rows read at once: as many as are needed, within these bounds
 WINDOW_BYTES = 512 * 2**20  # and no more encoded images than this
+MAX_ROWS = 2**26  # an order of all rows is drawn: half a gigabyte
+MAX_GROUP_BYTES = 2 * 2**30  # of the columns read, in one row group, unpacked
+MAX_FOOTER_BYTES = 256 * 2**20
+BATCH = 16  # rows decoded at a time; a value may have more than a hundred megabytes
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_HOLDS = dict.fromkeys(("binary", "large_binary", "binary_view", "fixed_size_binary"), "bytes")
+_HOLDS |= dict.fromkeys(("string", "large_string", "string_view"), "path")
+
+
+@dataclass(frozen=True)
+class File:
+    """A parquet file.
+
+    starts: number, in the whole table, of the first row of each row group; and of the row after the last one.
+    leaves: the paths of the stored columns of bytes, such as "image.bytes".
+    """
+
+    path: Path
+    columns: dict[str, Column]
+    starts: list[int]
+    leaves: list[str]
 
 
 def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
@@ -26,9 +54,7 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
 
     The order is drawn over all rows. It is taken in windows of as many rows as are needed, and of each window only the
     row groups that hold its rows are read, so ten images of a million take neither the time nor the memory of all.
-
-    Raises:
-        UserError: no file matches, a file is not parquet, the files differ, or the column of images is not clear.
+    UserError if no file matches, a file is not parquet, the files differ, or the column of images is not clear.
     """
     files: list[File] = []
     rows = 0
@@ -43,11 +69,15 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
         raise UserError(f"{where} holds {rows:,} rows, and at most {MAX_ROWS:,} are read; name fewer files.")
     features = _common_columns(where, files)
     column, label = image_column(where, features, spec.column), label_column(features)
-    _check_column(where, files, column)
+    columns = [column] if label is None else [column, label]
+    for file in files:
+        if file.columns[column].holds is None and file.columns[column].dtype != "null":
+            held = f"holds {kind(file.columns[column])}, not images as in other files"
+            raise UserError(f"{where}: column {_name(column)!r} of {_name(file.path)} {held}; give files of one kind.")
     wanted = min(max(spec.n + spec.holdout, WINDOW.start), WINDOW.stop - 1)
     order = np.random.default_rng(spec.seed).permutation(rows)  # that of seeded_order, which would make a list of it
     facts = {"column": column, "available": rows, "sample": "exact"}
-    return Opened(_candidates(files, order, wanted, column, label), facts)
+    return Opened(_candidates(files, order, wanted, columns), facts)
 
 
 def matching_files(where: str, place: str) -> list[str]:
@@ -55,88 +85,209 @@ def matching_files(where: str, place: str) -> list[str]:
     pattern = str(given_path(place))
     if os.path.isdir(pattern):  # os.path returns False for an impossible path, where Path raises
         pattern = str(Path(glob.escape(pattern)) / "**" / "*.parquet")
-    paths = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
-    files = [path for path in paths if os.path.isfile(path)]
-    special = [path for path in (paths or [pattern]) if os.path.exists(path) and not os.path.isdir(path)]
-    if odd := next((path for path in special if path not in files), None):
+    paths = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+    files = [path for path in paths if os.path.exists(path) and not os.path.isdir(path)]
+    if odd := next((path for path in files if not os.path.isfile(path)), None):
         raise UserError(f"{where}: {_name(odd)} is not a regular file; give parquet files.")
     if not files:
-        raise UserError(
-            f"{where}: no file matches {_name(pattern)!r}; give the path of a file or folder, or a pattern such as "
-            "DIR/*.parquet."
-        )
+        ways = "the path of a file or folder, or a pattern such as DIR/*.parquet"
+        raise UserError(f"{where}: no file matches {_name(pattern)!r}; give {ways}.")
     return files
 
 
-def _common_columns(where: str, files: list[File]) -> dict[str, Any]:
+def open_file(where: str, path: Path, start: int) -> File:
+    """A file whose first row has the number ``start``; UserError if it is damaged or not parquet."""
+    try:
+        _check_format(path)
+        with parquet.ParquetFile(path, pre_buffer=False) as file:
+            columns = _columns(file.schema_arrow)
+            if len(columns) < len(file.schema_arrow.names):
+                raise UserError(f"{where}: {_name(path)} has two columns of one name; rename one.")
+            groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+            starts = accumulate((max(0, group.num_rows) for group in groups), initial=start)
+            stored = map(file.schema.column, range(len(file.schema)))
+            leaves = [one.path for one in stored if one.physical_type == "BYTE_ARRAY"]
+            return File(path, columns, list(starts), leaves)
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
+        reason = f"{_name(path)}: {first_line(error)}"
+        raise UserError(f"{where} cannot be read as parquet: {reason}; give parquet files.") from error
+
+
+def _check_format(path: Path) -> None:
+    """ValueError for a file that has no parquet footer or an enormous one."""
+    if (size := path.stat().st_size) < 12:
+        raise ValueError(f"it holds {size} bytes")
+    with path.open("rb") as file:
+        file.seek(-8, 2)
+        end = file.read(8)
+    if end[4:] not in (b"PAR1", b"PARE"):
+        raise ValueError("it does not end as parquet files do, so it is damaged, incomplete or of another format")
+    if int.from_bytes(end[:4], "little") > MAX_FOOTER_BYTES:
+        raise ValueError("its footer is too large")
+
+
+def _columns(schema: pa.Schema) -> dict[str, Column]:
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        noted = {name: one for name, one in features.items() if isinstance(one, dict)}
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):  # a table does without these notes
+        noted = {}
+    columns = {}
+    for field in schema:
+        note, holds = noted.get(field.name, {}), _holds(field.type)
+        if holds and note.get("_type") == "Image":
+            holds = "image"
+        names = note.get("names") if note.get("_type") == "ClassLabel" else None
+        classes = tuple(map(str, names)) if isinstance(names, list) else None
+        columns[field.name] = Column(str(field.type), holds, classes)
+    return columns
+
+
+def _holds(kind: pa.DataType) -> str | None:
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if types.is_struct(kind):
+        parts = {field.name: _holds(field.type) for field in kind}
+        return "bytes" if parts.get("bytes") == "bytes" else "path" if parts.get("path") == "path" else None
+    return _HOLDS.get(str(kind).partition("[")[0])  # fixed_size_binary[16]
+
+
+def _common_columns(where: str, files: list[File]) -> dict[str, Column]:
     """Columns by name, which must be those of every file; UserError naming the first file that differs."""
-    first = files[0]
+    first = files[0].columns
     for file in files:
-        if odd := sorted(first.columns.keys() ^ file.columns.keys()):
-            has, lacks = (first, file) if odd[0] in first.columns else (file, first)
-            raise UserError(
-                f"{where}: {_name(has.path)} has a column {_name(odd[0])!r} and {_name(lacks.path)} has none; give "
-                "files with the same columns."
-            )
+        if odd := sorted(first.keys() ^ file.columns.keys()):
+            has, lacks = (files[0], file) if odd[0] in first else (file, files[0])
+            differ = f"{_name(has.path)} has a column {_name(odd[0])!r} and {_name(lacks.path)} has none"
+            raise UserError(f"{where}: {differ}; give files with the same columns.")
+    columns = [file.columns for file in files]
     # A column without a value in one file (type null) is described by another.
-    known = {name: [file.columns[name] for file in files] for name in first.columns}
-    return {name: next((one for one in ones if one.dtype != "null"), ones[0]) for name, ones in known.items()}
-
-
-def _check_column(where: str, files: list[File], column: str) -> None:
-    for file in files:
-        if file.columns[column].holds is None and file.columns[column].dtype != "null":
-            raise UserError(
-                f"{where}: column {_name(column)!r} of {_name(file.path)} holds {kind(file.columns[column])}, not "
-                "images as in other files; give files of one kind."
-            )
+    return {name: next((one[name] for one in columns if one[name].dtype != "null"), columns[0][name]) for name in first}
 
 
 def _candidates(
-    files: list[File], order: Any, wanted: int, column: str, label: str | None
+    files: list[File], order: np.ndarray, wanted: int, columns: list[str]
 ) -> Generator[Candidate, None, None]:
     done = 0
     while done < len(order):
-        window, read = _window(files, order[done : done + wanted].tolist(), column, label)
+        window = _window(files, order[done : done + wanted].tolist(), columns)
         done += len(window)
         wanted = len(window)  # what did not fit in memory once will not fit again
-        for number in window:
-            yield _candidate(number, read.pop(number), label)
+        while window:
+            yield window.popleft()
 
 
-def _window(files: list[File], window: list[int], column: str, label: str | None) -> tuple[list[int], dict[int, Any]]:
-    """Rows by number, for as many of the window's first rows as fit in memory."""
-    read: dict[int, Any] = {}
-    size = 0
-    inside = set(window)
-    for number, row in read_rows(files, window, column, label):
-        if number in inside:
-            read[number] = row
-            size += _size(row)
-        while size > WINDOW_BYTES and len(window) > 1:
-            window = window[: len(window) // 2]
-            inside = set(window)
-            read = {number: row for number, row in read.items() if number in inside}
-            size = sum(map(_size, read.values()))
-    return window, read
+def _window(files: list[File], rows: list[int], columns: list[str]) -> deque[Candidate]:
+    """As many of the rows, from the first on, as fit in memory."""
+    read: dict[int, tuple[Candidate, int]] = {}
+    size, inside = 0, set(rows)
+    for row, candidate, held in read_rows(files, rows, columns):
+        if row in inside:
+            read[row] = candidate, held
+            size += held
+        while size > WINDOW_BYTES and len(rows) > 1:
+            rows = rows[: len(rows) // 2]
+            inside = set(rows)
+            read = {row: one for row, one in read.items() if row in inside}
+            size = sum(held for _, held in read.values())
+    return deque(read[row][0] for row in rows)
 
 
-def _size(row: Row | UnreadableImage) -> int:
-    if isinstance(row, UnreadableImage):
-        return 0
-    cell = row.cell.get("bytes") if isinstance(row.cell, dict) else row.cell
-    return len(cell) if isinstance(cell, bytes | str) else 0
+def read_rows(files: list[File], rows: list[int], columns: list[str]) -> Iterator[tuple[int, Candidate, int]]:
+    """Each of the rows with its candidate and the bytes that this holds, in the order of the files.
+
+    columns: that of the images and, if there is one, that of the classes.
+    """
+    first = [file.starts[0] for file in files]
+    rows = sorted(rows)
+    while rows:
+        file = files[bisect_right(first, rows[0]) - 1]
+        group = bisect_right(file.starts, rows[0]) - 1
+        count = bisect_right(rows, file.starts[group + 1] - 1)
+        yield from _read_group(file, group, rows[:count], columns)
+        rows = rows[count:]
 
 
-def _candidate(number: int, row: Row | UnreadableImage, label: str | None) -> Candidate:
-    if isinstance(row, UnreadableImage):
-        return Candidate(str(number), partial(_fail, row))
-    named = label_of(row.file.columns.get(label), row.label) if label is not None else None
-    return Candidate(str(number), partial(local_image, row.cell, row.file.path.parent), named)
+def _read_group(file: File, group: int, left: list[int], columns: list[str]) -> Iterator[tuple[int, Candidate, int]]:
+    # A value that occurs in every row is stored once; as dictionaries the columns stay that small.
+    small = [leaf for leaf in file.leaves if _belongs(leaf, columns)]
+    try:
+        with parquet.ParquetFile(file.path, pre_buffer=False, buffer_size=2**20, read_dictionary=small) as opened:
+            _check_group(opened.metadata.row_group(group), columns)
+            start = file.starts[group]
+            for batch in opened.iter_batches(BATCH, row_groups=[group], columns=columns):
+                while left and left[0] < start + len(batch):
+                    yield left[0], *_read_row(file, left[0], batch.slice(left[0] - start, 1), columns)
+                    del left[0]
+                start += len(batch)
+                if not left:
+                    return
+        reason = "the file holds fewer rows than it says"
+    except (pa.ArrowException, OSError, ValueError, UnreadableImage) as error:
+        reason = first_line(error)
+    for row in left:  # damage to a row group is damage to its rows only
+        yield row, _unreadable(row, f"{_name(file.path)}, row group {group}: {reason}"), 0
 
 
-def _fail(error: UnreadableImage) -> bytes:
-    raise error
+def _read_row(file: File, row: int, batch: pa.RecordBatch, columns: list[str]) -> tuple[Candidate, int]:
+    try:
+        cell = _value(batch.column(columns[0])[0])
+        label = next((label_of(file.columns[name], batch.column(name)[0].as_py()) for name in columns[1:]), None)
+    except (UnreadableImage, ValueError) as error:  # ValueError: text that is not UTF-8
+        return _unreadable(row, first_line(error)), 0
+    held = cell.get("bytes") if isinstance(cell, dict) else cell
+    candidate = Candidate(str(row), partial(local_image, cell, file.path.parent), label)
+    return candidate, len(held) if isinstance(held, bytes | str) else 0
+
+
+def _unreadable(row: int, reason: str) -> Candidate:
+    def fail() -> bytes:
+        raise UnreadableImage(reason)
+
+    return Candidate(str(row), fail)
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """A cell as bytes, text, or a dictionary of them; its size is checked before it is copied."""
+    if isinstance(scalar, pa.DictionaryScalar):
+        return _value(scalar.value) if scalar.is_valid else None
+    if isinstance(scalar, pa.StructScalar):
+        return {key: _value(scalar[key]) for key in ("bytes", "path") if key in scalar} if scalar.is_valid else None
+    if isinstance(scalar, pa.BinaryScalar) and scalar.is_valid:
+        check_size(scalar.as_buffer().size)
+    return scalar.as_py()
+
+
+def _check_group(group: parquet.RowGroupMetaData, columns: list[str]) -> None:
+    chunks = map(group.column, range(group.num_columns))
+    size = sum(chunk.total_uncompressed_size for chunk in chunks if _belongs(chunk.path_in_schema, columns))
+    if size > MAX_GROUP_BYTES:
+        raise UnreadableImage(f"it unpacks to {size:,} bytes, above {MAX_GROUP_BYTES:,}; write smaller row groups")
+
+
+def _belongs(leaf: str, columns: list[str]) -> bool:
+    return any(f"{leaf}.".startswith(f"{column}.") for column in columns)
+
+
+def local_image(cell: Any, folder: Path) -> bytes:
+    """The encoded image of a cell of a local table: its bytes, or the file that its path names.
+
+    Tables usually come from somewhere else, so a path must lead to a regular file below ``folder``, the table's folder.
+    Any other path could put private files of this machine into reports, or never stop being read.
+    """
+    path = bytes_or_path(cell)
+    if isinstance(path, bytes):
+        return path
+    name = repr(shortened(path, 60))
+    if _ADDRESS.match(path):
+        raise UnreadableImage(f"its path {name} is an address, and a local table may name local files only")
+    try:
+        inside = (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # a null byte, or a loop of links
+        raise UnreadableImage(f"its path {name} cannot be followed ({error})") from error
+    if not inside:
+        raise UnreadableImage(f"its path {name} leads out of the table's folder")
+    return read_regular(folder / path)
 
 
 def _name(path: Path | str) -> str:

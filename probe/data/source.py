@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from probe.config import DatasetConfig
-from probe.names import shown
+from probe.names import shortened, shown
 
 MAX_FILE_BYTES = 128 * 2**20  # the largest encoded image that is read, from a file or from a cell of a table
 
@@ -76,11 +76,6 @@ class Source:
     remote: bool = False
 
     @property
-    def name(self) -> str:
-        """The prefix: what tables and messages call an entry."""
-        return self.prefix
-
-    @property
     def written(self) -> str:
         """How a configuration names it: ``folder:PATH``."""
         return f"{self.prefix}:{self.place}"
@@ -92,15 +87,11 @@ def seeded_order(count: int, seed: int) -> list[int]:
 
 
 def read_regular(path: str | Path) -> bytes:
-    """The bytes of a regular file of at most ``MAX_FILE_BYTES`` (links are followed).
-
-    Raises:
-        UnreadableImage: the file cannot be read, is too large, or is not regular (a pipe, a device, a folder).
-    """
+    """The bytes of a regular file (no pipe, device or folder) of at most ``MAX_FILE_BYTES``; links are followed."""
     try:
         # Opening a pipe without a writer would block for ever. The type is that of the opened file, since the path may
         # lead elsewhere by now.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -117,3 +108,22 @@ def check_size(size: int) -> None:
     """UnreadableImage for an encoded image of more than ``MAX_FILE_BYTES``."""
     if size > MAX_FILE_BYTES:
         raise UnreadableImage(f"it holds {size:,} bytes; an image may hold {MAX_FILE_BYTES:,}")
+
+
+def bytes_or_path(cell: Any) -> bytes | str:
+    """What a cell of a column of images holds: bytes, a path, or {"bytes", "path"}; else UnreadableImage."""
+    if isinstance(cell, Mapping):
+        cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
+        if cell is not None and not isinstance(cell, str | bytes):
+            raise UnreadableImage(f"the cell holds {type(cell).__name__}, not bytes")
+    if not cell:
+        raise UnreadableImage("the cell is empty")
+    if isinstance(cell, str):
+        return cell
+    check_size(len(cell))
+    return bytes(cell)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, without its full stop, at most 150 characters."""
+    return shortened(next(iter(str(error).splitlines()), type(error).__name__).rstrip(". "), 150)

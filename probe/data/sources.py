@@ -1,25 +1,32 @@
-"""The sources of images: the kinds, one entry each, and the data sets known by name.
+"""The sources of images: the kinds, one entry each, the data sets known by name, and what a configuration means.
 
 To add a kind, write its opener and list it in ``SOURCES``.
 """
 
 import difflib
+import os
+import re
+from collections import Counter
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from probe.config import DatasetConfig
 from probe.data.bundled import open_bundled
-from probe.data.folder import open_folder
+from probe.data.folder import SUFFIXES, open_folder
 from probe.data.hub import open_hub
 from probe.data.parquet import open_parquet
 from probe.data.source import Source
 from probe.data.urls import open_urls
 from probe.errors import UserError
+from probe.names import given_path, shortened
 from probe.plugins import with_plugins
 
+ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
+LOOKED_AT = 20_000  # files, before a folder is left to its reader
 _OF_A_HUB_TABLE = frozenset({"config", "split", "column", "revision"})
 
 SOURCES: tuple[Source, ...] = (
@@ -49,40 +56,10 @@ def known_sources() -> dict[str, Source]:
     return with_plugins(SOURCES, Source, "prefix")
 
 
-def source_of(source: str) -> tuple[Source | None, str]:
-    """The kind of ``PREFIX:PLACE`` and the place; no kind for an unknown prefix, a plain path or an empty place."""
-    prefix, _, place = source.partition(":")
-    return (known_sources().get(prefix) if place else None), place
-
-
 def is_remote(source: str | None) -> bool:
     """Whether a source takes long to read again, or may give other images."""
-    kind, _ = source_of(source or "")
-    return kind is not None and kind.remote
-
-
-def ways() -> str:
-    """How a source is written, for messages: ``hub:ID, parquet:PATH, ...``."""
-    return ", ".join(source.written for source in known_sources().values())
-
-
-def checked(where: str, spec: DatasetConfig) -> tuple[Source, str]:
-    """The kind of source in a configuration and what it opens.
-
-    Args:
-        where: names the data set in messages.
-
-    Raises:
-        UserError: the prefix is unknown, or a field is set that this kind of source does not read.
-    """
-    kind, place = source_of(spec.source or "")
-    if kind is None:
-        raise UserError(f"{where}: unknown kind of source; write one of {ways()}.")
-    for field in ("config", "split", "column", "revision"):
-        # Compared with the default, since a configuration that was written out in full sets every field.
-        if field not in kind.fields and getattr(spec, field) != DatasetConfig.model_fields[field].default:
-            raise UserError(f"{where}: a {kind.written} source has no {field}; remove it.")
-    return kind, place
+    prefix, _, place = (source or "").partition(":")
+    return bool(place) and prefix in known_sources() and known_sources()[prefix].remote
 
 
 @cache
@@ -109,9 +86,126 @@ def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
     if name not in _presets():
         near = difflib.get_close_matches(name, preset_names(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UserError(
-            f"data set {name!r} has no source and is not a preset: {hint}set datasets.{name}.source, "
-            f"or use one of {', '.join(preset_names())}."
-        )
+        ways = f"set datasets.{name}.source, or use one of {', '.join(preset_names())}"
+        raise UserError(f"data set {name!r} has no source and is not a preset: {hint}{ways}.")
     mine = {field: getattr(spec, field) for field in spec.model_fields_set if field != "source"}
     return DatasetConfig.model_validate(_presets()[name] | mine)
+
+
+def recognised(where: str, spec: DatasetConfig) -> tuple[Source, str]:
+    """The kind of source in a configuration, and what it opens; a path without a kind is a folder or parquet files.
+
+    UserError if the kind is unknown or has no use for a field that is set, or if another thing lies there.
+    """
+    kind, place = _kind_of(where, spec.source or "")
+    for field in ("config", "split", "column", "revision"):
+        # Compared with the default, since a configuration that was written out in full sets every field.
+        if field not in kind.fields and getattr(spec, field) != DatasetConfig.model_fields[field].default:
+            raise UserError(f"{where}: a {kind.written} source has no {field}; remove it.")
+    return kind, place
+
+
+def _kind_of(where: str, source: str) -> tuple[Source, str]:
+    kinds = known_sources()
+    prefix, _, place = source.partition(":")
+    if place and prefix in kinds:
+        if prefix in ("folder", "parquet"):
+            _check(where, prefix, given_path(place))
+        return kinds[prefix], place
+    path = given_path(source)
+    if source and os.path.exists(path):  # false for a null byte too
+        found = _suffixes(path) if path.is_dir() else {path.suffix.lower()}
+        prefix = "parquet" if ".parquet" in found and SUFFIXES.isdisjoint(found) else "folder"
+        _check(where, prefix, path)
+        return kinds[prefix], source
+    unknown = f"{where}: unknown kind of source; write one of {', '.join(kind.written for kind in kinds.values())}"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not source.startswith(("./", "../")):
+        raise UserError(f"{unknown} (hub:{shortened(source, 60)} for a data set of the hub).")
+    if path.suffix.lower() == ".parquet":  # a pattern, or a missing file, which its reader reports
+        return kinds["parquet"], source
+    if source.startswith(("/", "./", "../", "~")):
+        raise UserError(f"{where}: there is no {shortened(str(path), 160)}; check the path.")
+    raise UserError(f"{unknown}.")
+
+
+def _check(where: str, kind: str, path: Path) -> None:
+    """UserError where what lies there cannot be a source of this kind; readers report a missing one and patterns."""
+    if os.path.exists(path) and (problem := (_of_folder if path.is_dir() else _of_file)(kind, path)):
+        raise UserError(f"{where}: {problem}.")
+
+
+def _of_file(kind: str, path: Path) -> str | None:
+    suffix, name = _suffix(path.name), shortened(str(path), 80)
+    if not path.is_file():
+        return f"{name} is not a regular file; give a folder of images or parquet files"
+    if suffix == ".parquet":
+        return None if kind == "parquet" else f"{name} is a parquet file; write parquet:{name}"
+    if suffix in ARCHIVES:
+        return f"{name} is an archive; unpack it and give the folder: {_unpack(suffix, name)}"
+    if suffix in (".csv", ".tsv"):
+        return f"{name} is a table of text; write urls:{name} if a column holds image addresses, else give the images"
+    if suffix in SUFFIXES:
+        return f"{name} is a single image; give the folder it is in"
+    # A parquet file may have any name.
+    return None if kind == "parquet" else f"{name} is a file; give a folder of images or parquet files"
+
+
+def _of_folder(kind: str, path: Path) -> str | None:
+    """Why a folder is not a source of this kind, and what to do; None where its reader may find out more."""
+    if (path / "dataset_dict.json").is_file() or ((path / "state.json").is_file() and any(path.glob("*.arrow"))):
+        return _saved(path)
+    found = _suffixes(path)
+    images, wanted = SUFFIXES & found.keys(), "image" if kind == "folder" else "parquet"
+    if (images if kind == "folder" else found[".parquet"]) or found.total() >= LOOKED_AT:
+        return None
+    name = shortened(str(path), 80)
+    there = ", ".join(f"{count} {shortened(suffix, 12) or 'without suffix'}" for suffix, count in found.most_common(5))
+    held = f"it holds {there}" if there else "it is empty"
+    archive = next((suffix for suffix in found if suffix in ARCHIVES), None)
+    if kind == "folder" and found[".parquet"]:
+        do = f"write parquet:{name}"
+    elif kind == "parquet" and images:
+        do = f"write folder:{name}"
+    elif archive:
+        do = f"unpack the archives (webdataset shards too): {_unpack(archive, f'FILE{archive}')}"
+    elif found[".arrow"]:
+        do = "write the table as parquet with datasets' to_parquet"
+    elif kind == "folder":
+        return None
+    else:
+        do = "give a folder of .parquet files"
+    return f"the folder holds no {wanted} files ({held}); {do}"
+
+
+def _saved(path: Path) -> str:
+    """How a folder of save_to_disk becomes parquet."""
+    splits = (path / "dataset_dict.json").is_file()
+    place, made = (str(path), f"{path}.parquet") if len(str(path)) < 60 else ("DIR", "DIR.parquet")
+    load = f"load_from_disk({place!r})" + ("['SPLIT']" if splits else "")
+    command = f'python -c "from datasets import load_from_disk; {load}.to_parquet({made!r})"'
+    return f"the folder was written by save_to_disk; convert it to parquet with {command} and write parquet:{made}"
+
+
+def _unpack(suffix: str, name: str) -> str:
+    command = f"unzip {name} -d DIR" if suffix == ".zip" else f"mkdir DIR && tar -xf {name} -C DIR"
+    return command if suffix not in (".7z", ".rar") else f"with the program that made {name}"
+
+
+def _suffix(name: str) -> str:
+    lowered = name.lower()
+    return next((suffix for suffix in ARCHIVES if lowered.endswith(suffix)), Path(lowered).suffix)
+
+
+def _suffixes(root: Path) -> Counter[str]:
+    """Suffixes of the files below a folder, without hidden ones; it ends soon after ``LOOKED_AT``."""
+    found: Counter[str] = Counter()
+    seen = set()
+    for place, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real not in seen:
+            found.update(_suffix(name) for name in sorted(names)[:LOOKED_AT] if not name.startswith("."))
+        seen.add(real)
+        if found.total() >= LOOKED_AT:
+            break
+    return found

@@ -11,9 +11,8 @@ from probe.config import DatasetConfig
 from probe.data.columns import url_column
 from probe.data.download import download
 from probe.data.hub import columns_of, explained, open_stream
-from probe.data.parquet import matching_files
-from probe.data.rows import first_line, open_file
-from probe.data.source import Candidate, Opened, seeded_order
+from probe.data.parquet import matching_files, open_file
+from probe.data.source import Candidate, Opened, first_line, seeded_order
 from probe.errors import UserError
 
 THREADS = 16
@@ -26,9 +25,7 @@ def open_urls(where: str, spec: DatasetConfig, place: str) -> Opened:
 
     Downloads run ahead in threads, but come in the seeded order whatever their speed. A repeated address is taken once.
     At most four addresses are tried for each image needed. Allowed hosts and time limits: ``probe.data.download``.
-
-    Raises:
-        UserError: the table is absent, gated, unreachable or unreadable, or has no clear column of addresses.
+    UserError if the table is absent, gated, unreachable or unreadable, or has no clear column of addresses.
     """
     local = Path(place).suffix.lower() in (".parquet", ".csv")
     addresses, facts = (_local if local else _hub)(where, spec, place)
@@ -70,9 +67,8 @@ def _local(where: str, spec: DatasetConfig, place: str) -> tuple[Iterator[str], 
             chunks = [table[column] for table in tables]
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:  # KeyError: a column of some files only
         raise UserError(f"{where} cannot be read as a table ({first_line(error)}); give a .parquet or .csv.") from error
-    cells = pyarrow.chunked_array(
-        [part.cast(pyarrow.large_string()) for chunk in chunks for part in chunk.chunks], pyarrow.large_string()
-    )
+    text = pyarrow.large_string()
+    cells = pyarrow.chunked_array([part.cast(text) for chunk in chunks for part in chunk.chunks], text)
     addresses = (str(cells[row].as_py()) for row in seeded_order(len(cells), spec.seed))
     return addresses, {"column": column, "available": len(cells), "sample": "exact"}
 
@@ -83,10 +79,10 @@ def _hub(where: str, spec: DatasetConfig, repo: str) -> tuple[Iterator[str], dic
         column = url_column(where, columns_of(stream), spec.column)
         rows = stream.select_columns([column]).shuffle(seed=spec.seed, buffer_size=BUFFER)
     facts |= {"column": column, "sample": f"stream shuffled in a buffer of {BUFFER} rows"}
-    return _hub_addresses(where, repo, rows, column), facts
 
+    def addresses() -> Iterator[str]:
+        with explained(where, repo):
+            for row in rows:
+                yield str(row[column])
 
-def _hub_addresses(where: str, repo: str, rows: Any, column: str) -> Iterator[str]:
-    with explained(where, repo):
-        for row in rows:
-            yield str(row[column])
+    return addresses(), facts

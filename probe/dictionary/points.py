@@ -96,12 +96,8 @@ def gpus() -> int:
 
 
 def claim(rows: Rows, limits: Rows, near: Rows, owner: Rows) -> None:
-    """Greedy leaders, in place: each of ``rows`` in turn, if it has no owner, takes itself and its free neighbours.
-
-    Args:
-        limits, near: neighbours of rows[k] are near[limits[k]:limits[k+1]].
-        owner: for every point the row that owns it (n,); -1 for none.
-    """
+    """Greedy leaders: each of ``rows`` in turn, if it has no owner, takes itself and its free neighbours, which for
+    rows[k] are near[limits[k]:limits[k+1]]. ``owner`` (n,), the row that owns each point or -1, is changed in place."""
     for k, row in enumerate(rows):
         if owner[row] < 0:
             mine = near[limits[k] : limits[k + 1]]

@@ -116,7 +116,6 @@ class Gathered:
     def __init__(self) -> None:
         self.open: dict[int, tuple[object, EndPoints, int]] = {}
         self.home: dict[int, tuple[int, int]] = {}
-        self.empty: list[tuple[object, EndPoints]] = []
 
     def watch(self, batches: Iterable[tuple[object, Tensor]], size: int) -> Iterator[Group]:
         """The batches as groups of at most ``size`` rows, which get numbers of their own."""
@@ -126,15 +125,13 @@ class Gathered:
                 raise ValueError("there is no start in a batch")
             if z0.dtype not in (torch.float32, torch.float64):
                 raise ValueError(f"latents must be float32 or float64 to be judged, not {z0.dtype}")
+            integers = ("steps", "extrapolations", "evaluations", "period")
             ends = EndPoints(
                 end=torch.empty_like(z0),
                 first=torch.empty_like(z0),
                 outcome=torch.full((len(z0),), RUNNING, dtype=torch.uint8, device=z0.device),
-                steps=torch.empty(len(z0), dtype=torch.long, device=z0.device),
-                extrapolations=torch.empty(len(z0), dtype=torch.long, device=z0.device),
-                evaluations=torch.empty(len(z0), dtype=torch.long, device=z0.device),
                 residual=torch.empty(len(z0), dtype=torch.float64, device=z0.device),
-                period=torch.empty(len(z0), dtype=torch.long, device=z0.device),
+                **{name: torch.empty(len(z0), dtype=torch.long, device=z0.device) for name in integers},
             )
             self.open[batch] = (name, ends, len(z0))
             for first in range(0, len(z0), size):

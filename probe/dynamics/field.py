@@ -51,10 +51,8 @@ def whole_plane() -> Plane:
 def principal_plane(points: Tensor) -> tuple[Plane, float]:
     """The plane of the first two principal components of points (n, d), and the share of their variance in it.
 
-    The sign of an axis is such that its largest coordinate is positive.
-
-    Raises:
-        ValueError: the points lie on a line, or are fewer than three.
+    The sign of an axis is such that its largest coordinate is positive. ValueError if the points lie on a line, or are
+    fewer than three.
     """
     points = points.double().cpu()
     origin = points.mean(0)
@@ -80,9 +78,6 @@ def jacobian_norm(f: Map, z: Tensor, together: int = 256) -> Tensor:
     NaN throughout where f has no derivative, or finite differences of f contradict automatic differentiation nearly
     everywhere (``AGREE``; that they do at some points is rounding where f is flat, or a kink). For d up to ``DENSE``
     exact, beyond to about 1 % (see ``spectral_norm``).
-
-    Args:
-        together: points per batch.
     """
     parts = [Jacobian(f, part) for part in z.split(together)]
     if torch.cat([part.agrees() for part in parts]).double().mean() < AGREE:
@@ -109,13 +104,8 @@ def antisymmetric_share(jacobian: Jacobian, *, probes: int = 8, seed: int = 0) -
 
     By Hutchinson's probes v of independent signs, without J itself: E||(J v - J^T v) / 2||^2 = ||K||_F^2, and
     E||J v||^2 = E||J^T v||^2 = ||J||_F^2. Both are unbiased; their ratio is biased in the order of 1 / probes.
-
-    Args:
-        probes: each takes a product with J and one with J^T.
-        seed: of the probes, which are others for every point.
-
-    Returns:
-        float64 (n,) on the CPU; NaN where J is 0 or not finite.
+    Each takes a product with J and one with J^T; they are others for every point. float64 (n,) on the CPU; NaN where J
+    is 0 or not finite.
     """
     z = jacobian.z
     generator = torch.Generator().manual_seed(seed)

@@ -34,13 +34,11 @@ class Iteration:
             come below the tolerance just then, the plain steps that confirm it are still taken).
         tolerance: on the squared norm of f(z) - z (paper, Section 4.1: 1e-5).
         max_norm: a row whose norm passes this has diverged.
-        batch_size: rows that are iterated together.
         accelerate: extrapolate where a row is in its linear regime; see ``acceleration``.
         far_precision: ``float32`` (none), ``tf32`` or ``bfloat16`` for the first part of the way: until the residual
             has fallen to ``FAR`` of the first, for at most half of max_steps. What follows, and every outcome, is in
             the type of the starts with TF32 off.
-        steady: see ``flow``.
-        lag: see ``flow``; None: 0 on a CPU, ``LAG`` elsewhere. The result does not depend on it.
+        steady, lag: see ``flow``; lag None: 0 on a CPU, ``LAG`` elsewhere. The result does not depend on it.
     """
 
     max_steps: int = 500
@@ -54,7 +52,6 @@ class Iteration:
 
     @property
     def accelerator(self) -> acceleration.Accelerator:
-        """Of the loop."""
         return acceleration.Extrapolation() if self.accelerate else acceleration.Plain()
 
 
@@ -182,11 +179,9 @@ def _far(f: Map, source: Iterator[Group], settings: Iteration) -> Iterator[Group
 
     def enter(group: Group) -> Group:
         z0 = group.state["z"]
-        parts = []
         with full_float32():
-            for part in z0.split(settings.batch_size):
-                parts.append(apply(f, part))
-        y, residual = torch.cat([y for y, _ in parts]), torch.cat([r for _, r in parts])
+            parts = [apply(f, part) for part in z0.split(settings.batch_size)]
+        y, residual = (torch.cat(column) for column in zip(*parts, strict=True))
         # What would end at once is left to the judge.
         moves = (residual >= settings.tolerance) & (torch.linalg.vector_norm(y.flatten(1), dim=1) <= settings.max_norm)
         state = {

@@ -50,14 +50,8 @@ def in_type(f: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Iterator[None]
 def gaussian_starts(seed: int, indices: Sequence[int] | range, shape: Sequence[int]) -> Tensor:
     """Starts z0 ~ N(0, I) (paper, Section 4.1).
 
-    Start i has a generator of its own, so that it does not depend on the batch, the rank or a restart.
-
-    Args:
-        seed, indices: of the run, and which starts; each >= 0.
-        shape: the latent shape without the batch.
-
-    Returns:
-        float32 tensor (len(indices), *shape) on the CPU.
+    Start i has a generator of its own, so that it does not depend on the batch, the rank or a restart. Seed and indices
+    are >= 0, ``shape`` is without the batch; float32 (len(indices), *shape) on the CPU.
     """
     starts = torch.empty((len(indices), *shape))
     generator = torch.Generator()

@@ -13,11 +13,8 @@ log = logging.getLogger("probe")
 class Fitting:
     """A function of rows, evaluated in parts if the whole does not fit into the device's memory.
 
-    Args:
-        function: maps tensors of n rows each to one such tensor or a tuple of them; each row by itself.
-
-    Attributes:
-        rows: the largest part that is tried; None until memory has run out once.
+    It maps tensors of n rows each to one such tensor or a tuple of them, each row by itself. ``rows`` is the largest
+    part that is tried; None until memory has run out once.
     """
 
     def __init__(self, function: Callable[..., Tensor | tuple[Tensor, ...]]):
@@ -25,11 +22,7 @@ class Fitting:
         self.rows: int | None = None
 
     def __call__(self, *arguments: Tensor):  # type: ignore[no-untyped-def]
-        """The function's value at rows of any number.
-
-        Raises:
-            torch.OutOfMemoryError: not even one row fits.
-        """
+        """The function's value at rows of any number; torch.OutOfMemoryError if not even one row fits."""
         while True:
             rows = min(self.rows or len(arguments[0]), len(arguments[0]))
             try:

@@ -63,15 +63,8 @@ def predicted_steps(start: Tensor, fixed: Tensor, radius: Tensor, tolerance: flo
     with this spectral radius everywhere and the whole way led along its slowest direction.
 
     The proposition's eps is a distance; the residual ||f(z) - z|| is about (1 - rho) times it, so that
-    eps = sqrt(tolerance) / (1 - rho).
-
-    Args:
-        start, fixed: z0 and z* (n, ...).
-        radius: rho (n,).
-        tolerance: on ||f(z) - z||^2.
-
-    Returns:
-        float64 (n,) on the CPU, at least 0; NaN where the radius is not in (0, 1).
+    eps = sqrt(tolerance) / (1 - rho). ``start`` and ``fixed`` are z0 and z* (n, ...), ``radius`` rho (n,); returns
+    float64 (n,) on the CPU, at least 0; NaN where rho is not in (0, 1).
     """
     distance = (fixed.double() - start.double()).flatten(1).norm(dim=1).cpu()
     rho = radius.double().cpu()

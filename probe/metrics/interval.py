@@ -140,15 +140,9 @@ class Ratios(NamedTuple):
 def ratios_of_means(numerators: ArrayLike, denominators: ArrayLike, *, seed: int = 0) -> Ratios:
     """mean(a) / mean(b) of every column, all over the same resamples of the rows; b = 1 gives means.
 
-    Not the mean of the images' ratios, which the smallest denominators would dominate.
-
-    Args:
-        numerators, denominators: (n, k), n >= 1. A column with a number that is not finite, or whose b has mean 0,
-            gives NaN and does not affect other columns.
-        seed: the result is a function of the numbers and the seed; equal n and seed draw the same rows.
-
-    Raises:
-        ValueError: the shapes differ, or there is no row.
+    Not the mean of the images' ratios, which the smallest denominators would dominate. Both are (n, k), n >= 1, else
+    ValueError. A column with a number that is not finite, or whose b has mean 0, gives NaN and does not affect others.
+    Equal n and seed draw the same rows.
     """
     a, b = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
     if a.ndim != 2 or a.shape != b.shape or not len(a):
@@ -169,15 +163,12 @@ def correlation_interval(x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = 
     about ten groups the interval is too short, like any bootstrap of so few.
 
     Args:
-        x, y: finite numbers (n,).
+        x, y: finite numbers (n,), n >= 1, else ValueError.
         groups: a label for each pair (n,); default: each pair is a group of its own.
 
     Returns:
         ``mean`` is the correlation, NaN if x or y is constant; ``low`` and ``high`` are None then, and for a single
         group.
-
-    Raises:
-        ValueError: shapes differ, there are no pairs, or a number is not finite.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     labels = np.arange(x.size) if groups is None else np.asarray(groups)

@@ -22,20 +22,11 @@ CELLS = 2**24
 
 
 def nearest_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """max over j of <a_i, b_j> / (|a_i| |b_j|), in [-1, 1] up to rounding; computed in tiles.
+    """max over j of <a_i, b_j> / (|a_i| |b_j|), in [-1, 1] up to rounding: (n,), on the device of ``a``.
 
-    A row of zeros has similarity 0 to everything. A row of ``a`` that is not finite gives NaN; one of ``b`` gives NaN
-    for all rows.
-
-    Args:
-        a, b: (n, ...) and (m, ...), flattened from the second dimension on; m >= 1. Computed in the wider of their
-            types, at least float32.
-
-    Returns:
-        (n,), on the device of ``a``.
-
-    Raises:
-        ValueError: ``b`` is empty, or the rows have different lengths.
+    ``a`` (n, ...) and ``b`` (m, ...), m >= 1, are flattened from the second dimension on, and compared in tiles in the
+    wider of their types, at least float32. A row of zeros has similarity 0 to everything. A row of ``a`` that is not
+    finite gives NaN; one of ``b`` gives NaN for all rows. ValueError if ``b`` is empty, or the rows differ in length.
     """
     a, b = a.flatten(1), b.flatten(1)
     if not len(b) or a.shape[1] != b.shape[1]:
@@ -84,16 +75,8 @@ def memorization(decoded: Tensor, training: Tensor) -> Tensor:
 def null_levels(
     training: Tensor, *, unseen: Tensor, noise: Tensor, untrained: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """mem of images that training cannot have produced.
-
-    Args:
-        unseen: images of the same kind that were not trained on, such as the test set.
-        noise: such as ``noise_images``.
-        untrained: decoded attractors of the same network with initial weights, from the same starts.
-
-    Returns:
-        A tensor (n,) for each that is given, by name.
-    """
+    """mem of images that training cannot have produced, (n,) by name: ``unseen`` images of the same kind (a test set),
+    ``noise`` (see ``noise_images``), and decoded attractors of the ``untrained`` network from the same starts."""
     shown = {"unseen": unseen, "noise": noise, "untrained": untrained}
     return {name: memorization(images, training) for name, images in shown.items() if images is not None}
 
@@ -108,17 +91,8 @@ def chamfer_cosine(a: Tensor, b: Tensor) -> float:
     """(mean over a_i of max_j cos(a_i, b_j) + mean over b_j of max_i cos(a_i, b_j)) / 2, of noise and training
     attractors in the paper.
 
-    Symmetric and invariant to the order and scale of the rows; 1 if and only if every row of each set has the direction
-    of a row of the other.
-
-    Args:
-        a, b: as for ``nearest_cosine``, n, m >= 1.
-
-    Returns:
-        In [-1, 1]; NaN if a row is not finite. A row of zeros has similarity 0.
-
-    Raises:
-        ValueError: a set is empty, or the rows have different lengths.
+    In [-1, 1], symmetric and invariant to the order and scale of the rows; 1 if and only if every row of each set has
+    the direction of a row of the other; NaN if a row is not finite. Sets and errors as for ``nearest_cosine``, n >= 1.
     """
     if not len(a):
         raise ValueError(f"the set {tuple(a.shape)} is empty")

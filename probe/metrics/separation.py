@@ -38,16 +38,14 @@ Floats = NDArray[np.float64]
 def measures(
     inside: Floats, outside: Floats, drawn_in: Floats, drawn_out: Floats, keep: float = KEEP
 ) -> dict[str, Floats]:
-    """``MEASURES`` of one score, for each of r resamples.
+    """``MEASURES`` of one score, (r,) each, for r resamples.
+
+    AUROC and FPR95 as in ``auroc`` and ``fpr95``; AUPR is average precision, the sum over thresholds of precision times
+    gain in recall, as scikit-learn's.
 
     Args:
         inside, outside: scores (n,), (m,), none NaN; higher means more out-of-distribution.
         drawn_in, drawn_out: how often each image was drawn, (r, n), (r, m); rows sum to n and m.
-        keep: share of the inside samples that the threshold of FPR95 keeps.
-
-    Returns:
-        (r,) each. AUROC and FPR95 as in ``auroc`` and ``fpr95``; AUPR is average precision, the sum over thresholds of
-        precision times gain in recall, as scikit-learn's.
     """
     values = np.concatenate([inside, outside])
     order = np.argsort(values, kind="stable")
@@ -81,16 +79,8 @@ def fpr95(inside: ArrayLike, outside: ArrayLike, *, higher: Higher, keep: float 
     """Share of outside samples that pass the threshold at which at least ``keep`` of the inside samples pass.
 
     The threshold is the strictest possible, at an inside sample; a sample at the threshold passes. 0 is perfect
-    separation, ``keep`` is chance level, 1 means that the score is reversed or ties all samples.
-
-    Args:
-        inside: scores of in-distribution samples (n,), n >= 1.
-        outside: scores of out-of-distribution samples (m,), m >= 1.
-        higher: the set that is expected to have the higher scores.
-        keep: in (0, 1].
-
-    Raises:
-        ValueError: a set is empty or not one-dimensional, a score is NaN, or an argument is out of range.
+    separation, ``keep`` is chance level, 1 means that the score is reversed or ties all samples. Scores are (n,) and
+    (m,), n, m >= 1; ValueError otherwise, for NaN, and if ``keep`` is not in (0, 1].
     """
     if not 0 < keep <= 1:
         raise ValueError(f"a share to keep lies in (0, 1], not {keep}")
@@ -100,9 +90,7 @@ def fpr95(inside: ArrayLike, outside: ArrayLike, *, higher: Higher, keep: float 
 def auroc(inside: ArrayLike, outside: ArrayLike, *, higher: Higher) -> float:
     """Probability that an outside sample lies on the expected side of an inside one, ties counting half.
 
-    1 is perfect separation, 1/2 is chance level, and less means that the score is reversed.
-
-    Args, Raises: as for ``fpr95``.
+    1 is perfect separation, 1/2 is chance level, and less means that the score is reversed. Errors as ``fpr95``.
     """
     return float(_whole(*_oriented(inside, outside, higher))["auroc"][0])
 

@@ -28,11 +28,8 @@ def overlap(a: Tensor, b: Tensor) -> float:
     invariant to order, sign and common rotation of the atoms. It is linear CKA (Kornblith et al. 2019, Equation 4) for
     sets that share a latent space instead of examples.
 
-    Args:
-        a, b: (m, ...) and (n, ...), flattened from the second dimension on, scaled to norm 1; m, n >= 1.
-
-    Raises:
-        ValueError: a set is empty, or the rows have different lengths.
+    The sets (m, ...) and (n, ...) are flattened from the second dimension on and scaled to norm 1. ValueError if one is
+    empty, or the rows have different lengths.
     """
     a, b = _atoms(a, b)
     return _products(a, b) / (_products(a, a) * _products(b, b)) ** 0.5
@@ -64,19 +61,10 @@ def _products(a: Tensor, b: Tensor) -> float:
 
 def rank_at_variance(x: Tensor, share: float = 0.9) -> int:
     """The smallest number of principal components that explain at least ``share`` of the variance of the rows
-    (paper, Section 3: rank at 90 %).
+    (paper, Section 3: rank at 90 %): in 0..min(n - 1, d), 0 if all rows are equal.
 
-    In float64, from the covariance or the Gram matrix, whichever is smaller.
-
-    Args:
-        x: (n, ...), n >= 1, flattened from the second dimension on; such as decoded attractors.
-        share: in (0, 1].
-
-    Returns:
-        In 0..min(n - 1, d); 0 if all rows are equal.
-
-    Raises:
-        ValueError: x is empty or not finite, or the share is out of range.
+    In float64, from the covariance or the Gram matrix, whichever is smaller. x (n, ...), such as decoded attractors, is
+    flattened from the second dimension on. ValueError if x is empty or not finite, or the share not in (0, 1].
     """
     x = x.flatten(1)
     if not 0 < share <= 1:
@@ -107,11 +95,7 @@ def _centred_products(x: Tensor) -> Tensor:
 
 def vendi_score(x: Tensor) -> float:
     """exp(-sum lambda log lambda), the Vendi score (Friedman and Dieng, 2023, Definition 3.1) by cosine: the effective
-    number of distinct rows, from 1 (all equal) to n (all orthogonal).
-
-    Raises:
-        ValueError: there are no rows.
-    """
+    number of distinct rows, from 1 (all equal) to n (all orthogonal); ValueError if there are none."""
     if x.ndim != 2 or not len(x):
         raise ValueError(f"embeddings have shape (n, D), n >= 1, not {tuple(x.shape)}")
     values = torch.linalg.svdvals(x.double()).square() / len(x)

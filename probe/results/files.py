@@ -1,4 +1,4 @@
-"""Result files with a checksum and the name of the run that made them, written whole or not at all; manifest.json."""
+"""Result files with a checksum and the name of the run that made them, written whole or not at all."""
 
 import hashlib
 import io
@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from probe.errors import UserError
 from probe.files import tensors_sha256, write_atomically
-from probe.reading import Unreadable, parse_json, read_object
+from probe.reading import Unreadable, parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,9 +50,9 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[st
     from safetensors.torch import save
 
     whole = {name: value.contiguous() for name, value in tensors.items()}
-    metadata = {key: json.dumps(value) for key, value in about.items()}
     digest = content_sha256(whole, about)
-    write_atomically(path, save(whole, {**metadata, "sha256": json.dumps(digest)}))
+    metadata = {key: json.dumps(value) for key, value in {**about, "sha256": digest}.items()}
+    write_atomically(path, save(whole, metadata))
     return digest
 
 
@@ -133,44 +131,6 @@ def read_about(path: Path) -> dict[str, Any]:
             return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
     except (SafetensorError, pa.ArrowException, OSError, ValueError, KeyError):
         return {}
-
-
-class _Open(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class _Images(_Open):
-    sha256: str | None = None
-    n_planned: int = 0
-    n_used: int = 0
-    n_heldout: int = 0
-    unreadable: list[Any] = []
-    source: Any = None
-
-
-class _Manifest(_Open):
-    """The entries that readers rely on, checked once for all of them; each may be absent, others may be present."""
-
-    model: dict[str, Any] = {}
-    data: dict[str, _Images] = {}
-    versions: dict[str, str] = {}
-    sessions: list[dict[str, Any]] = []
-    command: str = ""
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """How results were made, from manifest.json.
-
-    Raises:
-        Unreadable: the file holds no JSON object, or one of its entries has the wrong type.
-    """
-    content = read_object(path, nan=True)
-    try:
-        _Manifest.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise Unreadable(path, f"its entry {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    return content
 
 
 def content_sha256(content: "Mapping[str, Tensor] | pd.DataFrame", about: Mapping[str, Any]) -> str:

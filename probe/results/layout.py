@@ -63,19 +63,11 @@ class File:
 
     @property
     def name(self) -> str:
-        """The path of a file that exists once.
-
-        Raises:
-            KeyError: there are several; use ``at``.
-        """
+        """The path of a file that exists once. Raises KeyError where there are several: use ``at``."""
         return self.pattern.format()
 
     def at(self, span: range | None = None, **fields: object) -> str:
-        """The path with its fields filled in.
-
-        Args:
-            span: fills in ``first`` and ``last``, the ends of a range of starts, points or images.
-        """
+        """The path with its fields filled in; ``span`` gives ``first`` and ``last``, the ends of a range of indices."""
         ends = {} if span is None else {"first": span.start, "last": span.stop - 1}
         return self.pattern.format(**ends, **fields)
 
@@ -91,6 +83,10 @@ class File:
     def names(self) -> tuple[str, ...]:
         """Columns that every such file has, those with fields excluded."""
         return tuple(one.name for one in self.columns if not one.optional and "{" not in one.name)
+
+
+def _file(pattern: str, says: str, *columns: Column, about: tuple[Column, ...] = ()) -> File:
+    return File(pattern, says, columns, about)
 
 
 STAMP = (
@@ -145,110 +141,97 @@ _STARTS = (
     Column("residual", "float64 (n,)", "||f(z) - z||² at the returned point; infinite if diverged"),
     Column("period", "int64 (n,)", "period of a cycle, else 0"),
 )
-SHARD = File(
+SHARD = _file(
     "attractors/{first:08d}-{last:08d}.safetensors",
     "where starts ended; a range of starts by its first and last index. The files of a run cover 0..N-1 exactly once",
-    _STARTS,
-    (_RANK,),
+    *_STARTS,
+    about=(_RANK,),
 )
-SHARD_PART = File(
+SHARD_PART = _file(
     "work/attractors/{first:08d}-{last:08d}.safetensors",
     "the starts of an unfinished range that had ended when the run was stopped",
-    _STARTS,
-    (_RANK,),
+    *_STARTS,
+    about=(_RANK,),
 )
-DICTIONARY = File(
+DICTIONARY = _file(
     "dictionary.safetensors",
     "distinct end points, largest basin first, and their certificates",
-    (
-        Column("atoms", "float32 (m, d)", "end points divided by their norm"),
-        Column("leader", "int64 (m,)", "index of the start that ended there"),
-        Column("basin", "int64 (m,)", "starts merged into the atom, the leader included"),
-        Column("settled", "int64 (m,)", "those of them that converged"),
-        Column("outcome", "uint8 (m,)", "of the leader, as in attractors/"),
-        Column("steps", "int64 (m,)", "of the leader"),
-        Column("residual", "float64 (m,)", "of the leader, recomputed where there is a certificate"),
-        Column("spectral_radius", "float64 (m,)", "largest |eigenvalue| of J_f; NaN without a certificate"),
-        Column("radius_error", "float64 (m,)", "estimated error of the spectral radius"),
-        Column("spectral_norm", "float64 (m,)", "largest singular value of J_f; NaN without a certificate"),
-        Column("norm_error", "float64 (m,)", "estimated error of the spectral norm"),
-        Column("products", "int64 (m,)", "products with J_f that this took; 0 without a certificate"),
-        Column("certificate", "int8 (m,)", "1 attractor, 0 not an attractor, -1 undecided"),
-        Column("predicted_steps", "float64 (m,)", "steps by Proposition A.9 of the paper; NaN without a certificate"),
-        Column("plain_steps", "int64 (m,)", "steps without extrapolation in full precision; -1 if not measured"),
-    ),
-    (_ENDS, Column("summary", "object", "counts and rules, as under `dictionary` in report.json")),
+    Column("atoms", "float32 (m, d)", "end points divided by their norm"),
+    Column("leader", "int64 (m,)", "index of the start that ended there"),
+    Column("basin", "int64 (m,)", "starts merged into the atom, the leader included"),
+    Column("settled", "int64 (m,)", "those of them that converged"),
+    Column("outcome", "uint8 (m,)", "of the leader, as in attractors/"),
+    Column("steps", "int64 (m,)", "of the leader"),
+    Column("residual", "float64 (m,)", "of the leader, recomputed where there is a certificate"),
+    Column("spectral_radius", "float64 (m,)", "largest |eigenvalue| of J_f; NaN without a certificate"),
+    Column("radius_error", "float64 (m,)", "estimated error of the spectral radius"),
+    Column("spectral_norm", "float64 (m,)", "largest singular value of J_f; NaN without a certificate"),
+    Column("norm_error", "float64 (m,)", "estimated error of the spectral norm"),
+    Column("products", "int64 (m,)", "products with J_f that this took; 0 without a certificate"),
+    Column("certificate", "int8 (m,)", "1 attractor, 0 not an attractor, -1 undecided"),
+    Column("predicted_steps", "float64 (m,)", "steps by Proposition A.9 of the paper; NaN without a certificate"),
+    Column("plain_steps", "int64 (m,)", "steps without extrapolation in full precision; -1 if not measured"),
+    about=(_ENDS, Column("summary", "object", "counts and rules, as under `dictionary` in report.json")),
 )
-GALLERY = File(
+GALLERY = _file(
     "gallery.safetensors",
     "decoded end points of the largest basins",
-    (
-        Column("images", "uint8 (at most 64, 3, H, W)", "in full size"),
-        Column("thumbnails", "uint8 (at most 4096, 3, h, w)", "reduced in size"),
-    ),
-    (_DICTIONARY,),
+    Column("images", "uint8 (at most 64, 3, H, W)", "in full size"),
+    Column("thumbnails", "uint8 (at most 4096, 3, h, w)", "reduced in size"),
+    about=(_DICTIONARY,),
 )
-WANDERING = File(
+WANDERING = _file(
     "wandering.safetensors",
     "starts that did not converge within the step limit",
-    (
-        Column("index", "float64 (n,)", "which starts"),
-        Column("exponent", "float64 (n,)", "largest Lyapunov exponent, per step"),
-        Column("error", "float64 (n,)", "its estimated error"),
-        Column("spectral_radius", "float64 (n,)", "largest |eigenvalue| of J_f at the returned point"),
-        Column("radius_error", "float64 (n,)", "its estimated error"),
-    ),
-    (_DICTIONARY,),
+    Column("index", "float64 (n,)", "which starts"),
+    Column("exponent", "float64 (n,)", "largest Lyapunov exponent, per step"),
+    Column("error", "float64 (n,)", "its estimated error"),
+    Column("spectral_radius", "float64 (n,)", "largest |eigenvalue| of J_f at the returned point"),
+    Column("radius_error", "float64 (n,)", "its estimated error"),
+    about=(_DICTIONARY,),
 )
-MERGED = File(
+MERGED = _file(
     "work/merged.safetensors",
     "distinct end points before they are certified",
-    (
-        Column("leader", "int64 (m,)", "as in dictionary.safetensors"),
-        Column("basin", "int64 (m,)", "as in dictionary.safetensors"),
-        Column("settled", "int64 (m,)", "as in dictionary.safetensors"),
-        Column("certify", "int64 (k,)", "rows to certify"),
-        Column("check", "int64 (k,)", "starts to iterate again without extrapolation"),
-        Column("wandering", "int64 (k,)", "starts whose Lyapunov exponent to estimate"),
-        Column("{kind}_starts", "int64 (k,)", "starts of a kind of work: certificates, checks, exponents"),
-        Column("{kind}_points", "float (k, c, h, w)", "their end points"),
-    ),
-    (
+    Column("leader", "int64 (m,)", "as in dictionary.safetensors"),
+    Column("basin", "int64 (m,)", "as in dictionary.safetensors"),
+    Column("settled", "int64 (m,)", "as in dictionary.safetensors"),
+    Column("certify", "int64 (k,)", "rows to certify"),
+    Column("check", "int64 (k,)", "starts to iterate again without extrapolation"),
+    Column("wandering", "int64 (k,)", "starts whose Lyapunov exponent to estimate"),
+    Column("{kind}_starts", "int64 (k,)", "starts of a kind of work: certificates, checks, exponents"),
+    Column("{kind}_points", "float (k, c, h, w)", "their end points"),
+    about=(
         _ENDS,
         Column("counts", "object", "points for each kind of work"),
         Column("summary", "object", "as in dictionary.safetensors"),
         Column("sampled", "int", "starts in `check` that were drawn at random; leaders follow them"),
     ),
 )
-CERTIFICATES = File(
+CERTIFICATES = _file(
     "work/certificates/{kind}-{first:08d}-{last:08d}.safetensors",
     "results of one kind of work (certificates, checks, exponents); a range of points by its first and last index",
-    (),
-    (_ENDS, _RANK),
+    about=(_ENDS, _RANK),
 )
-IMAGES = File(
+IMAGES = _file(
     "work/images/{dataset}.safetensors",
     "images of a data set",
-    (
-        Column("images", "uint8 (n, 3, H, W)", "test images"),
-        Column("heldout", "uint8 (n, 3, H, W)", "images for the PCA oracle and the mean image; there may be none"),
-    ),
-    (_IDS, _FACTS),
+    Column("images", "uint8 (n, 3, H, W)", "test images"),
+    Column("heldout", "uint8 (n, 3, H, W)", "images for the PCA oracle and the mean image; there may be none"),
+    about=(_IDS, _FACTS),
 )
-TABLE = File(
+TABLE = _file(
     "reconstructions/{dataset}.parquet",
     "errors of every image of a data set: a row per image, dictionary and level",
-    (
-        Column("image", "int64", "position in the data set, 0..n-1"),
-        Column("id", "str", "name of the image"),
-        Column("method", "str", "dictionary; or `autoencoder` (D(E(x))), `zero_code`, `mean_image`"),
-        Column("basis", "int64", "which of several random bases, from 0"),
-        Column("atoms", "int64", "atoms allowed in the code; 0 for `zero_code` and `mean_image`"),
-        Column("fraction", "float64", "`atoms` divided by d"),
-        Column("atoms_used", "int64", "atoms in the code"),
-        *(Column(one.name, "float64", one.explanation, one.optional) for one in METRICS),
-    ),
-    (
+    Column("image", "int64", "position in the data set, 0..n-1"),
+    Column("id", "str", "name of the image"),
+    Column("method", "str", "dictionary; or `autoencoder` (D(E(x))), `zero_code`, `mean_image`"),
+    Column("basis", "int64", "which of several random bases, from 0"),
+    Column("atoms", "int64", "atoms allowed in the code; 0 for `zero_code` and `mean_image`"),
+    Column("fraction", "float64", "`atoms` divided by d"),
+    Column("atoms_used", "int64", "atoms in the code"),
+    *(Column(one.name, "float64", one.explanation, one.optional) for one in METRICS),
+    about=(
         _DICTIONARY,
         _IMAGES,
         _CLIP,
@@ -259,36 +242,32 @@ TABLE = File(
         Column("dtype", "str", "precision of the sparse codes"),
     ),
 )
-PICTURES = File(
+PICTURES = _file(
     "reconstructions/{dataset}.safetensors",
     "example images of a data set and their reconstructions",
-    (
-        Column("original", "uint8 (e, 3, H, W)", "the first test images"),
-        Column("autoencoder", "uint8 (e, 3, H, W)", "their D(E(x))"),
-        Column("{method}", "uint8 (L, e, 3, H, W)", "their reconstructions at every level"),
-        Column("originals/picture", "uint8 (n, 3, h, w)", "the test images, reduced in size; CLIP only", optional=True),
-        Column("originals/embedding", "float (n, D)", "CLIP embeddings of these; CLIP only", optional=True),
-        Column("originals/whole", "float (n, D)", "CLIP embeddings of the full images; CLIP only", optional=True),
-    ),
-    (
+    Column("original", "uint8 (e, 3, H, W)", "the first test images"),
+    Column("autoencoder", "uint8 (e, 3, H, W)", "their D(E(x))"),
+    Column("{method}", "uint8 (L, e, 3, H, W)", "their reconstructions at every level"),
+    Column("originals/picture", "uint8 (n, 3, h, w)", "the test images, reduced in size; CLIP only", optional=True),
+    Column("originals/embedding", "float (n, D)", "CLIP embeddings of these; CLIP only", optional=True),
+    Column("originals/whole", "float (n, D)", "CLIP embeddings of the full images; CLIP only", optional=True),
+    about=(
         _DICTIONARY,
         _IMAGES,
         _CLIP,
         Column("ids", "list of str", "names of the test images; absent in old files", optional=True),
     ),
 )
-RECONSTRUCTION = File(
+RECONSTRUCTION = _file(
     "work/reconstructions/{dataset}/{first:08d}-{last:08d}.safetensors",
     "errors before they are joined; a range of images by its first and last index",
-    (
-        Column("used", "int64 (M, L, n)", "atoms in the code"),
-        Column("errors/{metric}", "float64 (M, L, n)", "by dictionary and level"),
-        Column("floor/{metric}", "float64 (n,)", "of D(E(x))"),
-        Column("sanity/{metric}", "float64 (2, n)", "of the zero code and the mean image"),
-        Column("examples/{name}", "uint8", "as in reconstructions/"),
-        Column("originals/{name}", "uint8 or float", "as in reconstructions/", optional=True),
-    ),
-    (
+    Column("used", "int64 (M, L, n)", "atoms in the code"),
+    Column("errors/{metric}", "float64 (M, L, n)", "by dictionary and level"),
+    Column("floor/{metric}", "float64 (n,)", "of D(E(x))"),
+    Column("sanity/{metric}", "float64 (2, n)", "of the zero code and the mean image"),
+    Column("examples/{name}", "uint8", "as in reconstructions/"),
+    Column("originals/{name}", "uint8 or float", "as in reconstructions/", optional=True),
+    about=(
         _DICTIONARY,
         _IMAGES,
         _CLIP,
@@ -299,16 +278,14 @@ RECONSTRUCTION = File(
         _RANK,
     ),
 )
-SEMANTICS = File(
+SEMANTICS = _file(
     "semantics.safetensors",
     "what CLIP sees in the decoded end points; with `clip` in the configuration only",
-    (
-        Column("label_similarity", "float32 (m,)", "cosine with the nearest word"),
-        Column("above_noise", "bool (m,)", "whether that exceeds what decoded noise gets"),
-        Column("nearest_similarity", "float32 (m,)", "cosine with the nearest test image"),
-        Column("nearest_images", "uint8 (m, 3, h, w)", "these images; absent without test images", optional=True),
-    ),
-    (
+    Column("label_similarity", "float32 (m,)", "cosine with the nearest word"),
+    Column("above_noise", "bool (m,)", "whether that exceeds what decoded noise gets"),
+    Column("nearest_similarity", "float32 (m,)", "cosine with the nearest test image"),
+    Column("nearest_images", "uint8 (m, 3, h, w)", "these images; absent without test images", optional=True),
+    about=(
         _DICTIONARY,
         Column("clip", "str", "checksum of CLIP's weights"),
         Column("words", "str", "checksum of the list of words"),
@@ -327,11 +304,10 @@ _THEORY = (THEORY_JSON, THEORY_MD, THEORY_HTML, THEORY_FIGURE)
 RUN = (*_RESULTS, *_THEORY, SHARD_PART, MERGED, CERTIFICATES, IMAGES, RECONSTRUCTION)
 
 # A study
-CELL = File(
+CELL = _file(
     "cells/{shard}.safetensors",
     "what was measured of one model; its tensors depend on the kind of study",
-    (),
-    (
+    about=(
         Column("model", "object", "its numbers, as under `models` in report.json"),
         Column("data", "str", "checksum of the images; absent where nothing is trained", optional=True),
         _RANK,
@@ -377,14 +353,12 @@ CELL_COLUMNS: dict[str, tuple[Column, ...]] = {
 """Tensors of a cell by kind of study."""
 TRAINED = File("models/{shard}/epoch-{epoch:04d}/{file}", "a trained model in the save format of diffusers")
 TRAINING_STATE = File("models/{shard}/training.safetensors", "state from which a stopped training resumes")
-STUDY_IMAGES = File(
+STUDY_IMAGES = _file(
     "work/data/{dataset}.safetensors",
     "images of a data set",
-    (
-        Column("train", "uint8 (n, c, H, W)", "training images"),
-        Column("test", "uint8 (n, c, H, W)", "test images"),
-    ),
-    (_FACTS,),
+    Column("train", "uint8 (n, c, H, W)", "training images"),
+    Column("test", "uint8 (n, c, H, W)", "test images"),
+    about=(_FACTS,),
 )
 CELL_LOCK = File("work/locks/{shard}/{file}", "held by the process that trains and measures a model")
 STUDY = (CELL, TRAINED, TRAINING_STATE, STUDY_IMAGES, CELL_LOCK)
@@ -393,14 +367,12 @@ STUDY = (CELL, TRAINED, TRAINING_STATE, STUDY_IMAGES, CELL_LOCK)
 OOD_MODEL = "model"
 OOD_TRAINED = File("model/epoch-{epoch:04d}/{file}", "the trained model in the save format of diffusers")
 OOD_TRAINING_STATE = File("model/training.safetensors", "state from which a stopped training resumes")
-REFERENCES = File(
+REFERENCES = _file(
     "references.safetensors",
     "training attractors",
-    (
-        Column("latents", "float32 (n, ...)", "latents of training images"),
-        Column("attractors", "float32 (m, ...)", "end points of those that did not diverge, not merged"),
-    ),
-    (_DATA, Column("facts", "object", "counts, as under `attractors` in report.json")),
+    Column("latents", "float32 (n, ...)", "latents of training images"),
+    Column("attractors", "float32 (m, ...)", "end points of those that did not diverge, not merged"),
+    about=(_DATA, Column("facts", "object", "counts, as under `attractors` in report.json")),
 )
 _SCORE_COLUMNS = (
     Column("set", "str", "name of the set"),
@@ -417,20 +389,24 @@ _SCORE_COLUMNS = (
     Column("mahalanobis", "float64", "Mahalanobis distance to the training latents", optional=True),
     Column("reconstruction", "float64", "squared error of D(E(x))", optional=True),
 )
-SCORE = File(
+SCORE = _file(
     "scores/{set}.parquet",
     "scores of one set: a row per image, the configured scores only; higher means more out-of-distribution",
-    _SCORE_COLUMNS,
-    (_DATA, Column("references", "str", "checksum of references.safetensors")),
+    *_SCORE_COLUMNS,
+    about=(_DATA, Column("references", "str", "checksum of references.safetensors")),
 )
-SCORE_TABLE = File("scores.parquet", "scores of all sets: the tables of scores/ joined", _SCORE_COLUMNS)
+SCORE_TABLE = _file(
+    "scores.parquet",
+    "scores of all sets: the tables of scores/ joined",
+    *_SCORE_COLUMNS,
+)
 OOD_IMAGES = File(
     "work/data/{set}.safetensors",
     "images of a set",
     (Column("images", "uint8 (n, 3, H, W)", "the images"),),
     (_FACTS, _IDS),
 )
-OOD = (OOD_TRAINED, OOD_TRAINING_STATE, REFERENCES, SCORE, SCORE_TABLE, OOD_IMAGES)
+OOD = (OOD_TRAINED, OOD_TRAINING_STATE, REFERENCES, SCORE, SCORE_TABLE, SHARD_PART, OOD_IMAGES)
 
 FILES = {"run": (*COMMON, *RUN), "study": (*COMMON, *STUDY), "ood": (*COMMON, *OOD)}
 """Every file of each kind of folder."""

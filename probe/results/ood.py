@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from probe.results import layout
-from probe.results.files import read_manifest, read_table, read_tensors, reading
+from probe.results.files import read_table, read_tensors, reading
+from probe.results.manifest import read_manifest
 
 if TYPE_CHECKING:
     from probe.studies.ood.config import OodConfig
@@ -39,4 +40,4 @@ def read_ood(folder: Path, config: "OodConfig") -> OodResults:
         table, _ = read_table(path)
     with reading(folder / layout.REFERENCES, command) as path:
         facts = read_tensors(path)[1]["facts"]
-    return OodResults(config, read_manifest(folder / layout.MANIFEST), table, facts)
+    return OodResults(config, read_manifest(folder / layout.MANIFEST, "ood"), table, facts)

@@ -13,7 +13,8 @@ from probe.errors import UserError
 from probe.kinds import WHAT, kind_of
 from probe.methods import AUTOENCODER, BASELINE, methods, metrics
 from probe.results import layout
-from probe.results.files import read_manifest, read_table, read_tensors, reading
+from probe.results.files import read_table, read_tensors, reading
+from probe.results.manifest import read_manifest
 
 Arrays = dict[str, NDArray[Any]]
 STARTS = ("index", "outcome", "steps", "evaluations", "residual", "period")
@@ -80,11 +81,11 @@ def read_results(run: Path) -> Results:
     config = load_config(run / layout.CONFIG)
     with reading(run / layout.MANIFEST, "probe run") as path:
         manifest = read_manifest(path)
-        missing = {"model", "data", "versions", "command"} - set(manifest)
-        if missing:
+        if missing := {"model", "data", "versions", "command"} - set(manifest):
             raise KeyError(f"no {', '.join(sorted(missing))}")
     dictionary, about = _arrays(run, layout.DICTIONARY.name, "dictionary", DICTIONARY, entries=("summary",))
     gallery, _ = _arrays(run, layout.GALLERY.name, "dictionary", layout.GALLERY.names)
+    wandering, _ = _arrays(run, layout.WANDERING.name, "dictionary", layout.WANDERING.names)
     semantics, nearest = _semantics(run, config)
     return Results(
         config=config,
@@ -92,7 +93,7 @@ def read_results(run: Path) -> Results:
         starts=_starts(run, config.seeds.count),
         dictionary=dictionary,
         dictionary_summary=about["summary"],
-        wandering=_arrays(run, layout.WANDERING.name, "dictionary", layout.WANDERING.names)[0],
+        wandering=wandering,
         gallery=gallery["images"],
         thumbnails=gallery["thumbnails"],
         semantics=semantics,
@@ -123,16 +124,12 @@ def check_is_run(folder: Path) -> None:
 
 
 def check_starts(index: ArrayLike, n: int, run: Path) -> None:
-    """Check that shards hold every start of a run once.
-
-    Args:
-        index: which start each row is, in ascending order.
+    """Check that shards hold every start of a run once; ``index`` is which start each row is, in ascending order.
 
     Raises:
         UserError: the indices are not exactly 0..n-1.
     """
-    index = np.asarray(index)
-    if not np.array_equal(index, np.arange(n)):
+    if not np.array_equal(index := np.asarray(index), np.arange(n)):
         raise UserError(
             f"{run / layout.ATTRACTORS} holds {len(np.unique(index))} of the {n} starts of config.yaml, in "
             f"{len(index)} rows; rerun `probe attractors {run}`."
@@ -150,8 +147,7 @@ def _arrays(
     """Tensors of a file, and its metadata, which has the given entries."""
     with reading(run / file, f"probe {command} {run}") as path:
         tensors, about = read_tensors(path)
-        missing = sorted({*names} - {*tensors}) + sorted({*entries} - {*about})
-        if missing:
+        if missing := sorted({*names} - {*tensors}) + sorted({*entries} - {*about}):
             raise KeyError(f"no {', '.join(missing)}")
         return {name: tensors[name].numpy() for name in (*names, *optional) if name in tensors}, about
 
@@ -172,32 +168,30 @@ def _semantics(run: Path, config: Config) -> tuple[dict[str, Any] | None, NDArra
     if config.clip is None or not (run / layout.SEMANTICS).exists():
         return None, None
     entries = ("labels", "nearest", "summary")
-    arrays, about = _arrays(
-        run, layout.SEMANTICS.name, "reconstruct", layout.SEMANTICS.names, ("nearest_images",), entries
-    )
+    names, optional = layout.SEMANTICS.names, ("nearest_images",)
+    arrays, about = _arrays(run, layout.SEMANTICS.name, "reconstruct", names, optional, entries)
     nearest = arrays.pop("nearest_images", None)
     return {name: about[name] for name in entries} | arrays, nearest
 
 
 def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstructions:
-    columns = list(dict.fromkeys([*(column.name for column in layout.TABLE.columns), *metrics()]))
+    columns = dict.fromkeys([*(column.name for column in layout.TABLE.columns), *metrics()])
     with reading(run / layout.TABLE.at(dataset=name), f"probe reconstruct {run}") as path:
         rows, facts = read_table(path)
         if missing := sorted({*layout.TABLE.names} - {*rows}):
             raise KeyError(f"no {', '.join(missing)}")
-        rows = rows.reindex(columns=columns)
+        rows = rows.reindex(columns=list(columns))
     if name not in manifest["data"]:
         raise UserError(f"{run / layout.MANIFEST} has no data set {name!r} under data; rerun `probe run {run}`.")
     planned, found = manifest["data"][name]["n_used"], rows["image"].nunique()
     if found != planned:
         raise UserError(f"{path} holds {found} images where manifest.json says {planned}; delete it and rerun.")
     sizes = rows.groupby(["method", "basis", "atoms"])["image"].agg(["size", "nunique"])
-    uneven = sizes[(sizes != found).any(axis=1)]
-    if len(uneven):
+    if len(uneven := sizes[(sizes != found).any(axis=1)]):
         method, _, atoms = uneven.index[0]
         raise UserError(f"{path} does not have one row per image for {method} at {atoms} atoms; delete it and rerun.")
-    names = ("original", AUTOENCODER.name, *methods())
-    examples, _ = _arrays(run, layout.PICTURES.at(dataset=name), "reconstruct", (), names)
+    shown = ("original", AUTOENCODER.name, *methods())
+    examples, _ = _arrays(run, layout.PICTURES.at(dataset=name), "reconstruct", (), shown)
     bases = rows[rows["method"] == BASELINE]
     rows = pd.concat([rows[rows["method"] != BASELINE], _mean_basis(bases)], ignore_index=True)
     return Reconstructions(rows.drop(columns="basis"), bases, facts, examples)

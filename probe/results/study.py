@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from probe.results import layout
-from probe.results.files import read_manifest, read_tensors, reading
+from probe.results.files import read_tensors, reading
+from probe.results.manifest import read_manifest
 
 if TYPE_CHECKING:
     from probe.studies.sweeps.config import StudyConfig
@@ -57,4 +58,4 @@ def read_study(study: Path, config: "StudyConfig", files: Sequence[str], model: 
             tensors, about = read_tensors(path)
             arrays = {key: value.numpy() for key, value in tensors.items()}
             found.append(Found(model.model_validate(about["model"]), arrays))
-    return StudyResults(config, read_manifest(study / layout.MANIFEST), found)
+    return StudyResults(config, read_manifest(study / layout.MANIFEST, "study"), found)

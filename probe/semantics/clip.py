@@ -17,15 +17,11 @@ TEMPLATE = "a photo of a {}."
 
 
 class Clip:
-    """A model of open_clip with its preprocessing.
-
-    Attributes:
-        sha256: over names, types, shapes and bytes of its weights.
-    """
+    """A model of open_clip with its preprocessing; ``sha256`` is over names, types, shapes and bytes of its weights."""
 
     def __init__(self, model: Any, tokenizer: Any, preprocess: dict[str, Any], batch_size: int, device: torch.device):
-        self.model, self.tokenizer, self.batch_size = model.eval().to(device), tokenizer, batch_size
-        self.device = device
+        self.model, self.tokenizer = model.eval().to(device), tokenizer
+        self.batch_size, self.device = batch_size, device
         size = preprocess["size"]
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.interpolation = preprocess["interpolation"]
@@ -57,40 +53,26 @@ class Clip:
 
 
 def load_clip(config: ClipConfig, device: torch.device) -> Clip:
-    """Load a model with its weights.
-
-    Raises:
-        UserError: the model or its weights are unknown, unavailable, or pickled.
-    """
+    """Load a model with its weights; UserError if they are unknown, unavailable, or pickled."""
     import open_clip
 
-    config = _expanded(config)
-    pretrained = _pretrained(config)
+    scheme, local, folder = config.model.rpartition("local-dir:")
+    name = f"{scheme}{local}{os.path.expanduser(folder)}" if local else config.model
+    pretrained = _pretrained(name, config.pretrained and os.path.expanduser(config.pretrained))
     try:
-        model = open_clip.create_model(
-            config.model, pretrained, device=device, precision="fp32", require_pretrained=True
-        )
-        tokenizer = open_clip.get_tokenizer(config.model)
+        model = open_clip.create_model(name, pretrained, device=device, precision="fp32", require_pretrained=True)
+        tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # of the hub, of safetensors, of torch, of open_clip itself
         what = " ".join(str(error).split())[:200].rstrip(".")
         weights = "" if pretrained is None else f" with weights {pretrained!r}"
-        raise UserError(f"clip {config.model!r}{weights} cannot be loaded: {what}.") from None
+        raise UserError(f"clip {name!r}{weights} cannot be loaded: {what}.") from None
     return Clip(model, tokenizer, open_clip.get_model_preprocess_cfg(model), config.batch_size, device)
 
 
-def _expanded(config: ClipConfig) -> ClipConfig:
-    """The same with its paths' ``~`` expanded."""
-    scheme, local, folder = config.model.rpartition("local-dir:")
-    given = config.pretrained and os.path.expanduser(config.pretrained)
-    model = f"{scheme}{local}{os.path.expanduser(folder)}" if local else config.model
-    return config.model_copy(update={"model": model, "pretrained": given})
-
-
-def _pretrained(config: ClipConfig) -> str | None:
+def _pretrained(name: str, given: str | None) -> str | None:
     """What open_clip takes for weights: a tag, a file, or nothing where the model's address says it."""
     import open_clip
 
-    name, given = config.model, config.pretrained
     if name.startswith("hf-hub:"):
         return None
     if name.startswith("local-dir:"):
@@ -116,8 +98,7 @@ def _pretrained(config: ClipConfig) -> str | None:
 def word_list(labels: str | tuple[str, ...] | None) -> list[str]:
     """The words to choose labels from: given, from a text file (a word a line, # for comments), or the bundled ones.
 
-    Raises:
-        UserError: the file cannot be read, or there are fewer than two words.
+    UserError if the file cannot be read, or there are fewer than two words.
     """
     if isinstance(labels, tuple):
         words = list(labels)

@@ -51,10 +51,9 @@ class Description:
 def describe(points: Tensor, noise: Tensor, images: Tensor, words: Tensor, names: list[str]) -> Description:
     """Label, nearest image and diversity; ``points``, ``noise``, ``images``, ``words`` are a, e, i and w."""
     similarity, label = (points @ words.T).max(1)
+    near, nearest = torch.full_like(similarity, torch.nan), torch.full_like(label, -1)
     if len(images):
         near, nearest = (points @ images.T).max(1)
-    else:
-        near, nearest = torch.full_like(similarity, torch.nan), torch.full_like(label, -1)
     of_noise, noise_label = (noise @ words.T).max(1)
     above = similarity > of_noise.quantile(BEYOND)
     summary = {
@@ -99,11 +98,9 @@ def _most_common(label: Tensor, names: list[str]) -> dict[str, Any]:
 
 
 def _vendi(sets: dict[str, Tensor]) -> dict[str, Any]:
-    """Of as many of each, the first ones of end points and noise, and images at equal distances; the score grows with
-    their number."""
-    n = min(len(rows) for rows in sets.values() if len(rows))
-    taken = {
-        name: rows[torch.arange(n, device=rows.device) * len(rows) // n] for name, rows in sets.items() if len(rows)
-    }
+    """Of as many of each, at equal distances but for the first end points; the score grows with their number."""
+    there = {name: rows for name, rows in sets.items() if len(rows)}
+    n = min(map(len, there.values()))
+    taken = {name: rows[torch.arange(n, device=rows.device) * len(rows) // n] for name, rows in there.items()}
     taken["end_points"] = sets["end_points"][:n]
     return {"n": n, **{name: vendi_score(taken[name]) if name in taken else None for name in sets}}

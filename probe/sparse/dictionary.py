@@ -14,13 +14,12 @@ class Dictionary:
     The Gram matrix takes N^2 d multiply-adds, most of the work for a few signals, and N^2 numbers of memory. It is
     computed when first needed; orthonormal dictionaries do not need it.
 
+    ValueError if the atoms are not a matrix with at least one row, or a value is not finite.
+
     Attributes:
         atoms: as given, in ``dtype`` (N, d); of any norm, including zero.
         unit: the atoms divided by their norms (N, d); a zero atom stays zero and is never chosen.
         norm: the norms (N,); 1 for a zero atom.
-
-    Raises:
-        ValueError: the atoms are not a matrix with at least one row, or a value is not finite.
     """
 
     def __init__(self, atoms: Tensor, dtype: torch.dtype):
@@ -75,10 +74,8 @@ def independent(unit: Tensor) -> tuple[Tensor, Tensor]:
     """Atoms that form a basis of the span, by a pivoted Cholesky factorisation of the Gram matrix (LAPACK pstrf).
 
     Each step takes the atom that is farthest from the span of those before, until what is left of every atom is below
-    the float64 floor of the Schur diagonal.
-
-    Returns:
-        Indices in order of choice (r,), r the rank of the dictionary, and the lower factor of their Gram matrix (r, r).
+    the float64 floor of the Schur diagonal. Returns indices in order of choice (r,), r the rank of the dictionary, and
+    the lower factor of their Gram matrix (r, r).
     """
     from scipy.linalg.lapack import dpstrf
 
@@ -94,8 +91,7 @@ def power_of_two(rows: Tensor) -> tuple[Tensor, Tensor]:
     Division by a power of two is exact: squares and float32 cannot overflow, and scales do not change the choices.
     """
     exact = rows.double()
-    exponent = (
-        torch.frexp(exact.abs().amax(1)).exponent if rows.shape[1] else rows.new_zeros(len(rows), dtype=torch.int)
-    )
+    none = rows.new_zeros(len(rows), dtype=torch.int)
+    exponent = torch.frexp(exact.abs().amax(1)).exponent if rows.shape[1] else none
     half = torch.div(exponent, 2, rounding_mode="floor")  # in two steps: 2^-1074 has no finite inverse
     return torch.ldexp(torch.ldexp(exact, -half[:, None]), (half - exponent)[:, None]), exponent

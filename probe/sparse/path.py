@@ -5,7 +5,6 @@ is asked for one bit: whether the energy of a residual is in doubt.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,7 +16,6 @@ EVERY = 64
 CPU every step asks."""
 
 
-@dataclass
 class Path:
     """The state of n signals on the way to ``levels[-1]`` atoms; letters as in ``probe.sparse.omp``.
 
@@ -30,27 +28,21 @@ class Path:
         known: ||r||^2 when last computed from a residual; ``left`` continues from it by subtraction (n,).
     """
 
-    unit: Tensor
-    x: Tensor
-    levels: tuple[int, ...]
-    ols: bool
-    correlation: Tensor = field(init=False)
-    schur: Tensor = field(init=False)
-    codes: list[Tensor] = field(init=False, default_factory=list)
-    errors: list[Tensor] = field(init=False, default_factory=list)
-
-    def __post_init__(self) -> None:
-        n, n_atoms, depth = len(self.x), len(self.unit), self.levels[-1]
-        self.floor, self.epsilon = floor(self.x.dtype, self.ols), torch.finfo(self.x.dtype).eps
-        self.row = torch.arange(n, device=self.x.device)
-        self.correlation = self.x @ self.unit.T
-        self.schur = self.unit.square().sum(1).repeat(n, 1)
+    def __init__(self, unit: Tensor, x: Tensor, levels: tuple[int, ...], ols: bool):
+        n, depth = len(x), levels[-1]
+        self.unit, self.x, self.levels, self.ols = unit, x, levels, ols
+        self.floor, self.epsilon = floor(x.dtype, ols), torch.finfo(x.dtype).eps
+        self.row = torch.arange(n, device=x.device)
+        self.correlation = x @ unit.T
+        self.schur = unit.square().sum(1).repeat(n, 1)
         self.image, self.score = torch.empty_like(self.schur), torch.empty_like(self.schur)
-        self.mask = torch.empty((n, n_atoms), dtype=torch.bool, device=self.x.device)
+        self.mask = torch.empty((n, len(unit)), dtype=torch.bool, device=x.device)
         self.equal = self.mask.view(torch.uint8)  # argmax takes no bool
-        self.support = torch.full((n, depth), -1, dtype=torch.long, device=self.x.device)
-        self.weight = self.x.new_zeros((n, depth))
-        self.energy = self.x.square().sum(1)
+        self.support = torch.full((n, depth), -1, dtype=torch.long, device=x.device)
+        self.weight = x.new_zeros((n, depth))
+        self.codes: list[Tensor] = []
+        self.errors: list[Tensor] = []
+        self.energy = x.square().sum(1)
         self.left = self.known = self.energy
         self.live = self.energy > 0
 

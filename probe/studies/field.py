@@ -34,7 +34,6 @@ class VectorField:
     """The field on a grid of p x p points c = (u, v) of a plane, in rows of equal v; tensors on the CPU.
 
     Attributes:
-        plane: z = origin + c axes.
         of: what spans the plane: ``latent space`` (d = 2, no projection), ``data``, distinct ``end points``, or
             ``first steps`` f(z0) if there are too few end points.
         variance: share of the variance of the spanning points that lies in the plane.
@@ -91,7 +90,6 @@ def vector_field(
     """The field of f on the latent plane (d = 2), or on the plane of the first two principal components.
 
     Args:
-        seeds: Gaussian starts, used if there is no data.
         dictionary: fixed points closer than ``euclidean`` are merged; cosine would merge all points on a ray.
         data: latents (n, *latent_shape); used as the starts, and to span the plane if d > 2.
         extent: half the side of the window, centred at the plane's origin. Default: the paper's 8 for d = 2 if it

@@ -10,7 +10,7 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.config import DatasetConfig
 from probe.data import ImageSet, load_images
-from probe.data.collect import overlap
+from probe.data.load import overlap
 from probe.errors import UserError
 from probe.training import crop, pad
 from probe.training.images import is_grey
@@ -23,8 +23,7 @@ log = logging.getLogger("probe")
 def drawn(model: Autoencoder, source: str, n: int, side: int) -> ImageSet:
     """n images of a preset or of a source such as ``parquet:PATH``, with the channels that the model takes.
 
-    Raises:
-        UserError: as ``load_images``; or the model takes grey images and these are in colour.
+    UserError as ``load_images``, or if the model takes grey images and these are in colour.
     """
     spec = DatasetConfig(source=source if ":" in source else None, n=n, holdout=0)
     images = load_images("data" if spec.source else source, spec, resolution=side)
@@ -35,14 +34,13 @@ def drawn(model: Autoencoder, source: str, n: int, side: int) -> ImageSet:
     return replace(images, images=images.images[:, :1].contiguous())
 
 
-def inputs(model: Autoencoder, images: Tensor, side: int) -> Tensor:
+def inputs(model: Autoencoder, images: Tensor, side: int | None = None) -> Tensor:
     """uint8 images (n, c, s, s) as inputs (n, c, side, side) in the model's range, dtype and device, padded with black.
 
-    c is 3, or 1 for a model of grey images.
-
-    Raises:
-        UserError: the images are larger than ``side``, or the model takes no images.
+    c is 3, or 1 for a model of grey images; ``side`` is by default the only one that the model takes, else s. UserError
+    if s > ``side``, or the model takes no images.
     """
+    side = side or model.side or images.shape[-1]
     if images.shape[-1] > side:
         raise UserError(f"images of side {images.shape[-1]} do not fit {model.source}, which takes {side}.")
     images = pad(images, side)
@@ -53,7 +51,7 @@ def inputs(model: Autoencoder, images: Tensor, side: int) -> Tensor:
 
 
 @torch.no_grad()
-def encode(model: Autoencoder, images: Tensor, side: int, together: int = TOGETHER) -> Tensor:
+def encode(model: Autoencoder, images: Tensor, side: int | None = None, together: int = TOGETHER) -> Tensor:
     """Latents of uint8 images (see ``inputs``), ``together`` of them at a time."""
     return torch.cat([model.encode(inputs(model, part, side)) for part in images.split(together)])
 

@@ -71,16 +71,15 @@ def trajectory_scores(
     gone = 0
 
     def groups() -> Iterator[Group]:
-        nonlocal nearest
         begun = 0
         for z in parts:
-            nearest = nearest or _Nearest(attractors, z)
             yield _begin(range(begun, begun + len(z)), z)
             begun += len(z)
 
     @torch.no_grad()
     def advance(state: State) -> None:
-        assert nearest is not None
+        nonlocal nearest
+        nearest = nearest or _Nearest(attractors, state["z"])
         _step(f, state, nearest, max_steps, tolerance, max_norm)
 
     waiting, lag = groups(), LAG if torch.cuda.is_available() else 0
@@ -95,13 +94,9 @@ def trajectory_scores(
 def _begin(rows: range, z: Tensor) -> Group:
     zero = torch.zeros(len(z), dtype=torch.float64, device=z.device)
     sums = {name: zero.clone() for name in ("total", "total_unit", "points", "start", "end_point", "field")}
-    state = {
-        "z": z,
-        "ended": torch.zeros(len(z), dtype=torch.bool, device=z.device),
-        "outcome": torch.full((len(z),), RUNNING, dtype=torch.uint8, device=z.device),
-        **sums,
-    }
-    return Group(list(rows), state)
+    ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
+    outcome = torch.full((len(z),), RUNNING, dtype=torch.uint8, device=z.device)
+    return Group(list(rows), {"z": z, "ended": ended, "outcome": outcome, **sums})
 
 
 def _step(f: Map, state: State, nearest: "_Nearest", max_steps: int, tolerance: float, max_norm: float) -> None:

@@ -29,11 +29,7 @@ def epoch_of(folder: Path) -> int:
 
 
 def save_model(model: ConvAutoencoder, folder: Path) -> None:
-    """Write config.json and the safetensors; the folder appears whole or not at all.
-
-    Raises:
-        OSError, Failure: it cannot be written.
-    """
+    """Write config.json and the safetensors; the folder appears whole or not at all (OSError, Failure)."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -53,12 +49,8 @@ def save_model(model: ConvAutoencoder, folder: Path) -> None:
 def save_state(
     folder: Path, model: torch.nn.Module, optimiser: dict[str, Any], schedule: dict[str, Any], about: Mapping[str, Any]
 ) -> None:
-    """Write the state after an epoch, over the one before.
-
-    Args:
-        optimiser, schedule: their state_dict.
-        about: facts (JSON) of the training; read again by ``load_state``.
-    """
+    """Write the state after an epoch over the one before: optimiser and schedule as state_dict, and facts (JSON) of the
+    training for ``load_state``."""
     tensors = {f"model.{name}": value.cpu() for name, value in model.state_dict().items()}
     for row, values in optimiser["state"].items():
         tensors |= {f"optimiser.{row}.{name}": value.cpu() for name, value in values.items()}
@@ -71,11 +63,8 @@ def load_state(
 ) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]] | None:
     """The model's weights, the optimiser's state_dict and the facts; None where there is no state.
 
-    Args:
-        expected: facts that must be as they were, or this is another training.
-
-    Raises:
-        UserError: it is damaged, or of another architecture, other settings or other images; what differs is named.
+    UserError if it is damaged, or if the ``expected`` facts (architecture, settings, images) are not as they were: then
+    it is another training, and what differs is named.
     """
     try:
         tensors, about = read_tensors(folder / STATE)

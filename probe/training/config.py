@@ -13,10 +13,7 @@ class TrainConfig(ConfigModel):
     """Adam with a learning rate that falls linearly to 0 over the whole training."""
 
     base_channels: int = Field(
-        16,
-        ge=1,
-        le=4096,
-        description="d of Table 4; 32 d features before the bottleneck at 32 px, which bound k",
+        16, ge=1, le=4096, description="d of Table 4; 32 d features before the bottleneck at 32 px, which bound k"
     )
     initialisation: Initialisation = Field(
         "torch", description="of the weights: torch's own, or he's, with which short trainings get much further"

@@ -11,11 +11,7 @@ MULTIPLE = 2**STRIDES
 
 
 def fitted(side: int, where: str) -> int:
-    """The side to which images of this side are padded: the next multiple of 16 (28 becomes 32).
-
-    Raises:
-        UserError: the images are too small for four strides of 2.
-    """
+    """The next multiple of 16, to which images of this side are padded; UserError if they are too small."""
     if side < MULTIPLE:
         raise UserError(
             f"{where}: images of side {side} are too small for four strides of 2, which need {MULTIPLE} at least; "

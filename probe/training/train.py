@@ -1,4 +1,4 @@
-"""The training loop (paper, Section 3): Adam, linear schedule, squared error, with Accelerate.
+"""The training loop (paper, Section 3): Adam, linear schedule, squared error, on one device.
 
 Whatever is random in epoch e is a function of (seed, e) alone, so that the model, Adam's moments and the schedule are
 all that a checkpoint needs to hold: a training that was killed and resumed ends at the weights of an undisturbed one.
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,9 +22,6 @@ from probe.files import tensors_sha256
 from probe.training.checkpoint import load_state, model_folder, save_model, save_state
 from probe.training.config import Initialisation, TrainConfig
 from probe.training.images import as_input
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 PATCH = 4
 """Side of a masked patch."""
@@ -90,12 +86,11 @@ def initialise(model: ConvAutoencoder, kind: Initialisation) -> None:
 
 
 def disturbed(x: Tensor, *, noise: float, mask: float, generator: torch.Generator) -> Tensor:
-    """Images (n, c, s, s) with Gaussian noise of this deviation, and a share ``mask`` of their patches set to 0.
+    """Images (n, c, s, s) with Gaussian noise of this deviation, and a share ``mask`` of their patches set to 0: inputs
+    that are harder than their targets make f contract (paper, Section 3).
 
-    Each patch is masked by itself with that probability, in all channels; s is a multiple of 4.
-
-    Args:
-        generator: on the device of x; not touched where both are 0.
+    Each patch is masked by itself with that probability, in all channels; s is a multiple of 4. The generator, on the
+    device of x, is not touched where both are 0.
     """
     if noise:
         x = x + noise * torch.randn(x.shape, generator=generator, device=x.device)
@@ -139,20 +134,20 @@ def train(
     run = _Training(images, side=side, k=k, config=config, seed=seed, folder=folder, cpu=cpu)
     saved = time.monotonic()
     if not run.done and config.keeps(0, run.epochs):
-        save_model(run.plain, model_folder(folder, 0))
+        save_model(run.model, model_folder(folder, 0))
     for epoch in range(run.done, run.epochs):
         loss = run.epoch(epoch)
         if not math.isfinite(loss):
             raise UserError(f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate.")
         kept = config.keeps(run.done, run.epochs)
         if kept:
-            save_model(run.plain, model_folder(folder, run.done))
+            save_model(run.model, model_folder(folder, run.done))
         if kept or time.monotonic() - saved >= save_every:
             run.save()
             saved = time.monotonic()
         if on_epoch:
             on_epoch(run.done, run.epochs, loss)
-    return Trained(run.plain, run.losses, run.epochs, model_folder(folder, run.epochs))
+    return Trained(run.model, run.losses, run.epochs, model_folder(folder, run.epochs))
 
 
 class _Training:
@@ -164,26 +159,26 @@ class _Training:
         self.config, self.seed, self.side, self.folder = config, seed, side, folder
         self.epochs = config.epochs_for(len(images))
         self.losses: list[float] = []
-        self.plain = build(images.shape[1], side, k, config, seed)
-        shown = {key: value for key, value in self.plain.config.items() if not key.startswith("_")}
+        self.model = build(images.shape[1], side, k, config, seed)
+        shown = {key: value for key, value in self.model.config.items() if not key.startswith("_")}
         self.about = {
-            "architecture": {"class": type(self.plain).__name__, **shown},
+            "architecture": {"class": type(self.model).__name__, **shown},
             "training": {**config.model_dump(), "seed": seed, "epochs": self.epochs},
             "images": tensors_sha256([("images", images)]),
         }
-        optimiser = torch.optim.Adam(self.plain.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+        self.images, self.model = images.to(device), self.model.to(device)
+        weights, decay = self.model.parameters(), config.weight_decay
+        self.optimiser = torch.optim.Adam(weights, lr=config.learning_rate, weight_decay=decay)
         steps = self.epochs * config.steps_per_epoch(len(images))
-        schedule = get_linear_schedule_with_warmup(optimiser, 0, steps)
-        self.accelerator = alone(cpu)
-        self.images = images.to(self.accelerator.device)
-        self.model, self.optimiser, self.schedule = self.accelerator.prepare(self.plain, optimiser, schedule)
+        self.schedule = get_linear_schedule_with_warmup(self.optimiser, 0, steps)
         if found := load_state(folder, self.about):
-            weights, state, about = found
-            self.plain.load_state_dict(weights)
+            model, state, about = found
+            self.model.load_state_dict(model)
             self.optimiser.load_state_dict(state)
             self.schedule.load_state_dict(about["schedule"])
             self.losses = about["losses"]
-            self.plain.eval()
+            self.model.eval()
 
     @property
     def done(self) -> int:
@@ -201,7 +196,7 @@ class _Training:
             noisy = disturbed(x, noise=self.config.noise, mask=self.config.mask, generator=generator)
             loss = F.mse_loss(self.model(noisy), x)
             self.optimiser.zero_grad()
-            self.accelerator.backward(loss)
+            loss.backward()
             self.optimiser.step()
             self.schedule.step()
             total += loss.detach().double() * len(rows)
@@ -211,22 +206,7 @@ class _Training:
 
     def save(self) -> None:
         about = {**self.about, "losses": self.losses}
-        save_state(self.folder, self.plain, self.optimiser.state_dict(), self.schedule.state_dict(), about)
-
-
-def alone(cpu: bool) -> "Accelerator":
-    """Accelerate for a rank that trains a model of its own.
-
-    Accelerate assumes that all ranks train one model: it would average their gradients and step the schedule once per
-    rank. Here they train different models, with different numbers of steps. It reads the world from PartialState
-    whenever it is asked, so that is what is changed.
-    """
-    from accelerate import Accelerator, PartialState
-    from accelerate.utils import DistributedType
-
-    state = PartialState(cpu=cpu)
-    state.distributed_type, state.num_processes = DistributedType.NO, 1
-    return Accelerator(cpu=cpu, mixed_precision="no")
+        save_state(self.folder, self.model, self.optimiser.state_dict(), self.schedule.state_dict(), about)
 
 
 def _seed(*numbers: int) -> int:

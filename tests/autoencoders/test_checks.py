@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from probe import load_autoencoder
-from probe.autoencoders.base import Autoencoder
-from probe.autoencoders.checks import check_loaded
+from probe.autoencoders.base import Autoencoder, check_loaded
 from probe.config import ModelConfig
 from probe.errors import UserError
 

@@ -248,7 +248,7 @@ def test_files_that_are_something_else_are_told_so(tmp_path):
 
 def test_a_folder_is_converted_whole_or_not_at_all(tiny_vae, pickled, tmp_path):
     from jobs.worker import guarded
-    from probe.cli.convert import convert as command
+    from probe.cli.models import convert as command
 
     (pickled / "training_args.bin").write_bytes(b"a pickle of settings")
     notes = []
@@ -270,7 +270,7 @@ def test_a_folder_is_converted_whole_or_not_at_all(tiny_vae, pickled, tmp_path):
 
 
 def test_what_is_left_out_is_said_on_stderr(tmp_path, capsys):
-    from probe.cli.convert import convert as command
+    from probe.cli.models import convert as command
 
     torch.save({"state_dict": {"w": ONE}, "epoch": 1}, tmp_path / "old.pt")
     command(str(tmp_path / "old.pt"), tmp_path / "new.safetensors")

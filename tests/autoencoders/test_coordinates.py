@@ -8,9 +8,9 @@ from diffusers import AutoencoderKL, LTX2Pipeline, LTXPipeline
 
 from probe import load_autoencoder
 from probe.autoencoders.adapter import autoencoder_classes
+from probe.autoencoders.compatibility import RESOLUTION, small_configurations
 from probe.autoencoders.coordinates import RULES
 from probe.autoencoders.pipelines import RAW, with_settings
-from probe.autoencoders.untrained import RESOLUTION, small_configurations
 from probe.config import ModelConfig
 from probe.errors import UserError
 

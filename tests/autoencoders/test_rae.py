@@ -8,7 +8,7 @@ import torch
 
 from probe import LatentMap, load_autoencoder
 from probe.autoencoders.adapter import autoencoder_classes
-from probe.autoencoders.untrained import small_configurations
+from probe.autoencoders.compatibility import small_configurations
 from probe.cli.main import app
 
 pytestmark = pytest.mark.skipif(

@@ -12,8 +12,8 @@ from diffusers import AutoencoderKL, AutoencoderOobleck
 from safetensors.torch import load_file, save_file
 
 from probe import load_autoencoder
+from probe.autoencoders.compatibility import small_configurations
 from probe.autoencoders.convolutional import ConvAutoencoder
-from probe.autoencoders.untrained import small_configurations
 from probe.config import ModelConfig
 from probe.errors import UserError
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from probe.cli.main import app
-from probe.cli.run import settings_of
+from probe.cli.work import read_settings
+from probe.config import parse_config
 
 
 def probe(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
@@ -79,10 +80,10 @@ def test_a_mistake_is_one_sentence_and_status_2(config, tmp_path, arguments, mes
 
 
 def test_a_model_is_enough_and_the_bundled_data_sets_are_taken(tiny_vae):
-    settings = settings_of(None, str(tiny_vae), ["resolution=16"])
+    settings = parse_config(read_settings("run", None, [f"model.source={tiny_vae}", "resolution=16"]))
     assert settings.model.source == str(tiny_vae)
     assert list(settings.datasets) == ["photographs", "histology", "retina", "astronomy", "textures", "digits"]
-    assert not settings_of(None, str(tiny_vae), ["datasets={}"]).datasets
+    assert not parse_config(read_settings("run", None, ["datasets={}"])).datasets
 
 
 def test_a_probe_needs_no_data_sets(config, tmp_path):
@@ -163,7 +164,7 @@ def test_help_groups_commands_in_lines_that_are_whole():
 
 @pytest.mark.parametrize(
     ("command", "instead"),
-    [("contraction", "probe study configs/study_contraction.yaml"), ("convergence", "probe theory RUN_DIR")],
+    [("contraction", "probe study configs/study_contraction.yaml"), ("convergence", "probe theory runs/convergence")],
 )
 def test_removed_commands_say_what_to_run_instead(command, instead):
     for more in ([], ["x", "--out", "y"], ["--help"]):

@@ -5,8 +5,10 @@ import json
 import pytest
 import yaml
 from pydantic import BaseModel
+from rich.console import Console
 
 from probe import configuration
+from probe.cli.config import OUTSIDE
 from probe.cli.main import app, main
 from probe.config import Config, parse_config
 from probe.configuration import describe, example, examples, keys, models
@@ -90,11 +92,10 @@ def test_the_command(capsys):
     assert {"key", "meaning", "type", "default", "alternatives", "kinds"} == set(found[0])
     assert all(key["meaning"] for key in found)
     app(["config", "seeds.count"], standalone_mode=False)
-    assert capsys.readouterr().out.startswith("seeds.count  [run]\n    integer from 1 to 10^8; default 256\n")
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[:3] == ["seeds", "count 256 number of starts", "integer from 1 to 10^8 (run)"]
     app(["config", "--example", "contraction"], standalone_mode=False)
     assert yaml.safe_load(capsys.readouterr().out)["study"] == "contraction"
-    app(["config"], standalone_mode=False)
-    assert "trackers.log_with  [all kinds]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -112,10 +113,26 @@ def test_mistakes(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_the_page_has_a_table_for_each_configuration_class():
-    page = configuration.markdown()
-    assert page.count("| key | meaning | values | default |") == len({id(model) for model in models().values()})
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_list_names_every_key_below_its_section(columns, capsys, monkeypatch):
+    monkeypatch.setattr("probe.terminal.console", lambda: Console(width=columns))
+    app(["config"], standalone_mode=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "solver: the iteration z <- f(z)" in lines
+    heads = [line for before, line in zip(["", *lines], lines, strict=False) if not before.strip()]
+    listed = {(head.partition(":")[0], row.split()[0])
+              for head, rows in zip(heads, "\n".join(map(str.rstrip, lines)).split("\n\n"), strict=False)
+              for row in rows.splitlines()[1:] if row[0] != " "}  # fmt: skip
     for one in keys():
-        assert f"| `{one.key}` |" in page
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
-    assert all(line.replace("\\|", "").count("|") == 5 for line in rows)
+        section, dot, name = one.key.partition(".")
+        if "section" not in one.type:
+            assert (section if dot else OUTSIDE, name or section) in listed
+    words = " ".join(" ".join(lines).split())
+    assert "list of tensorboard, wandb, trackio (run, study, ood)" in words
+    assert "…" not in words
+
+
+def test_kinds_are_not_repeated_where_one_was_asked_for(capsys):
+    app(["config", "contraction"], standalone_mode=False)
+    assert "contraction)" not in capsys.readouterr().out

@@ -1,6 +1,8 @@
 """``probe theory`` on a small run: its files, and what it refuses."""
 
 import json
+import re
+import shlex
 
 import pytest
 import yaml
@@ -74,3 +76,15 @@ def test_mistakes(run, tmp_path, capsys):
         assert "'digits' has changed" in capsys.readouterr().err
     finally:
         (run / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_the_two_commands_that_replace_probe_convergence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wells here.py").write_text(WELLS.replace("8, 8", "32, 32"))
+    assert main(["convergence", "python:wells here.py:load"]) == 2
+    probe_run, probe_theory, _ = re.findall("`(probe (?:run|theory|study) .*?)`", capsys.readouterr().err)
+    smaller = "--set seeds.count=16 --set datasets.digits.n=8 --set datasets.digits.holdout=8"
+    for command in (f"{probe_run} {smaller}", f"{probe_theory} --points 2"):
+        app(shlex.split(command)[1:], standalone_mode=False)
+    content = json.loads((tmp_path / "runs" / "convergence" / "theory" / "theory.json").read_text())
+    assert (content["convergence"]["starts"], content["convergence"]["attractors"]) == (16, 4)

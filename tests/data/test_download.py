@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from probe.data import download, hosts
+from probe.data import download
 from probe.data.source import UnreadableImage
 
 DEADLINE, PATIENCE = 0.6, 6.0
@@ -48,7 +48,7 @@ def serve(monkeypatch) -> Iterator[Callable[[Script], str]]:
         threads.append(threading.Thread(target=accept, args=(listener, script)))
         threads[-1].start()
         allowed.append(f"127.0.0.1:{listener.getsockname()[1]}")
-        monkeypatch.setenv(hosts.ALLOWED, ",".join(allowed))
+        monkeypatch.setenv(download.ALLOWED, ",".join(allowed))
         return f"http://{allowed[-1]}"
 
     yield begin
@@ -124,7 +124,7 @@ def test_the_deadline_holds_in_a_handshake_that_drips(serve):
 
 
 def test_the_deadline_holds_for_a_name_that_is_not_resolved(serve, monkeypatch):
-    monkeypatch.setattr(hosts.socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
+    monkeypatch.setattr(download.socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
     assert "not complete after" in refused("http://a.test/")
 
 
@@ -231,7 +231,7 @@ def test_a_redirect_does_not_lead_to_private_services_or_files(serve, monkeypatc
 
     service = serve(private)
     public = serve(moved(to.format(private=service.rpartition(":")[2])))
-    monkeypatch.setenv(hosts.ALLOWED, public.removeprefix("http://"))  # this port alone
+    monkeypatch.setenv(download.ALLOWED, public.removeprefix("http://"))  # this port alone
     assert re.search(reason, refused(public))
     assert refused(service)
     assert asked == []
@@ -249,7 +249,7 @@ def test_a_redirect_does_not_lead_to_private_services_or_files(serve, monkeypatc
     ],
 )
 def test_which_addresses_are_public(address, public):
-    assert hosts.public(address) is public
+    assert download.public(address) is public
 
 
 def test_a_name_is_resolved_once_and_all_its_addresses_count(serve, monkeypatch):
@@ -263,11 +263,11 @@ def test_a_name_is_resolved_once_and_all_its_addresses_count(serve, monkeypatch)
         calls.append(arguments)
         return [outside, loopback]
 
-    monkeypatch.setattr(hosts.socket, "getaddrinfo", rebinding)
+    monkeypatch.setattr(download.socket, "getaddrinfo", rebinding)
     assert "127.0.0.1 is not a public address" in refused(f"http://a.test:{port}/")
     assert (len(calls), said) == (1, [])
-    monkeypatch.setattr(hosts.socket, "getaddrinfo", lambda *a, **_: calls.append(a) or [loopback])
-    monkeypatch.setattr(hosts, "public", lambda address: len(calls) == 2)  # the second answer's, and no later one's
+    monkeypatch.setattr(download.socket, "getaddrinfo", lambda *a, **_: calls.append(a) or [loopback])
+    monkeypatch.setattr(download, "public", lambda address: len(calls) == 2)  # the second answer's, and no later one's
     assert download.download(f"http://a.test:{port}/x y?ä") == b"body"
     assert len(calls) == 2
     assert said[0].startswith(b"GET /x%%20y?%%C3%%A4 HTTP/1.1\r\nHost: a.test:%d\r\n" % port)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from probe.config import DatasetConfig
 from probe.data import load_images
-from probe.data.encoding import Collecting, Encoding, Reencoding, encoding_of, reencode
+from probe.data.decode import Collecting, Encoding, encoding_of, reencode, reencoding
 from probe.data.source import UnreadableImage
 
 
@@ -70,7 +70,7 @@ def test_a_folder_of_files(tmp_path):
     known = {f"{quality}.jpg": encoding_of((tmp_path / f"{quality}.jpg").read_bytes()) for quality in (20, 60)}
     assert collecting.found == [known[name] for name in plain.ids]
     assert "JPEG 48, mean of the luminance table" in collecting.found[0].label
-    again = load_images("files", spec, resolution=48, prepare=Reencoding(collecting.found[:1]))
+    again = load_images("files", spec, resolution=48, prepare=reencoding(collecting.found[:1]))
     assert again.ids == plain.ids
     # The second image was put through the first one's tables as well, the others having come to their end.
     expected = reencode((tmp_path / plain.ids[1]).read_bytes(), collecting.found[0])

@@ -5,8 +5,8 @@ import os
 import datasets
 import pytest
 
-from probe.config import parse_config
-from probe.data.paths import recognised
+from probe.config import DatasetConfig, parse_config
+from probe.data.sources import recognised
 from probe.errors import UserError
 
 from .test_tables import PICTURES, load, numbers, png, refused, write
@@ -115,7 +115,8 @@ def test_save_to_disk_names_the_command(way, splits, tmp_path):
 def test_linked_folders_that_lead_back(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
-    assert recognised("it", "a") == "folder:a"
+    kind, place = recognised("it", DatasetConfig(source="a"))
+    assert (kind.prefix, place) == ("folder", "a")
     (tmp_path / "a" / "x.zip").write_bytes(b"x")
     with pytest.raises(UserError, match=r"holds no image files \(it holds 1 \.zip\); unpack"):
-        recognised("it", "a")
+        recognised("it", DatasetConfig(source="a"))

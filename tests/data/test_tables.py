@@ -12,7 +12,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from probe.config import DatasetConfig
-from probe.data import cells, load_images, rows
+from probe.data import hub, load_images
 from probe.data import parquet as tables
 from probe.data import source as limits
 from probe.data.source import UnreadableImage
@@ -191,7 +191,7 @@ def test_paths_that_lead_elsewhere_are_not_read(path, reason, tmp_path):
     with (table / "sparse.png").open("wb") as file:
         file.truncate(8 * 2**30)
     with pytest.raises(UnreadableImage, match=reason):
-        cells.local_image({"bytes": None, "path": path}, table)
+        tables.local_image({"bytes": None, "path": path}, table)
     links = [{"bytes": None, "path": one} for one in (path, "in.png", str(table / "other.png"))]
     got = load(write(table / "a.parquet", links))
     assert (sorted(numbers(got)), got.unreadable) == ([5, 6], ["0"])
@@ -208,10 +208,10 @@ def test_hub_cells_stay_on_the_hub(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(png(1))
     for path in (str(tmp_path / "a.png"), "http://127.0.0.1:9/a", "zip://a::http://b", "hf://a::file:///etc/passwd"):
         with pytest.raises(UnreadableImage, match="not on the hub"):
-            cells.hub_image({"bytes": None, "path": path})
+            hub.hub_image({"bytes": None, "path": path})
     monkeypatch.setattr("fsspec.open", lambda path, mode: (tmp_path / "a.png").open(mode))
     for path in ("hf://datasets/a/b@c/a.png", "zip://x/a.png::hf://datasets/a/b@c/d.zip"):
-        assert cells.hub_image({"bytes": None, "path": path}) == png(1)
+        assert hub.hub_image({"bytes": None, "path": path}) == png(1)
 
 
 def test_cells_larger_than_an_image_may_be(tmp_path, monkeypatch):
@@ -219,11 +219,11 @@ def test_cells_larger_than_an_image_may_be(tmp_path, monkeypatch):
     got = load(write(tmp_path / "a.parquet", [PICTURES[0], bytes(1001), PICTURES[1]]))
     assert (sorted(got.ids), got.unreadable) == (["0", "2"], ["1"])
     with pytest.raises(UnreadableImage, match="holds 1,001 bytes"):
-        cells.hub_image(bytes(1001))
+        hub.hub_image(bytes(1001))
 
 
 def test_a_row_group_that_unpacks_to_too_much(tmp_path, monkeypatch):
-    monkeypatch.setattr("probe.data.rows.MAX_GROUP_BYTES", 10_000)
+    monkeypatch.setattr("probe.data.parquet.MAX_GROUP_BYTES", 10_000)
     source = write(tmp_path / "a.parquet", [*PICTURES[:4], os.urandom(20_000)], row_group_size=4)
     got = load(source)
     assert (len(got.ids), got.unreadable) == (4, ["4"])
@@ -232,9 +232,9 @@ def test_a_row_group_that_unpacks_to_too_much(tmp_path, monkeypatch):
 def test_one_large_value_in_every_row_stays_one(tmp_path):
     column = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int32()), pa.array([bytes(4 * 2**20)]))
     write(tmp_path / "a.parquet", column, write_statistics=False, dictionary_pagesize_limit=2**26)
-    file = rows.open_file("it", tmp_path / "a.parquet", 0)
+    file = tables.open_file("it", tmp_path / "a.parquet", 0)
     before = pa.total_allocated_bytes()
-    taken = [pa.total_allocated_bytes() - before for _ in rows.read_rows([file], list(range(64)), "image", None)]
+    taken = [pa.total_allocated_bytes() - before for _ in tables.read_rows([file], list(range(64)), ["image"])]
     assert max(taken) < 40 * 2**20
 
 

@@ -7,12 +7,22 @@ from types import ModuleType
 import pytest
 
 import probe
-from probe.results import layout
+from probe.configuration import keys
 
 
 def test_every_public_name_is_on_the_python_page(script: Callable[[str], ModuleType]):
     listed = [name for names in script("python_api").SECTIONS.values() for name in names]
     assert sorted(listed) == sorted(probe.__all__)
+
+
+def test_every_result_file_and_column_is_on_the_page(script: Callable[[str], ModuleType]):
+    page, layout = script("run_directory").page(), script("run_directory").layout
+    for files in layout.FILES.values():
+        for one in files:
+            assert f"`{one.pattern.partition(':')[0]}" in page
+            assert all(f"`{column.name}`" in page for column in (*one.columns, *one.about))
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert all(line.replace("\\|", "").count("|") in (3, 4) for line in rows)
 
 
 def test_arrows_that_others_imply_are_left_out(script: Callable[[str], ModuleType]):
@@ -33,13 +43,14 @@ def test_every_command_is_on_the_page(script: Callable[[str], ModuleType]):
     page = script("command_line").page()
     for name in ("probe run", "probe bench dynamics", "probe config", "probe submit"):
         assert f"### `{name}`" in page
+    heads = [line for line in page.splitlines() if line.startswith("| ") and "option" in line.split("|")[1]]
+    assert "| argument or option | meaning | default and range |" in heads
+    assert "| | |" not in page.replace("-|", "")
 
 
-def test_every_result_file_and_column_is_on_the_page(script: Callable[[str], ModuleType]):
-    page = script("run_directory").page()
-    for files in layout.FILES.values():
-        for one in files:
-            assert f"`{one.pattern.partition(':')[0]}" in page
-            assert all(f"`{column.name}`" in page for column in (*one.columns, *one.about))
-    rows = [line for line in page.splitlines() if line.startswith("|")]
-    assert all(line.replace("\\|", "").count("|") in (3, 4) for line in rows)
+def test_every_key_is_on_the_page(script: Callable[[str], ModuleType]):
+    page = script("configuration").page()
+    for one in keys():
+        assert f"| `{one.key}` |" in page or f"### `{one.key}` " in page
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert all(line.replace("\\|", "").count("|") == 4 for line in rows)

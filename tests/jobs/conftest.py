@@ -19,7 +19,7 @@ import yaml
 from jobs.directory import Directory
 from jobs.kinds import KINDS
 from jobs.run.attractors import load_end_points
-from jobs.run.directory import RunDirectory
+from jobs.run.work import RunDirectory
 from jobs.work import Work
 from probe.dynamics import Outcome
 from probe.results.files import read_tensors

@@ -7,10 +7,10 @@ import yaml
 
 from jobs.kinds import RUN
 from jobs.kinds import STUDY as STUDY_KIND
-from jobs.ood.directory import OodDirectory
+from jobs.ood import OodDirectory
 from jobs.run.attractors import load_end_points
-from jobs.run.directory import RunDirectory
-from jobs.study.directory import StudyDirectory
+from jobs.run.work import RunDirectory
+from jobs.study import StudyDirectory
 from jobs.worker import work
 from probe.config import parse_config
 from probe.errors import UserError
@@ -95,8 +95,8 @@ def test_a_study_that_was_begun_keeps_its_configuration(during, tmp_path, monkey
     if during == "first cell":
         settings = {"study": "contraction", "architectures": ["ConvAutoencoder, k = 2"], "seeds": [0, 1]}
     name = {
-        "draw": "jobs.study.images.draw_images",
-        "train": "jobs.study.models.train",
+        "draw": "jobs.study.draw_images",
+        "train": "jobs.study.train",
         "first cell": "probe.studies.sweeps.contraction.contraction",
     }
     monkeypatch.setattr(name[during], stop)
@@ -108,7 +108,7 @@ def test_a_study_that_was_begun_keeps_its_configuration(during, tmp_path, monkey
     )
 
 
-@pytest.mark.parametrize("during", ["images.draw_set", "training.train", "attractors.references"])
+@pytest.mark.parametrize("during", ["draw_set", "train", "references"])
 def test_an_experiment_that_was_begun_keeps_its_configuration(during, tmp_path, monkeypatch):
     path = tmp_path / "ood"
     monkeypatch.setattr(f"jobs.ood.{during}", stop)

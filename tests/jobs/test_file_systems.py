@@ -15,8 +15,7 @@ import requests
 import torch
 
 from jobs.kinds import RUN
-from jobs.lock import MARKER, exclusive, if_free
-from jobs.process import is_there, this_process
+from jobs.lock import MARKER, exclusive, if_free, is_there, this_process
 from jobs.worker import guarded, work
 from probe.config import load_config
 from probe.errors import Failure, UserError
@@ -127,7 +126,7 @@ def test_a_lock_where_there_is_no_flock(tmp_path, no_flock):
 @pytest.fixture(scope="module")
 def dead() -> dict:
     """What a process wrote down that is gone."""
-    code = "import json; from jobs.process import this_process; print(json.dumps(this_process()))"
+    code = "import json; from jobs.lock import this_process; print(json.dumps(this_process()))"
     return json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
 
 

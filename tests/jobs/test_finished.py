@@ -9,9 +9,9 @@ import yaml
 from pydantic import Field
 
 from jobs.made_with import ENTRY
-from jobs.ood.directory import OodDirectory
-from jobs.run.directory import RunDirectory
-from jobs.study.directory import StudyDirectory
+from jobs.ood import OodDirectory
+from jobs.run.work import RunDirectory
+from jobs.study import StudyDirectory
 from probe.cli.main import main
 from probe.config import Config, SolverConfig, parse_config, validated
 from probe.results.files import read_about, write_tensors
@@ -183,12 +183,12 @@ def test_a_key_that_is_added_with_a_default_reads_older_folders(name, begun_by, 
         config = directory.open(folder).config
         folder = tmp_path / "today"
         do(directory.create(folder, config))
-        assert directory.open(folder).fingerprint.startswith("2-")
-    before, fingerprint = content(folder), directory.open(folder).fingerprint
+        assert directory.open(folder).made_with.fingerprint.startswith("2-")
+    before, fingerprint = content(folder), directory.open(folder).made_with.fingerprint
     later(name)
     there = directory.open(folder)
     assert there.config.whitened is False
-    assert there.unchanged().fingerprint == fingerprint
+    assert there.unchanged().made_with.fingerprint == fingerprint
     files = [file for file in before if Path(file).suffix in (".safetensors", ".parquet")]
     assert all(there.checked(file) for file in files)
     assert there.create(folder, there.config).config == there.config

@@ -2,8 +2,7 @@
 
 from jobs.progress import Meter
 from jobs.run.dictionary import summary
-from jobs.run.directory import RunDirectory
-from jobs.run.work import RunWork
+from jobs.run.work import RunDirectory, RunWork
 from probe.config import load_config
 
 from .conftest import do

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.process import this_process
-from jobs.run.directory import RunDirectory
+from jobs.lock import this_process
+from jobs.run.work import RunDirectory
 from jobs.status import read_status
 from probe.config import load_config
 from probe.results.layout import OWNER
@@ -20,7 +20,7 @@ from .conftest import shard_files, until
 
 SAYS = """
 import json, time
-from jobs.process import this_process
+from jobs.lock import this_process
 print(json.dumps(this_process()), flush=True)
 time.sleep(600)
 """

@@ -15,11 +15,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jobs import trackers
-from jobs.ood.directory import OodDirectory
-from jobs.run.directory import RunDirectory
-from jobs.run.work import RunWork
-from jobs.study.directory import StudyDirectory
-from jobs.study.work import StudyWork
+from jobs.ood import OodDirectory
+from jobs.run.work import RunDirectory, RunWork
+from jobs.study import StudyDirectory, StudyWork
 from jobs.trackers import Tracker, flat, numbers, tracking
 from probe import load_autoencoder
 from probe.cli.main import app
@@ -96,14 +94,14 @@ def test_trackers_may_come_and_go_and_change_nothing(own, tmp_path, run_of_one):
 
     do(begun(), "attractors")
     with_them = begun("trackers.log_with=[tensorboard]")
-    fingerprint = with_them.directory.fingerprint
+    fingerprint = with_them.directory.made_with.fingerprint
     do(with_them)
     assert "solver/outcomes/converged" not in read(tmp_path / "run", "run")  # that was over before
     before = read(tmp_path / "run", "run")
     do(begun("trackers.log_with=[tensorboard]"), "report")
     assert read(tmp_path / "run", "run") == before
     without = begun()
-    assert without.directory.fingerprint == fingerprint
+    assert without.directory.made_with.fingerprint == fingerprint
     assert load_config(tmp_path / "run" / "config.yaml").trackers == TrackersConfig()
     report = do(without, "report")
     assert "trackers" not in report["provenance"]["config"]
@@ -131,7 +129,7 @@ def begin(path: Path, **changes) -> StudyWork:
 
 
 def test_each_model_of_a_study_has_its_training_curve_also_after_a_kill(tmp_path, monkeypatch):
-    from jobs.study import models as module
+    from jobs import study as module
 
     real, trained = module.train, []
 

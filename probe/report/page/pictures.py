@@ -38,12 +38,9 @@ def strip(images: NDArray[np.uint8]) -> Markup:
     tiles = [_small(image, THUMBNAIL) for image in images[:SHOWN]]
     height, width = tiles[0].shape[:2]
     gap = max(1, width // 16)
-    row = np.zeros((height, len(tiles) * (width + gap) - gap, 4), np.uint8)
-    for i, tile in enumerate(tiles):
-        left = i * (width + gap)
-        row[:, left : left + width, :3] = tile
-        row[:, left : left + width, 3] = 255
-    return webp(row, max(height, width))
+    opaque = [np.dstack([tile, np.full((height, width), 255, np.uint8)]) for tile in tiles]
+    row = np.concatenate([np.pad(tile, ((0, 0), (0, gap), (0, 0))) for tile in opaque], axis=1)[:, :-gap]
+    return webp(np.ascontiguousarray(row), max(height, width))
 
 
 def _small(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -64,14 +61,12 @@ class Sheet:
 
 def sheet(images: NDArray[np.uint8]) -> Sheet | None:
     """A sheet of images (n, 3, H, W), with about as many columns as rows; None without images."""
-    n = len(images)
-    if not n:
+    if not len(images):
         return None
     small = np.stack([_small(image, ON_SHEET) for image in images])
-    height, width, channels = small.shape[1:]
+    n, height, width, channels = small.shape
     columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    padded = np.zeros((rows * columns, height, width, channels), np.uint8)
-    padded[:n] = small
+    padded = np.pad(small, ((0, rows * columns - n), (0, 0), (0, 0), (0, 0)))
     grid = padded.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
     return Sheet(columns, rows, webp(grid.reshape(rows * height, columns * width, channels), max(height, width)))

@@ -3,31 +3,29 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from probe.files import write_atomically
+from probe.report.figures.drawing import render
 from probe.report.page.content import Page
 from probe.report.page.html import html
 from probe.report.page.markdown import markdown
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Files = dict[str, bytes | str]
 """Content by path in the report's folder."""
 
 
-def drawn(figures: "Mapping[str, Figure]") -> dict[str, bytes]:
+def drawn(figures: Mapping[str, Figure]) -> dict[str, bytes]:
     """Figures as PNG and SVG files, by path; given by path without its ending."""
-    from probe.report.figures.drawing import render  # matplotlib
-
     files: dict[str, bytes] = {}
     for path, figure in figures.items():
         files |= {f"{path}.png": render(figure, "png"), f"{path}.svg": render(figure, "svg")}
     return files
 
 
-def rendered(page: Page, name: str, figures: "Mapping[str, Figure]") -> Files:
+def rendered(page: Page, name: str, figures: Mapping[str, Figure]) -> Files:
     """The page's figures, NAME.md and NAME.html."""
     pictures = drawn(figures)
     return {**pictures, f"{name}.md": markdown(page), f"{name}.html": html(page, pictures)}

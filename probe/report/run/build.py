@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,9 @@ from probe.results.files import reading
 from probe.results.run import Results, check_is_run, read_results
 from probe.semantics import MISSING
 
-GALLERY = (
-    *("leader", "basin", "steps", "residual"),
-    *("spectral_radius", "radius_error", "spectral_norm", "predicted_steps"),
-)
+COUNTS = ("leader", "basin", "steps")
+NUMBERS = ("residual", "spectral_radius", "radius_error", "spectral_norm", "predicted_steps")
+R = TypeVar("R", bound=ReportModel)
 CERTIFICATES = {1: "attractor", 0: "not an attractor", -1: "undecided"}
 
 
@@ -44,18 +43,23 @@ def build_report(run: Path) -> dict[str, Any]:
 
 
 def read_report(run: Path) -> Report:
-    """The report that `probe report` wrote into a run directory.
+    """The report that `probe report` wrote into a run directory. Errors as ``read_as``."""
+    check_is_run(run)
+    return read_as(run, Report, f"probe report {run}")
+
+
+def read_as(folder: Path, model: type[R], command: str) -> R:
+    """The report.json in a folder of any kind of work, as ``model``; ``command`` writes it.
 
     Raises:
         UserError: it is missing, truncated, or of another schema.
     """
-    check_is_run(run)
-    with reading(run / layout.REPORT_JSON, f"probe report {run}") as path:
+    with reading(folder / layout.REPORT_JSON, command) as path:
         content = read_object(path)
-        ours, theirs = Report.model_fields["schema_version"].default, content.get("schema_version")
+        ours, theirs = model.model_fields["schema_version"].default, content.get("schema_version")
         if theirs != ours:
             raise ValueError(f"its schema_version is {theirs}, this probe reads {ours}")
-        return Report.model_validate(content)
+        return model.model_validate(content)
 
 
 def report_of(results: Results, run: Path) -> Report:
@@ -99,10 +103,8 @@ def finite(value: Any) -> Any:
 def _assemble(results: Results) -> Report:
     manifest, dictionary = results.manifest, _dictionary(results)
     name = subject(dictionary["certificates"]["certified"], dictionary["atoms"])
-    m = sum(
-        comparisons_among(data.rows["method"].unique(), data.rows["image"].nunique())
-        for data in results.datasets.values()
-    )
+    tables = [data.rows for data in results.datasets.values()]
+    m = sum(comparisons_among(rows["method"].unique(), rows["image"].nunique()) for rows in tables)
     seen = results.semantics["summary"] if results.semantics else {"missing": MISSING}
     content = {
         "summary": [],
@@ -190,7 +192,7 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
         {
             "atom": i,
             "outcome": Outcome(int(atoms["outcome"][i])).label,
-            **{name: atoms[name][i].item() for name in GALLERY},
+            **{name: atoms[name][i].item() for name in (*COUNTS, *NUMBERS)},
             "plain_steps": int(atoms["plain_steps"][i]) if atoms["plain_steps"][i] >= 0 else None,
             "certificate": "not examined" if unexamined[i] else CERTIFICATES[int(atoms["certificate"][i])],
             **_seen(results, i),
@@ -209,18 +211,16 @@ def _seen(results: Results, i: int) -> dict[str, Any]:
     """Label and nearest image of atom i."""
     if (seen := results.semantics) is None:
         return {}
-    label = {
-        "label": seen["labels"][i],
-        "label_similarity": float(seen["label_similarity"][i]),
-        "label_above_noise": bool(seen["above_noise"][i]),
-    }
+    similarity, above = seen["label_similarity"][i].item(), bool(seen["above_noise"][i])
+    label = {"label": seen["labels"][i], "label_similarity": similarity, "label_above_noise": above}
     if not seen["nearest"]:
         return label
-    return label | {"nearest": seen["nearest"][i], "nearest_similarity": float(seen["nearest_similarity"][i])}
+    return label | {"nearest": seen["nearest"][i], "nearest_similarity": seen["nearest_similarity"][i].item()}
 
 
 def _provenance(results: Results, m: int) -> dict[str, Any]:
-    stated = {key: value for key, value in results.manifest.items() if key not in ("schema_version", "model")}
+    elsewhere = ("schema_version", "model", "report_checksum")
+    stated = {key: value for key, value in results.manifest.items() if key not in elsewhere}
     return {
         **stated,
         "config": results.config.settings(),

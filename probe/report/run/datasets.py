@@ -1,44 +1,34 @@
 """The errors of one data set: means, paired differences and ratios, comparisons and the verdict."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from probe.methods import AUTOENCODER, BASELINE, OURS, SANITY, default_controls, methods, metrics
+from probe.report.run import schema
 from probe.report.run.sample import Column, Key, Sample
-from probe.report.run.schema import (
-    NONE,
-    Bases,
-    ControlComparison,
-    DatasetErrors,
-    Difference,
-    Floor,
-    LevelReport,
-    MethodErrors,
-    Sanity,
-)
 from probe.report.run.verdict import against_bases, result, strongest, verdict
 from probe.results.run import Reconstructions
 
 
 def dataset_report(
     data: Reconstructions, manifest: dict[str, Any], controls: Iterable[str], subject: str, confidence: float
-) -> DatasetErrors:
+) -> schema.DatasetErrors:
     """Everything that a report says about one data set.
 
     Args:
         manifest: its entry in the manifest.
         controls: names in ``sparse.controls``.
         subject: what to call the dictionary's atoms.
-        confidence: of simultaneous intervals, see ``probe.report.run.verdict``.
+        confidence: of simultaneous intervals.
     """
-    sample, bases = Sample(_columns(data.rows), confidence), _single_bases(data.bases)
-    levels = _levels(data.rows, sample, bases)
+    sample = Sample(_columns(data.rows), _single_bases(data.bases), confidence)
+    levels = _levels(data.rows, sample)
     at_five = next((level for level in levels if level.atoms == data.facts["five_percent"]), None)
-    comparisons = _comparisons(sample, bases, at_five)
-    return DatasetErrors(
+    comparisons = _comparisons(sample, at_five)
+    return schema.DatasetErrors(
         **{key: manifest[key] for key in ("source", "n_planned", "n_used", "n_heldout")},
         sha256=manifest.get("sha256"),
         unreadable=[str(name) for name in manifest["unreadable"]],
@@ -72,7 +62,7 @@ def _single_bases(rows: pd.DataFrame) -> dict[Key, list[Column]]:
     return found
 
 
-def _levels(rows: pd.DataFrame, sample: Sample, bases: dict[Key, list[Column]]) -> list[LevelReport]:
+def _levels(rows: pd.DataFrame, sample: Sample) -> list[schema.LevelReport]:
     known = methods()
     rows = rows[rows["method"].isin(known)]
     used = rows.groupby(["method", "atoms"])["atoms_used"].max()
@@ -80,35 +70,28 @@ def _levels(rows: pd.DataFrame, sample: Sample, bases: dict[Key, list[Column]]) 
     for atoms, fraction in rows.groupby("atoms")["fraction"].first().items():
         present = [name for name in known if Key("latent_mse", name, atoms) in sample]
         best = strongest({name: sample.mean(Key("latent_mse", name, atoms)).mean for name in present})
-        errors = {name: _errors(sample, bases, name, atoms, int(used[name, atoms]), best) for name in present}
-        levels.append(LevelReport(atoms=atoms, fraction=float(fraction), strongest=best, methods=errors))
+        errors = {name: _errors(sample, name, atoms, int(used[name, atoms]), best) for name in present}
+        levels.append(schema.LevelReport(atoms=atoms, fraction=float(fraction), strongest=best, methods=errors))
     return levels
 
 
-def _errors(
-    sample: Sample, bases: dict[Key, list[Column]], method: str, atoms: int, used: int, best: str | None
-) -> MethodErrors:
+def _errors(sample: Sample, method: str, atoms: int, used: int, best: str | None) -> schema.MethodErrors:
     own = {metric: Key(metric, method, atoms) for metric in metrics()}
-    return MethodErrors(
+    return schema.MethodErrors(
         atoms_used=used,
-        floor_ratio=sample.plain_ratio(own["pixel_mse"], _alone(sample)),
+        floor_ratio=sample.plain_ratio(own["pixel_mse"], _alone(sample).get("pixel_mse")),
         difference=_difference(sample, own, BASELINE),
         difference_strongest=_difference(sample, own, best) if best and method == OURS else None,
-        bases={metric: _spread(bases[key]) for metric, key in own.items()} if method == BASELINE else None,
+        bases={metric: _spread(sample.bases[key]) for metric, key in own.items()} if method == BASELINE else None,
         **{metric: sample.mean(key) for metric, key in own.items()},
     )
 
 
-def _alone(sample: Sample) -> Key | None:
-    """The pixel error of the autoencoder alone."""
-    return next((key for key in sample.columns if key[:2] == ("pixel_mse", AUTOENCODER.name)), None)
-
-
-def _difference(sample: Sample, own: dict[str, Key], to: str) -> Difference | None:
+def _difference(sample: Sample, own: dict[str, Key], to: str) -> schema.Difference | None:
     latent, pixel = ((own[metric], own[metric]._replace(method=to)) for metric in ("latent_mse", "pixel_mse"))
     if to == latent[0].method or latent[1] not in sample:
         return None
-    return Difference(
+    return schema.Difference(
         to=to,
         latent_mse=sample.difference(*latent),
         pixel_mse=sample.difference(*pixel),
@@ -117,14 +100,16 @@ def _difference(sample: Sample, own: dict[str, Key], to: str) -> Difference | No
     )
 
 
-def _spread(columns: list[Column]) -> Bases:
+def _spread(columns: Sequence[Column]) -> schema.Bases:
     means = np.array([column.mean() for column in columns])
     if not np.isfinite(means).all():
-        return Bases(n=len(means), min=None, max=None, sd=None)
-    return Bases(n=len(means), min=means.min(), max=means.max(), sd=means.std(ddof=1) if len(means) > 1 else None)
+        return schema.Bases(n=len(means), min=None, max=None, sd=None)
+    return schema.Bases(
+        n=len(means), min=means.min(), max=means.max(), sd=means.std(ddof=1) if len(means) > 1 else None
+    )
 
 
-def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelReport | None) -> list[ControlComparison]:
+def _comparisons(sample: Sample, level: schema.LevelReport | None) -> list[schema.ControlComparison]:
     if level is None or OURS not in level.methods:
         return []
     own, found = level.methods[OURS], []
@@ -133,7 +118,7 @@ def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelRep
         if against is None:
             continue
         difference = getattr(against, metric)
-        said = ControlComparison(
+        said = schema.ControlComparison(
             to=against.to,
             metric=metric,
             attractors=own.of(metric).mean,
@@ -144,28 +129,33 @@ def _comparisons(sample: Sample, bases: dict[Key, list[Column]], level: LevelRep
         )
         if against.to == BASELINE:
             mine = sample.columns[Key(metric, OURS, level.atoms)]
-            singles = [sample.simultaneous(mine, one) for one in bases[Key(metric, BASELINE, level.atoms)]]
+            singles = [sample.simultaneous(mine, one) for one in sample.bases[Key(metric, BASELINE, level.atoms)]]
             said.result, said.bases_beaten = against_bases(said.result, singles)
             said.bases = len(singles)
         found.append(said)
     return found
 
 
-def _floor(sample: Sample) -> Floor:
-    floors = {key.metric: sample.mean(key) for key in sample.columns if key.method == AUTOENCODER.name}
-    return Floor(**{metric: floors.get(metric, NONE) for metric in metrics() if metric != "latent_mse"})
+def _alone(sample: Sample) -> dict[str, Key]:
+    """The columns of the autoencoder alone, by metric."""
+    return {key.metric: key for key in sample.columns if key.method == AUTOENCODER.name}
 
 
-def _sanity(sample: Sample, level: LevelReport | None, manifest: dict[str, Any]) -> dict[str, Sanity]:
+def _floor(sample: Sample) -> schema.Floor:
+    floors = {metric: sample.mean(key) for metric, key in _alone(sample).items()}
+    return schema.Floor(**{metric: floors.get(metric, schema.NONE) for metric in metrics() if metric != "latent_mse"})
+
+
+def _sanity(sample: Sample, level: schema.LevelReport | None, manifest: dict[str, Any]) -> dict[str, schema.Sanity]:
     """Rows without a code, and how the dictionary and the autoencoder compare with them in pixels."""
     n, heldout = manifest["n_used"], manifest["n_heldout"]
     of = f"{heldout} held-out images" if heldout else f"{n} test images themselves"
-    own = Key("pixel_mse", OURS, level.atoms) if level else None
+    own, alone = Key("pixel_mse", OURS, level.atoms) if level else None, _alone(sample).get("pixel_mse")
     return {
-        one.name: Sanity(
+        one.name: schema.Sanity(
             explanation=one.explanation.format(of=of),
             attractors_ratio=sample.plain_ratio(own, Key("pixel_mse", one.name, 0)),
-            autoencoder_ratio=sample.plain_ratio(_alone(sample), Key("pixel_mse", one.name, 0)),
+            autoencoder_ratio=sample.plain_ratio(alone, Key("pixel_mse", one.name, 0)),
             **{metric: sample.mean(Key(metric, one.name, 0)) for metric in metrics()},
         )
         for one in SANITY

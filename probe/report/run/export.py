@@ -15,14 +15,9 @@ from probe.report.page.text import number, with_interval
 from probe.report.run.schema import Contrast, DatasetErrors, Mean, MethodErrors, Report
 from probe.report.run.tables import known_metrics
 
-HEAD = (
-    *("dataset", "atoms", "fraction", "method", "metric", "mean", "low", "high"),
-    *("simultaneous_low", "simultaneous_high", "n", "atoms_used"),
-)
+ENDS = ("low", "high", "simultaneous_low", "simultaneous_high")
+HEAD = ("dataset", "atoms", "fraction", "method", "metric", "mean", *ENDS, "n", "atoms_used")
 PAIRED = ("latent_mse", "pixel_mse")
-TASK = "image-to-image"
-"""The hub's task that is closest to reconstruction."""
-CARD_METHODS = (OURS, BASELINE)
 CARD_HEAD = ("data set", "images", "atoms", "method", "latent MSE", "pixel MSE", "latent MSE / random orthogonal")
 
 
@@ -44,8 +39,9 @@ def rows(report: Report) -> Iterator[list[Any]]:
         for level in data.levels:
             for method, errors in level.methods.items():
                 for metric, mean in _metrics(errors, known).items():
+                    wider = (mean.simultaneous if isinstance(mean, Contrast) else None) or (None, None)
                     place = [name, level.atoms, level.fraction, method, metric]
-                    yield [*place, *mean_and_ends(mean), *_simultaneous(mean), data.n_used, errors.atoms_used]
+                    yield [*place, *mean_and_ends(mean), *wider, data.n_used, errors.atoms_used]
         for method, row in {"autoencoder": data.autoencoder_floor, **data.sanity}.items():
             for metric in known if method != "autoencoder" else known[1:]:
                 found = mean_and_ends(row.of(metric))
@@ -59,20 +55,13 @@ def _metrics(errors: MethodErrors, known: list[str]) -> dict[str, Mean]:
         for metric in PAIRED:
             found[f"{metric}_minus_{against.to}"] = getattr(against, metric)
             found[f"{metric}_over_{against.to}"] = getattr(against, metric.replace("mse", "ratio"))
-    bases = {metric: one for metric, one in (errors.bases or {}).items() if metric in known}
-    spreads = {f"{metric}_sd_of_bases": Mean(mean=one.sd, ci95=None) for metric, one in bases.items()}
-    return found | spreads
-
-
-def _simultaneous(mean: Mean) -> list[float | None]:
-    return list(mean.simultaneous or (None, None)) if isinstance(mean, Contrast) else [None, None]
+    bases = [(metric, one) for metric, one in (errors.bases or {}).items() if metric in known]
+    return found | {f"{metric}_sd_of_bases": Mean(mean=one.sd, ci95=None) for metric, one in bases}
 
 
 def mean_and_ends(mean: Mean | None) -> list[float | None]:
     """Mean, low and high; None if there is no number."""
-    if mean is None:
-        return [None] * 3
-    return [mean.mean, *(mean.ci95 or (None, None))]
+    return [None] * 3 if mean is None else [mean.mean, *(mean.ci95 or (None, None))]
 
 
 def model_card(report: Report) -> str:
@@ -106,20 +95,18 @@ def _metadata(report: Report, subject: str) -> str:
 
     name = report.model.source.rstrip("/").replace(":", "/").rsplit("/", 1)[-1]  # of a path only the folder
     results = [one for key, data in report.datasets.items() for one in _results(key, data, subject)]
-    if not results:
-        return ""
-    return f"---\n{ModelCardData(model_name=name, eval_results=results).to_yaml()}\n---"
+    return f"---\n{ModelCardData(model_name=name, eval_results=results).to_yaml()}\n---" if results else ""
 
 
 def _results(name: str, data: DatasetErrors, subject: str) -> list[Any]:
     """An ``EvalResult`` per method and metric at 5 % of d, if there is a number."""
     from huggingface_hub import EvalResult
 
-    level, source = data.at_five_percent, data.source
+    source = data.source
     kind, _, address = str(source["source"]).partition(":")
     return [
         EvalResult(
-            task_type=TASK,
+            task_type="image-to-image",  # the hub's task that is closest to reconstruction
             task_name="sparse reconstruction from the latent dynamics",
             dataset_type=address if kind == "hub" else name,  # an id of the hub, not a path of this machine
             dataset_name=name,
@@ -132,32 +119,25 @@ def _results(name: str, data: DatasetErrors, subject: str) -> list[Any]:
             metric_value=mean.mean,
             metric_args={"atoms": data.five_percent, "ci95": list(mean.ci95) if mean.ci95 else None},
         )
-        for method, errors in _shown(data)
+        for method, errors in _on_the_card(data)
         for metric in PAIRED
-        if level is not None and (mean := errors.of(metric)).mean is not None
+        if (mean := errors.of(metric)).mean is not None
     ]
 
 
-def _shown(data: DatasetErrors) -> list[tuple[str, MethodErrors]]:
-    level = data.at_five_percent
-    return [(name, level.methods[name]) for name in CARD_METHODS if level and name in level.methods]
+def _on_the_card(data: DatasetErrors) -> list[tuple[str, MethodErrors]]:
+    found = data.at_five_percent.methods if data.at_five_percent else {}
+    return [(name, found[name]) for name in (OURS, BASELINE) if name in found]
 
 
 def _card_rows(name: str, data: DatasetErrors, subject: str) -> list[list[str]]:
-    rows = [
-        [
-            name,
-            str(data.n_used),
-            str(data.five_percent),
-            label(method, subject),
-            with_interval(errors.latent_mse),
-            with_interval(errors.pixel_mse),
-            with_interval(errors.difference.latent_ratio) if errors.difference else "-",
-        ]
-        for method, errors in _shown(data)
-    ]
-    floor = number(data.autoencoder_floor.pixel_mse.mean)
-    return [*rows, [name, str(data.n_used), "-", "autoencoder alone", "0", floor, "-"]]
+    place = [name, str(data.n_used)]
+    rows = []
+    for method, errors in _on_the_card(data):
+        ratio = with_interval(errors.difference.latent_ratio) if errors.difference else "-"
+        means = [with_interval(errors.latent_mse), with_interval(errors.pixel_mse)]
+        rows.append([*place, str(data.five_percent), label(method, subject), *means, ratio])
+    return [*rows, [*place, "-", "autoencoder alone", "0", number(data.autoencoder_floor.pixel_mse.mean), "-"]]
 
 
 def _provenance(report: Report) -> str:

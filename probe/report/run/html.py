@@ -19,18 +19,12 @@ from probe.report.run.schema import DatasetErrors, Errors, Mean, Report
 from probe.report.run.summary import semantics_sentences
 from probe.results.run import Reconstructions, Results
 
-ATOM = ("atom", "basin", "outcome", "certificate", "spectral_radius", "residual", "steps")
-LABELS = ("label", "label_similarity", "label_above_noise", "nearest", "nearest_similarity")
+ATOM = {"atom", "basin", "outcome", "certificate", "spectral_radius", "residual", "steps"}
+LABELS = {"label", "label_similarity", "label_above_noise", "nearest", "nearest_similarity"}
 
 
 def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
-    """The page.
-
-    Args:
-        report: what it says.
-        results: the pictures that it shows: gallery and examples.
-        files: figures by path, SVG and PNG, shown where there is no script, and in print.
-    """
+    """The page; ``results`` hold its pictures, ``files`` the figures (by path) shown without a script and in print."""
     script = Markup(resources.files("probe.report").joinpath("run/report.js").read_text("utf-8"))
     scripts = {"plotly": Markup(get_plotlyjs()), "script": script}
     template = environment(*scripts.values()).get_template("run/report.html.j2")
@@ -87,7 +81,7 @@ def _data(report: Report, results: Results) -> dict[str, Any]:
                 {"name": name, **_curves(data), **_pictures(results.datasets[name])}
                 for name, data in report.datasets.items()
             ],
-            "atoms": [atom.model_dump(include={*ATOM, *LABELS}, exclude_none=True) for atom in report.gallery],
+            "atoms": [atom.model_dump(include=ATOM | LABELS, exclude_none=True) for atom in report.gallery],
             "sheet": vars(made) if (made := sheet(results.thumbnails)) else None,
             "near": vars(made) if results.nearest is not None and (made := sheet(results.nearest)) else None,
         }
@@ -99,21 +93,13 @@ def _curves(data: DatasetErrors) -> dict[str, Any]:
     """For each method its atoms, and for each metric means and intervals; lines for rows without atoms."""
     curves: dict[str, Any] = {}
     for method in methods():
-        levels = [level for level in data.levels if method in level.methods]
-        if levels:
-            curves[method] = {
-                "atoms": [level.atoms for level in levels],
-                **{metric: [_point(level.methods[method].of(metric)) for level in levels] for metric in metrics()},
-            }
-            if spread := levels[0].methods[method].bases:
-                curves[method]["bases"] = {
-                    metric: [
-                        [one.bases[metric].min, one.bases[metric].max]
-                        for level in levels
-                        if (one := level.methods[method]).bases
-                    ]
-                    for metric in spread
-                }
+        if found := {level.atoms: level.methods[method] for level in data.levels if method in level.methods}:
+            errors = found.values()
+            points = {metric: [_point(one.of(metric)) for one in errors] for metric in metrics()}
+            curves[method] = {"atoms": list(found), **points}
+            if bases := [one.bases for one in errors if one.bases]:
+                ends = {metric: [[one[metric].min, one[metric].max] for one in bases] for metric in bases[0]}
+                curves[method]["bases"] = ends
     flat: dict[str, Errors] = {"autoencoder alone": data.autoencoder_floor}
     flat |= {label(name): row for name, row in data.sanity.items()}
     lines = {metric: {name: row.of(metric).mean for name, row in flat.items()} for metric in metrics()}
@@ -127,8 +113,6 @@ def _point(mean: Mean) -> list[float | None]:
 
 def _pictures(data: Reconstructions) -> dict[str, Any]:
     """Strips by name: one for original and autoencoder, one for every level of a method."""
-    strips = {
-        name: [strip(shown)] if shown.ndim == 4 else [strip(level) for level in shown]
-        for name, shown in data.examples.items()
-    }
+    stacks = {name: shown[None] if shown.ndim == 4 else shown for name, shown in data.examples.items()}
+    strips = {name: [strip(images) for images in stack] for name, stack in stacks.items()}
     return {"pictures": strips, "levels": data.facts["levels"]}

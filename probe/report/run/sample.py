@@ -1,6 +1,6 @@
 """Columns of numbers over the same images: their means, differences and ratios, with intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,15 +29,16 @@ class Sample:
 
     Args:
         columns: numbers by metric, method and level; all of one length.
+        bases: the columns of each random basis, whose mean is in ``columns``.
         confidence: of simultaneous intervals.
     """
 
-    def __init__(self, columns: Mapping[Key, Column], confidence: float):
-        self.columns = columns
-        self.confidence = confidence
+    def __init__(self, columns: Mapping[Key, Column], bases: Mapping[Key, Sequence[Column]], confidence: float):
+        self.columns, self.bases, self.confidence = columns, bases, confidence
         stacked = np.stack(list(columns.values()), axis=1)
-        self._means = ratios_of_means(stacked, np.ones_like(stacked))
-        self._place = {key: place for place, key in enumerate(columns)}
+        means = ratios_of_means(stacked, np.ones_like(stacked))
+        one_by_one = zip(columns, means.value[:, None], means.resampled.T[:, :, None], strict=True)
+        self._means = {key: Ratios(value, resampled) for key, value, resampled in one_by_one}
         self._fewest = {(key.metric, key.method): key for key in sorted(columns, key=lambda key: -key.atoms)}
 
     def __len__(self) -> int:
@@ -48,19 +49,20 @@ class Sample:
         return key in self.columns
 
     def mean(self, key: Key) -> Mean:
-        """The mean of a column."""
-        return mean_of(self._at(key).intervals()[0])
+        return mean_of(self._means[key].intervals()[0])
 
     def difference(self, key: Key, to: Key) -> Contrast:
         """Mean of one column minus that of another, paired by image."""
-        return self._contrast(self._at(key) - self._at(to), self.simultaneous(self.columns[key], self.columns[to]))
+        ends = self.simultaneous(self.columns[key], self.columns[to])
+        return self._contrast(self._means[key] - self._means[to], ends)
 
     def ratio(self, key: Key, to: Key) -> Contrast:
         """Mean of one column over that of another, paired by image; null if the other is at rounding level."""
-        if not self._value(to) > ROUNDING * self._value(self._fewest[to.metric, to.method]):
+        most = self._means[self._fewest[to.metric, to.method]]
+        if not self._means[to].value > ROUNDING * most.value:
             return Contrast(mean=None, ci95=None)
         ends = None if len(self) < MIN_IMAGES else ratio_interval(self.columns[key], self.columns[to], self.confidence)
-        return self._contrast(self._at(key) / self._at(to), ends)
+        return self._contrast(self._means[key] / self._means[to], ends)
 
     def plain_ratio(self, key: Key | None, to: Key | None) -> Mean:
         """``ratio`` without the simultaneous interval; null without one of the columns."""
@@ -71,13 +73,6 @@ class Sample:
     def simultaneous(self, a: Column, b: Column) -> Ends | None:
         """Interval of mean(a) - mean(b), valid for all comparisons behind the verdicts at once."""
         return None if len(self) < MIN_IMAGES else difference_interval(a, b, self.confidence)
-
-    def _at(self, key: Key) -> Ratios:
-        place = self._place[key]
-        return Ratios(self._means.value[[place]], self._means.resampled[:, [place]])
-
-    def _value(self, key: Key) -> float:
-        return float(self._means.value[self._place[key]])
 
     @staticmethod
     def _contrast(found: Ratios, ends: Ends | None) -> Contrast:

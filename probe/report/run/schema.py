@@ -40,7 +40,7 @@ class Contrast(Mean):
     simultaneous: tuple[float, float] | None = Field(
         None,
         description="wider interval, valid for all comparisons behind the verdicts at once, by ``verdict_rule``; at"
-        " levels other than 5 % of d it is that of the comparisons at 5 %; null where ci95 is, and for few images",
+        " other levels than 5 % of d as for those; null where ci95 is, and for few images",
     )
 
     def plain(self) -> Mean:
@@ -155,8 +155,7 @@ class DatasetErrors(ReportModel):
     sanity: dict[str, Sanity] = Field(description="zero_code and mean_image")
     verdict: str = Field(description="one sentence, by ``verdict_rule`` from ``comparisons``")
     comparisons: list[ControlComparison] = Field(
-        description=f"by latent MSE to random_orthogonal, then to the strongest of {CHALLENGERS}; then by pixel MSE to"
-        " random_orthogonal; empty without attractors"
+        description="latent MSE to random_orthogonal, then to the strongest control; pixel MSE to random_orthogonal"
     )
     levels: list[LevelReport] = Field(description="by rising number of atoms")
 
@@ -169,9 +168,7 @@ class DatasetErrors(ReportModel):
 class ModelFacts(ReportModel):
     source: str
     class_: str = Field(alias="class", description="class name of the autoencoder")
-    weights_sha256: str | None = Field(
-        description="of names, types, shapes and bytes of weights in memory, not of their file; null without weights"
-    )
+    weights_sha256: str | None = Field(description="of names, types, shapes and bytes in memory; null without weights")
     latent_shape: tuple[int, ...] = Field(description="(c, h, w) at the run's resolution")
     d: int = Field(description="c * h * w")
     warnings: list[str] = Field([], description="about tensors in weight files that the model does not use")
@@ -195,9 +192,7 @@ class QuantilesByOutcome(Quantiles):
 
 class Certificates(ReportModel):
     checked: int = Field(description="atoms with a spectral radius")
-    certified: int = Field(
-        description="residual below the tolerance in full precision, spectral radius below 1 by more than its error"
-    )
+    certified: int = Field(description="residual below tolerance in full precision, spectral radius + error below 1")
     not_attractors: int
     undecided: int = Field(description="atoms not examined, without a derivative, or too close to call")
     unexamined: int = Field(0, description="of these, atoms beyond ``solver.certificates``")
@@ -233,9 +228,7 @@ class SolverReport(ReportModel):
     outcomes: dict[str, int] = Field(description="starts by outcome, all four names present")
     tolerance: float = Field(description="on residual")
     max_steps: int
-    steps: QuantilesByOutcome = Field(
-        description="applications of f and confirmed extrapolations, to the returned point"
-    )
+    steps: QuantilesByOutcome = Field(description="to the returned point: f applied, and confirmed extrapolations")
     evaluations: Quantiles = Field(description="of f for a start, failed extrapolations and the last residual included")
     residual: QuantilesByOutcome = Field(description="||f(z) - z||^2 of the returned point")
     periods: dict[str, int] = Field(description="cycles by period; empty if there are none")

@@ -135,14 +135,10 @@ def _data_warnings(report: Report) -> list[str]:
         found += [f"{name}: {note}" for note in data.notes]
         if data.n_used < MIN_IMAGES:
             found.append(f"{name}: {count(data.n_used, 'image')}, too few for a verdict (at least {MIN_IMAGES}).")
-        broken = [
-            method
-            for level in data.levels
-            for method, errors in level.methods.items()
-            if errors.latent_mse.mean is None or errors.pixel_mse.mean is None
-        ]
+        errors = [one for level in data.levels for one in level.methods.items()]
+        broken = {method for method, one in errors if None in (one.latent_mse.mean, one.pixel_mse.mean)}
         if broken:
-            found.append(f"{name}: errors that are not finite are left out ({', '.join(sorted(set(broken)))}).")
+            found.append(f"{name}: errors that are not finite are left out ({', '.join(sorted(broken))}).")
     return found
 
 

@@ -14,17 +14,12 @@ from probe.report.run.schema import DatasetErrors, Errors, LevelReport, Report, 
 
 BEST = "*"
 NOTE = f"latent MSE at 5 % of d: mean and 95 % interval over images; {BEST} best control (the oracle does not compete)"
-
-
-CERTIFICATE_HEAD = ("starts", "certificate", "residual", "spectral radius", "norm", "steps predicted", "plain", "taken")
 CERTIFICATE_NOTE = (
     "Residual: ||f(z) - z||^2, recomputed at the returned point. Spectral radius and norm are of the Jacobian of f"
     " there: an attractor has a radius below 1; f contracts every small step if the norm is below 1, too. Steps of the"
     " start that leads the basin: predicted by log(eps / ||z0 - z*||) / log(radius) (Proposition A.9), plain (without"
     " acceleration), and taken by this run."
 )
-SHOWN = 12
-"""Atoms in the table of certificates."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +31,8 @@ class Cell:
 
 def _best_control(level: LevelReport) -> str | None:
     """The control with the smallest mean latent MSE; oracles do not compete."""
-    known = methods()
-    means = {
-        name: errors.latent_mse.mean
-        for name, errors in level.methods.items()
-        if name != OURS and not known[name].sees_data and errors.latent_mse.mean is not None
-    }
+    known = [name for name, one in methods().items() if name in level.methods and name != OURS and not one.sees_data]
+    means = {name: mean for name in known if (mean := level.methods[name].latent_mse.mean) is not None}
     return min(means, key=means.__getitem__) if means else None
 
 
@@ -131,7 +122,8 @@ def five_percent_table(report: dict[str, Any]) -> RichTable:
 
 
 def certificates(report: Report) -> Table | None:
-    """A row per atom with a spectral radius, largest basins first; None without any."""
+    """A row for each of the first 12 atoms with a spectral radius, largest basins first; None without any."""
+    head = ("starts", "certificate", "residual", "spectral radius", "norm", "steps predicted", "plain", "taken")
     rows = [
         [
             str(atom.basin),
@@ -146,7 +138,7 @@ def certificates(report: Report) -> Table | None:
         for atom in report.gallery
         if atom.spectral_radius is not None
     ]
-    return Table(CERTIFICATE_HEAD, rows[:SHOWN]) if rows else None
+    return Table(head, rows[:12]) if rows else None
 
 
 def semantics(found: Semantics) -> Table | None:

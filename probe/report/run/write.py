@@ -1,20 +1,25 @@
-"""Write a run's report: every file whole or not at all, report.json last."""
+"""Write a run's report: every file whole or not at all, report.json last; and report.md, its page as Markdown."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from probe.dynamics import Outcome
+from probe.methods import label
 from probe.report.figures import run as figures
+from probe.report.page import markdown as page
+from probe.report.page.content import Block, Page, Provenance, Section, Table, Verdicts
+from probe.report.page.content import Figure as Picture
+from probe.report.page.text import percent
 from probe.report.page.write import drawn, write
+from probe.report.run import tables
 from probe.report.run.build import dump, report_of
 from probe.report.run.html import html
-from probe.report.run.markdown import markdown
 from probe.report.run.schema import Report
+from probe.report.run.summary import semantics_sentences
 from probe.results.run import Results, read_results
-
-EXAMPLES = ("original", "autoencoder", "attractors", "random_orthogonal")
-"""Rows of the figure of examples."""
 
 
 def write_report(run: Path) -> dict[str, Any]:
@@ -30,25 +35,72 @@ def write_report(run: Path) -> dict[str, Any]:
     report = report_of(results, run)
     pictures = drawn({f"figures/{name}": figure for name, figure in drawings(report, results).items()})
     content = dump(report)
-    pages = {"report.md": markdown(report, pictures), "report.html": html(report, results, pictures)}
+    pages = {"report.md": _markdown(report, pictures), "report.html": html(report, results, pictures)}
     write(run / "report", {**pictures, **pages}, "report", content)
     return content
 
 
 def drawings(report: Report, results: Results) -> dict[str, Figure]:
     """Figures by file name; those of a data set begin with its name."""
-    subject, solver = report.subject, report.solver
     made = {
-        "steps": figures.steps_histogram(results.starts, solver.max_steps),
-        "residual": figures.residual_histogram(results.starts, solver.tolerance),
+        "steps": figures.steps_histogram(results.starts, report.solver.max_steps),
+        "residual": figures.residual_histogram(results.starts, report.solver.tolerance),
     }
     if len(results.gallery):
         made["gallery"] = figures.gallery(results.gallery, report.gallery[: len(results.gallery)])
     for name, data in report.datasets.items():
-        made[f"{name}_latent_mse"] = figures.curve(data, "latent_mse", subject)
-        made[f"{name}_pixel_mse"] = figures.curve(data, "pixel_mse", subject)
+        made[f"{name}_latent_mse"] = figures.curve(data, "latent_mse", report.subject)
+        made[f"{name}_pixel_mse"] = figures.curve(data, "pixel_mse", report.subject)
         if results.datasets[name].examples:
             images = results.datasets[name].examples_at(data.five_percent)
-            shown = {key: images[key] for key in EXAMPLES if key in images}
-            made[f"{name}_examples"] = figures.examples(shown, subject, data.five_percent)
+            rows = ("original", "autoencoder", "attractors", "random_orthogonal")
+            shown = {key: images[key] for key in rows if key in images}
+            made[f"{name}_examples"] = figures.examples(shown, report.subject, data.five_percent)
     return made
+
+
+def _markdown(report: Report, paths: Container[str]) -> str:
+    """The page; ``paths`` are those of figures in the report's folder."""
+    model = report.model
+
+    def shown(*names: str) -> list[Block]:
+        return [Picture(f"figures/{name}", name) for name in names if f"figures/{name}.png" in paths]
+
+    blocks: list[Block] = [
+        f"Dictionary: {report.dictionary.label}.",
+        Section("How the starts ended", [_outcomes(report), *shown("steps", "residual")]),
+    ]
+    if table := tables.certificates(report):
+        blocks.append(Section("Certificates of the largest basins", [table, tables.CERTIFICATE_NOTE]))
+    if report.datasets:
+        said: list[Block] = [_five_percent(report), f"{tables.NOTE}.", report.verdict_rule]
+        blocks.append(Section("At 5 % of the latent dimension", said))
+    for name, data in report.datasets.items():
+        pictures = shown(f"{name}_latent_mse", f"{name}_pixel_mse", f"{name}_examples")
+        details = tables.details(data, report.subject)
+        numbers: list[Block] = [details, tables.detail_note(data)] if details else []
+        blocks.append(Section(f"Data set {name}", [Verdicts([f"{data.verdict}."]), *numbers, *pictures]))
+    blocks.append(Section("Decoded end points", shown("gallery")))
+    if found := report.semantics:
+        medians = tables.semantics(found)
+        blocks.append(Section("Semantics", [*semantics_sentences(found), *([medians] if medians else [])]))
+    keys = ("command", "git_revision", "device", "dtype", "started", "config")
+    facts = {key: report.provenance.get(key) for key in keys}
+    made = Provenance.of(facts, **{"model": model.class_, "weights sha256": model.weights_sha256 or "none"})
+    return page.markdown(Page(f"Probe of {model.source}", " ".join(report.summary), report.warnings, blocks, made))
+
+
+def _outcomes(report: Report) -> Table:
+    total, counts = report.solver.n, report.solver.outcomes
+    rows = [[o.label, str(counts[o.label]), percent(counts[o.label], total), o.sentence] for o in Outcome]
+    return Table(["outcome", "starts", "share", "meaning"], rows)
+
+
+def _five_percent(report: Report) -> Table:
+    head = ["data set", "n", "atoms", *(label(method, report.subject) for method in tables.methods_shown(report))]
+    rows = []
+    for name, cells in tables.five_percent_cells(report).items():
+        shown = [f"{one.mean}{tables.BEST if one.best_control else ''} {one.interval}".rstrip() for one in cells]
+        data = report.datasets[name]
+        rows.append([name, str(data.n_used), str(data.five_percent), *shown])
+    return Table(head, rows)

@@ -11,7 +11,8 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.config import DatasetConfig
 from probe.data import load_images
-from probe.data.encoding import Collecting, Encoding, Reencoding
+from probe.data.decode import Collecting, Encoding, reencoding
+from probe.data.load import Prepare
 from probe.errors import UserError
 from probe.files import tensors_sha256
 from probe.metrics.memorization import noise_images
@@ -57,13 +58,13 @@ def draw_set(config: OodConfig, name: str) -> Drawn:
 
 
 def draw_control(config: OodConfig, encodings: Sequence[Encoding]) -> Drawn:
-    """The first in-distribution test images again, encoded like the files of an OOD set (``probe.data.encoding``)."""
+    """The first in-distribution test images again, encoded like the files of an OOD set (``probe.data.decode``)."""
     spec = config.inside.test.dataset("test")
     few = spec.model_copy(update={"n": min(config.reencoded, spec.n)})
-    return _loaded("inside/test", few, config, Reencoding(encodings))
+    return _loaded("inside/test", few, config, reencoding(encodings))
 
 
-def _loaded(name: str, spec: DatasetConfig, config: OodConfig, prepare: Collecting | Reencoding) -> Drawn:
+def _loaded(name: str, spec: DatasetConfig, config: OodConfig, prepare: Prepare) -> Drawn:
     drawn = load_images(name, spec, resolution=config.resolution, prepare=prepare)
     encodings = prepare.found[: len(drawn.ids)] if isinstance(prepare, Collecting) else []
     digest = tensors_sha256([("images", drawn.images)])

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from probe.autoencoders import Autoencoder
 from probe.dictionary import merge_by_cosine
-from probe.dynamics import LatentMap, Outcome
+from probe.dynamics import EndPoints, Iteration, LatentMap, Outcome
 from probe.dynamics.certificate import YES
+from probe.dynamics.iterate import Map
 from probe.dynamics.memory import Fitting
 from probe.errors import UserError
 from probe.studies.fixed_points import certify_first, distinct, end_points
@@ -28,6 +29,7 @@ from probe.studies.probing.end_points import OnStep, iteration
 from probe.studies.trajectories import trajectory_scores
 from probe.training import crop
 
+Solve = Callable[[Map, Tensor, Iteration, OnStep | None], EndPoints]
 COSINE, EUCLIDEAN = 0.99, 0.05
 """Cosine, and distance relative to the root mean square norm, at which end points count as one attractor."""
 
@@ -47,24 +49,21 @@ class References:
     facts: dict[str, Any]
 
 
-def side_of(model: Autoencoder, resolution: int) -> int:
-    """The side of the model's input: the resolution, or the only side that it takes."""
-    return model.side or resolution
-
-
-def references(model: Autoencoder, images: Tensor, config: OodConfig, on_step: OnStep | None = None) -> References:
-    """Find the training attractors.
+def references(
+    model: Autoencoder, images: Tensor, config: OodConfig, on_step: OnStep | None = None, solve: Solve = end_points
+) -> References:
+    """Find the training attractors from images as the model takes them, uint8 (n, c, R, R).
 
     Args:
-        images: training images as the model takes them, uint8 (n, c, R, R).
-        on_step: as for ``probe.studies.probing.end_points.solve``.
+        on_step: as for ``iterate_batches``.
+        solve: iterates the starts, and may know some of their ends.
 
     Raises:
         UserError: every start diverged.
     """
     solver, f = config.solver.solver(), _map(model, config)
-    z0 = encode(model, images[: config.solver.starts], side_of(model, images.shape[-1]))
-    ends = end_points(f, z0, iteration(solver, z0.shape[1:], model.device), on_step)
+    z0 = encode(model, images[: config.solver.starts])
+    ends = solve(f, z0, iteration(solver, z0.shape[1:], model.device), on_step)
     points = ends.end[ends.outcome != Outcome.DIVERGED]
     if not len(points):
         raise UserError(
@@ -88,12 +87,8 @@ def references(model: Autoencoder, images: Tensor, config: OodConfig, on_step: O
 
 
 class Neighbours:
-    """Distance to the K-th nearest training latent, by an exact FAISS index (Sun et al. 2022, arXiv 2204.06507; without
-    their normalisation, so that latents are those of the trajectories).
-
-    Args:
-        training: X (n, ...), n >= 1.
-    """
+    """Distance to the K-th nearest training latent (n, ...), n >= 1, by an exact FAISS index (Sun et al. 2022, arXiv
+    2204.06507; without their normalisation, so that latents are those of the trajectories)."""
 
     def __init__(self, training: Tensor):
         import faiss
@@ -118,13 +113,8 @@ class Mahalanobis:
     """Mahalanobis distance to the Gaussian of the training latents (Lee et al. 2018, arXiv 1807.03888, one class).
 
     The covariance is Ledoit and Wolf's, (1 - s) S + s tr(S)/d I, which is invertible even if d > n. It is never formed:
-    with the right singular vectors V of X - mu, its inverse is a multiple of I plus a term in their span.
-
-    Args:
-        training: X (n, ...), n >= 2, not all equal.
-
-    Attributes:
-        shrinkage: s, in [0, 1].
+    with the right singular vectors V of X - mu, its inverse is a multiple of I plus a term in their span. The training
+    latents (n, ...), n >= 2, must not all be equal; ``shrinkage`` is s, in [0, 1].
     """
 
     def __init__(self, training: Tensor):
@@ -167,12 +157,8 @@ class Scorer:
         self.mahalanobis = Mahalanobis(known.latents.to(model.device)) if "mahalanobis" in config.scores else None
 
     def __call__(self, images: Tensor, on_step: Callable[[int], None] | None = None) -> dict[str, Tensor]:
-        """Columns of the table, float64 (n,) each: the configured scores (``knn_K`` for each K), and ``outcome``.
-
-        Args:
-            images: as the model takes them, uint8 (n, c, R, R).
-            on_step: called with the number of images whose trajectory has ended.
-        """
+        """Columns of the table for images as the model takes them, uint8 (n, c, R, R): the configured scores (``knn_K``
+        for each K), and ``outcome``, float64 (n,). ``on_step`` gets the number of images whose trajectory has ended."""
         parts = images.split(TOGETHER)
         still = [self._without_steps(part) for part in parts]
         found = {name: torch.cat([one[name] for one in still]) for name in still[0]}
@@ -182,7 +168,7 @@ class Scorer:
     @torch.no_grad()
     def _without_steps(self, images: Tensor) -> dict[str, Tensor]:
         model, side = self.model, images.shape[-1]
-        x = inputs(model, images, side_of(model, side))
+        x = inputs(model, images)
         z = model.encode(x)
         found = {}
         if self.neighbours:
@@ -200,7 +186,7 @@ class Scorer:
         settings = iteration(solver.solver(), self.known.latents.shape[1:], model.device)
         return trajectory_scores(
             Fitting(self.f),
-            (encode(model, part, side_of(model, part.shape[-1])) for part in parts),
+            (encode(model, part) for part in parts),
             self.known.attractors,
             max_steps=solver.max_steps,
             tolerance=solver.tolerance,

@@ -32,10 +32,7 @@ UNKNOWN = -1
 LEADERS = 12
 """Atoms (largest basins first) whose start is iterated plainly, for comparison with the predicted steps."""
 CERTIFICATES = {YES: "attractor", NO: "not an attractor", UNDECIDED: "undecided"}
-LABELS = [outcome.label for outcome in Outcome]
 MEASURED = ("residual", "spectral_radius", "radius_error", "spectral_norm", "norm_error")
-SHOWN = 10
-"""Rows of a table in a notebook."""
 TOGETHER = 16
 """Points that are certified together."""
 COMPARED = 1024
@@ -88,19 +85,15 @@ class AttractorDictionary:
 
     def to_pandas(self) -> pd.DataFrame:
         """A row per atom, largest basin first, outcomes and certificates by name; unknown numbers are NaN or NA."""
-        return pd.DataFrame(
-            {
-                "leader": self.leader.tolist(),
-                "basin": self.basin.tolist(),
-                "settled": self.settled.tolist(),
-                "certificate": pd.Categorical(self.certificates, list(CERTIFICATES.values())),
-                "outcome": pd.Categorical([Outcome(code).label for code in self.outcome.tolist()], LABELS),
-                "steps": self.steps.tolist(),
-                **{name: getattr(self, name).double().numpy() for name in (*MEASURED, "predicted_steps")},
-                "products": self.products.tolist(),
-                "plain_steps": pd.array([n if n >= 0 else None for n in self.plain_steps.tolist()], dtype="Int64"),
-            }
-        ).rename_axis("atom")
+        outcomes = [Outcome(code).label for code in self.outcome.tolist()]
+        columns: dict[str, Any] = {name: getattr(self, name).tolist() for name in ("leader", "basin", "settled")}
+        columns["certificate"] = pd.Categorical(self.certificates, list(CERTIFICATES.values()))
+        columns["outcome"] = pd.Categorical(outcomes, [outcome.label for outcome in Outcome])
+        columns["steps"] = self.steps.tolist()
+        columns |= {name: getattr(self, name).double().numpy() for name in (*MEASURED, "predicted_steps")}
+        columns["products"] = self.products.tolist()
+        columns["plain_steps"] = pd.array([n if n >= 0 else None for n in self.plain_steps.tolist()], dtype="Int64")
+        return pd.DataFrame(columns).rename_axis("atom")
 
     def __len__(self) -> int:
         return len(self.atoms)
@@ -110,7 +103,7 @@ class AttractorDictionary:
         return f"<AttractorDictionary: {len(self)} atoms of {self.atoms.shape[1]} dimensions, {certified} certified>"
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>{self.to_pandas().head(SHOWN).to_html()}"
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>{self.to_pandas().head(10).to_html()}"
 
 
 @dataclass(frozen=True)
@@ -138,9 +131,6 @@ class Merged:
 
 def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: DictionaryConfig) -> Merged:
     """Merge the end points of the chosen outcomes, and choose what to certify and to check.
-
-    Args:
-        ends: one row per start, in the order of the starts.
 
     Raises:
         UserError: no start has one of the chosen outcomes.
@@ -173,21 +163,16 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
     }
     converged = (ends.outcome[leader] == Outcome.CONVERGED).nonzero().squeeze(1)[: solver.certificates]
     wandering = (ends.outcome == Outcome.MAX_STEPS).nonzero().squeeze(1)[: solver.exponents]
-    sample = _sample(ends, solver)
+    sample = ends.outcome == Outcome.CONVERGED  # with extrapolations or reduced precision, drawn at random
+    if solver.far_precision == "float32":
+        sample = sample & (ends.extrapolations > 0)
+    sample = sample.nonzero().squeeze(1)
+    order = torch.randperm(len(sample), generator=torch.Generator().manual_seed(0))
+    sample = sample[order[: solver.plain_checks]]
     check = torch.cat([sample, leader[converged[:LEADERS]]]) if len(sample) else sample
     settled = merge.member[(ends.outcome[rows] == Outcome.CONVERGED) & (merge.member >= 0)]
     settled = torch.bincount(settled, minlength=len(leader))
     return Merged(leader, merge.basin, settled, converged, check, len(sample), wandering, summary)
-
-
-def _sample(ends: EndPoints, solver: SolverConfig) -> Tensor:
-    """Converged starts with extrapolations or reduced precision, drawn at random."""
-    rows = ends.outcome == Outcome.CONVERGED
-    if solver.far_precision == "float32":
-        rows = rows & (ends.extrapolations > 0)
-    rows = rows.nonzero().squeeze(1)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
-    return rows[order[: solver.plain_checks]]
 
 
 def admitted(ends: EndPoints, dictionary: DictionaryConfig) -> Tensor:
@@ -199,11 +184,8 @@ def admitted(ends: EndPoints, dictionary: DictionaryConfig) -> Tensor:
 def iterate_plainly(
     f: Map, starts: Tensor, points: Tensor, *, seeds: SeedConfig, solver: SolverConfig, cosine: float
 ) -> tuple[Tensor, Tensor]:
-    """Iterate starts again, without acceleration and in full precision.
-
-    Args:
-        starts: their indices (k,).
-        points: where they ended (k, *latent shape), on the device and in the type of the iteration.
+    """Iterate starts (k,) again, without acceleration and in full precision; ``points`` is where they ended
+    (k, *latent shape), on the device and in the type of the iteration.
 
     Returns:
         Steps (k,), -1 for a start that did not converge; and (k,) 1 if it ended in the same point by the merging rule,
@@ -239,6 +221,12 @@ def assemble_dictionary(
         already = (ends.outcome == Outcome.CONVERGED) & (ends.extrapolations == 0)
         known = torch.where(already, ends.steps, UNKNOWN)
     known[merged.check] = plain[0]
+    predicted = torch.full((len(leader),), torch.nan, dtype=torch.float64)
+    shrinks = ((found.spectral_radius > 0) & (found.spectral_radius < 1)).nonzero().squeeze(1)
+    if len(shrinks):
+        z0 = gaussian_starts(seeds.seed, leader[shrinks].tolist(), ends.end.shape[1:])
+        radius, there = found.spectral_radius[shrinks], ends.end[leader[shrinks]]
+        predicted[shrinks] = predicted_steps(z0, there, radius, solver.tolerance)
     same = plain[1][: merged.sampled]
     atoms = unit_rows(ends.end[leader])
     summary = {
@@ -261,28 +249,18 @@ def assemble_dictionary(
         steps=ends.steps[leader],
         **{name: getattr(found, name) for name in (*MEASURED, "products")},
         certificate=found.attractor,
-        predicted_steps=_predicted_steps(ends.end[leader], leader, found.spectral_radius, seeds, solver),
+        predicted_steps=predicted,
         plain_steps=known[leader],
         summary=summary,
     )
 
 
 def diversity(atoms: Tensor) -> dict[str, Any] | None:
-    """Vendi score, by cosine, of the first ``COMPARED`` unit atoms (m, d), and of as many Gaussian directions; None
-    without atoms."""
+    """Vendi score of the first ``COMPARED`` unit atoms (m, d), and of as many Gaussian directions; None if m is 0."""
     if not len(atoms):
         return None
     n = min(len(atoms), COMPARED)
     return {"n": n, "atoms": vendi_score(atoms[:n]), "gaussian": vendi_score(gaussian(n, atoms.shape[1], seed=0))}
-
-
-def _predicted_steps(points: Tensor, leader: Tensor, radius: Tensor, seeds: SeedConfig, solver: SolverConfig) -> Tensor:
-    predicted = torch.full((len(leader),), torch.nan, dtype=torch.float64)
-    rows = ((radius > 0) & (radius < 1)).nonzero().squeeze(1)
-    if len(rows):
-        z0 = gaussian_starts(seeds.seed, leader[rows].tolist(), points.shape[1:])
-        predicted[rows] = predicted_steps(z0, points[rows], radius[rows], solver.tolerance)
-    return predicted
 
 
 def radius_anywhere(f: Map, points: Tensor, *, solver: SolverConfig) -> Estimate:

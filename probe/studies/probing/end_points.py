@@ -46,16 +46,13 @@ def solve(
     on_step: OnStep | None = None,
     gathered: Gathered | None = None,
 ) -> Iterator[tuple[Part, EndPoints]]:
-    """Iterate f from the starts of several groups of indices, as one stream.
+    """Iterate f from the starts of several groups of indices, as one stream; yields each when it is done, with its end
+    points on the CPU.
 
     Args:
         parts: indices of starts; a group is taken when there is room in the batch.
         most_rows: upper bound of the batch, so that groups are left to other ranks.
-        on_step: called after each step with (starts that have ended, rows running, their progress in starts).
-        gathered: collects what has ended so far, for a caller that is interrupted.
-
-    Yields:
-        Each group when it is done, with its end points on the CPU.
+        on_step, gathered: as for ``iterate_batches``.
     """
     device = torch.device(device)
     fitting = Fitting(torch.compile(f, dynamic=False) if solver.compile else f)

@@ -15,6 +15,7 @@ from probe.methods import AUTOENCODER, OURS, SANITY, Compared, Material, methods
 from probe.plugins import call
 from probe.semantics.clip import Clip
 from probe.sparse import Dictionary, omp, working_dtype
+from probe.studies.inputs import encode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +25,8 @@ EXAMPLES = 8
 PICTURE = 128
 """Longest side of these pictures, in pixels."""
 BASIS = "/"
-"""Separates a method's name from the number of its dictionary: ``random_orthogonal/1`` is the second of its bases, and
-``random_orthogonal`` the first."""
+"""Before the number of a method's further dictionaries: ``random_orthogonal`` is the first of its bases, and
+``random_orthogonal/1`` the second."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +124,8 @@ def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def dictionaries(atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int) -> dict[str, Tensor]:
-    """The end points and the controls that do not depend on images: unit rows in float64, by name.
-
-    Args:
-        atoms: end points (m, d).
-        first: f(z0) of every start (N, c, h, w).
-        seed: of the random bases, see ``random_bases``.
-    """
+    """The end points (m, d) and the controls that do not depend on images: unit rows in float64, by name; ``first`` is
+    f(z0) of every start (N, c, h, w), and ``seed`` that of ``random_bases``."""
     material = Material(atoms, first, first[:0], seed, sparse.random_bases)
     return _built(material, [OURS, *sparse.controls], sees_data=False)
 
@@ -177,12 +173,6 @@ def prepare(bases: Mapping[str, Tensor], sparse: SparseConfig, device: torch.dev
 
 
 @torch.no_grad()
-def encode_images(model: Autoencoder, images: Tensor, batch_size: int) -> Tensor:
-    """Latents (n, c, h, w) of uint8 images (n, 3, H, W)."""
-    return torch.cat([model.encode(model.from_pixels(batch)) for batch in images.split(batch_size)])
-
-
-@torch.no_grad()
 def reconstruct(
     model: Autoencoder,
     bases: Mapping[str, Dictionary],
@@ -205,7 +195,7 @@ def reconstruct(
     Raises:
         Failure: a metric or control of a plug-in fails or has the wrong shape.
     """
-    latents = encode_images(model, images, sparse.batch_size)
+    latents = encode(model, images, together=sparse.batch_size)
     shape, d = latents.shape[1:], latents[0].numel()
     levels, signals = sparse.atoms(d), latents.flatten(1)
     look = Look(clip, clip.images(images / 255)) if clip else None
@@ -233,7 +223,7 @@ def reconstruct(
         used=torch.stack(used).cpu(),
         errors=_on_cpu(_stack(errors)),
         floor=_on_cpu(floor),
-        sanity=_on_cpu(_sanity(judge, mean)),
+        sanity=_on_cpu(judge.sanity(mean)),
         examples=_on_cpu(examples),
         originals=originals(images, look) if look else {},
     )
@@ -295,6 +285,15 @@ class _Judge:
                 shown.append(picture(self.model.to_pixels(pixels[:EXAMPLES])))
         return {name: torch.cat([part[name] for part in found]) for name in found[0]}, torch.cat(shown)[:EXAMPLES]
 
+    def sanity(self, mean: Tensor) -> dict[str, Tensor]:
+        """``Reconstructed.sanity``: a latent and a picture that are the same for every image."""
+        flat, zero = self.model.from_pixels(mean[None].to(self.images.device)), torch.zeros_like(self.latents[:1])
+        found = []
+        for z, decoded in ((zero, self.model.decode(zero)), (self.model.encode(flat), flat)):
+            error = (self.latents - z).flatten(1).double().square().mean(1)
+            found.append(self.errors(z, error, decoded)[0])
+        return _stack(found)
+
     def _unit(self, x: Tensor) -> Tensor:
         """Images in the model's range, clamped to it, as numbers in [0, 1]."""
         low, high = self.model.image_range
@@ -311,18 +310,6 @@ def _measured(pair: Compared) -> dict[str, Tensor]:
             raise Failure(f"metric {name!r} returned shape {tuple(value.shape)}, not one number per image.")
         found[name] = value.double()
     return found
-
-
-def _sanity(judge: _Judge, mean: Tensor) -> dict[str, Tensor]:
-    """``Reconstructed.sanity``: a latent and a picture that are the same for every image."""
-    model, latents = judge.model, judge.latents
-    flat = model.from_pixels(mean[None].to(judge.images.device))
-    zero = torch.zeros_like(latents[:1])
-    found = []
-    for z, decoded in ((zero, model.decode(zero)), (model.encode(flat), flat)):
-        error = (latents - z).flatten(1).double().square().mean(1)
-        found.append(judge.errors(z, error, decoded)[0])
-    return _stack(found)
 
 
 def _stack(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.autoencoders import Autoencoder
-from probe.autoencoders.untrained import RESOLUTION, small_classes, small_configurations, untrained
+from probe.autoencoders.compatibility import RESOLUTION, small_classes, small_configurations, untrained
 from probe.config import Name
 from probe.dynamics import LatentMap
 from probe.errors import UserError

@@ -86,7 +86,7 @@ class TrainedModel:
     def untrained(self) -> Autoencoder:
         """The same network before training."""
         model = build(self.train.shape[1], self.side, self.cell.k, self.training, self.cell.seed)
-        return adapted(model, self._spec(self.folder), self.device, torch.float32)
+        return adapted(model, self._spec(self.folder))
 
     def checkpoints(self) -> dict[int, Path]:
         """Folders by epoch; epoch 0 is the untrained network."""

@@ -30,12 +30,8 @@ class Place:
 
 
 def places(latents: Mapping[str, Tensor], attractors: Tensor, n: int, *, seed: int) -> list[Place]:
-    """The points (at most n of each kind) at which J_f is computed.
-
-    Args:
-        latents: of images by data set, (k, *latent shape).
-        attractors: of the run, (m, *latent shape). Without data, only these and noise are returned.
-    """
+    """The points (at most n of each kind) at which J_f is computed, from latents of images by data set (k, ...) and the
+    run's attractors (m, ...). Without data, only attractors and noise."""
     shape = attractors.shape[1:]
     noise = gaussian_starts(seed, range(n), shape).to(attractors)
     found = []

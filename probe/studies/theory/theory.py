@@ -1,7 +1,10 @@
 """The paper's theory measured on one autoencoder and its attractors (Section 3, Proposition 3.2, Theorem 1).
 
-The parts: both sides of the proposition (``bound``), J_f at the data and far from them (``field``), and the field
-against the score of the latent density (``score``).
+The parts: J_f at the data and far from them (``field``), the field against the score of the latent density (``score``),
+and here both sides of the proposition, the bound that attractors give on the autoencoder's error:
+
+||x - D(E(x))||^2 <= 2 ||x - D(P(E(x)))||^2 + 2 L^2 ||E(x) - P(E(x))||^2 with P(z) the prototype nearest to z and L a
+Lipschitz constant of D. (The paper omits the factor 2 of (a + b)^2 <= 2 a^2 + 2 b^2.)
 """
 
 from collections.abc import Callable, Mapping
@@ -14,10 +17,10 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from probe.autoencoders import Autoencoder
+from probe.dynamics.field import jacobian_norm
 from probe.dynamics.iterate import Map
 from probe.metrics.interval import correlation_interval, mean_interval, mean_intervals, verdict
-from probe.studies.probing.reconstruction import encode_images
-from probe.studies.theory.bound import Terms, nearest, segment_norms, terms
+from probe.studies.inputs import encode
 from probe.studies.theory.field import as_json, measure, places
 from probe.studies.theory.score import alignment
 
@@ -25,6 +28,59 @@ FACTORS = {"with_2": 2.0, "without_2": 1.0}
 """The proposition as it follows, and as printed in the paper."""
 ALL = "all data sets"
 CONTROLS = ("one_step", "noise")
+ALONG = (0.0, 0.5, 1.0)
+"""Positions on the segment from E(x) to P(E(x)) at which the Jacobian of D is computed."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms for n images, float64 (n,) on the CPU; squared norms over pixels and channels, in the model's range."""
+
+    left: Tensor
+    """||x - D(E(x))||^2"""
+    prototype: Tensor
+    """||x - D(P(E(x)))||^2"""
+    coverage: Tensor
+    """||E(x) - P(E(x))||^2, without L"""
+    secant: Tensor
+    """||D(E(x)) - D(P(E(x)))|| / ||E(x) - P(E(x))||, a lower bound on every Lipschitz constant of D"""
+
+
+def nearest(z: Tensor, prototypes: Tensor, together: int = 64) -> Tensor:
+    """P(z): the prototype (of m, ...) nearest to each row of z (n, ...), by Euclidean distance."""
+    flat = prototypes.flatten(1).to(z)
+    place = [
+        # By differences: the error of a matrix product grows with the norms.
+        torch.cdist(part.flatten(1), flat, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
+        for part in z.split(together)
+    ]
+    return flat[torch.cat(place)].view_as(z)
+
+
+@torch.no_grad()
+def terms(model: Autoencoder, images: Tensor, z: Tensor, p: Tensor, together: int = 64) -> Terms:
+    """The terms for uint8 images (n, 3, H, W) with latents z (n, ...) and their prototypes p (n, ...)."""
+    rows = []
+    for x, a, b in zip(images.split(together), z.split(together), p.split(together), strict=True):
+        pixels, of_z, of_p = model.from_pixels(x), model.decode(a), model.decode(b)
+        apart = _square(a - b)
+        secant = (_square(of_z - of_p) / apart).sqrt()  # 0 / 0 where an image's latent is its prototype
+        rows.append(torch.stack([_square(pixels - of_z), _square(pixels - of_p), apart, secant.nan_to_num(0.0)]))
+    return Terms(*torch.cat(rows, 1).cpu())
+
+
+def _square(x: Tensor) -> Tensor:
+    return x.flatten(1).double().square().sum(1)
+
+
+def segment_norms(decode: Callable[[Tensor], Tensor], z: Tensor, p: Tensor, together: int = 64) -> Tensor:
+    """The largest singular value of J_D at points of the segments from z (n, ...) to p: (n, len(ALONG)), float64.
+
+    Their maximum is a lower bound on the Lipschitz constant of D, which may be steeper elsewhere. All NaN if D has no
+    derivative.
+    """
+    points = torch.stack([z + t * (p - z) for t in ALONG], 1).flatten(0, 1)
+    return jacobian_norm(decode, points, together).view(len(z), len(ALONG))
 
 
 @dataclass(frozen=True)
@@ -73,9 +129,8 @@ def theory(
     norms = [torch.empty(0, dtype=torch.float64)]
     for name, (images, further) in datasets.items():
         on_part(f"bound on {name}")
-        with torch.no_grad():
-            z = latents[name] = encode_images(model, images, together)
-            heldout[name] = encode_images(model, further, together) if len(further) else z[:0]
+        z = latents[name] = encode(model, images, together=together)
+        heldout[name] = encode(model, further, together=together) if len(further) else z[:0]
         near = {kind: nearest(z, kinds, together) for kind, kinds in chosen.items()}
         found[name] = {kind: terms(model, images, z, p, together) for kind, p in near.items()}
         norms.append(segment_norms(model.decode, z[:points], near["attractors"][:points], together).flatten())

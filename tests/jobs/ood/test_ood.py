@@ -1,6 +1,7 @@
 """OOD detection as a job: from images to report, resuming, refusing."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,17 +10,20 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
-from jobs.ood.directory import OodDirectory
-from jobs.ood.work import OodWork
+from jobs.ood import OodDirectory, OodWork
 from jobs.status import read_status
+from jobs.stopping import Stopped
 from jobs.worker import guarded
 from jobs.worker import main as worker
 from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.cli.main import app, main
+from probe.dynamics import LatentMap
 from probe.errors import UserError
 from probe.report.ood.build import warnings
 from probe.report.ood.schema import OodReport
+from probe.results.files import read_tensors
 from probe.studies.ood.config import parse_ood_config
+from probe.studies.ood.images import as_taken
 
 from ..conftest import do
 
@@ -197,10 +201,78 @@ def test_the_status_of_an_experiment(whole, tmp_path):
     assert read_status(begin(tmp_path / "ood").directory.path).state == "new"
 
 
+def test_the_status_after_the_images_were_killed_counts_the_sets_that_are_there(tmp_path, monkeypatch):
+    from jobs import ood
+
+    real = ood.draw_set
+
+    def dies_at_the_third(config, name):
+        if name == "textures":
+            raise Killed
+        return real(config, name)
+
+    monkeypatch.setattr(ood, "draw_set", dies_at_the_third)
+    work = begin(tmp_path / "ood")
+    with pytest.raises(Killed):
+        do(work)
+    status = read_status(work.directory.path)
+    assert status.state == "stopped"
+    assert [(one.state, one.done, one.planned) for one in status.stages[:2]] == [("stopped", 2, 4), ("waiting", 0, 1)]
+
+
+def test_starts_that_ended_before_a_stop_are_not_iterated_again(tmp_path, monkeypatch):
+    """The map is constant for half of the starts, by their first coordinate, and takes the others away."""
+    middle: list[float] = []
+    evaluations: list[int] = []
+    stops = [30]
+
+    def two_speeds(f, z):
+        evaluations.append(len(z))
+        if len(evaluations) in stops:
+            raise Stopped("now")
+        middle.append(float(z[:, 0].median()))
+        return torch.where(z[:, :1] > middle[0], torch.full_like(z, middle[0] + 5), z - 1)
+
+    monkeypatch.setattr(LatentMap, "__call__", two_speeds)
+    solver = {"starts": 40, "max_steps": 300, "certificates": 0}
+    work = begin(tmp_path / "ood", solver=solver)
+    do(work, "images")
+    with pytest.raises(Stopped):
+        do(work, "attractors")
+    index = read_tensors(next(work.directory.path.glob("work/attractors/*")))[0]["index"]
+    z0 = work.model.encode(as_taken(work.model, work.directory.images("train"))[:40].float() / 255)
+    assert index.tolist() == (z0[:, 0] > middle[0]).nonzero().flatten().tolist()
+    assert 0 < len(index) < 40
+    evaluations.clear()
+    stops.clear()
+    again = OodWork(OodDirectory.open(work.directory.path))
+    do(again, "attractors")
+    assert evaluations[0] == 40 - len(index)
+    plain = begin(tmp_path / "plain", solver=solver)
+    do(plain, "images", "attractors")
+    (one, about), (two, known) = (each.directory.load("references.safetensors") for each in (again, plain))
+    assert about["facts"] == known["facts"]
+    assert all(torch.equal(one[name], two[name]) for name in two)
+
+
+@pytest.mark.parametrize("fact", ["sha256", "n_used"])
+def test_a_manifest_without_a_fact_of_the_images_is_one_sentence(whole, tmp_path, capsys, fact):
+    copy = tmp_path / "copy"
+    shutil.copytree(whole, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest["data"]["test"][fact]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    for command in ("status", "report", "ood"):
+        target = copy / "config.yaml" if command == "ood" else copy
+        assert run_command(command, target, *(("--out", copy) if command == "ood" else ())) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"manifest.json is damaged (its entry data.test has no {fact})" in said, command
+
+
 def test_what_was_killed_goes_on_to_the_same_table(whole, tmp_path, monkeypatch):
     """Killed inside the training, then after the first table; nothing is done twice."""
-    from jobs.ood import scores as scoring
-    from jobs.ood import training
+    from jobs import ood as scoring
+    from jobs import ood as training
 
     path, real = tmp_path / "parts", training.train
 
@@ -217,11 +289,11 @@ def test_what_was_killed_goes_on_to_the_same_table(whole, tmp_path, monkeypatch)
     scored = []
     score = scoring._score
 
-    def once(work, scorer, name, meter):
+    def once(ood, scorer, name, meter):
         if scored:
             raise Killed
         scored.append(name)
-        score(work, scorer, name, meter)
+        score(ood, scorer, name, meter)
 
     with monkeypatch.context() as patched:
         patched.setattr(scoring, "_score", once)
@@ -235,8 +307,6 @@ def test_what_was_killed_goes_on_to_the_same_table(whole, tmp_path, monkeypatch)
 
 
 def test_a_damaged_table_is_made_again_and_another_configuration_refused(whole, tmp_path, caplog):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(whole, copy)
     file = copy / "scores" / "noise.parquet"

@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from jobs.run.directory import RunDirectory
+from jobs.run.work import RunDirectory
 from probe import load_autoencoder
 from probe.config import ClipConfig, load_config
 from probe.data import load_images

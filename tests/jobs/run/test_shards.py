@@ -6,10 +6,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from jobs.run.attractors import load_end_points
-from jobs.run.directory import RunDirectory
-from jobs.run.shards import shards
-from jobs.run.work import RunWork
+from jobs.run.attractors import load_end_points, shards
+from jobs.run.work import RunDirectory, RunWork
 from jobs.status import read_status
 from jobs.stopping import Stopped
 from probe.cli.main import app

@@ -13,8 +13,7 @@ from PIL import Image
 
 from jobs.kinds import RUN
 from jobs.run.attractors import load_end_points
-from jobs.run.directory import RunDirectory
-from jobs.run.work import RunWork
+from jobs.run.work import RunDirectory, RunWork
 from jobs.worker import work
 from probe.config import load_config, parse_config
 from probe.dynamics import iterate

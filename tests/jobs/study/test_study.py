@@ -11,8 +11,7 @@ import yaml
 from jobs.kinds import STUDY
 from jobs.lock import if_free
 from jobs.status import read_status
-from jobs.study.directory import StudyDirectory
-from jobs.study.work import StudyWork
+from jobs.study import StudyDirectory, StudyWork
 from jobs.worker import work
 from probe import load_autoencoder
 from probe.errors import UserError
@@ -79,7 +78,7 @@ class Killed(BaseException):
 
 
 def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, monkeypatch):
-    from jobs.study import models as module
+    from jobs import study as module
 
     real, trained = module.train, []
 
@@ -143,7 +142,7 @@ def test_a_mistake_is_found_before_anything_is_trained(tmp_path):
 def test_changed_images_are_refused(whole, tmp_path, monkeypatch):
     import shutil
 
-    from jobs.study import images as module
+    from jobs import study as module
 
     copy = tmp_path / "copy"
     shutil.copytree(whole, copy)
@@ -194,15 +193,15 @@ def test_processes_that_know_nothing_of_each_other_share_a_study(whole, config, 
 def test_a_model_in_another_processs_hands_is_left_to_it(tmp_path):
     study = begin(tmp_path / "study")
     do(study, "images")
-    first = study.left()[0]
+    first = study.directory.left()[0]
     with if_free(tmp_path / "study" / "work" / "locks" / first.name) as mine:
         assert mine
         do(study, "models")
-        assert study.left() == [first]
+        assert study.directory.left() == [first]
         with pytest.raises(UserError, match=f"misses 1 models, {first.name} first"):
             do(study, "report")
     do(study, "models")
-    assert not study.left()
+    assert not study.directory.left()
 
 
 @pytest.mark.slow

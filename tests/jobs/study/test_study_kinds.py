@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jobs.study import models as study_models
-from jobs.study.directory import StudyDirectory
-from jobs.study.work import StudyWork
+from jobs import study as study_models
+from jobs.study import StudyDirectory, StudyWork
 from probe import load_autoencoder
 from probe.errors import UserError
 from probe.report.study import kinds, study_table

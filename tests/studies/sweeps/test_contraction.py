@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from probe.autoencoders.untrained import small_classes, untrained
+from probe.autoencoders.compatibility import small_classes, untrained
 from probe.errors import UserError
 from probe.report.study.contraction import Contraction, ratios_figure
 from probe.studies.sweeps import contraction as study

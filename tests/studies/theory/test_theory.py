@@ -10,9 +10,8 @@ from probe.autoencoders import Autoencoder
 from probe.dynamics import LatentMap
 from probe.report.theory.sections import statements
 from probe.report.theory.write import summary, write_theory
-from probe.studies.theory.bound import Terms, nearest, segment_norms
 from probe.studies.theory.score import alignment
-from probe.studies.theory.theory import Prototypes, _bound, theory
+from probe.studies.theory.theory import Prototypes, Terms, _bound, nearest, segment_norms, theory
 
 D, SIDE = 6, 4
 PIXELS = 3 * SIDE * SIDE

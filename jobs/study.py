@@ -1,0 +1,262 @@
+"""A study of ``probe study``: its directory, its grid of models, and its stages."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from jobs.directory import Directory
+from jobs.lock import if_free
+from jobs.progress import Meter
+from jobs.stage import Counts, count_drawn
+from jobs.trackers import Tracker, is_complete, log_training, numbers
+from jobs.work import Work
+from probe.errors import UserError
+from probe.files import tensors_sha256
+from probe.report.study.kinds import StudyKind, parse_study_config, study_kind
+from probe.results import layout
+from probe.studies.sweeps.config import GridConfig, StudyConfig
+from probe.studies.sweeps.datasets import draw as draw_images
+from probe.studies.sweeps.grid import Backbone, Cell, Measured, TrainedModel, training_images
+from probe.training import Trained, fitted, train
+from probe.training.checkpoint import STATE
+
+TRAINING = 0.7
+"""Part of a model's work that is training, for the progress bar."""
+Shard = Cell | Backbone
+log = logging.getLogger("probe")
+
+
+@dataclass(frozen=True)
+class StudyDirectory(Directory[Any]):
+    """A folder that holds one study; its ``config`` is of one of the kinds of ``StudyConfig``."""
+
+    NOUN = "study"
+    RESULTS = (layout.CELLS, layout.MODELS)
+    parse = staticmethod(parse_study_config)
+
+    @property
+    def kind(self) -> StudyKind:
+        """The kind of study."""
+        return study_kind(self.config.study)
+
+    def grid(self, *names: str) -> Sequence[Shard]:
+        """All models of the study, or of these data sets.
+
+        Raises:
+            UserError: as the kind's ``shards``.
+        """
+        known = {name: self.drawn(name) for name in names or self.config.data}
+        sizes = {
+            name: {"n_train": facts["train"]["n_used"], "channels": facts["channels"], "side": facts["side"]}
+            for name, facts in known.items()
+        }
+        return self.kind.shards(self.config, sizes)
+
+    def source(self, shard: Shard) -> dict[str, str]:
+        """What a model's result is made from: the checksum of its images, if it is trained."""
+        return {"data": self.drawn(shard.dataset)["sha256"]} if isinstance(shard, Cell) else {}
+
+    def is_there(self, shard: Shard) -> bool:
+        """Whether the result of a model is there."""
+        return self.checked(cell_file(shard), **self.source(shard)) is not None
+
+    def left(self) -> list[Shard]:
+        """The models whose results are not there."""
+        return [shard for shard in self.grid() if not self.is_there(shard)]
+
+
+class StudyWork(Work[StudyDirectory]):
+    """Each rank works on models of its own."""
+
+    config: StudyConfig
+    _drawn: tuple[str, dict[str, Tensor]] = ("", {})
+
+    def images(self, name: str) -> dict[str, Tensor]:
+        """``train`` and ``test`` of a data set, uint8 (n, c, side, side); those of the last call are kept."""
+        if self._drawn[0] != name:
+            self._drawn = name, self.directory.load(data_file(name))[0]
+        return self._drawn[1]
+
+
+def cell_file(shard: Shard) -> str:
+    """Where a model's result is kept."""
+    return layout.CELL.at(shard=shard.name)
+
+
+def data_file(name: str) -> str:
+    """Where a data set's images are kept until every model is there."""
+    return layout.STUDY_IMAGES.at(dataset=name)
+
+
+# Stage ``images``, without a GPU
+
+
+def images(work: StudyWork) -> None:
+    """Draw the data sets that some missing model needs; a grid that cannot be trained is refused here.
+
+    Raises:
+        UserError: a source cannot be read or has changed, or a k or size does not fit it.
+    """
+    work.begin()
+    study = work.directory
+    todo = work.world.missing(list(work.config.data), lambda name: _is_settled(study, name))
+    for name, meter in work.share("images", "data sets", todo):
+        meter.note = name
+        _draw(study, name)
+    if work.world.leads:
+        study.update_manifest(data={name: study.load(data_file(name), "test")[1]["data"] for name in todo})
+        study.grid()
+    work.world.barrier()
+
+
+def count_images(study: StudyDirectory) -> Counts:
+    """Data sets that are drawn."""
+    return count_drawn(study, layout.STUDY_IMAGES, study.config.data)
+
+
+def images_used(work: StudyWork) -> dict[str, int]:
+    """Training images by data set."""
+    return {name: facts["train"]["n_used"] for name, facts in work.directory.data.items()}
+
+
+def _is_settled(study: StudyDirectory, name: str) -> bool:
+    """Whether a data set's images are there, or no model needs them any more."""
+    if name not in study.data:
+        return False
+    return bool(study.checked(data_file(name))) or all(map(study.is_there, study.grid(name)))
+
+
+def _draw(study: StudyDirectory, name: str) -> None:
+    spec = study.config.data[name]
+    images = draw_images(name, spec)
+    facts = {**images.facts, "sha256": tensors_sha256([("train", images.train), ("test", images.test)])}
+    study.check_same_images(name, facts)
+    side = fitted(spec.side, name)
+    if side != spec.side:
+        log.info(f"{name}: images of side {spec.side} are padded to {side} for the network")
+    study.save(data_file(name), {"train": images.train, "test": images.test}, data=facts)
+
+
+# Stage ``models``
+
+
+def models(work: StudyWork) -> int:
+    """Make and measure every model whose result is missing; each goes to one rank, the next to whoever is free.
+
+    Returns:
+        How many are left, since a process outside of this world is working on them.
+    """
+    work.begin()
+    study, grid = work.directory, work.directory.grid()
+    todo = work.world.missing(grid, lambda shard: study.claimed(cell_file(shard), **study.source(shard)))
+    for shard, meter in work.share("models", "models", todo, before=len(grid) - len(todo)):
+        with if_free(study.path / layout.CELL_LOCK.at(shard=shard.name, file="")) as mine:
+            if mine and not study.is_there(shard):
+                _make(work, shard, meter)
+    return work.world.on_rank_0(lambda: len(study.left()))
+
+
+def count_models(study: StudyDirectory) -> Counts:
+    """Models whose results are there."""
+    return len(list(study.path.glob(layout.CELL.glob))), study.config.shards
+
+
+def tell_trackers(work: StudyWork, shard: Shard, values: dict[str, Any]) -> None:
+    """Log what the trackers do not know of a model yet: its training, its numbers, and those of its checkpoints by
+    epoch in a series of their own, since a tracker's steps must not go back."""
+    wanted = work.world.leads and work.config.trackers.log_with
+    if not wanted or is_complete(work.directory.path, shard.name):
+        return
+    checkpoints = values.get("checkpoints", {})
+    if checkpoints:
+        with work.tracked(f"{shard.name}-checkpoints", **vars(shard)) as tracker:
+            for epoch, record in checkpoints.items():
+                tracker.log(numbers(record), step=int(epoch))
+    with work.tracked(shard.name, **vars(shard)) as tracker:
+        if isinstance(work.config, GridConfig):
+            log_training(tracker, work.config.training, values["loss"])
+        tracker.log(numbers({key: value for key, value in values.items() if key != "checkpoints"}))
+        tracker.complete()
+
+
+def _make(work: StudyWork, shard: Shard, meter: Meter) -> None:
+    study = work.directory
+    with work.tracked(shard.name, **vars(shard)) as tracker:
+        if isinstance(shard, Cell):
+            found = _trained_and_measured(work, shard, meter, tracker)
+        else:
+            meter.update(0.0, shard.architecture)
+            found = study.kind.measure(shard, study.config, meter.update)
+    tell_trackers(work, shard, found.values)  # before the result is there: nobody will look at it again then
+    about = {**study.source(shard), "model": found.values, "rank": work.world.rank}
+    study.save(cell_file(shard), found.tensors, **about)
+    # The result is there: no training will resume from the state.
+    (study.path / layout.MODELS / shard.name / STATE).unlink(missing_ok=True)
+
+
+def _trained_and_measured(work: StudyWork, cell: Cell, meter: Meter, tracker: Tracker) -> Measured:
+    def tell(share: float, note: str) -> None:
+        meter.update(TRAINING + (1 - TRAINING) * share, f"{cell.name}: {note}")
+
+    config: GridConfig = work.directory.config
+    drawn = work.images(cell.dataset)
+    chosen = training_images(drawn["train"], cell)
+    trained = _train(work.directory, cell, chosen, meter, tracker)
+    model = TrainedModel(cell, chosen, drawn["test"], config.training, trained.folder, work.device)
+    found = work.directory.kind.measure(model, config, tell)
+    about = {**vars(cell), **found.values, "epochs": trained.epochs, "loss": trained.losses}
+    return Measured(about, found.tensors)
+
+
+def _train(study: StudyDirectory, cell: Cell, images: Tensor, meter: Meter, tracker: Tracker) -> Trained:
+    config: GridConfig = study.config
+
+    def on_epoch(done: int, epochs: int, loss: float) -> None:
+        meter.update(TRAINING * done / epochs, f"{cell.name}: epoch {done}/{epochs}, loss {loss:.5f}")
+        tracker.log({"loss": loss, "learning_rate": config.training.rate(done, epochs)}, step=done)
+
+    return train(
+        images,
+        side=fitted(images.shape[-1], cell.dataset),
+        k=cell.k,
+        config=config.training,
+        seed=cell.seed,
+        folder=study.path / layout.MODELS / cell.name,
+        cpu=study.wants_cpu(config),
+        on_epoch=on_epoch,
+    )
+
+
+# Stage ``report``
+
+
+def report(work: StudyWork) -> dict[str, Any]:
+    """Write report/ from the results; the report, on every rank.
+
+    Raises:
+        UserError: a model's result is missing.
+    """
+    return work.world.on_rank_0(lambda: _report(work))
+
+
+def _report(work: StudyWork) -> dict[str, Any]:
+    from probe.report.study import write_study_report
+
+    study, grid, left = work.directory, work.directory.grid(), work.directory.left()
+    for shard in left:
+        if (study.path / cell_file(shard)).exists():
+            study.needed(cell_file(shard), **study.source(shard))  # says what is wrong with it
+    if left:
+        raise UserError(
+            f"{study.path} misses {len(left)} models, {left[0].name} first; run it again, or wait for the process "
+            "that is working on them."
+        )
+    for shard in grid:  # those of other ranks, and those that were made when there was no tracker
+        tell_trackers(work, shard, study.load(cell_file(shard))[1]["model"])
+    content = work.finish(lambda: write_study_report(study.path, [cell_file(shard) for shard in grid]))
+    shutil.rmtree(study.path / layout.WORK, ignore_errors=True)
+    return content

@@ -1,0 +1,219 @@
+"""``probe run|study|ood CONFIG`` and their stages: all work that fills a run directory, and its report."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from probe.cli.options import ConfigFile, Json, Out, Overrides, RunDir, TrustCode, path_argument
+from probe.cli.output import print_json, print_rows
+from probe.errors import UserError
+from probe.kinds import Kind
+
+
+def run(
+    config: Annotated[Path | None, path_argument("[CONFIG]", "YAML file; optional with --model.")] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="SOURCE", help="As model.source.")] = None,
+    overrides: Overrides = None,
+    out: Out = None,
+    trust_code: TrustCode = False,
+    as_json: Json = False,
+) -> None:
+    """Probe an autoencoder and write the report.
+
+    Finds the attractors, builds the dictionary, reconstructs the data sets, and prints the latent MSE at 5 % of the
+    latent dimension per data set and method. Rerun the same command to resume. With --model and no CONFIG, the six
+    bundled data sets and the defaults are used.
+    """
+    if config is None and model is None:
+        raise UserError("name a CONFIG, for example configs/quickstart.yaml, or a --model.")
+    named = [] if model is None else [f"model.source={json.dumps(model)}"]
+    name = config.stem if config else re.sub(r"[^\w.-]+", "-", model or "").strip("-.")
+    path, trusted = out or Path("runs") / name, trust_code or model is not None
+    _do_all("run", config, [*named, *(overrides or ())], path, trusted, as_json)
+
+
+def study(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Share the models with other independent processes, as a Slurm array does.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train or build a grid of models, probe each, and report.
+
+    The kind of study (the key `study`) says what varies and what is measured. Prints mean and standard deviation over
+    seeds, and the verdicts. Rerun the same command to resume.
+    """
+    _do_all("study", config, overrides or [], out or Path("runs") / config.stem, True, as_json, shared=shared)
+
+
+def ood(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    trust_code: TrustCode = False,
+    as_json: Json = False,
+) -> None:
+    """Detect OOD images by latent trajectories and baselines.
+
+    Trains the model first if the configuration says so, finds the training attractors, scores every set, writes
+    scores.parquet (a row per image) and the report. Prints AUROC and FPR95 of every set and score, and the verdicts.
+    Rerun the same command to resume.
+    """
+    _do_all("ood", config, overrides or [], out or Path("runs") / config.stem, trust_code, as_json)
+
+
+def images(
+    run_dir: Annotated[Path, path_argument("RUN_DIR|CONFIG", "A run directory or a configuration file.")],
+    overrides: Overrides = None,
+    out: Out = None,
+    trust_code: TrustCode = False,
+    as_json: Json = False,
+) -> None:
+    """Draw the images of every data set, and nothing more.
+
+    For compute nodes without internet. Prints the number of images per data set. With a CONFIG the work begins here;
+    `probe run`, `study` or `ood` with the same CONFIG, --set and --out continues it.
+    """
+    if run_dir.is_dir() and (overrides or out):
+        raise UserError(f"{run_dir} is a folder, and its configuration is fixed; --set and --out go with a CONFIG.")
+    if run_dir.is_dir():
+        _do_stage("images", run_dir, trust_code, as_json)
+        return
+    from jobs.kinds import kind_of
+    from probe.config import read_yaml
+    from probe.trust import is_in_run_directory
+
+    settings = kind_of(run_dir).directory.parse(read_yaml(run_dir, overrides or ()))
+    trusted = trust_code or not is_in_run_directory(run_dir)
+    _do_stage("images", out or Path("runs") / run_dir.stem, trusted, as_json, settings, run_dir)
+
+
+def attractors(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = False) -> None:
+    """Iterate the starts that are still missing.
+
+    Prints the number of starts by outcome.
+    """
+    _do_stage("attractors", run_dir, trust_code, as_json)
+
+
+def dictionary(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = False) -> None:
+    """Merge the end points into atoms and certify them.
+
+    Prints the counts.
+    """
+    _do_stage("dictionary", run_dir, trust_code, as_json)
+
+
+def reconstruct(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = False) -> None:
+    """Solve the sparse reconstructions that are still missing.
+
+    Prints the number of images used per data set.
+    """
+    _do_stage("reconstruct", run_dir, trust_code, as_json)
+
+
+def report(run_dir: RunDir, as_json: Json = False) -> None:
+    """Write the report again from the results.
+
+    Prints its table. For a run, study or OOD experiment.
+    """
+    from jobs.kinds import kind_of
+    from jobs.worker import work
+
+    kind = kind_of(run_dir)
+    made, world = work(run_dir, kind, kind.stage("report").do)
+    if world.rank == 0:
+        _print_report(kind.name, made, as_json)
+
+
+def read_settings(name: Kind, config: Path | None, overrides: list[str]) -> dict[str, Any]:
+    """The keys of a file of that kind of work, with ``--set``; without a file, the bundled data sets."""
+    from probe.config import read_yaml
+    from probe.data.bundled import NAMES
+    from probe.kinds import check_kind
+
+    data = read_yaml(config, overrides)
+    check_kind(data, name, config)
+    return data if config else {"datasets": dict.fromkeys(NAMES), **data}
+
+
+def _do_all(
+    name: Kind,
+    config: Path | None,
+    overrides: list[str],
+    path: Path,
+    trusted: bool,
+    as_json: bool,
+    *,
+    shared: bool = False,
+) -> None:
+    """Do every stage that is missing; rank 0, or the last of the processes that share, prints the report."""
+    data = read_settings(name, config, overrides)
+
+    from jobs.stopping import stop_on_signals
+
+    with stop_on_signals():
+        from jobs.kinds import KINDS
+        from jobs.worker import share, work
+        from probe.trust import is_in_run_directory
+
+        kind = next(kind for kind in KINDS if kind.name == name)
+        settings = kind.directory.parse(data)
+        if shared:
+            report = share(path, kind, settings)
+        else:
+            trusted = trusted or config is None or not is_in_run_directory(config)
+            made, world = work(path, kind, kind.all, settings, trusted=trusted)
+            report = None if world.rank else made
+    if report is not None:
+        _print_report(name, report, as_json)
+
+
+def _do_stage(
+    name: str, path: Path, trusted: bool, as_json: bool, settings: Any = None, config: Path | None = None
+) -> None:
+    """Do one stage, and print its summary; ``settings``, read from the file ``config``, begin the work."""
+    from jobs.kinds import kind_of
+    from jobs.worker import work
+
+    kind = kind_of(config or path)
+    stage = kind.stage(name)
+
+    def do(its: Any) -> Any:
+        stage.do(its)
+        return stage.summary(its) if stage.summary else {}
+
+    values, world = work(path, kind, do, settings, trusted=trusted)
+    if world.rank == 0:
+        print_rows(values, as_json)
+
+
+def _print_report(name: str, report: dict[str, Any], as_json: bool) -> None:
+    """Print the tables and verdicts of a report, or all of it as JSON."""
+    from probe.terminal import console
+
+    if as_json:
+        print_json(report)
+    elif name == "study":
+        from probe.report.study import study_table
+
+        for dataset, table in study_table(report).items():
+            console().print(table)
+            print("\n".join(report["datasets"][dataset]["verdicts_in_words"]))
+    elif name == "ood":
+        from probe.report.ood import ood_table
+
+        console().print(ood_table(report))
+        print("\n".join(report["verdicts_in_words"]))
+    elif report["datasets"]:
+        from probe.report.run import five_percent_table
+
+        console().print(five_percent_table(report))
+    else:
+        print("\n".join(report["summary"]))
