@@ -239,7 +239,7 @@ def gallery(axis: str, found: Sequence[Found[Any]]) -> Figure | None:
     chosen = [(one.model, one.arrays["gallery"]) for one in found if len(one.arrays["gallery"])]
     if not chosen:
         return None
-    rows = {f"{axis} = {getattr(model, axis)}\n{model.distinct_euclidean} in all": images for model, images in chosen}
+    rows = {f"{axis} = {getattr(one, axis)}\n{one.distinct_euclidean} in all": images for one, images in chosen}
     width, height = max(0.85 * max(map(len, rows.values())) + 1.4, 3.2), 0.85 * len(rows) + 0.5
     return picture_rows(rows, f"decoded attractors, seed {found[0].model.seed}", width, height)
 

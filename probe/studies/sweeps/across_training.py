@@ -260,7 +260,7 @@ def _values(
 
 def _starts(model: Autoencoder, train: Tensor, test: Tensor, noise: Tensor, seed: int) -> dict[str, Tensor]:
     images = {"train": train, "test": test, "noise_images": as_pictures(noise)}
-    latents = {kind: encode(model, one, model.side or train.shape[-1]) for kind, one in images.items()}
+    latents = {kind: encode(model, one) for kind, one in images.items()}
     z = latents["train"]
     latents["noise"] = gaussian_starts(seed, range(len(noise)), z.shape[1:]).to(z)
     return {kind: latents[kind] for kind in STARTS}

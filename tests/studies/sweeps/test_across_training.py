@@ -10,8 +10,7 @@ import torch
 
 from probe.autoencoders.base import Autoencoder
 from probe.config import SolverConfig
-from probe.report.figures.across_training import film_strip, training_figure
-from probe.report.study.across_training import write_checkpoints
+from probe.report.study.across_training import film_strip, training_figure, write_checkpoints
 from probe.studies.sweeps.across_training import (
     STARTS,
     AcrossTrainingMeasure,
