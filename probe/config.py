@@ -286,6 +286,20 @@ class TrackersConfig(ConfigModel):
     name: Text | None = Field(None, description="name of the run in a tracker; default: that of its folder")
 
 
+def file_names(value: dict[str, T]) -> dict[str, T]:
+    """The same data sets; ValueError if a name cannot be a file name, or two names are one file on some systems."""
+    files: dict[str, str] = {}
+    for name in value:
+        other = files.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            raise ValueError(f"data set names {other!r} and {name!r} are one file name on some systems: rename one")
+        if len(name.encode(errors="replace")) > LONGEST_NAME:
+            raise ValueError(f"data set name {shortened(name, 40)!r} becomes a file name: at most {LONGEST_NAME} bytes")
+        if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+            raise ValueError(f"data set name {short(name)} becomes a file name: use letters, digits, '-', '_' and '.'")
+    return value
+
+
 class Tracked(ConfigModel):
     """What all kinds of work have."""
 
@@ -323,29 +337,10 @@ class Config(Tracked):
     solver: SolverConfig = Field(SolverConfig(), description="the iteration z <- f(z)")
     dictionary: DictionaryConfig = Field(DictionaryConfig(), description="which end points become atoms")
     sparse: SparseConfig = Field(default_factory=SparseConfig, description="the sparse reconstructions")
-    datasets: dict[Name, DatasetConfig] = Field(
+    datasets: Annotated[dict[Name, DatasetConfig], AfterValidator(file_names)] = Field(
         default_factory=dict, max_length=1000, description="image sets by name; a preset's name is enough"
     )
     clip: ClipConfig | None = Field(None, description="semantics by CLIP; default: none")
-
-    @field_validator("datasets")
-    @classmethod
-    def _file_names(cls, value: dict[str, DatasetConfig]) -> dict[str, DatasetConfig]:
-        return file_names(value)
-
-
-def file_names(value: dict[str, T]) -> dict[str, T]:
-    """The same data sets; ValueError if a name cannot be a file name, or two names are one file on some systems."""
-    files: dict[str, str] = {}
-    for name in value:
-        other = files.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
-        if other != name:
-            raise ValueError(f"data set names {other!r} and {name!r} are one file name on some systems: rename one")
-        if len(name.encode(errors="replace")) > LONGEST_NAME:
-            raise ValueError(f"data set name {shortened(name, 40)!r} becomes a file name: at most {LONGEST_NAME} bytes")
-        if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-            raise ValueError(f"data set name {short(name)} becomes a file name: use letters, digits, '-', '_' and '.'")
-    return value
 
 
 def load_config(path: str | Path | None, overrides: typing.Iterable[str] = ()) -> Config:

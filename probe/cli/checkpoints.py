@@ -1,27 +1,16 @@
 """``probe checkpoints FOLDER``: attractors across training."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from probe.cli.options import PAPER, Json, OutDir, Overrides
+from probe.cli.options import PAPER, Json, OutDir, Overrides, Side, count, path_argument
+from probe.cli.output import print_json
 from probe.cli.watch import watching
-from probe.names import given_path
 from probe.terminal import console
 
-Folder = Annotated[
-    Path, typer.Argument(metavar="FOLDER", help="Contains one model folder per checkpoint.", parser=given_path)
-]
-Train = Annotated[str, typer.Option(metavar="SPEC", help="The training images: parquet:PATH, folder:PATH, ...")]
-Test = Annotated[str, typer.Option(metavar="SPEC", help="Test images of the same kind.")]
-Starts = Annotated[int, typer.Option("--n", min=4, max=1_000_000, help="Starts of each kind, and test images.")]
-Memory = Annotated[int, typer.Option(min=4, max=1_000_000, help="Training images to search for the nearest one.")]
-Side = Annotated[
-    int | None, typer.Option(min=1, max=8192, help="Draw images at this size and pad them to the model's (28 to 32).")
-]
 COST = (
     "checkpoints: {models} models, up to {n} starts of each of 4 kinds, each iterated twice for at most {steps} steps: "
     "up to about {most:,} evaluations of f; lower --n or solver.max_steps to reduce that"
@@ -29,11 +18,11 @@ COST = (
 
 
 def checkpoints(
-    folder: Folder,
-    train: Train,
-    test: Test,
-    n: Starts = 500,
-    memory: Memory = 10_000,
+    folder: Annotated[Path, path_argument("FOLDER", "Contains one model folder per checkpoint.")],
+    train: Annotated[str, typer.Option(metavar="SPEC", help="The training images: parquet:PATH, folder:PATH, ...")],
+    test: Annotated[str, typer.Option(metavar="SPEC", help="Test images of the same kind.")],
+    n: Annotated[int, count("Starts of each kind, and test images.", "--n", least=4)] = 500,
+    memory: Annotated[int, count("Training images to search for the nearest one.", least=4)] = 10_000,
     side: Side = None,
     overrides: Overrides = None,
     out: OutDir = Path("runs/checkpoints"),
@@ -60,6 +49,6 @@ def checkpoints(
     content = {**found.values, **describe_process()}
     table = write_checkpoints(out, content, {name: one.numpy() for name, one in found.tensors.items()}, str(folder))
     if as_json:
-        print(json.dumps(content, indent=1))
+        print_json(content)
     else:
         console().print(table.rich())

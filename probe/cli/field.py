@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from probe.cli.options import PAPER, Json, OutDir, Overrides, config_of_model, count, save_figure
+from probe.cli.options import PAPER, Json, OutDir, Overrides, Side, config_of_model, count, save_figure
 from probe.cli.watch import watching
 
 
@@ -18,10 +18,7 @@ def field(
         str | None, typer.Option(metavar="SPEC", help="Images to encode: a preset, or parquet:PATH, folder:PATH, ...")
     ] = None,
     n: Annotated[int, count("Number of images.", "--n", least=3)] = 500,
-    side: Annotated[
-        int | None,
-        typer.Option(min=1, max=8192, help="Draw images at this size and pad them to the model's (28 to 32)."),
-    ] = None,
+    side: Side = None,
     extent: Annotated[
         float | None,
         typer.Option(min=1e-6, max=1e6, help="Half the side of the window; default: 8, or enough to show the points."),

@@ -40,6 +40,9 @@ OutDir = Annotated[Path, path_option("--out", "DIR", "Folder for the output file
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Run the model's own code even if you have not run it before.")
 ]
+Side = Annotated[
+    int | None, typer.Option(min=1, max=8192, help="Draw images at this size and pad them to the model's (28 to 32).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 PAPER = ("solver.tolerance=1e-6", "solver.max_steps=3000")
