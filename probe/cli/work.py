@@ -3,14 +3,16 @@
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from probe.cli.options import ConfigFile, Json, Out, Overrides, RunDir, TrustCode, path_argument
 from probe.cli.output import print_json, print_rows
 from probe.errors import UserError
-from probe.kinds import Kind
+
+if TYPE_CHECKING:
+    from probe.kinds import Kind
 
 
 def run(
@@ -132,7 +134,7 @@ def report(run_dir: RunDir, as_json: Json = False) -> None:
         _print_report(kind.name, made, as_json)
 
 
-def read_settings(name: Kind, config: Path | None, overrides: list[str]) -> dict[str, Any]:
+def read_settings(name: "Kind", config: Path | None, overrides: list[str]) -> dict[str, Any]:
     """The keys of a file of that kind of work, with ``--set``; without a file, the bundled data sets."""
     from probe.config import read_yaml
     from probe.data.bundled import NAMES
@@ -144,7 +146,7 @@ def read_settings(name: Kind, config: Path | None, overrides: list[str]) -> dict
 
 
 def _do_all(
-    name: Kind,
+    name: "Kind",
     config: Path | None,
     overrides: list[str],
     path: Path,
