@@ -1,6 +1,7 @@
 """What the stages of every kind of work take: a directory, the ranks, and what both need together."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -17,7 +18,7 @@ from jobs.world import World
 from probe.autoencoders import Autoencoder, load_autoencoder
 from probe.config import ModelConfig, TrackersConfig
 from probe.errors import UserError
-from probe.results.layout import REPORT_HTML
+from probe.results.layout import REPORT_HTML, WORK
 from probe.trust import must_be_trusted, remember
 
 log = logging.getLogger("probe")
@@ -156,6 +157,7 @@ class Work(Generic[D]):
         content = self.world.on_rank_0(lambda: current_report(self.directory))
         if content and self.world.leads:
             self._tell(content)
+            shutil.rmtree(self.directory.path / WORK, ignore_errors=True)  # such as images of a table made again
         return content
 
     def _tell(self, content: dict[str, Any]) -> None:
