@@ -97,7 +97,7 @@ def test_a_study_that_was_begun_keeps_its_configuration(during, tmp_path, monkey
     name = {
         "draw": "jobs.study.draw_images",
         "train": "jobs.study.train",
-        "first cell": "probe.studies.sweeps.contraction.contraction",
+        "first cell": "probe.studies.sweeps.contraction.variance_ratio",
     }
     monkeypatch.setattr(name[during], stop)
     with pytest.raises(Killed):

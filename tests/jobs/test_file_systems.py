@@ -161,12 +161,13 @@ def test_the_marker_of_a_process_that_is_gone_is_no_lock(tmp_path, enolck, dead)
     ],
 )
 def test_the_marker_of_any_other_process_is_one(tmp_path, enolck, dead, marker):
-    (tmp_path / MARKER).write_text(marker(dead))
+    content = marker(dead)
+    (tmp_path / MARKER).write_text(content)
     with if_free(tmp_path) as mine:
         assert not mine
     with pytest.raises(UserError, match=r"is being worked on by .*remove .* and rerun"), exclusive(tmp_path, 0.1):
         pass
-    assert (tmp_path / MARKER).read_text() == marker(dead)
+    assert (tmp_path / MARKER).read_text() == content
 
 
 def test_many_processes_that_find_a_dead_marker_hold_it_one_at_a_time(tmp_path, dead):
