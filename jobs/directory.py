@@ -101,7 +101,7 @@ class Directory(Store, Generic[C]):
             UserError: it has no config.yaml, or that of another kind of work.
         """
         if not (path / CONFIG).is_file():
-            if path.exists() and (above := next((one for one in path.parents if (one / CONFIG).is_file()), None)):
+            if path.exists() and (above := next((one for one in path.parents if (one / MANIFEST).is_file()), None)):
                 raise UserError(f"{path} lies in the directory of {WHAT[name_of(above)]}; name that directory: {above}")
             if path.is_file():
                 raise UserError(f"{path} is a file; name the directory of {WHAT[cls.NOUN]}: the folder given to --out.")

@@ -1,7 +1,8 @@
 """Whether the report in a folder is the one that would be written again.
 
 One checksum decides, which the manifest keeps: over the sources of ``probe``, config.yaml, the manifest without its
-sessions, the checksums of the result files, and every file of report/.
+sessions, the checksums of the result files (of tables, which no stage reads again, their content), and every file of
+report/.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from typing import Any
 
 import probe
 from jobs.directory import Directory
-from probe.reading import read_object
+from probe.reading import Unreadable, read_object
 from probe.results.files import read_about
 from probe.results.layout import CONFIG, FILES, REPORT_JSON, WORK
 
@@ -29,12 +30,17 @@ def keep_checksum(folder: Directory[Any]) -> None:
 def current_report(folder: Directory[Any]) -> dict[str, Any] | None:
     """The content of report.json; None if the report is missing or would be written otherwise now."""
     kept = folder.manifest.get(ENTRY)
-    return read_object(folder.path / REPORT_JSON) if kept and kept == _checksum(folder) else None
+    if not kept or kept != _checksum(folder):
+        return None
+    try:
+        return read_object(folder.path / REPORT_JSON)
+    except Unreadable:  # larger than what is read
+        return None
 
 
 def _checksum(folder: Directory[Any]) -> str:
     manifest = {key: value for key, value in folder.manifest.items() if key not in ("sessions", ENTRY)}
-    results = [f"{file.relative_to(folder.path)} {read_about(file).get('sha256')}" for file in _results(folder)]
+    results = [f"{file.relative_to(folder.path)} {_content(file)}" for file in _results(folder)]
     digest = hashlib.sha256(json.dumps([manifest, results], sort_keys=True).encode())
     sources = [file for file in _files(Path(probe.__file__).parent) if file.suffix in SOURCES]
     for file in (*sources, folder.path / CONFIG, *_files((folder.path / REPORT_JSON).parent)):
@@ -46,6 +52,14 @@ def _results(folder: Directory[Any]) -> Iterator[Path]:
     for kind in FILES[folder.NOUN]:
         if kind.pattern.endswith((".safetensors", ".parquet")) and not kind.pattern.startswith(f"{WORK}/"):
             yield from sorted(folder.path.glob(kind.glob))
+
+
+def _content(file: Path) -> object:
+    """A checksum; a table is read through, while the stages check the rest before this is asked."""
+    if file.suffix != ".parquet":
+        return read_about(file).get("sha256")
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:

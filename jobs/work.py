@@ -153,7 +153,10 @@ class Work(Generic[D]):
         return content
 
     def finished(self) -> dict[str, Any] | None:
-        """The report, on every rank, if it is there and would be the same when written again."""
+        """The report, on every rank, if it is there and would be the same when written again. With trackers it is
+        written again: what they hold is no part of the directory."""
+        if self.config.trackers.log_with:
+            return None
         content = self.world.on_rank_0(lambda: current_report(self.directory))
         if content and self.world.leads:
             self._tell(content)

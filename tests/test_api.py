@@ -219,6 +219,13 @@ def test_a_path_inside_of_a_run_names_its_directory(kind, what):
             probe.open_run(FINISHED / kind / name)
 
 
+def test_a_configuration_of_something_else_above_is_no_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("learning_rate: 3")
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(probe.UserError, match="is not the directory of a run"):
+        probe.open_run(tmp_path / "runs")
+
+
 def test_a_file_is_no_run(tmp_path):
     (tmp_path / "mine.yaml").write_text("resolution: 32")
     with pytest.raises(probe.UserError, match=r"mine.yaml is a file; name the directory of a run"):

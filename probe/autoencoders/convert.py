@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,7 +194,9 @@ def _content(file: Path) -> Any:
     if known := what_it_is(file):
         raise UserError(f"{file} {known}.")
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a TorchScript archive, which is refused below
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # any type, from the unpickler, zip files or torch
         reason = "it is a TorchScript archive, with code" if "TorchScript" in str(error) else reason_of(error)
         raise UserError(

@@ -63,8 +63,24 @@ def where(spec: ModelConfig, source: str) -> str:
 def located(spec: ModelConfig, source: str) -> ModelConfig:
     """The specification with the subfolder vae, if a pipeline keeps its autoencoder there; no other is guessed."""
     inside = spec.model_copy(update={"subfolder": "vae"})
-    guess = spec.subfolder is None and not optional_file(spec, source, CONFIG) and optional_file(inside, source, CONFIG)
+    guess = spec.subfolder is None and _absent(spec, source, CONFIG) and optional_file(inside, source, CONFIG)
     return inside if guess else spec
+
+
+def _absent(spec: ModelConfig, source: str, name: str) -> bool:
+    """Whether there is no such file. One that the hub fails to deliver may exist: reading it reports the problem."""
+    if is_local(source):
+        return optional_file(spec, source, name) is None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    try:
+        hf_hub_download(source, name, subfolder=spec.subfolder, revision=spec.revision)
+    except EntryNotFoundError:  # offline: not in the cache
+        return True
+    except (HfHubHTTPError, OSError, ValueError):
+        return False
+    return False
 
 
 def read_config(spec: ModelConfig, source: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 
 import pytest
 import torch
@@ -241,8 +242,10 @@ def test_files_that_are_something_else_are_told_so(tmp_path):
         ("script.pt", (tmp_path / "script.pt").read_bytes(), "TorchScript"),
     ):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(UserError, match=message) as caught:
-            convert(str(tmp_path / name), tmp_path / "new.safetensors")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(UserError, match=message) as caught:
+                convert(str(tmp_path / name), tmp_path / "new.safetensors")
         assert "\n" not in str(caught.value)
 
 

@@ -14,6 +14,7 @@ import torch
 from diffusers import AsymmetricAutoencoderKL, AutoencoderKL, AutoencoderTiny, VQModel
 
 from probe import LatentMap, load_autoencoder
+from probe.autoencoders.repository import located
 from probe.config import ModelConfig
 from probe.dynamics import Jacobian, spectral_radius
 from probe.errors import UserError
@@ -136,6 +137,19 @@ def test_subfolder_of_a_pipeline_on_the_hub(tiny_vae, monkeypatch):
     monkeypatch.setattr(AutoencoderKL, "from_pretrained", from_pretrained)
     spec = ModelConfig(source="somebody/pipeline", revision="v1", variant="fp16")
     assert load_autoencoder(spec).class_name == "AutoencoderKL"
+
+
+def test_a_config_that_the_hub_fails_to_deliver_is_no_reason_to_guess(tiny_vae, monkeypatch):
+    """config.json may exist where the hub answers with an error; the folder vae beside it is another model."""
+    import huggingface_hub
+
+    def download(_repository, file, *, subfolder=None, revision=None):
+        if subfolder is None:
+            raise OSError("503 Service Unavailable")
+        return str(tiny_vae.parent / subfolder / file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    assert located(ModelConfig(source="somebody/both"), "somebody/both").subfolder is None
 
 
 def test_a_variant_and_shards_are_read(tiny_vae, tmp_path):

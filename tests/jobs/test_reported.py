@@ -60,6 +60,25 @@ def test_the_checksum_follows_every_result(reported):
         file.write_bytes(b"")
         assert jobs.reported.current_report(directory) is None
         file.write_bytes(kept)
+        if file.suffix == ".parquet":  # the stages read tensors through, but not these
+            damaged = bytearray(kept)
+            damaged[len(kept) // 3] ^= 1
+            file.write_bytes(damaged)
+            assert jobs.reported.current_report(directory) is None
+            file.write_bytes(kept)
     assert jobs.reported.current_report(directory) == before
     directory.update_manifest(stage_seconds={"attractors": 1e9})
     assert jobs.reported.current_report(directory) is None
+
+
+@pytest.mark.slow
+def test_what_was_logged_is_logged_again_where_it_is_gone(tmp_path):
+    """A tracker's files are no part of the results."""
+    pytest.importorskip("tensorboard")
+    folder = shutil.copytree(FINISHED / "run", tmp_path / "run")
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("log_with: []", "log_with: [tensorboard]"))
+    for _ in range(2):
+        probe.run(config, out=folder, trust_code=True)
+        assert list((folder / "trackers").iterdir())
+        shutil.rmtree(folder / "trackers")
