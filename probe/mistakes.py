@@ -1,6 +1,5 @@
 """One sentence about a mistake in a configuration: the key, the nearest valid name, what to write instead."""
 
-import difflib
 import types
 import typing
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from probe.names import shortened
+from probe.names import did_you_mean, shortened
 from probe.reading import short
 
 Where = tuple[int | str, ...]
@@ -33,8 +32,7 @@ def _told(key: str, beside: list[str], first: Any, same: list[Any]) -> str:
     key = shortened(key, 100)
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
-        near = difflib.get_close_matches(name[:100], beside, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(sorted(beside))}."
+        hint = did_you_mean(name, beside) or f"valid keys are {', '.join(sorted(beside))}."
         return f"config key {key!r} is unknown: {hint}"
     if first["type"] == "missing":
         return f"config key {key!r} is missing: set it in the file or with --set."

@@ -1,6 +1,7 @@
 """Names from outside (files, folders, classes, other people's runs), made safe to write and to show."""
 
 import csv
+import difflib
 import io
 import os
 import re
@@ -41,6 +42,12 @@ def shortened(text: str, most: int) -> str:
     """A text of at most ``most`` characters; a longer one loses its middle."""
     half = (most - 3) // 2
     return text if len(text) <= most else f"{text[: most - 3 - half]}...{text[-half:]}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question with the known name that is nearest to a wrong one; empty if none is near."""
+    near = difflib.get_close_matches(name[:100], list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def given_path(text: str | Path) -> Path:

@@ -1,7 +1,6 @@
 """Run a configuration from Python, and open what it made."""
 
 import copy
-import difflib
 from collections.abc import Mapping
 from functools import cached_property
 from html import escape
@@ -13,7 +12,7 @@ from probe.api.reports import REPORTS, OodReport, Report, StudyReport
 from probe.config import Tracked, assign, read_yaml
 from probe.errors import Failure, UserError
 from probe.kinds import WHAT, Kind, kind
-from probe.names import given_path, printable
+from probe.names import did_you_mean, given_path, printable
 from probe.report.run.build import read_as
 
 if TYPE_CHECKING:
@@ -100,8 +99,7 @@ class Run:
 
         drawn = self._drawn()
         if name not in drawn:
-            near = difflib.get_close_matches(str(name), drawn, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(drawn)}."
+            hint = did_you_mean(str(name), drawn) or f"choose one of {', '.join(drawn)}."
             raise UserError(f"{self.path} has no figure {printable(str(name))!r}; {hint}")
         figure = drawn[name]
         figure._repr_png_ = lambda: render(figure, "png")  # type: ignore[attr-defined]  # shown without pyplot, too

@@ -3,7 +3,7 @@
 import codecs
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -71,16 +71,9 @@ def _absent(spec: ModelConfig, source: str, name: str) -> bool:
     """Whether there is no such file. One that the hub fails to deliver may exist: reading it reports the problem."""
     if is_local(source):
         return optional_file(spec, source, name) is None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.errors import EntryNotFoundError
 
-    try:
-        hf_hub_download(source, name, subfolder=spec.subfolder, revision=spec.revision)
-    except EntryNotFoundError:  # offline: not in the cache
-        return True
-    except (HfHubHTTPError, OSError, ValueError):
-        return False
-    return False
+    return isinstance(_from_hub(spec, source, name), EntryNotFoundError)  # offline: not in the cache
 
 
 def read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
@@ -124,12 +117,19 @@ def optional_file(spec: ModelConfig, source: str, name: str) -> Path | None:
         if path.exists() and not path.is_file():
             raise UserError(f"{where(spec, source)}: {name} is not a regular file; replace it by an intact copy.")
         return path if path.is_file() else None
+    found = _from_hub(spec, source, name)
+    return found if isinstance(found, Path) else None
+
+
+def _from_hub(spec: ModelConfig, source: str, name: str) -> Path | Exception:
+    """A file of the hub, or why it is unavailable."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
-    with suppress(EntryNotFoundError, HfHubHTTPError, OSError, ValueError):
+    try:
         return Path(hf_hub_download(source, name, subfolder=spec.subfolder, revision=spec.revision))
-    return None
+    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        return error
 
 
 def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options: Any) -> Path:

@@ -3,7 +3,6 @@
 To add a kind, write its opener and list it in ``SOURCES``.
 """
 
-import difflib
 import os
 import re
 from collections import Counter
@@ -22,7 +21,7 @@ from probe.data.parquet import open_parquet
 from probe.data.source import Source
 from probe.data.urls import open_urls
 from probe.errors import UserError
-from probe.names import given_path, shortened
+from probe.names import did_you_mean, given_path, shortened
 from probe.plugins import with_plugins
 
 ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
@@ -84,10 +83,9 @@ def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
     if spec.source is not None:
         return spec
     if name not in _presets():
-        near = difflib.get_close_matches(name, preset_names(), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        ways = f"set datasets.{name}.source, or use one of {', '.join(preset_names())}"
-        raise UserError(f"data set {name!r} has no source and is not a preset: {hint}{ways}.")
+        ways = f"set datasets.{name}.source, or use one of {', '.join(preset_names())}."
+        advice = f"{did_you_mean(name, preset_names())} {ways}".lstrip()
+        raise UserError(f"data set {name!r} has no source and is not a preset: {advice}")
     mine = {field: getattr(spec, field) for field in spec.model_fields_set if field != "source"}
     return DatasetConfig.model_validate(_presets()[name] | mine)
 

@@ -1,12 +1,12 @@
 """The kinds of study, one entry each."""
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from probe.config import read_yaml, validated
 from probe.errors import UserError
+from probe.names import did_you_mean
 from probe.reading import short
 from probe.report.study import across_training, contraction, convergence, memorization
 from probe.report.study.page import StudyKind
@@ -30,8 +30,7 @@ def study_kind(name: Any) -> StudyKind:
     kinds = {kind.name: kind for kind in KINDS}
     if isinstance(name, str) and name in kinds:
         return kinds[name]
-    near = difflib.get_close_matches(short(name), kinds, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(kinds)}."
+    hint = did_you_mean(short(name), kinds) or f"there are {', '.join(kinds)}."
     raise UserError(f"config key 'study': there is no study {short(name)}; {hint}")
 
 
