@@ -13,7 +13,7 @@ from probe.config import Tracked, assign, read_yaml
 from probe.errors import Failure, UserError
 from probe.kinds import WHAT, Kind, kind
 from probe.names import did_you_mean, given_path, printable
-from probe.report.run.build import read_as
+from probe.report.model import read_as
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

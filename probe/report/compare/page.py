@@ -12,10 +12,10 @@ from probe.report.compare.build import compare
 from probe.report.compare.protocol import FIVE
 from probe.report.compare.schema import MEASURES, ComparedError, ComparisonReport, DatasetComparison, Measure
 from probe.report.figures.drawing import canvas, legend_name, marks, row_names
+from probe.report.model import dump
 from probe.report.page.content import Block, Code, Figure, Note, Page, Section, Table
 from probe.report.page.text import count, listed, number, percent, with_interval
 from probe.report.page.write import rendered, write
-from probe.report.run.build import dump
 from probe.report.run.export import mean_and_ends
 
 CONTRASTED: tuple[Measure, ...] = ("pixel_mse", "latent_ratio")

@@ -10,7 +10,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from probe.report.run.schema import Mean, ReportModel
+from probe.report.model import ReportModel
+from probe.report.run.schema import Mean
 
 Measure = Literal["pixel_mse", "latent_mse", "latent_ratio", "pixel_ratio", "floor_ratio"]
 MEASURES: dict[Measure, str] = {

@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field, ValidationError
 from probe.errors import UserError
 from probe.metrics.interval import Interval, on_side
 from probe.metrics.separation import MEASURES, Detection
+from probe.report.model import provenance
 from probe.report.ood.schema import Ends, Measured, OodReport, ScoreClaim, ScoreReport, SetReport, label
 from probe.report.page.text import fewer, number
-from probe.report.run.build import provenance
 from probe.results.ood import OodResults
 from probe.studies.ood.config import MEANINGS
 

@@ -13,12 +13,12 @@ from matplotlib.ticker import MaxNLocator
 from rich.table import Table as RichTable
 
 from probe.report.figures.drawing import canvas, marks, row_names
+from probe.report.model import dump
 from probe.report.ood.build import ood_report
 from probe.report.ood.schema import Measured, OodReport, label
 from probe.report.page.content import Block, Bullets, Code, Figure, Note, Page, Provenance, Section, Table, Verdicts
 from probe.report.page.text import count, listed
 from probe.report.page.write import rendered, write
-from probe.report.run.build import dump
 from probe.results.ood import OodResults, read_ood
 from probe.studies.ood.config import load_ood_config
 

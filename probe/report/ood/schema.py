@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from probe.metrics.interval import Verdict
-from probe.report.run.schema import ReportModel
+from probe.report.model import ReportModel
 
 LABELS = {
     "trajectory": "trajectory (paper)",

@@ -1,32 +1,26 @@
-"""report.json of a run: built from results, or read."""
+"""The report of a run: built from results, or read."""
 
-import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from probe.config import Tracked
 from probe.dynamics import Outcome
 from probe.errors import UserError
 from probe.methods import subject
 from probe.metrics.interval import RESAMPLES
-from probe.reading import read_object
+from probe.report.model import dump, finite, read_as
 from probe.report.run.datasets import dataset_report
-from probe.report.run.schema import Report, ReportModel
+from probe.report.run.schema import Report
 from probe.report.run.summary import summary, warnings
 from probe.report.run.verdict import comparisons_among, confidence, rule
-from probe.results import layout
-from probe.results.files import reading
 from probe.results.run import Results, check_is_run, read_results
 from probe.semantics import MISSING
 
 COUNTS = ("leader", "basin", "steps")
 NUMBERS = ("residual", "spectral_radius", "radius_error", "spectral_norm", "predicted_steps")
-R = TypeVar("R", bound=ReportModel)
 CERTIFICATES = {1: "attractor", 0: "not an attractor", -1: "undecided"}
 
 
@@ -48,20 +42,6 @@ def read_report(run: Path) -> Report:
     return read_as(run, Report, f"probe report {run}")
 
 
-def read_as(folder: Path, model: type[R], command: str) -> R:
-    """The report.json in a folder of any kind of work, as ``model``; ``command`` writes it.
-
-    Raises:
-        UserError: it is missing, truncated, or of another schema.
-    """
-    with reading(folder / layout.REPORT_JSON, command) as path:
-        content = read_object(path)
-        ours, theirs = model.model_fields["schema_version"].default, content.get("schema_version")
-        if theirs != ours:
-            raise ValueError(f"its schema_version is {theirs}, this probe reads {ours}")
-        return model.model_validate(content)
-
-
 def report_of(results: Results, run: Path) -> Report:
     """The report of results already read; ``run`` names the folder in errors."""
     try:
@@ -73,31 +53,6 @@ def report_of(results: Results, run: Path) -> Report:
         ) from error
     report.summary, report.warnings = summary(report), warnings(report)
     return report
-
-
-def dump(report: ReportModel) -> dict[str, Any]:
-    """Any report as plain JSON values, free of NaN and infinity."""
-    plain: dict[str, Any] = finite(report.model_dump(mode="json", by_alias=True))
-    return plain
-
-
-def provenance(manifest: Mapping[str, Any], config: Tracked) -> dict[str, Any]:
-    """How the results of a study or OOD experiment were made, for its report."""
-    keys = ("command", "git_revision", "versions", "platform", "device", "dtype", "world_size", "started", "finished")
-    facts = {key: manifest.get(key) for key in keys}
-    images = {name: data["sha256"] for name, data in manifest["data"].items()}
-    return {**facts, "images_sha256": images, "config": config.settings()}
-
-
-def finite(value: Any) -> Any:
-    """The same value with None for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
 
 
 def _assemble(results: Results) -> Report:

@@ -10,11 +10,11 @@ from plotly.offline import get_plotlyjs
 
 from probe.dynamics import Outcome
 from probe.methods import OUTCOME_COLOURS, label, methods, metrics
+from probe.report.model import finite
 from probe.report.page import text as words
 from probe.report.page.html import environment
 from probe.report.page.pictures import sheet, strip, uri
 from probe.report.run import tables
-from probe.report.run.build import finite
 from probe.report.run.schema import DatasetErrors, Errors, Mean, Report
 from probe.report.run.summary import semantics_sentences
 from probe.results.run import Reconstructions, Results

@@ -11,17 +11,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from probe.methods import METHODS, METRICS, subject
+from probe.report.model import ReportModel
 
 CHALLENGERS = ", ".join(one.name for one in METHODS if one.challenges)
-
-
-class ReportModel(BaseModel):
-    """A part of a report. The keys listed here can be relied on; more may be added."""
-
-    model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
 
 
 class Mean(ReportModel):

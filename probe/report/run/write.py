@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from probe.dynamics import Outcome
 from probe.methods import label
 from probe.report.figures import run as figures
+from probe.report.model import dump
 from probe.report.page import markdown as page
 from probe.report.page.content import Block, Page, Provenance, Section, Table, Verdicts
 from probe.report.page.content import Figure as Picture
 from probe.report.page.text import percent
 from probe.report.page.write import drawn, write
 from probe.report.run import tables
-from probe.report.run.build import dump, report_of
+from probe.report.run.build import report_of
 from probe.report.run.html import html
 from probe.report.run.schema import Report
 from probe.report.run.summary import semantics_sentences

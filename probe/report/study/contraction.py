@@ -8,7 +8,7 @@ from pydantic import Field
 
 from probe.metrics.interval import Verdict
 from probe.report.figures.drawing import canvas
-from probe.report.run.schema import ReportModel
+from probe.report.model import ReportModel
 from probe.report.study.page import Column, Figures, Rule, StudyKind, StudyPage, seed_spread
 from probe.report.study.schema import SeedSpread, StudyClaim, StudySection
 from probe.results.study import Found, StudyResults

@@ -7,9 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from probe.report.model import ReportModel
 from probe.report.page.content import Table
 from probe.report.page.text import number
-from probe.report.run.schema import ReportModel
 from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection
 from probe.results.study import Found, StudyResults
 from probe.studies.sweeps.config import StudyConfig

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, SerializeAsAny
 
 from probe.metrics.interval import Verdict
-from probe.report.run.schema import ReportModel
+from probe.report.model import ReportModel
 
 
 class TrainedModel(ReportModel):

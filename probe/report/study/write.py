@@ -10,10 +10,10 @@ from rich.table import Table as RichTable
 
 from probe.errors import UserError
 from probe.metrics.interval import Verdict
+from probe.report.model import dump, provenance
 from probe.report.page.content import Block, Code, Figure, Note, Page, Provenance, Section, Verdicts
 from probe.report.page.text import count, listed, number
 from probe.report.page.write import rendered, write
-from probe.report.run.build import dump, provenance
 from probe.report.study.kinds import load_study_config, study_kind
 from probe.report.study.page import Rule, StudyPage, table
 from probe.report.study.schema import StudyClaim, StudyReport, StudySection
