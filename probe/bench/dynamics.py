@@ -94,7 +94,7 @@ def compare(
         contenders["probe"](counted, z0)
     with torch.no_grad(), full_float32():
         running = {tool: partial(run, solver) for tool, solver in contenders.items()}
-        seconds, found = in_turn(running, repeats, partial(_now, device))
+        seconds, found = in_turn(running, repeats, partial(now, device))
     counts = _certified(f, {tool: ends for tool, (ends, _) in found.items()}, config)
     flops, peak = (_flops(f, z0[:1]), _peak(config, device)) if device.type == "cuda" else (0.0, 0.0)
     plain = next(iter(contenders))
@@ -165,14 +165,15 @@ def _certified(f: LatentMap, ends: dict[str, Tensor], config: Config) -> dict[st
         merge = merge_by_cosine(points[fixed].flatten(1).float().cpu(), config.dictionary.cosine)
         leaders = points[fixed][merge.leader.to(points.device)]
         judged = partial(certify, f, tolerance=tolerance, budget=config.solver.products, norm=False)
-        yes = torch.cat([judged(z).attractor == YES for z in leaders.split(16)])
+        yes = judged(leaders).attractor == YES
         certified[fixed] = yes.to(points.device)[merge.member.to(points.device)]
     lengths = [len(z) for z in ends.values()]
     counts = [[int(part.sum()) for part in flags.split(lengths)] for flags in (fixed, certified)]
     return dict(zip(ends, zip(*counts, strict=True), strict=True))
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
+    """Seconds, after the work of the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -194,7 +195,7 @@ def _peak(config: Config, device: torch.device) -> float:
     with reduced(far, "cuda") if far != "float32" else nullcontext(), torch.no_grad():
         for _ in range(3):
             a @ a
-        began = _now(device)
+        began = now(device)
         for _ in range(10):
             a @ a
-        return 10 * 2 * 8192**3 / (_now(device) - began)
+        return 10 * 2 * 8192**3 / (now(device) - began)

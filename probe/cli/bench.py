@@ -1,4 +1,4 @@
-"""``probe bench dynamics|sparse|dedup``: speed against the tools that a user would otherwise take."""
+"""``probe bench dynamics|certificates|sparse|dedup``: speed against the tools that a user would otherwise take."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -55,6 +55,47 @@ def dynamics(
         columns["share of peak"] = lambda row: "" if row.flops_share is None else f"{100 * row.flops_share:.0f} %"
     about = {"model": model.source, "latent_shape": shape, "starts": settings.seeds.count, "repeats": repeats}
     _show(found, columns, f"{model.source}, {settings.seeds.count} starts of {shape} on {on}", about, as_json)
+
+
+@app.command()
+def certificates(
+    config: Annotated[
+        Path | None, path_argument("CONFIG", "Configuration file; default: the embedded autoencoder.")
+    ] = None,
+    overrides: Overrides = None,
+    points: Annotated[int, count("Starts whose end points are certified.")] = 32,
+    repeats: Repeats = 3,
+    as_json: Json = False,
+) -> None:
+    """Products and evaluations of f a certificate: ARPACK and ours, at the same end points."""
+    from probe.config import load_config
+
+    settings = load_config(config, [*(overrides or ()), f"seeds.count={points}"])
+
+    from probe import LatentMap, load_autoencoder
+    from probe.bench.certificates import compare
+    from probe.dynamics import EndPoints
+    from probe.studies.probing.end_points import batches, solve
+
+    model = load_autoencoder(settings.model)
+    shape, f = model.latent_shape(settings.resolution), LatentMap(model, clamp=settings.model.clamp)
+    parts = batches(points, settings.seeds.shard_size)
+    solved = solve(
+        f, shape, parts, seed=settings.seeds.seed, solver=settings.solver, device=model.device, dtype=model.dtype
+    )
+    ends = EndPoints.concatenate([one for _, one in solved]).end.to(model.device)
+    solver = settings.solver
+    found = list(compare(f, ends, tolerance=solver.tolerance, budget=solver.products, repeats=repeats))
+    columns: Columns = {
+        "": lambda row: row.tool,
+        "products": lambda row: f"{row.products:.1f}",
+        "evaluations of f": lambda row: f"{row.evaluations:.0f}",
+        "seconds": lambda row: f"{row.seconds:.2f}",
+        "certified": lambda row: str(row.certified),
+        "times ours": lambda row: f"{row.ratio:.2f}",
+    }
+    about = {"model": model.source, "latent_shape": shape, "points": points, "repeats": repeats}
+    _show(found, columns, f"{model.source}, {points} points of {shape}, a certificate", about, as_json)
 
 
 @app.command()

@@ -14,6 +14,8 @@ from probe.errors import Failure
 from probe.precision import full_float32
 
 YES, NO, UNDECIDED = 1, 0, -1
+TOGETHER = 16
+"""Points whose graph is kept at once, as far as they fit."""
 ROUNDING = 16
 """Units of rounding, relative to the norm of the point, by which ||f(z) - z|| may differ from batch to batch."""
 
@@ -75,12 +77,15 @@ def certify(
     Args:
         tolerance: on ||f(z) - z||^2.
         budget: products with J_f for the radius of a point.
-        norm: also estimate the spectral norm, which needs reverse mode as well.
+        norm: also estimate the spectral norm.
+
+    Raises:
+        Failure: not even one Jacobian product fits into memory.
     """
     if not len(z):
         return Certificates.unknown(torch.empty(0))
     with torch.no_grad(), full_float32():
-        residual = Fitting(lambda part: apply(f, part)[1])(z)
+        residual = Fitting(lambda part: apply(f, part)[1], TOGETHER)(z)
     found = Certificates.unknown(residual)
     rounding = ROUNDING * torch.finfo(z.dtype).eps * z.flatten(1).norm(dim=1).double().cpu()
     near = found.residual.sqrt() - rounding < tolerance**0.5  # not where NaN
@@ -88,24 +93,38 @@ def certify(
     fixed = near.nonzero().squeeze(1)
     if not len(fixed):
         return found
-    jacobian = Jacobian(f, z[fixed.to(z.device)])
-    try:
-        found.differentiable[fixed] = jacobian.agrees().cpu()
-    except torch.OutOfMemoryError as error:
-        raise Failure(f"not even one Jacobian product fits into memory: {str(error).splitlines()[0]}") from error
-    rows = fixed[found.differentiable[fixed]]
-    if len(rows):
-        jacobian = jacobian.at(z[rows.to(z.device)])
-        _note(found, rows, spectral_radius(jacobian, budget=budget), "spectral_radius", "radius_error")
-        if norm:
-            _note(found, rows, spectral_norm(jacobian), "spectral_norm", "norm_error")
-        radius, margin = found.spectral_radius[rows], found.radius_error[rows]
-        contracts = (radius + margin < 1) & (found.residual[rows] < tolerance)
-        decided = torch.where(contracts, YES, torch.where(radius - margin > 1, NO, UNDECIDED))
-        found.attractor[rows] = decided.to(torch.int8)  # NaN compares false: undecided
+    differentiable, radius, size = spectra_at(f, z[fixed.to(z.device)], budget=budget, norm=norm)
+    found.differentiable[fixed] = differentiable
+    found.spectral_radius[fixed], found.radius_error[fixed] = radius.value, radius.error
+    found.spectral_norm[fixed], found.norm_error[fixed] = size.value, size.error
+    found.products[fixed] = radius.products + size.products
+    contracts = (radius.value + radius.error < 1) & (found.residual[fixed] < tolerance)
+    decided = torch.where(contracts, YES, torch.where(radius.value - radius.error > 1, NO, UNDECIDED))
+    found.attractor[fixed] = decided.to(torch.int8)  # NaN compares false: undecided
     return found
 
 
-def _note(found: Certificates, rows: Tensor, estimate: Estimate, value: str, error: str) -> None:
-    getattr(found, value)[rows], getattr(found, error)[rows] = estimate.value, estimate.error
-    found.products[rows] += estimate.products
+def spectra_at(
+    f: Callable[[Tensor], Tensor], z: Tensor, *, budget: int = 300, norm: bool = True
+) -> tuple[Tensor, Estimate, Estimate]:
+    """Whether J_f agrees with finite differences at points z (n, ...), fixed or not, bool (n,); its spectral radius
+    and norm, unknown where it does not. Arguments and errors as for ``certify``."""
+    whole = Jacobian(f, z)
+
+    def measured(rows: Tensor) -> tuple[Tensor, ...]:
+        jacobian = whole.take(rows)
+        differentiable = jacobian.agrees()
+        found = [Estimate.unknown(len(rows)), Estimate.unknown(len(rows))]
+        usable = differentiable.nonzero().squeeze(1)
+        if len(usable):
+            jacobian = jacobian.take(usable)
+            found[0].put(usable.cpu(), spectral_radius(jacobian, budget=budget))
+            if norm:
+                found[1].put(usable.cpu(), spectral_norm(jacobian))
+        return differentiable.cpu(), *(part for one in found for part in (one.value, one.error, one.products))
+
+    try:
+        differentiable, *parts = Fitting(measured, TOGETHER)(torch.arange(len(z), device=z.device))
+    except torch.OutOfMemoryError as error:
+        raise Failure(f"not even one Jacobian product fits into memory: {str(error).splitlines()[0]}") from error
+    return differentiable, Estimate(*parts[:3]), Estimate(*parts[3:])

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from probe.dynamics.iterate import Map, apply
 from probe.dynamics.jacobian import Jacobian
+from probe.dynamics.memory import Fitting
 from probe.dynamics.spectra import spectral_norm
 from probe.precision import full_float32
 
 DENSE = 8
-"""Up to this d the Jacobian is computed in full, by d products; above, its norm by power iteration."""
+"""Up to this d the Jacobian is computed in full, by d products; above, its norm by bidiagonalisation."""
 AGREE = 0.1
 """Share of the points at which finite differences must agree with J_f."""
 FLAT = 1e-6
@@ -79,11 +80,12 @@ def jacobian_norm(f: Map, z: Tensor, together: int = 256) -> Tensor:
     everywhere (``AGREE``; that they do at some points is rounding where f is flat, or a kink). For d up to ``DENSE``
     exact, beyond to about 1 % (see ``spectral_norm``).
     """
-    parts = [Jacobian(f, part) for part in z.split(together)]
-    if torch.cat([part.agrees() for part in parts]).double().mean() < AGREE:
+    jacobian, rows = Jacobian(f, z), torch.arange(len(z), device=z.device)
+    if Fitting(lambda part: jacobian.take(part).agrees(), together)(rows).double().mean() < AGREE:
         return torch.full((len(z),), torch.nan, dtype=torch.float64)
-    dense = z[0].numel() <= DENSE
-    return torch.cat([_dense_norm(part) if dense else spectral_norm(part).value for part in parts])
+    norm = _dense_norm if z[0].numel() <= DENSE else lambda part: spectral_norm(part).value
+    found: Tensor = Fitting(lambda part: norm(jacobian.take(part)), together)(rows)
+    return found
 
 
 def _dense_norm(jacobian: Jacobian) -> Tensor:
@@ -109,14 +111,21 @@ def antisymmetric_share(jacobian: Jacobian, *, probes: int = 8, seed: int = 0) -
     """
     z = jacobian.z
     generator = torch.Generator().manual_seed(seed)
-    signs = torch.randint(0, 2, (probes, *z.shape), generator=generator, dtype=torch.int8).to(z.device)
-    apart = torch.zeros(len(z), dtype=torch.float64, device=z.device)
+    signs = torch.randint(0, 2, (probes, *z.shape), generator=generator, dtype=torch.int8).transpose(0, 1)
+    rows = torch.arange(len(z), device=z.device)
+    apart, whole = Fitting(lambda part: _squares(jacobian.take(part), signs[part.cpu()]))(rows)
+    return (apart / whole).cpu()
+
+
+def _squares(jacobian: Jacobian, signs: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over probes of ||(J v - J^T v) / 2||^2 and of (||J v||^2 + ||J^T v||^2) / 2, each (n,)."""
+    apart = torch.zeros(len(signs), dtype=torch.float64, device=jacobian.z.device)
     whole = torch.zeros_like(apart)
-    for sign in signs:
-        v = sign.to(z.dtype) * 2 - 1
+    for sign in signs.to(jacobian.z.device).unbind(1):
+        v = sign.to(jacobian.z.dtype) * 2 - 1
         forward, backward = (
             product.flatten(1).double() for product in (jacobian.times(v), jacobian.transposed_times(v))
         )
         apart += (forward - backward).square().sum(1) / 4
         whole += (forward.square().sum(1) + backward.square().sum(1)) / 2
-    return (apart / whole).cpu()
+    return apart, whole

@@ -1,15 +1,17 @@
 """Products with the Jacobian J_f at many points at once; f takes each row by itself, so one pass serves all rows."""
 
 import copy
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from probe.dynamics.memory import Fitting
+from probe.machine import free_bytes
 from probe.precision import full_float32
 
 AGREEMENT = 0.1
@@ -17,66 +19,85 @@ AGREEMENT = 0.1
 SCALES = (1e-1, 1e-2, 1e-3, 1e-4)
 """Lengths of finite differences relative to the norm of the point. The product must agree at one of them at which the
 difference is well above rounding."""
+CLEARLY = 1.5
+"""Forward mode computes J v where the kept graph takes this many times as long. A smaller difference could be chance,
+and chance must not choose: the last digits of a result depend on the mode."""
+SHARE = 0.5
+"""Largest part of the free memory of a CPU that a graph may take; a GPU reports that its memory is used up."""
 
 
 class Jacobian:
     """J_f at n points.
 
-    Products are computed in forward mode. If an operation of f has no forward derivative (group norm after attention,
-    as in Stable Diffusion's autoencoder), in reverse mode twice, which costs a little more.
+    The graph of f at the points is built once and kept. J^T u is then one pass back through it, about as fast as f;
+    J v is a pass through the graph of that pass, or forward mode where a measurement shows that it is clearly faster.
+    Where f has no reverse derivative, or not even the graph of one point fits into memory, nothing is kept and J v is
+    computed in forward mode.
 
     Args:
         f: maps (n, ...) to n rows of any shape (of a decoder, images), each row by itself.
         z: the points (n, ...).
+
+    Raises:
+        torch.OutOfMemoryError: from a product, if the graph of several points does not fit; see ``Fitting``.
     """
 
     def __init__(self, f: Callable[[Tensor], Tensor], z: Tensor):
         self.f, self.z = f, z
-        self._forward = Fitting(lambda z, v: torch.func.jvp(f, (z,), (v,)))
-        self._backward = Fitting(lambda z, u: torch.func.vjp(f, z)[1](u)[0])
-        self._twice = partial(_twice_backward, f)
-        self._value = Fitting(f)
+        self._modes = _Modes(f)
+        self._graph: _Graph | None = None
 
     def times(self, v: Tensor) -> Tensor:
         """J v for v of the shape of z."""
-        return self.step(v)[1]
-
-    def step(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """f(z) and J v."""
         with _exact():
-            try:
-                return _detached(self._forward(self.z, v.to(self.z)))
-            except torch.OutOfMemoryError:
-                raise
-            except (NotImplementedError, RuntimeError):
-                if self._forward.function is self._twice:
-                    raise
-                self._forward.function = self._twice
-            return _detached(self._forward(self.z, v.to(self.z)))
+            v = v.to(self.z)
+            if not self._modes.chosen(self.z).forward:
+                product = self._with_graph(lambda graph: graph.times(v))
+                if product is not None:
+                    return product
+            return self._modes.step(self.z, v)[1]
 
     def transposed_times(self, u: Tensor) -> Tensor:
         """J^T u for u of the shape of f(z)."""
         with _exact():
-            return self._backward(self.z, u.to(self.z)).detach()
+            u = u.to(self.z)
+            product = self._with_graph(lambda graph: graph.transposed_times(u))
+            return self._modes.transposed(self.z, u).detach() if product is None else product
+
+    def faster_times(self, v: Tensor) -> Tensor:
+        """J^T v, or J v where no graph is kept: the two have the same eigenvalues."""
+        return self.transposed_times(v) if self._modes.chosen(self.z).keep else self.times(v)
+
+    def step(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """f(z) and J v, for a single product at these points."""
+        with _exact():
+            return self._modes.step(self.z, v.to(self.z))
 
     def take(self, rows: Tensor) -> "Jacobian":
-        """J at some of the points (indices)."""
-        return self.at(self.z[rows])
+        """J at some of the points (indices, ascending)."""
+        return self if len(rows) == len(self.z) else self.at(self.z[rows])
 
     def at(self, z: Tensor) -> "Jacobian":
-        """J of the same f at other points; keeps the batch size and mode found so far."""
+        """J of the same f at other points; keeps the modes found so far."""
         other = copy.copy(self)
-        other.z = z
+        other.z, other._graph = z, None
         return other
 
-    @torch.no_grad()
     def agrees(self) -> Tensor:
         """Whether J v agrees with finite differences of f, for one random v (n,).
 
         It does not where ``torch.no_grad`` or ``detach`` inside f hides a dependence, where a quantiser lets gradients
-        pass, or where f has no derivative.
+        pass, or where f has no derivative. Where only reverse mode misses something, forward mode is used from here on.
         """
         v = directions(self.z)
+        agreed = self._agreed(v)
+        if self._modes.keep and not bool(agreed.all()):
+            self._graph, self._modes.keep, self._modes.forward = None, False, True
+            agreed = self._agreed(v)
+        return agreed
+
+    @torch.no_grad()
+    def _agreed(self, v: Tensor) -> Tensor:
         try:
             product = self.times(v).flatten(1).double()
         except torch.OutOfMemoryError:
@@ -88,25 +109,142 @@ class Jacobian:
         for scale in SCALES:
             h = (scale * length).view(-1, *[1] * (v.ndim - 1))
             with full_float32():
-                there, back = self._value(self.z + h * v), self._value(self.z - h * v)
+                there, back = self._modes.value(self.z + h * v), self._modes.value(self.z - h * v)
             slope = (there - back).flatten(1).double() / (2 * h.view(-1, 1))
             rounding = 10 * torch.finfo(v.dtype).eps * there.flatten(1).norm(dim=1).double() / h.flatten()
             size = torch.maximum(product.norm(dim=1), slope.norm(dim=1))
             # A slope below rounding shows nothing, unless f does not move at all.
             telling = (rounding <= AGREEMENT * size) | (size == 0)
             agreed |= telling & ((product - slope).norm(dim=1) <= AGREEMENT * size + rounding)
+            if bool(agreed.all()):
+                break
         return agreed
 
+    def _with_graph(self, product: "Callable[[_Graph], Tensor]") -> Tensor | None:
+        """The product with the kept graph; None if none is kept."""
+        if not self._modes.chosen(self.z).keep:
+            return None
+        try:
+            if self._graph is None:
+                self._modes.check_memory(len(self.z))
+                self._graph = _Graph(self.f, self.z)
+            return product(self._graph)
+        except torch.OutOfMemoryError:
+            self._graph = None
+            if len(self.z) > 1:
+                raise
+            self._modes.keep = False
+        return None
 
-def _twice_backward(f: Callable[[Tensor], Tensor], z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """f(z), and J v as the derivative of u -> J^T u, which is linear, in the direction v."""
-    y, back, *_ = torch.func.vjp(f, z)
-    return y, torch.func.vjp(lambda u: back(u)[0], torch.zeros_like(y))[1](v)[0]
+
+class _Graph:
+    """The graph of f at z, and that of u -> J^T u once it is needed."""
+
+    def __init__(self, f: Callable[[Tensor], Tensor], z: Tensor):
+        self.z = z.detach().requires_grad_()
+        self.y = f(self.z)
+        self._linear: tuple[Tensor, Tensor] | None = None
+
+    def transposed_times(self, u: Tensor) -> Tensor:
+        return torch.autograd.grad(self.y, self.z, u, retain_graph=True, materialize_grads=True)[0]
+
+    def times(self, v: Tensor) -> Tensor:
+        """The derivative of u -> J^T u, which is linear, in the direction v."""
+        if self._linear is None:
+            u = torch.zeros_like(self.y, requires_grad=True)
+            self._linear = u, torch.autograd.grad(self.y, self.z, u, create_graph=True, materialize_grads=True)[0]
+        u, pulled = self._linear
+        if not pulled.requires_grad:  # J is 0
+            return torch.zeros_like(u)
+        return torch.autograd.grad(pulled, u, v, retain_graph=True, materialize_grads=True)[0]
 
 
-def _detached(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Weights that require gradients would keep the graph of every product."""
-    return pair[0].detach(), pair[1].detach()
+class _Modes:
+    """How products of one f are computed, chosen by a measurement at the first point.
+
+    Attributes:
+        keep: whether graphs are kept.
+        forward: whether J v is computed in forward mode.
+        bytes: what the graph of one point takes.
+    """
+
+    def __init__(self, f: Callable[[Tensor], Tensor]):
+        self.f = f
+        self.keep, self.forward, self.bytes = True, False, 0
+        self.value = Fitting(f)
+        self.transposed = Fitting(lambda z, u: torch.func.vjp(f, z)[1](u)[0])
+        self._step = Fitting(lambda z, v: torch.func.jvp(f, (z,), (v,)))
+        self._chosen = False
+
+    def step(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """f(z) and J v in forward mode. If an operation of f has none (group norm after attention, as in Stable
+        Diffusion's autoencoder), in reverse mode twice."""
+        try:
+            y, product = self._step(z, v)
+        except torch.OutOfMemoryError:
+            raise
+        except (NotImplementedError, RuntimeError):
+            if self._step.function == self._twice_backward:
+                raise
+            self._step.function = self._twice_backward
+            y, product = self._step(z, v)
+        return y.detach(), product.detach()  # weights that require gradients would keep the graph of every product
+
+    def chosen(self, z: Tensor) -> "_Modes":
+        """Measured at the first of the points, if it has not been yet."""
+        if not self._chosen and len(z):
+            self._chosen = True
+            self._measure(z[:1])
+        return self
+
+    def check_memory(self, n: int) -> None:
+        """Raise OutOfMemoryError if a CPU has no room for the graph of n points: it would be killed, not told."""
+        if self.bytes and n * self.bytes > SHARE * free_bytes():
+            raise torch.OutOfMemoryError(f"the graph of f at {n} points takes {n * self.bytes / 2**30:.1f} GiB")
+
+    def _measure(self, z: Tensor) -> None:
+        kept: dict[int, int] = {}
+
+        def pack(x: Tensor) -> Tensor:
+            if not isinstance(x, nn.Parameter):
+                kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+            return x
+
+        v = directions(z)
+        try:
+            with saved_tensors_hooks(pack, lambda x: x):
+                graph = _Graph(self.f, z)
+                graph.times(v)
+            seconds = _seconds(lambda: graph.times(v), z.device)
+        except torch.OutOfMemoryError:
+            self.keep = False
+            return
+        except (NotImplementedError, RuntimeError):
+            self.keep, self.forward = False, True
+            return
+        self.bytes = sum(kept.values()) if z.device.type == "cpu" else 0
+        try:
+            self.step(z, v)
+            self.forward = seconds > CLEARLY * _seconds(lambda: self.step(z, v), z.device)
+        except (NotImplementedError, RuntimeError):
+            return
+
+    def _twice_backward(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        y, back, *_ = torch.func.vjp(self.f, z)
+        return y, torch.func.vjp(lambda u: back(u)[0], torch.zeros_like(y))[1](v)[0]
+
+
+def _seconds(product: Callable[[], object], device: torch.device) -> float:
+    """The shortest of three; on a CPU of the process's own time, which other processes do not lengthen."""
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    measured = []
+    for _ in range(3):
+        began = clock()
+        product()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        measured.append(clock() - began)
+    return min(measured)
 
 
 def directions(z: Tensor) -> Tensor:
@@ -117,6 +255,6 @@ def directions(z: Tensor) -> Tensor:
 
 @contextmanager
 def _exact() -> Iterator[None]:
-    """Fused attention has no forward derivative; its plain form has."""
+    """Fused attention has no forward derivative and no double backward; its plain form has both."""
     with full_float32(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
         yield

@@ -14,12 +14,12 @@ class Fitting:
     """A function of rows, evaluated in parts if the whole does not fit into the device's memory.
 
     It maps tensors of n rows each to one such tensor or a tuple of them, each row by itself. ``rows`` is the largest
-    part that is tried; None until memory has run out once.
+    part that is tried, which becomes smaller when memory runs out; None: all rows.
     """
 
-    def __init__(self, function: Callable[..., Tensor | tuple[Tensor, ...]]):
+    def __init__(self, function: Callable[..., Tensor | tuple[Tensor, ...]], rows: int | None = None):
         self.function = function
-        self.rows: int | None = None
+        self.rows = rows
 
     def __call__(self, *arguments: Tensor):  # type: ignore[no-untyped-def]
         """The function's value at rows of any number; torch.OutOfMemoryError if not even one row fits."""

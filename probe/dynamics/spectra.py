@@ -17,6 +17,10 @@ from probe.dynamics.jacobian import Jacobian, directions
 
 VECTORS = 24
 """Size of the Krylov basis; half of it survives a restart."""
+FIRST, LOOK = 12, 4
+"""Size of the basis at which its values are judged first, and products between one judgement and the next."""
+FEW = 0.75
+"""Share of the points that must be done before the rest goes on without them: their graph is built anew."""
 PRECISE = 0.05
 """Sufficient error of a radius, relative to its distance from 1."""
 SHARPEST = 1e-6
@@ -37,6 +41,10 @@ class Estimate:
     error: Tensor
     products: Tensor
 
+    def put(self, rows: Tensor, other: "Estimate") -> None:
+        """Take the numbers of some of the points."""
+        self.value[rows], self.error[rows], self.products[rows] = other.value, other.error, other.products
+
     @staticmethod
     def unknown(n: int) -> "Estimate":
         """Nothing yet."""
@@ -47,57 +55,70 @@ class Estimate:
 def spectral_radius(jacobian: Jacobian, *, budget: int = 300) -> Estimate:
     """The largest modulus of an eigenvalue of J_f at each point.
 
-    Implicitly restarted Arnoldi in the form of Krylov-Schur (Stewart 2001): a Krylov basis is built by products, the
-    Schur vectors of the larger half of its Ritz values begin the next one. The error of a Ritz value is that of its
-    residual times its condition number (the inverse cosine between its left and right vectors): where J is far from
-    normal, a small residual alone says little. Rounding of the products is part of it.
+    Implicitly restarted Arnoldi in the form of Krylov-Schur (Stewart 2001), on J^T where its products are faster: a
+    Krylov basis is built by products, the Schur vectors of the larger half of its Ritz values begin the next one. The
+    error of a Ritz value is that of its residual times its condition number (the inverse cosine between its left and
+    right vectors, which change places in J^T): where J is far from normal, a small residual alone says little.
+    Rounding of the products is part of it.
 
     A point is done when the error is a small part (``PRECISE``) of the value's distance from 1, at the latest after
     ``budget`` products.
     """
-    found = Estimate.unknown(len(jacobian.z))
-    rows = torch.arange(len(jacobian.z))
-    d, dtype = jacobian.z[0].numel(), jacobian.z.dtype
-    m = min(VECTORS, d)
+    n, dtype = len(jacobian.z), jacobian.z.dtype
+    found, rows = Estimate.unknown(n), torch.arange(n)
+    m = min(VECTORS, jacobian.z[0].numel())
     v = directions(jacobian.z).flatten(1).double()
-    basis = v.new_zeros((len(v), m + 1, d))
-    basis[:, 0] = v
-    h = v.new_zeros((len(v), m + 1, m))
-    kept, spent = [0] * len(v), 0
-    while len(rows):
-        _extend(jacobian, basis, h, kept)
-        spent += m - min(kept)
-        restarts = [_restart(one, dtype) for one in h.cpu().numpy()]
-        for row, restart in zip(rows.tolist(), restarts, strict=True):
-            found.value[row], found.error[row], found.products[row] = restart.value, restart.error, spent
-        left = [i for i, restart in enumerate(restarts) if not restart.done and spent + m // 2 <= budget]
-        if not left:
+    basis = torch.cat([v[:, None], v.new_zeros((n, m, v.shape[1]))], 1)
+    h = v.new_zeros((n, m + 1, m))
+    kept, spent, over = torch.zeros(3, n, dtype=torch.long)
+    size = 0
+    while n:
+        begin, size = size, min(m, max(FIRST, size // LOOK * LOOK + LOOK))
+        _extend(jacobian, basis, h, kept, range(begin, size))
+        for i, one in enumerate(h[:, : size + 1, :size].cpu().numpy()):
+            if not over[i] and size > kept[i]:
+                spent[i] += size - max(begin, int(kept[i]))
+                value, error, done = _largest(one, dtype)
+                found.value[rows[i]], found.error[rows[i]], found.products[rows[i]] = value, error, spent[i]
+                over[i] = done or spent[i] + LOOK > budget
+        left = (over == 0).nonzero().squeeze(1)
+        if not len(left):
             break
-        basis, h = _restarted(basis, [(i, restarts[i]) for i in left])
-        kept = [restarts[i].keep for i in left]
-        rows, jacobian = rows[left], jacobian.take(torch.tensor(left, device=jacobian.z.device))
+        if size == m or len(left) <= FEW * len(over):
+            here = left.to(h.device)
+            basis, h, jacobian = basis[here], h[here], jacobian.take(here)
+            rows, kept, spent, over = rows[left], kept[left], spent[left], over[left]
+        if size == m:
+            basis, h, kept = _restarted(basis, h)
+            size = int(kept.min())
     return found
 
 
-def _extend(jacobian: Jacobian, basis: Tensor, h: Tensor, kept: list[int]) -> None:
-    """Arnoldi from the first column that each row has not kept to the end, in place; orthogonalised twice."""
-    shape = jacobian.z.shape
-    first = torch.tensor(kept, device=h.device)
-    for j in range(min(kept), h.shape[2]):
+def _extend(jacobian: Jacobian, basis: Tensor, h: Tensor, kept: Tensor, columns: range) -> None:
+    """Columns of H by Arnoldi, in place, for each row those that it has not kept."""
+    first = kept.to(h.device)
+    for j in columns:
         lacks = (first <= j).to(h)[:, None]  # a row that kept more has this column already
-        w = jacobian.times(basis[:, j].view(shape).to(jacobian.z)).flatten(1).double()
-        size = torch.linalg.vector_norm(w, dim=1)
-        for _ in range(2):
-            coefficients = torch.einsum("nid,nd->ni", basis[:, : j + 1], w)
-            w = w - torch.einsum("nid,ni->nd", basis[:, : j + 1], coefficients)
-            h[:, : j + 1, j] += lacks * coefficients
-        beta = torch.linalg.vector_norm(w, dim=1)
-        # In an invariant subspace the remainder is rounding of the product. As a direction it would not be orthogonal
-        # to the others, and the values would grow without bound; so the vectors that follow are zero.
-        beta = torch.where(beta > _rounding(jacobian.z.dtype) * size, beta, 0.0)
+        w = jacobian.faster_times(basis[:, j].view(jacobian.z.shape)).flatten(1).double()
+        following, beta, coefficients = _orthogonalised(w, basis[:, : j + 1], jacobian.z.dtype)
+        h[:, : j + 1, j] += lacks * coefficients
         h[:, j + 1, j] += lacks[:, 0] * beta
-        following = torch.where(beta[:, None] > 0, w / beta[:, None], 0.0)
         basis[:, j + 1] = torch.where(lacks > 0, following, basis[:, j + 1])
+
+
+def _orthogonalised(w: Tensor, basis: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """The unit vector (n, d) of what products w (n, d) add to orthonormal rows (n, k, d), twice orthogonalised; its
+    length (n,), and the coefficients of the rest (n, k)."""
+    size = torch.linalg.vector_norm(w, dim=1)
+    coefficients = w.new_zeros(basis.shape[:2])
+    for _ in range(2):
+        part = torch.einsum("nid,nd->ni", basis, w)
+        w, coefficients = w - torch.einsum("nid,ni->nd", basis, part), coefficients + part
+    beta = torch.linalg.vector_norm(w, dim=1)
+    # In an invariant subspace the remainder is rounding of the product. As a direction it would not be orthogonal to
+    # the others, and the values would grow without bound; so the vectors that follow are zero.
+    beta = torch.where(beta > _rounding(dtype) * size, beta, 0.0)
+    return torch.where(beta[:, None] > 0, w / beta[:, None], 0.0), beta, coefficients
 
 
 def _rounding(dtype: torch.dtype) -> float:
@@ -105,45 +126,51 @@ def _rounding(dtype: torch.dtype) -> float:
     return max(16 * torch.finfo(dtype).eps, 1e-12)
 
 
-@dataclass
-class _Restart:
-    """The value of one H, and the next round: its basis in terms of this one, and its H.
-
-    ``vectors`` (m, keep), ``square`` (keep, keep), ``coupling`` (keep,); with keep = 0, ``vectors`` (m, 1) alone.
-    """
-
-    value: float = float("nan")
-    error: float = float("nan")
-    done: bool = True
-    keep: int = 0
-    vectors: np.ndarray | None = None
-    square: np.ndarray | None = None
-    coupling: np.ndarray | None = None
-
-
-def _restart(h: np.ndarray, dtype: torch.dtype) -> _Restart:
+def _largest(h: np.ndarray, dtype: torch.dtype) -> tuple[float, float, bool]:
+    """The largest Ritz value of H (m + 1, m), its error, and whether that is enough."""
     m = h.shape[1]
     if not np.isfinite(h).all():
-        return _Restart()
-    square, beta = h[:m], h[m, m - 1]
-    values, left, right = scipy.linalg.eig(square, left=True, right=True)
+        return float("nan"), float("nan"), True
+    values, left, right = scipy.linalg.eig(h[:m], left=True, right=True)
     top = int(np.abs(values).argmax())
-    value = float(np.abs(values[top]))
+    value, beta = float(np.abs(values[top])), h[m, m - 1]
     cosine = abs(np.vdot(left[:, top], right[:, top]))
-    rounding = _rounding(dtype) * np.linalg.norm(square, 2)
+    rounding = _rounding(dtype) * np.linalg.norm(h[:m], 2)
     error = float((beta * abs(right[-1, top]) + rounding) / max(cosine, 1e-300))
-    if error <= PRECISE * abs(value - 1) or error <= SHARPEST * value or beta == 0:
-        return _Restart(value, error)
-    for limit in _limits(np.abs(values)):
+    return value, error, bool(error <= PRECISE * abs(value - 1) or error <= SHARPEST * value or beta == 0)
+
+
+def _restarted(basis: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """V and H of the next round, and how many columns of it each row has."""
+    m = h.shape[2]
+    new, coupled, kept = torch.zeros_like(basis), torch.zeros_like(h), []
+    for row, one in enumerate(h.cpu().numpy()):
+        schur, found = _larger_half(one[:m])
+        vectors, k = torch.from_numpy(found).to(basis), len(schur)
+        new[row, : vectors.shape[1]] = vectors.T @ basis[row, :m]
+        if k:
+            new[row, k] = basis[row, m]
+            coupled[row, :k, :k] = torch.from_numpy(schur).to(h)
+            coupled[row, k, :k] = h[row, m, m - 1] * vectors[m - 1]
+        kept.append(k)
+    return new, coupled, torch.tensor(kept)
+
+
+def _larger_half(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Schur form (k, k) and vectors (m, k) of the larger half of the Ritz values; where they cannot be told apart, none
+    (0, 0) and the vector (m, 1) of the largest."""
+    values, right = scipy.linalg.eig(square)
+    sizes = np.abs(values)
+    for limit in _limits(sizes):
         try:
-            schur, vectors, keep = scipy.linalg.schur(square, "real", sort=lambda x, y: np.hypot(x, y) > limit)  # noqa: B023
+            schur, vectors, k = scipy.linalg.schur(square, "real", sort=lambda x, y: np.hypot(x, y) > limit)  # noqa: B023
         except np.linalg.LinAlgError:  # too close to each other to be told apart
             continue
-        if schur[keep, keep - 1] == 0:  # not between the two of a pair
-            coupling = beta * vectors[m - 1, :keep]
-            return _Restart(value, error, False, keep, vectors[:, :keep], schur[:keep, :keep], coupling)
-    begin = right[:, top].real if right[:, top].real.any() else right[:, top].imag
-    return _Restart(value, error, False, 0, begin[:, None] / np.linalg.norm(begin))
+        if schur[k, k - 1] == 0:  # not between the two of a pair
+            return schur[:k, :k], vectors[:, :k]
+    top = right[:, int(sizes.argmax())]
+    begin = top.real if top.real.any() else top.imag
+    return square[:0, :0], begin[:, None] / np.linalg.norm(begin)
 
 
 def _limits(sizes: np.ndarray) -> list[float]:
@@ -155,45 +182,46 @@ def _limits(sizes: np.ndarray) -> list[float]:
     return [float(np.sqrt(sizes[i - 1] * sizes[i])) for i in gaps if sizes[i] < sizes[i - 1] * (1 - 1e-9)][:4]
 
 
-def _restarted(basis: Tensor, restarts: list[tuple[int, _Restart]]) -> tuple[Tensor, Tensor]:
-    """V and H of the next round."""
-    m = basis.shape[1] - 1
-    new = basis.new_zeros((len(restarts), m + 1, basis.shape[2]))
-    h = basis.new_zeros((len(restarts), m + 1, m))
-    for place, (row, restart) in enumerate(restarts):
-        vectors = torch.from_numpy(restart.vectors).to(basis)
-        new[place, : vectors.shape[1]] = vectors.T @ basis[row, :m]
-        if restart.keep:
-            k = restart.keep
-            new[place, k] = basis[row, m]
-            h[place, :k, :k] = torch.from_numpy(restart.square).to(basis)
-            h[place, k, :k] = torch.from_numpy(restart.coupling).to(basis)
-    return new, h
-
-
 def spectral_norm(jacobian: Jacobian, *, budget: int = 60, precise: float = 1e-2) -> Estimate:
-    """The largest singular value of J_f at each point, by power iteration on J^T J.
+    """The largest singular value of J_f at each point.
 
-    The residual bounds the distance to a singular value; that it is the largest one rests on the random start.
-    ``budget`` counts products with J and with J^T.
+    Golub-Kahan-Lanczos bidiagonalisation with full reorthogonalisation: J V = U B with B upper bidiagonal. The residual
+    of the largest singular value of B bounds its distance to a singular value of J; that it is the largest one rests on
+    the random start. A point is done when the bound is at most ``precise`` of the value, at the latest after ``budget``
+    products with J and J^T together.
     """
-    tiny = torch.finfo(torch.float64).tiny
-    v = directions(jacobian.z).flatten(1).double()
-    found, rows = Estimate.unknown(len(v)), torch.arange(len(v))
-    for _ in range(budget // 2):
-        u = jacobian.times(v.view(jacobian.z.shape))
-        w = jacobian.transposed_times(u).flatten(1).double()
-        square = u.flatten(1).double().square().sum(1)
-        residual = torch.linalg.vector_norm(w - square[:, None] * v, dim=1)
-        value = square.sqrt()
-        error = residual / (2 * value).clamp(min=tiny)
-        finite = torch.isfinite(value) & torch.isfinite(error)
-        found.value[rows] = torch.where(finite, value, torch.nan).cpu()
-        found.error[rows] = torch.where(finite, error, torch.nan).cpu()
-        found.products[rows] += 2
-        left = (finite & (error > precise * value)).nonzero().squeeze(1)
-        if not len(left):
+    n, dtype = len(jacobian.z), jacobian.z.dtype
+    found, rows = Estimate.unknown(n), torch.arange(n)
+    right, left = directions(jacobian.z).flatten(1).double()[:, None], None
+    alphas = betas = right.new_zeros((n, 0))
+    done = torch.zeros(n, dtype=torch.bool)
+    for spent in range(2, budget + 1, 2):
+        product = jacobian.times(right[:, -1].view(jacobian.z.shape))
+        w = product.flatten(1).double()
+        left = w.new_zeros((len(w), 0, w.shape[1])) if left is None else left
+        u, alpha, _ = _orthogonalised(w, left, dtype)
+        w = jacobian.transposed_times(u.view(product.shape)).flatten(1).double()
+        v, beta, _ = _orthogonalised(w, right, dtype)
+        left, right = torch.cat([left, u[:, None]], 1), torch.cat([right, v[:, None]], 1)
+        alphas, betas = torch.cat([alphas, alpha[:, None]], 1), torch.cat([betas, beta[:, None]], 1)
+        for i, (diagonal, beside) in enumerate(zip(alphas.cpu().numpy(), betas.cpu().numpy(), strict=True)):
+            if not done[i]:
+                value, error = _largest_singular(diagonal, beside)
+                found.value[rows[i]], found.error[rows[i]], found.products[rows[i]] = value, error, spent
+                done[i] = not error > precise * value  # or NaN
+        if bool(done.all()):
             break
-        v = w[left] / torch.linalg.vector_norm(w[left], dim=1, keepdim=True).clamp(min=tiny)
-        rows, jacobian = rows[left.cpu()], jacobian.take(left)
+        still = (~done).nonzero().squeeze(1)
+        if len(still) <= FEW * len(done):
+            here = still.to(right.device)
+            left, right, alphas, betas = left[here], right[here], alphas[here], betas[here]
+            rows, done, jacobian = rows[still], done[still], jacobian.take(here)
     return found
+
+
+def _largest_singular(alphas: np.ndarray, betas: np.ndarray) -> tuple[float, float]:
+    """Of the bidiagonal B, and the bound on its error by ||J^T J v - value^2 v||, v its right vector in J."""
+    if not (np.isfinite(alphas).all() and np.isfinite(betas).all()):
+        return float("nan"), float("nan")
+    left, values, _ = np.linalg.svd(np.diag(alphas) + np.diag(betas[:-1], 1))
+    return float(values[0]), float(betas[-1] * abs(left[-1, 0]) / 2)

@@ -175,7 +175,7 @@ def test_memory_that_runs_out_halves_the_batch():
 
     found = certify(f, torch.zeros(16, 40))
     assert found.attractor.tolist() == [YES] * 16
-    assert {4} == set(seen) - {16, 8}
+    assert {4} == set(seen) - {16, 8, 1}  # 1: where the modes are measured
 
 
 def test_an_embedded_attractor_against_its_dense_jacobian():

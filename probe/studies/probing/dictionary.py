@@ -14,14 +14,12 @@ from probe.dynamics import (
     Certificates,
     EndPoints,
     Estimate,
-    Jacobian,
     Outcome,
     certify,
     gaussian_starts,
     iterate,
-    spectral_radius,
 )
-from probe.dynamics.certificate import NO, UNDECIDED, YES
+from probe.dynamics.certificate import NO, UNDECIDED, YES, spectra_at
 from probe.dynamics.iterate import Map
 from probe.dynamics.latent_map import in_type
 from probe.dynamics.rates import predicted_steps
@@ -265,19 +263,11 @@ def diversity(atoms: Tensor) -> dict[str, Any] | None:
 
 def radius_anywhere(f: Map, points: Tensor, *, solver: SolverConfig) -> Estimate:
     """Spectral radii of J_f at any points (k, *latent shape), fixed or not; NaN where f has no derivative."""
-    jacobian, found = Jacobian(f, points), Estimate.unknown(len(points))
-    rows = jacobian.agrees().nonzero().squeeze(1)
-    if len(rows):
-        some = spectral_radius(jacobian.take(rows), budget=solver.products)
-        for name, value in vars(some).items():
-            getattr(found, name)[rows.cpu()] = value
-    return found
+    return spectra_at(f, points, budget=solver.products, norm=False)[1]
 
 
 def certify_points(f: Map, points: Tensor, *, solver: SolverConfig) -> Certificates:
     """Certificates of points (k, *latent shape), in their own type or in ``solver.certificate_dtype``."""
     dtype = torch.float64 if solver.certificate_dtype == "float64" else points.dtype
     with in_type(f, dtype):
-        parts = points.to(dtype).split(TOGETHER)
-        found = [certify(f, part, tolerance=solver.tolerance, budget=solver.products) for part in parts]
-    return Certificates.concatenate(found)
+        return certify(f, points.to(dtype), tolerance=solver.tolerance, budget=solver.products)
