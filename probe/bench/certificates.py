@@ -87,7 +87,7 @@ def _by_arpack(f: Callable[[Tensor], Tensor], z: Tensor, tolerance: float) -> tu
         value = scipy.sparse.linalg.eigs(operator, k=1, v0=rng, tol=1e-2, return_eigenvectors=False)
         scipy.sparse.linalg.svds(operator, k=1, v0=rng, tol=1e-2, return_singular_vectors=False)
         products += operator.products
-        certified += settled and abs(value[0]) < 1
+        certified += int(settled and abs(value[0]) < 1)
     return products / len(z), certified
 
 
