@@ -54,7 +54,7 @@ def doctor(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a model is, what it costs, and the threads on this machine.
+    """Show what a model is, its cost, and the threads here.
 
     Loads the model and prints its class, kind, latent shape, weights, memory and FLOPs per step of f; the number of
     threads, how they wait for each other, and why; and versions.
