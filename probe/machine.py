@@ -57,8 +57,8 @@ def running() -> int:
         time.sleep(BETWEEN if glance else 0)
         try:
             seen.append(int(LOAD.read_text().split()[3].partition("/")[0]))
-        except (OSError, ValueError, IndexError):  # another system than Linux: its mean load must do
-            return round(os.getloadavg()[0]) + 1 if hasattr(os, "getloadavg") else 1
+        except (OSError, ValueError, IndexError):  # another system than Linux
+            return 1
     return min(seen)
 
 
