@@ -1,4 +1,4 @@
-"""How ranks find each other: a key-value store on rank 0, and the variables that srun sets for its tasks.
+"""How ranks find each other: a key-value store on rank 0.
 
 Nothing here waits inside a library for longer than a connection takes, so that signals arrive and missing ranks are
 named.
@@ -6,7 +6,6 @@ named.
 
 import logging
 import os
-import re
 import socket
 import time
 from contextlib import suppress
@@ -14,7 +13,6 @@ from datetime import timedelta
 
 from torch.distributed import Store, TCPStore
 
-from jobs.lock import stat_fields
 from probe.errors import Failure, UserError
 
 PATIENCE = 300.0
@@ -24,8 +22,6 @@ CONNECTING = 30.0
 FIRST_WORDS, NEXT_WORDS = 3.0, 30.0
 """Seconds until missing ranks are named, and until they are named again."""
 POLL = 0.1
-SPECIAL_STEP = 0xFFFFFFF0
-"""Step ids from here on stand for batch scripts, interactive shells and the like, which are no ranks."""
 log = logging.getLogger("probe")
 
 
@@ -112,58 +108,3 @@ def _open(waiting: _Waiting, host: str, port: int) -> Store:
 
 def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)[:200]
-
-
-def tasks_of_step() -> int:
-    """How many tasks srun started, this one included; 1 outside of srun and in a shell of ``srun --pty``, whose other
-    tasks are shells without a terminal."""
-    number = os.environ.get("SLURM_STEP_NUM_TASKS", "")
-    step = os.environ.get("SLURM_STEP_ID", "")
-    if not number.isdecimal() or (step.isdecimal() and int(step) >= SPECIAL_STEP) or _is_interactive():
-        return 1
-    return max(int(number), 1)
-
-
-def _is_interactive() -> bool:
-    """Whether this process was started from a shell of ``srun --pty``. A step within it inherits the variable."""
-    with suppress(OSError):
-        if os.isatty(0):  # tasks of other steps read a pipe or nothing
-            return True
-    if "SLURM_PTY_PORT" not in os.environ:
-        return False
-    try:
-        return stat_fields(int(os.environ["SLURM_TASK_PID"]))[4] != "0"  # the terminal of the task that srun started
-    except (KeyError, ValueError, IndexError, OSError):
-        return True
-
-
-def take_over_slurm() -> None:
-    """Set RANK, WORLD_SIZE and the like of torch from the variables of srun, unless a launcher did already.
-
-    Raises:
-        UserError: variables of Slurm are missing, as in a container that does not pass them on.
-    """
-    tasks = tasks_of_step()
-    if tasks == 1 or "RANK" in os.environ:
-        return
-    nodes, step_id = os.environ.get("SLURM_STEP_NODELIST"), os.environ.get("SLURM_STEP_ID", "")
-    numbers = ("SLURM_JOB_ID", "SLURM_PROCID", "SLURM_LOCALID")
-    missing = [name for name in numbers if not os.environ.get(name, "").isdecimal()]
-    if missing or not nodes:
-        missing += [] if nodes else ["SLURM_STEP_NODELIST"]
-        raise UserError(
-            f"srun started {tasks} tasks, but {', '.join(missing)} is not set; pass Slurm's variables into the "
-            "container, or set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT."
-        )
-    job, step = int(os.environ["SLURM_JOB_ID"]), int(step_id) if step_id.isdecimal() else 0
-    per_node = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1").partition("(")[0].partition(",")[0]
-    os.environ.setdefault("MASTER_ADDR", first_host(nodes))
-    os.environ.setdefault("MASTER_PORT", str(20000 + (job * 7 + step) % 20000))
-    os.environ |= {"RANK": os.environ["SLURM_PROCID"], "WORLD_SIZE": str(tasks)}
-    os.environ |= {"LOCAL_RANK": os.environ["SLURM_LOCALID"], "LOCAL_WORLD_SIZE": per_node}
-
-
-def first_host(nodes: str) -> str:
-    """The first name of a host list such as ``gpu[03-05,9],cpu1``; containers have no scontrol to ask."""
-    first = re.match(r"(?:[^\[,]|\[[^\]]*\])*", nodes)
-    return re.sub(r"\[([^\]\-,]+)[^\]]*\]", r"\1", first[0] if first else nodes)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from jobs.faults import sentence_of
+from jobs.launcher import processors_given, ranks_here
 from jobs.lock import exclusive
 from jobs.logs import to_file, to_stderr
 from jobs.provenance import now
@@ -27,6 +28,7 @@ from probe.heap import keep_freed_memory
 from probe.names import given_path, printable
 from probe.results.layout import ERROR
 from probe.terminal import total_output
+from probe.threads import settle
 
 if TYPE_CHECKING:
     from jobs.kinds import Kind
@@ -192,6 +194,7 @@ def status_and_sentence(error: BaseException) -> tuple[int, str]:
 def guarded(command: Callable[[], object]) -> int:
     """Run a command; its exit status. An error is one sentence on stderr, with a traceback if it is a bug."""
     keep_freed_memory()
+    settle(ranks_here(), processors_given())
     with interruptible():
         try:
             command()

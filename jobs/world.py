@@ -18,8 +18,9 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch.distributed import HashStore, Store
 
+from jobs.launcher import take_over_slurm, tasks_of_step
 from jobs.logs import to_stderr
-from jobs.rendezvous import PATIENCE, join, take_over_slurm, tasks_of_step
+from jobs.rendezvous import PATIENCE, join
 from jobs.stopping import Ended
 from probe.errors import Failure, UserError
 from probe.reading import short
@@ -236,11 +237,6 @@ def _gather(cpu: bool) -> World:
 
     local = number("LOCAL_RANK", 0)
     os.environ["LOCAL_RANK"] = str(local)
-    if cpu and "OMP_NUM_THREADS" not in os.environ:  # otherwise every rank uses every core
-        own = number("SLURM_CPUS_PER_TASK", 0)
-        threads = own or max(len(os.sched_getaffinity(0)) // number("LOCAL_WORLD_SIZE", 1), 1)
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        torch.set_num_threads(threads)
     rank, size, port = (number(name) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
     where = f"{os.environ['MASTER_ADDR']}:{port}"
     with to_stderr(rank):

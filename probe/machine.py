@@ -1,17 +1,22 @@
 """What this process may use of the machine: memory and processors, as far as its control groups allow."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
-
 GROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
+CPUS = Path("/sys/devices/system/cpu")
+LOAD = Path("/proc/loadavg")
+GLANCES, BETWEEN = 5, 0.005
+"""How often, and how many seconds apart, ``running`` looks."""
 
 
 def free_bytes() -> int:
     """Main memory that this process may still take."""
+    import psutil  # type: ignore[import-untyped]  # every command asks for processors at its start; this takes longer
+
     left = psutil.virtual_memory().available
     for folder in _folders("memory"):
         for most, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
@@ -36,9 +41,32 @@ def cpu_quota() -> float | None:
     return min((one for one in quotas if one > 0), default=None)
 
 
-def cpus() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores() -> int:
+    """Cores that this process may run on. Two hardware threads of one core count once, as in torch's own default."""
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return len({_siblings(cpu) for cpu in mine})
+
+
+def running() -> int:
+    """Processes and threads that want a processor now, this one included: the fewest seen in a few glances.
+
+    The mean load of the last minute would count our own work before a restart, and miss what has just begun.
+    """
+    seen = []
+    for glance in range(GLANCES):
+        time.sleep(BETWEEN if glance else 0)
+        try:
+            seen.append(int(LOAD.read_text().split()[3].partition("/")[0]))
+        except (OSError, ValueError, IndexError):  # another system than Linux
+            return 1
+    return min(seen)
+
+
+def _siblings(cpu: int) -> str:
+    try:
+        return (CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text()
+    except OSError:  # another system than Linux
+        return str(cpu)
 
 
 def _folders(controller: str) -> Iterator[Path]:
@@ -51,7 +79,7 @@ def _folders(controller: str) -> Iterator[Path]:
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
-        root = GROUPS / controllers if controllers else GROUPS
+        root = GROUPS / controller if controllers else GROUPS  # a link where several are mounted as one
         own = Path(path.lstrip("/"))
         yield from (root / part for part in (own, *own.parents))
 

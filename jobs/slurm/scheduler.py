@@ -1,12 +1,12 @@
 """Slurm's commands: sbatch, squeue, scancel."""
 
-import os
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
 from probe.errors import Failure, UserError
+from probe.threads import environment_without_ours
 
 PATIENCE = 60.0
 
@@ -104,8 +104,8 @@ def cancel(jobs: Sequence[str]) -> None:
 
 
 def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
-    # The user's SQUEUE_PARTITION and the like would hide jobs.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
+    # The user's SQUEUE_PARTITION and the like would hide jobs. Jobs inherit the rest, and have cores of their own.
+    env = {name: value for name, value in environment_without_ours().items() if not name.startswith("SQUEUE_")}
     try:
         return subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False, timeout=PATIENCE, env=env

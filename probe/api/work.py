@@ -163,6 +163,11 @@ def run(
         UserError: a mistake in the configuration, the model or the data; the sentence says what to do.
         Failure: something else went wrong, such as a full disk.
     """
+    from jobs.launcher import processors_given, ranks_here
+    from probe.threads import before_torch
+
+    before_torch(ranks_here(), processors_given())
+
     from jobs.kinds import KINDS
     from jobs.worker import work
     from probe.trust import is_in_run_directory

@@ -1,5 +1,6 @@
-"""``probe bench dynamics|certificates|sparse|dedup``: speed against the tools that a user would otherwise take."""
+"""``probe bench dynamics|certificates|sparse|dedup|busy``: speed against the tools that a user would otherwise take."""
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -177,6 +178,30 @@ def dedup(
     title = f"{len(rows)} points of {rows.shape[1]} dimensions, {source}, cosine > {cosine:g}"
     about = {"source": source, "points": len(rows), "d": rows.shape[1], "clusters": known, "repeats": repeats}
     _show(found, columns, title + (f"; {known} clusters" if known else ""), about, as_json)
+
+
+@app.command()
+def busy(
+    starts: Annotated[int, count("Starts that are iterated; the more, the longer the work.")] = 128,
+    spinners: Annotated[int, count("Processes that never rest beside the work.", least=0)] = 2,
+    repeats: Repeats = 3,
+    as_json: Json = False,
+) -> None:
+    """Work beside others that never rest: torch's own threads, passive ones, a single one and ours."""
+    from probe.bench.busy import compare
+    from probe.machine import cores
+
+    found = compare(starts=starts, spinners=spinners, repeats=repeats)
+    columns: Columns = {
+        "": lambda row: row.tool,
+        "threads": lambda row: str(row.threads),
+        "seconds": lambda row: f"{statistics.median(row.seconds):.1f}",
+        "least to most": lambda row: f"{min(row.seconds):.1f} to {max(row.seconds):.1f}",
+        "fair share": lambda row: f"{row.fair_seconds:.1f}",
+        "times fair share": lambda row: f"{row.ratio:.2f}",
+    }
+    about = {"starts": starts, "spinners": spinners, "cores": cores(), "repeats": repeats}
+    _show(found, columns, f"{starts} starts beside {spinners} spinning processes on {cores()} cores", about, as_json)
 
 
 def _show(rows: Sequence[Any], columns: Columns, title: str, about: Mapping[str, Any], as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,11 @@ from probe.errors import UserError
 
 LABELS = {
     "resolution": "resolution (as set; default 32)",
+    "cores": "cores that this process may use",
+    "cpu_quota": "processors' time that the control groups grant",
+    "threads_why": "why so many threads",
+    "waiting_why": "how threads wait for each other",
+    "openmp": "OpenMP's variables",
     "rows": "rows per batch (solver.batch_size)",
     "flops_per_step": "FLOPs per step of f and start",
     "weights_bytes": "memory of the weights, bytes",
@@ -48,16 +54,22 @@ def doctor(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a model is, its memory, and the cost of a step.
+    """Show what a model is, its cost, and the threads here.
 
-    Loads the model and prints its class, kind, latent shape, weights, memory and FLOPs per step of f, and versions.
+    Loads the model and prints its class, kind, latent shape, weights, memory and FLOPs per step of f; the number of
+    threads, how they wait for each other, and why; and versions.
     """
     config = config_of_model(model, overrides)
 
+    import torch
+
     from jobs.provenance import describe_process
+    from probe import machine
     from probe.autoencoders import load_autoencoder
     from probe.studies.probing.end_points import cost
+    from probe.threads import USERS_THREADS, USERS_WAITING, settle
 
+    chosen = settle()
     loaded = load_autoencoder(config.model)
     shape = loaded.latent_shape(config.resolution)
     found = {
@@ -75,6 +87,12 @@ def doctor(
         **cost(loaded, shape, config),
         "device": str(loaded.device),
         "dtype": config.model.dtype,
+        "cores": machine.cores(),
+        "cpu_quota": machine.cpu_quota(),
+        "threads": torch.get_num_threads(),
+        "threads_why": chosen.threads_why,
+        "waiting_why": chosen.waiting_why,
+        "openmp": {name: os.environ[name] for name in (*USERS_THREADS, *USERS_WAITING) if os.environ.get(name)},
         **describe_process(),
     }
     if as_json:

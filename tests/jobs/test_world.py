@@ -8,7 +8,8 @@ import sys
 import pytest
 import torch.distributed as dist
 
-from jobs.rendezvous import first_host, join, take_over_slurm, tasks_of_step
+from jobs.launcher import first_host, processors_given, ranks_here, take_over_slurm, tasks_of_step
+from jobs.rendezvous import join
 from jobs.stopping import Ended
 from jobs.world import World
 from probe.errors import Failure, UserError
@@ -127,6 +128,30 @@ def test_slurms_words_become_those_of_torch_without_scontrol(monkeypatch):
     monkeypatch.setattr(os, "environ", {"SLURM_STEP_NUM_TASKS": "6", "SLURM_PROCID": "1"})
     with pytest.raises(UserError, match="SLURM_JOB_ID, SLURM_LOCALID, SLURM_STEP_NODELIST is not set"):
         take_over_slurm()
+
+
+STEP = {"SLURM_STEP_NUM_TASKS": "6", "SLURM_STEP_ID": "2", "SLURM_STEP_TASKS_PER_NODE": "3(x2)"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "ranks", "given"),
+    [
+        ({}, 1, None),
+        ({"WORLD_SIZE": "4", "RANK": "0", "LOCAL_WORLD_SIZE": "2"}, 2, None),
+        ({"WORLD_SIZE": "4", "RANK": "0"}, 1, None),
+        ({"WORLD_SIZE": "4", "RANK": "0", "LOCAL_WORLD_SIZE": "many"}, 1, None),  # told by ``World.gather``
+        ({"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "4"}, 1, None),  # left over
+        (STEP, 3, None),
+        ({**STEP, "SLURM_CPUS_PER_TASK": "8"}, 3, 8),
+        ({**STEP, "SLURM_STEP_TASKS_PER_NODE": "2,1"}, 2, None),
+        ({"SLURM_CPUS_PER_TASK": "8"}, 1, 8),
+        ({"SLURM_CPUS_PER_TASK": "8", "WORLD_SIZE": "4", "RANK": "0", "LOCAL_WORLD_SIZE": "4"}, 4, 2),
+    ],
+)
+def test_ranks_and_processors_of_a_launcher(monkeypatch, variables, ranks, given):
+    monkeypatch.setattr(os, "environ", dict(variables))
+    monkeypatch.setattr(os, "isatty", lambda _: False)
+    assert (ranks_here(), processors_given()) == (ranks, given)
 
 
 def test_ranks_that_do_not_come_are_named_in_the_end():
