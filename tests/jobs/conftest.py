@@ -1,12 +1,8 @@
 """A map with eight known attractors, in a file of its own, and real processes that work on it."""
 
-import contextlib
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +19,8 @@ from jobs.run.work import RunDirectory
 from jobs.work import Work
 from probe.dynamics import Outcome
 from probe.results.files import read_tensors
+
+from ..processes import Process
 
 MAP = '''
 """f(z) = tanh(2 m(z)) with m the mean of each channel: attractors are the eight constant latents of signs
@@ -82,8 +80,8 @@ def own(tmp_path: Path) -> Path:
 def run_of_one(tmp_path_factory) -> Path:
     """A run on the map that one process made undisturbed."""
     folder = tmp_path_factory.mktemp("one")
-    command = [sys.executable, "-m", "jobs.worker", str(configure(folder)), "--out", str(folder / "run")]
-    subprocess.run(command, env={**CLEAN, "OMP_NUM_THREADS": "1"}, check=True)
+    arguments = [configure(folder), "--out", folder / "run"]
+    assert Process("jobs.worker", arguments, {**CLEAN, "OMP_NUM_THREADS": "1"}, folder / "said").wait(600) == 0
     return folder / "run"
 
 
@@ -102,7 +100,7 @@ def do(directory: Directory | Work, *stages: str):
 class Ranks:
     """Processes that a test started, by rank; each has a file for what it says."""
 
-    def __init__(self, processes: list[subprocess.Popen], folder: Path):
+    def __init__(self, processes: list[Process], folder: Path):
         self.processes, self.folder = processes, folder
 
     def wait(self, seconds: float = 120) -> list[int]:
@@ -122,24 +120,20 @@ def start(tmp_path):
 
     def begin(*arguments, ranks=1, only=None, module="jobs.worker", **more) -> Ranks:
         folder = Path(tempfile.mkdtemp(prefix="said-", dir=tmp_path))  # begun by any thread of a test
-        shared = {**CLEAN, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **more}
+        shared = {**CLEAN, "OMP_NUM_THREADS": "1", **more}
         if ranks > 1:
             shared |= {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         processes = []
         for rank in range(ranks) if only is None else only:
             env = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else shared
-            with (folder / f"{rank}.txt").open("w") as out:
-                command = [sys.executable, "-m", module, *map(str, arguments)]
-                processes.append(subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT))
+            processes.append(Process(module, arguments, env, folder / f"{rank}.txt"))
         begun.append(Ranks(processes, folder))
         return begun[-1]
 
     yield begin
-    for ranks in begun:
-        for process in ranks.processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGKILL)
-            process.wait()
+    for process in (process for ranks in begun for process in ranks.processes):
+        process.kill()
+        process.wait()
 
 
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "RANK", "WORLD_SIZE", "MASTER_", "LOCAL_"))}
