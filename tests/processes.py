@@ -1,9 +1,9 @@
 """Real processes of `probe` and `jobs.worker` that begin without their imports.
 
-To read torch and what stands on it takes five seconds of a core, most of the life of a process in a test. So one process
-(the fork server of ``multiprocessing``) reads it once, and the others are forked from it, each with its own environment,
-streams, signals and exit status. Tests of a process while it reads its modules, of launchers and of the cluster start
-Python itself.
+To read torch and what stands on it takes five seconds of a core, most of the life of a process in a test. So one
+process (the fork server of ``multiprocessing``) reads it once, and the others are forked from it, each with its own
+environment, streams, signals and exit status. Tests of a process while it reads its modules, of launchers and of the
+cluster start Python itself.
 """
 
 import multiprocessing
@@ -15,11 +15,31 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-READ = (
-    "torch._decomp.decompositions_for_jvp torchmetrics.functional.image torch.distributed accelerate diffusers faiss pandas "
-    "pyarrow.parquet pyarrow.dataset pyarrow.pandas_compat matplotlib.backends.backend_agg sklearn.datasets skimage.io "
-    "pillow_heif tabulate jobs.kinds jobs.worker jobs.world jobs.slurm.submit probe.api probe.cli.main probe.report.run.write"
-).split()
+READ = [
+    "torch",
+    "torch._decomp.decompositions_for_jvp",
+    "torchmetrics.functional.image",
+    "torch.distributed",
+    "accelerate",
+    "diffusers",
+    "faiss",
+    "pandas",
+    "pyarrow.parquet",
+    "pyarrow.dataset",
+    "pyarrow.pandas_compat",
+    "matplotlib.backends.backend_agg",
+    "sklearn.datasets",
+    "skimage.io",
+    "pillow_heif",
+    "tabulate",
+    "jobs.kinds",
+    "jobs.worker",
+    "jobs.world",
+    "jobs.slurm.submit",
+    "probe.api",
+    "probe.cli.main",
+    "probe.report.run.write",
+]
 
 
 class Process:

@@ -36,7 +36,8 @@ class Own:
     def decode(self, z):
         global EVALUATIONS
         EVALUATIONS += 1
-        if not int(os.environ.get("SLURM_RESTART_COUNT") or 0):  # a job that Slurm began anew is not slow again
+        # A job that Slurm began anew is not slow again, or only so often.
+        if int(os.environ.get("SLURM_RESTART_COUNT") or 0) < int(os.environ.get("OWN_SLOW_LIVES", 1)):
             time.sleep(float(os.environ.get("OWN_SLEEP", 0)))
         if os.environ.get("OWN_FAILS") == os.environ.get("RANK", "0") and EVALUATIONS > 12:
             raise RuntimeError("the map fell off the bus")
@@ -50,7 +51,7 @@ def load():
     return Own()
 '''
 ATTRACTOR = 0.957504
-SENTENCE_SECONDS = 20.0
+SENTENCE_SECONDS = 90.0
 """How long a rank may take to end once it was told to, on a busy machine."""
 
 
@@ -103,7 +104,7 @@ class Ranks:
     def __init__(self, processes: list[Process], folder: Path):
         self.processes, self.folder = processes, folder
 
-    def wait(self, seconds: float = 120) -> list[int]:
+    def wait(self, seconds: float = 600) -> list[int]:
         """The exit statuses."""
         until = time.monotonic() + seconds
         return [process.wait(max(until - time.monotonic(), 0.1)) for process in self.processes]
@@ -146,7 +147,7 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def until(condition, seconds=240.0):
+def until(condition, seconds=600.0):
     """Wait for a condition to hold."""
     end = time.monotonic() + seconds
     while not condition():
