@@ -104,11 +104,18 @@ class Process:
         self._process.kill()
 
 
-def completed(module: str, *arguments: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """``subprocess.run(["python", "-m", module, ...], capture_output=True, text=True)``."""
+def completed(
+    module: str, *arguments: object, cwd: Path | None = None, only: dict[str, str] | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """``subprocess.run(["python", "-m", module, ...], capture_output=True, text=True)``.
+
+    Args:
+        only: the environment; by default this process's.
+        env: what is added to it.
+    """
     with tempfile.TemporaryDirectory(prefix="probe-said-") as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        status = Process(module, arguments, {**os.environ, **env}, out, err, cwd).wait(600)
+        status = Process(module, arguments, {**(only or os.environ), **env}, out, err, cwd).wait(1800)
         return subprocess.CompletedProcess(list(arguments), status, out.read_text(), err.read_text())
 
 
