@@ -9,7 +9,7 @@ from torch import Tensor
 from probe.dynamics.iterate import apply
 from probe.dynamics.jacobian import Jacobian
 from probe.dynamics.memory import Fitting
-from probe.dynamics.spectra import Estimate, spectral_norm, spectral_radius
+from probe.dynamics.spectra import Estimate, singular_values, spectral_radius
 from probe.errors import Failure
 from probe.precision import full_float32
 
@@ -118,9 +118,10 @@ def spectra_at(
         usable = differentiable.nonzero().squeeze(1)
         if len(usable):
             jacobian = jacobian.take(usable)
-            found[0].put(usable.cpu(), spectral_radius(jacobian, budget=budget))
-            if norm:
-                found[1].put(usable.cpu(), spectral_norm(jacobian))
+            singular = singular_values(jacobian) if norm else None
+            found[0].put(usable.cpu(), spectral_radius(jacobian, budget=budget, singular=singular))
+            if singular is not None:
+                found[1].put(usable.cpu(), singular.norm)
         return differentiable.cpu(), *(part for one in found for part in (one.value, one.error, one.products))
 
     try:

@@ -64,9 +64,14 @@ class Jacobian:
             product = self._with_graph(lambda graph: graph.transposed_times(u))
             return self._modes.transposed(self.z, u).detach() if product is None else product
 
+    @property
+    def transposes(self) -> bool:
+        """Whether a product with J^T is the faster one: where a graph is kept."""
+        return self._modes.chosen(self.z).keep
+
     def faster_times(self, v: Tensor) -> Tensor:
-        """J^T v, or J v where no graph is kept: the two have the same eigenvalues."""
-        return self.transposed_times(v) if self._modes.chosen(self.z).keep else self.times(v)
+        """J^T v where it ``transposes``, else J v: the two have the same eigenvalues."""
+        return self.transposed_times(v) if self.transposes else self.times(v)
 
     def step(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """f(z) and J v, for a single product at these points."""
