@@ -7,13 +7,16 @@ cluster start Python itself.
 """
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import runpy
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 READ = [
     "torch",
@@ -42,6 +45,10 @@ READ = [
 ]
 
 
+ONE_THREAD = threading.Lock()
+"""At a time begins a process or asks for an exit status, since to begin one asks for those of all others."""
+
+
 class Process:
     """What ``subprocess.Popen`` is for a command: ``python -m module arguments``."""
 
@@ -65,25 +72,20 @@ class Process:
             file.touch()
         given = (module, list(map(str, arguments)), env, str(out), str(err or out), cwd or Path.cwd())
         self._process = context.Process(target=_begin, args=given)
-        before = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded, by the first of all
-        try:
+        # One thread is what torch is told when it is loaded, by the first process of all.
+        with ONE_THREAD, mock.patch.dict(os.environ, OMP_NUM_THREADS="1"):
             self._process.start()
-        finally:
-            if before is None:
-                del os.environ["OMP_NUM_THREADS"]
-            else:
-                os.environ["OMP_NUM_THREADS"] = before
         assert self._process.pid
         self.pid = self._process.pid
 
     @property
     def returncode(self) -> int | None:
-        return self._process.exitcode
+        with ONE_THREAD:
+            return self._process.exitcode
 
     def poll(self) -> int | None:
         """The exit status, or minus the number of the signal that ended it; None while it lives."""
-        return self._process.exitcode
+        return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit status, when there is one.
@@ -91,10 +93,10 @@ class Process:
         Raises:
             subprocess.TimeoutExpired: it lives on.
         """
-        self._process.join(timeout)
-        if self._process.exitcode is None:
+        multiprocessing.connection.wait([self._process.sentinel], timeout)
+        if (status := self.returncode) is None:
             raise subprocess.TimeoutExpired(self._process.name, timeout or 0)
-        return self._process.exitcode
+        return status
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
