@@ -1,5 +1,7 @@
 """A map with eight known attractors, in a file of its own, and real processes that work on it."""
 
+import contextlib
+import itertools
 import json
 import os
 import socket
@@ -141,10 +143,16 @@ CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "RAN
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """A port that nobody listens on: of those that the system gives to no connection, and this process to no other."""
+    first = 20000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    for port in (first + (os.getpid() + next(ASKED)) % 1000 for _ in range(1000)):
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
+ASKED = itertools.count()
 
 
 def until(condition, seconds=600.0):

@@ -27,6 +27,9 @@ from ..conftest import do
 def config(own: Path, tiny_clip: Path) -> Path:
     settings = yaml.safe_load(own.read_text())
     settings["clip"] = {"model": f"local-dir:{tiny_clip}", "pretrained": None, "labels": ["cat", "grid", "red"]}
+    # CLIP sees every reconstruction of every method: few images and one level are enough.
+    settings["datasets"] = {name: {"n": 5, "holdout": 4} for name in settings["datasets"]}
+    settings["sparse"]["levels"] = [1]
     own.write_text(yaml.safe_dump(settings, sort_keys=False))
     return own
 
