@@ -53,10 +53,11 @@ def build(work: RunWork) -> None:
         points = run.load(MERGED.name)[0] if todo else {}
         before = sum(counts.values()) - sum(len(span) for _, span in todo)
         shared = work.share("certificates", "points", todo, size=lambda part: len(part[1]), before=before)
+        f = _Counted(model, clamp=run.config.model.clamp)
         with work.tracked() as tracker:
             for part, meter in shared:
                 kind, span = part
-                f = _Counted(model, run.config.model.clamp, meter, kind)
+                f.show(meter, kind)
                 rows = {name: points[f"{kind}_{name}"][span.start : span.stop] for name in ("points", "starts")}
                 found = EXAMINATIONS[kind](run.config, f, rows["points"].to(model.device), rows["starts"])
                 run.save(_file(part), found, ends=ends_sha256, rank=world.rank)
@@ -97,8 +98,8 @@ def summary(work: RunWork) -> dict[str, Any]:
 class _Counted(LatentMap):
     """The latent map, which shows how often it was asked: points that are examined together can take minutes."""
 
-    def __init__(self, model: Autoencoder, clamp: bool, meter: Meter, kind: str):
-        super().__init__(model, clamp=clamp)
+    def show(self, meter: Meter, kind: str) -> None:
+        """Count anew, for a part of this kind."""
         self.meter, self.kind, self.asked = meter, kind, 0
 
     def __call__(self, z: Tensor) -> Tensor:

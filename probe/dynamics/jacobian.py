@@ -4,6 +4,8 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +18,9 @@ from probe.precision import full_float32
 
 AGREEMENT = 0.1
 """Largest relative difference between a product and finite differences."""
-SCALES = (1e-1, 1e-2, 1e-3, 1e-4)
-"""Lengths of finite differences relative to the norm of the point. The product must agree at one of them at which the
-difference is well above rounding."""
+SCALES = (1e-2, 1e-3, 1e-1, 1e-4)
+"""Lengths of finite differences relative to the norm of the point, in the order in which most agree. The product must
+agree at one of them at which the difference is well above rounding."""
 CLEARLY = 1.5
 """Forward mode computes J v where the kept graph takes this many times as long. A smaller difference could be chance,
 and chance must not choose: the last digits of a result depend on the mode."""
@@ -112,18 +114,24 @@ class Jacobian:
         length = self.z.flatten(1).norm(dim=1).clamp(min=1e-3)
         agreed = torch.zeros(len(v), dtype=torch.bool, device=v.device)
         for scale in SCALES:
-            h = (scale * length).view(-1, *[1] * (v.ndim - 1))
-            with full_float32():
-                there, back = self._modes.value(self.z + h * v), self._modes.value(self.z - h * v)
-            slope = (there - back).flatten(1).double() / (2 * h.view(-1, 1))
-            rounding = 10 * torch.finfo(v.dtype).eps * there.flatten(1).norm(dim=1).double() / h.flatten()
-            size = torch.maximum(product.norm(dim=1), slope.norm(dim=1))
-            # A slope below rounding shows nothing, unless f does not move at all.
-            telling = (rounding <= AGREEMENT * size) | (size == 0)
-            agreed |= telling & ((product - slope).norm(dim=1) <= AGREEMENT * size + rounding)
-            if bool(agreed.all()):
+            left = (~agreed).nonzero().squeeze(1)
+            if not len(left):
                 break
+            agreed[left] = self._agreed_at(scale * length[left], left, v, product[left])
         return agreed
+
+    def _agreed_at(self, h: Tensor, rows: Tensor, v: Tensor, product: Tensor) -> Tensor:
+        """Whether products (k, d) agree with differences of length h (k,) at rows (k,) of the points."""
+        z, v = self.z[rows], v[rows]
+        step = h.view(-1, *[1] * (v.ndim - 1)) * v
+        with full_float32():
+            there, back = self._modes.value(z + step), self._modes.value(z - step)
+        slope = (there - back).flatten(1).double() / (2 * h.view(-1, 1))
+        rounding = 10 * torch.finfo(v.dtype).eps * there.flatten(1).norm(dim=1).double() / h
+        size = torch.maximum(product.norm(dim=1), slope.norm(dim=1))
+        # A slope below rounding shows nothing, unless f does not move at all.
+        telling = (rounding <= AGREEMENT * size) | (size == 0)
+        return telling & ((product - slope).norm(dim=1) <= AGREEMENT * size + rounding)
 
     def _with_graph(self, product: "Callable[[_Graph], Tensor]") -> Tensor | None:
         """The product with the kept graph; None if none is kept."""
@@ -164,14 +172,27 @@ class _Graph:
         return torch.autograd.grad(pulled, u, v, retain_graph=True, materialize_grads=True)[0]
 
 
-class _Modes:
-    """How products of one f are computed, chosen by a measurement at the first point.
+@dataclass(frozen=True)
+class _Measured:
+    """How products of one f are computed, as measured at one point.
 
     Attributes:
         keep: whether graphs are kept.
         forward: whether J v is computed in forward mode.
-        bytes: what the graph of one point takes.
+        bytes: what the graph of one point takes; 0 where a device tells itself that its memory is used up.
     """
+
+    keep: bool = True
+    forward: bool = False
+    bytes: int = 0
+
+
+_KNOWN: "WeakKeyDictionary[Callable[[Tensor], Tensor], dict[object, _Measured]]" = WeakKeyDictionary()
+"""What was measured, for as long as f lives: it takes as long as some ten certificates of a small model."""
+
+
+class _Modes:
+    """How products of one f are computed: as measured, until a product fails or is wrong."""
 
     def __init__(self, f: Callable[[Tensor], Tensor]):
         self.f = f
@@ -196,10 +217,17 @@ class _Modes:
         return y.detach(), product.detach()  # weights that require gradients would keep the graph of every product
 
     def chosen(self, z: Tensor) -> "_Modes":
-        """Measured at the first of the points, if it has not been yet."""
+        """Measured at the first of the points, if f has not been yet."""
         if not self._chosen and len(z):
             self._chosen = True
-            self._measure(z[:1])
+            key = z.shape[1:], z.dtype, z.device
+            try:
+                known = _KNOWN.setdefault(self.f, {})
+            except TypeError:  # no hash, or no weak reference
+                known = {}
+            if key not in known:
+                known[key] = self._measured(z[:1])
+            self.keep, self.forward, self.bytes = known[key].keep, known[key].forward, known[key].bytes
         return self
 
     def check_memory(self, n: int) -> None:
@@ -207,7 +235,7 @@ class _Modes:
         if self.bytes and n * self.bytes > SHARE * free_bytes():
             raise torch.OutOfMemoryError(f"the graph of f at {n} points takes {n * self.bytes / 2**30:.1f} GiB")
 
-    def _measure(self, z: Tensor) -> None:
+    def _measured(self, z: Tensor) -> _Measured:
         kept: dict[int, int] = {}
 
         def pack(x: Tensor) -> Tensor:
@@ -222,17 +250,15 @@ class _Modes:
                 graph.times(v)
             seconds = _seconds(lambda: graph.times(v), z.device)
         except torch.OutOfMemoryError:
-            self.keep = False
-            return
+            return _Measured(keep=False)
         except (NotImplementedError, RuntimeError):
-            self.keep, self.forward = False, True
-            return
-        self.bytes = sum(kept.values()) if z.device.type == "cpu" else 0
+            return _Measured(keep=False, forward=True)
+        size = sum(kept.values()) if z.device.type == "cpu" else 0
         try:
             self.step(z, v)
-            self.forward = seconds > CLEARLY * _seconds(lambda: self.step(z, v), z.device)
+            return _Measured(True, seconds > CLEARLY * _seconds(lambda: self.step(z, v), z.device), size)
         except (NotImplementedError, RuntimeError):
-            return
+            return _Measured(bytes=size)
 
     def _twice_backward(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         y, back, *_ = torch.func.vjp(self.f, z)

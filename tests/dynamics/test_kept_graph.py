@@ -152,3 +152,14 @@ def test_where_no_graph_fits_nothing_is_kept(monkeypatch):
     assert torch.equal(differentiable, without[0])
     assert ((radius.value - without[1].value).abs() <= radius.error + without[1].error).all()
     assert torch.allclose(norm.value, without[2].value, rtol=1e-2)
+
+
+def test_a_map_is_measured_once():
+    f, z = bent(40, 3)
+    counted = Rows(f)
+    Jacobian(counted, z).times(z)
+    first, counted.rows = counted.rows, 0
+    Jacobian(counted, z).times(z)
+    assert counted.rows == len(z) < first
+    slotted = type("Slotted", (), {"__slots__": (), "__call__": staticmethod(f)})()  # takes no weak reference
+    assert torch.equal(Jacobian(slotted, z).times(z), Jacobian(counted, z).times(z))
