@@ -1,5 +1,6 @@
 # make probe   set up, then run the whole job on the embedded autoencoder
-# make test    set up, check and test everything (what CI runs); make test-fast leaves the slow tests out
+# make test    set up, check style and types, and run the tests; ten minutes on two cores
+# make test-all  the same, and then the long tests that it left out (what CI runs)
 # make docs    build the documentation in build/docs; nothing is fetched, and a broken link is an error
 # make debian  Debian packages for the tests on a real Slurm cluster and in a real browser (as root); without them these
 #              tests are skipped
@@ -7,10 +8,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --durations=10
-# Two files of tests at a time, each on one core; those marked busy start processes for every core, and go one by one.
-IN_PAIRS := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
+# Two files of tests at a time, each on one core, in the order of tests/conftest.py.
+IN_PAIRS := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install debian docs probe lint test test-fast clean
+.PHONY: install debian docs probe lint test test-all clean
 
 install: $(VENV)/.installed
 
@@ -41,12 +42,10 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(IN_PAIRS) -m 'not busy'
-	$(PYTEST) -m busy
+	$(IN_PAIRS) -m 'not slow'
 
-test-fast: install
-	$(IN_PAIRS) -m 'not slow and not busy'
-	$(PYTEST) -m 'busy and not slow'
+test-all: test
+	$(IN_PAIRS) -m slow
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -14,6 +14,12 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="probe-tests-")  # where 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose processes wait come first: pytest-xdist gives files out in this order, and others fill the time."""
+    waiting = {item.path for item in items if item.get_closest_marker("busy")}
+    items.sort(key=lambda item: item.path not in waiting)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's folder."""

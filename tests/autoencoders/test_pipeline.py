@@ -50,8 +50,9 @@ def run(tmp_path, monkeypatch, capsys):
     return begin
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    "name", ["FLUX", *(pytest.param(name, marks=pytest.mark.slow) for name in SHAPES if name != "FLUX")]
+)
 def test_every_shape_goes_from_noise_to_the_report(name, run, tmp_path):
     torch.manual_seed(0)
     SHAPES[name]().save_pretrained(tmp_path / "pipeline" / "vae")
@@ -63,7 +64,6 @@ def test_every_shape_goes_from_noise_to_the_report(name, run, tmp_path):
     assert (tmp_path / "run" / "report" / "report.html").exists()
 
 
-@pytest.mark.slow
 def test_the_example_of_the_readme_runs(run, tmp_path, root):
     blocks = re.findall(r"```python\n(# my_vae\.py\n.*?)```", (root / "README.md").read_text(), re.DOTALL)
     assert len(blocks) == 1

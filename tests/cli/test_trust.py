@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -12,6 +11,8 @@ from jobs.worker import guarded
 from probe.cli.main import main
 from probe.config import ModelConfig
 from probe.trust import code_of
+
+from ..processes import completed
 
 MODEL = """
 from pathlib import Path
@@ -78,7 +79,6 @@ def stranger(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-of-another-user"))
 
 
-@pytest.mark.slow
 def test_a_directory_runs_no_code_of_its_own(made, sentinel, stranger, capsys):
     capsys.readouterr()
     for stage in STAGES:
@@ -87,9 +87,8 @@ def test_a_directory_runs_no_code_of_its_own(made, sentinel, stranger, capsys):
         assert "own.py (sha256" in said
         assert "--trust-code" in said
         assert len(said) < 500
-    worker = [sys.executable, "-m", "jobs.worker"]
     for more in ([str(made)], [str(made), "--stage", "dictionary"], [str(made / "config.yaml"), "--out", str(made)]):
-        done = subprocess.run([*worker, *more], capture_output=True, text=True, check=False)
+        done = completed("jobs.worker", *more)
         assert done.returncode == 2, done.stderr
     assert probe(["run", str(made / "config.yaml"), "--out", str(made)]) == 2
     assert not sentinel.exists()
@@ -98,7 +97,6 @@ def test_a_directory_runs_no_code_of_its_own(made, sentinel, stranger, capsys):
     assert probe(["dictionary", str(made)]) == 0
 
 
-@pytest.mark.slow
 def test_what_reads_results_needs_no_model(made, sentinel, stranger, tmp_path):
     for command in (
         ["report", str(made)],
@@ -108,8 +106,7 @@ def test_what_reads_results_needs_no_model(made, sentinel, stranger, tmp_path):
         ["figure", str(made), "--paper"],
     ):
         assert probe(command) == 0, command
-    worker = [sys.executable, "-m", "jobs.worker", str(made), "--stage", "report"]
-    assert subprocess.run(worker, capture_output=True, check=False).returncode == 0
+    assert completed("jobs.worker", made, "--stage", "report").returncode == 0
     assert not sentinel.exists()
     (made.parent / "own.py").unlink()
     assert probe(["report", str(made)]) == 0

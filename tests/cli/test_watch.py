@@ -30,7 +30,7 @@ def test_a_single_long_call_is_not_silent(capsys, monkeypatch):
     monkeypatch.setattr("probe.cli.watch.EVERY", 0.01)
     with watching("field") as watch:
         watch.say("architecture 1 of 2, A")
-        said, until = "", time.monotonic() + 60
+        said, until = "", time.monotonic() + 600
         while not said and time.monotonic() < until:
             time.sleep(0.05)
             said = capsys.readouterr().err

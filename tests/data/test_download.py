@@ -16,7 +16,7 @@ import pytest
 from probe.data import download
 from probe.data.source import UnreadableImage
 
-DEADLINE, PATIENCE = 0.6, 6.0
+DEADLINE, PATIENCE = 0.6, 30.0
 """Seconds that a download may take here, and that a test allows on a busy machine."""
 Script = Callable[[socket.socket], None]
 

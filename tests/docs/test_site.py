@@ -10,7 +10,6 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
-pytestmark = pytest.mark.slow
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href", "use": "href"}
 """Attributes that make a browser load something; a link of these kinds only names a page."""
 NAMES_ONLY = {"canonical", "prev", "next", "alternate"}

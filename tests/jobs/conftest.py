@@ -1,12 +1,10 @@
 """A map with eight known attractors, in a file of its own, and real processes that work on it."""
 
 import contextlib
+import itertools
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +22,8 @@ from jobs.work import Work
 from probe.dynamics import Outcome
 from probe.results.files import read_tensors
 
+from ..processes import Process
+
 MAP = '''
 """f(z) = tanh(2 m(z)) with m the mean of each channel: attractors are the eight constant latents of signs
 (+-t, +-t, +-t) with t = tanh(2 t) = 0.9575, and the sign of a start's means says in which one it ends."""
@@ -38,7 +38,8 @@ class Own:
     def decode(self, z):
         global EVALUATIONS
         EVALUATIONS += 1
-        if not int(os.environ.get("SLURM_RESTART_COUNT") or 0):  # a job that Slurm began anew is not slow again
+        # A job that Slurm began anew is not slow again, or only so often.
+        if int(os.environ.get("SLURM_RESTART_COUNT") or 0) < int(os.environ.get("OWN_SLOW_LIVES", 1)):
             time.sleep(float(os.environ.get("OWN_SLEEP", 0)))
         if os.environ.get("OWN_FAILS") == os.environ.get("RANK", "0") and EVALUATIONS > 12:
             raise RuntimeError("the map fell off the bus")
@@ -52,7 +53,7 @@ def load():
     return Own()
 '''
 ATTRACTOR = 0.957504
-SENTENCE_SECONDS = 20.0
+SENTENCE_SECONDS = 90.0
 """How long a rank may take to end once it was told to, on a busy machine."""
 
 
@@ -82,8 +83,8 @@ def own(tmp_path: Path) -> Path:
 def run_of_one(tmp_path_factory) -> Path:
     """A run on the map that one process made undisturbed."""
     folder = tmp_path_factory.mktemp("one")
-    command = [sys.executable, "-m", "jobs.worker", str(configure(folder)), "--out", str(folder / "run")]
-    subprocess.run(command, env={**CLEAN, "OMP_NUM_THREADS": "1"}, check=True)
+    arguments = [configure(folder), "--out", folder / "run"]
+    assert Process("jobs.worker", arguments, {**CLEAN, "OMP_NUM_THREADS": "1"}, folder / "said").wait(600) == 0
     return folder / "run"
 
 
@@ -102,10 +103,10 @@ def do(directory: Directory | Work, *stages: str):
 class Ranks:
     """Processes that a test started, by rank; each has a file for what it says."""
 
-    def __init__(self, processes: list[subprocess.Popen], folder: Path):
+    def __init__(self, processes: list[Process], folder: Path):
         self.processes, self.folder = processes, folder
 
-    def wait(self, seconds: float = 120) -> list[int]:
+    def wait(self, seconds: float = 600) -> list[int]:
         """The exit statuses."""
         until = time.monotonic() + seconds
         return [process.wait(max(until - time.monotonic(), 0.1)) for process in self.processes]
@@ -122,37 +123,39 @@ def start(tmp_path):
 
     def begin(*arguments, ranks=1, only=None, module="jobs.worker", **more) -> Ranks:
         folder = Path(tempfile.mkdtemp(prefix="said-", dir=tmp_path))  # begun by any thread of a test
-        shared = {**CLEAN, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **more}
+        shared = {**CLEAN, "OMP_NUM_THREADS": "1", **more}
         if ranks > 1:
             shared |= {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         processes = []
         for rank in range(ranks) if only is None else only:
             env = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else shared
-            with (folder / f"{rank}.txt").open("w") as out:
-                command = [sys.executable, "-m", module, *map(str, arguments)]
-                processes.append(subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT))
+            processes.append(Process(module, arguments, env, folder / f"{rank}.txt"))
         begun.append(Ranks(processes, folder))
         return begun[-1]
 
     yield begin
-    for ranks in begun:
-        for process in ranks.processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGKILL)
-            process.wait()
+    for process in (process for ranks in begun for process in ranks.processes):
+        process.kill()
+        process.wait()
 
 
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "RANK", "WORLD_SIZE", "MASTER_", "LOCAL_"))}
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """A port that nobody listens on: of those that the system gives to no connection, and this process to no other."""
+    first = 20000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    for port in (first + (os.getpid() + next(ASKED)) % 1000 for _ in range(1000)):
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
-def until(condition, seconds=240.0):
+ASKED = itertools.count()
+
+
+def until(condition, seconds=600.0):
     """Wait for a condition to hold."""
     end = time.monotonic() + seconds
     while not condition():

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,12 +13,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ..processes import completed
 from .conftest import CLEAN, assert_same_run, shard_files, until
 from .ood.test_ood import SETTINGS as OOD_SETTINGS
 from .ood.test_ood import assert_same_experiment
 
-pytestmark = [pytest.mark.slow, pytest.mark.busy]
-MINUTES = 60.0
+pytestmark = pytest.mark.busy
+MINUTES = 1500.0
+"""For what takes minutes on a machine that nobody else uses."""
 
 
 class Cluster:
@@ -38,7 +39,14 @@ class Cluster:
 
     def probe(self, *arguments) -> str:
         """stdout of a probe command."""
-        return self(sys.executable, "-m", "probe.cli.main", *arguments)
+        done = self.tries(*arguments)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+        print("$ probe", *arguments, "\n" + done.stdout + done.stderr)
+        return done.stdout
+
+    def tries(self, *arguments) -> "subprocess.CompletedProcess[str]":
+        """A probe command, whatever comes of it."""
+        return completed("probe.cli.main", *arguments, only=self.env)
 
     def state(self, job: str) -> str:
         """What the queue says of a job, and how often it began anew."""
@@ -52,7 +60,40 @@ class Cluster:
     def stop(self) -> None:
         """No job is left to the next test."""
         self("scancel", "-u", "root")
+        for pid in self.workers_on("node1") + self.workers_on("node2"):  # of a test that failed while they were held
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
         until(lambda: not self("squeue", "-h", quiet=True))
+
+    def workers_on(self, node: str) -> list[int]:
+        """Process ids of the workers on a node of this cluster; other tests may have one of their own."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+                environment = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:  # it ended
+                continue
+            here = {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={self.env['SLURM_CONF']}".encode()}
+            if b"jobs.worker" in command and b"python" in command[0] and here <= set(environment):
+                found.append(int(entry.name))
+        return found
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """All workers stand still meanwhile, so that a machine of any speed is at the same point when they are told."""
+        workers = self.workers_on("node1") + self.workers_on("node2")
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def kill_on(self, *nodes: str) -> None:
+        """What a kernel does that runs out of memory."""
+        for pid in (pid for node in nodes for pid in self.workers_on(node)):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")
@@ -103,31 +144,40 @@ def profile(root, tmp_path):
     return write
 
 
-def workers_on(node: str) -> list[int]:
-    """Process ids of the workers on a node."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command, environment = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
-        except OSError:  # it ended
-            continue
-        if b"jobs.worker" in command and f"SLURMD_NODENAME={node}".encode() in environment and b"srun" not in command:
-            found.append(int(entry.name))
-    return [pid for pid in found if b"python" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]]
+def test_a_run_that_is_preempted_and_killed_on_the_cluster_is_that_of_one_process(
+    run_of_one, own, cluster, profile, tmp_path
+):
+    """Its stage `attractors` on two nodes has three lives, of which two are slow enough to be ended by somebody."""
+    out, alone = tmp_path / "out", {"nodes": 1}
+    shape = profile(
+        gpus_per_task=0,
+        environment={"OMP_NUM_THREADS": "1", "OWN_SLEEP": "0.5", "OWN_SLOW_LIVES": "2"},
+        stages={name: {"environment": {}, **alone} for name in ("images", "dictionary", "reconstruct", "report")},
+    )
+    jobs = json.loads(cluster.probe("submit", own, "--cluster", shape, "--out", out, "--json"))
+    work = jobs["attractors"]
+    until(lambda: shard_files(out), MINUTES)
+    with cluster.held():
+        cluster("scancel", "--batch", "-s", "USR1", work)  # pre-empted
+    until(lambda: cluster.restarts(work) == 1, MINUTES)
+    kept = {file: file.stat().st_mtime_ns for file in shard_files(out)}
+    until(lambda: len(shard_files(out)) > len(kept), MINUTES)
+    with cluster.held():  # node1 hangs, as one does that waits for a dead one
+        cluster.kill_on("node2")
+        until(lambda: cluster.restarts(work) == 2, MINUTES)
+    assert len(kept) < len(shard_files(out)) < 10
+    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", MINUTES)
+    assert kept == {file: file.stat().st_mtime_ns for file in kept}
+    assert_same_run(run_of_one, out)
+    hosts = [
+        {rank["host"] for rank in one["ranks"]} for one in json.loads((out / "manifest.json").read_text())["sessions"]
+    ]
+    assert {"node1", "node2"} in hosts
+    status = json.loads(cluster.probe("status", out, "--json"))
+    assert (status["state"], {stage["slurm"] for stage in status["stages"]}) == ("complete", {"COMPLETED"})
 
 
-@contextmanager
-def held() -> Iterator[None]:
-    """All workers stand still meanwhile, so that a machine of any speed is at the same point when they are told."""
-    workers = workers_on("node1") + workers_on("node2")
-    for pid in workers:
-        os.kill(pid, signal.SIGSTOP)
-    yield
-    for pid in workers:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-
-
+@pytest.mark.slow
 def test_a_quickstart_that_is_preempted_requeued_killed_cancelled_and_resumed(root, cluster, profile, tmp_path):
     out = tmp_path / 'it\'s a "run" 50%'
     job = [root / "configs" / "quickstart.yaml", "--set", "seeds.count=240", "--set", "solver.certificates=16"]
@@ -136,10 +186,9 @@ def test_a_quickstart_that_is_preempted_requeued_killed_cancelled_and_resumed(ro
     # where a start settles; an extrapolation, or a start that never settles, does not.
     job += ["--set", "solver.accelerate=false", "--set", "dictionary.outcomes=[converged]"]
     job += ["--set", "solver.exponents=4"]
-    with (tmp_path / "one.txt").open("w") as said:
-        command = [sys.executable, "-m", "probe.cli.main", "run", *job, "--out", tmp_path / "one"]
-        one = subprocess.Popen(list(map(str, command)), env={**CLEAN, "OMP_NUM_THREADS": "1"}, stdout=said, stderr=said)
-    assert one.wait(8 * MINUTES) == 0, (tmp_path / "one.txt").read_text()
+    local = {**CLEAN, "OMP_NUM_THREADS": "1"}
+    one = completed("probe.cli.main", "run", *job, "--out", tmp_path / "one", only=local)
+    assert one.returncode == 0, one.stderr
 
     submit = ["submit", *job, "--cluster", profile(), "--out", out, "--json"]
     jobs = json.loads(cluster.probe(*submit))
@@ -147,24 +196,25 @@ def test_a_quickstart_that_is_preempted_requeued_killed_cancelled_and_resumed(ro
 
     def more(than: int) -> None:
         """Wait for new shards, made by a running job."""
-        until(lambda: len(shard_files(out)) > than and cluster.state(work) == "RUNNING", 2 * MINUTES)
+        until(lambda: len(shard_files(out)) > than and cluster.state(work) == "RUNNING", MINUTES)
         print(len(shard_files(out)), "of 60 shards")
 
     more(1)
-    with held():
+    with cluster.held():
         cluster("scancel", "--batch", "-s", "USR1", work)  # pre-empted
     until(lambda: cluster.restarts(work) == 1)
     more(len(shard_files(out)))
-    with held():
+    with cluster.held():
         cluster("scontrol", "requeue", work)  # by an administrator
     until(lambda: cluster.restarts(work) == 2)
     more(len(shard_files(out)))
-    with held():  # node1 hangs, as one does that waits for a dead one; otherwise it would work on until srun ends it
-        for pid in workers_on("node2"):  # the kernel runs out of memory, say
-            os.kill(pid, signal.SIGKILL)
+    with (
+        cluster.held()
+    ):  # node1 hangs, as one does that waits for a dead one; otherwise it would work on until srun ends it
+        cluster.kill_on("node2")
         until(lambda: cluster.restarts(work) == 3)
     more(len(shard_files(out)))
-    with held():
+    with cluster.held():
         cluster.probe("cancel", out)
     until(lambda: cluster.state(work) == "CANCELLED")
     kept = {file: file.stat().st_mtime_ns for file in shard_files(out)}
@@ -172,7 +222,7 @@ def test_a_quickstart_that_is_preempted_requeued_killed_cancelled_and_resumed(ro
     assert json.loads(cluster.probe("status", out, "--json"))["state"] == "stopped"
 
     jobs = json.loads(cluster.probe(*submit))
-    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", 5 * MINUTES)
+    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", MINUTES)
     assert kept == {file: file.stat().st_mtime_ns for file in kept}
     assert_same_run(tmp_path / "one", out)
     manifest = json.loads((out / "manifest.json").read_text())
@@ -182,6 +232,7 @@ def test_a_quickstart_that_is_preempted_requeued_killed_cancelled_and_resumed(ro
     assert (status["state"], {stage["slurm"] for stage in status["stages"]}) == ("complete", {"COMPLETED"})
 
 
+@pytest.mark.slow
 def test_the_time_limit_is_no_end(run_of_one, own, cluster, profile, tmp_path):
     """40 starts in 10 shards of some 20 steps, 2 s each, on two ranks: 200 s, of which the limit leaves at most 105
     (Slurm may send the signal a minute early). In its second life the map is quick, however slow its imports are."""
@@ -193,12 +244,13 @@ def test_the_time_limit_is_no_end(run_of_one, own, cluster, profile, tmp_path):
         stages={name: {"environment": {}, "nodes": 1} for name in ("dictionary", "reconstruct", "report", "images")},
     )
     jobs = json.loads(cluster.probe("submit", own, "--cluster", short, "--out", tmp_path / "out", "--json"))
-    until(lambda: cluster.restarts(jobs["attractors"]) >= 1, 6 * MINUTES)
+    until(lambda: cluster.restarts(jobs["attractors"]) >= 1, MINUTES)
     assert len(shard_files(tmp_path / "out")) < 10
-    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", 12 * MINUTES)
+    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", MINUTES)
     assert_same_run(run_of_one, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_takes_the_later_ones_out_of_the_queue(own, cluster, profile, tmp_path):
     broken = profile(environment={"OWN_FAILS": "1", "OMP_NUM_THREADS": "1"})
     jobs = json.loads(cluster.probe("submit", own, "--cluster", broken, "--out", tmp_path / "out", "--json"))
@@ -212,6 +264,7 @@ def test_a_stage_that_fails_takes_the_later_ones_out_of_the_queue(own, cluster, 
     until(lambda: cluster.state(jobs["report"]) == "COMPLETED")
 
 
+@pytest.mark.slow
 def test_a_study_is_an_array_whose_tasks_share_the_models(cluster, profile, tmp_path):
     """Six models between two tasks; both are killed in their work, go back into the queue, and nothing is lost."""
     config, out = tmp_path / "study.yaml", tmp_path / "out"
@@ -219,10 +272,9 @@ def test_a_study_is_an_array_whose_tasks_share_the_models(cluster, profile, tmp_
     shape = profile(gpus_per_task=0, stages={})
     cluster.probe("submit", config, "--cluster", shape, "--out", out)
     done = out / "cells"
-    until(lambda: done.is_dir() and len(list(done.iterdir())) > 0, 3 * MINUTES)
-    for pid in workers_on("node1") + workers_on("node2"):  # the last task's number is that of the array
-        os.kill(pid, signal.SIGKILL)
-    until(lambda: not cluster("squeue", "-h", quiet=True), 5 * MINUTES)
+    until(lambda: done.is_dir() and len(list(done.iterdir())) > 0, MINUTES)
+    cluster.kill_on("node1", "node2")  # the last task's number is that of the array
+    until(lambda: not cluster("squeue", "-h", quiet=True), MINUTES)
     status = json.loads(cluster.probe("status", out, "--json"))
     assert (status["state"], [stage["done"] for stage in status["stages"]]) == ("complete", [1, 6, 1])
     assert "COMPLETED" in status["stages"][1]["slurm"]
@@ -248,24 +300,23 @@ STUDY = {
 }
 
 
+@pytest.mark.slow
 def test_an_ood_experiment_is_submitted_and_its_ranks_share_the_scores(cluster, profile, tmp_path):
     """Two nodes; a rank is killed while the sets are scored. The tables and the report are those of one process."""
     config, out = tmp_path / "ood.yaml", tmp_path / "out"
     settings = {**OOD_SETTINGS, "solver": {**OOD_SETTINGS["solver"], "accelerate": False}}
     config.write_text(yaml.safe_dump(settings, sort_keys=False))
-    command = [sys.executable, "-m", "probe.cli.main", "ood", config, "--out", tmp_path / "one"]
     local = {**CLEAN, "OMP_NUM_THREADS": "1"}
-    one = subprocess.run(list(map(str, command)), env=local, capture_output=True, text=True, check=False)
+    one = completed("probe.cli.main", "ood", config, "--out", tmp_path / "one", only=local)
     assert one.returncode == 0, one.stderr
     submit = ["submit", config, "--cluster", profile(stages={"images": {"nodes": 1}}), "--out", out, "--json"]
     jobs = json.loads(cluster.probe(*submit))
     assert list(jobs) == ["images", "attractors", "scores", "report"]
-    until(lambda: cluster.state(jobs["scores"]) == "RUNNING" and workers_on("node2"), 5 * MINUTES)
-    with held():
-        for pid in workers_on("node2"):
-            os.kill(pid, signal.SIGKILL)
+    until(lambda: cluster.state(jobs["scores"]) == "RUNNING" and cluster.workers_on("node2"), MINUTES)
+    with cluster.held():
+        cluster.kill_on("node2")
         until(lambda: cluster.restarts(jobs["scores"]) == 1)
-    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", 5 * MINUTES)
+    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", MINUTES)
     assert_same_experiment(tmp_path / "one", out)
     sessions = json.loads((out / "manifest.json").read_text())["sessions"]
     assert {"node1", "node2"} in [{rank["host"] for rank in session["ranks"]} for session in sessions]
@@ -275,12 +326,6 @@ def test_an_ood_experiment_is_submitted_and_its_ranks_share_the_scores(cluster, 
 
 def test_a_partition_that_is_not_there(own, cluster, profile, tmp_path):
     command = ["submit", own, "--cluster", profile(partition="gpuu"), "--out", tmp_path / "out"]
-    done = subprocess.run(
-        [sys.executable, "-m", "probe.cli.main", *map(str, command)],
-        env=cluster.env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = cluster.tries(*command)
     assert done.returncode == 2
     assert "invalid partition specified: gpuu" in done.stderr

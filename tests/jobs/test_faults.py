@@ -10,31 +10,32 @@ from pathlib import Path
 
 import pytest
 
+from ..processes import Process
 from .conftest import assert_same_run, shard_files
 
 pytestmark = pytest.mark.busy
 
-KILLS, SHARDS = 30, 10
+SHARDS = 10
 
 
-@pytest.mark.slow
-def test_thirty_kills_at_random_instants_lose_and_double_nothing(run_of_one, own, tmp_path, start, capsys):
-    """Runs are begun, two at a time, until 30 processes were killed; each is resumed until it is done, and then as if
-    nothing was."""
+@pytest.mark.parametrize("kills", [6, pytest.param(30, marks=pytest.mark.slow)])
+def test_kills_at_random_instants_lose_and_double_nothing(run_of_one, own, tmp_path, start, capsys, kills):
+    """Runs are begun, two at a time, until so many processes were killed; each is resumed until it is done, and then as
+    if nothing was."""
 
-    def begin(out: Path) -> subprocess.Popen:
+    def begin(out: Path) -> Process:
         return start(own, "--out", out, OWN_SLEEP="0.05").processes[0]
 
     with ThreadPoolExecutor(2) as pool:
-        # The instants are drawn over the time that a whole run takes here, now: most of it is imports.
+        # The instants are drawn over the time that a whole run takes here, now.
         began = time.monotonic()
         whole = [begin(tmp_path / f"whole-{lane}") for lane in range(2)]
-        assert [process.wait(600) for process in whole] == [0, 0]
+        assert [process.wait(1800) for process in whole] == [0, 0]
         seconds = time.monotonic() - began
 
         def lane(number: int) -> list[int]:
             chance, lives, runs = random.Random(number), [], 0
-            while len(lives) < KILLS // 2:
+            while len(lives) < kills // 2:
                 out, runs = tmp_path / f"run-{number}-{runs}", runs + 1
                 while True:
                     process, before = begin(out), len(shard_files(out))

@@ -67,5 +67,5 @@ def test_the_end_of_another_rank_ends_the_work_of_a_thread_and_not_the_process(t
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(15)
+    thread.join(120)
     assert ended == [75]

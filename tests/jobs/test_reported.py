@@ -71,7 +71,6 @@ def test_the_checksum_follows_every_result(reported):
     assert jobs.reported.current_report(directory) is None
 
 
-@pytest.mark.slow
 def test_what_was_logged_is_logged_again_where_it_is_gone(tmp_path):
     """A tracker's files are no part of the results."""
     pytest.importorskip("tensorboard")

@@ -25,7 +25,7 @@ SIGNALS = pytest.mark.parametrize("number", SAID, ids=lambda number: number.name
 def test_a_rank_that_waits_says_so_and_hears_signals(own, tmp_path, start, number, rank):
     """Rank 0 hosts the store; rank 1 waits for it."""
     ranks = start(own, "--out", tmp_path / "out", ranks=2, only=[rank])
-    until(lambda: "waiting for 1 of 2 ranks at 127.0.0.1:" in ranks.said(rank), 60)
+    until(lambda: "waiting for 1 of 2 ranks at 127.0.0.1:" in ranks.said(rank))
     assert f"(rank {1 - rank}" in ranks.said(rank)
     ranks.processes[0].send_signal(number)
     status, sentence = SAID[number]
@@ -42,11 +42,11 @@ def test_a_rank_that_went_while_it_waited_may_come_again(own, tmp_path, start):
         return start(own, "--out", tmp_path / "out", **world, RANK=str(number), LOCAL_RANK=str(number))
 
     first, second = rank(0), rank(1)
-    until(lambda: "waiting for 1 of 3 ranks" in first.said(), 60)
+    until(lambda: "waiting for 1 of 3 ranks" in first.said())
     second.processes[0].send_signal(signal.SIGINT)
     assert second.wait(SENTENCE_SECONDS) == [130]
     third = rank(2)
-    until(lambda: "waiting for 1 of 3 ranks" in third.said() and "(rank 1)" in third.said(), 60)
+    until(lambda: "waiting for 1 of 3 ranks" in third.said() and "(rank 1)" in third.said())
     assert [ranks.wait() for ranks in (rank(1), first, third)] == [[0], [0], [0]]
 
 
@@ -54,7 +54,7 @@ SLOW = """
 import time
 def load():
     print("LOADING", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -62,7 +62,7 @@ def load():
 def test_while_a_model_is_loaded(own, tmp_path, start, number):
     (tmp_path / "own.py").write_text(SLOW)
     ranks = start("run", own, "--out", tmp_path / "out", module="probe.cli.main")
-    until(lambda: "LOADING" in ranks.said(), 60)
+    until(lambda: "LOADING" in ranks.said())
     ranks.processes[0].send_signal(number)
     status, sentence = SAID[number]
     assert ranks.wait(SENTENCE_SECONDS) == [status]
@@ -74,7 +74,7 @@ def test_while_a_model_is_loaded(own, tmp_path, start, number):
 def test_while_it_iterates(own, tmp_path, start, number):
     out = tmp_path / "out"
     ranks = start("run", own, "--out", out, module="probe.cli.main", OWN_SLEEP="0.05")
-    until(lambda: shard_files(out), 60)
+    until(lambda: shard_files(out))
     ranks.processes[0].send_signal(number)
     status, sentence = SAID[number]
     assert ranks.wait(SENTENCE_SECONDS) == [status]
@@ -87,9 +87,9 @@ def test_a_hangup_is_nothing_to_a_process_of_nohup(own, tmp_path):
     command = ["nohup", sys.executable, "-m", "jobs.worker", str(own), "--out", str(out), "--stage", "attractors"]
     env = {**CLEAN, "OMP_NUM_THREADS": "1", "OWN_SLEEP": "0.02"}
     with (tmp_path / "said").open("w") as said, subprocess.Popen(command, env=env, stdout=said, stderr=said) as process:
-        until(lambda: shard_files(out), 60)
+        until(lambda: shard_files(out))
         process.send_signal(signal.SIGHUP)
-        assert process.wait(120) == 0
+        assert process.wait(600) == 0
 
 
 def _guarded(tmp_path: Path, body: str) -> "subprocess.Popen[str]":
@@ -105,10 +105,10 @@ def _guarded(tmp_path: Path, body: str) -> "subprocess.Popen[str]":
 
 PUTS_IN_ORDER = """try:
     print("here", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 finally:
     print("putting in order", flush=True)
-    time.sleep(60)"""
+    time.sleep(600)"""
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path):
@@ -117,7 +117,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "putting in order\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(5) == -signal.SIGINT
+        assert process.wait(SENTENCE_SECONDS) == -signal.SIGINT
 
 
 def test_ctrl_c_is_left_to_who_ignores_it_and_to_who_calls(tmp_path):

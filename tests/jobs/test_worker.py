@@ -32,7 +32,7 @@ def test_one_rank_finds_the_known_attractors(run_of_one):
     assert report["dictionary"]["atoms"] == report["dictionary"]["certified"] == len(signs)
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_accelerate_launch_gives_the_same_run(run_of_one, own, tmp_path, count):
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", f"--num_processes={count}"]
     launcher += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
@@ -87,7 +87,7 @@ def test_the_failure_of_one_rank_is_that_of_all(own, tmp_path, start):
 @pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_rank_that_is_killed_takes_the_others_with_it(own, tmp_path, start, killed):
     """Without a launcher that would see to it: rank 0 hosts the store; of another, rank 0 notices the silence."""
-    ranks = start(own, "--out", tmp_path / "out", ranks=2, OWN_SLEEP="0.05")
+    ranks = start(own, "--out", tmp_path / "out", ranks=2, OWN_SLEEP="0.1")
     until(lambda: len(shard_files(tmp_path / "out")) > 1)
     ranks.processes[killed].kill()
     assert ranks.processes[1 - killed].wait(SENTENCE_SECONDS + BEAT * SILENCE * killed) == 1
@@ -101,12 +101,12 @@ def test_a_rank_that_is_killed_takes_the_others_with_it(own, tmp_path, start, ki
     [
         (signal.SIGTERM, 0),
         (signal.SIGUSR1, 1),
-        pytest.param(signal.SIGTERM, 1, marks=pytest.mark.slow),
-        pytest.param(signal.SIGUSR1, 0, marks=pytest.mark.slow),
+        (signal.SIGTERM, 1),
+        (signal.SIGUSR1, 0),
     ],
 )
 def test_a_signal_stops_all_ranks_and_the_run_goes_on(run_of_one, own, tmp_path, start, number, rank):
-    ranks = start(own, "--out", tmp_path / "out", ranks=2, OWN_SLEEP="0.05")
+    ranks = start(own, "--out", tmp_path / "out", ranks=2, OWN_SLEEP="0.1")
     until(lambda: len(shard_files(tmp_path / "out")) > 1)
     ranks.processes[rank].send_signal(number)
     assert ranks.wait(SENTENCE_SECONDS) == [75, 75]
@@ -135,7 +135,7 @@ import torch
 class Skewed:
     """z <- rate z: most starts take 13 steps, the few whose first coordinate is large take 100 and more."""
     def decode(self, z):
-        time.sleep(0.01)
+        time.sleep(0.03)
         rate = torch.where(z[:, :1, :1, :1].abs() > 0.5 * z.abs().amax((1, 2, 3), keepdim=True), 0.95, 0.5)
         return torch.nn.functional.interpolate(rate * z, scale_factor=4)
 
@@ -168,4 +168,4 @@ def test_no_rank_is_idle_while_starts_of_very_different_lengths_wait(own, tmp_pa
     # When a rank finds nothing left, each of the others has only the shard in hand to finish, however fast they are.
     ends = sorted(max(times) for times in written.values())
     last = max(sorted(times)[-1] - sorted(times)[-2] for times in written.values())
-    assert ends[-1] - ends[0] <= 1.2 * last + 0.3
+    assert ends[-1] - ends[0] <= 1.2 * last + 1

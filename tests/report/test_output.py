@@ -33,20 +33,21 @@ def probe(shell: str, folder: Path, **environment: str) -> "subprocess.Completed
     return subprocess.run(["bash", "-c", shell], cwd=folder, env=setting, capture_output=True, timeout=300)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "status", "err"),
     [
-        ("$probe export {run} --out=o >&-", 0, ""),
-        ("$probe export {run} --out=o 2>&-", 0, ""),
+        pytest.param("$probe export {run} --out=o >&-", 0, "", marks=pytest.mark.slow),
+        pytest.param("$probe export {run} --out=o 2>&-", 0, "", marks=pytest.mark.slow),
         ("$probe export {run} --out=o <&- >&- 2>&-", 0, ""),
         ("set -o pipefail; $probe export {run} --out=o | head -0", 0, ""),
         pytest.param("$probe export {run} --out=o > /dev/full", 1, "No space left on device", marks=FULL),
-        pytest.param("$probe export {run} --out=o --json 1> /dev/full 2>&1", 1, "", marks=FULL),
-        pytest.param("$probe export {run} --out=o 2> /dev/full", 0, "", marks=FULL),
+        pytest.param("$probe export {run} --out=o --json 1> /dev/full 2>&1", 1, "", marks=[FULL, pytest.mark.slow]),
+        pytest.param("$probe export {run} --out=o 2> /dev/full", 0, "", marks=[FULL, pytest.mark.slow]),
         ("ln -s . ü; PYTHONIOENCODING=ascii $probe export {run} --out=ü/o", 0, ""),
-        ("PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 LC_ALL=C $probe export {run} --out=o", 0, ""),
-        ("HOME=$PWD $probe export {run} --out=~/o", 0, ""),
+        pytest.param(
+            "PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 LC_ALL=C $probe export {run} --out=o", 0, "", marks=pytest.mark.slow
+        ),
+        pytest.param("HOME=$PWD $probe export {run} --out=~/o", 0, "", marks=pytest.mark.slow),
     ],
 )
 def test_the_work_is_done_and_the_status_is_right(finished: Path, tmp_path: Path, shell: str, status: int, err: str):

@@ -182,7 +182,6 @@ def test_float32_signals_far_from_one():
         assert torch.equal(omp(atoms, scale * signals, [100]).support, plain.support)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["random", "correlated", "duplicated"])
 def test_larger_problems_are_scikit_learns(kind):
     atoms = dictionary(kind, 700, 400, seed=3)  # large enough for the compiled code

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -19,6 +17,7 @@ from probe.report.study.kinds import parse_study_config
 from probe.results.files import read_tensors
 from probe.training.checkpoint import STATE
 
+from ...processes import completed
 from ..conftest import assert_same_results, do, results_of, until
 
 SETTINGS = {
@@ -166,7 +165,7 @@ def config(tmp_path):
     return file
 
 
-@pytest.mark.slow
+@pytest.mark.busy
 def test_ranks_share_the_models_and_train_each_alone(whole, config, tmp_path, start):
     out = tmp_path / "out"
     ranks = start("study", config, "--out", out, ranks=2, module="probe.cli.main")
@@ -176,7 +175,7 @@ def test_ranks_share_the_models_and_train_each_alone(whole, config, tmp_path, st
     assert workers == {0, 1}
 
 
-@pytest.mark.slow
+@pytest.mark.busy
 def test_processes_that_know_nothing_of_each_other_share_a_study(whole, config, tmp_path, start):
     out = tmp_path / "out"
     both = [
@@ -204,14 +203,14 @@ def test_a_model_in_another_processs_hands_is_left_to_it(tmp_path):
     assert not study.directory.left()
 
 
-@pytest.mark.slow
+@pytest.mark.busy
 def test_a_signal_stops_a_study_and_the_same_command_goes_on(whole, config, tmp_path, start):
     out = tmp_path / "out"
     ranks = start("study", config, "--out", out, module="probe.cli.main")
     until(lambda: (out / "cells").exists() and any((out / "cells").iterdir()))
     ranks.processes[0].send_signal(signal.SIGTERM)
     assert ranks.wait() == [75]
-    command = [sys.executable, "-m", "probe.cli.main", "study", str(config), "--out", str(out), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = completed("probe.cli.main", "study", config, "--out", out, "--json", OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["models"]) == 4
     assert_same_results(results_of(out), results_of(whole))
