@@ -97,7 +97,7 @@ class Extrapolation:
     Attributes:
         newest: where the last step was written in ``points`` and ``residuals``. Rows share it: a row uses what it finds
             there only once it has written all of it.
-        tried: whether a row may be a trial.
+        tried: whether a row may be a trial; if not, ``trial`` is false everywhere.
     """
 
     def __init__(self) -> None:
@@ -125,9 +125,9 @@ class Extrapolation:
 
     def judge(self, state: State, residual: Tensor) -> Judged:
         """A row that was extrapolated fails where its residual is not below its bar."""
-        failed = kept = torch.zeros_like(state["trial"])
+        failed = kept = trial = state["trial"]
         state["rest"] = (state["rest"] - 1).clamp_(min=0)
-        if self.tried and some(trial := state["trial"]):
+        if self.tried:
             failed = trial & ~(residual < state["bar"])  # NaN fails
             kept = trial & ~failed
             state["depth"] = state["depth"].masked_fill(trial, 0)
@@ -139,8 +139,9 @@ class Extrapolation:
             # Where the residual is rounding, it need not fall.
             eps = torch.finfo(residual.dtype).eps
             rounding = residual < (16 * eps) ** 2 * state["z"].flatten(1).square().sum(1)
-            state["calm"] = state["calm"].masked_fill(kept | (fresh & ~state["trial"] & ~rounding), 0)
-        lowest = torch.where(failed, state["lowest"], torch.minimum(state["lowest"], residual))
+            state["calm"] = state["calm"].masked_fill(kept | (fresh & ~trial & ~rounding), 0)
+        lowest = torch.minimum(state["lowest"], residual)
+        lowest = torch.where(failed, state["lowest"], lowest) if self.tried else lowest
         rises = ~failed & (residual > RISE**2 * lowest)
         state["lowest"], state["turn"] = lowest, torch.where(rises, lowest, state["turn"])
         return Judged(failed, kept, state["calm"] >= CALM)

@@ -42,7 +42,7 @@ def update(state: State, residual: Tensor, tolerance: float, active: Tensor) -> 
     z, step = state["z"], state["steps"]
     distance = (z - state["anchor"]).flatten(1).square().sum(1)
     near, returns = distance < (RELATIVE * residual).clamp(max=tolerance), state["returns"]
-    established = torch.zeros_like(near)
+    established = near
     if some(near | (returns > 0)):
         age = step - state["anchor_step"]
         near = active & (age > 0) & near

@@ -163,10 +163,12 @@ def _near_step(f: Map, state: State, settings: Iteration, accelerator: accelerat
     below = residual < settings.tolerance
     # NaN compares false, and so counts as diverged.
     diverged = ~(torch.linalg.vector_norm(y.flatten(1), dim=1) <= settings.max_norm)
-    over = state["steps"] >= settings.max_steps + acceleration.CALM * below
+    if some(over := state["steps"] >= settings.max_steps):
+        over &= ~below | (state["steps"] >= settings.max_steps + acceleration.CALM)
     ends = moves & (cycling | (below & calm) | diverged | over)
     state["evaluations"] = state["evaluations"] + running
-    state["extrapolations"] = state["extrapolations"] + (running & confirmed)
+    if some(confirmed):
+        state["extrapolations"] = state["extrapolations"] + (running & confirmed)
     following = accelerator.propose(state, y, r, residual, failed, settings.tolerance)
     if some(ends):
         outcome = torch.full_like(state["outcome"], int(Outcome.MAX_STEPS))
