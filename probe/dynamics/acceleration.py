@@ -69,9 +69,7 @@ class Accelerator(Protocol):
     def judge(self, state: State, residual: Tensor) -> Judged:
         """Compare proposals with the squared residuals (n,) of the rows."""
 
-    def propose(
-        self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float
-    ) -> Tensor:
+    def propose(self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
         """The next point of each row (n, ...), given y = f(z), r = y - z (n, d) and the squared residuals (n,)."""
 
 
@@ -85,9 +83,7 @@ class Plain:
         none = torch.zeros_like(residual, dtype=torch.bool)
         return Judged(none, none, ~none)
 
-    def propose(
-        self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float
-    ) -> Tensor:
+    def propose(self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
         return y
 
 
@@ -146,9 +142,7 @@ class Extrapolation:
         state["lowest"], state["turn"] = lowest, torch.where(rises, lowest, state["turn"])
         return Judged(failed, kept, state["calm"] >= CALM)
 
-    def propose(
-        self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float
-    ) -> Tensor:
+    def propose(self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
         """f(z), an extrapolation, or the way back from one that failed."""
         z, following = state["z"], y
         self.newest = (self.newest + 1) % (DEPTH + 1)
