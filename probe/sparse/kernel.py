@@ -15,7 +15,9 @@ from numba import njit
 
 from probe.sparse.codes import DOUBT
 
-AHEAD, NEAR, LONG = 8, 32, 96
+AHEAD, NEAR, LONG = 8, 32, 256
+"""Rows of P that one pass makes, atoms they are foreseen among, and atoms from which on this pays: shorter P lie in the
+cache, and in coherent dictionaries the first atoms change what is near."""
 FLAGS = {"contract", "reassoc", "nsz"}
 """Fused multiply-adds and sums in vector order. Not "nnan" and "ninf": comparisons keep their meaning for NaN."""
 
@@ -168,8 +170,8 @@ def _foresee(gram, projected, k, j, flat, left_of, ols, floor, most, columns, sm
         step = c[p] / scale
         for n in range(count):
             value = row[near[n]] - _dot(columns[p], columns[n], k)
-            for l in range(m):
-                value -= small[2 + l, p] * small[2 + l, n]
+            for before in range(2, 2 + m):
+                value -= small[before, p] * small[before, n]
             made[n] = value / scale
         for n in range(count):
             c[n] -= step * made[n]
@@ -205,8 +207,8 @@ def _dot(a, b, k):
 
 @fast
 def _project(gram, projected, atoms, factor, k):
-    """Write G[j] - G[j, S] ... of the atoms j, projected off the first k directions, as rows k, k + 1, ... of P; they
-    lack the directions in between and the scale."""
+    """Write the Gram rows of ``atoms``, less their parts along the first k directions, as rows k, k + 1, ... of P; what
+    is missing are the directions in between and the scale. Their P[:k, j] are written to ``factor``."""
     tiles, _, width = projected.shape
     for a in range(len(atoms)):
         _gather(projected, 0, k, atoms[a], factor[k + a])
