@@ -19,7 +19,7 @@ falling residuals.
 
 | state | meaning | shape |
 |---|---|---|
-| points, residuals | f(z_i) and r_i of the last plain steps, newest first | (n, DEPTH + 1, d) |
+| points, residuals | f(z_i) and r_i of the last plain steps, in turn; the newest at ``newest`` | (n, DEPTH + 1, d) |
 | depth | how many of these there are | (n,) |
 | rate | residual over the one before | (n,) |
 | before | the residual before, squared | (n,) |
@@ -35,7 +35,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from probe.dynamics.flow import State, per_row
+from probe.dynamics.flow import State, per_row, some
 
 DEPTH = 4
 START = 0.005
@@ -69,8 +69,8 @@ class Accelerator(Protocol):
     def judge(self, state: State, residual: Tensor) -> Judged:
         """Compare proposals with the squared residuals (n,) of the rows."""
 
-    def propose(self, state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
-        """The next point of each row (n, ...), given y = f(z) and the squared residuals (n,)."""
+    def propose(self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
+        """The next point of each row (n, ...), given y = f(z), r = y - z (n, d) and the squared residuals (n,)."""
 
 
 class Plain:
@@ -83,12 +83,21 @@ class Plain:
         none = torch.zeros_like(residual, dtype=torch.bool)
         return Judged(none, none, ~none)
 
-    def propose(self, state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
+    def propose(self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
         return y
 
 
 class Extrapolation:
-    """Reduced rank extrapolation of the tail; its state is the table above."""
+    """Reduced rank extrapolation of the tail; its state is the table above, and what all rows of one loop share.
+
+    Attributes:
+        newest: where the last step was written in ``points`` and ``residuals``. Rows share it: a row uses what it finds
+            there only once it has written all of it.
+        tried: whether a row may be a trial; if not, ``trial`` is false everywhere.
+    """
+
+    def __init__(self) -> None:
+        self.newest, self.tried = 0, False
 
     def fresh(self, z: Tensor) -> State:
         n, d = len(z), z[0].numel()
@@ -112,62 +121,79 @@ class Extrapolation:
 
     def judge(self, state: State, residual: Tensor) -> Judged:
         """A row that was extrapolated fails where its residual is not below its bar."""
-        trial = state["trial"]
-        failed = trial & ~(residual < state["bar"])  # NaN fails
-        kept = trial & ~failed
-        depth, eps = state["depth"], torch.finfo(residual.dtype).eps
-        state["depth"] = depth.masked_fill(trial, 0)
-        state["rest"] = torch.where(failed, state["pause"], (state["rest"] - 1).clamp(min=0))
-        state["pause"] = torch.where(failed, (2 * state["pause"]).clamp(max=LONGEST_PAUSE), state["pause"])
-        # Where the residual is rounding, it need not fall.
-        rounding = residual < (16 * eps) ** 2 * state["z"].flatten(1).square().sum(1)
-        rising = ~trial & (residual > state["before"]) & ~rounding & (state["calm"] < UNTOUCHED)
-        state["calm"] = (state["calm"] + 1).masked_fill(kept | rising, 0)
-        lowest = torch.where(failed, state["lowest"], torch.minimum(state["lowest"], residual))
+        failed = kept = trial = state["trial"]
+        state["rest"] = (state["rest"] - 1).clamp_(min=0)
+        if self.tried:
+            failed = trial & ~(residual < state["bar"])  # NaN fails
+            kept = trial & ~failed
+            state["depth"] = state["depth"].masked_fill(trial, 0)
+            state["rest"] = torch.where(failed, state["pause"], state["rest"])
+            state["pause"] = torch.where(failed, (2 * state["pause"]).clamp(max=LONGEST_PAUSE), state["pause"])
+        state["calm"] = state["calm"] + 1
+        fresh = kept | ((residual > state["before"]) & (state["calm"] <= UNTOUCHED))
+        if some(fresh):
+            # Where the residual is rounding, it need not fall.
+            eps = torch.finfo(residual.dtype).eps
+            rounding = residual < (16 * eps) ** 2 * state["z"].flatten(1).square().sum(1)
+            state["calm"] = state["calm"].masked_fill(kept | (fresh & ~trial & ~rounding), 0)
+        lowest = torch.minimum(state["lowest"], residual)
+        lowest = torch.where(failed, state["lowest"], lowest) if self.tried else lowest
         rises = ~failed & (residual > RISE**2 * lowest)
         state["lowest"], state["turn"] = lowest, torch.where(rises, lowest, state["turn"])
         return Judged(failed, kept, state["calm"] >= CALM)
 
-    def propose(self, state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
+    def propose(self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
         """f(z), an extrapolation, or the way back from one that failed."""
-        z = state["z"]
-        r = (y - z).flatten(1)
-        push = ~failed
-        for name, newest in (("points", y.flatten(1)), ("residuals", r)):
-            shifted = torch.cat([newest[:, None], state[name][:, :-1]], 1)
-            state[name] = torch.where(push[:, None, None], shifted, state[name])
-        plain = push & ~state["trial"]
-        state["depth"] = state["depth"] + push
-        rate = torch.where(plain, (residual / state["before"]).sqrt(), torch.inf)
-        even = (rate < 1) & ((rate - state["rate"]).abs() < STEADY)
-        state["rate"], state["before"] = rate, torch.where(failed, torch.inf, residual)
-        ready = even & (state["depth"] > DEPTH) & (state["rest"] == 0) & (residual >= tolerance)
-        ready &= (residual < START**2 * state["residual0"]) & (residual < BELOW**2 * state["turn"])
-        point, promise, decays = _extrapolations(state, ready)
+        z, following = state["z"], y
+        self.newest = (self.newest + 1) % (DEPTH + 1)
+        # A row that failed has no depth left, so what it writes is never read.
+        state["points"][:, self.newest] = y.flatten(1)
+        state["residuals"][:, self.newest] = r
+        rate, before = (residual / state["before"]).sqrt(), residual
+        if self.tried:
+            rate = rate.masked_fill(state["trial"], torch.inf)
+            before = residual.masked_fill(failed, torch.inf)
+            following = torch.where(per_row(failed, z), state["back"], y)
+            state["depth"] = state["depth"] + ~failed
+        else:
+            state["depth"] = state["depth"] + 1
+        ready = (rate < 1) & ((rate - state["rate"]).abs_() < STEADY)
+        state["rate"], state["before"] = rate, before
+        ready &= (residual >= tolerance) & (residual < START**2 * state["residual0"])
+        ready &= (state["depth"] > DEPTH) & (state["rest"] == 0) & (residual < BELOW**2 * state["turn"])
+        self.tried, was = some(ready), self.tried
+        if not self.tried:
+            state["trial"] = torch.zeros_like(ready) if was else state["trial"]
+            return following
+        point, promise, decays = _extrapolations(state, ready, self.newest)
         left = residual.sqrt() * rate / (1 - rate)
         ready &= decays & (promise < GAIN**2 * residual) & ((point - y.flatten(1)).norm(dim=1) < REACH * left)
         state["trial"] = ready
         state["bar"] = rate.clamp(max=2 * GAIN) ** 2 * residual
         state["back"] = torch.where(per_row(failed, z), state["back"], y)
-        following = torch.where(per_row(failed, z), state["back"], y)
         return torch.where(per_row(ready, z), point.view_as(z), following)
 
 
-def _extrapolations(state: State, ready: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _extrapolations(state: State, ready: Tensor, newest: int) -> tuple[Tensor, Tensor, Tensor]:
     """The extrapolated point (n, d), the squared residual that it promises, and whether all modes decay (n,), where
     ready (n,).
 
     On a CPU for these rows alone, which are few; on a GPU, the host would have to wait to know them.
     """
+
+    def ordered(history: Tensor) -> Tensor:
+        return torch.stack([history[:, (newest - i) % (DEPTH + 1)] for i in range(DEPTH + 1)], 1)
+
     points, residuals = state["points"], state["residuals"]
     if ready.device.type != "cpu":
+        points, residuals = ordered(points), ordered(residuals)
         return *_extrapolate(points, residuals), _modes_decay(residuals)
-    point, promise = points[:, 0].clone(), torch.full_like(points[:, 0, 0], torch.inf)
+    point, promise = points[:, newest].clone(), torch.full_like(points[:, 0, 0], torch.inf)
     decays = torch.zeros_like(ready)
     rows = ready.nonzero().squeeze(1)
-    if len(rows):
-        point[rows], promise[rows] = _extrapolate(points[rows], residuals[rows])
-        decays[rows] = _modes_decay(residuals[rows])
+    points, residuals = ordered(points[rows]), ordered(residuals[rows])
+    point[rows], promise[rows] = _extrapolate(points, residuals)
+    decays[rows] = _modes_decay(residuals)
     return point, promise, decays
 
 

@@ -20,7 +20,7 @@ two before T (61 for T = 500).
 import torch
 from torch import Tensor
 
-from probe.dynamics.flow import State, per_row
+from probe.dynamics.flow import State, per_row, some
 
 RETURNS = 4
 """Returns to the anchor, one period apart, that make a cycle."""
@@ -40,18 +40,21 @@ def update(state: State, residual: Tensor, tolerance: float, active: Tensor) -> 
     Rows that are not active (n,) are left unchanged.
     """
     z, step = state["z"], state["steps"]
-    age = step - state["anchor_step"]
     distance = (z - state["anchor"]).flatten(1).square().sum(1)
-    near = active & (age > 0) & (distance < (RELATIVE * residual).clamp(max=tolerance))
-    period, returns = state["period"], state["returns"]
-    first = near & (returns == 0)
-    due = active & (returns > 0) & ((returns + 1) * period == age)
-    state["period"] = torch.where(first, age, period)
-    # A return at the wrong time, or none when one is due, starts the count again.
-    returns = torch.where(near & due, returns + 1, returns.masked_fill(near ^ due, 0)).masked_fill(first, 1)
-    established = returns >= RETURNS
+    near, returns = distance < (RELATIVE * residual).clamp(max=tolerance), state["returns"]
+    established = near
+    if some(near | (returns > 0)):
+        age = step - state["anchor_step"]
+        near = active & (age > 0) & near
+        first = near & (returns == 0)
+        due = active & (returns > 0) & ((returns + 1) * state["period"] == age)
+        state["period"] = torch.where(first, age, state["period"])
+        # A return at the wrong time, or none when one is due, starts the count again.
+        returns = torch.where(near & due, returns + 1, returns.masked_fill(near ^ due, 0)).masked_fill(first, 1)
+        established, state["returns"] = returns >= RETURNS, returns
     renewed = active & ((step & (step - 1)) == 0)  # 0, 1, 2, 4, 8, ...
-    state["anchor"] = torch.where(per_row(renewed, z), z, state["anchor"])
-    state["anchor_step"] = torch.where(renewed, step, state["anchor_step"])
-    state["returns"] = returns.masked_fill(renewed & ~established, 0)
+    if some(renewed):
+        state["anchor"] = torch.where(per_row(renewed, z), z, state["anchor"])
+        state["anchor_step"] = torch.where(renewed, step, state["anchor_step"])
+        state["returns"] = returns.masked_fill(renewed & ~established, 0)
     return established

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ State = dict[str, Tensor]
 
 IDLE = 1 / 8
 """Share of a batch that may have ended before it shrinks: libraries plan again for every number of rows."""
+FEW = 1 / 64
+"""So may this share of a full batch, however small it has become: batches are large where rows are cheap."""
 
 
 @dataclass
@@ -58,7 +61,7 @@ def flow(
         lag: read ``ended`` as of ``lag`` steps ago, so that the host need not wait for the device. Rows that ended
             since then take part in a few more steps; ``advance`` must leave them unchanged.
         steady: when nothing is waiting, keep the number of rows or halve it (for compiled maps); otherwise the batch
-            shrinks to the running rows once ``IDLE`` of them have ended.
+            shrinks to the running rows once ``IDLE`` of them, and ``FEW`` of a full batch, have ended.
         on_step: called after each step with the starts that are in the batch.
     """
     queue, flags = _Queue(waiting), _Flags(lag)
@@ -66,9 +69,10 @@ def flow(
     gone: set[int] = set()
     while batch is not None:
         advance(batch.state)
-        ended = (flags.look(batch.state["ended"], batch.starts) & set(batch.starts)) - gone
+        ended = flags.look(batch.state["ended"], batch.starts) - gone
         if on_step is not None:
             on_step(batch.starts)
+        ended = ended and ended & set(batch.starts)
         if not ended:
             continue
         yield batch.take([row for row, start in enumerate(batch.starts) if start in ended])
@@ -76,7 +80,8 @@ def flow(
         left = [row for row, start in enumerate(batch.starts) if start not in gone]
         more = queue.take(size - len(left))
         rows = len(left) + (len(more.starts) if more else 0)
-        if not steady and (1 - IDLE) * len(batch.starts) < rows < len(batch.starts) and more is None:
+        fewest = min((1 - IDLE) * len(batch.starts), len(batch.starts) - FEW * size)
+        if not steady and max(fewest, 0) < rows < len(batch.starts) and more is None:
             continue
         if steady and left and rows < size:
             padding = [row for row, start in enumerate(batch.starts) if start in gone]
@@ -136,9 +141,17 @@ class _Flags:
         copy, starts, event = self.pending.popleft()
         if event is not None:
             event.synchronize()
-        return {start for start, flag in zip(starts, copy.tolist(), strict=True) if flag}
+        return set(compress(starts, copy.tolist()))
 
 
 def per_row(flags: Tensor, z: Tensor) -> Tensor:
     """Flags (n,) in a shape that broadcasts against z (n, ...)."""
     return flags.view(-1, *[1] * (z.ndim - 1))
+
+
+def some(flags: Tensor) -> bool:
+    """Whether any flag is set; always true on a GPU, where the host would have to wait to know.
+
+    On a CPU, asking takes less time than the small operations that need not be done then.
+    """
+    return flags.device.type != "cpu" or bool(flags.any())

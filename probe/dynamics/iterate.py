@@ -15,7 +15,7 @@ from torch import Tensor
 
 from probe.dynamics import acceleration, cycles
 from probe.dynamics.end_points import RUNNING, EndPoints, Gathered, Outcome
-from probe.dynamics.flow import Group, State, flow, per_row
+from probe.dynamics.flow import Group, State, flow, per_row, some
 from probe.precision import full_float32, reduced
 
 Map = Callable[[Tensor], Tensor]
@@ -95,10 +95,11 @@ def iterate_batches(
     source = ends.watch(batches, settings.batch_size)
     meter = _Meter(settings.max_steps, on_step) if on_step else None
     groups = source if settings.far_precision == "float32" else _far(f, source, settings)
+    accelerator = settings.accelerator
     for group in flow(
-        (_near_state(group, settings) for group in groups),
+        (_near_state(group, accelerator) for group in groups),
         settings.batch_size,
-        lambda state: _near_step(f, state, settings),
+        lambda state: _near_step(f, state, settings, accelerator),
         lag=_lag(settings),
         steady=settings.steady,
         on_step=meter,
@@ -115,15 +116,20 @@ def _lag(settings: Iteration) -> int:
 @torch.no_grad()
 def apply(f: Map, z: Tensor) -> tuple[Tensor, Tensor]:
     """One step: f(z) and the squared residual ||f(z) - z||^2 of z, shape (n,)."""
-    y = f(z)
+    y = _checked(f(z), z)
+    return y, (y - z).flatten(1).square().sum(1)
+
+
+def _checked(y: Tensor, z: Tensor) -> Tensor:
+    """f(z), if it may be compared with z."""
     if y.shape != z.shape:
         raise ValueError(f"f maps latents of shape {tuple(z.shape)} to {tuple(y.shape)}; the shapes must be equal")
     if y.dtype != z.dtype:  # rounding to a coarser type would make fixed points of its own
         raise ValueError(f"f maps {z.dtype} latents to {y.dtype}; the types must be equal")
-    return y, (y - z).flatten(1).square().sum(1)
+    return y
 
 
-def _near_state(group: Group, settings: Iteration) -> Group:
+def _near_state(group: Group, accelerator: acceleration.Accelerator) -> Group:
     z = group.state["z"]
     state = {
         **group.state,
@@ -131,47 +137,50 @@ def _near_state(group: Group, settings: Iteration) -> Group:
         "outcome": torch.full((len(z),), RUNNING, dtype=torch.uint8, device=z.device),
         "residual": torch.full((len(z),), torch.inf, dtype=torch.float64, device=z.device),
         **cycles.fresh(z, group.state["steps"]),
-        **settings.accelerator.fresh(z),
+        **accelerator.fresh(z),
     }
     return Group(group.starts, state)
 
 
 @torch.no_grad()
-def _near_step(f: Map, state: State, settings: Iteration) -> None:
-    """One evaluation of f for every row; rows that have ended stay as they are."""
-    z, steps, running = state["z"], state["steps"], ~state["ended"]
+def _near_step(f: Map, state: State, settings: Iteration, accelerator: acceleration.Accelerator) -> None:
+    """One evaluation of f for every row; rows that have ended stay as they are.
+
+    What few rows need is done only where there are ``some``: on a small model these small operations would take as long
+    as f.
+    """
+    z, running = state["z"], ~state["ended"]
     with full_float32():
-        y, residual = apply(f, z)
-    begins = state["evaluations"] == 0
-    state["first"] = torch.where(per_row(begins, z), y, state["first"])
-    state["residual0"] = torch.where(begins, residual, state["residual0"])
-    failed, confirmed, calm = settings.accelerator.judge(state, residual)
-    cycling = cycles.update(state, residual, settings.tolerance, running & ~failed)
-    outcome = _judge(y, residual, cycling, calm, settings)
-    limit = settings.max_steps + acceleration.CALM * (residual < settings.tolerance)
-    outcome = torch.where((outcome == RUNNING) & (steps >= limit), int(Outcome.MAX_STEPS), outcome)
-    ends = running & ~failed & (outcome != RUNNING)
-    diverged = outcome == int(Outcome.DIVERGED)
-    state["outcome"] = torch.where(ends, outcome, state["outcome"])
-    state["residual"] = torch.where(ends, torch.where(diverged, torch.inf, residual.double()), state["residual"])
-    state["evaluations"] = state["evaluations"] + running
-    state["extrapolations"] = state["extrapolations"] + (running & confirmed)
-    following = settings.accelerator.propose(state, y, residual, failed, settings.tolerance)
-    moves = running & ~ends
-    # torch.where, since a mask times NaN is NaN.
-    state["z"] = torch.where(per_row(moves, z), following, z)
-    state["steps"] = steps + (moves & ~failed)
-    state["ended"] = state["ended"] | ends
-
-
-def _judge(y: Tensor, residual: Tensor, cycling: Tensor, calm: Tensor, settings: Iteration) -> Tensor:
-    """The outcome of each row by its residual and its next point, RUNNING where undecided; uint8 (n,)."""
-    norm = torch.linalg.vector_norm(y.flatten(1), dim=1)
-    outcome = torch.full_like(residual, RUNNING, dtype=torch.uint8)
-    outcome.masked_fill_(cycling, int(Outcome.CYCLE))
-    outcome.masked_fill_((residual < settings.tolerance) & calm, int(Outcome.CONVERGED))
+        y = _checked(f(z), z)
+    r = (y - z).flatten(1)
+    residual = r.square().sum(1)
+    if some(begins := state["evaluations"] == 0):
+        state["first"] = torch.where(per_row(begins, z), y, state["first"])
+        state["residual0"] = torch.where(begins, residual, state["residual0"])
+    failed, confirmed, calm = accelerator.judge(state, residual)
+    moves = running & ~failed
+    cycling = cycles.update(state, residual, settings.tolerance, moves)
+    below = residual < settings.tolerance
     # NaN compares false, and so counts as diverged.
-    return outcome.masked_fill_(~(norm <= settings.max_norm), int(Outcome.DIVERGED))
+    diverged = ~(torch.linalg.vector_norm(y.flatten(1), dim=1) <= settings.max_norm)
+    if some(over := state["steps"] >= settings.max_steps):
+        over &= ~below | (state["steps"] >= settings.max_steps + acceleration.CALM)
+    ends = moves & (cycling | (below & calm) | diverged | over)
+    state["evaluations"] = state["evaluations"] + running
+    if some(confirmed):
+        state["extrapolations"] = state["extrapolations"] + (running & confirmed)
+    following = accelerator.propose(state, y, r, residual, failed, settings.tolerance)
+    if some(ends):
+        outcome = torch.full_like(state["outcome"], int(Outcome.MAX_STEPS))
+        outcome.masked_fill_(cycling, int(Outcome.CYCLE)).masked_fill_(below & calm, int(Outcome.CONVERGED))
+        outcome.masked_fill_(diverged, int(Outcome.DIVERGED))
+        state["outcome"] = torch.where(ends, outcome, state["outcome"])
+        state["residual"] = torch.where(ends, residual.double().masked_fill_(diverged, torch.inf), state["residual"])
+        state["ended"] = state["ended"] | ends
+        running, moves = running & ~ends, moves & ~ends
+    # torch.where, since a mask times NaN is NaN.
+    state["z"] = torch.where(per_row(running, z), following, z)
+    state["steps"] = state["steps"] + moves
 
 
 def _far(f: Map, source: Iterator[Group], settings: Iteration) -> Iterator[Group]:
@@ -222,10 +231,13 @@ class _Meter:
     def __init__(self, max_steps: int, report: Callable[[int, int, float], None]):
         self.max_steps, self.report, self.ended = max_steps, report, 0
         self.entered: dict[int, int] = {}
+        self.starts: list[int] = []
         self.now = 0
 
     def __call__(self, starts: list[int]) -> None:
-        self.entered = {start: self.entered.get(start, self.now) for start in starts}
+        if starts is not self.starts:
+            self.entered = {start: self.entered.get(start, self.now) for start in starts}
+            self.starts, self.sum = starts, sum(self.entered.values())
         self.now += 1
-        part = sum(self.now - step for step in self.entered.values()) / (self.max_steps + 1)
+        part = (self.now * len(starts) - self.sum) / (self.max_steps + 1)
         self.report(self.ended, len(starts), part)

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-_WINDOW = 11  # of SSIM as published: a Gaussian of 1.5 pixels, cut off at 11
+_WINDOW, _SIGMA = 11, 1.5
+"""Of SSIM as published: a Gaussian of 1.5 pixels, cut off at 11."""
+_C1, _C2 = 0.01**2, 0.03**2
+"""Its two constants, for images in [0, 1]."""
 
 
 def pixel_mse(x: "Tensor", y: "Tensor") -> "Tensor":
@@ -30,17 +33,31 @@ def psnr(x: "Tensor", y: "Tensor") -> "Tensor":
 
 
 def ssim(x: "Tensor", y: "Tensor") -> "Tensor":
-    """Structural similarity (Wang et al., 2004), at most 1; borders are mirrored, and frames of a video averaged.
+    """Structural similarity (Wang et al., 2004, Equation 13), at most 1; borders are mirrored, and frames of a video
+    averaged.
 
     NaN for images smaller than the window of 11 pixels, and for sound.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    import torch
 
     if x.ndim < 4 or min(x.shape[-2:]) < _WINDOW:
         return x.double().new_full((len(x),), float("nan"))
-    # Frames as rows: the window is a square of one frame.
-    a, b = (image.double().transpose(1, 2).flatten(0, 1) if x.ndim == 5 else image.double() for image in (x, y))
-    # CPUs convolve float32 40 times faster, with an error of 1e-5 at most. GPUs may use TF32, whose error is larger.
-    a, b = (image if image.is_cuda else image.float() for image in (a, b))
-    found = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
-    return found.double().view(len(x), -1).mean(1)  # type: ignore[union-attr]
+    # CPUs multiply float32 twice as fast, with an error of 1e-5 at most. GPUs may use TF32, whose error is larger.
+    a, b = (image.double() if image.is_cuda else image.float() for image in (x, y))
+    down, across = (_blur(side).to(a) for side in x.shape[-2:])
+    ma, mb, squares, product = down @ torch.stack([a, b, a * a + b * b, a * b]) @ across.T
+    variances, covariance = (squares - ma * ma - mb * mb).clamp(min=0), product - ma * mb
+    found = (2 * ma * mb + _C1) * (2 * covariance + _C2) / ((ma * ma + mb * mb + _C1) * (variances + _C2))
+    return found.double().flatten(1).mean(1)
+
+
+def _blur(side: int) -> "Tensor":
+    """The Gaussian window as a matrix (side, side), float64. It is applied to rows and to columns: two matrix products
+    take a tenth of the time of a convolution with 11 x 11 weights at 32 pixels a side, and half at 512."""
+    import torch
+
+    offset = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
+    weight = torch.softmax(-0.5 * (offset / _SIGMA).square(), 0)
+    at = torch.arange(side)[:, None] + torch.arange(_WINDOW) - _WINDOW // 2
+    mirrored = (side - 1) - (side - 1 - at.abs()).abs()
+    return torch.zeros(side, side, dtype=torch.float64).scatter_add_(1, mirrored, weight.repeat(side, 1))

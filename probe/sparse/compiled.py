@@ -31,7 +31,7 @@ def pursue(unit: Tensor, gram: Tensor, x: Tensor, levels: tuple[int, ...], *, ol
 
     n, depth = len(x), levels[-1]
     tiles = -(-len(unit) // TILE)
-    one = (tiles * depth * TILE + depth**2 + 3 * tiles * TILE) * x.element_size()
+    one = (tiles * depth * TILE + depth**2 + kernel.NEAR * depth + 2 * tiles * TILE) * x.element_size()
     threads = max(min(torch.get_num_threads(), memory // one, n), 1)
     dtype = torch.empty(0, dtype=x.dtype).numpy().dtype
     limits = dtype.type(floor(x.dtype, ols)), dtype.type(torch.finfo(x.dtype).eps)
@@ -46,10 +46,14 @@ def pursue(unit: Tensor, gram: Tensor, x: Tensor, levels: tuple[int, ...], *, ol
         room = (
             np.empty((tiles, depth, TILE), dtype),
             np.empty((depth, depth), dtype),
-            np.empty((3, tiles, TILE), dtype),
+            np.empty((2, tiles, TILE), dtype),
             np.empty(TILE, dtype),
             np.empty(depth, dtype),
             np.empty(unit.shape[1], dtype),
+            np.empty((kernel.NEAR, depth), dtype),
+            np.empty((2 + kernel.AHEAD, kernel.NEAR), dtype),
+            np.empty(kernel.NEAR, np.int64),
+            np.empty(kernel.AHEAD, np.int64),
         )
         for i in range(first, n, threads):
             fixed = (atoms, products, signals[i], starts[i], asked, ols, *limits)

@@ -1,7 +1,13 @@
 """The greedy path of one signal, for numba; ``probe.sparse.compiled`` prepares its arrays. Importing it compiles.
 
-Every step reads all of P. So P lies in tiles of T atoms, each a contiguous (k, T) block: reads are sequential, four
-rows at a time, and the sums stay in the first-level cache.
+Every new row of P reads all of P, so a long path is bound by memory. Three things help:
+
+- P lies in tiles of T atoms, each a contiguous (k, T) block: reads are sequential, four rows at a time, and the sums
+  stay in the first-level cache.
+- From ``LONG`` atoms on, the next atoms are foreseen: the path continues among the ``NEAR`` atoms of highest
+  correlation, for which a step is cheap. One pass over P then makes the rows of up to ``AHEAD`` of them.
+- A step takes a row made ahead only where its atom is the one that the whole dictionary chooses; otherwise what was
+  made ahead is dropped. So a wrong guess costs time and changes no choice.
 """
 
 import numpy as np
@@ -9,6 +15,9 @@ from numba import njit
 
 from probe.sparse.codes import DOUBT
 
+AHEAD, NEAR, LONG = 8, 32, 256
+"""Rows of P that one pass makes, atoms they are foreseen among, and atoms from which on this pays: shorter P lie in the
+cache, and in coherent dictionaries the first atoms change what is near."""
 FLAGS = {"contract", "reassoc", "nsz"}
 """Fused multiply-adds and sums in vector order. Not "nnan" and "ninf": comparisons keep their meaning for NaN."""
 
@@ -40,17 +49,20 @@ def pursue(
     epsilon,  # of the dtype
     projected,  # room for P (tiles, depth, T)
     factor,  # room for A_S = factor Q, lower triangular (depth, depth)
-    vectors,  # room for c, s and P's new row (3, tiles, T)
+    vectors,  # room for c and s (2, tiles, T)
     lanes,  # room for scores (T,)
     weight,  # room for q . x (depth,)
     residual,  # room (d,)
+    columns,  # room for P[:, i] of the atoms i that are near (NEAR, depth)
+    small,  # room for their c, s and rows of P (2 + AHEAD, NEAR)
+    near,  # room for their indices (NEAR,)
+    guesses,  # room for the atoms that are foreseen (AHEAD,)
     support,  # out (depth,), filled with -1
     codes,  # out (L, depth), filled with 0
     errors,  # out (L,)
 ):
     n_atoms = len(gram)
-    correlation, schur, image = vectors[0], vectors[1], vectors[2]
-    image[:] = 0
+    correlation, schur = vectors[0], vectors[1]
     schur[:] = -1  # beyond the last atom: barred
     _spread(start, correlation)
     flat, left_of = correlation.reshape(-1), schur.reshape(-1)
@@ -59,6 +71,7 @@ def pursue(
     energy = _energy(x)
     left = known = least = energy  # ||r||^2 by subtraction; from a residual; at the last level
     k, level = 0, 0
+    base, ahead, reach = 0, 0, 2  # rows of P when guesses were made; how many; how many to make next
     while level < len(levels):
         if k == levels[level]:
             left = known = _checkpoint(atoms, x, factor, weight, support, k, codes[level], residual)
@@ -76,13 +89,18 @@ def pursue(
         # Below this, what is left of the signal is the rounding of the arithmetic, and so is the choice.
         if not (best > 8 * epsilon * np.sqrt(energy) and left > (8 * epsilon) ** 2 * energy):
             break
+        if k == base + ahead or guesses[k - base] != j:
+            reach = min(2 * reach, AHEAD) if k == base + ahead else max(k - base, 2)
+            base, most = k, min(reach, levels[level] - k) if k >= LONG else 1
+            ahead = _foresee(gram, projected, k, j, flat, left_of, ols, floor, most, columns, small, near, guesses)
+            _project(gram, projected, guesses[:ahead], factor, k)
         scale = np.sqrt(left_of[j])
         step = flat[j] / scale
-        _gather(projected, k, j, factor[k])
+        _gather(projected, base, k, j, factor[k])
         factor[k, k] = scale
         weight[k] = step
         support[k] = j
-        _add(gram[j], projected, factor[k], k, 1 / scale, step, image, correlation, schur)
+        _add(projected, factor[k], base, k, 1 / scale, step, correlation, schur)
         left_of[j] = -1  # taken
         left -= step * step
         k += 1
@@ -127,27 +145,112 @@ def _choose(flat, left_of, correlation, schur, ols, floor, epsilon, lanes, n_ato
 
 
 @fast
-def _add(row, projected, chosen, k, inverse, step, image, correlation, schur):
-    """Add a row to P, (row - chosen P) * inverse, and update c and s."""
-    tiles, width = image.shape
-    _spread(row, image)
+def _foresee(gram, projected, k, j, flat, left_of, ols, floor, most, columns, small, near, guesses):
+    """The atoms that a path of k atoms would choose next, j first, were there only those of highest correlation."""
+    guesses[0] = j
+    if most == 1:
+        return 1
+    count = _nearest(flat, left_of, ols, floor, near)
+    c, s = small[0], small[1]
+    for n in range(count):
+        i = near[n]
+        c[n], s[n] = flat[i], left_of[i]
+        _gather(projected, 0, k, i, columns[n])
+    for m in range(most):
+        p, best = -1, floor * 0
+        for n in range(count):
+            if s[n] >= floor:
+                score = abs(c[n]) / np.sqrt(s[n]) if ols else abs(c[n])
+                if (near[n] == j) if m == 0 else score > best:
+                    p, best = n, score
+        if p < 0:
+            return max(m, 1)
+        guesses[m] = near[p]
+        scale, row, made = np.sqrt(s[p]), gram[near[p]], small[2 + m]
+        step = c[p] / scale
+        for n in range(count):
+            value = row[near[n]] - _dot(columns[p], columns[n], k)
+            for before in range(2, 2 + m):
+                value -= small[before, p] * small[before, n]
+            made[n] = value / scale
+        for n in range(count):
+            c[n] -= step * made[n]
+            s[n] -= made[n] * made[n]
+        s[p] = -1
+    return most
+
+
+@fast
+def _nearest(flat, left_of, ols, floor, near):
+    """Write the indices of the atoms with the best scores, as many as fit; how many there are."""
+    score = np.empty_like(flat)
+    for i in range(len(left_of)):
+        c = abs(flat[i]) / np.sqrt(max(left_of[i], floor)) if ols else abs(flat[i])
+        score[i] = c if left_of[i] >= floor else -1
+    score[len(left_of) :] = -1
+    least = np.partition(score, len(score) - len(near))[len(score) - len(near)] if len(score) > len(near) else 0
+    count = 0
+    for i in range(len(left_of)):
+        if score[i] >= max(least, 0) and count < len(near):
+            near[count] = i
+            count += 1
+    return count
+
+
+@fast
+def _dot(a, b, k):
+    total = a[0] * 0
+    for m in range(k):
+        total += a[m] * b[m]
+    return total
+
+
+@fast
+def _project(gram, projected, atoms, factor, k):
+    """Write the Gram rows of ``atoms``, less their parts along the first k directions, as rows k, k + 1, ... of P; what
+    is missing are the directions in between and the scale. Their P[:k, j] are written to ``factor``."""
+    tiles, _, width = projected.shape
+    for a in range(len(atoms)):
+        _gather(projected, 0, k, atoms[a], factor[k + a])
     for t in range(tiles):
-        q, block = image[t], projected[t]
+        block = projected[t]
+        for a in range(len(atoms)):
+            row, q = gram[atoms[a]], block[k + a]
+            q[:] = 0
+            first = t * width
+            for i in range(min(width, len(row) - first)):
+                q[i] = row[first + i]
         m = 0
         while m + 4 <= k:
-            w0, w1, w2, w3 = chosen[m], chosen[m + 1], chosen[m + 2], chosen[m + 3]
             p0, p1, p2, p3 = block[m], block[m + 1], block[m + 2], block[m + 3]
-            for i in range(width):
-                q[i] -= w0 * p0[i] + w1 * p1[i] + w2 * p2[i] + w3 * p3[i]
+            for a in range(len(atoms)):
+                chosen, q = factor[k + a], block[k + a]
+                w0, w1, w2, w3 = chosen[m], chosen[m + 1], chosen[m + 2], chosen[m + 3]
+                for i in range(width):
+                    q[i] -= w0 * p0[i] + w1 * p1[i] + w2 * p2[i] + w3 * p3[i]
             m += 4
         while m < k:
+            p0 = block[m]
+            for a in range(len(atoms)):
+                w0, q = factor[k + a, m], block[k + a]
+                for i in range(width):
+                    q[i] -= w0 * p0[i]
+            m += 1
+
+
+@fast
+def _add(projected, chosen, base, k, inverse, step, correlation, schur):
+    """Finish row k of P, which lacks the directions from ``base`` on and the scale, and update c and s."""
+    tiles, _, width = projected.shape
+    for t in range(tiles):
+        block = projected[t]
+        new, c, s = block[k], correlation[t], schur[t]
+        for m in range(base, k):
             w0, p0 = chosen[m], block[m]
             for i in range(width):
-                q[i] -= w0 * p0[i]
-            m += 1
-        new, c, s = block[k], correlation[t], schur[t]
+                new[i] -= w0 * p0[i]
         for i in range(width):
-            value = q[i] * inverse
+            value = new[i] * inverse
             new[i] = value
             c[i] -= step * value
             s[i] -= value * value
@@ -190,11 +293,11 @@ def _spread(row, tiles):
 
 
 @exact
-def _gather(projected, k, j, into):
-    """into[:k] = P[:k, j]."""
+def _gather(projected, first, k, j, into):
+    """into[first:k] = P[first:k, j]."""
     width = projected.shape[2]
     column = projected[j // width, :, j % width]
-    for m in range(k):
+    for m in range(first, k):
         into[m] = column[m]
 
 

@@ -30,6 +30,22 @@ def test_formulations_agree_with_batched_v0(name, kind, ols, atoms_of, gaussian)
     assert torch.allclose(mine.squared_error, theirs.squared_error, rtol=1e-9, atol=1e-20)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ols", [False, True])
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_a_path_that_foresees_its_atoms_is_the_same(kind, ols, atoms_of, gaussian):
+    """Three tiles, a level in the middle, and one signal that is done between rows that were made ahead."""
+    done, depth = kernel.LONG + 21, kernel.LONG + 50
+    ready, x = Dictionary(atoms_of(kind, 1200, 700, 0), torch.float64), gaussian(4, 700, 1)
+    x[3] = gaussian(1, done, 2) @ ready.unit[:done]
+    given = (ready.unit, ready.gram, x, (5, kernel.LONG + 1, depth))
+    theirs, mine = (f(*given, ols=ols, memory=1 << 28) for f in (batched.pursue, compiled.pursue))
+    assert torch.equal(mine.support[:3], theirs.support[:3])
+    assert torch.allclose(mine.squared_error, theirs.squared_error, rtol=1e-9, atol=1e-20)
+    for a, b in zip(mine.coefficients, theirs.coefficients, strict=True):
+        assert torch.allclose(a[:3], b[:3], atol=1e-9)
+
+
 @pytest.mark.parametrize("name", ["batched", "compiled"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_float32_stays_finite_and_monotone_beyond_the_rank(name, kind, atoms_of, gaussian):

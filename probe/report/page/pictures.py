@@ -16,6 +16,8 @@ MANY = 2**20
 """So do sheets with more pixels than this: 4096 photographs of 32 x 32 take 9 MB lossless."""
 THUMBNAIL, ON_SHEET = 96, 64
 """Longest sides, in pixels, of a reconstruction and of a picture in a sheet; the run's files hold larger ones."""
+EFFORT = {True: {"quality": 20, "method": 2}, False: {"quality": 85}}
+"""How WebP is encoded, by whether it is lossless, where quality is effort: an eighth of the time for 5 % more bytes."""
 SHOWN = 6
 """Reconstructions in a strip."""
 
@@ -29,7 +31,7 @@ def webp(image: NDArray[np.uint8], side: int) -> Markup:
     """An image (H, W, 3 or 4) that holds pictures with longest side ``side``."""
     buffer = io.BytesIO()
     lossless = side <= LOSSLESS and image.shape[0] * image.shape[1] <= MANY
-    Image.fromarray(image).save(buffer, "webp", lossless=lossless, quality=85)
+    Image.fromarray(image).save(buffer, "webp", lossless=lossless, **EFFORT[lossless])
     return uri("image/webp", buffer.getvalue())
 
 

@@ -1,7 +1,7 @@
 """Data-free weight probing, second half: sparse reconstructions of images in each dictionary (paper, Section 4.1)."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -252,13 +252,15 @@ def picture(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Judge:
-    """What the reconstructions of n uint8 images are compared with, in batches."""
+    """What the reconstructions of n uint8 images are compared with, in batches; ``floor`` is what their latents were
+    decoded to, by the batch's first row."""
 
     model: Autoencoder
     images: Tensor
     latents: Tensor
     batch_size: int
     look: Look | None
+    floor: dict[int, Tensor] = field(default_factory=dict)
 
     def errors(
         self, z_hat: Tensor, latent_mse: Tensor, decoded: Tensor | None = None
@@ -270,7 +272,7 @@ class _Judge:
         for start in range(0, len(self.images), self.batch_size):
             rows = slice(start, start + self.batch_size)
             x = self._unit(self.model.from_pixels(self.images[rows]))
-            pixels = self.model.decode(z_hat[rows]) if decoded is None else decoded
+            pixels = self._decoded(z_hat[rows], rows) if decoded is None else decoded
             x_hat = self._unit(pixels)
             pair = Compared(
                 x=x,
@@ -284,6 +286,14 @@ class _Judge:
             if sum(map(len, shown)) < EXAMPLES:
                 shown.append(picture(self.model.to_pixels(pixels[:EXAMPLES])))
         return {name: torch.cat([part[name] for part in found]) for name in found[0]}, torch.cat(shown)[:EXAMPLES]
+
+    def _decoded(self, z_hat: Tensor, rows: slice) -> Tensor:
+        """The images of a batch's latents. A whole basis gives the encoded latents again, to the last bit."""
+        if not torch.equal(z_hat, self.latents[rows]):
+            return self.model.decode(z_hat)
+        if rows.start not in self.floor:
+            self.floor[rows.start] = self.model.decode(z_hat)
+        return self.floor[rows.start]
 
     def sanity(self, mean: Tensor) -> dict[str, Tensor]:
         """``Reconstructed.sanity``: a latent and a picture that are the same for every image."""
