@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from pydantic import Field
 
@@ -303,10 +304,18 @@ RESULTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def made_now(tmp_path_factory) -> Path:
+    """A finished run of this version: what it makes again must be the same to the last bit."""
+    folder = tmp_path_factory.mktemp("now") / "run"
+    assert probe(["run", str(FINISHED / "run.yaml"), "--out", str(folder)]) == 0
+    return folder
+
+
 @pytest.mark.parametrize("how", ["flipped", "truncated", "empty"])
 @pytest.mark.parametrize("name", RESULTS)
-def test_a_damaged_file_is_named_by_readers_and_replaced_by_the_run(name, how, finished, capsys, monkeypatch):
-    folder = finished("run")
+def test_a_damaged_file_is_named_by_readers_and_replaced_by_the_run(name, how, made_now, tmp_path, capsys):
+    folder = Path(shutil.copytree(made_now, tmp_path / "run"))
     file, whole = folder / name, read_about(folder / name)
     if how == "flipped":
         damaged = flip(file)
@@ -329,6 +338,23 @@ def test_a_damaged_file_is_named_by_readers_and_replaced_by_the_run(name, how, f
     same = before.keys() - {"config.yaml", name}
     assert {key: after[key] for key in same} == {key: before[key] for key in same}
     assert after.keys() - before.keys() == {f"{REPLACED}/{name}"}
+    assert probe(["report", str(folder)]) == 0
+
+
+def test_a_damaged_dictionary_of_an_earlier_version_is_made_again(finished, capsys):
+    """Certificates are computed in another way since then; they agree, and what rests on them is made again, too."""
+    folder = finished("run")
+    whole = {name: value.clone() for name, value in RunDirectory.open(folder).load("dictionary.safetensors")[0].items()}
+    flip(folder / "dictionary.safetensors")
+    assert probe(["run", str(FINISHED / "run.yaml"), "--out", str(folder)]) == 0
+    again, _ = RunDirectory.open(folder).load("dictionary.safetensors")
+    assert set(again) == set(whole)
+    for name in ("atoms", "ends", "leader", "basin", "outcome", "steps", "residual", "certificate"):
+        assert torch.equal(again[name], whole[name]), name
+    for value, error in (("spectral_radius", "radius_error"), ("spectral_norm", "norm_error")):
+        apart = (again[value] - whole[value]).abs().nan_to_num(0)
+        assert (apart <= (again[error] + whole[error]).nan_to_num(0) + 1e-6).all()
+    capsys.readouterr()
     assert probe(["report", str(folder)]) == 0
 
 
