@@ -15,7 +15,7 @@ from numba import njit
 
 from probe.sparse.codes import DOUBT
 
-AHEAD, NEAR, LONG = 8, 32, 256
+AHEAD, NEAR, LONG = 12, 48, 256
 """Rows of P that one pass makes, atoms they are foreseen among, and atoms from which on this pays: shorter P lie in the
 cache, and in coherent dictionaries the first atoms change what is near."""
 FLAGS = {"contract", "reassoc", "nsz"}
@@ -223,11 +223,21 @@ def _project(gram, projected, atoms, factor, k):
         m = 0
         while m + 4 <= k:
             p0, p1, p2, p3 = block[m], block[m + 1], block[m + 2], block[m + 3]
-            for a in range(len(atoms)):
-                chosen, q = factor[k + a], block[k + a]
-                w0, w1, w2, w3 = chosen[m], chosen[m + 1], chosen[m + 2], chosen[m + 3]
+            a = 0
+            while a + 2 <= len(atoms):  # two rows at a time: P is loaded once for both
+                u, v, q, r = factor[k + a], factor[k + a + 1], block[k + a], block[k + a + 1]
+                u0, u1, u2, u3 = u[m], u[m + 1], u[m + 2], u[m + 3]
+                v0, v1, v2, v3 = v[m], v[m + 1], v[m + 2], v[m + 3]
                 for i in range(width):
-                    q[i] -= w0 * p0[i] + w1 * p1[i] + w2 * p2[i] + w3 * p3[i]
+                    a0, a1, a2, a3 = p0[i], p1[i], p2[i], p3[i]
+                    q[i] -= u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3
+                    r[i] -= v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
+                a += 2
+            if a < len(atoms):
+                u, q = factor[k + a], block[k + a]
+                u0, u1, u2, u3 = u[m], u[m + 1], u[m + 2], u[m + 3]
+                for i in range(width):
+                    q[i] -= u0 * p0[i] + u1 * p1[i] + u2 * p2[i] + u3 * p3[i]
             m += 4
         while m < k:
             p0 = block[m]

@@ -1,5 +1,7 @@
 """The scripts that write pages: nothing public is missing, and the drawing of the rooms has a top and a bottom."""
 
+import functools
+import importlib
 from collections import Counter
 from collections.abc import Callable
 from types import ModuleType
@@ -54,3 +56,37 @@ def test_every_key_is_on_the_page(script: Callable[[str], ModuleType]):
         assert f"| `{one.key}` |" in page or f"### `{one.key}` " in page
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert all(line.replace("\\|", "").count("|") == 4 for line in rows)
+
+
+def test_times_are_those_of_the_innermost_part(script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch):
+    shares, now = script("shares"), 0.0
+    monkeypatch.setattr(shares.time, "perf_counter", lambda: now)
+    clock = shares.Clock()
+
+    def spend(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def values():
+        spend(1)
+        yield 1
+        network(2)
+
+    network = clock.timed("network f", spend)
+    for _ in clock.timed("extrapolation and host", values)():
+        spend(4)
+    clock.timed("certificates", lambda: (network(8), spend(16)))()  # keeps what it calls
+    clock.switch(shares.OTHER)
+    assert clock.seconds == {"extrapolation and host": 1, "network f": 2, shares.OTHER: 4, "certificates": 24}
+
+
+def test_every_function_that_is_timed_exists(script: Callable[[str], ModuleType]):
+    shares = script("shares")
+    for place in (place for places in shares.PARTS.values() for place in places):
+        module, _, path = place.partition(":")
+        *owners, name = path.split(".")
+        assert name in vars(functools.reduce(getattr, owners, importlib.import_module(module))), place
+    assert set(shares.PARTS) >= shares.WHOLE | shares.NETWORKS | shares.SPARSE
+    drawn = shares.shown({"pursuit": 0.5, "network f": 0.2, "merge": 0.01, shares.OTHER: 0.29})
+    assert list(drawn) == ["network f", "pursuit", shares.OTHER]
+    assert sum(drawn.values()) == pytest.approx(1)

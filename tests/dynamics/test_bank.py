@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 
 import pytest
 import torch
@@ -170,3 +171,18 @@ def test_where_a_start_came_near_and_left_again_it_is_extrapolated_only_once_it_
     thrown = [t for t in residuals if residuals[t] > 1]
     assert len(thrown) >= 3
     assert any(t > thrown[-1] for t in guesses)
+
+
+@pytest.mark.parametrize("accelerate", [False, True])
+@pytest.mark.parametrize("batch_size", [4, 33])
+def test_what_a_cpu_leaves_out_changes_nothing(monkeypatch, accelerate, batch_size):
+    """On a GPU all operations are done at every step, whether a row needs them or not: the same to the last bit."""
+    _, z0 = starts(torch.float32)
+    how = {"max_steps": 250, "tolerance": 1e-10, "max_norm": 1e4, "batch_size": batch_size, "accelerate": accelerate}
+    few = iterate(bank, z0, **how)
+    for module in ("iterate", "cycles", "acceleration"):
+        monkeypatch.setattr(sys.modules[f"probe.dynamics.{module}"], "some", lambda flags: True)
+    every = iterate(bank, z0, **how)
+    assert {name: torch.equal(value, getattr(every, name)) for name, value in vars(few).items()} == dict.fromkeys(
+        vars(few), True
+    )
