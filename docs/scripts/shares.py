@@ -147,7 +147,11 @@ def run(config: str) -> Callable[[argparse.Namespace, Clock], None]:
 
         overrides = [part for one in options.overrides for part in ("--set", one)]
         with tempfile.TemporaryDirectory() as folder:
-            if status := command(["run", str(ROOT / config), "--out", f"{folder}/run", *overrides]):
+            try:
+                status = command(["run", str(ROOT / config), "--out", f"{folder}/run", *overrides])
+            except SystemExit as left:
+                status = left.code
+            if status:
                 sys.exit(status)
 
     return work
