@@ -14,11 +14,10 @@ from jobs.stage import Counts
 from probe.autoencoders import Autoencoder
 from probe.config import Config
 from probe.dynamics import Certificates, EndPoints, LatentMap, lyapunov_exponents
-from probe.dynamics.certificate import NO, UNDECIDED, YES
+from probe.dynamics.certificate import NO, TOGETHER, UNDECIDED, YES
 from probe.errors import UserError
 from probe.results.layout import CERTIFICATES, DICTIONARY, GALLERY, MERGED, WANDERING
 from probe.studies.probing.dictionary import (
-    TOGETHER,
     Merged,
     assemble_dictionary,
     certify_points,

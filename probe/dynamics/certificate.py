@@ -14,7 +14,7 @@ from probe.errors import Failure
 from probe.precision import full_float32
 
 YES, NO, UNDECIDED = 1, 0, -1
-TOGETHER = 16
+TOGETHER = 32
 """Points whose graph is kept at once, as far as they fit."""
 ROUNDING = 16
 """Units of rounding, relative to the norm of the point, by which ||f(z) - z|| may differ from batch to batch."""

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from probe.dynamics.jacobian import Jacobian, directions
+from probe.dynamics.memory import Fitting
+from probe.precision import full_float32
 
 TRANSIENT = 20
 """Steps in which the tangent vector aligns before growth is counted."""
@@ -36,26 +38,55 @@ def lyapunov_exponents(f: Callable[[Tensor], Tensor], z: Tensor, *, steps: int =
     """The largest finite-time Lyapunov exponent of trajectories that continue from z (n, ...), in units of 1 / step:
     are starts that do not settle chaotic, or merely slow?
 
-    A tangent vector is carried along by Jacobian-vector products and kept at length 1 (Benettin et al. 1980); growth is
-    counted after ``TRANSIENT`` steps, for ``steps`` more.
+    A tangent vector is carried along by products with the Jacobian and kept at length 1 (Benettin et al. 1980); growth
+    is counted in ``steps`` products, after ``TRANSIENT`` in which it aligns. Where products with J^T are faster, the
+    trajectory comes first, and the vector is carried back along it: J_n ... J_1 and its transpose have the same
+    singular values.
     """
-    v, growth, jacobian = directions(z), [], Jacobian(f, z)
-    usable = jacobian.agrees()
+    jacobian = Jacobian(f, z)
+    usable = Fitting(lambda rows: jacobian.take(rows).agrees())(torch.arange(len(z), device=z.device))
     if not bool(usable.any()):
         nan = torch.full((len(z),), torch.nan, dtype=torch.float64)
         return Exponents(nan, nan.clone(), z)
-    for step in range(TRANSIENT + steps):
-        z, w = jacobian.at(z).step(v)
-        length = torch.linalg.vector_norm(w.flatten(1).double(), dim=1)
-        if step >= TRANSIENT:
-            growth.append(length.log())
-        v = w / length.to(w).view(-1, *[1] * (z.ndim - 1))
-    logs = torch.stack(growth, 1)
+    carried = _back if jacobian.transposes else _along
+    logs, z = carried(jacobian, z, TRANSIENT + steps)
+    logs = logs[:, TRANSIENT:]
     means = torch.stack([part.mean(1) for part in logs.chunk(BLOCKS, 1)], 1)
     error = means.std(1) / means.shape[1] ** 0.5
     finite = usable & torch.isfinite(logs).all(1)
     nan = torch.full_like(error, torch.nan)
     return Exponents(torch.where(finite, logs.mean(1), nan).cpu(), torch.where(finite, error, nan).cpu(), z)
+
+
+def _along(jacobian: Jacobian, z: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """log ||J v|| of each step (n, steps) as v is carried along, and the last point."""
+    v = directions(z)
+    logs: list[Tensor] = []
+    for _ in range(steps):
+        z, w = jacobian.at(z).step(v)
+        v = _unit(w, logs)
+    return torch.stack(logs, 1), z
+
+
+def _back(jacobian: Jacobian, z: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """The same with J^T, from the last step to the first."""
+    once, product = Fitting(jacobian.f), Fitting(lambda z, u: jacobian.at(z).transposed_times(u))
+    points = [z]
+    with full_float32():
+        for _ in range(steps):
+            points.append(once(points[-1]))
+    u = directions(z)
+    logs: list[Tensor] = []
+    for point in reversed(points[:-1]):
+        u = _unit(product(point, u), logs)
+    return torch.stack(logs, 1), points[-1]
+
+
+def _unit(w: Tensor, logs: list[Tensor]) -> Tensor:
+    """w at length 1; the logarithms of its lengths are added to ``logs``."""
+    length = torch.linalg.vector_norm(w.flatten(1).double(), dim=1)
+    logs.append(length.log())
+    return w / length.to(w).view(-1, *[1] * (w.ndim - 1))
 
 
 def predicted_steps(start: Tensor, fixed: Tensor, radius: Tensor, tolerance: float) -> Tensor:

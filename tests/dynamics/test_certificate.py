@@ -194,6 +194,20 @@ def test_an_embedded_attractor_against_its_dense_jacobian():
         assert (found.attractor[row].item() == YES) == (exact < 1)
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_exponent_of_the_henon_map_with_products_of_either_side(keep, monkeypatch):
+    """0.419 (Sprott 2003), with the vector carried back by J^T or along by J."""
+    monkeypatch.setattr(Jacobian, "transposes", keep)
+
+    def henon(z):
+        x, y = z.unbind(1)
+        return torch.stack([1 - 1.4 * x.square() + y, 0.3 * x], 1)
+
+    found = lyapunov_exponents(henon, torch.tensor([[0.1, 0.1]], dtype=torch.float64), steps=4000)
+    assert found.value.item() == pytest.approx(0.419, abs=0.015)
+    assert found.error.item() < 0.015
+
+
 def test_lyapunov_exponents_of_known_maps():
     logistic = torch.tensor([[0.3], [0.4]], dtype=torch.float64)
     chaos = lyapunov_exponents(lambda z: 4 * z * (1 - z), logistic, steps=4000)

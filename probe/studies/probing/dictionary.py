@@ -31,8 +31,6 @@ LEADERS = 12
 """Atoms (largest basins first) whose start is iterated plainly, for comparison with the predicted steps."""
 CERTIFICATES = {YES: "attractor", NO: "not an attractor", UNDECIDED: "undecided"}
 MEASURED = ("residual", "spectral_radius", "radius_error", "spectral_norm", "norm_error")
-TOGETHER = 16
-"""Points that are certified together."""
 COMPARED = 1024
 """Atoms (largest basins first) that enter the Vendi score."""
 
