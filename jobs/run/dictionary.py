@@ -102,13 +102,17 @@ class _Counted(LatentMap):
         self.meter, self.kind, self.asked = meter, kind, 0
 
     def __call__(self, z: Tensor) -> Tensor:
-        self.asked += 1
-        self.meter.note = f"{self.kind} in hand: {self.asked} evaluations"
+        self.count()
         return super().__call__(z)
 
+    def count(self) -> None:
+        """One evaluation or product more."""
+        self.asked += 1
+        self.meter.note = f"{self.kind} in hand: {self.asked} evaluations and products"
 
-def _certificates(config: Config, f: LatentMap, points: Tensor, starts: Tensor) -> Tensors:
-    return vars(certify_points(f, points, solver=config.solver))
+
+def _certificates(config: Config, f: _Counted, points: Tensor, starts: Tensor) -> Tensors:
+    return vars(certify_points(f, points, solver=config.solver, on_product=f.count))
 
 
 def _checks(config: Config, f: LatentMap, points: Tensor, starts: Tensor) -> Tensors:
@@ -125,7 +129,7 @@ def _exponents(config: Config, f: LatentMap, points: Tensor, starts: Tensor) -> 
     return {"index": starts, "exponent": found.value, "error": found.error, **about}
 
 
-EXAMINATIONS: dict[str, Callable[[Config, LatentMap, Tensor, Tensor], Tensors]] = {
+EXAMINATIONS: dict[str, Callable[[Config, _Counted, Tensor, Tensor], Tensors]] = {
     "certificates": _certificates,
     "checks": _checks,
     "exponents": _exponents,

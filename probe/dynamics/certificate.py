@@ -68,7 +68,13 @@ class Certificates:
 
 
 def certify(
-    f: Callable[[Tensor], Tensor], z: Tensor, *, tolerance: float = 1e-5, budget: int = 300, norm: bool = True
+    f: Callable[[Tensor], Tensor],
+    z: Tensor,
+    *,
+    tolerance: float = 1e-5,
+    budget: int = 300,
+    norm: bool = True,
+    on_product: Callable[[], None] = lambda: None,
 ) -> Certificates:
     """Certify points z (n, ...), in their own type with TF32 off.
 
@@ -78,6 +84,7 @@ def certify(
         tolerance: on ||f(z) - z||^2.
         budget: products with J_f for the radius of a point.
         norm: also estimate the spectral norm.
+        on_product: called before each product with J_f or its transpose, which serves up to ``TOGETHER`` points.
 
     Raises:
         Failure: not even one Jacobian product fits into memory.
@@ -93,7 +100,7 @@ def certify(
     fixed = near.nonzero().squeeze(1)
     if not len(fixed):
         return found
-    differentiable, radius, size = spectra_at(f, z[fixed.to(z.device)], budget=budget, norm=norm)
+    differentiable, radius, size = spectra_at(f, z[fixed.to(z.device)], budget=budget, norm=norm, on_product=on_product)
     found.differentiable[fixed] = differentiable
     found.spectral_radius[fixed], found.radius_error[fixed] = radius.value, radius.error
     found.spectral_norm[fixed], found.norm_error[fixed] = size.value, size.error
@@ -105,11 +112,16 @@ def certify(
 
 
 def spectra_at(
-    f: Callable[[Tensor], Tensor], z: Tensor, *, budget: int = 300, norm: bool = True
+    f: Callable[[Tensor], Tensor],
+    z: Tensor,
+    *,
+    budget: int = 300,
+    norm: bool = True,
+    on_product: Callable[[], None] = lambda: None,
 ) -> tuple[Tensor, Estimate, Estimate]:
     """Whether J_f agrees with finite differences at points z (n, ...), fixed or not, bool (n,); its spectral radius
     and norm, unknown where it does not. Arguments and errors as for ``certify``."""
-    whole = Jacobian(f, z)
+    whole = Jacobian(f, z, on_product)
 
     def measured(rows: Tensor) -> tuple[Tensor, ...]:
         jacobian = whole.take(rows)

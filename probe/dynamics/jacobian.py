@@ -39,18 +39,20 @@ class Jacobian:
     Args:
         f: maps (n, ...) to n rows of any shape (of a decoder, images), each row by itself.
         z: the points (n, ...).
+        on_product: called before each product with J or J^T, as most do not ask f.
 
     Raises:
         torch.OutOfMemoryError: from a product, if the graph of several points does not fit; see ``Fitting``.
     """
 
-    def __init__(self, f: Callable[[Tensor], Tensor], z: Tensor):
-        self.f, self.z = f, z
+    def __init__(self, f: Callable[[Tensor], Tensor], z: Tensor, on_product: Callable[[], None] = lambda: None):
+        self.f, self.z, self.on_product = f, z, on_product
         self._modes = _Modes(f)
         self._graph: _Graph | None = None
 
     def times(self, v: Tensor) -> Tensor:
         """J v for v of the shape of z."""
+        self.on_product()
         with _exact():
             v = v.to(self.z)
             if not self._modes.chosen(self.z).forward:
@@ -61,6 +63,7 @@ class Jacobian:
 
     def transposed_times(self, u: Tensor) -> Tensor:
         """J^T u for u of the shape of f(z)."""
+        self.on_product()
         with _exact():
             u = u.to(self.z)
             product = self._with_graph(lambda graph: graph.transposed_times(u))

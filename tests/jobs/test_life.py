@@ -17,5 +17,5 @@ def test_points_that_are_certified_together_show_their_evaluations(own, tmp_path
     certified = [note for note in notes if note.startswith("certificates in hand: ")]
     assert summary(RunWork(run))["certified"] > 1
     products = int(run.load("dictionary.safetensors", "products")[0]["products"].max())
-    assert certified == [f"certificates in hand: {n} evaluations" for n in range(1, len(certified) + 1)]
-    assert len(certified) > products > 0  # each product with J_f evaluates f, for all points together
+    assert certified == [f"certificates in hand: {n} evaluations and products" for n in range(1, len(certified) + 1)]
+    assert len(certified) > products > 0  # one for all points together

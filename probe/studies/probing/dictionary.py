@@ -1,6 +1,7 @@
 """Data-free weight probing: from end points to a dictionary of certified atoms (paper, Sections 3, 4.1)."""
 
 import html
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -264,8 +265,11 @@ def radius_anywhere(f: Map, points: Tensor, *, solver: SolverConfig) -> Estimate
     return spectra_at(f, points, budget=solver.products, norm=False)[1]
 
 
-def certify_points(f: Map, points: Tensor, *, solver: SolverConfig) -> Certificates:
-    """Certificates of points (k, *latent shape), in their own type or in ``solver.certificate_dtype``."""
+def certify_points(
+    f: Map, points: Tensor, *, solver: SolverConfig, on_product: Callable[[], None] = lambda: None
+) -> Certificates:
+    """Certificates of points (k, *latent shape), in their own type or in ``solver.certificate_dtype``; ``on_product``
+    as for ``certify``."""
     dtype = torch.float64 if solver.certificate_dtype == "float64" else points.dtype
     with in_type(f, dtype):
-        return certify(f, points.to(dtype), tolerance=solver.tolerance, budget=solver.products)
+        return certify(f, points.to(dtype), tolerance=solver.tolerance, budget=solver.products, on_product=on_product)
