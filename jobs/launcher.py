@@ -53,11 +53,10 @@ def take_over_slurm() -> None:
             "container, or set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT."
         )
     job, step = int(os.environ["SLURM_JOB_ID"]), int(step_id) if step_id.isdecimal() else 0
-    per_node = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1").partition("(")[0].partition(",")[0]
     os.environ.setdefault("MASTER_ADDR", first_host(nodes))
     os.environ.setdefault("MASTER_PORT", str(20000 + (job * 7 + step) % 20000))
     os.environ |= {"RANK": os.environ["SLURM_PROCID"], "WORLD_SIZE": str(tasks)}
-    os.environ |= {"LOCAL_RANK": os.environ["SLURM_LOCALID"], "LOCAL_WORLD_SIZE": per_node}
+    os.environ |= {"LOCAL_RANK": os.environ["SLURM_LOCALID"], "LOCAL_WORLD_SIZE": _tasks_per_node()}
 
 
 def first_host(nodes: str) -> str:
@@ -69,7 +68,7 @@ def first_host(nodes: str) -> str:
 def ranks_here() -> int:
     """How many ranks of this run are on this node, as far as the launcher says."""
     if tasks_of_step() > 1 and "RANK" not in os.environ:  # before ``take_over_slurm``
-        here = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "").partition("(")[0].partition(",")[0]
+        here = _tasks_per_node()
     else:
         here = os.environ.get("LOCAL_WORLD_SIZE", "") if os.environ.get("WORLD_SIZE", "1") != "1" else ""
     return max(_small(here), 1)
@@ -81,6 +80,11 @@ def processors_given() -> int | None:
     if not given:
         return None
     return given if tasks_of_step() > 1 else max(given // ranks_here(), 1)  # else its one task is all ranks here
+
+
+def _tasks_per_node() -> str:
+    """The first number of a list such as ``2(x3),1``."""
+    return os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1").partition("(")[0].partition(",")[0]
 
 
 def _small(text: str) -> int:

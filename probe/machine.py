@@ -52,14 +52,17 @@ def running() -> int:
 
     The mean load of the last minute would count our own work before a restart, and miss what has just begun.
     """
-    seen = []
+    fewest = 0
     for glance in range(GLANCES):
         time.sleep(BETWEEN if glance else 0)
         try:
-            seen.append(int(LOAD.read_text().split()[3].partition("/")[0]))
+            seen = int(LOAD.read_text().split()[3].partition("/")[0])
         except (OSError, ValueError, IndexError):  # another system than Linux
             return 1
-    return min(seen)
+        fewest = min(fewest, seen) if glance else seen
+        if fewest <= 1:  # we alone: no glance will see fewer, and every command waits for this
+            break
+    return fewest
 
 
 def _siblings(cpu: int) -> str:

@@ -117,20 +117,20 @@ def _work(starts: int) -> float:
     from probe import LatentMap, load_autoencoder
     from probe.bench.sparse import smooth_fields
     from probe.config import load_config
-    from probe.dynamics import EndPoints, certify
+    from probe.dynamics import certify
     from probe.sparse import Dictionary, omp
-    from probe.studies.probing.end_points import batches, solve
+    from probe.studies.probing.end_points import solve_all
 
     settings = load_config(None, [f"seeds.count={starts}", "model.device=cpu"])
     model = load_autoencoder(settings.model)
     shape, f = model.latent_shape(settings.resolution), LatentMap(model, clamp=settings.model.clamp)
     atoms, signals = (smooth_fields(FIELD, FIELD, decay=decay, seed=0) for decay in (6.0, 1.0))
-    solver, parts = settings.solver, batches(starts, settings.seeds.shard_size)
-    solving = partial(solve, f, shape, seed=0, solver=solver, device=model.device, dtype=model.dtype)
-    list(solving([range(1)], solver=solver.model_copy(update={"max_steps": 2})))
+    seeds, solver = settings.seeds, settings.solver
+    solving = partial(solve_all, f, shape, device=model.device, dtype=model.dtype)
+    solving(seeds.model_copy(update={"count": 1}), solver.model_copy(update={"max_steps": 2}))
     omp(Dictionary(atoms[:8], torch.float64), signals[:1], [2])  # compiles
     began = time.perf_counter()
-    ends = EndPoints.concatenate([one for _, one in solving(parts)])
+    ends = solving(seeds, solver)
     certify(f, ends.end[:CERTIFIED], tolerance=solver.tolerance, budget=solver.products)
     omp(Dictionary(atoms, torch.float64), signals[:SIGNALS], [FIELD // 20])
     return time.perf_counter() - began

@@ -21,11 +21,11 @@ from torch import Tensor
 from probe.bench import in_turn, paired_ratio
 from probe.config import Config
 from probe.dictionary import merge_by_cosine
-from probe.dynamics import EndPoints, LatentMap, apply, certify, gaussian_starts
+from probe.dynamics import LatentMap, apply, certify, gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.dynamics.memory import Fitting
 from probe.precision import full_float32, reduced
-from probe.studies.probing.end_points import batches, iteration, solve
+from probe.studies.probing.end_points import iteration, solve_all
 
 Solver = Callable[["Counted", Tensor], Tensor]
 
@@ -125,12 +125,8 @@ def _contenders(config: Config, latent_shape: tuple[int, ...], rows: int) -> dic
             found[f"torchdeq {name}"] = _torchdeq(solver, config, rows)
 
     def ours(f: Counted, z0: Tensor) -> Tensor:
-        seeds, solver = config.seeds, config.solver
-        parts = batches(seeds.count, seeds.shard_size)
-        counting = f.f if solver.compile else f  # a count inside would have to be compiled anew each time
-        like = partial(solve, counting, latent_shape, parts, device=z0.device, dtype=z0.dtype)
-        solved = dict(like(seed=seeds.seed, solver=solver))
-        ends = EndPoints.concatenate([solved[part] for part in parts])
+        counting = f.f if config.solver.compile else f  # a count inside would have to be compiled anew each time
+        ends = solve_all(counting, latent_shape, config.seeds, config.solver, device=z0.device, dtype=z0.dtype)
         f.rows = f.rows or int(ends.evaluations.sum())
         return ends.end.to(z0)
 

@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed against other tools.")
 Repeats = Annotated[int, count("Measurements of each contender; medians are printed.")]
+ConfigFile = Annotated[Path | None, path_argument("CONFIG", "Configuration file; default: the embedded autoencoder.")]
 Columns = Mapping[str, Callable[[Any], str]]
 """The text of a measurement by the head of the column."""
 
 
 @app.command()
 def dynamics(
-    config: Annotated[
-        Path | None, path_argument("CONFIG", "Configuration file; default: the embedded autoencoder.")
-    ] = None,
+    config: ConfigFile = None,
     overrides: Overrides = None,
     rows: Annotated[int | None, count("Batch size of the other tools; default: the same as ours.")] = None,
     repeats: Repeats = 3,
@@ -60,9 +59,7 @@ def dynamics(
 
 @app.command()
 def certificates(
-    config: Annotated[
-        Path | None, path_argument("CONFIG", "Configuration file; default: the embedded autoencoder.")
-    ] = None,
+    config: ConfigFile = None,
     overrides: Overrides = None,
     points: Annotated[int, count("Starts whose end points are certified.")] = 32,
     repeats: Repeats = 3,
@@ -75,18 +72,15 @@ def certificates(
 
     from probe import LatentMap, load_autoencoder
     from probe.bench.certificates import compare
-    from probe.dynamics import EndPoints
-    from probe.studies.probing.end_points import batches, solve
+    from probe.studies.probing.end_points import solve_all
 
     model = load_autoencoder(settings.model)
     shape, f = model.latent_shape(settings.resolution), LatentMap(model, clamp=settings.model.clamp)
-    parts = batches(points, settings.seeds.shard_size)
-    solved = solve(
-        f, shape, parts, seed=settings.seeds.seed, solver=settings.solver, device=model.device, dtype=model.dtype
-    )
-    ends = EndPoints.concatenate([one for _, one in solved]).end.to(model.device)
     solver = settings.solver
-    found = list(compare(f, ends, tolerance=solver.tolerance, budget=solver.products, repeats=repeats))
+    ends = solve_all(f, shape, settings.seeds, solver, device=model.device, dtype=model.dtype)
+    found = list(
+        compare(f, ends.end.to(model.device), tolerance=solver.tolerance, budget=solver.products, repeats=repeats)
+    )
     columns: Columns = {
         "": lambda row: row.tool,
         "products": lambda row: f"{row.products:.1f}",

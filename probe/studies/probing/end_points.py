@@ -63,6 +63,24 @@ def solve(
         yield part, EndPoints(**{name: value.cpu() for name, value in vars(ends).items()})  # type: ignore[misc]
 
 
+def solve_all(
+    f: Map,
+    latent_shape: Sequence[int],
+    seeds: SeedConfig,
+    solver: SolverConfig,
+    *,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    on_step: OnStep | None = None,
+) -> EndPoints:
+    """``solve`` for all starts of ``seeds``; their end points, in the order of the starts."""
+    parts = batches(seeds.count, seeds.shard_size)
+    solved = dict(
+        solve(f, latent_shape, parts, seed=seeds.seed, solver=solver, device=device, dtype=dtype, on_step=on_step)
+    )
+    return EndPoints.concatenate([solved[part] for part in parts])
+
+
 def iteration(solver: SolverConfig, latent_shape: Sequence[int], device: torch.device) -> Iteration:
     """The settings of the loop, from a configuration and a device."""
     gpu = device.type == "cuda"
@@ -116,11 +134,7 @@ def find_attractors(
     if isinstance(f, LatentMap):
         device, dtype = device or f.autoencoder.device, dtype or f.autoencoder.dtype
     device, dtype = device or "cpu", dtype or torch.float32
-    parts = batches(seeds.count, seeds.shard_size)
-    solved = dict(
-        solve(f, latent_shape, parts, seed=seeds.seed, solver=solver, device=device, dtype=dtype, on_step=on_step)
-    )
-    ends = EndPoints.concatenate([solved[part] for part in parts])
+    ends = solve_all(f, latent_shape, seeds, solver, device=device, dtype=dtype, on_step=on_step)
     dictionary = dictionary or DictionaryConfig()
     merged = merge_end_points(ends, solver=solver, dictionary=dictionary)
     certificates = certify_points(f, ends.end[merged.leader[merged.certify]].to(device), solver=solver)
