@@ -188,14 +188,14 @@ def grid_entropy(labels: ArrayLike, side: int = 5) -> Entropy:
 def kicks(
     basin: Basin, attractors: Tensor, labels: Tensor, directions: Tensor, sizes: Sequence[float], *, rounds: int = 4
 ) -> Kicks:
-    """Kick attractors (k, ...) with these labels (k,) along unit directions (k, ...), and see which come back.
+    """Kick attractors (k, ...) with these labels (k,) along directions (k, ...), and see which come back.
 
     Every size is tried. Between the smallest that does not come back and the next smaller one, ``rounds`` bisections
     find where the basin ends along that direction. A basin may begin again farther out. A kick after which no attractor
     is reached does not come back.
 
     Args:
-        sizes: lengths of the kicks, ascending.
+        sizes: lengths of the kicks, in units of each direction's own length.
     """
 
     def comes_back(length: Tensor, rows: Tensor) -> Tensor:
