@@ -186,6 +186,43 @@ class DictionaryConfig(ConfigModel):
         return value
 
 
+Distance = Annotated[float, Field(gt=0, le=1e6)]
+"""Relative to the square root of d, the typical norm of a start."""
+
+
+class BasinConfig(ConfigModel):
+    """Basins of attraction: how near points must be to end together, and which kick leaves an attractor's basin.
+
+    Distances are relative to sqrt(d), the typical norm of a start.
+    """
+
+    probes: int = Field(
+        32, ge=0, le=10**7, description="converged starts, the first ones, that get partners nearby; 0: none"
+    )
+    partners: int = Field(2, ge=1, le=10**4, description="partners of a probe at each separation")
+    separations: tuple[Distance, ...] = Field(
+        (0.01, 0.03, 0.1, 0.3),
+        min_length=1,
+        max_length=1000,
+        description="distances of partners, relative to sqrt(d), the typical norm of a start",
+    )
+    attractors: int = Field(
+        4, ge=0, le=10**6, description="attractors to kick out of their basins, largest basins first; 0: none"
+    )
+    directions: int = Field(8, ge=1, le=10**5, description="random directions in which each of them is kicked")
+    kicks: tuple[Distance, ...] = Field(
+        (0.1, 0.3, 1.0), min_length=1, max_length=1000, description="sizes of kicks, relative to sqrt(d)"
+    )
+    bisections: int = Field(
+        3, ge=0, le=60, description="bisections between the last kick that comes back and the next larger one"
+    )
+
+    @field_validator("separations", "kicks")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(value)))
+
+
 def _exact_number(value: Any) -> Any:
     """Tell 64 (atoms) from 0.05 (a fraction), and refuse what only looks like a number."""
     if isinstance(value, str):
@@ -336,6 +373,7 @@ class Config(Tracked):
     seeds: SeedConfig = Field(SeedConfig(), description="the Gaussian starts")
     solver: SolverConfig = Field(SolverConfig(), description="the iteration z <- f(z)")
     dictionary: DictionaryConfig = Field(DictionaryConfig(), description="which end points become atoms")
+    basins: BasinConfig = Field(BasinConfig(), description="basins of attraction, from two attractors on")
     sparse: SparseConfig = Field(default_factory=SparseConfig, description="the sparse reconstructions")
     datasets: Annotated[dict[Name, DatasetConfig], AfterValidator(file_names)] = Field(
         default_factory=dict, max_length=1000, description="image sets by name; a preset's name is enough"

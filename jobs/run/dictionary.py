@@ -9,6 +9,7 @@ from torch import Tensor
 
 from jobs.progress import Meter
 from jobs.run.attractors import end_points_sha256, load_end_points
+from jobs.run.basins import measure_basins
 from jobs.run.work import Look, RunDirectory, RunWork
 from jobs.stage import Counts
 from probe.autoencoders import Autoencoder
@@ -36,11 +37,16 @@ Part = tuple[str, range]
 
 
 def build(work: RunWork) -> None:
-    """Merge, certify, decode; from the end points that are there.
+    """Merge, certify, decode, and measure the basins; from the end points that are there.
 
     Raises:
         UserError: end points are missing, or none may enter the dictionary.
     """
+    _build(work)
+    measure_basins(work)
+
+
+def _build(work: RunWork) -> None:
     run, world, model = work.directory, work.world, work.model
     ends_sha256 = world.on_rank_0(lambda: _end_points(run))
     if world.on_rank_0(lambda: dictionary_sha256(run, ends_sha256, run.claimed) is not None):
@@ -197,7 +203,7 @@ def _assemble(run: RunDirectory, model: Autoencoder, parts: list[Part], ends_sha
         solver=run.config.solver,
     )
     content = {name: value for name, value in vars(made).items() if name not in ("summary", "ends")}
-    digest = run.save(DICTIONARY.name, content, summary=made.summary, ends=ends_sha256)
+    digest = run.save(DICTIONARY.name, content, summary=made.summary, ends=ends_sha256, basins=True)
     wandering = _joined(found["exponents"], WANDERING.names, torch.float64)
     run.save(WANDERING.name, wandering, dictionary=digest)
     images, thumbnails = [], []

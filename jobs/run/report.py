@@ -7,7 +7,7 @@ from jobs.run.dictionary import dictionary_sha256
 from jobs.run.work import RunDirectory, RunWork, table_files
 from jobs.trackers import numbers
 from probe.errors import UserError
-from probe.results.layout import DICTIONARY, SEMANTICS
+from probe.results.layout import BASINS, DICTIONARY, SEMANTICS
 
 
 def report(work: RunWork) -> dict[str, Any]:
@@ -47,6 +47,8 @@ def _check_complete(run: RunDirectory) -> None:
             "the stages before are `probe attractors`, `probe dictionary` and `probe reconstruct`."
         )
     dictionary = dictionary_sha256(run, ends, run.needed)
+    if (run.path / BASINS).exists():
+        run.needed(BASINS.name, dictionary=dictionary)
     for name in run.config.datasets:
         run.has_table(name, run.needed, dictionary=dictionary)
     if run.config.clip and (run.path / SEMANTICS).exists():

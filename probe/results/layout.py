@@ -171,7 +171,11 @@ DICTIONARY = _file(
     Column("certificate", "int8 (m,)", "1 attractor, 0 not an attractor, -1 undecided"),
     Column("predicted_steps", "float64 (m,)", "steps by Proposition A.9 of the paper; NaN without a certificate"),
     Column("plain_steps", "int64 (m,)", "steps without extrapolation in full precision; -1 if not measured"),
-    about=(_ENDS, Column("summary", "object", "counts and rules, as under `dictionary` in report.json")),
+    about=(
+        _ENDS,
+        Column("summary", "object", "counts and rules, as under `dictionary` in report.json"),
+        Column("basins", "bool", "whether basins.safetensors belongs to it; absent in old files", optional=True),
+    ),
 )
 GALLERY = _file(
     "gallery.safetensors",
@@ -189,6 +193,29 @@ WANDERING = _file(
     Column("spectral_radius", "float64 (n,)", "largest |eigenvalue| of J_f at the returned point"),
     Column("radius_error", "float64 (n,)", "its estimated error"),
     about=(_DICTIONARY,),
+)
+BASINS = _file(
+    "basins.safetensors",
+    "basins of attraction: where partners of starts and kicked attractors end; absent in runs of older versions",
+    Column("probe", "int64 (k,)", "which starts are probes"),
+    Column("centre", "int64 (k,)", "the atom where each ended; -1 for none, as in `around`"),
+    Column(
+        "around",
+        "int64 (k, s, p)",
+        "the same of its p partners at each of s separations: an atom; m or more for an end point like none of them "
+        "(told apart within a probe); -1 where the partner did not converge",
+    ),
+    Column("attractor", "int64 (a,)", "atoms that were kicked"),
+    Column("nearest", "float64 (a,)", "distance to the nearest other attractor, relative to sqrt(d)"),
+    Column("towards", "float64 (a,)", "share of the straight way there after which it does not come back"),
+    Column("returned", "bool (a, r, g)", "whether it came back, by random direction and size of the kick"),
+    Column("smallest", "float64 (a, r)", "smallest kick that did not come back, relative to sqrt(d); infinite: none"),
+    about=(_DICTIONARY, Column("missing", "str", "why nothing was measured; empty if it was")),
+)
+BASIN_PART = _file(
+    "work/basins/{kind}-{first:08d}-{last:08d}.safetensors",
+    "the same for a range of probes (kind `pairs`) or of atoms (kind `kicks`), by its first and last index",
+    about=(_DICTIONARY, _RANK),
 )
 MERGED = _file(
     "work/merged.safetensors",
@@ -299,9 +326,9 @@ THEORY_JSON = File("theory/theory.json", "all numbers of `probe theory`")
 THEORY_MD = File("theory/theory.md", "the same as Markdown")
 THEORY_HTML = File("theory/theory.html", "the same as one web page, with its figures inside")
 THEORY_FIGURE = File("theory/figures/{name}", "figures of `probe theory`, as PNG and SVG")
-_RESULTS = (SHARD, DICTIONARY, GALLERY, WANDERING, TABLE, PICTURES, SEMANTICS)
+_RESULTS = (SHARD, DICTIONARY, GALLERY, WANDERING, BASINS, TABLE, PICTURES, SEMANTICS)
 _THEORY = (THEORY_JSON, THEORY_MD, THEORY_HTML, THEORY_FIGURE)
-RUN = (*_RESULTS, *_THEORY, SHARD_PART, MERGED, CERTIFICATES, IMAGES, RECONSTRUCTION)
+RUN = (*_RESULTS, *_THEORY, SHARD_PART, MERGED, CERTIFICATES, BASIN_PART, IMAGES, RECONSTRUCTION)
 
 # A study
 CELL = _file(

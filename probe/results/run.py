@@ -52,6 +52,7 @@ class Results:
         starts: ``STARTS`` without the index, each (N,), ordered by index.
         dictionary: ``DICTIONARY``, each (m,).
         wandering: the columns of ``layout.WANDERING``, for starts that did not converge within the step limit.
+        basins: the columns of ``layout.BASINS``, empty in older runs; ``basins_missing`` says why nothing was measured.
         gallery, thumbnails: decoded end points, uint8 (k, 3, H, W).
         semantics, nearest: what CLIP makes of the end points, and their nearest test images; None without CLIP.
     """
@@ -62,6 +63,8 @@ class Results:
     dictionary: Arrays
     dictionary_summary: dict[str, Any]
     wandering: Arrays
+    basins: Arrays
+    basins_missing: str
     gallery: NDArray[np.uint8]
     thumbnails: NDArray[np.uint8]
     semantics: dict[str, Any] | None
@@ -86,6 +89,7 @@ def read_results(run: Path) -> Results:
     dictionary, about = _arrays(run, layout.DICTIONARY.name, "dictionary", DICTIONARY, entries=("summary",))
     gallery, _ = _arrays(run, layout.GALLERY.name, "dictionary", layout.GALLERY.names)
     wandering, _ = _arrays(run, layout.WANDERING.name, "dictionary", layout.WANDERING.names)
+    basins, basins_missing = _basins(run)
     semantics, nearest = _semantics(run, config)
     return Results(
         config=config,
@@ -94,6 +98,8 @@ def read_results(run: Path) -> Results:
         dictionary=dictionary,
         dictionary_summary=about["summary"],
         wandering=wandering,
+        basins=basins,
+        basins_missing=basins_missing,
         gallery=gallery["images"],
         thumbnails=gallery["thumbnails"],
         semantics=semantics,
@@ -162,6 +168,13 @@ def _starts(run: Path, n: int) -> Arrays:
     order = np.argsort(index)
     check_starts(index[order], n, run)
     return {name: values[order] for name, values in merged.items()}
+
+
+def _basins(run: Path) -> tuple[Arrays, str]:
+    if not (run / layout.BASINS).exists():
+        return {}, "this run was made by a version that did not measure basins"
+    arrays, about = _arrays(run, layout.BASINS.name, "dictionary", layout.BASINS.names, entries=("missing",))
+    return arrays, about["missing"]
 
 
 def _semantics(run: Path, config: Config) -> tuple[dict[str, Any] | None, NDArray[np.uint8] | None]:

@@ -299,6 +299,7 @@ RESULTS = [
     "dictionary.safetensors",
     "gallery.safetensors",
     "wandering.safetensors",
+    "basins.safetensors",
     "reconstructions/digits.safetensors",
     "reconstructions/digits.parquet",
 ]

@@ -1,0 +1,95 @@
+"""Basins of attraction, at the end of stage ``dictionary``: probes and kicked attractors shared by all ranks."""
+
+import shutil
+
+import torch
+from torch import Tensor
+
+from jobs.run.attractors import load_end_points
+from jobs.run.work import RunDirectory, RunWork
+from probe.dynamics import EndPoints
+from probe.results.layout import BASIN_PART, BASINS, DICTIONARY
+from probe.studies.probing.basins import Basins, Chosen, choose
+from probe.studies.probing.end_points import batches
+
+PAIRS, KICKS = "pairs", "kicks"
+TOGETHER = {PAIRS: 8, KICKS: 4}
+"""Probes, and attractors, of a part."""
+Part = tuple[str, range]
+
+
+def measure_basins(work: RunWork) -> None:
+    """Measure the basins of the dictionary that is there; one file. Nothing is done for a dictionary of an older
+    version, whose run is finished without."""
+    run, world = work.directory, work.world
+    dictionary = world.on_rank_0(lambda: _unmeasured(run))
+    if dictionary is None:
+        return
+    with work.timed("basins"):
+        atoms = run.load(DICTIONARY.name, "leader", "basin", "settled", "certificate")[0]
+        ends = load_end_points(run)
+        chosen = choose(ends, atoms, run.config.basins)
+        counts = {PAIRS: len(chosen.probes), KICKS: len(chosen.attractors)}
+        parts = [(kind, span) for kind, count in counts.items() for span in batches(count, TOGETHER[kind])]
+        todo = world.missing(parts, lambda part: run.claimed(_file(part), dictionary=dictionary))
+        before = sum(counts.values()) - sum(len(span) for _, span in todo)
+        like = torch.empty(0, device=work.model.device, dtype=work.model.dtype)
+        basins = Basins(work.f, ends.end[atoms["leader"]], run.config.solver, run.config.dictionary, like)
+        for part, meter in work.share("basins", "points", todo, size=lambda part: len(part[1]), before=before):
+            meter.note = f"{part[0]} of basins"
+            found = _measured(run, basins, chosen, atoms["leader"], part)
+            run.save(_file(part), found, dictionary=dictionary, rank=world.rank)
+        if world.leads:
+            _assemble(run, basins, chosen, ends, parts, dictionary)
+        world.barrier()
+
+
+def _unmeasured(run: RunDirectory) -> str | None:
+    """The checksum of the dictionary, if its basins are still to be measured."""
+    about = run.load(DICTIONARY.name, "leader")[1]
+    done = not about.get("basins") or run.claimed(BASINS.name, dictionary=about["sha256"])
+    return None if done else about["sha256"]
+
+
+def _measured(run: RunDirectory, basins: Basins, chosen: Chosen, leader: Tensor, part: Part) -> dict[str, Tensor]:
+    (kind, span), seed, settings = part, run.config.seeds.seed, run.config.basins
+    if kind == PAIRS:
+        return {"around": basins.around(chosen.probes[span.start : span.stop].tolist(), settings, seed)}
+    attractors = chosen.attractors[span.start : span.stop]
+    returned, smallest = basins.kicked(attractors, leader[attractors].tolist(), settings, seed)
+    nearest, towards = basins.towards(attractors, chosen.possible, settings.bisections)
+    return {"returned": returned, "smallest": smallest, "nearest": nearest, "towards": towards}
+
+
+def _assemble(
+    run: RunDirectory, basins: Basins, chosen: Chosen, ends: EndPoints, parts: list[Part], dictionary: str
+) -> None:
+    settings = run.config.basins
+    form = (len(settings.separations), settings.partners)
+    empty = {
+        "around": torch.empty(0, *form, dtype=torch.long),
+        "returned": torch.empty(0, settings.directions, len(settings.kicks), dtype=torch.bool),
+        "smallest": torch.empty(0, settings.directions, dtype=torch.float64),
+        "nearest": torch.empty(0, dtype=torch.float64),
+        "towards": torch.empty(0, dtype=torch.float64),
+    }
+    loaded = [run.load(_file(part))[0] for part in parts]
+    found = {name: torch.cat([none, *(one[name] for one in loaded if name in one)]) for name, none in empty.items()}
+    probes = chosen.probes
+    run.save(
+        BASINS.name,
+        {
+            "probe": probes,
+            "centre": basins.labels(ends.end[probes], ends.outcome[probes]),
+            "attractor": chosen.attractors,
+            **found,
+        },
+        dictionary=dictionary,
+        missing=chosen.missing,
+    )
+    shutil.rmtree((run.path / BASIN_PART.pattern).parent, ignore_errors=True)
+
+
+def _file(part: Part) -> str:
+    kind, span = part
+    return BASIN_PART.at(span, kind=kind)
