@@ -66,7 +66,8 @@ def test_a_metric_and_a_control_take_one_entry_each(recipes, config, tmp_path, m
     assert data["autoencoder_floor"]["pixel_mae"]["mean"] == pytest.approx(floor)
     assert data["sanity"]["zero_code"]["pixel_mae"]["mean"] > 0
     assert "pixel_mae" in data["levels"][0]["methods"]["random_orthogonal"]["bases"]
-    assert content["provenance"]["statistics"]["comparisons"] == 6  # five without the challenger
+    # By latent and by pixel MSE with every method but the first.
+    assert content["provenance"]["statistics"]["comparisons"] == 2 * (len(data["levels"][0]["methods"]) - 1)
     assert "the 2-D DCT and the standard basis" in content["verdict_rule"]
     assert Report.model_validate(content).datasets["digits"].levels[0].methods["identity"].of(
         "pixel_mae"

@@ -5,7 +5,7 @@ import sys
 
 ROOMS = """
 import importlib, os, sys
-import matplotlib.figure, numpy, pandas, plotly.graph_objects, pyarrow.parquet, pydantic, scipy.stats, torch
+import matplotlib.figure, numpy, pandas, pyarrow.parquet, pydantic, scipy.stats, torch
 
 assert not [name for name in sys.modules if name.partition(".")[0] in ("probe", "jobs")]
 for room in ("run", "study", "ood", "compare", "theory"):

@@ -15,7 +15,7 @@ from probe.report.model import dump, finite, read_as
 from probe.report.run.datasets import dataset_report
 from probe.report.run.schema import Report
 from probe.report.run.summary import summary, warnings
-from probe.report.run.verdict import comparisons_among, confidence, rule
+from probe.report.run.verdict import JUDGED, comparisons_among, confidence, headline, rule
 from probe.results.run import Results, check_is_run, read_results
 from probe.semantics import MISSING
 
@@ -52,6 +52,8 @@ def report_of(results: Results, run: Path) -> Report:
             f"{run}: a result file has unexpected content (at {key}): delete the file and rerun `probe run`."
         ) from error
     report.summary, report.warnings = summary(report), warnings(report)
+    found = [data.comparisons for data in report.datasets.values()]
+    report.headline = {metric: headline(report.subject, metric, found) for metric in JUDGED} if found else {}
     return report
 
 

@@ -9,18 +9,18 @@ import pandas as pd
 from probe.methods import AUTOENCODER, BASELINE, OURS, SANITY, default_controls, methods, metrics
 from probe.report.run import schema
 from probe.report.run.sample import Column, Key, Sample
-from probe.report.run.verdict import against_bases, result, strongest, verdict
+from probe.report.run.verdict import JUDGED, against_bases, controls, result, strongest, verdict
 from probe.results.run import Reconstructions
 
 
 def dataset_report(
-    data: Reconstructions, manifest: dict[str, Any], controls: Iterable[str], subject: str, confidence: float
+    data: Reconstructions, manifest: dict[str, Any], asked: Iterable[str], subject: str, confidence: float
 ) -> schema.DatasetErrors:
     """Everything that a report says about one data set.
 
     Args:
         manifest: its entry in the manifest.
-        controls: names in ``sparse.controls``.
+        asked: names in ``sparse.controls``.
         subject: what to call the dictionary's atoms.
         confidence: of simultaneous intervals.
     """
@@ -28,6 +28,7 @@ def dataset_report(
     levels = _levels(data.rows, sample)
     at_five = next((level for level in levels if level.atoms == data.facts["five_percent"]), None)
     comparisons = _comparisons(sample, at_five)
+    verdicts: dict[str, str] = {metric: verdict(subject, metric, at_five, comparisons) for metric in JUDGED}
     return schema.DatasetErrors(
         **{key: manifest[key] for key in ("source", "n_planned", "n_used", "n_heldout")},
         sha256=manifest.get("sha256"),
@@ -35,10 +36,11 @@ def dataset_report(
         notes=manifest.get("notes", []),
         five_percent=data.facts["five_percent"],
         method_atoms=data.facts["method_atoms"],
-        absent=_absent(data, set(controls)),
+        absent=_absent(data, set(asked)),
         autoencoder_floor=_floor(sample),
         sanity=_sanity(sample, at_five, manifest),
-        verdict=verdict(subject, at_five, comparisons),
+        verdict=verdicts["latent_mse"],
+        verdicts=verdicts,
         comparisons=comparisons,
         levels=levels,
     )
@@ -112,28 +114,27 @@ def _spread(columns: Sequence[Column]) -> schema.Bases:
 def _comparisons(sample: Sample, level: schema.LevelReport | None) -> list[schema.ControlComparison]:
     if level is None or OURS not in level.methods:
         return []
-    own, found = level.methods[OURS], []
-    pairs = [("latent_mse", own.difference), ("latent_mse", own.difference_strongest), ("pixel_mse", own.difference)]
-    for metric, against in pairs:
-        if against is None:
-            continue
-        difference = getattr(against, metric)
-        said = schema.ControlComparison(
-            to=against.to,
-            metric=metric,
-            attractors=own.of(metric).mean,
-            other=level.methods[against.to].of(metric).mean,
-            difference=difference,
-            ratio=getattr(against, metric.replace("mse", "ratio")),
-            result=result(difference.mean, difference.simultaneous, len(sample)),
-        )
-        if against.to == BASELINE:
-            mine = sample.columns[Key(metric, OURS, level.atoms)]
-            singles = [sample.simultaneous(mine, one) for one in sample.bases[Key(metric, BASELINE, level.atoms)]]
-            said.result, said.bases_beaten = against_bases(said.result, singles)
-            said.bases = len(singles)
-        found.append(said)
-    return found
+    pairs = [(metric, name) for metric in JUDGED for name in controls() if name in level.methods]
+    return [_comparison(sample, level, metric, name) for metric, name in pairs]
+
+
+def _comparison(sample: Sample, level: schema.LevelReport, metric: schema.Judged, to: str) -> schema.ControlComparison:
+    mine, other = Key(metric, OURS, level.atoms), Key(metric, to, level.atoms)
+    difference = sample.difference(mine, other)
+    said = schema.ControlComparison(
+        to=to,
+        metric=metric,
+        attractors=level.methods[OURS].of(metric).mean,
+        other=level.methods[to].of(metric).mean,
+        difference=difference,
+        ratio=sample.ratio(mine, other),
+        result=result(difference.mean, difference.simultaneous, len(sample)),
+    )
+    if to == BASELINE:
+        singles = [sample.simultaneous(sample.columns[mine], one) for one in sample.bases[other]]
+        said.result, said.bases_beaten = against_bases(said.result, singles)
+        said.bases = len(singles)
+    return said
 
 
 def _alone(sample: Sample) -> dict[str, Key]:

@@ -6,7 +6,6 @@ from importlib import resources
 from typing import Any
 
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from probe.dynamics import Outcome
 from probe.methods import OUTCOME_COLOURS, label, methods, metrics
@@ -25,8 +24,7 @@ LABELS = {"label", "label_similarity", "label_above_noise", "nearest", "nearest_
 
 def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
     """The page; ``results`` hold its pictures, ``files`` the figures (by path) shown without a script and in print."""
-    script = Markup(resources.files("probe.report").joinpath("run/report.js").read_text("utf-8"))
-    scripts = {"plotly": Markup(get_plotlyjs()), "script": script}
+    scripts = {"plotly": _script("page/plotly/plotly-basic.min.js"), "script": _script("run/report.js")}
     template = environment(*scripts.values()).get_template("run/report.html.j2")
     return template.render(
         report=report,
@@ -44,6 +42,10 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
         provenance=_provenance(report),
         config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
     )
+
+
+def _script(path: str) -> Markup:
+    return Markup(resources.files("probe.report").joinpath(path).read_text("utf-8"))
 
 
 def _provenance(report: Report) -> list[tuple[str, str]]:

@@ -118,14 +118,15 @@ class Sanity(PixelErrors, LatentErrors):
     autoencoder_ratio: Mean = Field(description="mean pixel MSE of the autoencoder alone / this")
 
 
+Judged = Literal["latent_mse", "pixel_mse"]
 Result = Literal["beats", "loses", "no difference seen", "too few images", "no interval"]
 
 
 class ControlComparison(ReportModel):
     """The dictionary's end points (method ``attractors``) against one control at 5 % of d."""
 
-    to: str
-    metric: Literal["latent_mse", "pixel_mse"]
+    to: str = Field(description="the control; an oracle is compared, but does not compete")
+    metric: Judged
     attractors: float | None = Field(description="mean error of the method attractors")
     other: float | None = Field(description="mean error of the control")
     difference: Contrast = Field(description="attractors minus control, paired by image")
@@ -164,9 +165,13 @@ class DatasetErrors(ReportModel):
     absent: dict[str, str] = Field(description="methods without rows, with the reason")
     autoencoder_floor: Floor
     sanity: dict[str, Sanity] = Field(description="zero_code and mean_image")
-    verdict: str = Field(description="one sentence, by ``verdict_rule`` from ``comparisons``")
-    comparisons: list[ControlComparison] = Field(
-        description="latent MSE to random_orthogonal, then to the strongest control; pixel MSE to random_orthogonal"
+    verdict: str = Field(description="one sentence, by ``verdict_rule`` from ``comparisons``: by latent MSE")
+    verdicts: dict[str, str] = Field(
+        {}, description="that sentence and the one by pixel MSE, by metric; other metrics have no verdict"
+    )
+    comparisons: list[ControlComparison] = Field(description="by latent MSE with every control, then by pixel MSE")
+    decomposition: Decomposition | None = Field(
+        None, description="null where one of its four dictionaries has no finite error, and in runs of older versions"
     )
     decomposition: Decomposition | None = Field(
         None, description="null where one of its four dictionaries has no finite error, and in runs of older versions"
@@ -342,6 +347,9 @@ class Report(ReportModel):
     dictionary: DictionaryReport
     gallery: list[GalleryAtom]
     semantics: Semantics | None = Field(description="null if the configuration does not ask for CLIP")
+    headline: dict[str, str] = Field(
+        {}, description="by metric: on how many data sets the dictionary beats the random bases and the hardest control"
+    )
     verdict_rule: str
     datasets: dict[str, DatasetErrors]
     provenance: dict[str, Any] = Field(description="command, times, versions, device, dtype, config, statistics")

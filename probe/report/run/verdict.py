@@ -1,4 +1,4 @@
-"""The verdict on each data set: one sentence that follows from simultaneous paired intervals by a stated rule.
+"""Verdicts: sentences that follow from simultaneous paired intervals by a stated rule.
 
 Why Student's t and not the percentile bootstrap. Of 100 reports with 30 comparisons, each at confidence 1 - 0.05/30,
 this many contain a wrong interval (5 is correct). Simulated by drawing from paired differences of TAEF2 at 32 pixels
@@ -14,43 +14,58 @@ and of the quickstart: 60 populations with a skewness of 0.6 in the median and 1
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from probe.methods import BASELINE, OURS, methods
+from probe.methods import BASELINE, METRICS, OURS, methods, metrics
 from probe.metrics.interval import Ends
 from probe.report.page.text import count, listed, number, with_interval
 from probe.report.run.sample import MIN_IMAGES
-from probe.report.run.schema import ControlComparison, LevelReport, Mean, Result
+from probe.report.run.schema import ControlComparison, Judged, LevelReport, Mean, Result
 
+JUDGED: tuple[Judged, ...] = ("latent_mse", "pixel_mse")
+"""What verdicts are drawn by; pixels, too, because latent coordinates do not contribute equally to an image."""
+_NAMES = listed([one.label for one in METRICS if one.name in JUDGED])
 _RULE = (
-    "At 5 % of d, by latent MSE: the dictionary beats a control if the simultaneous interval over images of the paired "
-    "difference (dictionary minus control) lies below 0, loses to it if the interval lies above 0, and no difference "
-    "is seen if the interval includes 0. Simultaneous intervals are Student's t intervals (for ratios of means Fieller "
-    "intervals, which include 1 exactly when those of the differences include 0) at a confidence of 1 - 0.05/m. m = "
-    "{m} is the number of comparisons behind the verdicts, so that all of them hold together with 95 % (Bonferroni): "
-    "for each data set by latent MSE with {controls}, and by pixel MSE with {baseline}, because latent coordinates do "
-    "not contribute equally to an image. Intervals in verdicts are simultaneous; all others are plain 95 % bootstrap "
-    "intervals. With several random bases, errors are averaged over the bases image by image; the bases are beaten (or "
-    "lost to) only if each single one is, too. Of the other controls, the strongest (smallest mean latent MSE) is "
-    "named; {oracles} does not take part. Fewer than {few} images give no verdict. Intervals are for one draw of the "
-    "starts. The dictionary's atoms are called attractors only if every one is certified."
+    "Every image is written with as many atoms as 5 % of the latent dimension d. By either metric ({metrics}), the "
+    "dictionary beats a control if the simultaneous interval over images of the paired difference (dictionary minus "
+    "control) lies below 0, loses to it if the interval lies above 0, and no difference is seen if the interval "
+    "includes 0. Simultaneous intervals are Student's t intervals (for ratios of means Fieller intervals, which "
+    "include 1 exactly when those of the differences include 0) at a confidence of 1 - 0.05/m. m = {m} is the number "
+    "of comparisons that the report makes (each data set, by each of the two metrics, with each control), so that all "
+    "of them hold together with 95 % (Bonferroni). Intervals in verdicts and in the picture of ratios are "
+    "simultaneous; all others are plain 95 % bootstrap intervals. With several random bases, errors are averaged over "
+    "the bases image by image; the bases are beaten (or lost to) only if each single one is, too. A control competes "
+    "if it has seen no data: {controls}. Of those other than {baseline}, a verdict names the strongest (smallest mean "
+    "error on that data set); the headline names the one that is beaten on the fewest data sets. Oracles have seen "
+    "held-out images: they are compared, but do not compete ({oracles}). Fewer than {few} images give no verdict. "
+    "Intervals are for one draw of the starts. The dictionary's atoms are called attractors only if every one is "
+    "certified."
 )
 
 
 def rule(m: int) -> str:
     """The rule in words, for a report that makes ``m`` comparisons."""
     known = methods().values()
-    compared = [one.phrase for one in known if one.name == BASELINE or one.challenges]
+    competing = [one.phrase for one in known if _competes(one.name)]
     oracles = [one.phrase for one in known if one.sees_data]
-    baseline = methods()[BASELINE].phrase
-    return _RULE.format(m=m, few=MIN_IMAGES, controls=listed(compared), baseline=baseline, oracles=listed(oracles))
+    phrases = {"controls": listed(competing), "baseline": methods()[BASELINE].phrase, "oracles": listed(oracles)}
+    return _RULE.format(m=m, few=MIN_IMAGES, metrics=_NAMES, **phrases)
 
 
-def comparisons_among(methods: Iterable[str], n: int) -> int:
-    """Number of comparisons behind the verdict of a data set with these methods and n images. All challengers count,
-    because the strongest is found on the same images."""
-    present = set(methods)
-    if OURS not in present or n < MIN_IMAGES:
+def comparisons_among(present: Iterable[str], n: int) -> int:
+    """Number of comparisons on a data set with these methods and n images: with every control, by every metric that
+    verdicts are drawn by."""
+    found = set(present)
+    if OURS not in found or n < MIN_IMAGES:
         return 0
-    return sum(name in present for name in _challengers()) + 2 * (BASELINE in present)
+    return len(JUDGED) * len(found & set(controls()))
+
+
+def controls() -> list[str]:
+    """All that the dictionary is compared with, in the order of tables."""
+    return [name for name in methods() if name != OURS]
+
+
+def _competes(name: str) -> bool:
+    return name == BASELINE or methods()[name].challenges
 
 
 def _challengers() -> list[str]:
@@ -88,35 +103,83 @@ def against_bases(together: Result, singles: Sequence[Ends | None]) -> tuple[Res
     return together, beaten
 
 
-def verdict(subject: str, level: LevelReport | None, comparisons: Sequence[ControlComparison]) -> str:
-    """The sentence; ``subject`` is what to call the dictionary's atoms."""
+def headline(subject: str, metric: Judged, found: Sequence[Sequence[ControlComparison]]) -> str:
+    """One sentence on all data sets, from the comparisons of each: the random bases, and the hardest other control."""
+    results: dict[str, list[Result]] = {}
+    for one in (one for data in found for one in data if one.metric == metric and _competes(one.to)):
+        results.setdefault(one.to, []).append(one.result)
+    said = {result for each in results.values() for result in each}
+    by = f"By {metrics()[metric].label}"
+    if not results:
+        return f"{by}, there is no verdict: there is nothing to compare the {subject} with."
+    if said <= {"too few images", "no interval"}:
+        return f"{by}, there is no verdict: {listed(sorted(said))}."
+    sets = len(found)
+    if said == {"beats"} and len(results) > 1:
+        return f"{by}, the {subject} beat all {count(len(results), 'control')}{_on_all(sets)}."
+    base, parts = results.pop(BASELINE, None), []
+    if base:
+        parts.append(_tally(methods()[BASELINE].phrase, base))
+    if results:
+        hardest = min(results, key=lambda name: (results[name].count("beats"), -results[name].count("loses")))
+        parts.append(_tally(f"{methods()[hardest].phrase}, the hardest control to beat,", results[hardest]))
+    verb = "beat " if sets > 1 else ""
+    return f"{by}, the {subject} {verb}{', and '.join(parts)}.".replace(",.", ".")
+
+
+def _on_all(sets: int) -> str:
+    return f" on all {sets} data sets" if sets > 1 else ""
+
+
+def _tally(control: str, results: Sequence[Result]) -> str:
+    """``the 2-D DCT on 2 of 6 data sets (and lose to it on 3)``; of one data set ``lose to the 2-D DCT``."""
+    n, beats, loses = len(results), results.count("beats"), results.count("loses")
+    if n == 1:
+        verbs = {"beats": "beat", "loses": "lose to", "no difference seen": "are not seen to differ from"}
+        return f"{verbs.get(results[0], 'have no verdict against')} {control}"
+    on = f"all {n} data sets" if beats == n else f"{beats or 'none'} of {n} data sets"
+    lost = f" (and lose to it on {'all' if loses == n else loses})" if loses else ""
+    return f"{control} on {on}{lost}"
+
+
+def verdict(subject: str, metric: Judged, level: LevelReport | None, found: Sequence[ControlComparison]) -> str:
+    """The sentence on a data set by one metric; ``subject`` is what to call the dictionary's atoms.
+
+    Args:
+        level: that of 5 % of d.
+        found: the comparisons of the data set.
+    """
     if level is None or OURS not in level.methods:
-        return f"no verdict: the {subject} have no reconstruction at 5 % of d"
-    own = level.methods[OURS]
-    base = next((one for one in comparisons if one.metric == "latent_mse" and one.to == BASELINE), None)
-    mean = number(own.latent_mse.mean)
-    alone = f"no random orthogonal basis to compare with: {subject} at 5 % have latent MSE {mean}"
-    sentence = _against_base(subject, base) if base else alone
-    for one in comparisons:
-        if one.to != BASELINE:
-            sentence += _against_challenger(base.result if base else None, one)
-        elif one.metric == "pixel_mse" and base:
-            sentence += _in_pixels(base.result, one)
+        return f"no verdict: the {subject} have no reconstruction from 5 % of d atoms"
+    own, against = level.methods[OURS], {one.to: one for one in found if one.metric == metric}
+    base, name = against.get(BASELINE), strongest({to: one.other for to, one in against.items()})
+    if base:
+        sentence = _against_base(subject, base, level.atoms)
+    else:
+        mean = f"{metrics()[metric].label} {number(own.of(metric).mean)}"
+        sentence = f"no random orthogonal basis to compare with: {subject} have {mean} with {_atoms(level.atoms)}"
+    if name:
+        sentence += _against_challenger(base.result if base else None, against[name])
     if own.atoms_used < level.atoms:
-        sentence += f"; no image used more than {own.atoms_used} of the {count(level.atoms, 'atom')} allowed"
+        sentence += f"; no image used more than {own.atoms_used} of the {_atoms(level.atoms)} allowed"
     return sentence
 
 
-def _against_base(subject: str, base: ControlComparison) -> str:
-    phrase = methods()[BASELINE].phrase
+def _atoms(n: int) -> str:
+    return count(n, "atom")
+
+
+def _against_base(subject: str, base: ControlComparison, atoms: int) -> str:
+    phrase, means = methods()[BASELINE].phrase, f"{number(base.attractors)} against {number(base.other)}"
     said: dict[Result, str] = {
-        "beats": f"{subject} beat {phrase} at 5 %",
-        "loses": f"{subject} lose to {phrase} at 5 %",
-        "no difference seen": f"no difference is seen between {subject} and {phrase} at 5 %",
-        "too few images": f"too few images for a verdict on {subject} against {phrase} at 5 %",
-        "no interval": f"no verdict on {subject} against {phrase} at 5 %, because there is no interval",
+        "beats": f"{subject} beat {phrase}",
+        "loses": f"{subject} lose to {phrase}",
+        "no difference seen": f"no difference is seen between {subject} and {phrase}",
+        "too few images": f"too few images for a verdict on {subject} against {phrase}",
+        "no interval": f"no verdict on {subject} against {phrase}, because there is no interval",
     }
-    return f"{said[base.result]} {_numbers(base, f'{number(base.attractors)} against {number(base.other)}, ')}"
+    before = f"{metrics()[base.metric].label} with {_atoms(atoms)} {means}, "
+    return f"{said[base.result]} {_numbers(base, before)}"
 
 
 def _against_challenger(base: Result | None, other: ControlComparison) -> str:
@@ -128,22 +191,6 @@ def _against_challenger(base: Result | None, other: ControlComparison) -> str:
     }
     sentence = said.get(other.result, f"; the strongest other control is {name}")
     return f"{sentence} {_numbers(other, f'{number(other.other)}, ')}"
-
-
-def _in_pixels(latent: Result, pixel: ControlComparison) -> str:
-    """The same comparison with the random bases, by pixel MSE."""
-    if pixel.result == "too few images":
-        return ""
-    if pixel.result == latent:
-        return f"; likewise by pixel MSE {_numbers(pixel)}"
-    said: dict[Result, str] = {
-        "beats": "they beat it",
-        "loses": "they lose to it",
-        "no difference seen": "no difference is seen",
-        "no interval": "there is no interval",
-    }
-    numbers = _numbers(pixel, f"{number(pixel.attractors)} against {number(pixel.other)}, ")
-    return f"; by pixel MSE {said[pixel.result]} {numbers}"
 
 
 def _numbers(one: ControlComparison, before: str = "") -> str:

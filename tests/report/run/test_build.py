@@ -109,17 +109,17 @@ def test_ratios_are_scipys(make_run: Make):
     assert ours["difference_strongest"]["to"] == photos(run)["levels"][1]["strongest"] == "one_step"
 
 
-def test_simultaneous_intervals_are_those_of_a_t_test_at_a_fifth_of_the_error(make_run: Make):
-    """One data set makes five comparisons: by latent MSE to four controls, by pixel MSE to one."""
+def test_simultaneous_intervals_are_those_of_a_t_test_at_a_tenth_of_the_error(make_run: Make):
+    """One data set makes ten comparisons: with five controls, by latent and by pixel MSE."""
     run = make_run(noise_per_method=0.1)
     report = build_report(run)
-    assert report["provenance"]["statistics"]["comparisons"] == 5
-    assert "m = 5" in report["verdict_rule"]
+    assert report["provenance"]["statistics"]["comparisons"] == 10
+    assert "m = 10" in report["verdict_rule"]
     rows = pq.read_table(run / "reconstructions" / "photos.parquet").to_pandas()
     rows = rows[rows.atoms == 3].groupby(["method", "image"]).latent_mse.mean()
     a, b = rows["attractors"], rows["random_orthogonal"]
     found = report["datasets"]["photos"]["levels"][0]["methods"]["attractors"]["difference"]["latent_mse"]
-    assert found["simultaneous"] == pytest.approx(list(ttest_rel(a, b).confidence_interval(1 - 0.05 / 5)))
+    assert found["simultaneous"] == pytest.approx(list(ttest_rel(a, b).confidence_interval(1 - 0.05 / 10)))
     assert found["simultaneous"][0] < found["ci95"][0] < found["ci95"][1] < found["simultaneous"][1]
 
 

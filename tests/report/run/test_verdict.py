@@ -7,15 +7,17 @@ import pandas as pd
 import pytest
 
 from probe.report.run import build_report
-from probe.report.run.verdict import against_bases, result
+from probe.report.run.schema import Contrast, ControlComparison
+from probe.report.run.verdict import against_bases, headline, result
 from probe.results.files import read_table, write_table
 
 Make = Callable[..., Path]
 BASE = {"attractors": 0.43, "random_orthogonal": 0.61, "one_step": 0.39, "gaussian": 0.65, "dct": 0.45}
 
 
-def verdict(run: Path) -> str:
-    return build_report(run)["datasets"]["photos"]["verdict"]
+def verdict(run: Path, metric: str = "latent_mse") -> str:
+    sentence: str = build_report(run)["datasets"]["photos"]["verdicts"][metric]
+    return sentence
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,8 @@ def test_a_basis_that_is_not_beaten_takes_the_verdict(make_run: Make):
     """On the mean 0.43 is below 0.45, but the first of two bases has 0.41."""
     sentence = verdict(make_run(means=BASE | {"random_orthogonal": 0.45}, bases=(-0.04, 0.04), spread=0.0))
     assert sentence.startswith(
-        "no difference is seen between end points and the random orthogonal basis at 5 % (0.430 against 0.450, "
+        "no difference is seen between end points and the random orthogonal basis (latent MSE with 3 atoms "
+        "0.430 against 0.450, "
         "ratio 0.956 [0.956, 0.956], 1 of 2 bases beaten)"
     )
 
@@ -61,21 +64,24 @@ def test_a_basis_that_is_not_beaten_takes_the_verdict(make_run: Make):
 def test_a_basis_that_is_not_better_takes_the_verdict_too(make_run: Make):
     """On the mean 0.43 is above 0.41, but the second of two bases has 0.43, too; the interval is that of the mean."""
     sentence = verdict(make_run(means=BASE | {"random_orthogonal": 0.41}, bases=(-0.02, 0.02), spread=0.0))
-    assert sentence.startswith("no difference is seen between end points and the random orthogonal basis at 5 %")
+    assert sentence.startswith("no difference is seen between end points and the random orthogonal basis (")
     assert "ratio 1.05 [1.05, 1.05] to the mean of 2 bases, but not every basis is seen to be better)" in sentence
 
 
 def test_beats_base_but_not_one_step(make_run: Make):
-    sentence = verdict(make_run(means=BASE, spread=0.0))
-    assert sentence == (
-        "end points beat the random orthogonal basis at 5 % (0.430 against 0.610, ratio 0.705 [0.705, 0.705]) "
-        "but not one step from noise (0.390, ratio 1.10 [1.10, 1.10]); "
-        "likewise by pixel MSE (ratio 0.705 [0.705, 0.705])"
+    run = make_run(means=BASE, spread=0.0)
+    assert verdict(run) == (
+        "end points beat the random orthogonal basis (latent MSE with 3 atoms 0.430 against 0.610, "
+        "ratio 0.705 [0.705, 0.705]) but not one step from noise (0.390, ratio 1.10 [1.10, 1.10])"
+    )
+    assert verdict(run, "pixel_mse") == (
+        "end points beat the random orthogonal basis (pixel MSE with 3 atoms 0.0430 against 0.0610, "
+        "ratio 0.705 [0.705, 0.705]) but not one step from noise (0.0390, ratio 1.10 [1.10, 1.10])"
     )
 
 
 @pytest.mark.parametrize(
-    ("shift", "expected"), [(0.1, "by pixel MSE they lose to it ("), (0.0, "by pixel MSE no difference is seen (")]
+    ("shift", "expected"), [(0.1, "end points lose to the random orthogonal basis"), (0.0, "no difference is seen")]
 )
 def test_latents_and_pixels_may_disagree(make_run: Make, shift: float, expected: str):
     run = make_run(means=BASE)
@@ -87,9 +93,64 @@ def test_latents_and_pixels_may_disagree(make_run: Make, shift: float, expected:
     rows.loc[own, "pixel_mse"] = base.loc[keys].to_numpy() + shift
     del about["sha256"]
     write_table(file, rows, about)
-    sentence = verdict(run)
-    assert sentence.startswith("end points beat the random orthogonal basis")
-    assert expected in sentence
+    assert verdict(run).startswith("end points beat the random orthogonal basis")
+    assert verdict(run, "pixel_mse").startswith(expected)
+
+
+def against(**results: str) -> list[ControlComparison]:
+    """Comparisons of one data set, by control."""
+    none = Contrast(mean=None, ci95=None)
+    of = {"metric": "latent_mse", "attractors": 1, "other": 1, "difference": none, "ratio": none}
+    return [ControlComparison(to=to, result=result, **of) for to, result in results.items()]
+
+
+SAME = "no difference seen"
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (
+            [against(random_orthogonal="beats", dct="loses", one_step="beats", pca_oracle="loses")] * 5
+            + [against(random_orthogonal=SAME, dct="loses", one_step="beats", pca_oracle="loses")],
+            "the end points beat the random orthogonal basis on 5 of 6 data sets, and the 2-D DCT, the hardest control "
+            "to beat, on none of 6 data sets (and lose to it on all).",
+        ),
+        (
+            [against(random_orthogonal="loses", dct="beats")] * 2 + [against(random_orthogonal=SAME, dct="beats")],
+            "the end points beat the random orthogonal basis on none of 3 data sets (and lose to it on 2), and the 2-D "
+            "DCT, the hardest control to beat, on all 3 data sets.",
+        ),
+        (
+            [against(random_orthogonal="beats", dct="beats", pca_oracle="loses")] * 3,
+            "the end points beat all 2 controls on all 3 data sets.",
+        ),
+        (
+            [against(random_orthogonal="beats", dct=SAME)],
+            "the end points beat the random orthogonal basis, and are not seen to differ from the 2-D DCT, the hardest "
+            "control to beat.",
+        ),
+        ([against(random_orthogonal="too few images")] * 2, "there is no verdict: too few images."),
+        ([against(pca_oracle="loses")], "there is no verdict: there is nothing to compare the end points with."),
+    ],
+)
+def test_headline(found: list[list[ControlComparison]], expected: str):
+    assert headline("end points", "latent_mse", found) == f"By latent MSE, {expected}"
+
+
+def test_every_control_is_compared_by_both_metrics(make_run: Make):
+    """An oracle, too; intervals hold for all comparisons, and the ratio's includes 1 when the difference's has 0."""
+    report = build_report(make_run(noise_per_method=0.05))
+    found = report["datasets"]["photos"]["comparisons"]
+    names = ["random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle"]
+    assert [(one["metric"], one["to"]) for one in found] == [
+        (m, name) for m in ("latent_mse", "pixel_mse") for name in names
+    ]
+    for one in found:
+        low, high = one["ratio"]["simultaneous"]
+        sign = {"beats": high < 1, "loses": low > 1, "no difference seen": low <= 1 <= high}
+        assert sign[one["result"]], one
+    assert "PCA" not in report["headline"]["latent_mse"]
 
 
 def test_beats_both(make_run: Make):

@@ -1,5 +1,6 @@
 """The files: complete, self-contained, escaped, repeatable; and bad input in one sentence."""
 
+import hashlib
 import io
 import json
 import re
@@ -8,14 +9,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from plotly.offline import get_plotlyjs
 from rich.console import Console
 
+import probe.report
 from probe.errors import UserError
 from probe.files import write_atomically
 from probe.report.run import build_report, five_percent_table, write_report
 
 Make = Callable[..., Path]
+PLOTLY = Path(probe.report.__file__).parent / "page" / "plotly"
 SCRIPT = "folder:<script>alert(1)</script>|`x`"
 
 
@@ -38,7 +40,7 @@ def test_files(hostile: Path):
 
 
 def test_html_loads_nothing(hostile: Path):
-    page = (hostile / "report" / "report.html").read_text().replace(get_plotlyjs(), "")
+    page = (hostile / "report" / "report.html").read_text().replace((PLOTLY / "plotly-basic.min.js").read_text(), "")
     tags: list[tuple[str, dict[str, str | None]]] = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attributes: tags.append((tag, dict(attributes)))
@@ -48,6 +50,12 @@ def test_html_loads_nothing(hostile: Path):
     assert addresses
     assert all(address and address.startswith("data:image/") for address in addresses)
     assert not re.search(r"https?:|@import|innerHTML", page)
+
+
+def test_the_plotly_that_a_page_holds_is_the_one_stated():
+    digest = hashlib.sha256((PLOTLY / "plotly-basic.min.js").read_bytes()).hexdigest()
+    assert f"sha256 `{digest}`" in (PLOTLY / "README.md").read_text()
+    assert "MIT License" in (PLOTLY / "LICENSE").read_text()
 
 
 def test_html_escapes_user_text(hostile: Path):
