@@ -47,7 +47,9 @@ class OodDirectory(Directory[OodConfig]):
     @property
     def network(self) -> tuple[int, int]:
         """Channels (1 for grey training images) and side of the images that a model takes that is trained here."""
-        return (1 if self.drawn("train")["grey"] else 3), fitted(self.config.resolution, "inside/train")
+        assert self.config.train is not None
+        side = fitted(self.config.resolution, "inside/train", self.config.train.convolutions)
+        return (1 if self.drawn("train")["grey"] else 3), side
 
     def images(self, name: str) -> Tensor:
         """The images of a set, uint8 (n, 3, R, R)."""

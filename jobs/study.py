@@ -132,10 +132,10 @@ def _is_settled(study: StudyDirectory, name: str) -> bool:
 
 def _draw(study: StudyDirectory, name: str) -> None:
     spec = study.config.data[name]
+    side = fitted(spec.side, f"data set {name!r}", study.config.training.convolutions)
     images = draw_images(name, spec)
     facts = {**images.facts, "sha256": tensors_sha256([("train", images.train), ("test", images.test)])}
     study.check_same_images(name, facts)
-    side = fitted(spec.side, name)
     if side != spec.side:
         log.info(f"{name}: images of side {spec.side} are padded to {side} for the network")
     study.save(data_file(name), {"train": images.train, "test": images.test}, data=facts)
@@ -221,7 +221,7 @@ def _train(study: StudyDirectory, cell: Cell, images: Tensor, meter: Meter, trac
 
     return train(
         images,
-        side=fitted(images.shape[-1], cell.dataset),
+        side=fitted(images.shape[-1], cell.dataset, config.training.convolutions),
         k=cell.k,
         config=config.training,
         seed=cell.seed,

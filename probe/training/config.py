@@ -7,13 +7,20 @@ from pydantic import Field
 from probe.config import ConfigModel
 
 Initialisation = Literal["torch", "he"]
+Schedule = Literal["linear", "constant"]
 
 
 class TrainConfig(ConfigModel):
-    """Adam with a learning rate that falls linearly to 0 over the whole training."""
+    """Adam with a learning rate that falls linearly to 0 over the whole training, or stays."""
 
     base_channels: int = Field(
         16, ge=1, le=4096, description="d of Table 4; 32 d features before the bottleneck at 32 px, which bound k"
+    )
+    convolutions: int = Field(
+        4,
+        ge=2,
+        le=8,
+        description="of the encoder, of stride 2 and d, 2d, 4d, ... channels; the decoder mirrors them",
     )
     initialisation: Initialisation = Field(
         "torch", description="of the weights: torch's own, or he's, with which short trainings get much further"
@@ -24,6 +31,7 @@ class TrainConfig(ConfigModel):
     )
     batch_size: int = Field(128, ge=1, le=10**7, description="images per optimiser step")
     learning_rate: float = Field(5e-4, gt=0, le=1e3, description="of the first epoch")
+    schedule: Schedule = Field("linear", description="of the learning rate: falls linearly to 0, or stays constant")
     weight_decay: float = Field(
         1e-4, ge=0, le=1e3, description="an L2 term in Adam's gradient, as in the paper (not AdamW's)"
     )
@@ -53,7 +61,7 @@ class TrainConfig(ConfigModel):
 
     def rate(self, epoch: int, epochs: int) -> float:
         """The learning rate with which an epoch (1, 2, ...) of so many begins."""
-        return self.learning_rate * (1 - (epoch - 1) / epochs)
+        return self.learning_rate * (1 - (epoch - 1) / epochs if self.schedule == "linear" else 1)
 
     def keeps(self, epoch: int, epochs: int) -> bool:
         """Whether the model after so many epochs is kept."""

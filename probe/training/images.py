@@ -1,23 +1,22 @@
-"""Images as the network takes them: grey ones with one channel, the side a multiple of 16."""
+"""Images as the network takes them: grey ones with one channel, the side a multiple of 16 (2^convolutions)."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from probe.autoencoders.convolutional import STRIDES
+from probe.autoencoders.convolutional import CONVOLUTIONS
 from probe.errors import UserError
 
-MULTIPLE = 2**STRIDES
 
-
-def fitted(side: int, where: str) -> int:
-    """The next multiple of 16, to which images of this side are padded; UserError if they are too small."""
-    if side < MULTIPLE:
+def fitted(side: int, where: str, convolutions: int = CONVOLUTIONS) -> int:
+    """The next multiple of 2^convolutions, to which images of this side are padded; UserError if they are too small."""
+    multiple = 2**convolutions
+    if side < multiple:
         raise UserError(
-            f"{where}: images of side {side} are too small for four strides of 2, which need {MULTIPLE} at least; "
-            "draw them larger (side)."
+            f"{where}: images of side {side} are too small for {convolutions} strides of 2, which need {multiple} at "
+            "least; draw them larger (side)."
         )
-    return -(-side // MULTIPLE) * MULTIPLE
+    return -(-side // multiple) * multiple
 
 
 def pad(images: Tensor, side: int) -> Tensor:

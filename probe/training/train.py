@@ -1,4 +1,4 @@
-"""The training loop (paper, Section 3): Adam, linear schedule, squared error, on one device.
+"""The training loop (paper, Section 3): Adam, linear or constant schedule, squared error, on one device.
 
 Whatever is random in epoch e is a function of (seed, e) alone, so that the model, Adam's moments and the schedule are
 all that a checkpoint needs to hold: a training that was killed and resumed ends at the weights of an undisturbed one.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from probe.autoencoders.convolutional import STRIDES, ConvAutoencoder
+from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.errors import UserError
 from probe.files import tensors_sha256
 from probe.training.checkpoint import load_state, model_folder, save_model, save_state
@@ -48,7 +48,7 @@ def build(channels: int, side: int, k: int, config: TrainConfig, seed: int) -> C
     Raises:
         UserError: k is larger than the features before the bottleneck.
     """
-    features = config.base_channels * 2 ** (STRIDES - 1) * (side // 2**STRIDES) ** 2
+    features = config.base_channels * 2 ** (config.convolutions - 1) * (side // 2**config.convolutions) ** 2
     if k > features:
         raise UserError(
             f"k = {k} is more than the {features} features before the bottleneck at {side} px; lower k, or raise "
@@ -56,7 +56,7 @@ def build(channels: int, side: int, k: int, config: TrainConfig, seed: int) -> C
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_seed(seed, 0))
-        model = ConvAutoencoder(channels, side, config.base_channels, k)
+        model = ConvAutoencoder(channels, side, config.base_channels, k, config.convolutions)
         initialise(model, config.initialisation)
         return model
 
@@ -118,7 +118,7 @@ def train(
 
     Args:
         images: uint8 (n, c, s, s), n >= 1.
-        side: to which they are padded, a multiple of 16; see ``fitted``.
+        side: to which they are padded; see ``fitted``.
         k: the bottleneck.
         folder: for ``epoch-NNNN/`` (models that are kept) and ``training.safetensors`` (the state to resume from).
         cpu: train on the CPU even where there is a GPU.
@@ -154,7 +154,7 @@ class _Training:
     """The model, the optimiser and the schedule, and how far they are."""
 
     def __init__(self, images: Tensor, *, side: int, k: int, config: TrainConfig, seed: int, folder: Path, cpu: bool):
-        from diffusers.optimization import get_linear_schedule_with_warmup
+        from diffusers.optimization import get_scheduler
 
         self.config, self.seed, self.side, self.folder = config, seed, side, folder
         self.epochs = config.epochs_for(len(images))
@@ -171,7 +171,7 @@ class _Training:
         weights, decay = self.model.parameters(), config.weight_decay
         self.optimiser = torch.optim.Adam(weights, lr=config.learning_rate, weight_decay=decay)
         steps = self.epochs * config.steps_per_epoch(len(images))
-        self.schedule = get_linear_schedule_with_warmup(self.optimiser, 0, steps)
+        self.schedule = get_scheduler(config.schedule, self.optimiser, num_warmup_steps=0, num_training_steps=steps)
         if found := load_state(folder, self.about):
             model, state, about = found
             self.model.load_state_dict(model)

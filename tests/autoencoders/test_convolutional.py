@@ -24,6 +24,15 @@ def test_shapes_and_number_of_weights(channels, side, d, k):
     assert sum(p.numel() for p in model.parameters()) == expected
 
 
+def test_two_convolutions_of_32_and_64_channels():
+    model = ConvAutoencoder(1, 28, 32, 16, convolutions=2)
+    x = torch.rand(2, 1, 28, 28)
+    assert model.encoder[:-2](x).shape == (2, 64, 7, 7)
+    assert model(x).shape == x.shape
+    kernels, biases, linear = 9 * (32 + 32 * 64), (32 + 64) + (32 + 1), 3136 * 16
+    assert sum(p.numel() for p in model.parameters()) == 2 * kernels + biases + 2 * linear + 16 + 3136
+
+
 def test_saved_and_loaded_it_is_the_same(tmp_path):
     model = ConvAutoencoder(1, 32, 4, 7)
     model.save_pretrained(tmp_path)
@@ -50,6 +59,8 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="divisible by 16, not 28"):
         ConvAutoencoder(1, 28)
+    with pytest.raises(ValueError, match="2 strides of 2 need a side divisible by 4, not 30"):
+        ConvAutoencoder(1, 30, convolutions=2)
     with pytest.raises(ValueError, match="latent_dim 257 is more than the 256 features"):
         ConvAutoencoder(1, 32, 8, 257)
 

@@ -125,6 +125,35 @@ def test_every_checkpoint_is_opened_like_any_model(images, tmp_path):
         assert torch.allclose(model.decode(model.encode(x)), trained.model(x), atol=1e-6)
 
 
+def test_a_shallower_network_takes_mnist_as_it_is_and_learns(tmp_path):
+    """The architecture of a replication of the paper by another author: convolutions of 32 and 64 channels."""
+    images = torch.linspace(0, 255, 32).byte().view(-1, 1, 1, 1).expand(-1, 1, 28, 28).contiguous()  # of one grey each
+    config = TrainConfig(
+        base_channels=32, convolutions=2, schedule="constant", epochs=8, batch_size=8, learning_rate=2e-3
+    )
+    side = fitted(28, "mnist", config.convolutions)
+    assert side == 28
+    trained = train(images, side=side, k=8, config=config, seed=0, folder=tmp_path, cpu=True)
+    assert trained.losses[-1] < 0.5 * trained.losses[0]
+    model = load_autoencoder(str(trained.folder))
+    assert (model.side, model.latent_shape(28)) == (28, (8,))
+    x = images.float() / 255
+    with torch.no_grad():
+        z = model.encode(x)
+        assert z.shape == (32, 8)
+        assert torch.allclose(model.decode(z), trained.model(x), atol=1e-6)
+        assert 0 <= model.decode(100 * z).min() <= model.decode(100 * z).max() <= 1
+
+
+def test_a_constant_schedule_keeps_the_learning_rate(images, tmp_path):
+    config = TrainConfig(base_channels=2, epochs=4, batch_size=40, learning_rate=1e-4, schedule="constant")
+    config = config.model_copy(update={"weight_decay": 1e6})  # a constant gradient direction, as above
+    before, after = weights(build(1, 16, 3, config, 0)), weights(fit(images, tmp_path, config).model)
+    far = before.abs() > 0.01
+    assert float((after - before)[far].abs().mean()) == pytest.approx(4e-4, rel=0.02)
+    assert config.rate(4, 4) == 1e-4
+
+
 def test_small_sets_are_gone_through_more_often(images, tmp_path):
     config = TrainConfig(base_channels=2, epochs=2, batch_size=16, min_steps=10)
     assert config.epochs_for(40) == 4  # of 3 steps each
@@ -138,7 +167,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(images, tmp_path):
     assert build(1, 16, 17, TrainConfig(base_channels=3), 0)
     with pytest.raises(UserError, match="no training image"):
         fit(images[:0], tmp_path)
-    with pytest.raises(UserError, match="images of side 15 are too small for four strides"):
+    with pytest.raises(UserError, match="images of side 15 are too small for 4 strides of 2, which need 16"):
         fitted(15, "mnist")
     far = TrainConfig(base_channels=2, epochs=3, batch_size=4).model_copy(update={"learning_rate": 1e30})
     with pytest.raises(UserError, match="loss is not finite in epoch 1"):

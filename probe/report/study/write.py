@@ -18,7 +18,7 @@ from probe.report.study.kinds import load_study_config, study_kind
 from probe.report.study.page import Rule, StudyPage, table
 from probe.report.study.schema import StudyClaim, StudyReport, StudySection
 from probe.results.study import Found, StudyResults, read_study
-from probe.training import fitted
+from probe.training import TrainConfig, fitted
 
 PARTS = ("train", "test")
 
@@ -60,7 +60,8 @@ def study_report(results: StudyResults) -> StudyReport:
     kind, known = study_kind(results.config.study).page, results.manifest.get("data", {})
     try:
         parts = sections(results)
-        datasets = {name: _section(kind, found, known.get(name)) for name, found in parts.items()}
+        training = getattr(results.config, "training", None)  # of kinds that train models
+        datasets = {name: _section(kind, found, known.get(name), training) for name, found in parts.items()}
         warnings = [
             *(f"{name}/{part}: {one}" for name in results.config.data for part in PARTS
               for one in known[name][part].get("notes", [])),
@@ -83,15 +84,17 @@ def study_report(results: StudyResults) -> StudyReport:
         ) from error
 
 
-def _section(kind: StudyPage, found: Sequence[Found[Any]], images: Mapping[str, Any] | None) -> StudySection:
+def _section(
+    kind: StudyPage, found: Sequence[Found[Any]], images: Mapping[str, Any] | None, training: TrainConfig | None
+) -> StudySection:
     claims, about = kind.claims(found), {}
-    if images:
+    if images and training:
         about = {
             "n_train": images["train"]["n_used"],
             "n_test": images["test"]["n_used"],
             "channels": images["channels"],
             "side": images["side"],
-            "padded_to": fitted(images["side"], "images"),
+            "padded_to": fitted(images["side"], "images", training.convolutions),
             "source": {part: images[part]["source"]["source"] for part in PARTS},
         }
     words = [in_words(claim, kind.rules[claim.rule]) for claim in claims]

@@ -10,7 +10,6 @@ from probe.config import LARGEST_SIDE, MOST, ConfigModel, DatasetConfig, Name, T
 from probe.data import ImageSet, load_images
 from probe.errors import UserError
 from probe.studies.inputs import image_facts, note_overlap
-from probe.training import fitted
 from probe.training.images import is_grey
 
 Positive = Annotated[int, Field(ge=1, le=10**8)]
@@ -74,9 +73,8 @@ def draw(name: str, spec: StudyDataset) -> StudyData:
     """Draw a data set's images.
 
     Raises:
-        UserError: as ``load_images``; the images are too small for the network, or only the training images are grey.
+        UserError: as ``load_images``, or only the training images are grey.
     """
-    fitted(spec.side, f"data set {name!r}")
     train, test, about = _both(name, spec)
     grey = is_grey(train.images)
     if grey and not is_grey(test):

@@ -77,7 +77,7 @@ class TrainedModel:
     @property
     def side(self) -> int:
         """Side of the network's input."""
-        return fitted(self.train.shape[-1], self.cell.dataset)
+        return fitted(self.train.shape[-1], self.cell.dataset, self.training.convolutions)
 
     def load(self, folder: Path | None = None) -> Autoencoder:
         """The final model, or the checkpoint in ``folder``."""
@@ -107,7 +107,7 @@ def cells(config: GridConfig, data: Mapping[str, Mapping[str, int]]) -> list[Cel
     """
     found = []
     for name, about in data.items():
-        side = fitted(about["side"], f"data set {name!r}")
+        side = fitted(about["side"], f"data set {name!r}", config.training.convolutions)
         for k in config.k:
             build(about["channels"], side, k, config.training, 0)
         for size in config.numbers(about["n_train"]):

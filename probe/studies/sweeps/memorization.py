@@ -30,7 +30,6 @@ from probe.studies.probing.end_points import OnStep, iteration
 from probe.studies.sweeps.config import AcceleratedSolverConfig, GridConfig, MergeConfig
 from probe.studies.sweeps.datasets import Positive
 from probe.studies.sweeps.grid import Measured, Tell, TrainedModel
-from probe.training import fitted
 
 TOGETHER = 512
 """Images encoded at once."""
@@ -161,7 +160,7 @@ def _certify(model: Autoencoder, found: Attractors, config: MemorizationConfig) 
 
 
 def _encode(model: Autoencoder, images: Tensor) -> Tensor:
-    return encode(model, images, fitted(images.shape[-1], model.source), TOGETHER)
+    return encode(model, images, together=TOGETHER)
 
 
 def _reconstruct(model: Autoencoder, images: Tensor) -> Tensor:
