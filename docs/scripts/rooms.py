@@ -24,6 +24,7 @@ ABOUT = {
     "semantics": "CLIP",
     "results": "files of a run",
     "bench": "speed",
+    "verify": "known truths",
 }
 WIDTH, HEIGHT, ACROSS, DOWN = 162, 52, 176, 104
 
