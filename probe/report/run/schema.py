@@ -173,9 +173,6 @@ class DatasetErrors(ReportModel):
     decomposition: Decomposition | None = Field(
         None, description="null where one of its four dictionaries has no finite error, and in runs of older versions"
     )
-    decomposition: Decomposition | None = Field(
-        None, description="null where one of its four dictionaries has no finite error, and in runs of older versions"
-    )
     levels: list[LevelReport] = Field(description="by rising number of atoms")
 
     @property
