@@ -31,6 +31,8 @@ from probe.studies.probing.reconstruction import picture
 
 PICTURES, THUMBNAILS = 64, 4096
 """Atoms whose decoded end points are kept as pictures, and as small ones (``picture``); largest basins first."""
+RULE = 2
+"""Version of what ``EXAMINATIONS`` compute: what another one left of an unfinished run is computed again."""
 Tensors = dict[str, Tensor]
 Part = tuple[str, range]
 """A kind of work, and rows of the points that it is to be done for."""
@@ -54,7 +56,7 @@ def _build(work: RunWork) -> None:
     with work.timed("dictionary"):
         counts = world.on_rank_0(lambda: _merge(run, ends_sha256))
         parts = [(kind, span) for kind in EXAMINATIONS for span in batches(counts[kind], TOGETHER)]
-        todo = world.missing(parts, lambda part: run.claimed(_file(part), ends=ends_sha256))
+        todo = world.missing(parts, lambda part: run.claimed(_file(part), ends=ends_sha256, rule=RULE))
         points = run.load(MERGED.name)[0] if todo else {}
         before = sum(counts.values()) - sum(len(span) for _, span in todo)
         shared = work.share("certificates", "points", todo, size=lambda part: len(part[1]), before=before)
@@ -65,7 +67,7 @@ def _build(work: RunWork) -> None:
                 f.show(meter, kind)
                 rows = {name: points[f"{kind}_{name}"][span.start : span.stop] for name in ("points", "starts")}
                 found = EXAMINATIONS[kind](run.config, f, rows["points"].to(model.device), rows["starts"])
-                run.save(_file(part), found, ends=ends_sha256, rank=world.rank)
+                run.save(_file(part), found, ends=ends_sha256, rank=world.rank, rule=RULE)
                 if tracker:
                     tracker.log(*_certified_so_far(run, parts))
             if tracker:
@@ -118,7 +120,8 @@ class _Counted(LatentMap):
 
 
 def _certificates(config: Config, f: _Counted, points: Tensor, starts: Tensor) -> Tensors:
-    return vars(certify_points(f, points, solver=config.solver, on_product=f.count))
+    found = certify_points(f, points, solver=config.solver, on_product=f.count)
+    return {name: value.cpu() for name, value in vars(found).items()}
 
 
 def _checks(config: Config, f: LatentMap, points: Tensor, starts: Tensor) -> Tensors:
@@ -192,17 +195,17 @@ def _assemble(run: RunDirectory, model: Autoencoder, parts: list[Part], ends_sha
     merged = Merged(**{name: tensors[name] for name in names}, summary=about["summary"], sampled=about["sampled"])
     found = {kind: [run.load(_file(part))[0] for part in parts if part[0] == kind] for kind in EXAMINATIONS}
     certificates = [Certificates(**one) for one in found["certificates"]]
-    empty = Certificates.unknown(torch.empty(0))
     checks = _joined(found["checks"], ("steps", "same"), torch.long)
     made = assemble_dictionary(
         ends,
         merged,
-        Certificates.concatenate([empty, *certificates]),
+        Certificates.concatenate(certificates) if certificates else Certificates.none(),
         (checks["steps"], checks["same"]),
         seeds=run.config.seeds,
         solver=run.config.solver,
+        cosine=run.config.dictionary.cosine,
     )
-    content = {name: value for name, value in vars(made).items() if name not in ("summary", "ends")}
+    content = {name: value for name, value in vars(made).items() if name != "summary"}
     digest = run.save(DICTIONARY.name, content, summary=made.summary, ends=ends_sha256, basins=True)
     wandering = _joined(found["exponents"], WANDERING.names, torch.float64)
     run.save(WANDERING.name, wandering, dictionary=digest)

@@ -60,10 +60,11 @@ def _prototypes(run: RunDirectory) -> Prototypes:
     ends, seeds = load_end_points(run), run.config.seeds
     certified = dictionary["certificate"] == YES
     some = bool(certified.any())
-    rows = dictionary["leader"][certified if some else dictionary["outcome"] != Outcome.DIVERGED]
+    points = dictionary.get("ends", ends.end[dictionary["leader"]])
+    points = points[certified if some else dictionary["outcome"] != Outcome.DIVERGED]
     return Prototypes(
-        attractors=ends.end[rows],
+        attractors=points,
         certified=some,
-        one_step=load_first_steps(run)[: len(rows)],
-        noise=gaussian_starts(seeds.seed, range(len(rows)), ends.end.shape[1:]),
+        one_step=load_first_steps(run)[: len(points)],
+        noise=gaussian_starts(seeds.seed, range(len(points)), ends.end.shape[1:]),
     )

@@ -82,7 +82,9 @@ class Run:
         from probe.studies.probing.dictionary import AttractorDictionary
 
         tensors, about = self._run_directory("dictionary").load(layout.DICTIONARY.name)
-        return AttractorDictionary(**tensors, ends=self.end_points.end[tensors["leader"]], summary=about["summary"])
+        if "ends" not in tensors:  # of an earlier version
+            tensors["ends"] = self.end_points.end[tensors["leader"]]
+        return AttractorDictionary(**tensors, summary=about["summary"])
 
     @property
     def figures(self) -> list[str]:

@@ -88,6 +88,32 @@ def merge_by_euclid(points: Tensor, relative: float = 0.05, starts: Tensor | Non
     return _merge(unit, relative**2 * mean or 1.0, rows, None, len(points))
 
 
+def merge_certified(points: Tensor, distance: Tensor, cosine: float = 0.99) -> Tensor:
+    """Which certified attractors are one: for each of points (m, d), in this order, the first point that it joins (m,).
+
+    Two are one if their distance is at most the sum of their distances (m,) to their fixed points, so that both may
+    stand for the same, or if their cosine exceeds the threshold, as in ``merge_by_cosine``. Points ``at_origin`` are
+    one by the first rule, and have no cosine.
+    """
+    points, distance = points.detach().flatten(1).double().cpu(), distance.double().cpu()
+    norms = torch.linalg.vector_norm(points, dim=1)
+    lengths = torch.where(at_origin(points, distance), torch.inf, norms)
+    first, leads = torch.arange(len(points)), torch.zeros(len(points), dtype=torch.bool)
+    for i in range(len(points)):
+        product = points @ points[i]
+        apart = (norms.square() + norms[i].square() - 2 * product).clamp(min=0).sqrt()
+        joins = leads & ((apart <= distance + distance[i]) | (product / (lengths * lengths[i]) > cosine))
+        leads[i] = not joins.any()
+        first[i] = i if leads[i] else joins.nonzero()[0, 0]
+    return first
+
+
+def at_origin(points: Tensor, distance: Tensor) -> Tensor:
+    """Whether each of points (m, ...) is no further from the origin than from its fixed point (m,), so that its
+    direction is that of rounding; bool (m,) on the CPU. Not where the distance is NaN."""
+    return torch.linalg.vector_norm(points.flatten(1).double().cpu(), dim=1) <= distance.double().cpu()
+
+
 def _on_cpu(points: Tensor) -> tuple[Tensor, Tensor]:
     """Points (n, d) in float32 or float64, and their norms (n,) in float64."""
     points = points.detach().flatten(1).cpu()

@@ -187,17 +187,17 @@ def _extrapolations(state: State, ready: Tensor, newest: int) -> tuple[Tensor, T
     points, residuals = state["points"], state["residuals"]
     if ready.device.type != "cpu":
         points, residuals = ordered(points), ordered(residuals)
-        return *_extrapolate(points, residuals), _modes_decay(residuals)
+        return *extrapolate(points, residuals), _modes_decay(residuals)
     point, promise = points[:, newest].clone(), torch.full_like(points[:, 0, 0], torch.inf)
     decays = torch.zeros_like(ready)
     rows = ready.nonzero().squeeze(1)
     points, residuals = ordered(points[rows]), ordered(residuals[rows])
-    point[rows], promise[rows] = _extrapolate(points, residuals)
+    point[rows], promise[rows] = extrapolate(points, residuals)
     decays[rows] = _modes_decay(residuals)
     return point, promise, decays
 
 
-def _extrapolate(points: Tensor, residuals: Tensor) -> tuple[Tensor, Tensor]:
+def extrapolate(points: Tensor, residuals: Tensor) -> tuple[Tensor, Tensor]:
     """The extrapolated point (n, d), and the squared residual that it promises (n,)."""
     difference = residuals[:, 1:] - residuals[:, :1]
     weights = -_coefficients(difference, residuals[:, 0], 1e-10).to(points)

@@ -1,4 +1,4 @@
-"""Is a fixed point an attractor? Residual, spectral radius and norm of J_f there (paper, Section 3)."""
+"""Is a fixed point an attractor? Plain steps, spectral radius and norm of J_f there (paper, Section 3)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -9,15 +9,19 @@ from torch import Tensor
 from probe.dynamics.iterate import apply
 from probe.dynamics.jacobian import Jacobian
 from probe.dynamics.memory import Fitting
-from probe.dynamics.spectra import Estimate, singular_values, spectral_radius
+from probe.dynamics.settling import Settled, rounding, settle
+from probe.dynamics.spectra import Estimate, Leading, singular_values, spectral_radius
 from probe.errors import Failure
 from probe.precision import full_float32
 
 YES, NO, UNDECIDED = 1, 0, -1
 TOGETHER = 32
 """Points whose graph is kept at once, as far as they fit."""
-ROUNDING = 16
-"""Units of rounding, relative to the norm of the point, by which ||f(z) - z|| may differ from batch to batch."""
+ROUGH, FIRST_LOOK = 0.2, 48
+"""Sufficient error of the first estimate of a radius, relative to its distance from 1; the most products for it."""
+DRIFT = 0.5
+"""1 - rho may shrink to this part on the way of a residual to a tenth. Where it goes down with the residual, as near
+z + z^2, the fixed point is neutral, or none: there, and for higher powers, it shrinks to less than a third."""
 
 
 @dataclass
@@ -25,21 +29,31 @@ class Certificates:
     """Certificates of n points; tensors (n,) on the CPU, float64 unless stated otherwise.
 
     Attributes:
-        residual: ||f(z) - z||^2, recomputed at this very point.
+        point: the points that the certificates are about (n, ...), in the type and on the device of z: z after plain
+            steps that have shrunk its residual tenfold; z itself where it did not shrink.
+        residual: ||f(z) - z||^2 of ``point``.
         spectral_radius, radius_error: largest modulus of an eigenvalue of J_f(z), and its estimated error; NaN where
             the point is not fixed (the residual exceeds the tolerance by more than rounding) or J_f is unavailable.
         spectral_norm, norm_error: largest singular value of J_f(z) likewise: below 1, f contracts every small step.
+        distance: from ``point`` to the fixed point, where an attractor was found, else NaN. With r the residual's root
+            plus its rounding: r / (1 - norm) where the norm is surely below 1, a bound as long as the norm is no larger
+            on the way; otherwise condition * r / (1 - radius), an estimate.
+        from_one: |1 - lambda| of the eigenvalue lambda of the largest modulus.
         products: products with J_f that this took (int64).
         differentiable: J_f agrees with finite differences of f (bool); where it does not, J_f is unavailable.
-        attractor: int8. ``YES``: the residual is below the tolerance, and the radius below 1 by more than its error.
-            ``NO``: one of them is not, by more than its error. ``UNDECIDED``: neither was shown.
+        attractor: int8. ``YES``: plain steps shrink the residual as the radius says (see ``certify``), and radius or
+            norm are below 1 by more than their error. ``NO``: the residual is not below the tolerance, or the radius is
+            above 1, by more than the error. ``UNDECIDED``: neither was shown.
     """
 
+    point: Tensor
     residual: Tensor
     spectral_radius: Tensor
     radius_error: Tensor
     spectral_norm: Tensor
     norm_error: Tensor
+    distance: Tensor
+    from_one: Tensor
     products: Tensor
     differentiable: Tensor
     attractor: Tensor
@@ -50,21 +64,23 @@ class Certificates:
         return Certificates(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(Certificates)))
 
     @staticmethod
-    def unknown(residual: Tensor) -> "Certificates":
-        """For points of which only the residual is known."""
+    def unknown(point: Tensor, residual: Tensor) -> "Certificates":
+        """For points (n, ...) of which only the residual (n,) is known."""
         residual = residual.double().cpu()
-        nan = torch.full_like(residual, torch.nan)
-        zero = torch.zeros(len(residual), dtype=torch.long)
+        numbers = ("spectral_radius", "radius_error", "spectral_norm", "norm_error", "distance", "from_one")
         return Certificates(
-            residual=residual,
-            spectral_radius=nan,
-            radius_error=nan.clone(),
-            spectral_norm=nan.clone(),
-            norm_error=nan.clone(),
-            products=zero,
+            point=point.clone(),
+            residual=residual.clone(),
+            **{name: torch.full_like(residual, torch.nan) for name in numbers},
+            products=torch.zeros(len(residual), dtype=torch.long),
             differentiable=torch.zeros(len(residual), dtype=torch.bool),
             attractor=torch.full((len(residual),), UNDECIDED, dtype=torch.int8),
         )
+
+    @staticmethod
+    def none() -> "Certificates":
+        """For no points."""
+        return Certificates.unknown(torch.empty(0), torch.empty(0))
 
 
 def certify(
@@ -78,7 +94,11 @@ def certify(
 ) -> Certificates:
     """Certify points z (n, ...), in their own type with TF32 off.
 
-    A point that is not fixed is no attractor whatever its Jacobian, so only fixed points get Jacobian products.
+    A point that is not fixed is no attractor whatever its Jacobian, so only points with a residual below the tolerance
+    get Jacobian products. From where a first estimate of the radius is below 1, plain steps lead on: as many as should
+    shrink the residual to a hundredth, and must shrink it to a tenth (``settling``). Radius and norm are then those at
+    the point that they lead to. ``YES`` needs one of them below 1 for sure, and 1 - radius must not have shrunk with
+    the residual (``DRIFT``).
 
     Args:
         tolerance: on ||f(z) - z||^2.
@@ -90,24 +110,81 @@ def certify(
         Failure: not even one Jacobian product fits into memory.
     """
     if not len(z):
-        return Certificates.unknown(torch.empty(0))
+        return Certificates.none()
     with torch.no_grad(), full_float32():
         residual = Fitting(lambda part: apply(f, part)[1], TOGETHER)(z)
-    found = Certificates.unknown(residual)
-    rounding = ROUNDING * torch.finfo(z.dtype).eps * z.flatten(1).norm(dim=1).double().cpu()
-    near = found.residual.sqrt() - rounding < tolerance**0.5  # not where NaN
+    found = Certificates.unknown(z, residual)
+    near = found.residual.sqrt() - rounding(z) < tolerance**0.5  # not where NaN
     found.attractor[~near] = NO
     fixed = near.nonzero().squeeze(1)
     if not len(fixed):
         return found
-    differentiable, radius, size = spectra_at(f, z[fixed.to(z.device)], budget=budget, norm=norm, on_product=on_product)
+    jacobian = Jacobian(f, z[fixed.to(z.device)], on_product)
+    differentiable, first = _first_look(jacobian, min(budget, FIRST_LOOK))
+    upper = first.value + first.error
+    there = settle(f, jacobian.z, found.residual[fixed], torch.where(upper < 1, upper, first.value), TOGETHER)
+    usable = differentiable.nonzero().squeeze(1)
+    radius, size = Leading.unknown(len(fixed)), Estimate.unknown(len(fixed))
+    if len(usable):
+        radii, sizes = _spectra(jacobian.at(there.point[usable.to(z.device)]), budget=budget, norm=norm)
+        radius.put(usable, radii)
+        size.put(usable, sizes)
+    found.point[fixed.to(z.device)], found.residual[fixed] = there.point, there.residual
     found.differentiable[fixed] = differentiable
     found.spectral_radius[fixed], found.radius_error[fixed] = radius.value, radius.error
     found.spectral_norm[fixed], found.norm_error[fixed] = size.value, size.error
-    found.products[fixed] = radius.products + size.products
-    contracts = (radius.value + radius.error < 1) & (found.residual[fixed] < tolerance)
-    decided = torch.where(contracts, YES, torch.where(radius.value - radius.error > 1, NO, UNDECIDED))
-    found.attractor[fixed] = decided.to(torch.int8)  # NaN compares false: undecided
+    found.from_one[fixed] = radius.from_one
+    found.products[fixed] = first.products + radius.products + size.products
+    found.attractor[fixed], found.distance[fixed] = _decided(there, first, radius, size, tolerance)
+    return found
+
+
+def _decided(
+    there: Settled, first: Leading, radius: Leading, size: Estimate, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """The verdict on each point, int8 (n,), and the distance to its fixed point (n,). NaN compares false: undecided."""
+    largest, contracts = radius.value + radius.error, size.value + size.error < 1
+    steady = 1 - radius.value >= DRIFT * (1 - first.value)
+    attracts = there.settled & steady & (contracts | (largest < 1)) & (there.residual < tolerance)
+    repels = radius.value - radius.error > 1
+    verdict = torch.where(attracts, YES, torch.where(repels, NO, UNDECIDED)).to(torch.int8)
+    r = there.residual.sqrt() + rounding(there.point)
+    distance = torch.where(contracts, r / (1 - size.value - size.error), radius.condition * r / (1 - largest))
+    return verdict, torch.where(attracts, distance, torch.nan)
+
+
+def _first_look(whole: Jacobian, budget: int) -> tuple[Tensor, Leading]:
+    """Whether J_f agrees with finite differences at each point, bool (n,) on the CPU, and its radius, roughly."""
+
+    def look(jacobian: Jacobian) -> tuple[Tensor, ...]:
+        agrees, found = jacobian.agrees(), Leading.unknown(len(jacobian.z))
+        usable = agrees.nonzero().squeeze(1)
+        if len(usable):
+            found.put(usable.cpu(), spectral_radius(jacobian.take(usable), budget=budget, precise=ROUGH))
+        return agrees.cpu(), *vars(found).values()
+
+    agrees, *parts = _in_parts(whole, look)
+    return agrees, Leading(*parts)
+
+
+def _spectra(whole: Jacobian, *, budget: int, norm: bool) -> tuple[Leading, Estimate]:
+    """Spectral radius and norm; the norm unknown where it is not wanted."""
+
+    def look(jacobian: Jacobian) -> tuple[Tensor, ...]:
+        radius, size = _spectra_of(jacobian, budget, norm)
+        return *vars(radius).values(), *vars(size).values()
+
+    found = _in_parts(whole, look)
+    return Leading(*found[:5]), Estimate(*found[5:])
+
+
+def _in_parts(whole: Jacobian, look: Callable[[Jacobian], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """``look`` at up to ``TOGETHER`` points at a time, as far as they fit."""
+    rows = torch.arange(len(whole.z), device=whole.z.device)
+    try:
+        found: tuple[Tensor, ...] = Fitting(lambda part: look(whole.take(part)), TOGETHER)(rows)
+    except torch.OutOfMemoryError as error:
+        raise Failure(f"not even one Jacobian product fits into memory: {str(error).splitlines()[0]}") from error
     return found
 
 
@@ -118,26 +195,25 @@ def spectra_at(
     budget: int = 300,
     norm: bool = True,
     on_product: Callable[[], None] = lambda: None,
-) -> tuple[Tensor, Estimate, Estimate]:
+) -> tuple[Tensor, Leading, Estimate]:
     """Whether J_f agrees with finite differences at points z (n, ...), fixed or not, bool (n,); its spectral radius
     and norm, unknown where it does not. Arguments and errors as for ``certify``."""
-    whole = Jacobian(f, z, on_product)
 
-    def measured(rows: Tensor) -> tuple[Tensor, ...]:
-        jacobian = whole.take(rows)
-        differentiable = jacobian.agrees()
-        found = [Estimate.unknown(len(rows)), Estimate.unknown(len(rows))]
-        usable = differentiable.nonzero().squeeze(1)
+    def look(jacobian: Jacobian) -> tuple[Tensor, ...]:
+        agrees = jacobian.agrees()
+        radius, size = Leading.unknown(len(agrees)), Estimate.unknown(len(agrees))
+        usable = agrees.nonzero().squeeze(1)
         if len(usable):
-            jacobian = jacobian.take(usable)
-            singular = singular_values(jacobian) if norm else None
-            found[0].put(usable.cpu(), spectral_radius(jacobian, budget=budget, singular=singular))
-            if singular is not None:
-                found[1].put(usable.cpu(), singular.norm)
-        return differentiable.cpu(), *(part for one in found for part in (one.value, one.error, one.products))
+            for found, there in zip((radius, size), _spectra_of(jacobian.take(usable), budget, norm), strict=True):
+                found.put(usable.cpu(), there)
+        return agrees.cpu(), *vars(radius).values(), *vars(size).values()
 
-    try:
-        differentiable, *parts = Fitting(measured, TOGETHER)(torch.arange(len(z), device=z.device))
-    except torch.OutOfMemoryError as error:
-        raise Failure(f"not even one Jacobian product fits into memory: {str(error).splitlines()[0]}") from error
-    return differentiable, Estimate(*parts[:3]), Estimate(*parts[3:])
+    agrees, *parts = _in_parts(Jacobian(f, z, on_product), look)
+    return agrees, Leading(*parts[:5]), Estimate(*parts[5:])
+
+
+def _spectra_of(jacobian: Jacobian, budget: int, norm: bool) -> tuple[Leading, Estimate]:
+    """Spectral radius and norm; the norm unknown where it is not wanted."""
+    singular = singular_values(jacobian) if norm else None
+    radius = spectral_radius(jacobian, budget=budget, singular=singular)
+    return radius, Estimate.unknown(len(jacobian.z)) if singular is None else singular.norm

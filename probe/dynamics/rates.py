@@ -89,18 +89,28 @@ def _unit(w: Tensor, logs: list[Tensor]) -> Tensor:
     return w / length.to(w).view(-1, *[1] * (w.ndim - 1))
 
 
-def predicted_steps(start: Tensor, fixed: Tensor, radius: Tensor, tolerance: float) -> Tensor:
+def predicted_steps(
+    start: Tensor, fixed: Tensor, radius: Tensor, tolerance: float, from_one: Tensor | None = None
+) -> Tensor:
     """log(eps / ||z0 - z*||) / log(rho) (paper, Proposition A.9): the steps from z0 to the tolerance, if f were linear
     with this spectral radius everywhere and the whole way led along its slowest direction.
 
-    The proposition's eps is a distance; the residual ||f(z) - z|| is about (1 - rho) times it, so that
-    eps = sqrt(tolerance) / (1 - rho). ``start`` and ``fixed`` are z0 and z* (n, ...), ``radius`` rho (n,); returns
-    float64 (n,) on the CPU, at least 0; NaN where rho is not in (0, 1).
+    The proposition's eps is a distance. Along the eigenvector of lambda, the eigenvalue with |lambda| = rho, the
+    residual ||f(z) - z|| is |1 - lambda| times the distance, so that eps = sqrt(tolerance) / |1 - lambda|: for a
+    negative or complex lambda the tolerance is reached later than for lambda = rho.
+
+    Args:
+        start, fixed: z0 and z* (n, ...).
+        radius: rho (n,).
+        from_one: |1 - lambda| (n,); default: 1 - rho.
+
+    Returns:
+        float64 (n,) on the CPU, at least 0; NaN where rho is not in (0, 1).
     """
     distance = (fixed.double() - start.double()).flatten(1).norm(dim=1).cpu()
     rho = radius.double().cpu()
     rho = torch.where((rho > 0) & (rho < 1), rho, torch.nan)
-    eps = tolerance**0.5 / (1 - rho)
+    eps = tolerance**0.5 / (1 - rho if from_one is None else from_one.double().cpu())
     return ((eps / distance).log() / rho.log()).clamp(min=0)
 
 

@@ -45,13 +45,33 @@ class Estimate:
 
     def put(self, rows: Tensor, other: "Estimate") -> None:
         """Take the numbers of some of the points."""
-        self.value[rows], self.error[rows], self.products[rows] = other.value, other.error, other.products
+        for name, values in vars(self).items():
+            values[rows] = getattr(other, name)
 
     @staticmethod
     def unknown(n: int) -> "Estimate":
         """Nothing yet."""
         nan = torch.full((n,), torch.nan, dtype=torch.float64)
         return Estimate(nan, nan.clone(), torch.zeros(n, dtype=torch.long))
+
+
+@dataclass
+class Leading(Estimate):
+    """The largest modulus of an eigenvalue, and what is known of the eigenvalue itself.
+
+    Attributes:
+        from_one: |1 - lambda|.
+        condition: of lambda, at least 1: by how much a change of J can be larger in lambda; an estimate.
+    """
+
+    from_one: Tensor
+    condition: Tensor
+
+    @staticmethod
+    def unknown(n: int) -> "Leading":
+        """Nothing yet."""
+        first = Estimate.unknown(n)
+        return Leading(**vars(first), from_one=first.value.clone(), condition=first.value.clone())
 
 
 @dataclass
@@ -69,7 +89,9 @@ class Singular:
     right: Tensor
 
 
-def spectral_radius(jacobian: Jacobian, *, budget: int = 300, singular: Singular | None = None) -> Estimate:
+def spectral_radius(
+    jacobian: Jacobian, *, budget: int = 300, singular: Singular | None = None, precise: float = PRECISE
+) -> Leading:
     """The largest modulus of an eigenvalue of J_f at each point.
 
     Implicitly restarted Arnoldi in the form of Krylov-Schur (Stewart 2001), on J^T where its products are faster: a
@@ -78,13 +100,13 @@ def spectral_radius(jacobian: Jacobian, *, budget: int = 300, singular: Singular
     right vectors, which change places in J^T): where J is far from normal, a small residual alone says little.
     Rounding of the products is part of it.
 
-    A point is done when the error is a small part (``PRECISE``) of the value's distance from 1, at the latest after
+    A point is done when the error is a small part (``precise``) of the value's distance from 1, at the latest after
     ``budget`` products. The error is the distance to an eigenvalue; that it is the largest one rests on the start,
     which is random. With the largest singular vectors added to it (``singular``) it is missed less often, and found in
     fewer products, since eigenvectors of large eigenvalues lie close to them.
     """
     n, dtype = len(jacobian.z), jacobian.z.dtype
-    found, rows = Estimate.unknown(n), torch.arange(n)
+    found, rows = Leading.unknown(n), torch.arange(n)
     m = min(VECTORS, jacobian.z[0].numel())
     v = directions(jacobian.z).flatten(1).double()
     if singular is not None:  # the eigenvectors of J^T are orthogonal to all but one of J's, so that the sides change
@@ -100,8 +122,9 @@ def spectral_radius(jacobian: Jacobian, *, budget: int = 300, singular: Singular
         for i, one in enumerate(h[:, : size + 1, :size].cpu().numpy()):
             if not over[i] and size > kept[i]:
                 spent[i] += size - max(begin, int(kept[i]))
-                value, error, done = _largest(one, dtype)
-                found.value[rows[i]], found.error[rows[i]], found.products[rows[i]] = value, error, spent[i]
+                row, (*numbers, done) = rows[i], _largest(one, dtype, precise)
+                found.value[row], found.error[row], found.from_one[row], found.condition[row] = numbers
+                found.products[row] = spent[i]
                 over[i] = done or spent[i] + LOOK > budget
         left = (over == 0).nonzero().squeeze(1)
         if not len(left):
@@ -148,18 +171,19 @@ def _rounding(dtype: torch.dtype) -> float:
     return max(16 * torch.finfo(dtype).eps, 1e-12)
 
 
-def _largest(h: np.ndarray, dtype: torch.dtype) -> tuple[float, float, bool]:
-    """The largest Ritz value of H (m + 1, m), its error, and whether that is enough."""
+def _largest(h: np.ndarray, dtype: torch.dtype, precise: float) -> tuple[float, float, float, float, bool]:
+    """Of the largest Ritz value of H (m + 1, m): modulus, error, distance from 1, condition; whether that is enough."""
     m = h.shape[1]
     if not np.isfinite(h).all():
-        return float("nan"), float("nan"), True
+        return *[float("nan")] * 4, True  # type: ignore[return-value]
     values, left, right = scipy.linalg.eig(h[:m], left=True, right=True)
     top = int(np.abs(values).argmax())
     value, beta = float(np.abs(values[top])), h[m, m - 1]
-    cosine = abs(np.vdot(left[:, top], right[:, top]))
+    condition = 1 / max(float(abs(np.vdot(left[:, top], right[:, top]))), 1e-300)
     rounding = _rounding(dtype) * np.linalg.norm(h[:m], 2)
-    error = float((beta * abs(right[-1, top]) + rounding) / max(cosine, 1e-300))
-    return value, error, bool(error <= PRECISE * abs(value - 1) or error <= SHARPEST * value or beta == 0)
+    error = float((beta * abs(right[-1, top]) + rounding) * condition)
+    enough = error <= precise * abs(value - 1) or error <= SHARPEST * value or beta == 0
+    return value, error, float(abs(1 - values[top])), condition, bool(enough)
 
 
 def _restarted(basis: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -156,17 +156,37 @@ SHARD_PART = _file(
 DICTIONARY = _file(
     "dictionary.safetensors",
     "distinct end points, largest basin first, and their certificates",
-    Column("atoms", "float32 (m, d)", "end points divided by their norm"),
+    Column("atoms", "float32 (m, d)", "end points divided by their norm; 0 for an attractor at the origin"),
+    Column(
+        "ends",
+        "float (m, c, h, w)",
+        "end points, where there is a certificate after its plain steps; absent in folders of early versions: there"
+        " they are those of the leaders",
+        optional=True,
+    ),
     Column("leader", "int64 (m,)", "index of the start that ended there"),
     Column("basin", "int64 (m,)", "starts merged into the atom, the leader included"),
     Column("settled", "int64 (m,)", "those of them that converged"),
     Column("outcome", "uint8 (m,)", "of the leader, as in attractors/"),
     Column("steps", "int64 (m,)", "of the leader"),
-    Column("residual", "float64 (m,)", "of the leader, recomputed where there is a certificate"),
+    Column("residual", "float64 (m,)", "of the leader; where there is a certificate, of `ends`"),
     Column("spectral_radius", "float64 (m,)", "largest |eigenvalue| of J_f; NaN without a certificate"),
     Column("radius_error", "float64 (m,)", "estimated error of the spectral radius"),
     Column("spectral_norm", "float64 (m,)", "largest singular value of J_f; NaN without a certificate"),
     Column("norm_error", "float64 (m,)", "estimated error of the spectral norm"),
+    Column(
+        "distance",
+        "float64 (m,)",
+        "from `ends` to the fixed point: a bound where spectral norm + error is below 1, else an estimate; NaN if not"
+        " certified; absent in folders of early versions",
+        optional=True,
+    ),
+    Column(
+        "from_one",
+        "float64 (m,)",
+        "|1 - lambda| of the leading eigenvalue of J_f; NaN without a certificate; absent in folders of early versions",
+        optional=True,
+    ),
     Column("products", "int64 (m,)", "products with J_f that this took; 0 without a certificate"),
     Column("certificate", "int8 (m,)", "1 attractor, 0 not an attractor, -1 undecided"),
     Column("predicted_steps", "float64 (m,)", "steps by Proposition A.9 of the paper; NaN without a certificate"),
@@ -238,7 +258,7 @@ MERGED = _file(
 CERTIFICATES = _file(
     "work/certificates/{kind}-{first:08d}-{last:08d}.safetensors",
     "results of one kind of work (certificates, checks, exponents); a range of points by its first and last index",
-    about=(_ENDS, _RANK),
+    about=(_ENDS, _RANK, Column("rule", "int", "version of what is computed; other ones are computed again")),
 )
 IMAGES = _file(
     "work/images/{dataset}.safetensors",

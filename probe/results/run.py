@@ -86,7 +86,7 @@ def read_results(run: Path) -> Results:
         manifest = read_manifest(path)
         if missing := {"model", "data", "versions", "command"} - set(manifest):
             raise KeyError(f"no {', '.join(sorted(missing))}")
-    dictionary, about = _arrays(run, layout.DICTIONARY.name, "dictionary", DICTIONARY, entries=("summary",))
+    dictionary, about = _arrays(run, layout.DICTIONARY.name, "dictionary", DICTIONARY, ("distance",), ("summary",))
     gallery, _ = _arrays(run, layout.GALLERY.name, "dictionary", layout.GALLERY.names)
     wandering, _ = _arrays(run, layout.WANDERING.name, "dictionary", layout.WANDERING.names)
     basins, basins_missing = _basins(run)

@@ -49,7 +49,7 @@ def certify_first(f: Map, points: Tensor, solver: SolverConfig, device: torch.de
     """Certificates of the first ``solver.certificates`` of the points (m, ...); no rows if there are none."""
     chosen = points[: solver.certificates]
     if not len(chosen):
-        return Certificates.unknown(torch.empty(0))
+        return Certificates.none()
     return certify_points(f, chosen.to(device), solver=solver)
 
 

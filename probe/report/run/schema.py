@@ -208,7 +208,10 @@ class QuantilesByOutcome(Quantiles):
 
 class Certificates(ReportModel):
     checked: int = Field(description="atoms with a spectral radius")
-    certified: int = Field(description="residual below tolerance in full precision, spectral radius + error below 1")
+    certified: int = Field(
+        description="plain steps shrink the residual as the radius says, and spectral radius + error or norm + error is"
+        " below 1; in runs of older versions, residual below tolerance and radius + error below 1"
+    )
     not_attractors: int
     undecided: int = Field(description="atoms not examined, without a derivative, or too close to call")
     unexamined: int = Field(0, description="of these, atoms beyond ``solver.certificates``")
@@ -217,6 +220,11 @@ class Certificates(ReportModel):
     radius_error: Quantiles = Field(description="estimated absolute errors of the radii")
     spectral_norm: Quantiles = Field(description="largest singular value of J_f: below 1, f contracts every small step")
     products: Quantiles = Field(description="Jacobian products spent on an atom")
+    distance: Quantiles | None = Field(
+        None,
+        description="from a certified end point to its fixed point: a bound where norm + error is below 1, else an"
+        " estimate; null in runs of older versions",
+    )
     plain_checked: int = Field(
         description="converged starts, drawn from those with an extrapolation or steps in lower precision, that were"
         " iterated again without acceleration, in full precision"
@@ -267,6 +275,12 @@ class DictionaryReport(ReportModel):
     components: int = Field(description="connected components: atoms if chains of near end points were merged whole")
     index: Literal["exact", "approximate"] = Field(description="search for near end points under the rule")
     recall: float = Field(description="share of near pairs that were found, from a sample; 1 where index is exact")
+    united: int = Field(
+        0, description="atoms merged with another one because their certificates may be about one fixed point"
+    )
+    at_origin: int = Field(
+        0, description="starts that ended at an attractor which cannot be told from the origin, so has no direction"
+    )
     atoms_euclidean: int = Field(description="atoms under the Euclidean rule")
     index_euclidean: Literal["exact", "approximate"] = Field(description="as index, under the Euclidean rule")
     recall_euclidean: float = Field(description="as recall, under the Euclidean rule")
@@ -288,6 +302,7 @@ class GalleryAtom(ReportModel):
     spectral_radius: float | None = Field(description="of J_f at the end point; null if not computed")
     radius_error: float | None = Field(description="its estimated absolute error")
     spectral_norm: float | None = Field(description="of J_f at the end point; null if not computed")
+    distance: float | None = Field(None, description="to the fixed point, bound or estimate; null if not certified")
     predicted_steps: float | None = Field(description="steps from the start to the tolerance by Proposition A.9")
     plain_steps: int | None = Field(description="steps that the start takes without acceleration; null if not known")
     certificate: Literal["attractor", "not an attractor", "undecided", "not examined"]

@@ -91,6 +91,11 @@ def _field_warnings(report: Report) -> list[str]:
     if certificates.certified * 2 < dictionary.atoms:
         few = "Fewer than half" if certificates.certified else "None"
         found.append(f"{few} of the {count(dictionary.atoms, 'atom')} are certified attractors ({_certified(report)}).")
+    if dictionary.at_origin:
+        found.append(
+            f"{count(dictionary.at_origin, 'start')} ended at an attractor that cannot be told from the origin. It has "
+            f"no direction: it counts as an attractor, but not in the sparse dictionary."
+        )
     if certificates.plain_elsewhere:
         found.append(
             f"{certificates.plain_elsewhere} of {count(certificates.plain_checked, 'start')} "

@@ -15,8 +15,9 @@ from probe.report.run.schema import DatasetErrors, Errors, LevelReport, Report, 
 BEST = "*"
 NOTE = f"latent MSE at 5 % of d: mean and 95 % interval over images; {BEST} best control (the oracle does not compete)"
 CERTIFICATE_NOTE = (
-    "Residual: ||f(z) - z||^2, recomputed at the returned point. Spectral radius and norm are of the Jacobian of f"
-    " there: an attractor has a radius below 1; f contracts every small step if the norm is below 1, too. Steps of the"
+    "Residual: ||f(z) - z||^2 at the end point, after the plain steps that the certificate takes. Spectral radius and"
+    " norm are of the Jacobian of f there: an attractor has a radius below 1; f contracts every small step if the norm"
+    " is below 1, too. Distance: to the fixed point, bounded where the norm is below 1, else estimated. Steps of the"
     " start that leads the basin: predicted by log(eps / ||z0 - z*||) / log(radius) (Proposition A.9), plain (without"
     " acceleration), and taken by this run."
 )
@@ -123,7 +124,17 @@ def five_percent_table(report: dict[str, Any]) -> RichTable:
 
 def certificates(report: Report) -> Table | None:
     """A row for each of the first 12 atoms with a spectral radius, largest basins first; None without any."""
-    head = ("starts", "certificate", "residual", "spectral radius", "norm", "steps predicted", "plain", "taken")
+    head = (
+        "starts",
+        "certificate",
+        "residual",
+        "spectral radius",
+        "norm",
+        "distance",
+        "steps predicted",
+        "plain",
+        "taken",
+    )
     rows = [
         [
             str(atom.basin),
@@ -131,6 +142,7 @@ def certificates(report: Report) -> Table | None:
             number(atom.residual),
             f"{atom.spectral_radius:.3f} +- {atom.radius_error or 0:.1g}",
             number(atom.spectral_norm),
+            number(atom.distance),
             "-" if atom.predicted_steps is None else f"{atom.predicted_steps:.0f}",
             "-" if atom.plain_steps is None else str(atom.plain_steps),
             str(atom.steps),

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
-from probe.dictionary import gaussian, merge_by_cosine, merge_by_euclid, unit_rows
+from probe.dictionary import at_origin, gaussian, merge_by_cosine, merge_by_euclid, merge_certified, unit_rows
 from probe.dynamics import (
     Certificates,
     EndPoints,
@@ -21,8 +21,9 @@ from probe.dynamics import (
     iterate,
 )
 from probe.dynamics.certificate import NO, UNDECIDED, YES, spectra_at
-from probe.dynamics.iterate import Map
+from probe.dynamics.iterate import Map, apply
 from probe.dynamics.latent_map import in_type
+from probe.dynamics.memory import Fitting
 from probe.dynamics.rates import predicted_steps
 from probe.errors import UserError
 from probe.metrics.sets import vendi_score
@@ -31,7 +32,7 @@ UNKNOWN = -1
 LEADERS = 12
 """Atoms (largest basins first) whose start is iterated plainly, for comparison with the predicted steps."""
 CERTIFICATES = {YES: "attractor", NO: "not an attractor", UNDECIDED: "undecided"}
-MEASURED = ("residual", "spectral_radius", "radius_error", "spectral_norm", "norm_error")
+MEASURED = ("residual", "spectral_radius", "radius_error", "spectral_norm", "norm_error", "distance", "from_one")
 COMPARED = 1024
 """Atoms (largest basins first) that enter the Vendi score."""
 
@@ -41,18 +42,19 @@ class AttractorDictionary:
     """Distinct end points, merged and certified, largest basin first. Tensors have m rows, on the CPU.
 
     Attributes:
-        atoms: unit-norm end points (m, d), float32.
-        ends: the end points themselves (m, *latent shape).
+        atoms: unit-norm end points (m, d), float32; 0 for an attractor at the origin, which has no direction.
+        ends: the end points themselves (m, *latent shape), after the plain steps of the certificate.
         leader: the index of the start that ended there.
         basin: starts merged into the atom, including the leader.
         settled: how many of these converged.
-        outcome, steps, residual: of the leader; the residual is recomputed if there is a certificate.
-        spectral_radius, radius_error, spectral_norm, norm_error, products: as in ``Certificates``; NaN and 0 if there
-            is no certificate.
-        certificate: 1 attractor (residual below tolerance, spectral radius below 1), 0 no attractor, -1 undecided.
+        outcome, steps: of the leader.
+        residual: of the leader; where there is a certificate, of ``ends``.
+        spectral_radius, radius_error, spectral_norm, norm_error, distance, from_one, products: as in ``Certificates``;
+            NaN and 0 if there is no certificate. None: not known to earlier versions (distance, from_one).
+        certificate: 1 attractor, 0 no attractor, -1 undecided; see ``Certificates``.
         predicted_steps: log(eps / ||z0 - z*||) / log(rho), the steps from the leader's start z0 to the tolerance if f
-            were linear with this spectral radius everywhere (Proposition A.9); eps = sqrt(tolerance) / (1 - rho) is
-            the distance at which the residual reaches the tolerance. NaN without a certificate.
+            were linear with this spectral radius everywhere (Proposition A.9); see ``predicted_steps``. NaN without a
+            certificate.
         plain_steps: steps of that start without acceleration, in full precision; -1 if not known.
         summary: counts and rules, for the report.
     """
@@ -74,6 +76,8 @@ class AttractorDictionary:
     predicted_steps: Tensor
     plain_steps: Tensor
     summary: dict[str, object]
+    distance: Tensor | None = None
+    from_one: Tensor | None = None
 
     @property
     def certificates(self) -> list[str]:
@@ -87,7 +91,8 @@ class AttractorDictionary:
         columns["certificate"] = pd.Categorical(self.certificates, list(CERTIFICATES.values()))
         columns["outcome"] = pd.Categorical(outcomes, [outcome.label for outcome in Outcome])
         columns["steps"] = self.steps.tolist()
-        columns |= {name: getattr(self, name).double().numpy() for name in (*MEASURED, "predicted_steps")}
+        known = [name for name in (*MEASURED, "predicted_steps") if getattr(self, name) is not None]
+        columns |= {name: getattr(self, name).double().numpy() for name in known}
         columns["products"] = self.products.tolist()
         columns["plain_steps"] = pd.array([n if n >= 0 else None for n in self.plain_steps.tolist()], dtype="Int64")
         return pd.DataFrame(columns).rename_axis("atom")
@@ -205,14 +210,12 @@ def assemble_dictionary(
     *,
     seeds: SeedConfig,
     solver: SolverConfig,
+    cosine: float,
 ) -> AttractorDictionary:
     """The dictionary, from the certificates of ``merged.certify`` and ``iterate_plainly``'s answer for
-    ``merged.check``."""
-    leader, rows = merged.leader, merged.certify
-    found = Certificates.unknown(ends.residual[leader])
-    found.attractor[ends.outcome[leader] != Outcome.CONVERGED] = NO
-    for name, value in vars(found).items():
-        value[rows] = getattr(certificates, name)
+    ``merged.check``. Certified attractors that are one (``merge_certified``) are merged."""
+    merged, found = _united(merged, _known(ends, merged, certificates), cosine)
+    leader = merged.leader
     known = torch.full((len(ends.steps),), UNKNOWN, dtype=torch.long)
     if solver.far_precision == "float32":
         already = (ends.outcome == Outcome.CONVERGED) & (ends.extrapolations == 0)
@@ -222,13 +225,17 @@ def assemble_dictionary(
     shrinks = ((found.spectral_radius > 0) & (found.spectral_radius < 1)).nonzero().squeeze(1)
     if len(shrinks):
         z0 = gaussian_starts(seeds.seed, leader[shrinks].tolist(), ends.end.shape[1:])
-        radius, there = found.spectral_radius[shrinks], ends.end[leader[shrinks]]
-        predicted[shrinks] = predicted_steps(z0, there, radius, solver.tolerance)
+        radius, from_one = found.spectral_radius[shrinks], found.from_one[shrinks]
+        predicted[shrinks] = predicted_steps(z0, found.point[shrinks], radius, solver.tolerance, from_one)
     same = plain[1][: merged.sampled]
-    atoms = unit_rows(ends.end[leader])
+    nowhere = at_origin(found.point, found.distance)
+    atoms = torch.zeros_like(found.point.flatten(1), dtype=torch.float64)
+    atoms[~nowhere] = unit_rows(found.point[~nowhere])
     summary = {
         **merged.summary,
-        "vendi": diversity(atoms),
+        "atoms": len(leader),
+        "at_origin": int(merged.basin[nowhere].sum()),
+        "vendi": diversity(atoms[~nowhere]),
         "plain_checked": merged.sampled,
         "plain_same": int((same == 1).sum()),
         "plain_elsewhere": int((same == 0).sum()),
@@ -238,7 +245,7 @@ def assemble_dictionary(
     }
     return AttractorDictionary(
         atoms=atoms.float(),
-        ends=ends.end[leader],
+        ends=found.point,
         leader=leader,
         basin=merged.basin,
         settled=merged.settled,
@@ -250,6 +257,29 @@ def assemble_dictionary(
         plain_steps=known[leader],
         summary=summary,
     )
+
+
+def _known(ends: EndPoints, merged: Merged, certificates: Certificates) -> Certificates:
+    """What is known of each of the m distinct end points."""
+    leader, rows = merged.leader, merged.certify
+    found = Certificates.unknown(ends.end[leader], ends.residual[leader])
+    found.attractor[ends.outcome[leader] != Outcome.CONVERGED] = NO
+    if len(rows):
+        for name, value in vars(found).items():
+            value[rows] = getattr(certificates, name).to(value)
+    return found
+
+
+def _united(merged: Merged, found: Certificates, cosine: float) -> tuple[Merged, Certificates]:
+    """Both with one row for certified attractors that are one: that of the largest basin, largest first."""
+    first, yes = torch.arange(len(merged.leader)), (found.attractor == YES).nonzero().squeeze(1)
+    first[yes] = yes[merge_certified(found.point[yes], found.distance[yes], cosine)]
+    basin, settled = (torch.zeros_like(n).index_add(0, first, n) for n in (merged.basin, merged.settled))
+    rows = (first == torch.arange(len(first))).nonzero().squeeze(1)
+    rows = rows[basin[rows].argsort(descending=True, stable=True)]
+    summary = {**merged.summary, "united": len(first) - len(rows)}
+    few = replace(merged, leader=merged.leader[rows], basin=basin[rows], settled=settled[rows], summary=summary)
+    return few, Certificates(**{name: value[rows] for name, value in vars(found).items()})
 
 
 def diversity(atoms: Tensor) -> dict[str, Any] | None:
@@ -272,4 +302,8 @@ def certify_points(
     as for ``certify``."""
     dtype = torch.float64 if solver.certificate_dtype == "float64" else points.dtype
     with in_type(f, dtype):
-        return certify(f, points.to(dtype), tolerance=solver.tolerance, budget=solver.products, on_product=on_product)
+        found = certify(f, points.to(dtype), tolerance=solver.tolerance, budget=solver.products, on_product=on_product)
+    if dtype != points.dtype and len(points):  # the residual is that of the point that is kept
+        found.point = found.point.to(points.dtype)
+        found.residual = Fitting(lambda z: apply(f, z)[1])(found.point).double().cpu()
+    return found

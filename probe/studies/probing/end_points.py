@@ -140,7 +140,7 @@ def find_attractors(
     certificates = certify_points(f, ends.end[merged.leader[merged.certify]].to(device), solver=solver)
     check, cosine = merged.check, dictionary.cosine
     plain = iterate_plainly(f, check, ends.end[check].to(device), seeds=seeds, solver=solver, cosine=cosine)
-    return ends, assemble_dictionary(ends, merged, certificates, plain, seeds=seeds, solver=solver)
+    return ends, assemble_dictionary(ends, merged, certificates, plain, seeds=seeds, solver=solver, cosine=cosine)
 
 
 def batches(count: int, size: int) -> list[range]:

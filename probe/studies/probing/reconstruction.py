@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from probe.autoencoders import Autoencoder
 from probe.config import SparseConfig
-from probe.errors import Failure
+from probe.errors import Failure, UserError
 from probe.methods import AUTOENCODER, OURS, SANITY, Compared, Material, methods, metrics
 from probe.plugins import call
 from probe.semantics.clip import Clip
@@ -126,6 +126,10 @@ def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def dictionaries(atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int) -> dict[str, Tensor]:
     """The end points (m, d) and the controls that do not depend on images: unit rows in float64, by name; ``first`` is
     f(z0) of every start (N, c, h, w), and ``seed`` that of ``random_bases``."""
+    if not bool(atoms.any()):
+        raise UserError(
+            "every end point is at the origin, which has no direction: there is nothing to reconstruct from."
+        )
     material = Material(atoms, first, first[:0], seed, sparse.random_bases)
     return _built(material, [OURS, *sparse.controls], sees_data=False)
 
