@@ -183,7 +183,8 @@ def _assemble(run: RunDirectory, model: Autoencoder, parts: list[Part], ends_sha
     ends: EndPoints = load_end_points(run)
     tensors, about = run.load(MERGED.name)
     names = ("leader", "basin", "settled", "certify", "check", "wandering")
-    merged = Merged(**{name: tensors[name] for name in names}, summary=about["summary"], sampled=about["sampled"])
+    named = {name: tensors[name] for name in names}
+    merged = Merged(**named, summary=about["summary"], sampled=about["sampled"], member=tensors.get("member"))
     found = {kind: [run.load(_file(part))[0] for part in parts if part[0] == kind] for kind in EXAMINATIONS}
     certificates = [Certificates(**one) for one in found["certificates"]]
     empty = Certificates.unknown(torch.empty(0))
@@ -196,7 +197,7 @@ def _assemble(run: RunDirectory, model: Autoencoder, parts: list[Part], ends_sha
         seeds=run.config.seeds,
         solver=run.config.solver,
     )
-    content = {name: value for name, value in vars(made).items() if name not in ("summary", "ends")}
+    content = {name: value for name, value in vars(made).items() if isinstance(value, Tensor) and name != "ends"}
     digest = run.save(DICTIONARY.name, content, summary=made.summary, ends=ends_sha256)
     wandering = _joined(found["exponents"], WANDERING.names, torch.float64)
     run.save(WANDERING.name, wandering, dictionary=digest)

@@ -15,7 +15,7 @@ and of the quickstart: 60 populations with a skewness of 0.6 in the median and 1
 from collections.abc import Iterable, Mapping, Sequence
 
 from probe.methods import BASELINE, OURS, methods
-from probe.metrics.interval import Ends
+from probe.metrics.interval import SKEWED, Ends
 from probe.report.page.text import count, listed, number, with_interval
 from probe.report.run.sample import MIN_IMAGES
 from probe.report.run.schema import ControlComparison, LevelReport, Mean, Result
@@ -24,14 +24,17 @@ _RULE = (
     "At 5 % of d, by latent MSE: the dictionary beats a control if the simultaneous interval over images of the paired "
     "difference (dictionary minus control) lies below 0, loses to it if the interval lies above 0, and no difference "
     "is seen if the interval includes 0. Simultaneous intervals are Student's t intervals (for ratios of means Fieller "
-    "intervals, which include 1 exactly when those of the differences include 0) at a confidence of 1 - 0.05/m. m = "
+    "intervals, which include 1 exactly when those of the differences include 0) at a confidence of 1 - 0.05/m; where "
+    "the skewness of the paired differences exceeds {skewed} in size, both are widened to what Hall's transformation "
+    "of t, which corrects for skewness, accepts as well. m = "
     "{m} is the number of comparisons behind the verdicts, so that all of them hold together with 95 % (Bonferroni): "
     "for each data set by latent MSE with {controls}, and by pixel MSE with {baseline}, because latent coordinates do "
     "not contribute equally to an image. Intervals in verdicts are simultaneous; all others are plain 95 % bootstrap "
     "intervals. With several random bases, errors are averaged over the bases image by image; the bases are beaten (or "
     "lost to) only if each single one is, too. Of the other controls, the strongest (smallest mean latent MSE) is "
-    "named; {oracles} does not take part. Fewer than {few} images give no verdict. Intervals are for one draw of the "
-    "starts. The dictionary's atoms are called attractors only if every one is certified."
+    "named; {oracles} does not take part. Fewer than {few} images give no verdict. Intervals in verdicts "
+    "are over images, for the starts that were drawn; how far another draw would move the numbers is said beside them. "
+    "The dictionary's atoms are called attractors only if every one is certified."
 )
 
 
@@ -41,7 +44,8 @@ def rule(m: int) -> str:
     compared = [one.phrase for one in known if one.name == BASELINE or one.challenges]
     oracles = [one.phrase for one in known if one.sees_data]
     baseline = methods()[BASELINE].phrase
-    return _RULE.format(m=m, few=MIN_IMAGES, controls=listed(compared), baseline=baseline, oracles=listed(oracles))
+    names = {"controls": listed(compared), "baseline": baseline, "oracles": listed(oracles)}
+    return _RULE.format(m=m, few=MIN_IMAGES, skewed=SKEWED, **names)
 
 
 def comparisons_among(methods: Iterable[str], n: int) -> int:

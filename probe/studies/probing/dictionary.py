@@ -55,6 +55,8 @@ class AttractorDictionary:
             the distance at which the residual reaches the tolerance. NaN without a certificate.
         plain_steps: steps of that start without acceleration, in full precision; -1 if not known.
         summary: counts and rules, for the report.
+        member: for every start of the run the row of its atom (N,), -1 for a start outside the dictionary; None in
+            dictionaries of older versions.
     """
 
     atoms: Tensor
@@ -74,6 +76,7 @@ class AttractorDictionary:
     predicted_steps: Tensor
     plain_steps: Tensor
     summary: dict[str, object]
+    member: Tensor | None = None
 
     @property
     def certificates(self) -> list[str]:
@@ -114,6 +117,8 @@ class Merged:
         check: indices of starts to iterate plainly: ``sampled`` drawn at random, then leaders.
         wandering: indices of starts at the step limit that get a Lyapunov exponent.
         summary: counts and rules.
+        member: for every start the row of its atom (N,), -1 for a start outside the dictionary; None where an older
+            version merged.
     """
 
     leader: Tensor
@@ -124,6 +129,7 @@ class Merged:
     sampled: int
     wandering: Tensor
     summary: dict[str, object]
+    member: Tensor | None = None
 
 
 def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: DictionaryConfig) -> Merged:
@@ -169,7 +175,9 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
     check = torch.cat([sample, leader[converged[:LEADERS]]]) if len(sample) else sample
     settled = merge.member[(ends.outcome[rows] == Outcome.CONVERGED) & (merge.member >= 0)]
     settled = torch.bincount(settled, minlength=len(leader))
-    return Merged(leader, merge.basin, settled, converged, check, len(sample), wandering, summary)
+    member = torch.full_like(ends.steps, -1, dtype=torch.long)
+    member[rows] = merge.member
+    return Merged(leader, merge.basin, settled, converged, check, len(sample), wandering, summary, member)
 
 
 def admitted(ends: EndPoints, dictionary: DictionaryConfig) -> Tensor:
@@ -249,6 +257,7 @@ def assemble_dictionary(
         predicted_steps=predicted,
         plain_steps=known[leader],
         summary=summary,
+        member=merged.member,
     )
 
 
