@@ -192,7 +192,8 @@ def _assemble(run: RunDirectory, model: Autoencoder, parts: list[Part], ends_sha
     ends: EndPoints = load_end_points(run)
     tensors, about = run.load(MERGED.name)
     names = ("leader", "basin", "settled", "certify", "check", "wandering")
-    merged = Merged(**{name: tensors[name] for name in names}, summary=about["summary"], sampled=about["sampled"])
+    named = {name: tensors[name] for name in names}
+    merged = Merged(**named, summary=about["summary"], sampled=about["sampled"], member=tensors.get("member"))
     found = {kind: [run.load(_file(part))[0] for part in parts if part[0] == kind] for kind in EXAMINATIONS}
     certificates = [Certificates(**one) for one in found["certificates"]]
     checks = _joined(found["checks"], ("steps", "same"), torch.long)
@@ -205,7 +206,7 @@ def _assemble(run: RunDirectory, model: Autoencoder, parts: list[Part], ends_sha
         solver=run.config.solver,
         cosine=run.config.dictionary.cosine,
     )
-    content = {name: value for name, value in vars(made).items() if name != "summary"}
+    content = {name: value for name, value in vars(made).items() if isinstance(value, Tensor)}
     digest = run.save(DICTIONARY.name, content, summary=made.summary, ends=ends_sha256, basins=True)
     wandering = _joined(found["exponents"], WANDERING.names, torch.float64)
     run.save(WANDERING.name, wandering, dictionary=digest)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from jobs.run.attractors import end_points_sha256, load_first_steps
@@ -15,7 +16,7 @@ from jobs.run.work import RunDirectory, RunWork, table_files
 from jobs.stage import Counts
 from probe.autoencoders import Autoencoder
 from probe.errors import UserError
-from probe.results.layout import DICTIONARY, RECONSTRUCTION, RECONSTRUCTIONS, WORK
+from probe.results.layout import DICTIONARY, RECONSTRUCTION, RECONSTRUCTIONS, SUBSETS, WORK
 from probe.sparse import Dictionary
 from probe.studies.inputs import encode
 from probe.studies.probing.end_points import batches
@@ -30,15 +31,19 @@ from probe.studies.probing.reconstruction import (
     with_oracle,
 )
 from probe.studies.probing.reconstruction import reconstruct as reconstruct_images
+from probe.studies.probing.subsets import Subsets, errors_in_subsets, subsets_of
 
 Part = tuple[str, range]
 """A data set, and a range of its images."""
 KINDS = ("errors", "floor", "sanity", "examples", "originals")
 """Tensors by name of ``Reconstructed``; in a part's file they are called ``kind/name``."""
 
+SUBSET = "subsets"
+"""The same for errors in parts of the dictionaries."""
+
 
 def reconstruct(work: RunWork) -> None:
-    """Solve what is missing; two files for each data set.
+    """Solve what is missing; three files for each data set.
 
     Raises:
         UserError: there is no dictionary, or a data set's images have changed.
@@ -80,6 +85,7 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> No
     todo = world.missing(parts, lambda part: run.claimed(_file(part), **expected[part[0]]))
     before = sum(len(span) for _, span in parts) - sum(len(span) for _, span in todo)
     bases = _bases(run, work.model)
+    subsets: Subsets | None = None
     with work.timed("reconstruct"):
         for part, meter in work.share("reconstruct", "images", todo, size=lambda part: len(part[1]), before=before):
             name, span = part
@@ -93,7 +99,11 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> No
                 work.model, held, images[span.start : span.stop], sparse, mean, clip=work.clip, on_method=on_method
             )
             sizes = {method: len(basis) for method, basis in held.items() if BASIS not in method}
-            _save(run, part, found, sizes, made_from[name] | {"rank": world.rank})
+            subsets = subsets or _subsets(run, held)
+            latents = encode(work.model, images[span.start : span.stop], together=sparse.batch_size)
+            smaller = errors_in_subsets(subsets, latents.flatten(1))
+            about = made_from[name] | {"rank": world.rank, "subsets": subsets.facts}
+            _save(run, part, found, sizes, about, smaller)
         if world.leads:
             for name in names:
                 _finish(run, name, [part for part in parts if part[0] == name], made_from[name])
@@ -132,11 +142,29 @@ def _bases(run: RunDirectory, model: Autoencoder) -> Callable[[str], tuple[dict[
     return of
 
 
-def _save(run: RunDirectory, part: Part, found: Reconstructed, sizes: dict[str, int], about: dict[str, Any]) -> None:
-    kinds = {kind: getattr(found, kind) for kind in KINDS}
+def _subsets(run: RunDirectory, held: dict[str, Dictionary]) -> Subsets:
+    """Parts of the dictionaries, to be coded as well; none if an older version made the dictionary."""
+    saved = run.load(DICTIONARY.name)[0]
+    member, atoms = saved.get("member"), saved["atoms"]
+    if member is not None:  # an atom at the origin has no direction, and is no row of the prepared dictionary
+        kept = atoms.any(dim=1)
+        row = torch.where(kept, kept.cumsum(0) - 1, -1)
+        member = torch.where(member >= 0, row[member], -1)
+    return subsets_of(held, member, load_first_steps(run), run.config.sparse, run.config.seeds.seed)
+
+
+def _save(
+    run: RunDirectory,
+    part: Part,
+    found: Reconstructed,
+    sizes: dict[str, int],
+    about: dict[str, Any],
+    subsets: dict[str, Tensor],
+) -> None:
+    kinds = {kind: getattr(found, kind) for kind in KINDS} | {SUBSET: subsets}
     run.save(
         _file(part),
-        {"used": found.used, **{f"{kind}/{name}": value for kind in KINDS for name, value in kinds[kind].items()}},
+        {"used": found.used, **{f"{kind}/{name}": value for kind in kinds for name, value in kinds[kind].items()}},
         **about,
         methods=found.methods,
         levels=found.levels,
@@ -173,6 +201,10 @@ def _finish(run: RunDirectory, name: str, parts: list[Part], made_from: dict[str
     ids = run.load(image_file(name), "images")[1]["ids"]
     table, pictures = table_files(name)
     originals = {f"originals/{name}": value for name, value in whole.originals.items()}
+    subsets = [_named(tensors, SUBSET) for tensors, _ in loaded]
+    if all(subsets):  # an older version may have made some of the parts
+        errors = {key: torch.cat([one[key] for one in subsets], dim=-1) for key in subsets[0]}
+        run.save(SUBSETS.at(dataset=name), errors, **made_from, **about["subsets"])
     run.save(pictures, whole.examples | originals, **made_from, ids=ids)
     run.save_table(
         table,

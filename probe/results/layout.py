@@ -191,6 +191,7 @@ DICTIONARY = _file(
     Column("certificate", "int8 (m,)", "1 attractor, 0 not an attractor, -1 undecided"),
     Column("predicted_steps", "float64 (m,)", "steps by Proposition A.9 of the paper; NaN without a certificate"),
     Column("plain_steps", "int64 (m,)", "steps without extrapolation in full precision; -1 if not measured"),
+    Column("member", "int64 (N,)", "atom of every start, -1 for a start outside; absent in old files", optional=True),
     about=(
         _ENDS,
         Column("summary", "object", "counts and rules, as under `dictionary` in report.json"),
@@ -243,6 +244,7 @@ MERGED = _file(
     Column("leader", "int64 (m,)", "as in dictionary.safetensors"),
     Column("basin", "int64 (m,)", "as in dictionary.safetensors"),
     Column("settled", "int64 (m,)", "as in dictionary.safetensors"),
+    Column("member", "int64 (N,)", "as in dictionary.safetensors", optional=True),
     Column("certify", "int64 (k,)", "rows to certify"),
     Column("check", "int64 (k,)", "starts to iterate again without extrapolation"),
     Column("wandering", "int64 (k,)", "starts whose Lyapunov exponent to estimate"),
@@ -305,6 +307,18 @@ PICTURES = _file(
         Column("ids", "list of str", "names of the test images; absent in old files", optional=True),
     ),
 )
+_SUBSETS = (
+    Column("blocks", "int", "B; start i is in block i mod B"),
+    Column("starts", "object", "by method, how many first starts `size/` stands for"),
+    Column("atoms", "object", "by method, how many atoms these gave"),
+)
+SUBSETS = _file(
+    "subsets/{dataset}.safetensors",
+    "latent MSE of every image at 5 % of d in parts of the dictionaries; absent in folders of older versions",
+    Column("left_out/{method}", "float64 (B, n)", "without the starts of each block", optional=True),
+    Column("size/{method}", "float64 (sizes, n)", "with the first starts only, the last row with all"),
+    about=(_DICTIONARY, _IMAGES, _CLIP, *_SUBSETS),
+)
 RECONSTRUCTION = _file(
     "work/reconstructions/{dataset}/{first:08d}-{last:08d}.safetensors",
     "errors before they are joined; a range of images by its first and last index",
@@ -314,6 +328,7 @@ RECONSTRUCTION = _file(
     Column("sanity/{metric}", "float64 (2, n)", "of the zero code and the mean image"),
     Column("examples/{name}", "uint8", "as in reconstructions/"),
     Column("originals/{name}", "uint8 or float", "as in reconstructions/", optional=True),
+    Column("subsets/{name}", "float64", "as in subsets/", optional=True),
     about=(
         _DICTIONARY,
         _IMAGES,
@@ -322,6 +337,7 @@ RECONSTRUCTION = _file(
         Column("levels", "list of int", "the L numbers of atoms"),
         Column("d", "int", "latent dimension"),
         _METHOD_ATOMS,
+        Column("subsets", "object", "`blocks`, `starts` and `atoms` as in subsets/", optional=True),
         _RANK,
     ),
 )
@@ -346,7 +362,7 @@ THEORY_JSON = File("theory/theory.json", "all numbers of `probe theory`")
 THEORY_MD = File("theory/theory.md", "the same as Markdown")
 THEORY_HTML = File("theory/theory.html", "the same as one web page, with its figures inside")
 THEORY_FIGURE = File("theory/figures/{name}", "figures of `probe theory`, as PNG and SVG")
-_RESULTS = (SHARD, DICTIONARY, GALLERY, WANDERING, BASINS, TABLE, PICTURES, SEMANTICS)
+_RESULTS = (SHARD, DICTIONARY, GALLERY, WANDERING, BASINS, TABLE, PICTURES, SUBSETS, SEMANTICS)
 _THEORY = (THEORY_JSON, THEORY_MD, THEORY_HTML, THEORY_FIGURE)
 RUN = (*_RESULTS, *_THEORY, SHARD_PART, MERGED, CERTIFICATES, BASIN_PART, IMAGES, RECONSTRUCTION)
 

@@ -22,6 +22,24 @@ DICTIONARY = tuple(name for name in layout.DICTIONARY.names if name != "atoms")
 
 
 @dataclass(frozen=True)
+class Subsets:
+    """Latent MSE at 5 % of d in parts of the dictionaries, images in the order of ``Reconstructions``.
+
+    Attributes:
+        blocks: B of the starts.
+        left_out: by method (B, n), without the starts of a block.
+        sizes: by method (sizes, n), with the first starts only.
+        starts, atoms: by method, the number of first starts of each size, and of their atoms.
+    """
+
+    blocks: int
+    left_out: Arrays
+    sizes: Arrays
+    starts: dict[str, list[int]]
+    atoms: dict[str, list[int]]
+
+
+@dataclass(frozen=True)
 class Reconstructions:
     """Reconstructions of one data set.
 
@@ -31,12 +49,14 @@ class Reconstructions:
         bases: the rows of each random orthogonal basis.
         facts: the table's metadata.
         examples: uint8 images by name, (e, 3, H, W) for original and autoencoder, (L, e, 3, H, W) for methods.
+        subsets: errors in parts of the dictionaries; None in runs of older versions.
     """
 
     rows: pd.DataFrame
     bases: pd.DataFrame
     facts: dict[str, Any]
     examples: Arrays
+    subsets: Subsets | None = None
 
     def examples_at(self, atoms: int) -> Arrays:
         """The images at one level, each (e, 3, H, W)."""
@@ -207,7 +227,22 @@ def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstr
     examples, _ = _arrays(run, layout.PICTURES.at(dataset=name), "reconstruct", (), shown)
     bases = rows[rows["method"] == BASELINE]
     rows = pd.concat([rows[rows["method"] != BASELINE], _mean_basis(bases)], ignore_index=True)
-    return Reconstructions(rows.drop(columns="basis"), bases, facts, examples)
+    return Reconstructions(rows.drop(columns="basis"), bases, facts, examples, _subsets(run, name, planned))
+
+
+def _subsets(run: Path, name: str, n: int) -> Subsets | None:
+    file = layout.SUBSETS.at(dataset=name)
+    if not (run / file).exists():
+        return None
+    with reading(run / file, f"probe reconstruct {run}") as path:
+        tensors, about = read_tensors(path)
+        kinds: dict[str, Arrays] = {"left_out": {}, "size": {}}
+        for key, errors in tensors.items():
+            kind, _, method = key.partition("/")
+            kinds[kind][method] = errors.numpy()
+            if errors.ndim != 2 or errors.shape[1] != n:
+                raise ValueError(f"{key} is not of {n} images")
+        return Subsets(about["blocks"], kinds["left_out"], kinds["size"], about["starts"], about["atoms"])
 
 
 def _mean_basis(bases: pd.DataFrame) -> pd.DataFrame:

@@ -39,6 +39,14 @@ class Dictionary:
     def __len__(self) -> int:
         return len(self.atoms)
 
+    def part(self, rows: Tensor) -> "Dictionary":
+        """The atoms of these rows, in that order; their Gram matrix is taken from this one's, not computed."""
+        found, rows = object.__new__(Dictionary), rows.to(self.unit.device)
+        for name in ("atoms", "unit", "norm", "exponent"):
+            setattr(found, name, getattr(self, name)[rows])
+        found.gram = self.gram[rows][:, rows]
+        return found
+
     @property
     def dtype(self) -> torch.dtype:
         return self.unit.dtype

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from probe.dynamics import Outcome
 from probe.methods import BASELINE, OURS, OUTCOME_COLOURS, label, methods, metrics
 from probe.report.figures.drawing import STYLE, canvas, mosaic, picture_grid, picture_rows
-from probe.report.run.schema import DatasetErrors, GalleryAtom, Report
+from probe.report.run.schema import DatasetErrors, GalleryAtom, Report, Starts
 
 SMALLEST = 1e-16
 """Residuals below are drawn here; a residual of exactly 0 has no logarithm."""
@@ -45,6 +45,27 @@ def curve(data: DatasetErrors, metric: str, subject: str) -> Figure:
             axes.set_ylim(bottom=0)
         axes.set_xlabel("atoms allowed per image")
         axes.set_title(metrics()[metric].heading, loc="left", fontsize=11)
+        figure.legend(loc="outside lower center", ncol=3, fontsize=9)
+    return figure
+
+
+def sizes(found: Starts, atoms: int, subject: str) -> Figure:
+    """Ratio to the random orthogonal basis against the size of the dictionary, with 95 % bands."""
+    with canvas(5.4, 3.8) as figure:
+        axes = figure.subplots()
+        for method, rows in found.sizes.items():
+            known = [(row.atoms, row.ratio.mean, row.ratio.ci95) for row in rows if row.atoms and row.ratio.mean]
+            if not known:
+                continue
+            points = [(size, mean, *(ends or (mean, mean))) for size, mean, ends in known]
+            size, mean, low, high = zip(*sorted(points), strict=True)
+            one, name = methods()[method], label(method, subject)
+            axes.fill_between(size, low, high, alpha=0.18, linewidth=0, color=one.colour)
+            axes.plot(size, mean, lw=1.6, marker=one.mark, markersize=4.5, color=one.colour, label=name)
+        axes.axhline(1, color="#222222", ls=":", lw=1.4, label=label(BASELINE))
+        _log_axis(axes, [row.atoms for rows in found.sizes.values() for row in rows if row.atoms])
+        axes.set_xlabel("atoms in the dictionary")
+        axes.set_title(f"latent MSE / random orthogonal, {atoms} atoms in the code", loc="left", fontsize=11)
         figure.legend(loc="outside lower center", ncol=3, fontsize=9)
     return figure
 

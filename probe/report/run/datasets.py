@@ -9,6 +9,7 @@ import pandas as pd
 from probe.methods import AUTOENCODER, BASELINE, OURS, SANITY, default_controls, methods, metrics
 from probe.report.run import schema
 from probe.report.run.sample import Column, Key, Sample
+from probe.report.run.starts import starts_report
 from probe.report.run.verdict import JUDGED, against_bases, controls, result, strongest, verdict
 from probe.results.run import Reconstructions
 
@@ -43,6 +44,7 @@ def dataset_report(
         verdicts=verdicts,
         comparisons=comparisons,
         levels=levels,
+        starts=starts_report(data.subsets, sample, data.facts["five_percent"]),
     )
 
 

@@ -152,6 +152,40 @@ class Decomposition(ReportModel):
     sentence: str = Field(description="the same in words, without a full stop")
 
 
+class OverDraws(ReportModel):
+    """A number by latent MSE at 5 % of d, with 95 % intervals for two reasons why it could have been another."""
+
+    mean: float | None
+    over_images: tuple[float, float] | None = Field(description="percentile bootstrap interval, other images")
+    over_starts: tuple[float, float] | None = Field(description="jackknife interval, another draw of the starts")
+    over_both: tuple[float, float] | None = Field(description="both: half-widths added as squares, side by side")
+    sd: float | None = Field(description="standard deviation over draws of as many starts, from the jackknife")
+
+
+class SizeErrors(ReportModel):
+    """The dictionary of the first starts only, with the same number of atoms in the code: 5 % of d."""
+
+    starts: int
+    atoms: int = Field(description="atoms that these starts gave; of gaussian, which has no starts, drawn vectors")
+    latent_mse: Mean
+    ratio: Mean = Field(description="to random_orthogonal, which has d atoms, paired by image")
+
+
+class Starts(ReportModel):
+    """What depends on the starts: how far another draw could move the numbers, and what more starts give."""
+
+    n: int = Field(description="starts of the run")
+    blocks: int = Field(description="blocks of starts left out one by one; fewer than 2 give no intervals over starts")
+    attractors: OverDraws = Field(description="mean latent MSE")
+    one_step: OverDraws | None = Field(description="likewise; null without that control")
+    difference: OverDraws = Field(description="attractors minus random_orthogonal")
+    ratio: OverDraws = Field(description="attractors / random_orthogonal")
+    difference_one_step: OverDraws | None = Field(description="attractors minus one_step, the same blocks left out")
+    ratio_one_step: OverDraws | None = Field(description="attractors / one_step, likewise")
+    sizes: dict[str, list[SizeErrors]] = Field(description="by method, by rising number of starts; the last has all")
+    sentence: str
+
+
 class DatasetErrors(ReportModel):
     source: dict[str, Any] = Field(description="where the images came from, from the manifest")
     sha256: str | None = Field(description="of the images used; null if it was not recorded")
@@ -174,6 +208,7 @@ class DatasetErrors(ReportModel):
         None, description="null where one of its four dictionaries has no finite error, and in runs of older versions"
     )
     levels: list[LevelReport] = Field(description="by rising number of atoms")
+    starts: Starts | None = Field(None, description="null in runs of older versions")
 
     @property
     def at_five_percent(self) -> LevelReport | None:

@@ -10,10 +10,15 @@ from rich.text import Text
 from probe.methods import AUTOENCODER, BASELINE, OURS, label, methods, metrics
 from probe.report.page.content import Table
 from probe.report.page.text import count, interval, number, with_interval
-from probe.report.run.schema import DatasetErrors, Errors, LevelReport, Report, Semantics
+from probe.report.run.schema import DatasetErrors, Errors, LevelReport, Report, Semantics, Starts
 
 BEST = "*"
 NOTE = f"latent MSE at 5 % of d: mean and 95 % interval over images; {BEST} best control (the oracle does not compete)"
+SIZES_NOTE = (
+    "Dictionaries of the first starts only, with the same number of atoms in the code: 5 % of d. A larger dictionary"
+    " offers more choice; compare methods at the same size, and with the random orthogonal basis, which has d atoms,"
+    " where a dictionary has about as many. Gaussian vectors have no starts: so many were drawn."
+)
 CERTIFICATE_NOTE = (
     "Residual: ||f(z) - z||^2 at the end point, after the plain steps that the certificate takes. Spectral radius and"
     " norm are of the Jacobian of f there: an attractor has a radius below 1; f contracts every small step if the norm"
@@ -101,6 +106,16 @@ def detail_note(data: DatasetErrors) -> str:
 
 def _means(errors: Errors, known: list[str]) -> list[str]:
     return [with_interval(errors.of(metric)) for metric in known]
+
+
+def sizes(found: Starts, subject: str) -> Table:
+    """A row per method and number of first starts."""
+    rows = []
+    for method, sizes in found.sizes.items():
+        for one in sizes:
+            errors = [with_interval(one.latent_mse), with_interval(one.ratio)]
+            rows.append([label(method, subject), str(one.starts), str(one.atoms), *errors])
+    return Table(["", "starts", "atoms", metrics()["latent_mse"].heading, f"/ {label(BASELINE)}"], rows)
 
 
 def five_percent_table(report: dict[str, Any]) -> RichTable:

@@ -15,7 +15,7 @@ and of the quickstart: 60 populations with a skewness of 0.6 in the median and 1
 from collections.abc import Iterable, Mapping, Sequence
 
 from probe.methods import BASELINE, METRICS, OURS, methods, metrics
-from probe.metrics.interval import Ends
+from probe.metrics.interval import SKEWED, Ends
 from probe.report.page.text import count, listed, number, with_interval
 from probe.report.run.sample import MIN_IMAGES
 from probe.report.run.schema import ControlComparison, Judged, LevelReport, Mean, Result
@@ -28,16 +28,18 @@ _RULE = (
     "dictionary beats a control if the simultaneous interval over images of the paired difference (dictionary minus "
     "control) lies below 0, loses to it if the interval lies above 0, and no difference is seen if the interval "
     "includes 0. Simultaneous intervals are Student's t intervals (for ratios of means Fieller intervals, which "
-    "include 1 exactly when those of the differences include 0) at a confidence of 1 - 0.05/m. m = {m} is the number "
-    "of comparisons that the report makes (each data set, by each of the two metrics, with each control), so that all "
-    "of them hold together with 95 % (Bonferroni). Intervals in verdicts and in the picture of ratios are "
-    "simultaneous; all others are plain 95 % bootstrap intervals. With several random bases, errors are averaged over "
-    "the bases image by image; the bases are beaten (or lost to) only if each single one is, too. A control competes "
-    "if it has seen no data: {controls}. Of those other than {baseline}, a verdict names the strongest (smallest mean "
-    "error on that data set); the headline names the one that is beaten on the fewest data sets. Oracles have seen "
-    "held-out images: they are compared, but do not compete ({oracles}). Fewer than {few} images give no verdict. "
-    "Intervals are for one draw of the starts. The dictionary's atoms are called attractors only if every one is "
-    "certified."
+    "include 1 exactly when those of the differences include 0) at a confidence of 1 - 0.05/m; where the skewness of "
+    "the paired differences exceeds {skewed} in size, both are widened to what Hall's transformation of t, which "
+    "corrects for skewness, accepts as well. m = {m} is the number of comparisons that the report makes (each data "
+    "set, by each of the two metrics, with each control), so that all of them hold together with 95 % (Bonferroni). "
+    "Intervals in verdicts and in the picture of ratios are simultaneous; all others are plain 95 % bootstrap "
+    "intervals. With several random bases, errors are averaged over the bases image by image; the bases are beaten (or "
+    "lost to) only if each single one is, too. A control competes if it has seen no data: {controls}. Of those other "
+    "than {baseline}, a verdict names the strongest (smallest mean error on that data set); the headline names the one "
+    "that is beaten on the fewest data sets. Oracles have seen held-out images: they are compared, but do not compete "
+    "({oracles}). Fewer than {few} images give no verdict. Intervals in verdicts are over images, for the starts that "
+    "were drawn; how far another draw would move the numbers is said beside them. The dictionary's atoms are called "
+    "attractors only if every one is certified."
 )
 
 
@@ -47,7 +49,7 @@ def rule(m: int) -> str:
     competing = [one.phrase for one in known if _competes(one.name)]
     oracles = [one.phrase for one in known if one.sees_data]
     phrases = {"controls": listed(competing), "baseline": methods()[BASELINE].phrase, "oracles": listed(oracles)}
-    return _RULE.format(m=m, few=MIN_IMAGES, metrics=_NAMES, **phrases)
+    return _RULE.format(m=m, few=MIN_IMAGES, skewed=SKEWED, metrics=_NAMES, **phrases)
 
 
 def comparisons_among(present: Iterable[str], n: int) -> int:

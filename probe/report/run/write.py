@@ -52,6 +52,8 @@ def drawings(report: Report, results: Results) -> dict[str, Figure]:
     for name, data in report.datasets.items():
         made[f"{name}_latent_mse"] = figures.curve(data, "latent_mse", report.subject)
         made[f"{name}_pixel_mse"] = figures.curve(data, "pixel_mse", report.subject)
+        if data.starts:
+            made[f"{name}_sizes"] = figures.sizes(data.starts, data.five_percent, report.subject)
         if results.datasets[name].examples:
             images = results.datasets[name].examples_at(data.five_percent)
             rows = ("original", "autoencoder", "attractors", "random_orthogonal")
@@ -80,6 +82,9 @@ def _markdown(report: Report, paths: Container[str]) -> str:
         pictures = shown(f"{name}_latent_mse", f"{name}_pixel_mse", f"{name}_examples")
         details = tables.details(data, report.subject)
         numbers: list[Block] = [details, tables.detail_note(data)] if details else []
+        if data.starts:
+            pictures += [f"{data.starts.sentence}.", tables.sizes(data.starts, report.subject), tables.SIZES_NOTE]
+            pictures += shown(f"{name}_sizes")
         blocks.append(Section(f"Data set {name}", [Verdicts([f"{data.verdict}."]), *numbers, *pictures]))
     blocks.append(Section("Decoded end points", shown("gallery")))
     if found := report.semantics:

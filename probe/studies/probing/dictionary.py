@@ -57,6 +57,8 @@ class AttractorDictionary:
             certificate.
         plain_steps: steps of that start without acceleration, in full precision; -1 if not known.
         summary: counts and rules, for the report.
+        member: for every start of the run the row of its atom (N,), -1 for a start outside the dictionary; None in
+            dictionaries of older versions.
     """
 
     atoms: Tensor
@@ -78,6 +80,7 @@ class AttractorDictionary:
     summary: dict[str, object]
     distance: Tensor | None = None
     from_one: Tensor | None = None
+    member: Tensor | None = None
 
     @property
     def certificates(self) -> list[str]:
@@ -119,6 +122,8 @@ class Merged:
         check: indices of starts to iterate plainly: ``sampled`` drawn at random, then leaders.
         wandering: indices of starts at the step limit that get a Lyapunov exponent.
         summary: counts and rules.
+        member: for every start the row of its atom (N,), -1 for a start outside the dictionary; None where an older
+            version merged.
     """
 
     leader: Tensor
@@ -129,6 +134,7 @@ class Merged:
     sampled: int
     wandering: Tensor
     summary: dict[str, object]
+    member: Tensor | None = None
 
 
 def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: DictionaryConfig) -> Merged:
@@ -174,7 +180,9 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
     check = torch.cat([sample, leader[converged[:LEADERS]]]) if len(sample) else sample
     settled = merge.member[(ends.outcome[rows] == Outcome.CONVERGED) & (merge.member >= 0)]
     settled = torch.bincount(settled, minlength=len(leader))
-    return Merged(leader, merge.basin, settled, converged, check, len(sample), wandering, summary)
+    member = torch.full_like(ends.steps, -1, dtype=torch.long)
+    member[rows] = merge.member
+    return Merged(leader, merge.basin, settled, converged, check, len(sample), wandering, summary, member)
 
 
 def admitted(ends: EndPoints, dictionary: DictionaryConfig) -> Tensor:
@@ -256,6 +264,7 @@ def assemble_dictionary(
         predicted_steps=predicted,
         plain_steps=known[leader],
         summary=summary,
+        member=merged.member,
     )
 
 
@@ -279,6 +288,10 @@ def _united(merged: Merged, found: Certificates, cosine: float) -> tuple[Merged,
     rows = rows[basin[rows].argsort(descending=True, stable=True)]
     summary = {**merged.summary, "united": len(first) - len(rows)}
     few = replace(merged, leader=merged.leader[rows], basin=basin[rows], settled=settled[rows], summary=summary)
+    if merged.member is not None:
+        place = torch.full_like(first, UNKNOWN)
+        place[rows] = torch.arange(len(rows))
+        few = replace(few, member=torch.where(merged.member >= 0, place[first[merged.member]], UNKNOWN))
     return few, Certificates(**{name: value[rows] for name, value in vars(found).items()})
 
 
