@@ -18,10 +18,10 @@ Only = Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="
 
 
 def verify(only: Only = None, as_json: Json = False) -> None:
-    """Check this installation against numbers that are published or known in closed form.
+    """Check this installation against known numbers.
 
-    Prints what was measured, the number that is known, the number found, and whether they agree. Exit status 1 if one
-    does not.
+    The numbers are published, known in closed form, or given by another implementation. Prints what was measured, the
+    known number, the number found, and whether they agree. Exit status 1 if one does not.
     """
     from rich.console import Console
     from rich.progress import track

@@ -2,7 +2,7 @@
 
 import math
 
-from probe.verify import codes, dynamics, statistics
+from probe.verify import basins, codes, dynamics, statistics
 from probe.verify.truth import Truth
 
 TRUTHS: tuple[Truth, ...] = (
@@ -77,6 +77,70 @@ TRUTHS: tuple[Truth, ...] = (
         expected=0,
         tolerance=0,
         measure=dynamics.wrong_verdicts,
+    ),
+    Truth(
+        "newton-2",
+        what="uncertainty exponent of Newton's map for z^2 = 1, pairs of points",
+        source="published; a smooth boundary has 1",
+        expected=0.99,
+        tolerance=0.05,
+        measure=lambda: basins.newton_by_pairs(2),
+    ),
+    Truth(
+        "newton-3",
+        what="the same for z^3 = 1",
+        source="published",
+        expected=0.55,
+        tolerance=0.05,
+        measure=lambda: basins.newton_by_pairs(3),
+    ),
+    Truth(
+        "newton-4",
+        what="the same for z^4 = 1",
+        source="published",
+        expected=0.40,
+        tolerance=0.05,
+        measure=lambda: basins.newton_by_pairs(4),
+    ),
+    Truth(
+        "newton-grid",
+        what="uncertainty exponent for z^3 = 1, boxes of a grid of 300 x 300",
+        source="Attractors.jl, tests; dimension 1.42",
+        expected=0.6,
+        tolerance=0.05,
+        measure=basins.newton_by_boxes,
+    ),
+    Truth(
+        "grebogi-grid",
+        what="uncertainty exponent of Grebogi's map, boxes of a grid of 251 x 251",
+        source="Attractors.jl, tests; Grebogi et al. 1983",
+        expected=0.25,
+        tolerance=0.05,
+        measure=basins.grebogi_by_boxes,
+    ),
+    Truth(
+        "grebogi-entropy",
+        what="basin entropy of Grebogi's map, boxes of 6 x 6 of a grid of 300 x 300",
+        source="Attractors.jl, tests; Daza et al. 2016",
+        expected=0.41,
+        tolerance=0.01,
+        measure=lambda: basins.grebogi_entropy().value,
+    ),
+    Truth(
+        "grebogi-boundary",
+        what="the same of the boxes on the boundary",
+        source="Attractors.jl, tests; Daza et al. 2016",
+        expected=0.605,
+        tolerance=0.005,
+        measure=lambda: basins.grebogi_entropy().boundary,
+    ),
+    Truth(
+        "straight",
+        what="uncertainty exponent of two half-planes, pairs of points",
+        source="closed form",
+        expected=1,
+        tolerance=0.05,
+        measure=basins.straight_boundary,
     ),
     Truth(
         "omp",

@@ -1,0 +1,38 @@
+"""The replication of the paper on MNIST by another author: our numbers, and theirs within the spread of our seeds."""
+
+import pytest
+import torch
+
+from probe.report.study.kinds import load_study_config
+from probe.studies.sweeps.datasets import draw
+from probe.studies.sweeps.grid import Cell, TrainedModel, training_images
+from probe.studies.sweeps.memorization import measure
+from probe.training import train
+
+
+def test_the_configuration_is_the_setting_that_was_published(root):
+    config = load_study_config(root / "configs" / "study_replication_mnist.yaml")
+    training, solver, data = config.training, config.solver, config.datasets["mnist"]
+    assert (training.base_channels, training.convolutions, training.epochs, training.batch_size) == (32, 2, 20, 128)
+    assert (training.learning_rate, training.weight_decay) == (5e-4, 1e-4)
+    assert (solver.starts, solver.max_steps, solver.tolerance) == (300, 200, 1e-5)
+    assert (data.train.n, data.test.n, data.side) == (10_000, 2000, 28)
+    assert config.k == (2, 4, 8, 16, 32, 128)
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+@pytest.mark.parametrize(("k", "mem", "test_error"), [(2, 0.94, 0.054), (128, 0.20, 0.0055)])
+def test_a_model_is_as_that_of_the_other_author(k, mem, test_error, shared, root, tmp_path, monkeypatch):
+    """The cells of k = 2 and k = 128, where both ends of the published test errors are."""
+    monkeypatch.chdir(root)  # the sources are relative
+    config = load_study_config(root / "configs" / "study_replication_mnist.yaml")
+    images, cell = draw("mnist", config.datasets["mnist"]), Cell("mnist", k, 10_000, 0)
+    chosen = training_images(images.train, cell)
+    trained = train(chosen, side=28, k=k, config=config.training, seed=0, folder=tmp_path, cpu=True)
+    model = TrainedModel(cell, chosen, images.test, config.training, trained.folder, torch.device("cpu"))
+    found = measure(model, config, lambda share, note: None).values
+    print(found)
+    assert (found["null_test"], found["null_noise"]) == pytest.approx((0.856, 0.519), abs=2e-3)
+    assert found["test_error"] == pytest.approx(test_error, rel=0.1)
+    assert found["mem"] == pytest.approx(mem, abs=0.1)
