@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from jobs.run.attractors import end_points_sha256, load_first_steps
+from jobs.run.attractors import end_points_sha256, load_end_points, load_first_steps
 from jobs.run.dictionary import dictionary_sha256
 from jobs.run.images import draw, image_file, tables
 from jobs.run.semantics import look_at
@@ -23,6 +23,7 @@ from probe.studies.probing.reconstruction import (
     BASIS,
     Reconstructed,
     absent_controls,
+    centre,
     dictionaries,
     mean_image,
     prepare,
@@ -83,14 +84,21 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> No
     with work.timed("reconstruct"):
         for part, meter in work.share("reconstruct", "images", todo, size=lambda part: len(part[1]), before=before):
             name, span = part
-            held, images, mean = bases(name)
+            held, images, mean, shift = bases(name)
 
             def on_method(done: int, name: str = name, each: float = len(span) / len(held)) -> None:
                 meter.update(done * each, name)  # noqa: B023
 
             meter.note = name
             found = reconstruct_images(
-                work.model, held, images[span.start : span.stop], sparse, mean, clip=work.clip, on_method=on_method
+                work.model,
+                held,
+                images[span.start : span.stop],
+                sparse,
+                mean,
+                centre=shift,
+                clip=work.clip,
+                on_method=on_method,
             )
             sizes = {method: len(basis) for method, basis in held.items() if BASIS not in method}
             _save(run, part, found, sizes, made_from[name] | {"rank": world.rank})
@@ -108,28 +116,43 @@ def _dictionary(run: RunDirectory) -> str:
     return found
 
 
-def _bases(run: RunDirectory, model: Autoencoder) -> Callable[[str], tuple[dict[str, Dictionary], Tensor, Tensor]]:
-    """A function that gives a data set's dictionaries, test images and mean image; what can be is made only once."""
-    sparse = run.config.sparse
+Ready = tuple[dict[str, Dictionary], Tensor, Tensor, Tensor | None]
+"""Of a data set: its dictionaries, test images, mean image, and what ``sparse.centre`` subtracts."""
+
+
+def _bases(run: RunDirectory, model: Autoencoder) -> Callable[[str], Ready]:
+    """A function that gives what a data set is reconstructed with; what can be is made only once."""
+    sparse, seed = run.config.sparse, run.config.seeds.seed
     common: dict[str, Tensor] = {}
     ready: dict[str, Dictionary] = {}  # with their Gram matrices, for all parts and data sets
 
     @lru_cache(maxsize=1)
-    def of(name: str) -> tuple[dict[str, Dictionary], Tensor, Tensor]:
-        if not common:
-            atoms, first = run.load(DICTIONARY.name, "atoms")[0]["atoms"], load_first_steps(run)
-            common.update(dictionaries(atoms, first, sparse, run.config.seeds.seed))
+    def of(name: str) -> Ready:
         tensors, _ = run.load(image_file(name))
         heldout = tensors["heldout"]
         latents = encode(model, heldout, together=sparse.batch_size).cpu() if len(heldout) else heldout.float()
-        held = prepare(with_oracle(common, latents, sparse), sparse, model.device)
+        atoms = _points(run)
+        shift = centre(sparse, atoms, latents, name)
+        if not common or sparse.centre == "heldout":
+            common.clear()
+            ready.clear()
+            common.update(dictionaries(atoms, load_first_steps(run), sparse, seed, shift))
+        held = prepare(with_oracle(common, latents, sparse, seed, shift), sparse, model.device)
         for key in common:
             if key in ready and ready[key].dtype == held[key].dtype:
                 held[key] = ready[key]
         ready.update({key: held[key] for key in common})
-        return held, tensors["images"], mean_image(heldout if len(heldout) else tensors["images"])
+        return held, tensors["images"], mean_image(heldout if len(heldout) else tensors["images"]), shift
 
     return of
+
+
+def _points(run: RunDirectory) -> Tensor:
+    """The end points that lead the atoms (m, d): of unit norm, or as they are where they are centred."""
+    tensors, _ = run.load(DICTIONARY.name, "atoms", "leader")
+    if run.config.sparse.centre == "none":
+        return tensors["atoms"]
+    return load_end_points(run).end[tensors["leader"]].flatten(1)
 
 
 def _save(run: RunDirectory, part: Part, found: Reconstructed, sizes: dict[str, int], about: dict[str, Any]) -> None:

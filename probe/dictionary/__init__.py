@@ -1,16 +1,31 @@
 """Merging end points into a dictionary, and the dictionaries it is compared with."""
 
-from probe.dictionary.controls import dct, gaussian, pca_oracle, random_bases, random_orthogonal, unit_rows
+from probe.dictionary.controls import (
+    dct,
+    draws_like,
+    gaussian,
+    matched_gaussian,
+    mean_first,
+    pca_oracle,
+    random_bases,
+    random_orthogonal,
+    unit_rows,
+    weights_transform,
+)
 from probe.dictionary.merge import Merge, merge_by_cosine, merge_by_euclid
 
 __all__ = [
     "Merge",
     "dct",
+    "draws_like",
     "gaussian",
+    "matched_gaussian",
+    "mean_first",
     "merge_by_cosine",
     "merge_by_euclid",
     "pca_oracle",
     "random_bases",
     "random_orthogonal",
     "unit_rows",
+    "weights_transform",
 ]
