@@ -4,7 +4,7 @@ import math
 import typing
 import unicodedata
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -269,6 +269,12 @@ class SparseConfig(ConfigModel):
         max_length=100,
         description="dictionaries to compare with, by name; default: all but those of plug-ins",
     )
+    centre: Literal["none", "end_points", "heldout"] = Field(
+        "none",
+        description="a mean that is subtracted from the latents before they are coded, and added again to decode them:"
+        " of the dictionary's end points, or of the latents of each data set's held-out images; it counts as no atom."
+        " Dictionaries made from points are centred likewise. none: the paper",
+    )
     random_bases: int = Field(5, ge=1, le=1000, description="random orthogonal bases to draw; their spread is reported")
     dtype: Literal["auto", "float32", "float64"] = Field(
         "float64",
@@ -379,6 +385,13 @@ class Config(Tracked):
         default_factory=dict, max_length=1000, description="image sets by name; a preset's name is enough"
     )
     clip: ClipConfig | None = Field(None, description="semantics by CLIP; default: none")
+
+    @model_validator(mode="after")
+    def _heldout_to_centre_on(self) -> Self:
+        bare = [name for name, one in self.datasets.items() if one.holdout == 0]
+        if self.sparse.centre == "heldout" and bare:
+            raise ValueError(f"sparse.centre is heldout: set datasets.{bare[0]}.holdout above 0")
+        return self
 
 
 def load_config(path: str | Path | None, overrides: typing.Iterable[str] = ()) -> Config:

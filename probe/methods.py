@@ -32,8 +32,10 @@ OUTCOME_COLOURS = {"converged": "#009E73", "cycle": "#0072B2", "max_steps": "#E6
 class Material:
     """What a dictionary may be built from.
 
+    With ``sparse.centre``, a mean was subtracted from all points.
+
     Attributes:
-        atoms: end points (m, d).
+        atoms: end points (m, d), of any norm.
         first: f(z0) of every start (N, c, h, w).
         heldout: for methods with ``sees_data``: latents (k, c, h, w) of held-out images of the data set; else empty.
         seed: of the run.
@@ -155,6 +157,32 @@ def _random_bases(material: Material) -> "list[Tensor]":
     return random_bases(material.d, material.bases, material.seed)
 
 
+def _random_mean(material: Material) -> "Tensor":
+    # The mean of unit rows: OMP does not see the norms of end points, and one far point must not choose the direction.
+    from probe.dictionary.controls import mean_first, random_orthogonal, unit_rows
+
+    return mean_first(random_orthogonal(material.d, material.seed), unit_rows(material.atoms))
+
+
+def _random_mean_oracle(material: Material) -> "Tensor":
+    # The mean as it is: OMP sees latents with their norms.
+    from probe.dictionary.controls import mean_first, random_orthogonal
+
+    return mean_first(random_orthogonal(material.d, material.seed), material.heldout)
+
+
+def _matched_gaussian(material: Material) -> "Tensor":
+    from probe.dictionary.controls import matched_gaussian, unit_rows
+
+    return matched_gaussian(unit_rows(material.atoms), material.seed + 2)
+
+
+def _weights_transform(material: Material) -> "Tensor":
+    from probe.dictionary.controls import weights_transform
+
+    return weights_transform(material.first)
+
+
 def _gaussian(material: Material) -> "Tensor":
     from probe.dictionary.controls import gaussian
 
@@ -205,6 +233,30 @@ METHODS: tuple[Method, ...] = (
         random=True,
     ),
     Method(
+        "random_mean",
+        label="random + mean",
+        phrase="the random basis with the end points' mean",
+        explanation="the first random orthogonal basis, turned so that its first atom is the mean of the dictionary's"
+        " end points (each scaled to norm 1)",
+        build=_random_mean,
+        colour="#4D4D4D",
+        mark="p",
+        challenges=True,
+        missing="there are no end points",
+    ),
+    Method(
+        "matched_gaussian",
+        label="matched Gaussian",
+        phrase="Gaussian vectors with the end points' mean and covariance",
+        explanation="as many random vectors as end points, with the mean and covariance (Ledoit and Wolf's estimate) of"
+        " the end points, each scaled to norm 1",
+        build=_matched_gaussian,
+        colour="#332288",
+        mark="<",
+        challenges=True,
+        missing="there are no end points",
+    ),
+    Method(
         "gaussian",
         label="Gaussian",
         phrase="Gaussian vectors",
@@ -234,6 +286,30 @@ METHODS: tuple[Method, ...] = (
         colour="#009E73",
         mark="D",
         challenges=True,
+    ),
+    Method(
+        "weights_transform",
+        label="weights transform",
+        phrase="the transform from the weights",
+        explanation="principal components over the channels of f(z0), times the 2-D DCT over space; orthonormal, from"
+        " the weights alone",
+        build=_weights_transform,
+        colour="#E69F00",
+        mark=">",
+        challenges=True,
+        missing="f(z0) is not finite for any start",
+    ),
+    Method(
+        "random_mean_oracle",
+        label="random + mean (oracle)",
+        phrase="the random basis with the mean of held-out images",
+        explanation="the first random orthogonal basis, turned so that its first atom is the mean latent of held-out"
+        " images of the same set: an oracle, because it sees the data",
+        build=_random_mean_oracle,
+        colour="#8C564B",
+        mark="h",
+        sees_data=True,
+        missing="no image was left to hold out",
     ),
     Method(
         "pca_oracle",

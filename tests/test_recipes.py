@@ -146,5 +146,5 @@ def test_a_name_must_be_a_key(recipes):
 
 
 def test_an_unknown_control_names_the_known_ones():
-    with pytest.raises(UserError, match="controls are random_orthogonal, gaussian, one_step, dct, pca_oracle"):
+    with pytest.raises(UserError, match="controls are random_orthogonal, random_mean, matched_gaussian"):
         load_config(None, ["sparse.controls=[toy]"])

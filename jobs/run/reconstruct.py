@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from jobs.run.attractors import end_points_sha256, load_first_steps
+from jobs.run.attractors import end_points_sha256, load_end_points, load_first_steps
 from jobs.run.dictionary import dictionary_sha256
 from jobs.run.images import draw, image_file, tables
 from jobs.run.semantics import look_at
@@ -24,6 +25,7 @@ from probe.studies.probing.reconstruction import (
     BASIS,
     Reconstructed,
     absent_controls,
+    centre,
     dictionaries,
     mean_image,
     prepare,
@@ -85,24 +87,25 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> No
     todo = world.missing(parts, lambda part: run.claimed(_file(part), **expected[part[0]]))
     before = sum(len(span) for _, span in parts) - sum(len(span) for _, span in todo)
     bases = _bases(run, work.model)
-    subsets: Subsets | None = None
     with work.timed("reconstruct"):
         for part, meter in work.share("reconstruct", "images", todo, size=lambda part: len(part[1]), before=before):
             name, span = part
-            held, images, mean = bases(name)
+            ready = bases(name)
+            images, held = ready.images[span.start : span.stop], ready.held
 
             def on_method(done: int, name: str = name, each: float = len(span) / len(held)) -> None:
                 meter.update(done * each, name)  # noqa: B023
 
             meter.note = name
             found = reconstruct_images(
-                work.model, held, images[span.start : span.stop], sparse, mean, clip=work.clip, on_method=on_method
+                work.model, held, images, sparse, ready.mean, centre=ready.centre, clip=work.clip, on_method=on_method
             )
             sizes = {method: len(basis) for method, basis in held.items() if BASIS not in method}
-            subsets = subsets or _subsets(run, held)
-            latents = encode(work.model, images[span.start : span.stop], together=sparse.batch_size)
-            smaller = errors_in_subsets(subsets, latents.flatten(1))
-            about = made_from[name] | {"rank": world.rank, "subsets": subsets.facts}
+            latents = encode(work.model, images, together=sparse.batch_size).flatten(1)
+            smaller = errors_in_subsets(
+                ready.subsets, latents if ready.centre is None else latents - ready.centre.to(latents)
+            )
+            about = made_from[name] | {"rank": world.rank, "subsets": ready.subsets.facts}
             _save(run, part, found, sizes, about, smaller)
         if world.leads:
             for name in names:
@@ -118,39 +121,66 @@ def _dictionary(run: RunDirectory) -> str:
     return found
 
 
-def _bases(run: RunDirectory, model: Autoencoder) -> Callable[[str], tuple[dict[str, Dictionary], Tensor, Tensor]]:
-    """A function that gives a data set's dictionaries, test images and mean image; what can be is made only once."""
-    sparse = run.config.sparse
+@dataclass(frozen=True)
+class Ready:
+    """What a data set is reconstructed with: test images, their mean, what ``sparse.centre`` subtracts (d,), all
+    dictionaries, and those whose parts are coded as well."""
+
+    images: Tensor
+    mean: Tensor
+    centre: Tensor | None
+    held: dict[str, Dictionary]
+    subsets: Subsets
+
+
+def _bases(run: RunDirectory, model: Autoencoder) -> Callable[[str], Ready]:
+    """A function that gives what a data set is reconstructed with; what can be is made only once."""
+    sparse, seed = run.config.sparse, run.config.seeds.seed
     common: dict[str, Tensor] = {}
-    ready: dict[str, Dictionary] = {}  # with their Gram matrices, for all parts and data sets
+    prepared: dict[str, Dictionary] = {}  # with their Gram matrices, for all parts and data sets
+    parts: list[Subsets] = []
 
     @lru_cache(maxsize=1)
-    def of(name: str) -> tuple[dict[str, Dictionary], Tensor, Tensor]:
-        if not common:
-            atoms, first = run.load(DICTIONARY.name, "atoms")[0]["atoms"], load_first_steps(run)
-            common.update(dictionaries(atoms, first, sparse, run.config.seeds.seed))
+    def of(name: str) -> Ready:
         tensors, _ = run.load(image_file(name))
         heldout = tensors["heldout"]
         latents = encode(model, heldout, together=sparse.batch_size).cpu() if len(heldout) else heldout.float()
-        held = prepare(with_oracle(common, latents, sparse), sparse, model.device)
+        points = _points(run)
+        shift = centre(sparse, points, latents, name)
+        if not common or sparse.centre == "heldout":
+            for made in (common, prepared, parts):
+                made.clear()
+            common.update(dictionaries(points, load_first_steps(run), sparse, seed, shift))
+        held = prepare(with_oracle(common, latents, sparse, seed, shift), sparse, model.device)
         for key in common:
-            if key in ready and ready[key].dtype == held[key].dtype:
-                held[key] = ready[key]
-        ready.update({key: held[key] for key in common})
-        return held, tensors["images"], mean_image(heldout if len(heldout) else tensors["images"])
+            if key in prepared and prepared[key].dtype == held[key].dtype:
+                held[key] = prepared[key]
+        prepared.update({key: held[key] for key in common})
+        if not parts:
+            parts.append(_subsets(run, points, held, shift))
+        mean = mean_image(heldout if len(heldout) else tensors["images"])
+        return Ready(tensors["images"], mean, shift, held, parts[0])
 
     return of
 
 
-def _subsets(run: RunDirectory, held: dict[str, Dictionary]) -> Subsets:
+def _subsets(run: RunDirectory, points: Tensor, held: dict[str, Dictionary], shift: Tensor | None) -> Subsets:
     """Parts of the dictionaries, to be coded as well; none if an older version made the dictionary."""
-    saved = run.load(DICTIONARY.name)[0]
-    member, atoms = saved.get("member"), saved["atoms"]
-    if member is not None:  # an atom at the origin has no direction, and is no row of the prepared dictionary
-        kept = atoms.any(dim=1)
+    member = run.load(DICTIONARY.name)[0].get("member")
+    if member is not None:  # a point at the origin has no direction, and is no row of the prepared dictionary
+        kept = (points if shift is None else points.double() - shift).any(dim=1)
         row = torch.where(kept, kept.cumsum(0) - 1, -1)
         member = torch.where(member >= 0, row[member], -1)
-    return subsets_of(held, member, load_first_steps(run), run.config.sparse, run.config.seeds.seed)
+    return subsets_of(held, member, load_first_steps(run), run.config.sparse, run.config.seeds.seed, shift)
+
+
+def _points(run: RunDirectory) -> Tensor:
+    """The points of the atoms (m, d): of unit norm, or as they are where they are centred."""
+    tensors, _ = run.load(DICTIONARY.name)
+    if run.config.sparse.centre == "none":
+        return tensors["atoms"]
+    ends = tensors.get("ends")  # absent in dictionaries of older versions
+    return (load_end_points(run).end[tensors["leader"]] if ends is None else ends).flatten(1)
 
 
 def _save(

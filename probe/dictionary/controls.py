@@ -1,10 +1,15 @@
 """Dictionaries to compare with: rows are unit-norm atoms (m, d), float64 on the CPU."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+ROUNDING = 1e-6
+"""A mean of float32 points below this share of the longest has no direction of its own."""
 
 
 def unit_rows(atoms: Tensor) -> Tensor:
@@ -31,20 +36,89 @@ def random_bases(d: int, count: int, seed: int) -> list[Tensor]:
     return [random_orthogonal(d, one) for one in (seed, *(int(state >> np.uint64(1)) for state in mixed))]
 
 
+def mean_first(basis: Tensor, points: Tensor) -> Tensor:
+    """An orthonormal basis (d, d), reflected so that its first atom is the direction of the mean of points (m, d).
+
+    The reflection (Householder's) swaps the first atom for the mean, so the rest of a Haar basis is uniform in the
+    complement of the mean. Where the mean is 0 up to rounding it has no direction, and the basis stays as it is.
+    Without points there are no rows.
+    """
+    points = points.flatten(1).double()
+    if not len(points):
+        return basis[:0]
+    mean = points.mean(0)
+    norm = torch.linalg.vector_norm(mean)
+    if norm <= ROUNDING * torch.linalg.vector_norm(points, dim=1).max():
+        return basis
+    return _reflected(basis, mean / norm)
+
+
+def _reflected(basis: Tensor, unit: Tensor) -> Tensor:
+    """An orthonormal basis (d, d) with the unit vector (d,) in place of its first atom."""
+    sign = 1.0 if basis[0] @ unit >= 0 else -1.0
+    across = basis[0] + sign * unit  # of the two reflections, onto unit and -unit, that which does not cancel digits
+    reflected = basis - torch.outer(basis @ across, across) * (2 / (across @ across))
+    reflected[0] = unit
+    return reflected
+
+
 def gaussian(count: int, d: int, seed: int) -> Tensor:
     """Normalised Gaussian directions (count, d)."""
     return unit_rows(_gaussian(count, d, seed))
 
 
+def matched_gaussian(points: Tensor, seed: int) -> Tensor:
+    """As many unit rows as points (m, d): ``draws_like`` them, normalised."""
+    return unit_rows(draws_like(points, seed))
+
+
+def draws_like(points: Tensor, seed: int) -> Tensor:
+    """As many draws as points (m, d), from a Gaussian with their mean and covariance.
+
+    The covariance is that of Ledoit and Wolf (2004), (1 - s) S + s tr(S)/d I with the sample covariance S: of low rank
+    plus a diagonal, and close to S where m is far above d. S alone would not do: with m <= d its draws are mixtures of
+    the points, lie in their span, and would inherit from the points what is not in their covariance. s is the shrinkage
+    of the smallest expected squared error, in closed form, whatever m and d; factor analysis would have to be told a
+    rank. The total variance tr(S) is kept.
+    """
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    points = points.flatten(1).double().cpu()
+    m, d = points.shape
+    if m < 2:
+        return points
+    mean = points.mean(0)
+    centred = points - mean
+    shrinkage = float(ledoit_wolf_shrinkage(centred.numpy(), assume_centered=True))
+    # S = X^T X / m for centred rows X, so X^T g / sqrt(m) with normal g (m,) has the covariance S.
+    mixed = _gaussian(m, m, seed) @ centred * ((1 - shrinkage) / m) ** 0.5
+    rest = _gaussian(m, d, seed + 1) * (shrinkage * centred.square().sum() / (m * d)) ** 0.5
+    return mean + mixed + rest
+
+
 def dct(shape: Sequence[int]) -> Tensor:
     """The orthonormal DCT-II over the spatial axes of each channel, for a latent (c, h, w, ...): (d, d), d = c h w."""
-    from scipy.fft import dct as dct1
-
     channels, *axes = shape
-    basis = np.eye(1)
-    for size in axes:
-        basis = np.kron(basis, dct1(np.eye(size), norm="ortho", axis=0))
-    return torch.from_numpy(np.kron(np.eye(channels), basis))
+    return torch.from_numpy(np.kron(np.eye(channels), _dct_over(axes)))
+
+
+def weights_transform(latents: Tensor) -> Tensor:
+    """Principal components over channels of latents (k, c, h, w, ...), times the DCT-II over space: (d, d), d = c h w.
+
+    Orthonormal. With the latents f(z0) of Gaussian noise it is a basis from the weights alone: they choose how channels
+    are mixed, the DCT says that neighbours are alike. The components are eigenvectors of the second moments of the
+    channels over all latents and places, strongest first; about the origin, because a sparse code has no offset. Of
+    latents without spatial axes only the components are left; along one axis, or three, the DCT is of that many.
+    Latents that are not finite are left out; without any there are no rows.
+    """
+    latents = latents.double().cpu()
+    latents = latents[torch.isfinite(latents).flatten(1).all(1)]
+    channels, *axes = latents.shape[1:]
+    if not len(latents):
+        return torch.empty(0, channels * math.prod(axes), dtype=torch.float64)
+    places = latents.movedim(1, -1).reshape(-1, channels)
+    _, vectors = torch.linalg.eigh(places.T @ places / len(places))
+    return torch.from_numpy(np.kron(vectors.flip(1).T.numpy(), _dct_over(axes)))
 
 
 def pca_oracle(latents: Tensor) -> Tensor:
@@ -54,6 +128,16 @@ def pca_oracle(latents: Tensor) -> Tensor:
     """
     _, values, rows = torch.linalg.svd(latents.flatten(1).double().cpu(), full_matrices=False)
     return rows[values > values[0] * 1e-10] if values[0] > 0 else rows[:0]
+
+
+def _dct_over(axes: Sequence[int]) -> NDArray[np.float64]:
+    """The orthonormal DCT-II over axes of these sizes, (p, p) with p their product."""
+    from scipy.fft import dct as dct1
+
+    basis = np.eye(1)
+    for size in axes:
+        basis = np.kron(basis, dct1(np.eye(size), norm="ortho", axis=0))
+    return basis
 
 
 def _gaussian(rows: int, columns: int, seed: int) -> Tensor:

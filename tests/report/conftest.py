@@ -15,10 +15,13 @@ import yaml
 from probe.results.files import write_table, write_tensors
 
 D, SIDE = 64, 8
-METHODS = ("attractors", "random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle")
+METHODS = (
+    "attractors", "random_orthogonal", "random_mean", "matched_gaussian", "gaussian", "one_step", "dct",
+    "weights_transform", "random_mean_oracle", "pca_oracle",
+)  # fmt: skip
 # Mean latent MSE at the first level; each level halves it. Image i adds noise[i], common to all methods, and a random
 # basis its own number of Run.bases, whose mean is 0.
-MEANS = dict(zip(METHODS, (0.43, 0.61, 0.65, 0.39, 0.41, 0.2), strict=True))
+MEANS = dict(zip(METHODS, (0.43, 0.61, 0.5, 0.46, 0.65, 0.39, 0.41, 0.42, 0.3, 0.2), strict=True))
 
 
 @dataclass

@@ -8,6 +8,7 @@ import pandas as pd
 
 from probe.methods import AUTOENCODER, BASELINE, OURS, SANITY, default_controls, methods, metrics
 from probe.report.run import schema
+from probe.report.run.decomposition import decomposition
 from probe.report.run.sample import Column, Key, Sample
 from probe.report.run.starts import starts_report
 from probe.report.run.verdict import JUDGED, against_bases, controls, result, strongest, verdict
@@ -43,6 +44,7 @@ def dataset_report(
         verdict=verdicts["latent_mse"],
         verdicts=verdicts,
         comparisons=comparisons,
+        decomposition=decomposition(sample, data.facts["five_percent"], subject),
         levels=levels,
         starts=starts_report(data.subsets, sample, data.facts["five_percent"]),
     )

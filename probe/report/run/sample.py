@@ -58,11 +58,16 @@ class Sample:
 
     def ratio(self, key: Key, to: Key) -> Contrast:
         """Mean of one column over that of another, paired by image; null if the other is at rounding level."""
-        most = self._means[self._fewest[to.metric, to.method]]
-        if not self._means[to].value > ROUNDING * most.value:
+        if not self._has_size(to):
             return Contrast(mean=None, ci95=None)
         ends = None if len(self) < MIN_IMAGES else ratio_interval(self.columns[key], self.columns[to], self.confidence)
         return self._contrast(self._means[key] / self._means[to], ends)
+
+    def share(self, before: Key, after: Key, *, of: Key) -> Mean:
+        """(mean of ``before`` - mean of ``after``) / mean of ``of``, paired by image; null as for ``ratio``."""
+        if not self._has_size(of):
+            return NONE
+        return mean_of(((self._means[before] - self._means[after]) / self._means[of]).intervals()[0])
 
     def plain_ratio(self, key: Key | None, to: Key | None) -> Mean:
         """``ratio`` without the simultaneous interval; null without one of the columns."""
@@ -73,6 +78,11 @@ class Sample:
     def simultaneous(self, a: Column, b: Column) -> Ends | None:
         """Interval of mean(a) - mean(b), valid for all comparisons behind the verdicts at once."""
         return None if len(self) < MIN_IMAGES else difference_interval(a, b, self.confidence)
+
+    def _has_size(self, key: Key) -> bool:
+        """Whether a mean lies above rounding level, so that it may stand below a fraction."""
+        most = self._means[self._fewest[key.metric, key.method]]
+        return bool(self._means[key].value > ROUNDING * most.value)
 
     @staticmethod
     def _contrast(found: Ratios, ends: Ends | None) -> Contrast:

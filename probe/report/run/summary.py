@@ -4,6 +4,7 @@ from collections import defaultdict
 
 from probe.methods import BASELINE, methods
 from probe.report.page.text import count, fewer, listed, number, percent, with_interval
+from probe.report.run.decomposition import overall
 from probe.report.run.sample import MIN_IMAGES
 from probe.report.run.schema import DatasetErrors, Report, Semantics
 
@@ -33,7 +34,20 @@ def summary(report: Report) -> list[str]:
     if report.datasets:
         images = sum(data.n_used for data in report.datasets.values())
         sentences.append(f"{count(images, 'image')} of {count(len(report.datasets), 'data set')} were reconstructed.")
+        sentences += filter(None, [_centre(report), overall(report)])
     return sentences
+
+
+def _centre(report: Report) -> str | None:
+    """What ``sparse.centre`` did to the latents."""
+    which = report.provenance["config"]["sparse"].get("centre", "none")
+    if which == "none":
+        return None
+    of = {"end_points": "the end points", "heldout": "the latents of held-out images"}[which]
+    return (
+        f"The mean of {of} was subtracted from all latents, and from the points that dictionaries are made of, before "
+        "the images were coded, and added again to decode them: it counts as no atom."
+    )
 
 
 def _certified(report: Report) -> str:
@@ -165,8 +179,11 @@ def _method_warnings(report: Report) -> list[str]:
             ].append(name)
         if nothing := _nothing(data):
             found[nothing].append(name)
-        for method, reason in data.absent.items():
-            found[f"{methods()[method].phrase} ({method}) is missing: {reason.rstrip('.')}."].append(name)
+        for reason in dict.fromkeys(data.absent.values()):
+            missing = [method for method, why in data.absent.items() if why == reason]
+            those = listed([f"{methods()[method].phrase} ({method})" for method in missing])
+            verb = "are" if len(missing) > 1 else "is"
+            found[f"{those} {verb} missing: {reason.rstrip('.')}."].append(name)
     return [f"{', '.join(names)}: {sentence}" for sentence, names in found.items()]
 
 

@@ -15,10 +15,10 @@ from probe.report.page.content import Block, Page, Provenance, Section, Table, V
 from probe.report.page.content import Figure as Picture
 from probe.report.page.text import percent
 from probe.report.page.write import drawn, write
-from probe.report.run import tables
+from probe.report.run import decomposition, tables
 from probe.report.run.build import report_of
 from probe.report.run.html import html
-from probe.report.run.schema import Report
+from probe.report.run.schema import DatasetErrors, Report
 from probe.report.run.summary import semantics_sentences
 from probe.results.run import Results, read_results
 
@@ -78,6 +78,8 @@ def _markdown(report: Report, paths: Container[str]) -> str:
     if report.datasets:
         said: list[Block] = [_five_percent(report), f"{tables.NOTE}.", report.verdict_rule]
         blocks.append(Section("At 5 % of the latent dimension", said))
+    if parts := decomposition.table(report):
+        blocks.append(Section("Where the advantage over the random basis comes from", [parts, decomposition.NOTE]))
     for name, data in report.datasets.items():
         pictures = shown(f"{name}_latent_mse", f"{name}_pixel_mse", f"{name}_examples")
         details = tables.details(data, report.subject)
@@ -85,7 +87,7 @@ def _markdown(report: Report, paths: Container[str]) -> str:
         if data.starts:
             pictures += [f"{data.starts.sentence}.", tables.sizes(data.starts, report.subject), tables.SIZES_NOTE]
             pictures += shown(f"{name}_sizes")
-        blocks.append(Section(f"Data set {name}", [Verdicts([f"{data.verdict}."]), *numbers, *pictures]))
+        blocks.append(Section(f"Data set {name}", [Verdicts(_verdicts(data)), *numbers, *pictures]))
     blocks.append(Section("Decoded end points", shown("gallery")))
     if found := report.semantics:
         medians = tables.semantics(found)
@@ -94,6 +96,11 @@ def _markdown(report: Report, paths: Container[str]) -> str:
     facts = {key: report.provenance.get(key) for key in keys}
     made = Provenance.of(facts, **{"model": model.class_, "weights sha256": model.weights_sha256 or "none"})
     return page.markdown(Page(f"Probe of {model.source}", " ".join(report.summary), report.warnings, blocks, made))
+
+
+def _verdicts(data: DatasetErrors) -> list[str]:
+    parts = data.decomposition
+    return [f"{data.verdict}.", *([f"{parts.sentence[0].upper()}{parts.sentence[1:]}."] if parts else [])]
 
 
 def _outcomes(report: Report) -> Table:

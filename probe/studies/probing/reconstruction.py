@@ -123,23 +123,65 @@ def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return found
 
 
-def dictionaries(atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int) -> dict[str, Tensor]:
-    """The end points (m, d) and the controls that do not depend on images: unit rows in float64, by name; ``first`` is
-    f(z0) of every start (N, c, h, w), and ``seed`` that of ``random_bases``."""
+def centre(sparse: SparseConfig, ends: Tensor, heldout: Tensor, dataset: str) -> Tensor | None:
+    """What ``sparse.centre`` asks to subtract from the latents of a data set, (d,) in float64; None for nothing.
+
+    Args:
+        ends: end points of the dictionary (m, c, h, w), as they are; each counts once, whatever its basin.
+        heldout: latents of held-out images of the data set (k, c, h, w).
+
+    Raises:
+        UserError: there is nothing to take the mean of.
+    """
+    if sparse.centre == "none":
+        return None
+    points = ends if sparse.centre == "end_points" else heldout
+    if not len(points):
+        there = "the dictionary is empty" if sparse.centre == "end_points" else f"no image of {dataset} was held out"
+        raise UserError(
+            f"sparse.centre is {sparse.centre}, but {there}: set sparse.centre=none in the configuration and begin the "
+            "run in another folder."
+        )
+    return points.flatten(1).double().mean(0)
+
+
+def dictionaries(
+    atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int, centre: Tensor | None = None
+) -> dict[str, Tensor]:
+    """The end points (m, d) and the controls that do not depend on images: unit rows in float64, by name.
+
+    Args:
+        atoms: end points (m, d), as they are if there is a centre, else of any norm.
+        first: f(z0) of every start (N, c, h, w).
+        seed: of ``random_bases``.
+        centre: (d,), subtracted from both.
+
+    Raises:
+        UserError: all end points are at the origin.
+    """
     if not bool(atoms.any()):
         raise UserError(
             "every end point is at the origin, which has no direction: there is nothing to reconstruct from."
         )
-    material = Material(atoms, first, first[:0], seed, sparse.random_bases)
+    material = Material(_less(atoms, centre), _less(first, centre), first[:0], seed, sparse.random_bases)
     return _built(material, [OURS, *sparse.controls], sees_data=False)
 
 
-def with_oracle(bases: Mapping[str, Tensor], heldout: Tensor, sparse: SparseConfig) -> dict[str, Tensor]:
-    """The dictionaries, and those controls that are built from held-out latents (k, c, h, w) of a data set, if any."""
+def with_oracle(
+    bases: Mapping[str, Tensor], heldout: Tensor, sparse: SparseConfig, seed: int = 0, centre: Tensor | None = None
+) -> dict[str, Tensor]:
+    """The dictionaries, and those controls that are built from held-out latents (k, c, h, w) of a data set, if any;
+    ``seed`` and ``centre`` as for ``dictionaries``."""
     if not len(heldout):
         return dict(bases)
-    material = Material(bases[OURS], heldout[:0], heldout, 0, sparse.random_bases)
+    nothing = heldout[:0]
+    material = Material(nothing.flatten(1), nothing, _less(heldout, centre), seed, sparse.random_bases)
     return {**bases, **_built(material, sparse.controls, sees_data=True)}
+
+
+def _less(points: Tensor, centre: Tensor | None) -> Tensor:
+    """Points (n, ...) minus the centre (d,), if there is one, in float64."""
+    return points if centre is None else points.double() - centre.to(points.device).view(1, *points.shape[1:])
 
 
 def _built(material: Material, names: Iterable[str], *, sees_data: bool) -> dict[str, Tensor]:
@@ -184,6 +226,7 @@ def reconstruct(
     sparse: SparseConfig,
     mean: Tensor,
     *,
+    centre: Tensor | None = None,
     clip: Clip | None = None,
     on_method: Callable[[int], None] | None = None,
 ) -> Reconstructed:
@@ -193,6 +236,7 @@ def reconstruct(
         bases: dictionaries by name, from ``prepare``; they keep their Gram matrices for further calls.
         images: uint8 (n, 3, H, W).
         mean: uint8 (3, H, W), see ``mean_image``.
+        centre: (d,), subtracted from the latents before they are coded and added to decode them; see ``centre``.
         clip: for the metric ``clip``.
         on_method: called with the number of dictionaries that are done.
 
@@ -201,7 +245,8 @@ def reconstruct(
     """
     latents = encode(model, images, together=sparse.batch_size)
     shape, d = latents.shape[1:], latents[0].numel()
-    levels, signals = sparse.atoms(d), latents.flatten(1)
+    levels, signals = sparse.atoms(d), _less(latents.flatten(1), centre)
+    offset = signals.new_zeros(()) if centre is None else centre.to(signals)
     look = Look(clip, clip.images(images / 255)) if clip else None
     judge = _Judge(model, images, latents, sparse.batch_size, look)
     floor, shown = judge.errors(latents, torch.zeros(len(images), dtype=torch.float64))
@@ -212,7 +257,7 @@ def reconstruct(
         codes = omp(basis, signals, levels)
         used.append(torch.stack([codes.used(level) for level in levels]))
         judged = [
-            judge.errors(codes.reconstruct(basis.atoms, level).to(model.dtype).view(-1, *shape), error / d)
+            judge.errors((codes.reconstruct(basis.atoms, level) + offset).to(model.dtype).view(-1, *shape), error / d)
             for level, error in zip(levels, codes.squared_error.T, strict=True)
         ]
         errors.append(_stack([found for found, _ in judged]))

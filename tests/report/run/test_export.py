@@ -47,9 +47,9 @@ def test_levels(run: Path, tmp_path: Path):
     assert own.loc["latent_mse_over_one_step", "mean"] == reported["difference_strongest"]["latent_ratio"]["mean"]
     sanity = table[table.method == "mean_image"].set_index("metric")
     assert sanity.loc["pixel_mse", "mean"] == pytest.approx(0.08)
-    # 3 levels of 6 methods with 4 metrics and a ratio to the autoencoder, 2 differences and 2 ratios of 5 of them and
+    # 3 levels of 10 methods with 4 metrics and a ratio to the autoencoder, 2 differences and 2 ratios of 9 of them and
     # once more of the first, 4 spreads of bases; 3 metrics of the autoencoder and 4 of two sanity rows.
-    assert len(table) == 3 * (6 * 5 + 5 * 4 + 4 + 4) + 3 + 2 * 4
+    assert len(table) == 3 * (10 * 5 + 9 * 4 + 4 + 4) + 3 + 2 * 4
 
 
 def test_model_card(run: Path, tmp_path: Path):

@@ -38,8 +38,10 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
     bases = with_oracle(dictionaries(atoms, first, sparse, seed=0), first[:0], sparse)
     sizes = {name: len(basis) for name, basis in bases.items()}
     random = {"random_orthogonal": 64, "random_orthogonal/1": 64}
-    assert sizes == {"attractors": 20, "gaussian": 30, "one_step": 30, "dct": 64} | random
-    assert absent_controls(bases, sparse) == {"pca_oracle": "no image was left to hold out"}
+    ours = {"attractors": 20, "matched_gaussian": 20, "random_mean": 64, "weights_transform": 64}
+    assert sizes == {"gaussian": 30, "one_step": 30, "dct": 64} | ours | random
+    oracles = ("random_mean_oracle", "pca_oracle")
+    assert absent_controls(bases, sparse) == dict.fromkeys(oracles, "no image was left to hold out")
     mean, ready = mean_image(images[:3]), prepare(bases, sparse, model.device)
     found = reconstruct(model, ready, images, sparse, mean)
     table = found.rows(list("abcde"))
