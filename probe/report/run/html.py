@@ -12,8 +12,8 @@ from probe.methods import OUTCOME_COLOURS, label, methods, metrics
 from probe.report.model import finite
 from probe.report.page import text as words
 from probe.report.page.html import environment
-from probe.report.page.pictures import sheet, strip, uri
-from probe.report.run import tables
+from probe.report.page.pictures import sheet, small, strip, uri
+from probe.report.run import forest, tables
 from probe.report.run.schema import DatasetErrors, Errors, Mean, Report
 from probe.report.run.summary import semantics_sentences
 from probe.results.run import Reconstructions, Results
@@ -36,12 +36,23 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
         label=lambda method: label(method, report.subject),
         outcomes=list(Outcome),
         outcome_colours=OUTCOME_COLOURS,
+        five_percent=_five_percent(report),
+        forests=forest.forests(report),
+        stacks=forest.stacks(report),
+        parts=forest.PARTS,
+        part_colours=forest.COLOURS,
         figure=lambda name: uri("image/svg+xml", files[f"figures/{name}.svg"]),
-        gallery=uri("image/png", files["figures/gallery.png"]) if "figures/gallery.png" in files else None,
+        gallery=small(files["figures/gallery.png"], 0.6) if "figures/gallery.png" in files else None,
         semantics=semantics_sentences(report.semantics) if report.semantics else [],
         provenance=_provenance(report),
         config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
     )
+
+
+def _five_percent(report: Report) -> str:
+    """``13 atoms (5 % of d)``."""
+    levels = {data.five_percent for data in report.datasets.values()}
+    return f"{words.count(levels.pop(), 'atom')} (5 % of d)" if len(levels) == 1 else "5 % of d atoms"
 
 
 def _script(path: str) -> Markup:
@@ -116,5 +127,5 @@ def _point(mean: Mean) -> list[float | None]:
 def _pictures(data: Reconstructions) -> dict[str, Any]:
     """Strips by name: one for original and autoencoder, one for every level of a method."""
     stacks = {name: shown[None] if shown.ndim == 4 else shown for name, shown in data.examples.items()}
-    strips = {name: [strip(images) for images in stack] for name, stack in stacks.items()}
+    strips = {name: [strip(images, len(stack) > 1) for images in stack] for name, stack in stacks.items()}
     return {"pictures": strips, "levels": data.facts["levels"]}
