@@ -69,8 +69,9 @@ def compared(report: Report, metric: str) -> dict[str, dict[str, ControlComparis
 
 
 def span(found: dict[str, dict[str, ControlComparison]]) -> tuple[float, float]:
-    """The least and the largest ratio of an axis that shows all of these, 1 included."""
-    ratios = [one.ratio for ones in found.values() for one in ones.values() if one.ratio.mean is not None]
+    """The least and the largest ratio of an axis that shows all of these but those to oracles, and 1."""
+    competing = [ones for control, ones in found.items() if not methods()[control].sees_data] or list(found.values())
+    ratios = [one.ratio for ones in competing for one in ones.values() if one.ratio.mean is not None]
     ends = [end for ratio in ratios for end in (ratio.mean, *(ratio.simultaneous or ())) if end is not None]
     low, high = min([*ends, 0.9]) / 1.05, max([*ends, 1.1]) * 1.05
     return inside(low), inside(high)

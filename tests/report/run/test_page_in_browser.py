@@ -81,6 +81,8 @@ def open_page(chromium) -> Iterator[Callable]:
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto((run / "report" / "report.html").as_uri())
+        if page.locator("#plotly").count() and context.get("java_script_enabled", True):
+            page.wait_for_function("window.Plotly")
         return page
 
     yield begin
@@ -285,6 +287,17 @@ def test_without_scripts_everything_is_there(run: Path, open_page):
     assert page.locator("[role=tabpanel]:visible").count() == 2
     assert page.locator("#panel-1 .static img").first.is_visible()
     assert not page.locator("[role=tablist]").is_visible()
+
+
+def test_a_browser_that_cannot_unpack_plotly_shows_the_pictures(run: Path, chromium):
+    page = chromium.new_context().new_page()
+    page.add_init_script("delete window.DecompressionStream")
+    page.goto((run / "report" / "report.html").as_uri())
+    page.wait_for_selector(".undrawn")
+    assert page.locator("#panel-0 .static img").first.is_visible()
+    assert not page.locator("#panel-0 .curve").is_visible()
+    assert page.locator(".forest").first.is_visible()
+    page.context.close()
 
 
 def test_user_text_stays_text(run: Path, open_page):
