@@ -116,7 +116,7 @@ class _Counted(LatentMap):
     def count(self) -> None:
         """One evaluation or product more."""
         self.asked += 1
-        self.meter.note = f"{self.kind} in hand: {self.asked} evaluations and products"
+        self.meter.note = f"{self.kind} so far: {self.asked} evaluations and products"
 
 
 def _certificates(config: Config, f: _Counted, points: Tensor, starts: Tensor) -> Tensors:

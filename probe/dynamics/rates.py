@@ -36,7 +36,7 @@ class Exponents:
 @torch.no_grad()
 def lyapunov_exponents(f: Callable[[Tensor], Tensor], z: Tensor, *, steps: int = 80) -> Exponents:
     """The largest finite-time Lyapunov exponent of trajectories that continue from z (n, ...), in units of 1 / step:
-    are starts that do not settle chaotic, or merely slow?
+    are starts that do not settle chaotic, or do they approach a point slowly?
 
     A tangent vector is carried along by products with the Jacobian and kept at length 1 (Benettin et al. 1980); growth
     is counted in ``steps`` products, after ``TRANSIENT`` in which it aligns. Where products with J^T are faster, the

@@ -14,8 +14,8 @@ def test_points_that_are_certified_together_show_their_evaluations(own, tmp_path
     monkeypatch.setattr(Meter, "note", seen, raising=False)
     run = RunDirectory.create(tmp_path / "run", load_config(own, ["datasets={}"]))
     do(run, "attractors", "dictionary")
-    certified = [note for note in notes if note.startswith("certificates in hand: ")]
+    certified = [note for note in notes if note.startswith("certificates so far: ")]
     assert summary(RunWork(run))["certified"] > 1
     products = int(run.load("dictionary.safetensors", "products")[0]["products"].max())
-    assert certified == [f"certificates in hand: {n} evaluations and products" for n in range(1, len(certified) + 1)]
+    assert certified == [f"certificates so far: {n} evaluations and products" for n in range(1, len(certified) + 1)]
     assert len(certified) > products > 0  # one for all points together

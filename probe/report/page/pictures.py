@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LOSSLESS = 32
-"""Pictures with longer sides become lossy WebP (quality 85): they are for looking, not for measuring."""
-MANY = 2**20
-"""So do sheets with more pixels than this: 4096 photographs of 32 x 32 take 9 MB lossless."""
+"""A row of pictures with longer sides is lossy WebP, and so are sheets and what a slider changes, which are many: they
+are for looking, not for measuring."""
 THUMBNAIL, ON_SHEET = 96, 64
 """Longest sides, in pixels, of a reconstruction and of a picture in a sheet; the run's files hold larger ones."""
-EFFORT = {True: {"quality": 20, "method": 2}, False: {"quality": 85}}
+EFFORT = {True: {"quality": 20, "method": 2}, False: {"quality": 75}}
 """How WebP is encoded, by whether it is lossless, where quality is effort: an eighth of the time for 5 % more bytes."""
+GAP = 128
+"""Grey between pictures, on a light page and on a dark one; transparency would take a third more bytes."""
 SHOWN = 6
 """Reconstructions in a strip."""
 
@@ -27,22 +28,21 @@ def uri(kind: str, data: bytes) -> Markup:
     return Markup(f"data:{kind};base64,{base64.b64encode(data).decode()}")  # base64 holds no markup
 
 
-def webp(image: NDArray[np.uint8], side: int) -> Markup:
-    """An image (H, W, 3 or 4) that holds pictures with longest side ``side``."""
+def webp(image: NDArray[np.uint8], lossless: bool = False) -> Markup:
+    """An image (H, W, 3)."""
     buffer = io.BytesIO()
-    lossless = side <= LOSSLESS and image.shape[0] * image.shape[1] <= MANY
     Image.fromarray(image).save(buffer, "webp", lossless=lossless, **EFFORT[lossless])
     return uri("image/webp", buffer.getvalue())
 
 
-def strip(images: NDArray[np.uint8]) -> Markup:
+def strip(images: NDArray[np.uint8], one_of_many: bool = False) -> Markup:
     """The first of the images (n, 3, H, W), side by side with gaps."""
     tiles = [_small(image, THUMBNAIL) for image in images[:SHOWN]]
     height, width = tiles[0].shape[:2]
     gap = max(1, width // 16)
-    opaque = [np.dstack([tile, np.full((height, width), 255, np.uint8)]) for tile in tiles]
-    row = np.concatenate([np.pad(tile, ((0, 0), (0, gap), (0, 0))) for tile in opaque], axis=1)[:, :-gap]
-    return webp(np.ascontiguousarray(row), max(height, width))
+    spaced = [np.pad(tile, ((0, 0), (0, gap), (0, 0)), constant_values=GAP) for tile in tiles]
+    row = np.concatenate(spaced, axis=1)[:, :-gap]
+    return webp(np.ascontiguousarray(row), lossless=not one_of_many and max(height, width) <= LOSSLESS)
 
 
 def _small(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -50,6 +50,12 @@ def _small(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     picture = Image.fromarray(image.transpose(1, 2, 0))
     picture.thumbnail((side, side), Image.Resampling.BOX)
     return np.asarray(picture)
+
+
+def small(figure: bytes, scale: float) -> Markup:
+    """A figure in a PNG file, made smaller."""
+    picture = Image.open(io.BytesIO(figure)).convert("RGB")
+    return webp(np.asarray(picture.resize([round(scale * side) for side in picture.size], Image.Resampling.LANCZOS)))
 
 
 @dataclass(frozen=True)
@@ -71,4 +77,4 @@ def sheet(images: NDArray[np.uint8]) -> Sheet | None:
     rows = math.ceil(n / columns)
     padded = np.pad(small, ((0, rows * columns - n), (0, 0), (0, 0), (0, 0)))
     grid = padded.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
-    return Sheet(columns, rows, webp(grid.reshape(rows * height, columns * width, channels), max(height, width)))
+    return Sheet(columns, rows, webp(grid.reshape(rows * height, columns * width, channels)))

@@ -1,7 +1,9 @@
 """report.html: one file, nothing to load; readable without its script, too."""
 
+import base64
+import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -12,40 +14,60 @@ from probe.methods import OUTCOME_COLOURS, label, methods, metrics
 from probe.report.model import finite
 from probe.report.page import text as words
 from probe.report.page.html import environment
-from probe.report.page.pictures import sheet, strip, uri
-from probe.report.run import tables
+from probe.report.page.pictures import sheet, small, strip, uri
+from probe.report.run import forest, tables
 from probe.report.run.schema import DatasetErrors, Errors, Mean, Report
 from probe.report.run.summary import semantics_sentences
 from probe.results.run import Reconstructions, Results
 
 ATOM = {"atom", "basin", "outcome", "certificate", "spectral_radius", "residual", "steps"}
+Strips = dict[str, list[Markup]]
 LABELS = {"label", "label_similarity", "label_above_noise", "nearest", "nearest_similarity"}
 
 
 def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
     """The page; ``results`` hold its pictures, ``files`` the figures (by path) shown without a script and in print."""
-    scripts = {"plotly": _script("page/plotly/plotly-basic.min.js"), "script": _script("run/report.js")}
-    template = environment(*scripts.values()).get_template("run/report.html.j2")
+    plotly, script = (_script(path) for path in ("page/plotly/plotly-basic.min.js", "run/report.js"))
+    template = environment(plotly, script).get_template("run/report.html.j2")
+    strips = [_strips(results.datasets[name]) for name in report.datasets]
     return template.render(
         report=report,
-        data=_data(report, results),
-        **scripts,
+        data=_data(report, results, strips),
+        strips=strips,
+        plotly=_packed(plotly),
+        script=script,
         tables=tables,
         words=words,
         methods=methods(),
         label=lambda method: label(method, report.subject),
         outcomes=list(Outcome),
         outcome_colours=OUTCOME_COLOURS,
+        five_percent=_five_percent(report),
+        forests=forest.forests(report),
+        stacks=forest.stacks(report),
+        parts=forest.PARTS,
+        part_colours=forest.COLOURS,
         figure=lambda name: uri("image/svg+xml", files[f"figures/{name}.svg"]),
-        gallery=uri("image/png", files["figures/gallery.png"]) if "figures/gallery.png" in files else None,
+        gallery=small(files["figures/gallery.png"], 0.45) if "figures/gallery.png" in files else None,
         semantics=semantics_sentences(report.semantics) if report.semantics else [],
         provenance=_provenance(report),
         config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
     )
 
 
+def _five_percent(report: Report) -> str:
+    """``13 atoms (5 % of d)``."""
+    levels = {data.five_percent for data in report.datasets.values()}
+    return f"{words.count(levels.pop(), 'atom')} (5 % of d)" if len(levels) == 1 else "5 % of d atoms"
+
+
 def _script(path: str) -> Markup:
     return Markup(resources.files("probe.report").joinpath(path).read_text("utf-8"))
+
+
+def _packed(script: Markup) -> Markup:
+    """A script for ``report.js`` to unpack: a third of the bytes, and the page is shown before it is run."""
+    return Markup(base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode())  # base64 holds no markup
 
 
 def _provenance(report: Report) -> list[tuple[str, str]]:
@@ -61,9 +83,9 @@ def _provenance(report: Report) -> list[tuple[str, str]]:
     return [(key, words.as_text(value)) for key, value in rows.items()]
 
 
-def _data(report: Report, results: Results) -> dict[str, Any]:
-    """What the script draws: methods, metrics, datasets (curves and pictures, in the order of the report), atoms, sheet
-    and near (of their thumbnails, and of their nearest images')."""
+def _data(report: Report, results: Results, strips: Sequence[Strips]) -> dict[str, Any]:
+    """What the script draws: methods, metrics, datasets (curves and the pictures that change, in the order of the
+    report), atoms, sheet and near (of their thumbnails, and of their nearest images')."""
     data: dict[str, Any] = finite(
         {
             "methods": {
@@ -80,8 +102,13 @@ def _data(report: Report, results: Results) -> dict[str, Any]:
                 if any(name in tables.known_metrics(data) for data in report.datasets.values())
             },
             "datasets": [
-                {"name": name, **_curves(data), **_pictures(results.datasets[name])}
-                for name, data in report.datasets.items()
+                {
+                    "name": name,
+                    **_curves(data),
+                    "levels": results.datasets[name].facts["levels"],
+                    "pictures": {key: of_it for key, of_it in own.items() if len(of_it) > 1},
+                }
+                for (name, data), own in zip(report.datasets.items(), strips, strict=True)
             ],
             "atoms": [atom.model_dump(include=ATOM | LABELS, exclude_none=True) for atom in report.gallery],
             "sheet": vars(made) if (made := sheet(results.thumbnails)) else None,
@@ -113,8 +140,7 @@ def _point(mean: Mean) -> list[float | None]:
     return [mean.mean, low, high]
 
 
-def _pictures(data: Reconstructions) -> dict[str, Any]:
-    """Strips by name: one for original and autoencoder, one for every level of a method."""
+def _strips(data: Reconstructions) -> Strips:
+    """Strips by name: one for every level of a method; and one for original and autoencoder, which stay."""
     stacks = {name: shown[None] if shown.ndim == 4 else shown for name, shown in data.examples.items()}
-    strips = {name: [strip(images) for images in stack] for name, stack in stacks.items()}
-    return {"pictures": strips, "levels": data.facts["levels"]}
+    return {name: [strip(images, len(stack) > 1) for images in stack] for name, stack in stacks.items()}

@@ -28,6 +28,7 @@ tabs.forEach((tab, place) => {
 });
 
 /* Curves. */
+const chosen = () => one("metric")?.value;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const number = (value) => (value === null ? "-" : Number(value.toPrecision(3)).toString());
 const faint = (hex) => hex + "2e";
@@ -80,14 +81,33 @@ const SETTINGS = {
   modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
 };
 
+/* Plotly comes packed; it is run under the page's policy, which holds the hash of its text. */
+async function unpack() {
+  const packed = Uint8Array.from(atob(one("plotly").textContent), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(stream).text();
+  document.head.append(script);
+}
+
 function draw() {
-  const metric = one("metric")?.value, methods = all("[name=method]:checked").map((box) => box.value);
+  if (!window.Plotly) return;
+  const metric = chosen(), methods = all("[name=method]:checked").map((box) => box.value);
   panels.filter((panel) => !panel.hidden).forEach((panel) => {
     const place = panel.querySelector(".curve"), dataset = data.datasets[Number(place.dataset.dataset)];
     Plotly.react(place, traces(dataset, metric, methods), layout(dataset, metric), SETTINGS);
   });
 }
-all("#metric, #log, [name=method]").forEach((control) => control.addEventListener("change", draw));
+all("#log, [name=method]").forEach((control) => control.addEventListener("change", draw));
+
+/* The metric is chosen in two places; headline, ratios and verdicts follow it. */
+function judge(event) {
+  if (event) all(".metric").forEach((select) => { select.value = event.target.value; });
+  const known = all("[data-judged]").some((element) => element.dataset.judged === chosen());
+  all("[data-judged]").forEach((element) => { element.hidden = element.dataset.judged !== (known ? chosen() : ""); });
+  draw();
+}
+all(".metric").forEach((select) => select.addEventListener("change", judge));
 dark.addEventListener("change", draw);
 
 /* Reconstructions by level. */
@@ -99,13 +119,13 @@ all("input[type=range]").forEach((slider) => {
     slider.setAttribute("aria-valuetext", said);
     all(`img[data-dataset="${place}"]`).forEach((image) => {
       const strips = dataset.pictures[image.dataset.method];
-      if (strips.length > 1) image.src = strips[slider.value];
+      if (strips) image.src = strips[slider.value];
     });
   });
 });
 
-/* The gallery: drawn by the page-full, since thousands of elements are slow. */
-const FULL = 120, kinds = ["attractor", "undecided", "not an attractor", "not examined"];
+/* The gallery: a few, then drawn by the page-full, since thousands of elements are slow. */
+const FIRST = 16, FULL = 120, kinds = ["attractor", "undecided", "not an attractor", "not examined"];
 let drawn = 0, sorted = [];
 const last = (value) => value ?? Infinity;
 const orders = {
@@ -152,8 +172,9 @@ function card(atom) {
 }
 
 function more() {
-  one("gallery").append(...sorted.slice(drawn, drawn + FULL).map(card));
-  drawn = Math.min(drawn + FULL, sorted.length);
+  const next = Math.min(drawn + (drawn ? FULL : FIRST), sorted.length);
+  one("gallery").append(...sorted.slice(drawn, next).map(card));
+  drawn = next;
   one("counted").textContent = `${drawn} of ${sorted.length} shown`;
   one("more").hidden = drawn === sorted.length;
 }
@@ -187,4 +208,9 @@ one("copy").addEventListener("click", async () => {
 /* What is folded cannot be unfolded on paper. */
 addEventListener("beforeprint", () => all("details").forEach((folded) => { folded.open = true; }));
 
-if (tabs.length) choose(0);
+if (tabs.length) {
+  choose(0);
+  judge();
+  /* A browser that cannot unpack it shows the pictures that are printed otherwise. */
+  unpack().then(draw, () => document.documentElement.classList.add("undrawn"));
+}

@@ -276,7 +276,9 @@ class Wandering(ReportModel):
     without_derivative: int = Field(description="not examined: f has no derivative that finite differences confirm")
     exponent: float | None = Field(description="mean over starts; null without any")
     error: float | None = Field(description="standard error of that mean; null with fewer than two")
-    sensitive: int = Field(description="exponent above 0 by two standard errors, and by 0.001: neighbours separate")
+    sensitive: int = Field(
+        description="chaotic: exponent above 0 by two standard errors and by 0.001; neighbours separate"
+    )
     neutral: int = Field(description="exponent about 0: a long cycle, a quasi-periodic orbit, or a very slow one")
     slow: int = Field(description="exponent below 0 likewise: the start would settle, given more steps")
     spectral_radius: Quantiles = Field(description="of J_f at the end points examined, which are not fixed points")

@@ -6,7 +6,7 @@ from probe.methods import BASELINE, methods
 from probe.report.page.text import count, fewer, listed, number, percent, with_interval
 from probe.report.run.decomposition import overall
 from probe.report.run.sample import MIN_IMAGES
-from probe.report.run.schema import DatasetErrors, Report, Semantics
+from probe.report.run.schema import DatasetErrors, DictionaryReport, Report, Semantics
 
 
 def summary(report: Report) -> list[str]:
@@ -18,13 +18,13 @@ def summary(report: Report) -> list[str]:
         f"({dictionary.rule}): {_certified(report)}.",
     ]
     if dictionary.largest_basin is not None:
-        sentences.append(f"The largest basin holds {100 * dictionary.largest_basin:.3g} % of the starts used.")
+        sentences.append(_largest_basin(dictionary))
     if dictionary.vendi is not None and dictionary.vendi.n > 1:
-        which = "The" if dictionary.vendi.n == dictionary.atoms else "The first"
+        which = "the atoms" if dictionary.vendi.n == dictionary.atoms else f"the first {dictionary.vendi.n} atoms"
         sentences.append(
-            f"{which} {dictionary.vendi.n} directions of the dictionary are as different as "
-            f"{number(dictionary.vendi.atoms)} orthogonal ones (Vendi score; as many Gaussian directions: "
-            f"{number(dictionary.vendi.gaussian)})."
+            f"How different {which} are: Vendi score {number(dictionary.vendi.atoms)}, on a scale from 1 (all point "
+            f"the same way) to {dictionary.vendi.n} (no two have anything in common); as many random directions have "
+            f"{number(dictionary.vendi.gaussian)}."
         )
     if certificates.plain_checked:
         sentences.append(
@@ -47,6 +47,21 @@ def _centre(report: Report) -> str | None:
     return (
         f"The mean of {of} was subtracted from all latents, and from the points that dictionaries are made of, before "
         "the images were coded, and added again to decode them: it counts as no atom."
+    )
+
+
+def _largest_basin(dictionary: DictionaryReport) -> str:
+    """How many starts share an end point, and what that means."""
+    used, share = dictionary.starts_used, dictionary.largest_basin or 0.0
+    most = round(share * used)
+    if most == 1 and used > 1:
+        return (
+            f"No two of these {used} starts share an end point: the dictionary holds none that was found twice, so "
+            "basin sizes say nothing, and more starts would find more end points."
+        )
+    return (
+        f"The largest basin (the starts that end in the same point) holds {most} of {count(used, 'start')}, "
+        f"{percent(share)}."
     )
 
 
@@ -79,7 +94,7 @@ def _endings(report: Report) -> list[str]:
 
 
 def _exponent(report: Report) -> str:
-    """`` (Lyapunov exponent 0.02 +- 0.01 over 32 of them: 30 sensitive, 2 slow)``."""
+    """`` (of 32 examined, 30 are chaotic, ...; Lyapunov exponent 0.02 +- 0.01)``."""
     wandering = report.solver.wandering
     if wandering.exponent is None:
         reason = "could not be examined: f has no derivative there that finite differences confirm"
@@ -87,10 +102,14 @@ def _exponent(report: Report) -> str:
     error = "" if wandering.error is None else f" +- {wandering.error:.2g}"
     median = wandering.spectral_radius.median
     radius = "" if median is None else f"; median spectral radius at their last points {median:.3g}"
+    kinds = {
+        "chaotic (neighbouring points separate)": wandering.sensitive,
+        "still approaching a point and need more steps": wandering.slow,
+        "neither (a long cycle, a quasi-periodic orbit, or hardly moving)": wandering.neutral,
+    }
+    said = listed([f"{n} {'is' if n == 1 else 'are'} {kind}" for kind, n in kinds.items() if n])
     return (
-        f" (Lyapunov exponent {wandering.exponent:.2g}{error} over {wandering.examined} of them: "
-        f"{wandering.sensitive} sensitive to the initial point, {wandering.neutral} neutral, "
-        f"{wandering.slow} slow{radius})"
+        f" (of {wandering.examined} examined, {said}; mean Lyapunov exponent {wandering.exponent:.2g}{error}{radius})"
     )
 
 
@@ -193,7 +212,7 @@ def _nothing(data: DatasetErrors) -> str | None:
         return None
     ratios = {
         "the autoencoder alone": mean.autoencoder_ratio.ci95,
-        "the dictionary at 5 % of d": mean.attractors_ratio.ci95,
+        "the dictionary, with 5 % of d atoms,": mean.attractors_ratio.ci95,
     }
     worse = [who for who, ends in ratios.items() if ends is not None and ends[1] >= 1]
     return f"{worse[0]} is not measurably better, by pixel MSE, than the mean image." if worse else None

@@ -134,13 +134,13 @@ def _on_all(sets: int) -> str:
 
 
 def _tally(control: str, results: Sequence[Result]) -> str:
-    """``the 2-D DCT on 2 of 6 data sets (and lose to it on 3)``; of one data set ``lose to the 2-D DCT``."""
+    """``the 2-D DCT on 2 of 6 data sets (and lose on 3)``; of one data set ``lose to the 2-D DCT``."""
     n, beats, loses = len(results), results.count("beats"), results.count("loses")
     if n == 1:
         verbs = {"beats": "beat", "loses": "lose to", "no difference seen": "are not seen to differ from"}
         return f"{verbs.get(results[0], 'have no verdict against')} {control}"
     on = f"all {n} data sets" if beats == n else f"{beats or 'none'} of {n} data sets"
-    lost = f" (and lose to it on {'all' if loses == n else loses})" if loses else ""
+    lost = f" (and lose on {'all' if loses == n else loses})" if loses else ""
     return f"{control} on {on}{lost}"
 
 

@@ -1,25 +1,28 @@
 """Write a run's report: every file whole or not at all, report.json last; and report.md, its page as Markdown."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from probe.dynamics import Outcome
-from probe.methods import label
+from probe.methods import label, metrics
+from probe.report.figures import forest
 from probe.report.figures import run as figures
 from probe.report.model import dump
 from probe.report.page import markdown as page
-from probe.report.page.content import Block, Page, Provenance, Section, Table, Verdicts
+from probe.report.page.content import Block, Bullets, Page, Provenance, Section, Table, Verdicts
 from probe.report.page.content import Figure as Picture
 from probe.report.page.text import percent
 from probe.report.page.write import drawn, write
 from probe.report.run import decomposition, tables
 from probe.report.run.build import report_of
+from probe.report.run.forest import compared, decompositions
 from probe.report.run.html import html
-from probe.report.run.schema import DatasetErrors, Report
+from probe.report.run.schema import Report
 from probe.report.run.summary import semantics_sentences
+from probe.report.run.verdict import JUDGED
 from probe.results.run import Results, read_results
 
 
@@ -47,6 +50,11 @@ def drawings(report: Report, results: Results) -> dict[str, Figure]:
         "steps": figures.steps_histogram(results.starts, report.solver.max_steps),
         "residual": figures.residual_histogram(results.starts, report.solver.tolerance),
     }
+    for metric in JUDGED:
+        if compared(report, metric):
+            made[f"forest_{metric}"] = forest.forest(report, metric)
+    if decompositions(report):
+        made["decomposition"] = forest.decomposition(report)
     if len(results.gallery):
         made["gallery"] = figures.gallery(results.gallery, report.gallery[: len(results.gallery)])
     for name, data in report.datasets.items():
@@ -69,17 +77,12 @@ def _markdown(report: Report, paths: Container[str]) -> str:
     def shown(*names: str) -> list[Block]:
         return [Picture(f"figures/{name}", name) for name in names if f"figures/{name}.png" in paths]
 
-    blocks: list[Block] = [
-        f"Dictionary: {report.dictionary.label}.",
-        Section("How the starts ended", [_outcomes(report), *shown("steps", "residual")]),
-    ]
+    blocks: list[Block] = [*_verdicts(report, shown), f"Dictionary: {report.dictionary.label}."]
+    blocks.append(Section("How the starts ended", [_outcomes(report), *shown("steps", "residual")]))
     if table := tables.certificates(report):
         blocks.append(Section("Certificates of the largest basins", [table, tables.CERTIFICATE_NOTE]))
     if report.datasets:
-        said: list[Block] = [_five_percent(report), f"{tables.NOTE}.", report.verdict_rule]
-        blocks.append(Section("At 5 % of the latent dimension", said))
-    if parts := decomposition.table(report):
-        blocks.append(Section("Where the advantage over the random basis comes from", [parts, decomposition.NOTE]))
+        blocks.append(Section("Errors from 5 % of d atoms", [_five_percent(report), f"{tables.NOTE}."]))
     for name, data in report.datasets.items():
         pictures = shown(f"{name}_latent_mse", f"{name}_pixel_mse", f"{name}_examples")
         details = tables.details(data, report.subject)
@@ -87,7 +90,7 @@ def _markdown(report: Report, paths: Container[str]) -> str:
         if data.starts:
             pictures += [f"{data.starts.sentence}.", tables.sizes(data.starts, report.subject), tables.SIZES_NOTE]
             pictures += shown(f"{name}_sizes")
-        blocks.append(Section(f"Data set {name}", [Verdicts(_verdicts(data)), *numbers, *pictures]))
+        blocks.append(Section(f"Data set {name}", [*numbers, *pictures]))
     blocks.append(Section("Decoded end points", shown("gallery")))
     if found := report.semantics:
         medians = tables.semantics(found)
@@ -98,9 +101,22 @@ def _markdown(report: Report, paths: Container[str]) -> str:
     return page.markdown(Page(f"Probe of {model.source}", " ".join(report.summary), report.warnings, blocks, made))
 
 
-def _verdicts(data: DatasetErrors) -> list[str]:
-    parts = data.decomposition
-    return [f"{data.verdict}.", *([f"{parts.sentence[0].upper()}{parts.sentence[1:]}."] if parts else [])]
+def _verdicts(report: Report, shown: Callable[..., list[Block]]) -> list[Block]:
+    """What the page answers at a glance: headlines, ratios to every control, and the parts of the advantage."""
+    blocks: list[Block] = []
+    for metric, sentence in report.headline.items():
+        each = [f"{name}: {data.verdicts[metric]}." for name, data in report.datasets.items()]
+        title = f"Verdicts by {metrics()[metric].label}"
+        blocks.append(Section(title, [sentence, *shown(f"forest_{metric}"), Verdicts(each)]))
+    if parts := decompositions(report):
+        each = [f"{name}: {one.sentence}." for name, one in parts.items()]
+        title = "Where the advantage over the random orthogonal basis comes from"
+        numbers = decomposition.table(report)
+        said: list[Block] = [numbers, decomposition.NOTE] if numbers else []
+        blocks.append(Section(title, [*shown("decomposition"), Bullets(each), *said]))
+    if blocks:
+        blocks = [tables.TERMS, *blocks, Section("How the verdicts are reached", [report.verdict_rule])]
+    return blocks
 
 
 def _outcomes(report: Report) -> Table:

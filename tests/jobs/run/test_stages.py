@@ -335,7 +335,9 @@ def test_starts_that_wander_get_exponents_and_the_report_says_so(tmp_path):
     assert 0.3 < found["exponent"] < 0.8  # the largest of twelve coordinates' finite-time exponents, about 0.5
     # The slope 3.9 (1 - 2 z) of a mean of sixteen equal pixels, at the largest of twelve coordinates.
     assert 1 < found["spectral_radius"]["median"] <= 3.9
-    assert "12 did not converge within 60 steps (Lyapunov exponent 0." in report["summary"][0]
+    said = report["summary"][0]
+    assert "12 did not converge within 60 steps (of 5 examined, 5 are chaotic (neighbouring points separate);" in said
+    assert "mean Lyapunov exponent 0." in said
     assert any("None of the 12 atoms are certified attractors" in warning for warning in report["warnings"])
 
 

@@ -33,12 +33,12 @@ def of_names(names: list[str]) -> Figure:
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")  # twelve odd names are many for one figure
 def test_names_are_text_and_numbers_stay_formulas():
     figure = of_names(NAMES)
-    svg = unescape(render(figure, "svg").decode())  # holds the texts beside their outlines
+    svg = unescape(render(figure, "svg").decode())
     for name in DRAWN:
         for place in ("", "text ", "tick "):
-            assert f"<!-- {place}{name} -->" in svg or f"<!--  {place}{name} -->" in svg, place + name
+            assert f">{place}{name}</text>" in svg or f"> {place}{name}</text>" in svg, place + name
     for place in ("title", "label", "over"):
-        assert f"<!-- {place} $x_{{$" in svg
+        assert f">{place} $x_{{$" in svg
     assert re.search(r"<!-- \$\\mathdefault\{10\^\{.*?\}\}\$ -->", svg)
     assert unescape(render(figure, "svg").decode()) == svg
     for kind in ("png", "pdf"):

@@ -54,9 +54,22 @@ def test_counts(make_run: Make):
 
 def test_diversity_in_a_sentence(make_run: Make):
     report = build_report(make_run(vendi={"n": 5, "atoms": 2.5, "gaussian": 4.87}))
-    said = "The 5 directions of the dictionary are as different as 2.50 orthogonal ones (Vendi score; as many Gaussian"
+    said = "How different the atoms are: Vendi score 2.50, on a scale from 1 (all point the same way) to 5 (no two have"
     assert any(sentence.startswith(said) and "4.87" in sentence for sentence in report["summary"])
     assert report["dictionary"]["vendi"]["gaussian"] == 4.87
+
+
+def test_what_the_largest_basin_means_is_said(make_run: Make):
+    assert (
+        "The largest basin (the starts that end in the same point) holds 4 of 11 starts, 36.4 %."
+        in (build_report(make_run())["summary"])
+    )
+
+
+def test_without_a_shared_end_point_basins_say_nothing(make_run: Make):
+    summary = build_report(make_run(basin=[1] * 12, certificate=[1] * 12, outcome=[0] * 12))["summary"]
+    assert any(one.startswith("No two of these 12 starts share an end point") for one in summary)
+    assert not any("largest basin" in one for one in summary)
 
 
 def test_atoms_that_were_not_examined_are_told_from_undecided_ones(make_run: Make):

@@ -114,11 +114,11 @@ SAME = "no difference seen"
             [against(random_orthogonal="beats", dct="loses", one_step="beats", pca_oracle="loses")] * 5
             + [against(random_orthogonal=SAME, dct="loses", one_step="beats", pca_oracle="loses")],
             "the end points beat the random orthogonal basis on 5 of 6 data sets, and the 2-D DCT, the hardest control "
-            "to beat, on none of 6 data sets (and lose to it on all).",
+            "to beat, on none of 6 data sets (and lose on all).",
         ),
         (
             [against(random_orthogonal="loses", dct="beats")] * 2 + [against(random_orthogonal=SAME, dct="beats")],
-            "the end points beat the random orthogonal basis on none of 3 data sets (and lose to it on 2), and the 2-D "
+            "the end points beat the random orthogonal basis on none of 3 data sets (and lose on 2), and the 2-D "
             "DCT, the hardest control to beat, on all 3 data sets.",
         ),
         (
@@ -238,7 +238,7 @@ def test_only_a_certified_dictionary_is_called_attractors(make_run: Make):
         ({"n_images": 1, "planned": 1}, "photos: 1 image, too few for a verdict (at least 10)."),
         (
             {"mean_image": 0.04},
-            "photos: the dictionary at 5 % of d is not measurably better, by pixel MSE, than the mean image.",
+            "photos: the dictionary, with 5 % of d atoms, is not measurably better, by pixel MSE, than the mean image.",
         ),
         (
             {"mean_image": 0.005},
