@@ -9,19 +9,20 @@ from torch import Tensor
 from probe.dynamics.iterate import apply
 from probe.dynamics.jacobian import Jacobian
 from probe.dynamics.memory import Fitting
-from probe.dynamics.settling import Settled, rounding, settle
-from probe.dynamics.spectra import Estimate, Leading, singular_values, spectral_radius
+from probe.dynamics.settling import Settled, returns, rounding, settle
+from probe.dynamics.spectra import Estimate, Leading, confirmed_radius, singular_values, spectral_radius
 from probe.errors import Failure
 from probe.precision import full_float32
 
 YES, NO, UNDECIDED = 1, 0, -1
 TOGETHER = 32
 """Points whose graph is kept at once, as far as they fit."""
-ROUGH, FIRST_LOOK = 0.2, 48
+ROUGH, FIRST_LOOK = 0.2, 96
 """Sufficient error of the first estimate of a radius, relative to its distance from 1; the most products for it."""
 DRIFT = 0.5
 """1 - rho may shrink to this part on the way of a residual to a tenth. Where it goes down with the residual, as near
-z + z^2, the fixed point is neutral, or none: there, and for higher powers, it shrinks to less than a third."""
+z + z^2, the fixed point is neutral, or none: there, and for higher powers, it shrinks to less than a third. Of the
+first estimate the upper end counts."""
 
 
 @dataclass
@@ -98,7 +99,8 @@ def certify(
     get Jacobian products. From where a first estimate of the radius is below 1, plain steps lead on: as many as should
     shrink the residual to a hundredth, and must shrink it to a tenth (``settling``). Radius and norm are then those at
     the point that they lead to. ``YES`` needs one of them below 1 for sure, and 1 - radius must not have shrunk with
-    the residual (``DRIFT``).
+    the residual (``DRIFT``). A radius above 1 is searched for again (``confirmed_radius``), and is no reason for ``NO``
+    where plain steps lead a point beside it back (``returns``).
 
     Args:
         tolerance: on ||f(z) - z||^2.
@@ -129,6 +131,7 @@ def certify(
         radii, sizes = _spectra(jacobian.at(there.point[usable.to(z.device)]), budget=budget, norm=norm)
         radius.put(usable, radii)
         size.put(usable, sizes)
+    _confirm(jacobian.at(there.point), radius, budget)
     found.point[fixed.to(z.device)], found.residual[fixed] = there.point, there.residual
     found.differentiable[fixed] = differentiable
     found.spectral_radius[fixed], found.radius_error[fixed] = radius.value, radius.error
@@ -136,7 +139,26 @@ def certify(
     found.from_one[fixed] = radius.from_one
     found.products[fixed] = first.products + radius.products + size.products
     found.attractor[fixed], found.distance[fixed] = _decided(there, first, radius, size, tolerance)
+    repels = (found.attractor[fixed] == NO).nonzero().squeeze(1)
+    if len(repels):
+        rate = (radius.value - radius.error)[repels]
+        settles = returns(f, there.point[repels.to(z.device)], tolerance**0.5, rate, TOGETHER)
+        found.attractor[fixed[repels[settles]]] = UNDECIDED
     return found
+
+
+def _confirm(jacobian: Jacobian, radius: Leading, budget: int) -> None:
+    """Search again, otherwise, for radii that seem to be above 1; values and errors are replaced, in place."""
+    above = (radius.value - radius.error > 1).nonzero().squeeze(1)
+    if len(above):
+        again = Leading(
+            *_in_parts(
+                jacobian.take(above.to(jacobian.z.device)),
+                lambda part: tuple(vars(confirmed_radius(part, budget=budget)).values()),
+            )
+        )
+        again.products += radius.products[above]
+        radius.put(above, again)
 
 
 def _decided(
@@ -144,7 +166,7 @@ def _decided(
 ) -> tuple[Tensor, Tensor]:
     """The verdict on each point, int8 (n,), and the distance to its fixed point (n,). NaN compares false: undecided."""
     largest, contracts = radius.value + radius.error, size.value + size.error < 1
-    steady = 1 - radius.value >= DRIFT * (1 - first.value)
+    steady = 1 - radius.value >= DRIFT * (1 - first.value - first.error)
     attracts = there.settled & steady & (contracts | (largest < 1)) & (there.residual < tolerance)
     repels = radius.value - radius.error > 1
     verdict = torch.where(attracts, YES, torch.where(repels, NO, UNDECIDED)).to(torch.int8)

@@ -74,10 +74,6 @@ class Jacobian:
         """Whether a product with J^T is the faster one: where a graph is kept."""
         return self._modes.chosen(self.z).keep
 
-    def faster_times(self, v: Tensor) -> Tensor:
-        """J^T v where it ``transposes``, else J v: the two have the same eigenvalues."""
-        return self.transposed_times(v) if self.transposes else self.times(v)
-
     def step(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """f(z) and J v, for a single product at these points."""
         with _exact():
@@ -281,9 +277,9 @@ def _seconds(product: Callable[[], object], device: torch.device) -> float:
     return min(measured)
 
 
-def directions(z: Tensor) -> Tensor:
+def directions(z: Tensor, seed: int = 0) -> Tensor:
     """A random unit vector, the same for each row of z (n, ...), so that results do not depend on the batch."""
-    v = torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    v = torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return (v / v.norm()).to(z).expand_as(z).contiguous()
 
 

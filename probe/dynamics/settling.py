@@ -17,6 +17,7 @@ from torch import Tensor
 from probe.dynamics.acceleration import extrapolate
 from probe.dynamics.flow import IDLE, per_row
 from probe.dynamics.iterate import apply
+from probe.dynamics.jacobian import directions
 from probe.dynamics.memory import Fitting
 from probe.precision import full_float32
 
@@ -81,19 +82,38 @@ def settle(f: Callable[[Tensor], Tensor], z: Tensor, residual: Tensor, rho: Tens
     return found
 
 
+@torch.no_grad()
+def returns(f: Callable[[Tensor], Tensor], z: Tensor, kick: float, radius: Tensor, together: int) -> Tensor:
+    """Whether a start beside z comes to where plain steps from z lead, so that nothing there repels; bool (n,), CPU.
+
+    Both take the steps in which a repelling direction of rate ``radius`` (n,), above 1, would grow by
+    ``1 / LEFT`` sqrt(d), at most ``MOST``: a random kick of length ``kick`` has 1 / sqrt(d) of it along one direction.
+    Their distance must shrink tenfold, and below a hundredth of what it would have grown to.
+    """
+    grows = z[0].numel() ** 0.5 / LEFT
+    steps = (torch.log(torch.tensor(grows)) / radius.clamp(min=1 + 1e-9).log()).ceil().clamp(1, MOST).long()
+    steps, order = steps.sort(descending=True, stable=True)
+    rows = order.to(z.device)
+
+    def walked(start: Tensor) -> Tensor:
+        with full_float32():
+            return torch.cat(
+                [_steps(f, *part) for part in zip(start.split(together), steps.split(together), strict=True)]
+            )
+
+    beside = walked(z[rows] + kick * directions(z[rows], 1))
+    left = torch.linalg.vector_norm((beside - walked(z[rows])).flatten(1), dim=1).double().cpu() / kick
+    found = torch.zeros(len(z), dtype=torch.bool)
+    found[order] = left <= torch.clamp(radius[order] ** steps / grows, max=TENFOLD)
+    return found
+
+
 def _walked(f: Callable[[Tensor], Tensor], z: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
     """The points after ``steps`` (n,), descending, each at least 1; extrapolated after ``MOST``. With residuals."""
-    counts, z, marks = steps.tolist(), z.clone(), []
-    rows = left = len(z)
-    for step in range(counts[0]):
-        if counts[0] == MOST and step % SPACING == 0:
-            marks.append(z.clone())
-        while counts[left - 1] <= step:
-            left -= 1
-        rows = left if left <= (1 - IDLE) * rows else rows
-        z[:left] = f(z[:rows])[:left]
+    marks: list[Tensor] = []
+    z = _steps(f, z, steps, marks)
     residual = apply(f, z)[1]
-    if not marks:
+    if int(steps[0]) < MOST:
         return z, residual
     # Of f applied SPACING times the points are plain steps; the newest first.
     passed = torch.stack([point.flatten(1) for point in (*marks, z)], 1).flip(1)
@@ -101,3 +121,17 @@ def _walked(f: Callable[[Tensor], Tensor], z: Tensor, steps: Tensor) -> tuple[Te
     better = apply(f, point)[1]
     takes = (steps == MOST) & (better < residual)
     return torch.where(per_row(takes, z), point, z), torch.where(takes, better, residual)
+
+
+def _steps(f: Callable[[Tensor], Tensor], z: Tensor, steps: Tensor, marks: list[Tensor] | None = None) -> Tensor:
+    """Points after ``steps`` (n,), descending; ``marks`` gets those after every ``SPACING``, if some take ``MOST``."""
+    counts, z = steps.tolist(), z.clone()
+    rows = left = len(z)
+    for step in range(counts[0]):
+        if marks is not None and counts[0] == MOST and step % SPACING == 0:
+            marks.append(z.clone())
+        while counts[left - 1] <= step:
+            left -= 1
+        rows = left if left <= (1 - IDLE) * rows else rows
+        z[:left] = f(z[:rows])[:left]
+    return z

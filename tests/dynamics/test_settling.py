@@ -10,7 +10,7 @@ from probe.config import SeedConfig, SolverConfig
 from probe.dictionary import at_origin
 from probe.dynamics import certify, iterate
 from probe.dynamics.certificate import NO, UNDECIDED, YES
-from probe.dynamics.settling import settle
+from probe.dynamics.settling import returns, settle
 
 BOTH = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
@@ -186,3 +186,36 @@ def test_a_point_that_is_not_fixed_stays_where_it_is():
     assert found.attractor.tolist() == [YES, NO]
     assert torch.equal(found.point[1], z[1])
     assert found.distance[1].isnan()
+
+
+@pytest.mark.parametrize("size", [20, 30, 50, 100])
+@BOTH
+def test_a_jordan_block_below_1_is_not_said_to_repel(size, dtype):
+    """Its eigenvalue is 0.9; of the block with an error of rounding they go up to 0.9 + (1e-16)^(1 / size)."""
+    block = (0.9 * torch.eye(size) + torch.diag(torch.ones(size - 1), 1)).to(dtype)
+    found = certify(lambda z: z @ block.T, torch.zeros(1, size, dtype=dtype))
+    assert found.attractor.item() == UNDECIDED
+
+
+@BOTH
+def test_what_repels_is_still_said_to(dtype):
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(60, 60, dtype=torch.float64, generator=generator))[0]
+    saddle = basis @ torch.diag(torch.cat([torch.tensor([1.05]), torch.linspace(-0.9, 0.9, 59)]).double()) @ basis.T
+    random = torch.randn(60, 60, dtype=torch.float64, generator=generator)
+    random *= 1.3 / torch.linalg.eigvals(random).abs().max()
+    for matrix, radius in ((saddle, 1.05), (random, 1.3), (1.5 * torch.eye(60).double(), 1.5)):
+        found = certify(lambda z, matrix=matrix: z @ matrix.to(dtype).T, torch.zeros(1, 60, dtype=dtype))
+        assert found.attractor.item() == NO
+        assert abs(found.spectral_radius.item() - radius) <= found.radius_error.item() + 1e-5
+
+
+def test_no_start_that_plain_steps_lead_back_is_said_to_leave():
+    """A derivative of 1.2 that holds within 1e-7 of the point only, and 0.5 elsewhere."""
+
+    def f(z):
+        return torch.where(z.abs() < 1e-7, 1.2 * z, 0.5 * z)
+
+    point = torch.zeros(3, 8, dtype=torch.float64)
+    assert returns(f, point, 3e-3, torch.full((3,), 1.2, dtype=torch.float64), 2).all()
+    assert not returns(lambda z: 1.2 * z, point, 3e-3, torch.full((3,), 1.2, dtype=torch.float64), 2).any()
