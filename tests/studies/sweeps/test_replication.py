@@ -22,17 +22,16 @@ def test_the_configuration_is_the_setting_that_was_published(root):
 
 @pytest.mark.slow
 @pytest.mark.shared
-@pytest.mark.parametrize(("k", "mem", "test_error"), [(2, 0.94, 0.054), (128, 0.20, 0.0055)])
-def test_a_model_is_as_that_of_the_other_author(k, mem, test_error, shared, root, tmp_path, monkeypatch):
-    """The cells of k = 2 and k = 128, where both ends of the published test errors are."""
+def test_a_model_is_as_that_of_the_other_author(shared, root, tmp_path, monkeypatch):
+    """The cell of k = 2. Another number of threads trains another model, as another seed does: tolerances are wide."""
     monkeypatch.chdir(root)  # the sources are relative
     config = load_study_config(root / "configs" / "study_replication_mnist.yaml")
-    images, cell = draw("mnist", config.datasets["mnist"]), Cell("mnist", k, 10_000, 0)
+    images, cell = draw("mnist", config.datasets["mnist"]), Cell("mnist", 2, 10_000, 0)
     chosen = training_images(images.train, cell)
-    trained = train(chosen, side=28, k=k, config=config.training, seed=0, folder=tmp_path, cpu=True)
+    trained = train(chosen, side=28, k=2, config=config.training, seed=0, folder=tmp_path, cpu=True)
     model = TrainedModel(cell, chosen, images.test, config.training, trained.folder, torch.device("cpu"))
     found = measure(model, config, lambda share, note: None).values
-    print(found)
+    assert found["rank"] <= 2
     assert (found["null_test"], found["null_noise"]) == pytest.approx((0.856, 0.519), abs=2e-3)
-    assert found["test_error"] == pytest.approx(test_error, rel=0.1)
-    assert found["mem"] == pytest.approx(mem, abs=0.1)
+    assert found["test_error"] == pytest.approx(0.054, rel=0.1)
+    assert found["mem"] == pytest.approx(0.94, abs=0.05)
