@@ -11,9 +11,11 @@ from probe.dynamics import Outcome
 from probe.methods import OUTCOME_COLOURS, label, methods, metrics
 from probe.report.model import finite
 from probe.report.page import text as words
+from probe.report.page.content import Figure
 from probe.report.page.html import environment
 from probe.report.page.pictures import sheet, strip, uri
 from probe.report.run import tables
+from probe.report.run.basins import basins_section
 from probe.report.run.schema import DatasetErrors, Errors, Mean, Report
 from probe.report.run.summary import semantics_sentences
 from probe.results.run import Reconstructions, Results
@@ -25,6 +27,8 @@ LABELS = {"label", "label_similarity", "label_above_noise", "nearest", "nearest_
 def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
     """The page; ``results`` hold its pictures, ``files`` the figures (by path) shown without a script and in print."""
     scripts = {"plotly": _script("page/plotly/plotly-basic.min.js"), "script": _script("run/report.js")}
+    pictures = [Figure("figures/basins", "Share of nearby starts that end in different basins, by distance")]
+    pictures = pictures if "figures/basins.svg" in files else []
     template = environment(*scripts.values()).get_template("run/report.html.j2")
     return template.render(
         report=report,
@@ -38,6 +42,7 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
         outcome_colours=OUTCOME_COLOURS,
         figure=lambda name: uri("image/svg+xml", files[f"figures/{name}.svg"]),
         gallery=uri("image/png", files["figures/gallery.png"]) if "figures/gallery.png" in files else None,
+        basins=basins_section(report.basins, report.model.d, pictures) if report.basins else None,
         semantics=semantics_sentences(report.semantics) if report.semantics else [],
         provenance=_provenance(report),
         config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),
