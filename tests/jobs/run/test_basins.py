@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from jobs.run.work import RunDirectory
-from probe.config import parse_config
+from probe.config import DictionaryConfig, SolverConfig, parse_config
 from probe.dynamics.basins import wilson
 from probe.results.layout import BASIN_PART, BASINS
+from probe.studies.probing.basins import Basins
 
 from ..conftest import do
 
@@ -166,3 +167,24 @@ def test_an_interval_of_nothing_is_unknown():
     low, high = wilson([np.nan, 0.5], [0, 4])
     assert np.isnan([low[0], high[0]]).all()
     assert low[1] < 0.5 < high[1]
+
+
+def test_an_attractor_at_the_origin_is_told_by_distance():
+    # In each coordinate, 0 attracts what lies within 0.3, and +-0.9575 the rest.
+    def f(z):
+        return torch.where(z.abs() < 0.3, 0.5 * z, torch.tanh(2 * z))
+
+    ends = torch.tensor([[ROOT, ROOT], [1e-9, -1e-9], [-ROOT, ROOT]])
+    columns = {"ends": ends, "atoms": torch.nn.functional.normalize(ends)}
+    columns["atoms"][1] = 0
+    columns |= {"distance": torch.full((3,), 1e-8), "from_one": torch.full((3,), 0.5)}
+    basins = Basins(f, columns, SolverConfig(), DictionaryConfig(), torch.empty(0))
+    points = torch.tensor([[0.2, 0.1], [-0.1, -0.2], [0.5, 2.0], [-0.4, 0.9], [-1.0, -1.0], [-3.0, -0.5], [0.1, 0.6]])
+    assert basins(points).tolist() == [1, 1, 0, 2, 4, 4, 5]
+
+
+def test_a_point_that_does_not_converge_has_no_label():
+    ends = torch.eye(3)[:2]
+    columns = {"ends": ends, "atoms": ends, "distance": torch.zeros(2), "from_one": torch.ones(2)}
+    basins = Basins(lambda z: z + 1, columns, SolverConfig(max_steps=5), DictionaryConfig(), torch.empty(0))
+    assert basins(torch.zeros(4, 3)).tolist() == [-1] * 4
