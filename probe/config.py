@@ -197,7 +197,7 @@ class BasinConfig(ConfigModel):
     """
 
     probes: int = Field(
-        32, ge=0, le=10**7, description="converged starts, the first ones, that get partners nearby; 0: none"
+        24, ge=0, le=10**7, description="converged starts, the first ones, that get partners nearby; 0: none"
     )
     partners: int = Field(2, ge=1, le=10**4, description="partners of a probe at each separation")
     separations: tuple[Distance, ...] = Field(
@@ -207,14 +207,14 @@ class BasinConfig(ConfigModel):
         description="distances of partners, relative to sqrt(d), the typical norm of a start",
     )
     attractors: int = Field(
-        4, ge=0, le=10**6, description="attractors to kick out of their basins, largest basins first; 0: none"
+        3, ge=0, le=10**6, description="attractors to kick out of their basins, largest basins first; 0: none"
     )
-    directions: int = Field(8, ge=1, le=10**5, description="random directions in which each of them is kicked")
+    directions: int = Field(6, ge=1, le=10**5, description="random directions in which each of them is kicked")
     kicks: tuple[Distance, ...] = Field(
-        (0.1, 0.3, 1.0), min_length=1, max_length=1000, description="sizes of kicks, relative to sqrt(d)"
+        (0.3, 1.0, 3.0), min_length=1, max_length=1000, description="sizes of kicks, relative to sqrt(d)"
     )
     bisections: int = Field(
-        3, ge=0, le=60, description="bisections between the last kick that comes back and the next larger one"
+        2, ge=0, le=60, description="bisections between the last kick that comes back and the next larger one"
     )
 
     @field_validator("separations", "kicks")

@@ -15,6 +15,8 @@ from probe.studies.probing.end_points import batches
 PAIRS, KICKS = "pairs", "kicks"
 TOGETHER = {PAIRS: 8, KICKS: 4}
 """Probes, and attractors, of a part."""
+COLUMNS = ("atoms", "ends", "distance", "from_one", "leader", "basin", "settled", "certificate")
+"""Of the dictionary, that are needed here."""
 Part = tuple[str, range]
 
 
@@ -26,7 +28,7 @@ def measure_basins(work: RunWork) -> None:
     if dictionary is None:
         return
     with work.timed("basins"):
-        atoms = run.load(DICTIONARY.name, "leader", "basin", "settled", "certificate")[0]
+        atoms = run.load(DICTIONARY.name, *COLUMNS)[0]
         ends = load_end_points(run)
         chosen = choose(ends, atoms, run.config.basins)
         counts = {PAIRS: len(chosen.probes), KICKS: len(chosen.attractors)}
@@ -34,7 +36,7 @@ def measure_basins(work: RunWork) -> None:
         todo = world.missing(parts, lambda part: run.claimed(_file(part), dictionary=dictionary))
         before = sum(counts.values()) - sum(len(span) for _, span in todo)
         like = torch.empty(0, device=work.model.device, dtype=work.model.dtype)
-        basins = Basins(work.f, ends.end[atoms["leader"]], run.config.solver, run.config.dictionary, like)
+        basins = Basins(work.f, atoms, run.config.solver, run.config.dictionary, like)
         for part, meter in work.share("basins", "points", todo, size=lambda part: len(part[1]), before=before):
             meter.note = f"{part[0]} of basins"
             found = _measured(run, basins, chosen, atoms["leader"], part)

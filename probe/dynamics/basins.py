@@ -47,6 +47,7 @@ class Uncertainty:
         alpha: slope of log f against log eps; NaN unless at least two separations have 0 < f < 1. 1: a smooth
             boundary; near 0: points that are ever so near end apart.
         error: its standard error.
+        prefactor: c of the fitted line f = c eps^alpha; NaN without alpha.
         dimension: D - alpha.
     """
 
@@ -57,6 +58,7 @@ class Uncertainty:
     known: NDArray[np.int64]
     alpha: float
     error: float
+    prefactor: float
     dimension: float
 
 
@@ -117,8 +119,9 @@ def uncertain_pairs(
 ) -> Uncertainty:
     """f(eps) and alpha from the labels of probes (n,) and of their partners (n, s, partners).
 
-    A probe counts with the share of its partners that have another label. The standard error of alpha is a jackknife
-    over blocks of probes, since partners of one probe are not independent, whether at one distance or at several.
+    A probe counts with the share of its partners that have another label. The standard error of alpha is the larger of
+    two: a jackknife over blocks of probes, since partners of one probe are not independent, whether at one distance or
+    at several; and that of the likelihood, since few uncertain pairs lie in few blocks.
 
     Args:
         highest: separations with a larger f are left out of the fit. Where f is near the share of any two points in
@@ -130,15 +133,14 @@ def uncertain_pairs(
         apart = other.sum(2) / known.sum(2)  # (n, s), NaN without a known partner
     eps = np.asarray(separations, dtype=np.float64)
     share, count = _mean(apart)
-    alpha = _exponent(eps, share, count, highest)
+    prefactor, alpha, error = _line(eps, share, count, highest)
     blocks = np.array_split(np.arange(len(apart)), max(min(BLOCKS, len(apart)), 1))
-    without = np.array([_exponent(eps, *_mean(np.delete(apart, block, 0)), highest) for block in blocks])
+    without = np.array([_line(eps, *_mean(np.delete(apart, block, 0)), highest)[1] for block in blocks])
     without = without[np.isfinite(without)]
-    error = math.nan
     if len(without) > 1 and math.isfinite(alpha):
-        error = math.sqrt((len(without) - 1) * without.var())
+        error = max(error, math.sqrt((len(without) - 1) * without.var()))
     low, high = wilson(share, count)
-    return Uncertainty(eps, share, low, high, count, alpha, error, dimension - alpha)
+    return Uncertainty(eps, share, low, high, count, alpha, error, prefactor, dimension - alpha)
 
 
 def grid_uncertainty(labels: ArrayLike, sides: Sequence[int] | None = None) -> Uncertainty:
@@ -157,12 +159,13 @@ def grid_uncertainty(labels: ArrayLike, sides: Sequence[int] | None = None) -> U
     share, known = (np.array(column) for column in zip(*(_crossed(grid, int(side)) for side in points), strict=True))
     eps = (points - 1).astype(np.float64)
     fit = share > 0
-    alpha = error = math.nan
+    alpha = error = prefactor = math.nan
     if fit.sum() > 1 and (share[fit] < 1).any():
         line = stats.linregress(np.log(eps[fit]), np.log(share[fit]))
-        alpha, error = float(line.slope), float(line.stderr)
+        alpha, error, prefactor = float(line.slope), float(line.stderr), math.exp(line.intercept)
     independent = known / points**grid.ndim
-    return Uncertainty(eps, share, *wilson(share, independent), known, alpha, error, grid.ndim - alpha)
+    interval = wilson(share, independent)
+    return Uncertainty(eps, share, *interval, known, alpha, error, prefactor, grid.ndim - alpha)
 
 
 def basin_entropy(boxes: ArrayLike) -> Entropy:
@@ -229,7 +232,7 @@ def wilson(share: ArrayLike, count: ArrayLike, z: float = 1.959963984540054) -> 
     with np.errstate(divide="ignore", invalid="ignore"):
         middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+    return np.where(p == 0, 0, middle - half) + 0 * middle, np.where(p == 1, 1, middle + half) + 0 * middle
 
 
 def _mean(apart: Floats) -> tuple[Floats, NDArray[np.int64]]:
@@ -239,8 +242,9 @@ def _mean(apart: Floats) -> tuple[Floats, NDArray[np.int64]]:
         return np.nansum(apart, 0) / count, count
 
 
-def _exponent(eps: Floats, share: Floats, count: NDArray[np.int64], highest: float) -> float:
-    """Slope of log f against log eps: the likeliest line, for ``count`` independent pairs at each distance.
+def _line(eps: Floats, share: Floats, count: NDArray[np.int64], highest: float) -> tuple[float, float, float]:
+    """c and alpha of f = c eps^alpha, and the standard error of alpha: the likeliest line, for ``count`` independent
+    pairs at each distance.
 
     That is weighted least squares with the binomial variance of the fitted f. A separation without an uncertain pair
     counts as well; a plain line through the logarithms would have to drop it, and alpha would be too small.
@@ -249,8 +253,9 @@ def _exponent(eps: Floats, share: Floats, count: NDArray[np.int64], highest: flo
         usable = (count > 0) & (share <= highest)
     x, y, n = np.log(eps[usable]), share[usable], count[usable]
     if ((y > 0) & (y < 1)).sum() < 2:
-        return math.nan
-    x = x - x.max()
+        return math.nan, math.nan, math.nan
+    largest = x.max()
+    x = x - largest
 
     def surprise(line: Floats) -> float:
         log_f = line[0] + line[1] * x
@@ -260,7 +265,10 @@ def _exponent(eps: Floats, share: Floats, count: NDArray[np.int64], highest: flo
 
     start = [math.log(min(float(y.max()), 0.9)), 0.5]
     best = optimize.minimize(surprise, start, method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-4})
-    return float(best.x[1])
+    f = np.exp(best.x[0] + best.x[1] * x)
+    weight = n * f / (1 - f)  # Fisher's information of log f
+    spread = (weight * (x - np.average(x, weights=weight)) ** 2).sum()
+    return math.exp(best.x[0] - best.x[1] * largest), float(best.x[1]), float(spread**-0.5)
 
 
 def _crossed(grid: NDArray[np.int64], side: int) -> tuple[float, int]:

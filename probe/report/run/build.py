@@ -12,6 +12,7 @@ from probe.errors import UserError
 from probe.methods import subject
 from probe.metrics.interval import RESAMPLES
 from probe.report.model import dump, finite, read_as
+from probe.report.run.basins import basins_report
 from probe.report.run.datasets import dataset_report
 from probe.report.run.schema import Report
 from probe.report.run.summary import summary, warnings
@@ -70,6 +71,7 @@ def _assemble(results: Results) -> Report:
         "solver": _solver(results, dictionary.pop("certificates")),
         "dictionary": dictionary,
         "gallery": _gallery(results),
+        "basins": basins_report(results, _certified_as(results)),
         "semantics": seen if results.config.clip else None,
         "verdict_rule": rule(m),
         "datasets": {
@@ -145,7 +147,7 @@ def _dictionary(results: Results) -> dict[str, Any]:
 
 
 def _gallery(results: Results) -> list[dict[str, Any]]:
-    atoms, unexamined = results.dictionary, _unexamined(results)
+    atoms, certified = results.dictionary, _certified_as(results)
     return [
         {
             "atom": i,
@@ -153,11 +155,17 @@ def _gallery(results: Results) -> list[dict[str, Any]]:
             **{name: atoms[name][i].item() for name in (*COUNTS, *NUMBERS)},
             "distance": atoms["distance"][i].item() if "distance" in atoms else None,
             "plain_steps": int(atoms["plain_steps"][i]) if atoms["plain_steps"][i] >= 0 else None,
-            "certificate": "not examined" if unexamined[i] else CERTIFICATES[int(atoms["certificate"][i])],
+            "certificate": certified[i],
             **_seen(results, i),
         }
         for i in range(len(results.thumbnails))
     ]
+
+
+def _certified_as(results: Results) -> list[str]:
+    """What is known of each atom."""
+    codes, unexamined = results.dictionary["certificate"], _unexamined(results)
+    return ["not examined" if none else CERTIFICATES[int(one)] for one, none in zip(codes, unexamined, strict=True)]
 
 
 def _unexamined(results: Results) -> NDArray[np.bool_]:

@@ -13,9 +13,11 @@ from probe.dynamics import Outcome
 from probe.methods import OUTCOME_COLOURS, label, methods, metrics
 from probe.report.model import finite
 from probe.report.page import text as words
+from probe.report.page.content import Figure
 from probe.report.page.html import environment
 from probe.report.page.pictures import sheet, small, strip, uri
 from probe.report.run import forest, tables
+from probe.report.run.basins import basins_section
 from probe.report.run.schema import DatasetErrors, Errors, Mean, Report
 from probe.report.run.summary import semantics_sentences
 from probe.results.run import Reconstructions, Results
@@ -30,6 +32,8 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
     plotly, script = (_script(path) for path in ("page/plotly/plotly-basic.min.js", "run/report.js"))
     template = environment(plotly, script).get_template("run/report.html.j2")
     strips = [_strips(results.datasets[name]) for name in report.datasets]
+    pictures = [Figure("figures/basins", "Share of nearby starts that end in different basins, by distance")]
+    pictures = pictures if "figures/basins.svg" in files else []
     return template.render(
         report=report,
         data=_data(report, results, strips),
@@ -49,6 +53,7 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
         part_colours=forest.COLOURS,
         figure=lambda name: uri("image/svg+xml", files[f"figures/{name}.svg"]),
         gallery=small(files["figures/gallery.png"], 0.45) if "figures/gallery.png" in files else None,
+        basins=basins_section(report.basins, report.model.d, pictures) if report.basins else None,
         semantics=semantics_sentences(report.semantics) if report.semantics else [],
         provenance=_provenance(report),
         config=json.dumps(report.provenance["config"], indent=2, ensure_ascii=False),

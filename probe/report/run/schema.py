@@ -350,6 +350,69 @@ class GalleryAtom(ReportModel):
     nearest_similarity: float | None = Field(None, description="cosine of their CLIP embeddings")
 
 
+class BasinShare(ReportModel):
+    """An attractor, by the starts that converged to it."""
+
+    atom: int
+    starts: int
+    share: Mean = Field(description="of the starts that converged; Wilson's interval")
+
+
+class Nearby(ReportModel):
+    """Starts (probes) with partners at one distance."""
+
+    separation: float = Field(description="distance, relative to sqrt(d), the typical norm of a start")
+    known: int = Field(description="probes of which a partner converged")
+    different: Mean = Field(
+        description="f(eps): share of pairs in different basins; Wilson's interval, partners of one probe count as one"
+    )
+    entropy: float | None = Field(description="basin entropy S_b: mean over probes of -sum p log p, p of its group")
+    boundary_entropy: float | None = Field(description="S_bb: the same over groups with several basins; null without")
+    boundary: int = Field(description="probes whose group has several basins")
+
+
+class Kicked(ReportModel):
+    """An attractor that was kicked in random directions. Distances are relative to sqrt(d)."""
+
+    atom: int
+    starts: int = Field(description="in its basin")
+    certificate: Literal["attractor", "not an attractor", "undecided", "not examined"]
+    nearest: float = Field(description="distance to the nearest other attractor")
+    towards: float | None = Field(description="share of the straight way there after which it does not come back")
+    smallest: float | None = Field(description="smallest kick that did not come back; null if all did")
+    median: float | None = Field(description="median over directions of the same; null if half of them always did")
+    left: int = Field(description="directions in which a kick did not come back")
+    returned: list[Mean] = Field(description="share of directions that came back, by size of ``kicks``")
+
+
+class BasinsReport(ReportModel):
+    """Basins of attraction; see ``probe.dynamics.basins``. Only ``missing`` where there are fewer than two."""
+
+    missing: str | None = Field(None, description="why there is nothing")
+    attractors: int | None = Field(None, description="end points where a start converged, and no certificate says no")
+    shared: int | None = Field(None, description="of these, those of several starts")
+    starts: int | None = Field(None, description="starts that converged to these")
+    effective: float | None = Field(None, description="exp(-sum p log p) of their shares: number of equal basins")
+    unseen: Mean | None = Field(
+        None, description="share of starts alone in their basin: about the chance that another finds a new attractor"
+    )
+    largest: list[BasinShare] = Field([], description="at most 10")
+    partners: int | None = Field(None, description="partners of a probe at each separation")
+    nearby: list[Nearby] = Field([], description="by separation")
+    apart: float | None = Field(None, description="share of pairs of different starts in different basins: f at most")
+    alpha: float | None = Field(
+        None,
+        description="uncertainty exponent: f(eps) ~ eps^alpha, fitted where f is at most half of ``apart``; null unless"
+        " two separations have 0 < f < 1 there",
+    )
+    alpha_error: float | None = Field(None, description="standard error, by a jackknife over probes")
+    prefactor: float | None = Field(None, description="c of the fitted line c eps^alpha")
+    dimension: float | None = Field(None, description="d - alpha: dimension of the boundaries")
+    directions: int | None = Field(None, description="random directions of kicks")
+    kicks: list[float] = Field([], description="sizes of kicks, relative to sqrt(d)")
+    kicked: list[Kicked] = Field([], description="the largest basins")
+
+
 class OfThree(ReportModel):
     """A number for the decoded end points, and for what they are compared with."""
 
@@ -395,6 +458,7 @@ class Report(ReportModel):
     solver: SolverReport
     dictionary: DictionaryReport
     gallery: list[GalleryAtom]
+    basins: BasinsReport | None = Field(None, description="null in reports of older versions")
     semantics: Semantics | None = Field(description="null if the configuration does not ask for CLIP")
     headline: dict[str, str] = Field(
         {}, description="by metric: on how many data sets the dictionary beats the random bases and the hardest control"

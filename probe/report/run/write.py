@@ -10,6 +10,7 @@ from probe.dynamics import Outcome
 from probe.methods import label, metrics
 from probe.report.figures import forest
 from probe.report.figures import run as figures
+from probe.report.figures.basins import nearby_starts
 from probe.report.model import dump
 from probe.report.page import markdown as page
 from probe.report.page.content import Block, Bullets, Page, Provenance, Section, Table, Verdicts
@@ -17,6 +18,7 @@ from probe.report.page.content import Figure as Picture
 from probe.report.page.text import percent
 from probe.report.page.write import drawn, write
 from probe.report.run import decomposition, tables
+from probe.report.run.basins import basins_section
 from probe.report.run.build import report_of
 from probe.report.run.forest import compared, decompositions
 from probe.report.run.html import html
@@ -57,6 +59,8 @@ def drawings(report: Report, results: Results) -> dict[str, Figure]:
         made["decomposition"] = forest.decomposition(report)
     if len(results.gallery):
         made["gallery"] = figures.gallery(results.gallery, report.gallery[: len(results.gallery)])
+    if report.basins and any(one.different.mean is not None for one in report.basins.nearby):
+        made["basins"] = nearby_starts(report.basins)
     for name, data in report.datasets.items():
         made[f"{name}_latent_mse"] = figures.curve(data, "latent_mse", report.subject)
         made[f"{name}_pixel_mse"] = figures.curve(data, "pixel_mse", report.subject)
@@ -92,6 +96,8 @@ def _markdown(report: Report, paths: Container[str]) -> str:
             pictures += shown(f"{name}_sizes")
         blocks.append(Section(f"Data set {name}", [*numbers, *pictures]))
     blocks.append(Section("Decoded end points", shown("gallery")))
+    if report.basins:
+        blocks.append(basins_section(report.basins, report.model.d, shown("basins")))
     if found := report.semantics:
         medians = tables.semantics(found)
         blocks.append(Section("Semantics", [*semantics_sentences(found), *([medians] if medians else [])]))

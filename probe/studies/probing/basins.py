@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from probe.config import BasinConfig, DictionaryConfig, SolverConfig
-from probe.dictionary import merge_by_cosine, unit_rows
+from probe.dictionary import merge_by_cosine
 from probe.dynamics import EndPoints, Outcome, gaussian_starts, iterate
 from probe.dynamics.basins import UNKNOWN, kicks, unit
 from probe.dynamics.certificate import NO
@@ -70,29 +70,40 @@ class Basins:
 
     Args:
         f: the map; computes in the type and on the device of ``like``.
-        atoms: end points of the dictionary (m, *latent shape).
+        atoms: columns of the dictionary by name: ``atoms``, ``ends``, ``distance`` and ``from_one``.
     """
 
-    def __init__(self, f: Map, atoms: Tensor, solver: SolverConfig, dictionary: DictionaryConfig, like: Tensor):
+    def __init__(
+        self, f: Map, atoms: dict[str, Tensor], solver: SolverConfig, dictionary: DictionaryConfig, like: Tensor
+    ):
         self.f = Fitting(torch.compile(f, dynamic=False) if solver.compile else f)
-        self.atoms = atoms
-        self.units = unit_rows(atoms).double()
+        self.atoms, self.units = atoms["ends"], atoms["atoms"].double()
         self.cosine, self.like = dictionary.cosine, like
-        self.iteration = iteration(solver, atoms.shape[1:], like.device)
-        self.scale = math.sqrt(atoms[0].numel())
+        self.iteration = iteration(solver, self.atoms.shape[1:], like.device)
+        self.scale = math.sqrt(self.atoms[0].numel())
+        self.origin = (~self.units.any(1)).nonzero().squeeze(1)
+        """Attractors at the origin, which have no direction. Points that come as near as this converge to them:"""
+        self.reach = (atoms["distance"] + math.sqrt(solver.tolerance) / atoms["from_one"])[self.origin]
 
     def labels(self, ends: Tensor, outcome: Tensor) -> Tensor:
-        """Of end points (n, *latent shape): the nearest atom, if the cosine says that it is the same; else a number
-        from m on, the same for end points that are one by that rule; UNKNOWN where the point did not converge."""
+        """Of end points (n, *latent shape): the nearest atom, if the cosine says that it is the same, or the one at the
+        origin; else a number from m on, the same for end points that are one by that rule; UNKNOWN where the point did
+        not converge."""
         found = torch.full((len(ends),), UNKNOWN)
         rows = (outcome == Outcome.CONVERGED).nonzero().squeeze(1)
         if not len(rows):
             return found
-        cosine, nearest = (unit_rows(ends[rows]).double() @ self.units.T).max(1)
-        found[rows] = torch.where(cosine > self.cosine, nearest, UNKNOWN)
-        new = rows[cosine <= self.cosine]
-        member = merge_by_cosine(ends[new].flatten(1), self.cosine).member if len(new) else new
-        found[new] = torch.where(member < 0, len(self.units), len(self.units) + 1 + member)  # the origin has no cosine
+        points = ends[rows].flatten(1).double()
+        norm = points.norm(dim=1)
+        cosine, nearest = (points / norm.clamp(min=1e-300)[:, None] @ self.units.T).max(1)
+        label = torch.where(cosine > self.cosine, nearest, UNKNOWN)
+        for atom, reach in zip(self.origin.tolist(), self.reach.tolist(), strict=True):
+            label[norm <= reach] = atom
+        new = (label == UNKNOWN).nonzero().squeeze(1)
+        if len(new):
+            member = merge_by_cosine(points[new], self.cosine).member  # -1 for 0, which has no direction
+            label[new] = len(self.units) + 1 + member
+        found[rows] = label
         return found
 
     def __call__(self, points: Tensor) -> Tensor:
