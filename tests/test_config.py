@@ -38,6 +38,7 @@ def test_levels_are_atoms_or_fractions_and_five_percent_is_always_there():
         ("sparse.levels=[true]", "a level is"),
         ("sparse.levels=[1.5]", "a level is"),
         ("sparse.controls=[wavelet]", "random_orthogonal"),
+        ("sparse.centre=mean", "'none', 'end_points' or 'heldout'"),
         ("dictionary.outcomes=[]", "at least one"),
         ("model.latents=normalised", "'raw' or 'scaled'"),
         ("datasets={'../x': {}}", "becomes a file name"),
@@ -51,6 +52,13 @@ def test_mistakes_name_the_key(override, message):
     with pytest.raises(UserError, match=message) as caught:
         load_config(None, [override])
     assert "\n" not in str(caught.value)
+
+
+def test_held_out_images_are_needed_to_centre_on_them():
+    few = ["sparse.centre=heldout", "datasets={digits: {holdout: 0}}"]
+    with pytest.raises(UserError, match=r"sparse\.centre is heldout: set datasets\.digits\.holdout above 0"):
+        load_config(None, few)
+    assert load_config(None, few[:1]).sparse.centre == "heldout"
 
 
 def test_a_revision_that_looks_like_a_number_is_text():

@@ -18,6 +18,7 @@ from jobs.worker import work
 from probe.config import load_config, parse_config
 from probe.dynamics import iterate
 from probe.errors import UserError
+from probe.methods import METHODS
 from probe.results.files import read_tensors
 
 from ..conftest import do
@@ -58,10 +59,10 @@ def test_the_run_directory_holds_what_the_contract_names(run):
     assert sum(report["solver"]["outcomes"].values()) == 10
     assert report["model"]["d"] == 64
     methods = report["datasets"]["digits"]["levels"][0]["methods"]
-    assert set(methods) == {"attractors", "random_orthogonal", "gaussian", "one_step", "dct", "pca_oracle"}
+    assert set(methods) == {one.name for one in METHODS}
     rows = pd.read_parquet(run.path / "reconstructions" / "digits.parquet")
-    # Floor, zero code, mean image; five random bases and five other dictionaries at 1, 3 (5 %), 4 and 64 atoms.
-    assert len(rows) == 6 * (3 + 10 * 4)
+    # Floor, zero code, mean image; five random bases and nine other dictionaries at 1, 3 (5 %), 4 and 64 atoms.
+    assert len(rows) == 6 * (3 + 14 * 4)
     spread = rows[(rows.method == "random_orthogonal") & (rows.atoms == 4)].groupby("basis").latent_mse.mean()
     assert spread.index.tolist() == [0, 1, 2, 3, 4]
     assert spread.nunique() == 5
@@ -293,6 +294,18 @@ def test_the_config_in_the_run_is_complete(run):
     saved = yaml.safe_load((run.path / "config.yaml").read_text())
     assert saved["dictionary"]["cosine"] == 0.99
     assert saved["datasets"]["digits"]["source"] == "bundled:digits"  # the preset, written out
+
+
+def test_each_data_set_is_centred_on_its_own_held_out_images(settings, tmp_path):
+    settings["sparse"]["centre"] = "heldout"
+    settings["datasets"] = {"digits": {"n": 6, "holdout": 5}, "textures": {"n": 6, "holdout": 5}}
+    both = RunDirectory.create(tmp_path / "both", parse_config(settings))
+    assert any("held-out images was subtracted from all latents" in said for said in do(both)["summary"])
+    del settings["datasets"]["digits"]
+    alone = RunDirectory.create(tmp_path / "alone", parse_config(settings))
+    do(alone)
+    table = "reconstructions/textures.parquet"
+    pd.testing.assert_frame_equal(pd.read_parquet(both.path / table), pd.read_parquet(alone.path / table))
 
 
 def test_one_step_is_the_first_application(run):

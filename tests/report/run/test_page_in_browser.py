@@ -119,7 +119,7 @@ def test_tabs_by_mouse_and_keyboard(run: Path, open_page):
 def test_methods_metrics_and_hover(run: Path, open_page):
     page = open_page(run)
     before = drawn(page)
-    page.get_by_role("checkbox", name="Gaussian").uncheck()
+    page.get_by_role("checkbox", name="Gaussian", exact=True).uncheck()
     assert drawn(page) == before - 3  # a line, and two that bound its band
     assert "latent MSE" in page.locator("#panel-0 .ytitle").text_content()
     page.locator("#metric").select_option("psnr")

@@ -8,11 +8,13 @@ from sklearn.linear_model import orthogonal_mp
 from probe import load_autoencoder
 from probe.config import ClipConfig, SparseConfig
 from probe.dictionary import random_bases
+from probe.errors import UserError
 from probe.semantics.clip import load_clip
 from probe.studies.probing.reconstruction import (
     Look,
     Reconstructed,
     absent_controls,
+    centre,
     dictionaries,
     mean_image,
     originals,
@@ -83,6 +85,52 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
         # The mean image is rounded to a 255th: its error is off by 1/255 of its root at most.
         assert rows.pixel_mse.to_numpy() == pytest.approx(np.square(shown.numpy() - x).mean((1, 2, 3)), rel=5e-3)
         assert rows.latent_mse.to_numpy() == pytest.approx((code - z).square().mean(1).numpy(), rel=5e-3)
+
+
+def test_centred_codes_against_scikit_learn(tiny_vae, images):
+    """The latents less a mean, in atoms less the same mean, and the mean added again."""
+    model = load_autoencoder(str(tiny_vae))
+    generator = torch.Generator().manual_seed(1)
+    ends, first = (torch.randn(k, 4, 4, 4, generator=generator) + 2 for k in (20, 30))
+    sparse = SparseConfig(levels=(7, 64), controls=("one_step", "dct", "pca_oracle"), centre="end_points")
+    mean = centre(sparse, ends, first[:0], "digits")
+    assert mean is not None
+    assert torch.equal(mean, ends.flatten(1).double().mean(0))
+    bases = dictionaries(ends.flatten(1), first, sparse, seed=0, centre=mean)
+    bases = with_oracle(bases, first[:9], sparse, 0, mean)
+    ready = prepare(bases, sparse, model.device)
+    table = reconstruct(model, ready, images, sparse, mean_image(images), centre=mean).rows(list("abcde"))
+    with torch.no_grad():
+        z = model.encode(images.float() / 127.5 - 1).flatten(1).double()
+    centred = (z - mean).numpy()
+    for name, points in {"attractors": ends, "one_step": first}.items():
+        unit = torch.nn.functional.normalize(points.flatten(1).double() - mean).T.numpy()
+        combined = torch.from_numpy((unit @ orthogonal_mp(unit, centred.T, n_nonzero_coefs=7)).T) + mean
+        with torch.no_grad():
+            decoded = model.decode(combined.float().view(5, 4, 4, 4)).clamp(-1, 1).double() / 2 + 0.5
+        rows = table[(table.method == name) & (table.atoms == 7)]
+        assert rows.latent_mse.to_numpy() == pytest.approx((combined - z).square().mean(1).numpy(), rel=1e-5)
+        pixel = (decoded - images.double() / 255).square().mean((1, 2, 3))
+        assert rows.pixel_mse.to_numpy() == pytest.approx(pixel.numpy(), rel=1e-4)
+    whole = table[(table.method == "dct") & (table.atoms == 64)]
+    assert whole.latent_mse.max() < 1e-12
+    floor = table[table.method == "autoencoder"]
+    assert whole.pixel_mse.to_numpy() == pytest.approx(floor.pixel_mse.to_numpy(), rel=1e-6)
+    # The principal components of 9 centred latents, about their new origin.
+    theirs = torch.linalg.svd(first[:9].flatten(1).double() - mean, full_matrices=False)[2]
+    assert torch.allclose((bases["pca_oracle"] @ theirs.T).abs(), torch.eye(9, dtype=torch.float64), atol=1e-8)
+
+
+def test_what_is_subtracted():
+    ends, heldout = torch.randn(3, 1, 2, 2), torch.randn(4, 1, 2, 2)
+    assert centre(SparseConfig(), ends, heldout, "digits") is None
+    found = centre(SparseConfig(centre="heldout"), ends, heldout, "digits")
+    assert found is not None
+    assert torch.equal(found, heldout.flatten(1).double().mean(0))
+    with pytest.raises(UserError, match="no image of digits was held out"):
+        centre(SparseConfig(centre="heldout"), ends, heldout[:0], "digits")
+    with pytest.raises(UserError, match="the dictionary is empty"):
+        centre(SparseConfig(centre="end_points"), ends[:0], heldout, "digits")
 
 
 def test_pictures_are_small():
