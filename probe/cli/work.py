@@ -216,7 +216,7 @@ def _print_report(name: str, report: dict[str, Any], as_json: bool) -> None:
     elif report["datasets"]:
         from probe.report.run import decomposition_table, five_percent_table
 
-        console().print(five_percent_table(report))
+        console().print(five_percent_table(report, console().width))
         if parts := decomposition_table(report):
             console().print(parts)
     else:

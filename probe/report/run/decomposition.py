@@ -24,7 +24,8 @@ NOTE = (
     f"Percent of the latent MSE of {methods()[BASELINE].phrase} at 5 % of d, with 95 % intervals over images, paired. "
     "total: how far the error of the end points lies below it. mean: what the first step takes off, from the random "
     "basis to the same with the mean of the end points as its first atom. covariance: the second step, to Gaussian "
-    "vectors with the mean and covariance of the end points. The last column: the third step, to the end points. "
+    "vectors with the mean and covariance of the end points, as many as these: where they are fewer than d, this step "
+    "also pays for the smaller choice. The last column: the third step, to the end points. "
     "Negative: the error grows. For one draw of the starts, and one of the Gaussian vectors."
 )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -13,6 +14,8 @@ from probe.report.page.text import count, interval, number, with_interval
 from probe.report.run.schema import DatasetErrors, Errors, LevelReport, Report, Semantics, Starts
 
 BEST = "*"
+CELL = 16
+"""Columns of a terminal that a mean with its interval takes."""
 NOTE = (
     "latent MSE with as many atoms as 5 % of the latent dimension: mean and 95 % interval over images; "
     f"{BEST} best control (oracles do not compete)"
@@ -128,22 +131,31 @@ def sizes(found: Starts, subject: str) -> Table:
     return Table(["", "starts", "atoms", metrics()["latent_mse"].heading, f"/ {label(BASELINE)}"], rows)
 
 
-def five_percent_table(report: dict[str, Any]) -> RichTable:
-    """The 5 % table for a terminal, from the dict of ``build_report`` or the content of report.json."""
+def five_percent_table(report: dict[str, Any], width: int) -> Group:
+    """Latent MSE at 5 % of d for a terminal of so many columns, from the content of report.json: a row per method, a
+    column per data set, in as many tables as it takes."""
     parsed = Report.model_validate(report)
-    table = RichTable(caption=NOTE, caption_justify="left", box=SIMPLE_HEAD, show_lines=False)
-    table.add_column("data set", overflow="fold")
-    for head in ("n", "atoms", *(label(method, parsed.subject) for method in methods_shown(parsed))):
-        table.add_column(head, justify="right")
-    for name, cells in five_percent_cells(parsed).items():
-        data = parsed.datasets[name]
-        # Text, not str: brackets in a name are not markup.
+    names = [label(method, parsed.subject) for method in methods_shown(parsed)]
+    cells = list(five_percent_cells(parsed).items())
+    across = max((width - max(map(len, ["", *names])) - 2) // CELL, 1)
+    some = (dict(cells[first : first + across]) for first in range(0, len(cells), across))
+    return Group(*(_terminal(parsed, names, part) for part in some), Text(NOTE))
+
+
+def _terminal(report: Report, names: list[str], cells: dict[str, list[Cell]]) -> RichTable:
+    table = RichTable(box=SIMPLE_HEAD)
+    table.add_column("")
+    for name in cells:
+        data = report.datasets[name]
+        about = f"{count(data.n_used, 'image')}\n{count(data.five_percent, 'atom')}"
+        table.add_column(Text(f"{name}\n{about}"), justify="right", overflow="fold")  # Text: no markup in names
+    for method, row in zip(names, zip(*cells.values(), strict=True), strict=True):
         shown = [
             Text(f"{cell.mean}{BEST if cell.best_control else ''}", style="bold" if cell.best_control else "")
             + Text(f"\n{cell.interval.replace(', ', ',')}", style="dim")
-            for cell in cells
+            for cell in row
         ]
-        table.add_row(Text(name), str(data.n_used), str(data.five_percent), *shown)
+        table.add_row(method, *shown)
     return table
 
 

@@ -165,8 +165,8 @@ def test_pages_and_terminal_say_it(make_run: Make):
     report = write_report(run)
     sentence = report["datasets"]["photos"]["decomposition"]["sentence"]
     page = (run / "report" / "report.md").read_text()
-    assert f"{sentence[0].upper()}{sentence[1:]}." in page.replace("\\", "")
-    assert "Where the advantage over the random basis comes from" in page
+    assert f"photos: {sentence}." in page.replace("\\", "")
+    assert "Where the advantage over the random orthogonal basis comes from" in page
     output = io.StringIO()
     table = decomposition_table(report)
     assert table is not None

@@ -32,7 +32,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, run_class: type) -> Path:
 
 def test_files(hostile: Path):
     report = hostile / "report"
-    stems = ["forest_latent_mse", "forest_pixel_mse", "steps", "residual", "gallery"]
+    stems = ["forest_latent_mse", "forest_pixel_mse", "decomposition", "steps", "residual", "gallery"]
     stems += ["photos_latent_mse", "photos_pixel_mse", "photos_examples"]
     expected = {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     assert {path.name for path in (report / "figures").iterdir()} == expected
@@ -104,12 +104,12 @@ def test_bare_run(make_run: Make):
     )
     report = write_report(run)
     assert report["gallery"] == []
-    Console(file=io.StringIO()).print(five_percent_table(report))
+    Console(file=io.StringIO()).print(five_percent_table(report, 80))
 
 
 def test_terminal_table(make_run: Make):
     output = io.StringIO()
-    Console(width=120, file=output).print(five_percent_table(build_report(make_run())))
+    Console(width=120, file=output).print(five_percent_table(build_report(make_run()), 120))
     text = output.getvalue()
     assert "photos" in text
     assert "0.391*" in text
