@@ -15,8 +15,8 @@ from probe.dynamics import Jacobian, certify, gaussian_starts, iterate, spectral
 from probe.dynamics.certificate import NO, YES, spectra_at
 
 FORMER = json.loads((Path(__file__).parent / "former.json").read_text())
-"""By model, radius and norm with their errors: at end points of the embedded model, from dense Jacobians in float64; after
-three steps of TAEF2 from noise, by the method of commit ae3722f (forward-mode products; the norm by power iteration)."""
+"""By model, radius and norm with their errors. At end points of the embedded model, from dense Jacobians in float64;
+after three steps of TAEF2 from noise, by the method of ae3722f (forward-mode products; the norm by power iteration)."""
 
 
 def as_before(model: str, differentiable, radius, norm) -> None:
