@@ -72,7 +72,7 @@ class ModelConfig(ConfigModel):
     """The autoencoder, and the coordinates of its latents."""
 
     source: Text = Field(
-        "embedded:cifar-kl",
+        "embedded:cifar-attractors",
         description="the model: ``embedded:NAME``; a hub id, local folder or .safetensors file (diffusers, or a ViT-MAE"
         " of transformers); ``python:module:function`` or ``python:path/to/file.py:function``",
     )

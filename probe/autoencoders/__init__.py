@@ -53,5 +53,7 @@ def embedded_names() -> list[str]:
 
 def _embedded(name: str) -> str:
     if name not in embedded_names():
-        raise UserError(f"there is no embedded autoencoder {name!r}; the embedded ones: {', '.join(embedded_names())}.")
+        replaced = " (cifar-attractors replaced cifar-kl)" if name == "cifar-kl" else ""
+        names = ", ".join(embedded_names())
+        raise UserError(f"there is no embedded autoencoder {name!r}; the embedded ones: {names}{replaced}.")
     return str(_EMBEDDED / name)

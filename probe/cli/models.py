@@ -50,7 +50,9 @@ def models(
 
 
 def doctor(
-    model: Annotated[str, typer.Option("--model", metavar="SOURCE", help="As model.source.")] = "embedded:cifar-kl",
+    model: Annotated[
+        str, typer.Option("--model", metavar="SOURCE", help="As model.source.")
+    ] = "embedded:cifar-attractors",
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:

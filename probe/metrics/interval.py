@@ -292,7 +292,7 @@ def _skewed_ratio(a: Floats, b: Floats, confidence: float, ends: Ends) -> Ends |
         return abs(t + lean * t * t / 3 + lean * lean * t**3 / 27 + lean / 6) - q
 
     centre, found = mean_a / mean_b, []
-    if ends[1] - ends[0] <= FLAT * abs(centre):  # b is a multiple of a
+    if ((x - centre * y) ** 2).mean() <= FLAT * (a**2).mean():  # b is a multiple of a, but for rounding
         return ends
     for end in ends:
         step = (end - centre) / STEPS

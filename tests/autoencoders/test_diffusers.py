@@ -338,8 +338,10 @@ def test_hub_errors_are_one_sentence(error, message, monkeypatch):
 def test_device_and_embedded_names_are_checked():
     with pytest.raises(UserError, match=r"model.device 'cuda:99' is not available here; use auto or cpu"):
         load_autoencoder(ModelConfig(device="cuda:99"))
-    with pytest.raises(UserError, match="embedded ones: cifar-kl"):
+    with pytest.raises(UserError, match=r"embedded ones: cifar-attractors, cifar-plain\.$"):
         load_autoencoder("embedded:nothing")
+    with pytest.raises(UserError, match=r"cifar-attractors, cifar-plain \(cifar-attractors replaced cifar-kl\)"):
+        load_autoencoder("embedded:cifar-kl")
 
 
 def test_per_channel_statistics_scale_as_pipelines_do(tmp_path):

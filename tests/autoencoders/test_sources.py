@@ -35,7 +35,7 @@ def refused(source, message, **spec):
         ("stabilityai/sd-vae-ft-mse/", "give stabilityai/sd-vae-ft-mse for the hub"),
         (" stabilityai/sd-vae-ft-mse", "begins or ends with a space"),
         ("", "is empty"),
-        ("Embedded:cifar-kl", "written embedded:cifar-kl"),
+        ("Embedded:cifar-attractors", "written embedded:cifar-attractors"),
         ("PYTHON:my.py:load", r"written python:my\.py:load"),
         ("~nobody-of-this-name/vae", "no such file or folder"),
         ("./absent", "no such file or folder"),

@@ -216,7 +216,10 @@ def test_no_library_ends_a_run_with_success(tmp_path, monkeypatch, capsys):
 
         monkeypatch.setattr("jobs.run.attractors.solve", leave)
         assert (
-            probe(["run", "--model", "embedded:cifar-kl", "--set", "datasets={}", "--out", str(tmp_path / "run")]) == 1
+            probe(
+                ["run", "--model", "embedded:cifar-attractors", "--set", "datasets={}", "--out", str(tmp_path / "run")]
+            )
+            == 1
         )
         assert "test_trust.py, line" in capsys.readouterr().err
         assert "the work is not done" in json.loads((tmp_path / "run" / "error.json").read_text())["message"]

@@ -12,7 +12,7 @@ from probe.dynamics import LatentMap
 
 def test_every_row_of_an_evaluation_counts_once():
     watch = Watch("field", most=100)
-    f = LatentMap(watch.model(load_autoencoder("embedded:cifar-kl")))
+    f = LatentMap(watch.model(load_autoencoder("embedded:cifar-attractors")))
     z = torch.zeros(3, 4, 8, 8)
     before = watch.done
     with torch.no_grad():

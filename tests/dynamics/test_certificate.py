@@ -181,7 +181,7 @@ def test_memory_that_runs_out_halves_the_batch():
 
 def test_an_embedded_attractor_against_its_dense_jacobian():
     """d = 256, 512 of TAEF2's size is in tests/studies/test_taef2.py."""
-    model = load_autoencoder("embedded:cifar-kl")
+    model = load_autoencoder("embedded:cifar-attractors")
     f = LatentMap(model)
     z0 = torch.randn((4, *model.latent_shape(32)), generator=torch.Generator().manual_seed(5))
     ends = iterate(f, z0, max_steps=500)

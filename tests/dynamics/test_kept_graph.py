@@ -15,8 +15,8 @@ from probe.dynamics import Jacobian, certify, gaussian_starts, iterate, spectral
 from probe.dynamics.certificate import NO, YES, spectra_at
 
 FORMER = json.loads((Path(__file__).parent / "former.json").read_text())
-"""By model, what certificates were at commit ae3722f (forward-mode products; the norm by power iteration) at end points
-of the embedded model, and after three steps of TAEF2 from noise."""
+"""By model, radius and norm with their errors. At end points of the embedded model, from dense Jacobians in float64;
+after three steps of TAEF2 from noise, by the method of ae3722f (forward-mode products; the norm by power iteration)."""
 
 
 def as_before(model: str, differentiable, radius, norm) -> None:
@@ -28,14 +28,14 @@ def as_before(model: str, differentiable, radius, norm) -> None:
         assert ((found.value - before).abs() <= found.error + error + 1e-4).all(), name
 
 
-def test_the_embedded_model_as_before():
-    model = load_autoencoder("embedded:cifar-kl")
+def test_the_embedded_model_against_dense_jacobians():
+    model = load_autoencoder("embedded:cifar-attractors")
     f, former = LatentMap(model), FORMER["embedded"]
     ends = iterate(f, gaussian_starts(5, range(len(former)), model.latent_shape(32)), max_steps=500).end
     found = certify(f, ends)
     assert found.attractor.tolist() == [row["decision"] for row in former]
     as_before("embedded", *spectra_at(f, ends))
-    assert found.products.double().mean() < 60  # 83 before
+    assert found.products.double().mean() < 95  # 102 at ae3722f, which asked for no shrinking residuals
 
 
 @pytest.mark.shared

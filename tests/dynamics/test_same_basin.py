@@ -11,8 +11,8 @@ from probe.dynamics.latent_map import in_type
 @pytest.mark.parametrize(
     ("source", "shape", "tolerance", "count"),
     [
-        ("embedded:cifar-kl", (4, 8, 8), 1e-5, 8),
-        pytest.param("embedded:cifar-kl", (4, 8, 8), 1e-5, 64, marks=pytest.mark.slow),
+        ("embedded:cifar-attractors", (4, 8, 8), 1e-5, 8),
+        pytest.param("embedded:cifar-attractors", (4, 8, 8), 1e-5, 64, marks=pytest.mark.slow),
         pytest.param("python:probe.bench.conv_ae:load", (16,), 1e-6, 256, marks=pytest.mark.slow),
     ],
 )

@@ -192,8 +192,8 @@ def test_the_embedded_training_logs_its_figures_anew_each_time(tmp_path, capsys)
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         Image.fromarray(noise.integers(0, 256, (20, 1024, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
     (tmp_path / "tiny.yaml").write_text(
-        "{steps: 4, log_every: 2, contraction_from: 1, contraction_ramp: 1, batch_size: 4, trajectories: 4, "
-        "trajectory_rows: 2, held_out: 20, warmup: 1, trackers: {log_with: [tensorboard]}}"
+        "{steps: 4, log_every: 2, batch_size: 4, fresh_rows: 2, trajectories: 4, trajectory_rows: 2, held_out: 20, "
+        "warmup: 1, trackers: {log_with: [tensorboard]}}"
     )
     command = ["train-embedded", f"{tmp_path}/tiny.yaml", "--data", str(tmp_path), "--out", f"{tmp_path}/out", "--json"]
     for _ in range(2):

@@ -80,6 +80,16 @@ def test_skewed_ratios_and_differences_say_the_same():
     assert seen == {(-1, -1), (-1, 1), (1, 1)}
 
 
+def test_columns_that_are_the_same_but_for_rounding_have_the_ratio_1():
+    """A basis of the whole space at d atoms, against the autoencoder alone."""
+    rng = np.random.default_rng(0)
+    b = rng.lognormal(size=64)
+    a = b.copy()
+    a[rng.choice(64, 3, replace=False)] *= 1 + 4e-16
+    assert abs(skew(a - b)) > SKEWED
+    assert ratio_interval(a, b, 0.999) == pytest.approx((1, 1), abs=1e-7)
+
+
 def test_coverage_of_skewed_differences():
     """Lognormal, 64 images: of 100 reports of 30 comparisons, 48 hold a wrong interval by t alone; here about 12."""
     rng, confidence = np.random.default_rng(6), 1 - 0.05 / 30

@@ -93,7 +93,7 @@ class Run:
         if self.clip:
             self._semantics(run)
         config: dict[str, Any] = {
-            "model": {"source": "embedded:cifar-kl"},
+            "model": {"source": "embedded:cifar-attractors"},
             "seeds": {"count": len(self.outcome)},
             "solver": {"certificates": len(self.certificate) - self.certificate.count(-1) + self.undecided},
             "datasets": {self.name: {"source": self.source, "n": self.planned}},
@@ -106,7 +106,7 @@ class Run:
 
     def manifest(self) -> dict[str, Any]:
         model = {
-            "source": "embedded:cifar-kl", "class": "AutoencoderKL", "weights_sha256": "ab" * 32,
+            "source": "embedded:cifar-attractors", "class": "AutoencoderKL", "weights_sha256": "ab" * 32,
             "latent_shape": [4, 4, 4], "d": D, "scaling_factor": 0.18215, "image_range": [-1.0, 1.0],
             "latents": "raw", "clamp": False, "parameters": 234567,
         }  # fmt: skip

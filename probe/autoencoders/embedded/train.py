@@ -1,14 +1,13 @@
-"""Train the embedded autoencoder: a small diffusers AutoencoderKL on CIFAR-10 whose latent dynamics settle.
+"""Train the embedded autoencoders: small diffusers AutoencoderKLs on CIFAR-10, one made to have attractors, one not.
 
 | symbol | meaning | shape |
 |---|---|---|
 | x | image in [-1, 1] | (n, 3, 32, 32) |
 | z | latent (posterior mean), raw coordinates | (n, c, h, w) |
 | f | latent map E(D(z)) | (n, c, h, w) -> (n, c, h, w) |
-| v | unit tangent that follows the trajectory through z | (n, c, h, w) |
 
-The loss is a VAE's (squared error, KL, noise on image and latent) with four terms on the dynamics of f: cycle, prior
-cycle, wells and contraction. ``cifar-kl/README.md`` says what each asks for, and what was tried without them.
+The loss is a VAE's (squared error, KL, noise on image and latent), and with ``wells`` above 0 a term on the dynamics of
+f: block means of noise are bistable, everything else contracts. ``cifar-attractors/README.md`` says more.
 """
 
 import logging
@@ -26,6 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.config import LARGEST_SEED, ConfigModel, TrackersConfig
+from probe.errors import UserError
 
 log = logging.getLogger(__name__)
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -38,9 +38,7 @@ class TrainConfig(ConfigModel):
     block_out_channels: tuple[Width, ...] = Field((8, 16, 32), min_length=1, max_length=16)
     latent_channels: Width = 4
     norm_num_groups: Width = 8
-    steps: int = Field(2000, ge=1, le=10**8, description="optimiser steps")
-    contraction_from: int = Field(500, ge=0, le=10**8, description="step at which the contraction term begins")
-    contraction_ramp: int = Field(200, ge=1, le=10**8, description="steps over which its weight rises to full")
+    steps: int = Field(2400, ge=1, le=10**8, description="optimiser steps")
     batch_size: int = Field(64, ge=1, le=10**8)
     learning_rate: float = Field(2e-3, gt=0, le=1e6, description="peak; linear warm-up, then a cosine to 2 % of it")
     warmup: int = Field(100, ge=1, le=10**8)
@@ -49,19 +47,19 @@ class TrainConfig(ConfigModel):
     kl: float = Field(3e-3, ge=0, le=1e6, description="weight of the KL divergence, a mean over latent dimensions")
     image_noise: float = Field(0.1, ge=0, le=1e6, description="standard deviation on images in [-1, 1]")
     latent_noise: float = Field(0.2, ge=0, le=1e6, description="in standard deviations of the posterior means")
-    cycle: float = Field(0.05, ge=0, le=1e6)
-    prior_cycle: float = Field(0.05, ge=0, le=1e6)
-    prior_rows: int = Field(16, ge=1, le=10**8, description="fresh starts a step for the prior cycle and the wells")
-    wells: float = Field(1.0, ge=0, le=1e6)
-    wells_pool: int = Field(2, ge=1, le=4096, description="side of the patches whose means are bistable")
-    wells_depth: float = Field(1.5, gt=0, le=1e6, description="the two stable values of a patch mean are +- this")
+    wells: float = Field(1.8, ge=0, le=1e6, description="weight of the dynamics in the loss; 0: a plain autoencoder")
+    wells_block: tuple[Width, Width] = Field((8, 4), description="rows and columns of a block with two stable means")
+    wells_threshold: float = Field(
+        0.6, ge=-10, le=10, description="of a block's mean, in its standard deviations under N(0, I)"
+    )
+    wells_depth: float = Field(1.0, gt=0, le=1e6, description="the two stable values of a block's mean are +- this")
     wells_share: float = Field(0.2, gt=0, le=1, description="share of the way there that one step of f moves")
-    contraction: float = Field(0.05, ge=0, le=1e6)
-    rho: float = Field(0.96, gt=0, le=1e6, description="largest growth of a tangent in one step without a penalty")
-    min_age: int = Field(20, ge=0, le=10**8, description="steps before a trajectory is penalised")
-    trajectories: int = Field(48, ge=1, le=10**8, description="trajectories kept from step to step")
-    trajectory_rows: int = Field(24, ge=1, le=10**8, description="trajectories that move in one optimiser step")
-    trajectory_life: int = Field(250, ge=1, le=10**8, description="steps of f after which a trajectory restarts")
+    wells_rest: float = Field(0.1, ge=0, le=1e6, description="weight of all other directions against the means'")
+    fresh_rows: int = Field(16, ge=1, le=10**8, description="fresh starts in an optimiser step")
+    trajectories: int = Field(64, ge=1, le=10**8, description="trajectories kept from step to step")
+    trajectory_rows: int = Field(16, ge=1, le=10**8, description="trajectories that move in one optimiser step")
+    trajectory_life: int = Field(40, ge=1, le=10**8, description="mean number of steps of f until one restarts")
+    trajectory_noise: float = Field(0.5, ge=0, le=1e6, description="largest standard deviation added before a step")
     log_every: int = Field(100, ge=1, le=10**8)
     held_out: int = Field(1000, ge=1, le=10000, description="test images for the PSNR")
     trackers: TrackersConfig = TrackersConfig()
@@ -115,52 +113,56 @@ def norms(z: Tensor) -> Tensor:
 
 
 class Trajectories:
-    """Trajectories of f from N(0, I), kept between optimiser steps; the contraction term is computed on them.
+    """Trajectories of f from N(0, I), kept between optimiser steps; the wells are asked for along them.
 
-    v is carried along, so it turns to the most expanding direction (power iteration). Once the leading exponent is
-    negative along a whole trajectory, it can neither wander nor cycle. Young points are not penalised: they must be
-    free to separate, or there would be one attractor.
-
-    age: steps of f since the start. residual: ||f(z) - z|| when the row last moved. Both (n, 1, 1, 1).
+    A point is disturbed before each step, so the loss sees a neighbourhood of it: f must contract there. All random
+    numbers come from a generator of their own, so a training without wells sees the same images and the same noise.
     """
 
     def __init__(self, config: TrainConfig, shape: torch.Size):
-        self.config, count = config, config.trajectories
-        self.z, v = torch.randn(count, *shape), torch.randn(count, *shape)
-        self.v = v / norms(v)
-        self.age = torch.zeros(count, 1, 1, 1)
-        self.residual = torch.full((count, 1, 1, 1), math.inf)
+        if shape[1] % config.wells_block[0] or shape[2] % config.wells_block[1]:
+            raise UserError(f"blocks of {config.wells_block} do not divide latents of {tuple(shape)}; set wells_block.")
+        self.config, self.shape = config, shape
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.z = self.normal(config.trajectories)
 
-    def terms(self, model: AutoencoderKL) -> dict[str, Tensor]:
-        """Move some rows. contraction: mean of max(0, log(growth of v) - log rho), 0 for young rows; and wells."""
-        config = self.config
-        rows = torch.randperm(len(self.z))[: config.trajectory_rows]
-        z, v, age = self.z[rows], self.v[rows], self.age[rows]
-        eps = 1e-2  # against latent norms of 10 to 30: small enough for a derivative, far above float32 rounding
-        moved, moved_tangent = latent_map(model, torch.cat([z, z + eps * v])).chunk(2)
-        tangent = (moved_tangent - moved) / eps
-        growth = norms(tangent).clamp(min=1e-6).log()
-        terms = {
-            "contraction": (F.relu(growth - math.log(config.rho)) * (age >= config.min_age)).mean(),
-            "trajectory_wells": wells_loss(z, moved, config),
-        }
+    def normal(self, count: int) -> Tensor:
+        return torch.randn(count, *self.shape, generator=self.generator)
+
+    def uniform(self, count: int) -> Tensor:
+        return torch.rand(count, 1, 1, 1, generator=self.generator)
+
+    def wells_loss(self, model: AutoencoderKL) -> Tensor:
+        """Move some trajectories by a step of f; the loss at these, at fresh starts, and on straight ways to wells.
+
+        Without the last two, which hold every well, f would soon lead all trajectories to the most frequent one.
+        """
+        config, fresh = self.config, self.config.fresh_rows
+        rows = torch.randperm(len(self.z), generator=self.generator)[: config.trajectory_rows]
+        along = self.z[rows] + config.trajectory_noise * self.uniform(len(rows)) * self.normal(len(rows))
+        starts, others = self.normal(fresh), self.normal(fresh)
+        ways = torch.lerp(well(others, config), others, self.uniform(fresh))
+        z = torch.cat([along, starts, ways])
+        moved = latent_map(model, z)
         with torch.no_grad():
-            residual = norms(moved - z)
-            settled = (residual < 1e-3) & (torch.rand(len(rows), 1, 1, 1) < 0.05)  # stays a while, then makes room
-            fresh = settled | (age > config.trajectory_life) | ~(norms(moved) < 80)
-            noise = torch.randn_like(v)
-            self.z[rows] = torch.where(fresh, torch.randn_like(z), moved)
-            self.v[rows] = torch.where(fresh, noise / norms(noise), tangent / norms(tangent).clamp(min=1e-12))
-            self.age[rows] = torch.where(fresh, 0.0, age + 1)
-            self.residual[rows] = residual
-        return terms
+            after = moved[: len(rows)]
+            ends = (self.uniform(len(rows)) < 1 / config.trajectory_life) | ~(norms(after) < 80)
+            self.z[rows] = torch.where(ends, self.normal(len(rows)), after)
+        return wells_loss(z, moved, config)
+
+
+def well(z: Tensor, config: TrainConfig) -> Tensor:
+    """The well of z: constant in each block of a channel, +depth where its mean is above the threshold, else -depth."""
+    rows, columns = config.wells_block
+    threshold = config.wells_threshold / math.sqrt(rows * columns)  # a mean of m coordinates has deviation 1/sqrt(m)
+    sides = (F.avg_pool2d(z, config.wells_block) - threshold).sign()
+    return config.wells_depth * sides.repeat_interleave(rows, 2).repeat_interleave(columns, 3)
 
 
 def wells_loss(z: Tensor, moved: Tensor, config: TrainConfig) -> Tensor:
-    """Mean squared distance of the patch means of f(z) from a share of the way between those of z and +-depth."""
-    here = F.avg_pool2d(z, config.wells_pool).detach()
-    wanted = here + config.wells_share * (config.wells_depth * here.sign() - here)
-    return (F.avg_pool2d(moved, config.wells_pool) - wanted).square().mean()
+    """Mean squared distance of f(z) from a share of the way to the well of z: block means, and a little of the rest."""
+    miss = moved - (z + config.wells_share * (well(z, config) - z)).detach()
+    return F.avg_pool2d(miss, config.wells_block).square().mean() + config.wells_rest * miss.square().mean()
 
 
 @torch.no_grad()
@@ -204,11 +206,11 @@ def train_embedded(
         optimiser.param_groups[0]["lr"] = rate
         x = to_range(train[torch.randint(len(train), (config.batch_size,))])
         x = x.flip(3) if torch.rand(()) < 0.5 else x
-        terms, loss = image_terms(model, x, config)
-        if step >= config.contraction_from:
-            terms |= trajectories.terms(model)
-            ramp = min(1.0, (step - config.contraction_from) / config.contraction_ramp)
-            loss = loss + ramp * (config.contraction * terms["contraction"] + config.wells * terms["trajectory_wells"])
+        terms = image_terms(model, x, config)
+        loss = terms["reconstruction"] + config.kl * terms["kl"]
+        if config.wells:
+            terms["wells"] = trajectories.wells_loss(model)
+            loss = loss + config.wells * terms["wells"]
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
@@ -216,8 +218,7 @@ def train_embedded(
         for name, value in terms.items():
             means[name] = 0.98 * means.get(name, value.item()) + 0.02 * value.item()
         if (step + 1) % config.log_every == 0:
-            settled = int((trajectories.residual.square() < 1e-5).sum())
-            figures = {"psnr": held_out_psnr(model, test[:200]), "settled": settled, "learning_rate": rate, **means}
+            figures = {"psnr": held_out_psnr(model, test[:200]), "learning_rate": rate, **means}
             told = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
             log.info("step %d/%d %s", step + 1, config.steps, told)
             on_figures(figures, step + 1)
@@ -228,23 +229,12 @@ def train_embedded(
     return {"parameters": parameters, "latent_dimension": shape.numel(), "psnr": held_out, **means}
 
 
-def image_terms(model: AutoencoderKL, x: Tensor, config: TrainConfig) -> tuple[dict[str, Tensor], Tensor]:
-    """The unweighted loss terms that need no trajectory, and their weighted sum. x: (n, 3, 32, 32).
-
-    The weight of a term is the setting of its name; the reconstruction has weight 1.
-    """
+def image_terms(model: AutoencoderKL, x: Tensor, config: TrainConfig) -> dict[str, Tensor]:
+    """The terms of a VAE with noise on image and latent: squared error, KL divergence. x: (n, 3, 32, 32)."""
     posterior = model.encode(x + config.image_noise * torch.randn_like(x)).latent_dist
     z = posterior.sample()
     z = z + config.latent_noise * posterior.mean.detach().std() * torch.randn_like(z)
-    y = model.decode(z).sample
-    half = max(1, len(y) // 2)  # half a batch is enough for the cycle term, and saves time
-    s = torch.randn(config.prior_rows, *z.shape[1:])
-    moved = latent_map(model, s)
-    terms = {
-        "reconstruction": (y - x).square().mean(),
+    return {
+        "reconstruction": (model.decode(z).sample - x).square().mean(),
         "kl": 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean(),
-        "cycle": (model.encode(y[:half]).latent_dist.mean - posterior.mean[:half].detach()).square().mean(),
-        "prior_cycle": (moved - s).square().mean(),
-        "wells": wells_loss(s, moved, config),
     }
-    return terms, torch.stack([getattr(config, name, 1.0) * value for name, value in terms.items()]).sum()

@@ -108,7 +108,10 @@ def test_a_control_that_was_left_out_gives_no_ratio(make: Make):
     ("changes", "named"),
     [
         ({"config": {"resolution": 64}}, r"resolution \(32 and 64\)"),
-        ({"config": {"model": {"source": "embedded:cifar-kl", "latents": "scaled"}}}, r"model.latents \(raw and"),
+        (
+            {"config": {"model": {"source": "embedded:cifar-attractors", "latents": "scaled"}}},
+            r"model.latents \(raw and",
+        ),
         ({"levels": (3, 6)}, r"sparse.levels \(3, 6, 12 and 3, 6\)"),
         ({"name": "other"}, r"datasets \(photos and other\)"),
         ({"images": "ef" * 32}, r"images of photos \(cdcdcdcdcdcd... and efefefefefef...\).*--unpaired"),
@@ -122,7 +125,10 @@ def test_other_protocols_are_refused_by_name(make: Make, changes: dict[str, Any]
 
 
 def test_what_else_differs_is_listed(make: Make):
-    config = {"solver": {"tolerance": 1e-6, "certificates": 4}, "model": {"source": "embedded:cifar-kl", "clamp": True}}
+    config = {
+        "solver": {"tolerance": 1e-6, "certificates": 4},
+        "model": {"source": "embedded:cifar-attractors", "clamp": True},
+    }
     report = compare([make("a"), make("b", config=config)])
     assert {one.key: one.values for one in report.differs} == {
         "solver.tolerance": ["1e-05", "1e-06"],

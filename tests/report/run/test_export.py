@@ -61,7 +61,7 @@ def test_model_card(run: Path, tmp_path: Path):
     reported = build_report(run)["datasets"]["photos"]["levels"][0]["methods"]["attractors"]["latent_mse"]
     assert (latent.metric_value, latent.metric_args) == (reported["mean"], {"atoms": 3, "ci95": reported["ci95"]})
     assert (latent.dataset_name, latent.dataset_split, latent.metric_type) == ("photos", "test", "mse")
-    assert card.data.model_name == "cifar-kl"
+    assert card.data.model_name == "cifar-attractors"
     assert "ab" * 32 in card.text
     assert "cd" * 32 in card.text
 
