@@ -22,6 +22,9 @@ def compare(
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="Allow different images under one data set name, as independent samples.")
     ] = False,
+    common: Annotated[
+        bool, typer.Option("--common", help="Compare on the data sets that all runs have, if they have different ones.")
+    ] = False,
     out: OutDir = Path("runs/compare"),
     as_json: Json = False,
 ) -> None:
@@ -32,7 +35,7 @@ def compare(
     """
     from probe.report.compare import write_comparison
 
-    content = write_comparison(runs, out, unpaired=unpaired)
+    content = write_comparison(runs, out, unpaired=unpaired, common=common)
     if as_json:
         print(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
     else:

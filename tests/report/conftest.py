@@ -53,6 +53,9 @@ class Run:
     gaussian_atoms: int = D
     vendi: dict[str, Any] | None = None
     clip: bool = False
+    draws: tuple[float, ...] = ()
+    """Errors without each block of starts, as shares of those with all; one step from noise has their square roots."""
+    seed: int = 0
 
     def frame(self) -> pd.DataFrame:
         rng = np.random.default_rng(0)
@@ -92,9 +95,11 @@ class Run:
         self._reconstructions(run)
         if self.clip:
             self._semantics(run)
+        if self.draws:
+            self._subsets(run)
         config: dict[str, Any] = {
             "model": {"source": "embedded:cifar-attractors"},
-            "seeds": {"count": len(self.outcome)},
+            "seeds": {"count": len(self.outcome), "seed": self.seed},
             "solver": {"certificates": len(self.certificate) - self.certificate.count(-1) + self.undecided},
             "datasets": {self.name: {"source": self.source, "n": self.planned}},
         }
@@ -195,6 +200,22 @@ class Run:
         levels = np.stack([images + np.uint8(level) for level in range(len(self.levels))])
         pictures = dict.fromkeys(("original", "autoencoder"), images) | dict.fromkeys(METHODS, levels)
         save(run / "reconstructions" / f"{self.name}.safetensors", pictures)
+
+    def _subsets(self, run: Path) -> None:
+        """Dictionaries of 8 and of all starts; the smaller has 1.5 times the error."""
+        frame, shares = self.frame(), np.array(self.draws)[:, None]
+        frame = frame[(frame["atoms"] == self.five_percent) & (frame["basis"] == 0)].sort_values("image")
+        tensors, n = {}, len(self.outcome)
+        made = [method for method in ("attractors", "one_step", "gaussian") if method in self.means]
+        for method in made:
+            whole = frame.loc[frame["method"] == method, "latent_mse"].to_numpy()
+            tensors[f"size/{method}"] = np.stack([1.5 * whole, whole])
+            if method != "gaussian":
+                tensors[f"left_out/{method}"] = whole * (shares if method == "attractors" else np.sqrt(shares))
+        counts = {method: [8, n] for method in made}
+        (run / "subsets").mkdir()
+        file = run / "subsets" / f"{self.name}.safetensors"
+        save(file, tensors, blocks=len(self.draws), starts=counts, atoms=counts)
 
     def _semantics(self, run: Path) -> None:
         """Labels by turns; the nearest image of atom i is number i, of which every pixel is i."""

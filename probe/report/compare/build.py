@@ -12,8 +12,9 @@ from probe.metrics.interval import mean_interval
 from probe.metrics.memorization import chamfer_cosine, nearest_cosine
 from probe.metrics.sets import overlap, unrelated
 from probe.report.compare.datasets import dataset_comparison
-from probe.report.compare.protocol import ComparedRun, check, differences, read_runs
+from probe.report.compare.protocol import ComparedRun, check, common_datasets, differences, read_runs
 from probe.report.compare.schema import ComparisonReport, RunFacts, Similarity
+from probe.report.compare.verdict import verdict
 from probe.report.page.text import listed, number
 from probe.report.run.sample import mean_of
 from probe.results.run import read_atoms
@@ -22,28 +23,34 @@ DRAWS = 8
 """Random dictionaries per null level; their mean varies in the third digit."""
 
 
-def compare(paths: Sequence[Path], *, unpaired: bool = False) -> ComparisonReport:
+def compare(paths: Sequence[Path], *, unpaired: bool = False, common: bool = False) -> ComparisonReport:
     """Runs side by side; reads, writes nothing.
 
     Args:
         paths: two run directories or more; the others are compared with the first.
         unpaired: data sets of one name may hold different images; differences are then between independent samples.
+        common: runs may have different data sets; those that all have are compared.
 
     Raises:
         UserError: a run is not finished, or their protocols differ.
     """
     runs = read_runs(paths)
-    check(runs, unpaired=unpaired)
+    check(runs, unpaired=unpaired, common=common)
+    names = common_datasets(runs)
+    others = sorted({name for run in runs for name in run.results.datasets} - {*names})
     sets = [set(run.levels) for run in runs]
     levels = sorted(set.intersection(*sets))
     left_out = sorted(set.union(*sets).difference(levels))
     one_space = all(run.same_latents(runs[0]) for run in runs)
+    datasets = {name: dataset_comparison(runs, name, levels, one_space) for name in names}
     return ComparisonReport(
+        verdict=verdict(datasets, [run.name for run in runs]),
         runs=[_facts(run) for run in runs],
         differs=differences(runs),
-        notes=_notes(runs, left_out, one_space),
+        notes=_notes(runs, names, others, left_out, one_space),
         levels_left_out=left_out,
-        datasets={name: dataset_comparison(runs, name, levels, one_space) for name in runs[0].results.datasets},
+        datasets_left_out=others,
+        datasets=datasets,
         similarities=_similarities(runs),
     )
 
@@ -70,8 +77,21 @@ def _facts(run: ComparedRun) -> RunFacts:
     )
 
 
-def _notes(runs: Sequence[ComparedRun], left_out: Sequence[float], one_space: bool) -> list[str]:
+def _notes(
+    runs: Sequence[ComparedRun],
+    names: Sequence[str],
+    others: list[str],
+    left_out: Sequence[float],
+    one_space: bool,
+) -> list[str]:
     first, notes = runs[0], []
+    if others:
+        notes.append(f"Data sets left out because not all runs have them: {listed(others)}.")
+    if old := [run.name for run in runs if any(run.results.datasets[name].subsets is None for name in names)]:
+        notes.append(
+            f"{listed(old)}: made by a version that did not measure how far draws of the starts differ: intervals are "
+            "over images alone, and there is no verdict."
+        )
     if left_out:
         at = listed([f"{number(100 * level)} %" for level in left_out])
         notes.append(f"Levels left out because not all runs have them: {at} of d.")
@@ -82,7 +102,7 @@ def _notes(runs: Sequence[ComparedRun], left_out: Sequence[float], one_space: bo
             "Some runs have latents of the same shape but different weights: their latent MSE and the similarity of "
             "their dictionaries are meaningful only if the models share a latent space, as after fine-tuning."
         )
-    for name in first.results.datasets:
+    for name in names:
         if other := [run.name for run in runs if not run.same_images(first, name)]:
             images = f"different images than {first.name}"
             notes.append(f"{name}: {listed(other)} used {images}; differences are not paired.")

@@ -9,11 +9,10 @@ from matplotlib.figure import Figure as Drawing
 from probe.methods import METHODS
 from probe.names import csv_text
 from probe.report.compare.build import compare
-from probe.report.compare.protocol import FIVE
-from probe.report.compare.schema import MEASURES, ComparedError, ComparisonReport, DatasetComparison, Measure
+from probe.report.compare.schema import FIVE, MEASURES, ComparedError, ComparisonReport, DatasetComparison, Measure
 from probe.report.figures.drawing import canvas, legend_name, marks, row_names
 from probe.report.model import dump
-from probe.report.page.content import Block, Code, Figure, Note, Page, Section, Table
+from probe.report.page.content import Block, Code, Figure, Note, Page, Section, Table, Verdicts
 from probe.report.page.text import count, listed, number, percent, with_interval
 from probe.report.page.write import rendered, write
 from probe.report.run.export import mean_and_ends
@@ -30,7 +29,9 @@ SIMILARITY_NOTE = (
 )
 
 
-def write_comparison(paths: Sequence[Path], out: Path, *, unpaired: bool = False) -> dict[str, Any]:
+def write_comparison(
+    paths: Sequence[Path], out: Path, *, unpaired: bool = False, common: bool = False
+) -> dict[str, Any]:
     """Write compare.html, compare.md, compare.csv, ratios.png and .svg, compare.json.
 
     Returns:
@@ -39,7 +40,7 @@ def write_comparison(paths: Sequence[Path], out: Path, *, unpaired: bool = False
     Raises:
         UserError: as ``compare``.
     """
-    report = compare(paths, unpaired=unpaired)
+    report = compare(paths, unpaired=unpaired, common=common)
     content = dump(report)
     files = rendered(page(report), "compare", {"ratios": ratios(report)} if report.datasets else {})
     write(out, {**files, "compare.csv": tidy(report)}, "compare", content)
@@ -51,6 +52,7 @@ def page(report: ComparisonReport) -> Page:
         ["", *(run.name for run in report.runs)], [[row.key, *row.values] for row in report.differs], facts=True
     )
     blocks: list[Block] = [
+        Verdicts([report.verdict]),
         *([Figure("ratios", "ratios to the random orthogonal basis")] if report.datasets else []),
         Section("What the solver found", [_runs(report)]),
         Section("What differs between the runs", [differs if report.differs else "Nothing."]),
@@ -100,7 +102,7 @@ def _dataset(data: DatasetComparison) -> list[Block]:
 
 
 def _difference(found: ComparedError) -> str:
-    return f"{with_interval(found.difference)} {found.verdict or ''}".rstrip() if found.difference else "-"
+    return f"{with_interval(found.difference)} {found.verdict or '(images alone)'}" if found.difference else "-"
 
 
 def _similarities(report: ComparisonReport) -> Table:

@@ -14,12 +14,12 @@ from typing import Any
 
 from probe.errors import UserError
 from probe.names import shown
-from probe.report.compare.schema import Setting
+from probe.report.compare.schema import FIVE, Setting
+from probe.report.page.text import listed
 from probe.report.run.build import read_report
 from probe.report.run.schema import Report
 from probe.results.run import Results, read_results
 
-FIVE = 0.05
 SHOWN = 3
 """Keys named by an error."""
 
@@ -54,6 +54,11 @@ class ComparedRun:
         """Whether the latents have the same shape; ``check`` compares whether they are raw or scaled."""
         return self.report.model.latent_shape == other.report.model.latent_shape
 
+    def same_starts(self, other: "ComparedRun") -> bool:
+        """Whether start i is the same noise in both, as far as both have it."""
+        mine, its = self.results.config.seeds, other.results.config.seeds
+        return self.same_latents(other) and mine.seed == its.seed
+
     def same_weights(self, other: "ComparedRun") -> bool:
         """Whether the weights are known to be equal; a user's model without weights has no hash."""
         mine = self.report.model.weights_sha256
@@ -76,18 +81,24 @@ def read_runs(paths: Sequence[Path]) -> list[ComparedRun]:
     ]
 
 
-def check(runs: Sequence[ComparedRun], *, unpaired: bool = False) -> None:
+def check(runs: Sequence[ComparedRun], *, unpaired: bool = False, common: bool = False) -> None:
     """Refuse runs with different protocols.
 
     Args:
         unpaired: data sets of one name may hold different images.
+        common: runs may have different data sets; those that all have are compared.
 
     Raises:
         UserError: they differ; the sentence names the first keys and their values in both runs.
     """
-    first = runs[0]
+    first, shared_sets = runs[0], common_datasets(runs)
+    if common and not shared_sets:
+        raise UserError(
+            f"runs {listed([str(run.path) for run in runs])} have no data set in common: nothing to compare."
+        )
     for run in runs[1:]:
-        mine, others = (_protocol(one, first.report.model.d == run.report.model.d, unpaired) for one in (first, run))
+        same_d = first.report.model.d == run.report.model.d
+        mine, others = (_protocol(one, same_d, unpaired, shared_sets if common else None) for one in (first, run))
         shared = mine.keys() & others.keys()  # a data set that one lacks is named by the key datasets
         found = [key for key in mine if key in shared and mine[key] != others[key]]
         if found:
@@ -95,27 +106,35 @@ def check(runs: Sequence[ComparedRun], *, unpaired: bool = False) -> None:
             more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             images = all(key.startswith("images of ") for key in found)
             hint = ", or add --unpaired to compare on different images" if images else ""
+            if "datasets" in found and shared_sets:
+                hint = f", or add --common to compare on {listed(shared_sets)}"
             raise UserError(
                 f"runs {first.path} and {run.path} used different protocols: they differ in {', '.join(named)}{more}; "
                 f"compare runs with equal settings{hint}."
             )
 
 
-def _protocol(run: ComparedRun, same_d: bool, unpaired: bool) -> dict[str, Any]:
-    """What must be equal, by key."""
+def common_datasets(runs: Sequence[ComparedRun]) -> list[str]:
+    """Names of the data sets that all runs have, in the order of the first."""
+    return [name for name in runs[0].results.datasets if all(name in run.results.datasets for run in runs)]
+
+
+def _protocol(run: ComparedRun, same_d: bool, unpaired: bool, only: Sequence[str] | None) -> dict[str, Any]:
+    """What must be equal, by key; with ``only``, on these data sets."""
     config = run.results.config
+    datasets = run.results.datasets if only is None else only
     asked: dict[str, Any] = {
         "resolution": config.resolution,
         "model.latents": config.model.latents,
         "model.quantisation": config.model.quantisation,
         "sparse.controls": sorted(config.sparse.controls),
-        "datasets": sorted(run.results.datasets),
+        "datasets": sorted(datasets),
     }
     if same_d:
         asked["sparse.levels"] = sorted(run.levels.values())
     if not unpaired:
         # Images without a hash equal no others.
-        asked |= {f"images of {name}": run.images(name) or f"unknown in {run.path}" for name in run.results.datasets}
+        asked |= {f"images of {name}": run.images(name) or f"unknown in {run.path}" for name in datasets}
     return asked
 
 

@@ -13,6 +13,8 @@ from pydantic import Field
 from probe.report.model import ReportModel
 from probe.report.run.schema import Mean
 
+FIVE = 0.05
+"""The level, as a fraction of d, that the verdict and the figure are about."""
 Measure = Literal["pixel_mse", "latent_mse", "latent_ratio", "pixel_ratio", "floor_ratio"]
 MEASURES: dict[Measure, str] = {
     "pixel_mse": "pixel MSE",
@@ -25,21 +27,32 @@ MEASURES: dict[Measure, str] = {
 
 Direction = Literal["lower", "higher", "undecided"]
 RULE = (
-    "A run's error is lower (higher) than that of the first run if the 95 % bootstrap interval over images of the "
-    "difference, this run minus the first, lies below (above) 0; otherwise it is undecided. If both runs used the same "
-    "images (SHA-256), the difference is paired by image; otherwise each run's images are resampled independently. "
-    "Ratios are ratios of means over images, to the run's own random orthogonal basis (the mean of all bases, image by "
-    "image) or autoencoder. They have no unit and can be compared across models. Intervals are for one draw of the "
-    "starts, and are not corrected for the number of comparisons."
+    "A run's error at 5 % of d is lower (higher) than that of the first run if the 95 % interval of the difference, "
+    "this run minus the first, lies below (above) 0; otherwise it is undecided. The intervals of latent MSE and of its "
+    "ratio at 5 % of d count two reasons why a number could have been another: other images (percentile bootstrap; if "
+    "both runs used the same images, by SHA-256, the difference is paired by image, otherwise each run's images are "
+    "resampled independently), and another draw of the starts (delete-a-group jackknife over blocks of starts, "
+    "Student's t). Their half-widths are added as squares. Draws of starts are independent between runs, unless both "
+    "have the same seed and latents of one shape: then start i is the same noise in both, and the same blocks are left "
+    "out of both. All other intervals are over images alone: they are too short for a claim about another draw, and "
+    "give no verdict. Ratios are ratios of means over images, to the run's own random orthogonal basis (the mean of "
+    "all bases, image by image) or autoencoder. They have no unit and can be compared across models. Intervals are not "
+    "corrected for the number of comparisons."
 )
 
 
 class ComparedError(ReportModel):
-    value: Mean = Field(description="with the 95 % bootstrap interval over images; null where it does not exist")
+    value: Mean = Field(description="with its 95 % interval by ``rule``; null where it does not exist")
     difference: Mean | None = Field(
         description="this run minus the first; null for the first run, or if either value is missing"
     )
-    verdict: Direction | None = Field(description="by ``rule``; null without an interval of the difference")
+    over_images: tuple[float, float] | None = Field(
+        None, description="the interval of the difference over images alone; null where there is no difference"
+    )
+    over_starts: bool = Field(
+        False, description="whether the intervals count the draw of the starts, of both runs in a difference"
+    )
+    verdict: Direction | None = Field(description="by ``rule``; null where the intervals are over images alone")
 
 
 class RunValues(ReportModel):
@@ -59,6 +72,9 @@ class DatasetComparison(ReportModel):
     n: dict[str, int] = Field(description="images by run")
     sha256: dict[str, str | None] = Field(description="of the images, by run")
     paired: dict[str, bool] = Field(description="by run: whether the images are those of the first run")
+    draws: dict[str, bool] = Field(
+        {}, description="by run: whether intervals count the draw of its starts; runs of older versions have no numbers"
+    )
     levels: list[LevelComparison]
 
 
@@ -102,10 +118,12 @@ class Similarity(ReportModel):
 
 class ComparisonReport(ReportModel):
     schema_version: Literal[1] = 1
+    verdict: str = Field("", description="what the runs' ratios at 5 % of d say, in one sentence")
     runs: list[RunFacts]
     differs: list[Setting] = Field(description="settings, weights and versions in which the runs differ")
     notes: list[str] = Field(description="what to know before believing a number")
     levels_left_out: list[float] = Field(description="fractions of d that not all runs have")
+    datasets_left_out: list[str] = Field([], description="data sets that not all runs have")
     rule: str = RULE
     datasets: dict[str, DatasetComparison]
     similarities: list[Similarity] = Field(description="of every pair of runs with latents in one space")

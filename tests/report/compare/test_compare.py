@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from scipy.stats import t
 
 from probe.cli.main import main
 from probe.errors import UserError
@@ -30,7 +32,7 @@ def make(tmp_path: Path, run_class: type) -> Make:
     """``make("a", levels=(3, 6))`` writes a finished run of that name; ``config`` and ``images`` change its files."""
 
     def one(name: str, /, config: dict[str, Any] | None = None, images: str | None = None, **changes: Any) -> Path:
-        written = run_class(**changes)
+        written = run_class(**{"draws": (1.0,) * 16} | changes)  # without spread over draws
         run: Path = written.write(tmp_path / name)
         settings = yaml.safe_load((run / "config.yaml").read_text())
         settings["sparse"] = {"levels": list(written.levels)}
@@ -66,10 +68,15 @@ def test_a_common_shift_is_seen_exactly_where_images_are_the_same(make: Make):
 
 
 def test_the_same_numbers_are_undecided(make: Make):
+    """At 5 % by latent MSE; other measures have intervals over images alone, and no verdict."""
     report = compare([make("a"), make("b")])
-    assert {one.verdict for level in report.datasets["photos"].levels for one in level.runs[1].measures.values()} == {
-        "undecided"
-    }
+    found = {(level.fraction, name): one for level in report.datasets["photos"].levels
+             for name, one in level.runs[1].measures.items()}  # fmt: skip
+    known = {place for place, one in found.items() if one.over_starts}
+    assert known == {(0.05, "latent_mse"), (0.05, "latent_ratio")}
+    assert {one.verdict for place, one in found.items() if place in known} == {"undecided"}
+    assert {one.verdict for place, one in found.items() if place not in known} == {None}
+    assert all(one.difference.ci95 == one.over_images for one in found.values())
     assert [(one.key, one.values) for one in report.differs] == []
 
 
@@ -94,8 +101,8 @@ def test_a_complete_basis_gives_no_ratio(make: Make):
     report = compare(runs)
     missing = ComparedError(value=Mean(mean=None, ci95=None), difference=None, verdict=None)
     assert at(report, 2, 1, "latent_ratio") == missing
-    assert at(report, 1, 1, "latent_ratio").verdict == "undecided"
-    assert at(report, 2, 1, "pixel_ratio").verdict == "undecided"
+    assert at(report, 1, 1, "latent_ratio").difference.mean == 0
+    assert at(report, 2, 1, "pixel_ratio").difference.mean == 0
 
 
 def test_a_control_that_was_left_out_gives_no_ratio(make: Make):
@@ -178,6 +185,79 @@ def test_models_of_different_d_are_compared_at_the_fractions_that_both_have(make
     assert set(levels[0].runs[0].measures) == {"pixel_mse", "latent_ratio", "pixel_ratio", "floor_ratio"}
     assert report.similarities == []
     assert any("differ in shape" in note for note in report.notes)
+
+
+# Of 16 blocks; sqrt(15 / 16 sum (share - 1)^2) = 0.0387 of the error.
+DRAWS = (0.99, 1.01) * 8
+STUDENT = t.ppf(0.975, 15)
+
+
+def test_intervals_count_the_draw_of_the_starts(make: Make):
+    """Paired by image the difference of 0.1 has no spread; what is left are both draws."""
+    report = compare([make("a", draws=DRAWS), make("b", draws=DRAWS, seed=1, means=MEANS)])
+    gap = at(report, 0, 1, "latent_mse")
+    sd = 15**0.5 * 0.01
+    half = STUDENT * sd * np.hypot(*(at(report, 0, run, "latent_mse").value.mean for run in (0, 1)))
+    assert gap.difference.ci95 == pytest.approx((0.1 - half, 0.1 + half))
+    assert gap.over_images == pytest.approx((0.1, 0.1))
+    assert gap.verdict == ("higher" if half < 0.1 else "undecided")
+    value = at(report, 0, 0, "latent_mse").value
+    alone = at(compare([make("c"), make("d")]), 0, 0, "latent_mse").value
+    parts = (value.mean - alone.ci95[0], STUDENT * sd * value.mean)
+    assert value.mean - value.ci95[0] == pytest.approx(np.hypot(*parts))
+    assert report.datasets["photos"].draws == {"a": True, "b": True}
+    assert not any("older" in note or "did not measure" in note for note in report.notes)
+
+
+def test_the_same_starts_are_left_out_of_both(make: Make):
+    """With one seed, start i is the same noise in both: what a block does to both cancels."""
+    report = compare([make("a", draws=DRAWS, spread=0.0), make("b", draws=DRAWS, means=MEANS, spread=0.0)])
+    half = STUDENT * 15**0.5 * 0.01 * 0.1
+    assert at(report, 0, 1, "latent_mse").difference.ci95 == pytest.approx((0.1 - half, 0.1 + half))
+    assert at(report, 0, 1, "latent_mse").verdict == "higher"
+    opposite = compare([make("c", draws=DRAWS, spread=0.0), make("d", draws=DRAWS[::-1], means=MEANS, spread=0.0)])
+    half = STUDENT * 15**0.5 * 0.01 * (0.43 + 0.53)
+    assert at(opposite, 0, 1, "latent_mse").difference.ci95 == pytest.approx((0.1 - half, 0.1 + half))
+
+
+def test_older_runs_have_intervals_over_images_alone(make: Make):
+    report = compare([make("a", draws=DRAWS), make("b", means=MEANS, draws=())])
+    assert at(report, 0, 1, "latent_mse").difference.ci95 == pytest.approx((0.1, 0.1))
+    assert at(report, 0, 1, "latent_mse").verdict is None
+    assert report.verdict.endswith("no verdict on 1 of 1 data set (photos).")
+    assert report.datasets["photos"].draws == {"a": True, "b": False}
+    assert any(note.startswith("b: made by a version that did not measure") for note in report.notes)
+
+
+def test_the_verdict_counts_data_sets(make: Make):
+    report = compare([make("a"), make("b", means=MEANS), make("c")])
+    assert report.verdict == (
+        "By latent MSE at 5 % of d, as a ratio to each run's own random orthogonal basis: b has a lower (better) ratio "
+        "than a on none, a higher one on 1 of 1 data set (photos); c has a lower (better) ratio than a on none, no "
+        "difference is seen on 1 of 1 data set (photos)."
+    )
+
+
+def test_common_data_sets_only(make: Make, tmp_path: Path):
+    """A run with one more data set, which the other lacks."""
+    both, one = make("a"), make("b")
+    for file in both.glob("reconstructions/photos.*"):
+        shutil.copy(file, file.with_name(f"more{file.suffix}"))
+    settings = yaml.safe_load((both / "config.yaml").read_text())
+    settings["datasets"]["more"] = settings["datasets"]["photos"]
+    (both / "config.yaml").write_text(yaml.safe_dump(settings))
+    manifest = json.loads((both / "manifest.json").read_text())
+    manifest["data"]["more"] = manifest["data"]["photos"]
+    (both / "manifest.json").write_text(json.dumps(manifest))
+    write_atomically(both / "report" / "report.json", json.dumps(build_report(both)))
+    with pytest.raises(UserError, match=r"datasets \(more, photos and photos\); .*--common to compare on photos"):
+        compare([both, one])
+    report = compare([one, both], common=True)
+    assert list(report.datasets) == ["photos"]
+    assert report.datasets_left_out == ["more"]
+    assert "Data sets left out because not all runs have them: more." in report.notes
+    with pytest.raises(UserError, match="no data set in common"):
+        compare([one, make("c", name="other")], common=True)
 
 
 def test_solver_and_dictionary_facts(make: Make):
