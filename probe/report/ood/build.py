@@ -10,10 +10,10 @@ from probe.errors import UserError
 from probe.metrics.interval import Interval, on_side
 from probe.metrics.separation import MEASURES, Detection
 from probe.report.model import provenance
-from probe.report.ood.schema import Ends, Measured, OodReport, ScoreClaim, ScoreReport, SetReport, label
+from probe.report.ood.schema import Ends, Measured, OodReport, ScoreClaim, ScoreReport, SetReport
 from probe.report.page.text import fewer, number
 from probe.results.ood import OodResults
-from probe.studies.ood.config import MEANINGS
+from probe.scores import label, of_column
 
 CONTROL = "reencoded-"
 PAPER = "trajectory"
@@ -101,7 +101,7 @@ def _assemble(results: OodResults, made: _Manifest) -> OodReport:
         inside_encodings=made.data["test"].encodings,
         sets=sets,
         groups={group: mean for group in ("near", "far") if (mean := _mean_of(group, names, sets))},
-        scores={name: MEANINGS["knn" if name.startswith("knn_") else name] for name in names},
+        scores={name: of_column(name).meaning for name in names},
         rules=RULES,
         # The claim against KNN is the paper's; that the steps add to the start, the paper takes for granted.
         verdicts_in_words=[one.in_words for one in claims if one.other == "start" or one.other.startswith("knn_")],

@@ -368,7 +368,7 @@ def test_the_papers_model_with_random_weights(tmp_path, root, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["model"]["latent_shape"] == [17, 8]
     assert report["training"] is None
-    assert len(report["scores"]) == 10
+    assert len(report["scores"]) == 13
     assert np.isfinite(scores(tmp_path / "out").select_dtypes("number").to_numpy()).all()
 
 
