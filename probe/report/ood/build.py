@@ -198,6 +198,13 @@ def warnings(report: OodReport) -> list[str]:
                 f"{name}: the trajectory score responds to the encoding alone (AUROC {_plain(control)} of re-encoded "
                 "test images)."
             )
+        paper = one.scores[PAPER].auroc if PAPER in one.scores else None
+        if paper and paper.ci95 and paper.ci95[1] < 0.5:
+            found.append(
+                f"{name}: the trajectory score is below chance (AUROC {_plain(paper)}): these images lie nearer to the "
+                "attractors than the test images do. An undertrained autoencoder does this: it has one attractor, and "
+                "unfamiliar images start nearer to it."
+            )
         stopped = one.ends.n - one.ends.outcomes.get("converged", 0)
         if stopped > one.ends.n / 2:
             found.append(f"{name}: {stopped} of {one.ends.n} trajectories did not converge.")
