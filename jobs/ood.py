@@ -24,7 +24,7 @@ from probe.results import layout
 from probe.studies.inputs import note_overlap
 from probe.studies.ood.config import OodConfig, OodTraining, parse_ood_config
 from probe.studies.ood.images import Drawn, as_taken, control_name, draw_control, draw_set, must_fit
-from probe.studies.ood.scores import References, Scorer, references
+from probe.studies.ood.scores import References, Scorer, references, starts_of
 from probe.studies.probing.end_points import OnStep
 from probe.training import build, fitted, train
 from probe.training.checkpoint import STATE, model_folder
@@ -179,7 +179,7 @@ def attractors(work: OodWork) -> None:
     if not work.world.on_rank_0(lambda: ood.claimed(layout.REFERENCES.name, **made_from) is None):
         return
     model = work.model
-    whole = range(min(work.config.solver.starts, ood.drawn("train")["n_used"]))
+    whole = range(starts_of(work.config, ood.drawn("train")["n_used"]))
     kept = Shards(ood, lambda start: whole, rank=0)
     left = work.world.on_rank_0(lambda: kept.missing(whole))
     before = len(whole) - len(left)
@@ -199,8 +199,7 @@ def attractors(work: OodWork) -> None:
             return kept.joined(whole, left, found)[1]
 
         found = references(model, as_taken(model, ood.images("train")), work.config, on_step, solve)
-        tensors = {"latents": found.latents, "attractors": found.attractors}
-        ood.save(layout.REFERENCES.name, tensors, **made_from, facts=found.facts)
+        ood.save(layout.REFERENCES.name, found.tensors(), **made_from, facts=found.facts)
 
 
 def count_attractors(ood: OodDirectory) -> Counts:
@@ -268,7 +267,7 @@ def scores(work: OodWork) -> None:
         return
     model = work.model  # all ranks load it together, also those that will find no set left
     tensors, about = ood.load(layout.REFERENCES.name)
-    scorer = Scorer(model, References(tensors["latents"], tensors["attractors"], about["facts"]), work.config)
+    scorer = Scorer(model, References.of(tensors, about["facts"]), work.config)
     before = sum(sizes.values()) - sum(sizes[name] for name in todo)
     for name, meter in work.share("scores", "images", todo, size=sizes.__getitem__, before=before):
         _score(ood, scorer, name, meter)

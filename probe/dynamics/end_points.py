@@ -94,6 +94,10 @@ class EndPoints:
     def _repr_html_(self) -> str:
         return f"<p>{repr(self)[1:-1]}</p>{self.to_pandas().head(10).to_html()}"
 
+    def rows(self, chosen: slice) -> "EndPoints":
+        """Some of the starts."""
+        return EndPoints(**{name: value[chosen] for name, value in vars(self).items()})
+
     def stored(self) -> dict[str, Tensor]:
         """The tensors, by their names in ``attractors/``."""
         return {STORED.get(name, name): value for name, value in vars(self).items()}

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from probe.methods import METRICS
+from probe.scores import SCORES as OOD_SCORES
 
 WORK = "work"
 """Folder of intermediate results, removed once the results made from them exist."""
@@ -435,22 +436,17 @@ REFERENCES = _file(
     "training attractors",
     Column("latents", "float32 (n, ...)", "latents of training images"),
     Column("attractors", "float32 (m, ...)", "end points of those that did not diverge, not merged"),
+    Column(
+        "noise_attractors", "float32 (k, ...)", "end points of noise, for the score trajectory_noise", optional=True
+    ),
     about=(_DATA, Column("facts", "object", "counts, as under `attractors` in report.json")),
 )
 _SCORE_COLUMNS = (
     Column("set", "str", "name of the set"),
     Column("image", "int64", "position in the set, 0..n-1"),
     Column("id", "str", "name of the image"),
-    Column("trajectory", "float64", "mean distance of the trajectory to the nearest training attractor", optional=True),
-    Column("trajectory_unit", "float64", "the same between unit vectors", optional=True),
-    Column("end_point", "float64", "distance of the end point to the nearest training attractor", optional=True),
-    Column("start", "float64", "distance of the latent to the nearest training attractor", optional=True),
-    Column("steps", "float64", "steps until the trajectory ends", optional=True),
-    Column("field", "float64", "||f(z) - z|| at the latent", optional=True),
     Column("outcome", "str", "how the trajectory ended: converged, cycle, max_steps, diverged"),
-    Column("knn_{k}", "float64", "distance to the k-th nearest latent of a training image", optional=True),
-    Column("mahalanobis", "float64", "Mahalanobis distance to the training latents", optional=True),
-    Column("reconstruction", "float64", "squared error of D(E(x))", optional=True),
+    *(Column(one.column or one.name, "float64", one.meaning, optional=True) for one in OOD_SCORES),
 )
 SCORE = _file(
     "scores/{set}.parquet",

@@ -4,11 +4,12 @@
 |---|---|---|
 | z_t | the trajectory z_{t+1} = f(z_t), t = 0..T; z_T is the first fixed point (to tolerance) | (n, ...) |
 | A | training attractors | (m, ...) |
+| B | attractors of another origin, such as noise | (k, ...) |
 | d(z) | Euclidean distance from z to the nearest point of A | (n,) |
 | u(z) | the same with z and the rows of A scaled to unit norm | (n,) |
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +27,10 @@ class TrajectoryScores:
 
     Attributes:
         trajectory: mean over t = 0..T of d(z_t), the paper's score.
+        trajectory_fixed: mean over t = 0..max_steps of d(z_min(t, T)). ``trajectory`` divides the sum of the distances
+            by the row's own number of points, so that a slow approach makes it smaller; this one does not.
         trajectory_unit: mean over t = 0..T of u(z_t): directions only.
+        trajectory_noise: mean over t = 0..T of the distance to the nearest point of B; None without B.
         start: d(z_0), without any step; the trajectory should improve on it.
         end_point: d(z_T).
         steps: T; the step limit if the trajectory diverged.
@@ -35,7 +39,9 @@ class TrajectoryScores:
     """
 
     trajectory: Tensor
+    trajectory_fixed: Tensor
     trajectory_unit: Tensor
+    trajectory_noise: Tensor | None
     start: Tensor
     end_point: Tensor
     steps: Tensor
@@ -51,6 +57,7 @@ def trajectory_scores(
     max_steps: int,
     tolerance: float,
     max_norm: float = 1e6,
+    noise: Tensor | None = None,
     together: int = 256,
     on_step: Callable[[int], None] | None = None,
 ) -> TrajectoryScores:
@@ -61,12 +68,12 @@ def trajectory_scores(
 
     Args:
         starts: z_0 (n, ...), or an iterable of parts, taken as there is room.
-        attractors: (m, ...), m >= 1, on any device.
+        attractors: A (m, ...), m >= 1, on any device; ``noise``: B likewise.
         together: starts iterated together; each that ends is replaced by the next.
         on_step: called after each step with the number of starts that have ended.
     """
     parts = starts.split(together) if isinstance(starts, Tensor) else starts
-    nearest: _Nearest | None = None
+    nearest: list[_Nearest] = []
     ended: list[Group] = []
     gone = 0
 
@@ -78,8 +85,8 @@ def trajectory_scores(
 
     @torch.no_grad()
     def advance(state: State) -> None:
-        nonlocal nearest
-        nearest = nearest or _Nearest(attractors, state["z"])
+        if not nearest:
+            nearest.extend(_Nearest(points, state["z"]) for points in (attractors, noise) if points is not None)
         _step(f, state, nearest, max_steps, tolerance, max_norm)
 
     waiting, lag = groups(), LAG if torch.cuda.is_available() else 0
@@ -88,21 +95,27 @@ def trajectory_scores(
         del group.state["z"]
         ended.append(group)
         gone += len(group.starts)
-    return _scores(Group.join(ended), max_steps)
+    return _scores(Group.join(ended), max_steps, noise is not None)
 
 
 def _begin(rows: range, z: Tensor) -> Group:
     zero = torch.zeros(len(z), dtype=torch.float64, device=z.device)
-    sums = {name: zero.clone() for name in ("total", "total_unit", "points", "start", "end_point", "field")}
+    sums = {
+        name: zero.clone() for name in ("total", "total_unit", "total_noise", "points", "start", "end_point", "field")
+    }
     ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
     outcome = torch.full((len(z),), RUNNING, dtype=torch.uint8, device=z.device)
     return Group(list(rows), {"z": z, "ended": ended, "outcome": outcome, **sums})
 
 
-def _step(f: Map, state: State, nearest: "_Nearest", max_steps: int, tolerance: float, max_norm: float) -> None:
-    """Count z_t and go to z_{t+1}; rows that have ended do not change."""
+def _step(
+    f: Map, state: State, nearest: Sequence["_Nearest"], max_steps: int, tolerance: float, max_norm: float
+) -> None:
+    """Count z_t and go to z_{t+1}; rows that have ended do not change. ``nearest``: to A, and to B if there is one."""
     z, running = state["z"], ~state["ended"]
-    distance, unit = nearest(z)
+    (distance, unit), *others = (one(z) for one in nearest)
+    for to_noise, _ in others:
+        state["total_noise"] = state["total_noise"] + torch.where(running, to_noise, 0)
     with full_float32():
         y, residual = apply(f, z)
     first = running & (state["points"] == 0)
@@ -148,13 +161,16 @@ def _positive(norms: Tensor) -> Tensor:
     return torch.where(norms > 0, norms, 1)
 
 
-def _scores(ended: Group, max_steps: int) -> TrajectoryScores:
+def _scores(ended: Group, max_steps: int, noise: bool) -> TrajectoryScores:
     order = torch.tensor(ended.starts).argsort()
     state = {name: values.cpu()[order] for name, values in ended.state.items()}
+    left = max_steps + 1 - state["points"]
     diverged = state["outcome"] == int(Outcome.DIVERGED)
     return TrajectoryScores(
         trajectory=state["total"] / state["points"],
+        trajectory_fixed=(state["total"] + left * state["end_point"]) / (max_steps + 1),
         trajectory_unit=state["total_unit"] / state["points"],
+        trajectory_noise=state["total_noise"] / state["points"] if noise else None,
         start=state["start"],
         end_point=state["end_point"],
         steps=torch.where(diverged, float(max_steps), state["points"] - 1),

@@ -10,10 +10,10 @@ from probe.errors import UserError
 from probe.metrics.interval import Interval, on_side
 from probe.metrics.separation import MEASURES, Detection
 from probe.report.model import provenance
-from probe.report.ood.schema import Ends, Measured, OodReport, ScoreClaim, ScoreReport, SetReport, label
+from probe.report.ood.schema import Ends, Measured, OodReport, ScoreClaim, ScoreReport, SetReport
 from probe.report.page.text import fewer, number
 from probe.results.ood import OodResults
-from probe.studies.ood.config import MEANINGS
+from probe.scores import label, of_column
 
 CONTROL = "reencoded-"
 PAPER = "trajectory"
@@ -101,7 +101,7 @@ def _assemble(results: OodResults, made: _Manifest) -> OodReport:
         inside_encodings=made.data["test"].encodings,
         sets=sets,
         groups={group: mean for group in ("near", "far") if (mean := _mean_of(group, names, sets))},
-        scores={name: MEANINGS["knn" if name.startswith("knn_") else name] for name in names},
+        scores={name: of_column(name).meaning for name in names},
         rules=RULES,
         # The claim against KNN is the paper's; that the steps add to the start, the paper takes for granted.
         verdicts_in_words=[one.in_words for one in claims if one.other == "start" or one.other.startswith("knn_")],
@@ -197,6 +197,13 @@ def warnings(report: OodReport) -> list[str]:
             found.append(
                 f"{name}: the trajectory score responds to the encoding alone (AUROC {_plain(control)} of re-encoded "
                 "test images)."
+            )
+        paper = one.scores[PAPER].auroc if PAPER in one.scores else None
+        if paper and paper.ci95 and paper.ci95[1] < 0.5:
+            found.append(
+                f"{name}: the trajectory score is below chance (AUROC {_plain(paper)}): these images lie nearer to the "
+                "attractors than the test images do. An undertrained autoencoder does this: it has one attractor, and "
+                "unfamiliar images start nearer to it."
             )
         stopped = one.ends.n - one.ends.outcomes.get("converged", 0)
         if stopped > one.ends.n / 2:

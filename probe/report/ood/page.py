@@ -15,11 +15,12 @@ from rich.table import Table as RichTable
 from probe.report.figures.drawing import canvas, marks, row_names
 from probe.report.model import dump
 from probe.report.ood.build import ood_report
-from probe.report.ood.schema import Measured, OodReport, label
+from probe.report.ood.schema import Measured, OodReport
 from probe.report.page.content import Block, Bullets, Code, Figure, Note, Page, Provenance, Section, Table, Verdicts
 from probe.report.page.text import count, listed
 from probe.report.page.write import rendered, write
 from probe.results.ood import OodResults, read_ood
+from probe.scores import label
 from probe.studies.ood.config import load_ood_config
 
 HEAD = (
@@ -70,7 +71,7 @@ def page(report: OodReport) -> Page:
         *([Section("Verdicts", [Bullets(report.verdicts_in_words)])] if report.verdicts_in_words else []),
         *(_set(report, name) for name in report.by_group()),
         Section("Scores", scores),
-        Section("Where trajectories end", [Bullets(_ends(report))]),
+        Section("Where starts and trajectories end", [Bullets(_ends(report))]),
         Section("How to read it", list(report.rules.values())),
     ]
     return Page("OOD detection", lead, report.warnings, blocks, Provenance.of(report.provenance, **report.model))
@@ -120,13 +121,23 @@ def _value(found: Measured | None) -> str:
 
 
 def _ends(report: OodReport) -> list[str]:
-    """A sentence on where trajectories end, for the in-distribution test images and each set."""
+    """A sentence on where starts and trajectories end: attractors' starts, in-distribution test images, each set."""
     sentences = []
+    for origin, facts in {"training": report.attractors, "noise": report.attractors.get("noise")}.items():
+        if facts:
+            sentences.append(
+                f"attractors from {origin} latents: {facts['starts']} starts; {_outcomes(facts['outcomes'])}; "
+                f"{facts['distinct_converged']} distinct among the converged, {facts['certified']} of "
+                f"{facts['examined']} examined are certified."
+            )
     for name, ends in {"test": report.inside, **{name: report.sets[name].ends for name in report.by_group()}}.items():
-        outcomes = listed([f"{n} {outcome.replace('_', ' ')}" for outcome, n in ends.outcomes.items()])
         median = "" if ends.median_steps is None else f", median steps {ends.median_steps:g}"
-        sentences.append(f"{name}: {ends.n} images; {outcomes}{median}.")
+        sentences.append(f"{name}: {ends.n} images; {_outcomes(ends.outcomes)}{median}.")
     return sentences
+
+
+def _outcomes(counts: Mapping[str, int]) -> str:
+    return listed([f"{n} {outcome.replace('_', ' ')}" for outcome, n in counts.items() if n])
 
 
 def _overview_figure(report: OodReport) -> Drawing:
@@ -172,7 +183,8 @@ def _histograms(report: OodReport, table: pd.DataFrame, score: str) -> Drawing:
 
 def _densities(axes: Axes, inside: np.ndarray, outside: np.ndarray, colour: str) -> None:
     both = np.concatenate([inside, outside])
-    low, high = np.percentile(both[np.isfinite(both)], SHOWN)
+    finite = both[np.isfinite(both)]
+    low, high = np.percentile(finite, SHOWN) if len(finite) else (0, 1)
     edges = np.linspace(low, high if high > low else low + 1, 41)
     for values, shade in ((inside, INSIDE), (outside, colour)):
         axes.hist(np.clip(values, edges[0], edges[-1]), bins=edges.tolist(), density=True, color=shade, alpha=0.55)

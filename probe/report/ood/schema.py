@@ -11,22 +11,6 @@ from pydantic import Field
 from probe.metrics.interval import Verdict
 from probe.report.model import ReportModel
 
-LABELS = {
-    "trajectory": "trajectory (paper)",
-    "trajectory_unit": "trajectory, unit norm",
-    "end_point": "end point",
-    "start": "start, no step",
-    "steps": "steps",
-    "field": "field at the start",
-    "mahalanobis": "Mahalanobis",
-    "reconstruction": "reconstruction error",
-}
-
-
-def label(score: str) -> str:
-    """What a score is called in tables and figures."""
-    return f"KNN, K = {score[4:]}" if score.startswith("knn_") else LABELS[score]
-
 
 class Measured(ReportModel):
     value: float
@@ -82,7 +66,8 @@ class OodReport(ReportModel):
     training: dict[str, Any] | None = Field(description="epochs, and the loss of each; null for a pretrained model")
     attractors: dict[str, Any] = Field(
         description="starts, outcomes, median steps; attractors (end points that did not diverge, unmerged), "
-        "distinct_converged (by distance), distinct_cosine, examined and certified of distinct_converged"
+        "distinct_converged (by distance), distinct_cosine, examined and certified of distinct_converged; "
+        "noise: the same of starts N(0, I), where trajectory_noise is scored"
     )
     neighbours: dict[str, int] = Field(description="K used by each knn score: at most the number of starts")
     inside: Ends

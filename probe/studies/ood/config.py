@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from probe.config import (
     LARGEST_SIDE,
@@ -18,28 +18,23 @@ from probe.config import (
     read_yaml,
     validated,
 )
+from probe.scores import SCORES
 from probe.studies.sweeps.config import AcceleratedSolverConfig, Natural, as_in
 from probe.studies.sweeps.datasets import Part, Positive, StudyImages
 from probe.training.config import TrainConfig
 
 NOISE = "noise"
-Score = Literal[
-    "trajectory", "trajectory_unit", "end_point", "start", "steps", "field", "knn", "mahalanobis", "reconstruction"
-]
-SCORES: tuple[Score, ...] = get_args(Score)
-MEANINGS = {
-    "trajectory": "mean distance to the nearest training attractor along the trajectory (the paper's score)",
-    "trajectory_unit": "the same with all points and all attractors scaled to unit norm",
-    "end_point": "distance from the trajectory's end point to the nearest training attractor",
-    "start": "distance from the latent itself to the nearest training attractor, without any step of f",
-    "steps": "steps until ||f(z) - z||^2 is below the tolerance; the step limit if it never is",
-    "field": "norm of the vector field at the latent, ||f(z) - z||",
-    "knn": "distance to the K-th nearest training latent",
-    "mahalanobis": "Mahalanobis distance to the training latents (Ledoit and Wolf's covariance)",
-    "reconstruction": "squared error of D(E(x)), mean over pixels and channels, in [0, 1]",
-}
-"""What each score is; higher means more out-of-distribution."""
 Group = Literal["near", "far"]
+
+
+def _known_score(name: str) -> str:
+    if name not in (known := [one.name for one in SCORES]):
+        raise ValueError(f"unknown score; scores are {', '.join(known)}")
+    return name
+
+
+ScoreName = Annotated[Name, AfterValidator(_known_score)]
+"""The name of a score in ``probe.scores``."""
 
 
 class OodTraining(TrainConfig):
@@ -108,8 +103,11 @@ class OodConfig(Tracked):
     inside: Inside = Field(description="in-distribution images")
     outside: dict[Name, Outside] = Field(min_length=1, max_length=1000, description="OOD sets by name")
     solver: OodSolver = Field(OodSolver(), description="the iteration")
-    scores: tuple[Score, ...] = Field(
-        SCORES, min_length=1, max_length=100, description="scores to compute; higher means more out-of-distribution"
+    scores: tuple[ScoreName, ...] = Field(
+        tuple(one.name for one in SCORES),
+        min_length=1,
+        max_length=100,
+        description="scores to compute; higher means more out-of-distribution",
     )
     neighbours: tuple[Positive, ...] = Field(
         (2000, 10),
@@ -124,7 +122,7 @@ class OodConfig(Tracked):
         description="test images (the first ones) re-encoded like each OOD set's files, as a control; 0: none",
     )
     resamples: int = Field(1000, ge=100, le=10**7, description="bootstrap resamples")
-    seed: Natural = Field(0, description="seed of the bootstrap and of noise images")
+    seed: Natural = Field(0, description="seed of the bootstrap, of noise images and of noise latents")
 
     @field_validator("outside")
     @classmethod

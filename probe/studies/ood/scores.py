@@ -3,11 +3,12 @@
 | symbol | meaning | shape |
 |---|---|---|
 | z0 | E(x), of an image x | (n, ...) |
-| A | end points of the training images' latents | (m, ...) |
+| A, B | end points of the training images' latents, and of as many latents N(0, I) | (m, ...), (k, ...) |
+| F | D o E, from image to image | |
 | X, mu, S | training latents, flattened; their mean and covariance (divided by n) | (n, d), (d,), (d, d) |
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,12 @@ import torch
 from torch import Tensor
 
 from probe.autoencoders import Autoencoder
+from probe.config import SolverConfig
 from probe.dictionary import merge_by_cosine
 from probe.dynamics import EndPoints, Iteration, LatentMap, Outcome
 from probe.dynamics.certificate import YES
 from probe.dynamics.iterate import Map
+from probe.dynamics.latent_map import gaussian_starts
 from probe.dynamics.memory import Fitting
 from probe.errors import UserError
 from probe.studies.fixed_points import certify_first, distinct, end_points
@@ -30,6 +33,7 @@ from probe.studies.trajectories import trajectory_scores
 from probe.training import crop
 
 Solve = Callable[[Map, Tensor, Iteration, OnStep | None], EndPoints]
+NOISE_SCORE = "trajectory_noise"
 COSINE, EUCLIDEAN = 0.99, 0.05
 """Cosine, and distance relative to the root mean square norm, at which end points count as one attractor."""
 
@@ -41,18 +45,37 @@ class References:
     Attributes:
         latents: z0 of the first ``solver.starts`` images (n, ...).
         attractors: end points A of the starts that did not diverge (m, ...), not merged.
-        facts: starts, outcomes, median steps, distinct end points by cosine and by distance, certificates.
+        noise: end points B likewise; None where no score uses them.
+        facts: starts, outcomes, median steps, distinct end points by cosine and by distance, certificates; the same of
+            B under ``noise``.
     """
 
     latents: Tensor
     attractors: Tensor
+    noise: Tensor | None
     facts: dict[str, Any]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As in ``layout.REFERENCES``."""
+        known = {"latents": self.latents, "attractors": self.attractors, "noise_attractors": self.noise}
+        return {name: value for name, value in known.items() if value is not None}
+
+    @staticmethod
+    def of(tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> "References":
+        """The inverse of ``tensors``."""
+        return References(tensors["latents"], tensors["attractors"], tensors.get("noise_attractors"), facts)
+
+
+def starts_of(config: OodConfig, images: int) -> int:
+    """The number of starts of the attractors, given so many training images."""
+    return min(config.solver.starts, images) * (2 if NOISE_SCORE in config.scores else 1)
 
 
 def references(
     model: Autoencoder, images: Tensor, config: OodConfig, on_step: OnStep | None = None, solve: Solve = end_points
 ) -> References:
-    """Find the training attractors from images as the model takes them, uint8 (n, c, R, R).
+    """Find the training attractors from images as the model takes them, uint8 (n, c, R, R), and those from noise if a
+    score needs them.
 
     Args:
         on_step: as for ``iterate_batches``.
@@ -63,18 +86,30 @@ def references(
     """
     solver, f = config.solver.solver(), _map(model, config)
     z0 = encode(model, images[: config.solver.starts])
-    ends = solve(f, z0, iteration(solver, z0.shape[1:], model.device), on_step)
+    n, starts = len(z0), z0
+    if NOISE_SCORE in config.scores:
+        starts = torch.cat([z0, gaussian_starts(config.seed, range(n), z0.shape[1:]).to(z0)])
+    ends = solve(f, starts, iteration(solver, z0.shape[1:], model.device), on_step)
+    attractors, facts = _found(f, model, ends.rows(slice(0, n)), solver)
+    if len(starts) == n:
+        return References(z0.cpu(), attractors, None, facts)
+    noise, facts["noise"] = _found(f, model, ends.rows(slice(n, None)), solver)
+    return References(z0.cpu(), attractors, noise, facts)
+
+
+def _found(f: LatentMap, model: Autoencoder, ends: EndPoints, solver: SolverConfig) -> tuple[Tensor, dict[str, Any]]:
+    """The end points that did not diverge, and the facts of them."""
     points = ends.end[ends.outcome != Outcome.DIVERGED]
     if not len(points):
         raise UserError(
-            f"all {len(z0)} starts diverge under {model.source}, so there are no attractors to score by; try another "
-            "model."
+            f"all {len(ends.end)} starts diverge under {model.source}, so there are no attractors to score by; try "
+            "another model."
         )
     settled = ends.end[ends.outcome == Outcome.CONVERGED]
     merge = distinct(settled, EUCLIDEAN, solver.tolerance)
     certificates = certify_first(f, settled[merge.leader], solver, model.device).attractor
     facts = {
-        "starts": len(z0),
+        "starts": len(ends.end),
         "outcomes": ends.counts(),
         "steps": float(ends.steps.double().median()),
         "attractors": len(points),
@@ -83,7 +118,7 @@ def references(
         "examined": len(certificates),
         "certified": int((certificates == YES).sum()),
     }
-    return References(z0.cpu(), points, facts)
+    return points, facts
 
 
 class Neighbours:
@@ -147,6 +182,17 @@ def _ledoit_wolf(centred: Tensor, spectrum: Tensor, scale: float) -> float:
     return min(noise, distance) / distance if distance > 0 else 0.0
 
 
+def error_ratio(first: Tensor, second: Tensor) -> Tensor:
+    """The errors (n,) of an image's first reconstruction, divided by those of the second against the first.
+
+    An image outside what the model draws loses most in the first pass, and its reconstruction little in the second: a
+    projector has infinite ratios, and f(z) = a z with D and E linear has 1 / a^2. 0 where neither pass changes
+    anything.
+    """
+    ratio = first / second
+    return torch.where(ratio.isnan(), torch.where(first > 0, torch.inf, 0.0).to(ratio), ratio)
+
+
 class Scorer:
     """Scores images in batches by the model's training attractors and latents; images do not affect each other."""
 
@@ -175,11 +221,25 @@ class Scorer:
             found = {f"knn_{k}": values for k, values in self.neighbours(z, self.config.neighbours).items()}
         if self.mahalanobis:
             found["mahalanobis"] = self.mahalanobis(z)
-        if "reconstruction" in self.config.scores:
-            low, high = model.image_range
-            error = (crop(model.decode(z), side) - crop(x, side)) / (high - low)
-            found["reconstruction"] = error.double().square().flatten(1).mean(1).nan_to_num(nan=torch.inf).cpu()
-        return found
+        if {"reconstruction", "reconstruction_ratio"} & {*self.config.scores}:
+            found |= self._errors(x, z, side)
+        return {name: values.cpu() for name, values in found.items()}
+
+    def _errors(self, x: Tensor, z: Tensor, side: int) -> dict[str, Tensor]:
+        """``reconstruction``, and ``reconstruction_ratio`` if it is wanted, of inputs x with latents z = E(x)."""
+        low, high = self.model.image_range
+
+        def error(a: Tensor, b: Tensor) -> Tensor:
+            difference = (crop(a, side) - crop(b, side)) / (high - low)
+            return difference.double().square().flatten(1).mean(1).nan_to_num(nan=torch.inf)
+
+        once = self.model.decode(z)
+        first = error(once, x)
+        found = {"reconstruction": first, "reconstruction_ratio": first}
+        if "reconstruction_ratio" in self.config.scores:
+            twice = self.model.decode(self.f(z))  # F(F(x)) = D(E(D(z)))
+            found["reconstruction_ratio"] = error_ratio(first, error(twice, once))
+        return {name: values for name, values in found.items() if name in self.config.scores}
 
     def _trajectories(self, parts: tuple[Tensor, ...], on_step: Callable[[int], None] | None) -> Any:
         model, solver = self.model, self.config.solver
@@ -191,6 +251,7 @@ class Scorer:
             max_steps=solver.max_steps,
             tolerance=solver.tolerance,
             max_norm=solver.max_norm,
+            noise=self.known.noise if NOISE_SCORE in self.config.scores else None,
             together=settings.batch_size,
             on_step=on_step,
         )

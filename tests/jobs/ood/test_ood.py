@@ -78,6 +78,14 @@ def test_a_single_attractor_is_a_warning(whole):
         assert any("reached the same attractor" in warning for warning in warnings(report)) == warned
 
 
+def test_a_score_below_chance_is_a_warning(whole):
+    report = OodReport.model_validate_json((whole / "report" / "report.json").read_text())
+    paper = report.sets["noise"].scores["trajectory"].auroc
+    for ci95, warned in (((0.1, 0.2), True), ((0.4, 0.6), False), ((0.8, 0.9), False), (None, False)):
+        paper.ci95 = ci95
+        assert any("noise: the trajectory score is below chance" in text for text in warnings(report)) == warned
+
+
 def test_warnings_are_said_and_not_only_written(tmp_path, caplog):
     do(begin(tmp_path / "ood"))
     assert "warning: KNN, K = 2000: with 40 training latents this is the distance to the farthest one." in caplog.text
@@ -368,7 +376,7 @@ def test_the_papers_model_with_random_weights(tmp_path, root, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["model"]["latent_shape"] == [17, 8]
     assert report["training"] is None
-    assert len(report["scores"]) == 10
+    assert len(report["scores"]) == 13
     assert np.isfinite(scores(tmp_path / "out").select_dtypes("number").to_numpy()).all()
 
 

@@ -12,8 +12,9 @@ from probe.autoencoders.base import Autoencoder
 from probe.dynamics import Outcome
 from probe.errors import UserError
 from probe.metrics.interval import on_side
-from probe.studies.ood.config import MEANINGS, SCORES, load_ood_config, parse_ood_config
-from probe.studies.ood.scores import Mahalanobis, Neighbours, Scorer, references
+from probe.scores import SCORES, label
+from probe.studies.ood.config import load_ood_config, parse_ood_config
+from probe.studies.ood.scores import Mahalanobis, Neighbours, Scorer, error_ratio, references
 from probe.studies.trajectories import trajectory_scores
 
 SIDE = 4
@@ -30,6 +31,11 @@ def test_all_trajectory_scores_of_a_halving_map():
     assert found.field.tolist() == pytest.approx([4])
     assert found.end_point.tolist() == pytest.approx([0.5])
     assert found.trajectory.tolist() == pytest.approx([(7 + 3 + 1 + 0 + 0.5) / 5])
+    assert found.trajectory_fixed.tolist() == pytest.approx([(7 + 3 + 1 + 0 + 97 * 0.5) / 101])
+    assert found.trajectory_noise is None
+    again = trajectory_scores(lambda z: z / 2, z, reference, max_steps=100, tolerance=0.25, noise=torch.zeros(1, 2))
+    assert again.trajectory_noise.tolist() == pytest.approx([(8 + 4 + 2 + 1 + 0.5) / 5])
+    assert again.trajectory.tolist() == found.trajectory.tolist()
     assert found.trajectory_unit.tolist() == pytest.approx([0], abs=1e-7)
     assert found.outcome.tolist() == [Outcome.CONVERGED]
 
@@ -67,6 +73,7 @@ def test_trajectories_do_not_depend_on_what_is_computed_together(together):
         )  # fmt: skip
 
     whole, parts = scores(z, 11), scores(z.split(2), together)  # parts of 2, taken when there is room
+    assert whole.pop("trajectory_noise") is None
     for name, values in whole.items():
         assert torch.allclose(parts[name].double(), values.double(), rtol=1e-6, atol=1e-7), name
 
@@ -128,20 +135,80 @@ def test_scores_of_a_model_with_one_attractor():
     scorer = Scorer(halving(), known, config())
     x = pictures(6, 1, 100)
     found = scorer(x)
-    assert list(found) == [*(name for name in SCORES[:6]), "outcome", "knn_3", "mahalanobis", "reconstruction"]
+    moving = [
+        "trajectory",
+        "trajectory_fixed",
+        "trajectory_unit",
+        "trajectory_noise",
+        "end_point",
+        "start",
+        "steps",
+        "field",
+    ]
+    still = ["knn_3", "mahalanobis", "reconstruction", "reconstruction_ratio"]
+    assert list(found) == [*moving, "outcome", *still]
     away = (x.double() / 255 - 0.5).flatten(1).norm(dim=1)
     # End points are within 1e-4 of grey, each way: residual 1e-4 leaves as much of the way at a radius of 1/2.
     assert found["start"].tolist() == pytest.approx(away.tolist(), abs=2e-4)
     assert found["field"].tolist() == pytest.approx((away / 2).tolist(), rel=1e-5)
     assert found["reconstruction"].tolist() == pytest.approx((away.square() / 4 / 48).tolist(), rel=1e-5)
     assert (found["end_point"] < 3e-4).all()
+    # D(E(x)) - grey is half of x - grey, so the second error is a quarter of the first.
+    assert found["reconstruction_ratio"].tolist() == pytest.approx([4.0] * 6, rel=1e-4)
+    # Noise and training images lead to the one attractor there is.
+    assert known.facts["noise"]["outcomes"]["converged"] == 9
+    assert torch.allclose(known.noise, torch.full((9, 48), 0.5), atol=1e-3)
+    assert found["trajectory_noise"].tolist() == pytest.approx(found["trajectory"].tolist(), abs=5e-4)
     # What is further from grey scores higher by every score.
     nearer = scorer(pictures(6, 2, 20))
-    for name in set(found) - {"end_point", "outcome", "trajectory_unit"}:
+    for name in set(found) - {"end_point", "outcome", "trajectory_unit", "reconstruction_ratio"}:
         assert found[name].min() > nearer[name].max(), name
     # A row by itself is the same.
     alone = scorer(x[3:4])
     assert all(alone[name].item() == pytest.approx(found[name][3].item(), rel=1e-5, abs=1e-6) for name in found)
+
+
+def linear(f) -> Autoencoder:
+    """z is an image's pixels, and D is f."""
+    return replace(halving(), decoder=lambda z: f(z).view(-1, 3, SIDE, SIDE))
+
+
+@pytest.mark.parametrize("a", [0.9, 0.5, 0.1])
+def test_the_ratio_of_two_errors_of_a_shrinking_map(a):
+    """F(x) = a x: errors (1 - a)^2 |x|^2 and a^2 (1 - a)^2 |x|^2, a ratio of 1 / a^2 for every image."""
+    model, few = linear(lambda z: a * z), config(scores=["reconstruction_ratio"])
+    known = references(model, pictures(9, 0, 20), few)
+    assert known.noise is None
+    found = Scorer(model, known, few)(pictures(5, 1, 100))
+    assert list(found) == ["outcome", "reconstruction_ratio"]
+    assert found["reconstruction_ratio"].tolist() == pytest.approx([1 / a**2] * 5, rel=1e-4)
+
+
+def test_the_ratio_of_two_errors_of_a_projector():
+    """F sets the right half to 0, exactly: the second pass changes nothing. An image that it keeps scores 0."""
+    left = (torch.arange(SIDE) < SIDE // 2).float().repeat(3 * SIDE)
+    model, few = linear(lambda z: z * left), config(scores=["reconstruction_ratio"])
+    x = pictures(3, 1, 100)
+    x[1, ..., SIDE // 2 :] = 0
+    found = Scorer(model, references(model, x, few), few)(x)
+    assert found["reconstruction_ratio"].tolist() == [torch.inf, 0, torch.inf]
+    errors = torch.tensor([0.0, 1, 4, torch.inf]).double()
+    assert error_ratio(errors, torch.tensor([0.0, 0, 2, torch.inf]).double()).tolist() == [0, torch.inf, 2, torch.inf]
+
+
+def test_attractors_from_noise_are_others_where_images_do_not_lead():
+    """f(z) = tanh(3 z) by coordinate has attractors +-c in each: images, which lie above 0, lead to (c, ..., c) only,
+    and noise to all corners."""
+    model = linear(lambda z: torch.tanh(3 * z))
+    scored = config(scores=["trajectory", "trajectory_noise"], solver={"certificates": 0, "starts": 9})
+    known = references(model, pictures(9, 0, 20), scored)
+    assert known.facts["distinct_converged"] == 1
+    assert known.facts["noise"]["starts"] == known.facts["noise"]["distinct_converged"] == 9
+    c = known.attractors[0, 0]
+    assert torch.allclose(torch.tanh(3 * c), c, atol=1e-3)
+    assert torch.allclose(known.noise.abs(), c.expand(9, 48), atol=1e-2)
+    found = Scorer(model, known, scored)(pictures(4, 1, 20))
+    assert (found["trajectory_noise"] > found["trajectory"] + c).all()
 
 
 def test_a_model_without_attractors_is_refused():
@@ -168,4 +235,7 @@ def test_configurations_that_come_with_the_repository(root):
     assert (mnist.train.k, mnist.train.initialisation) == (16, "he")
     assert set(mnist.outside) == {"fashion_mnist", "noise"}
     assert len(cifar.outside) == 7
-    assert set(MEANINGS) == set(SCORES)
+    assert mnist.scores == tuple(one.name for one in SCORES)
+    assert label("knn_10") == "KNN, K = 10"
+    with pytest.raises(UserError, match="unknown score; scores are trajectory, trajectory_fixed, "):
+        config(scores=["nearest"])
