@@ -129,21 +129,22 @@ def sizes(found: Starts, subject: str) -> Table:
 
 
 def five_percent_table(report: dict[str, Any]) -> RichTable:
-    """The 5 % table for a terminal, from the dict of ``build_report`` or the content of report.json."""
+    """The 5 % table for a terminal, methods down, from the dict of ``build_report`` or the content of report.json."""
     parsed = Report.model_validate(report)
     table = RichTable(caption=NOTE, caption_justify="left", box=SIMPLE_HEAD, show_lines=False)
-    table.add_column("data set", overflow="fold")
-    for head in ("n", "atoms", *(label(method, parsed.subject) for method in methods_shown(parsed))):
-        table.add_column(head, justify="right")
-    for name, cells in five_percent_cells(parsed).items():
-        data = parsed.datasets[name]
-        # Text, not str: brackets in a name are not markup.
+    table.add_column("")
+    for name in parsed.datasets:
+        table.add_column(Text(name, overflow="fold"), justify="right", overflow="fold")  # Text, not str: brackets are not markup
+    table.add_row("images", *(str(data.n_used) for data in parsed.datasets.values()))
+    table.add_row("atoms", *(str(data.five_percent) for data in parsed.datasets.values()))
+    rows = zip(*five_percent_cells(parsed).values(), strict=True)
+    for method, cells in zip(methods_shown(parsed), rows, strict=True):
         shown = [
             Text(f"{cell.mean}{BEST if cell.best_control else ''}", style="bold" if cell.best_control else "")
             + Text(f"\n{cell.interval.replace(', ', ',')}", style="dim")
             for cell in cells
         ]
-        table.add_row(Text(name), str(data.n_used), str(data.five_percent), *shown)
+        table.add_row(label(method, parsed.subject), *shown)
     return table
 
 
