@@ -33,7 +33,7 @@ def test_levels_are_atoms_or_fractions_and_five_percent_is_always_there():
     [
         ("solver.max_stps=3", "did you mean 'max_steps'"),
         ("datasets.a.colum=x", "did you mean 'column'"),
-        ("zzz=1", "valid keys are clip, datasets, dictionary"),
+        ("zzz=1", "valid keys are basins, clip, datasets, dictionary"),
         ("solver.tolerance=-1", "greater than 0"),
         ("sparse.levels=[true]", "a level is"),
         ("sparse.levels=[1.5]", "a level is"),

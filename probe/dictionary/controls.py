@@ -78,8 +78,9 @@ def draws_like(points: Tensor, seed: int) -> Tensor:
     The covariance is that of Ledoit and Wolf (2004), (1 - s) S + s tr(S)/d I with the sample covariance S: of low rank
     plus a diagonal, and close to S where m is far above d. S alone would not do: with m <= d its draws are mixtures of
     the points, lie in their span, and would inherit from the points what is not in their covariance. s is the shrinkage
-    of the smallest expected squared error, in closed form, whatever m and d; factor analysis would have to be told a
-    rank. The total variance tr(S) is kept.
+    of the smallest expected squared error, in closed form, whatever m and d; tr(S), the total variance, is kept. Factor
+    analysis and probabilistic PCA have to be told a rank, and do no better: of TAEF2's end points (32 pixels, d = 512,
+    fitted to 128, the mean log-likelihood of 128 others) 1106 against 1100 with 10 factors and 1077 with 80 components.
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
