@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -112,6 +113,13 @@ def test_a_folder_of_an_earlier_version_is_resumed_and_nothing_computed(name, fi
     assert "clip" not in kept["settings"] or name != "older"
 
 
+def as_it_was(now: Any, before: Any) -> Any:
+    """Without the keys that newer versions have added."""
+    if not isinstance(before, dict):
+        return now
+    return {key: as_it_was(now[key], value) for key, value in before.items()}
+
+
 @pytest.mark.parametrize("name", ["run", "older"])
 def test_every_command_reads_runs_of_an_earlier_version(name, finished, nothing_is_computed, tmp_path):
     folder = finished(name)
@@ -123,7 +131,7 @@ def test_every_command_reads_runs_of_an_earlier_version(name, finished, nothing_
     again = json.loads((folder / "report" / "report.json").read_text())
     was = json.loads((FINISHED / "run" / "report" / "report.json").read_text())
     assert again["datasets"]["digits"]["levels"] == was["datasets"]["digits"]["levels"]
-    assert again["solver"] == was["solver"]
+    assert as_it_was(again["solver"], was["solver"]) == was["solver"]
 
 
 @pytest.mark.parametrize("name", ["run", "older"])
