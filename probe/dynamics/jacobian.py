@@ -12,15 +12,19 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from probe.dynamics.latent_map import LatentMap, in_type
 from probe.dynamics.memory import Fitting
 from probe.machine import free_bytes
 from probe.precision import full_float32
 
-AGREEMENT = 0.1
-"""Largest relative difference between a product and finite differences."""
+AGREEMENT, SMALL = 0.1, 0.01
+"""Largest relative difference between a product and finite differences; relative to ``SMALL`` where both are smaller,
+as at super-attracting points, where they are rounding: 0.001 more or less decides nothing there."""
 SCALES = (1e-2, 1e-3, 1e-1, 1e-4)
 """Lengths of finite differences relative to the norm of the point, in the order in which most agree. The product must
 agree at one of them at which the difference is well above rounding."""
+FINE_SCALES = (1e-4, 1e-5, 1e-3, 1e-6)
+"""The same in float64."""
 CLEARLY = 1.5
 """Forward mode computes J v where the kept graph takes this many times as long. A smaller difference could be chance,
 and chance must not choose: the last digits of a result depend on the mode."""
@@ -94,16 +98,21 @@ class Jacobian:
 
         It does not where ``torch.no_grad`` or ``detach`` inside f hides a dependence, where a quantiser lets gradients
         pass, or where f has no derivative. Where only reverse mode misses something, forward mode is used from here on.
+        Where differences in float32 do not agree, an autoencoder is asked in float64: they can be smaller there.
         """
         v = directions(self.z)
         agreed = self._agreed(v)
         if self._modes.keep and not bool(agreed.all()):
             self._graph, self._modes.keep, self._modes.forward = None, False, True
             agreed = self._agreed(v)
+        left = (~agreed).nonzero().squeeze(1)
+        if len(left) and self.z.dtype == torch.float32 and isinstance(self.f, LatentMap):
+            with in_type(self.f, torch.float64):
+                agreed[left] = Jacobian(self.f, self.z[left].double())._agreed(v[left].double(), FINE_SCALES)
         return agreed
 
     @torch.no_grad()
-    def _agreed(self, v: Tensor) -> Tensor:
+    def _agreed(self, v: Tensor, scales: tuple[float, ...] = SCALES) -> Tensor:
         try:
             product = self.times(v).flatten(1).double()
         except torch.OutOfMemoryError:
@@ -112,7 +121,7 @@ class Jacobian:
             return torch.zeros(len(v), dtype=torch.bool, device=v.device)
         length = self.z.flatten(1).norm(dim=1).clamp(min=1e-3)
         agreed = torch.zeros(len(v), dtype=torch.bool, device=v.device)
-        for scale in SCALES:
+        for scale in scales:
             left = (~agreed).nonzero().squeeze(1)
             if not len(left):
                 break
@@ -127,9 +136,9 @@ class Jacobian:
             there, back = self._modes.value(z + step), self._modes.value(z - step)
         slope = (there - back).flatten(1).double() / (2 * h.view(-1, 1))
         rounding = 10 * torch.finfo(v.dtype).eps * there.flatten(1).norm(dim=1).double() / h
-        size = torch.maximum(product.norm(dim=1), slope.norm(dim=1))
-        # A slope below rounding shows nothing, unless f does not move at all.
-        telling = (rounding <= AGREEMENT * size) | (size == 0)
+        size = torch.maximum(product.norm(dim=1), slope.norm(dim=1)).clamp(min=SMALL)
+        # A slope below rounding shows nothing.
+        telling = rounding <= AGREEMENT * size
         return telling & ((product - slope).norm(dim=1) <= AGREEMENT * size + rounding)
 
     def _with_graph(self, product: "Callable[[_Graph], Tensor]") -> Tensor | None:

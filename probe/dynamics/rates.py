@@ -10,8 +10,11 @@ from probe.dynamics.jacobian import Jacobian, directions
 from probe.dynamics.memory import Fitting
 from probe.precision import full_float32
 
-TRANSIENT = 20
-"""Steps in which the tangent vector aligns before growth is counted."""
+TRANSIENT, FURTHER = 20, 10
+"""Steps in which the tangent vector aligns, before growth is counted; and by which this is lengthened as long as the
+two halves of what is counted differ."""
+APART = 3
+"""Standard errors, of the later half, by which the halves may differ."""
 BLOCKS = 8
 """Blocks of the trajectory; the spread of their means gives the standard error."""
 
@@ -39,9 +42,10 @@ def lyapunov_exponents(f: Callable[[Tensor], Tensor], z: Tensor, *, steps: int =
     are starts that do not settle chaotic, or do they approach a point slowly?
 
     A tangent vector is carried along by products with the Jacobian and kept at length 1 (Benettin et al. 1980); growth
-    is counted in ``steps`` products, after ``TRANSIENT`` in which it aligns. Where products with J^T are faster, the
-    trajectory comes first, and the vector is carried back along it: J_n ... J_1 and its transpose have the same
-    singular values.
+    is counted in ``steps`` products, after ``TRANSIENT`` in which it aligns. Where the halves of what is counted
+    differ, the transient is longer, up to half of it; if they still differ then, that is part of the error. Where
+    products with J^T are faster, the trajectory comes first, and the vector is carried back along it: J_n ... J_1 and
+    its transpose have the same singular values.
     """
     jacobian = Jacobian(f, z)
     usable = Fitting(lambda rows: jacobian.take(rows).agrees())(torch.arange(len(z), device=z.device))
@@ -50,12 +54,30 @@ def lyapunov_exponents(f: Callable[[Tensor], Tensor], z: Tensor, *, steps: int =
         return Exponents(nan, nan.clone(), z)
     carried = _back if jacobian.transposes else _along
     logs, z = carried(jacobian, z, TRANSIENT + steps)
-    logs = logs[:, TRANSIENT:]
-    means = torch.stack([part.mean(1) for part in logs.chunk(BLOCKS, 1)], 1)
-    error = means.std(1) / means.shape[1] ** 0.5
+    value, error = _steady_mean(logs, both_ends=jacobian.transposes)
     finite = usable & torch.isfinite(logs).all(1)
     nan = torch.full_like(error, torch.nan)
-    return Exponents(torch.where(finite, logs.mean(1), nan).cpu(), torch.where(finite, error, nan).cpu(), z)
+    return Exponents(torch.where(finite, value, nan).cpu(), torch.where(finite, error, nan).cpu(), z)
+
+
+def _steady_mean(logs: Tensor, *, both_ends: bool) -> tuple[Tensor, Tensor]:
+    """Means of logarithms (n, k) after a transient, as long as each row needs it, and their standard errors (n,).
+    ``both_ends``: the trajectory began at the last of them, where it may have a transient of its own."""
+    steps = logs.shape[1] - TRANSIENT
+    value, error = torch.full((2, len(logs)), torch.nan, dtype=logs.dtype, device=logs.device)
+    left = torch.ones(len(logs), dtype=torch.bool, device=logs.device)
+    further = range(0, max(steps // (4 if both_ends else 2), 1), FURTHER)
+    for more in further:
+        counted = logs[:, TRANSIENT + more : logs.shape[1] - (more if both_ends else 0)]
+        means = torch.stack([part.mean(1) for part in counted.chunk(BLOCKS, 1)], 1)
+        halves = [half.mean(1) for half in means.chunk(2, 1)]
+        apart, later = (halves[0] - halves[1]).abs(), means[:, BLOCKS // 2 :]
+        steady = apart <= APART * (2 * later.var(1) / later.shape[1]).sqrt() + 1e-12
+        own = means.std(1) / means.shape[1] ** 0.5
+        value = torch.where(left, counted.mean(1), value)
+        error = torch.where(left, torch.where(steady, own, torch.maximum(own, apart / 2)), error)
+        left &= ~steady
+    return value, error
 
 
 def _along(jacobian: Jacobian, z: Tensor, steps: int) -> tuple[Tensor, Tensor]:

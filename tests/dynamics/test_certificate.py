@@ -8,6 +8,7 @@ import torch
 from probe import LatentMap, load_autoencoder
 from probe.dynamics import Jacobian, certify, iterate, lyapunov_exponents, spectral_norm, spectral_radius
 from probe.dynamics.certificate import NO, UNDECIDED, YES
+from probe.dynamics.rates import _steady_mean
 
 
 def with_radius(d: int, radius: float, seed: int) -> torch.Tensor:
@@ -221,3 +222,26 @@ def test_lyapunov_exponents_of_known_maps():
     assert slow.value.item() == pytest.approx(math.log(0.995), rel=1e-6)
     hidden = lyapunov_exponents(lambda z: 0.5 * z.detach(), torch.ones(1, 3))
     assert torch.isnan(hidden.value).all()
+
+
+def test_an_exponent_after_a_transient_that_takes_longer():
+    """Growth by e for the first 40 steps, then by e^-0.1: counted from step 20 on, the exponent would be 0.12."""
+    logs = torch.where(torch.arange(120) < 40, 1.0, -0.1).double()
+    noise = 0.01 * torch.randn(5, 120, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    value, error = _steady_mean(logs + noise, both_ends=False)
+    assert torch.allclose(value, torch.full((5,), -0.1, dtype=torch.float64), atol=0.01)
+    assert (error < 0.01).all()
+    drifting = torch.linspace(1, -1, 120, dtype=torch.float64)[None]
+    value, error = _steady_mean(drifting, both_ends=False)
+    assert error.item() > 0.2  # no part of it is steady, and the error says so
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_super_attracting_points_are_certified(dtype):
+    """Newton's map for the root of 2, 50 times, and for 1 as a cube: the derivative at the root is 0."""
+    starts = torch.rand((8, 50), dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(dtype) + 0.5
+    for f, root in ((lambda z: (z + 2 / z) / 2, 2**0.5), (lambda z: z - (z**3 - 1) / (3 * z.square()), 1.0)):
+        ends = iterate(f, starts, max_steps=100)
+        found = certify(f, ends.end)
+        assert found.attractor.tolist() == [YES] * 8
+        assert torch.allclose(found.point, torch.full_like(found.point, root), rtol=1e-5)

@@ -118,7 +118,8 @@ def theory(
 
     Returns:
         JSON: ``prototypes`` (``n``, ``certified``), ``decoder`` (``lipschitz``: the largest spectral norm of J_D found,
-        null if unavailable; ``points``, ``largest_secant``), ``bound`` (by data set, see ``_bound``),
+        or secant if larger, null if no norm is available; ``points``, ``largest_secant``), ``bound`` (by data set, see
+        ``_bound``),
         ``field`` (a list, see ``field.measure``), ``score`` (by data set, and for all together where there are
         several, see ``score.alignment``; null if there are too few images).
     """
@@ -135,8 +136,9 @@ def theory(
         found[name] = {kind: terms(model, images, z, p, together) for kind, p in near.items()}
         norms.append(segment_norms(model.decode, z[:points], near["attractors"][:points], together).flatten())
     slopes = torch.cat(norms)
-    lipschitz = float(slopes.max()) if len(slopes) and bool(slopes.isfinite().all()) else None
-    secants = [float(one["attractors"].secant.max()) for one in found.values()]
+    secants = [float(terms.secant.max()) for one in found.values() for terms in one.values()]
+    # D may be steepest where no Jacobian was computed; a secant is a lower bound on every Lipschitz constant, too.
+    lipschitz = max(float(slopes.max()), *secants) if len(slopes) and bool(slopes.isfinite().all()) else None
     field = []
     for place in places(latents, chosen["attractors"], points, seed=seed):
         on_part(f"Jacobians: {' of '.join(filter(None, (place.where, place.dataset)))}")

@@ -72,6 +72,17 @@ def test_both_sides_of_the_proposition():
     assert one["controls"]["one_step"]["prototype"] != one["prototype"]
 
 
+def test_the_lipschitz_constant_is_at_least_the_largest_secant():
+    """A decoder that is steep in a thin layer only, where no Jacobian is computed: secants across it see it."""
+    whole = autoencoder(torch.eye(D) / 2)
+    steep = Autoencoder(**{**vars(whole), "decoder": lambda z: whole.decoder(z + 50 * torch.tanh(1e4 * (z - 0.37)))})
+    points = torch.randn(9, D, generator=generator(9))
+    sets = {"one": (pictures(20, 2), pictures(5, 3))}
+    found = theory(steep, LatentMap(steep), Prototypes(points, True, points + 0.1, points - 0.1), sets, points=4)
+    assert found["decoder"]["largest_secant"] > 10
+    assert found["decoder"]["lipschitz"] >= found["decoder"]["largest_secant"]
+
+
 def test_a_bound_that_is_broken_refutes_nothing():
     """Errors at right angles: (1 + 1)^2 <= 2 (1 + 1), and not 1 + 1."""
     ones = torch.ones(12, dtype=torch.float64)
