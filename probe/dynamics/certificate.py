@@ -15,6 +15,8 @@ from probe.errors import Failure
 from probe.precision import full_float32
 
 YES, NO, UNDECIDED = 1, 0, -1
+MARGIN = 64
+"""Units of rounding by which radius or norm must be below 1."""
 TOGETHER = 32
 """Points whose graph is kept at once, as far as they fit."""
 ROUGH, FIRST_LOOK = 0.2, 96
@@ -165,9 +167,10 @@ def _decided(
     there: Settled, first: Leading, radius: Leading, size: Estimate, tolerance: float
 ) -> tuple[Tensor, Tensor]:
     """The verdict on each point, int8 (n,), and the distance to its fixed point (n,). NaN compares false: undecided."""
-    largest, contracts = radius.value + radius.error, size.value + size.error < 1
+    below = 1 - MARGIN * torch.finfo(there.point.dtype).eps  # a rotation has a norm of 1 up to rounding
+    largest, contracts = radius.value + radius.error, size.value + size.error < below
     steady = 1 - radius.value >= DRIFT * (1 - first.value - first.error)
-    attracts = there.settled & steady & (contracts | (largest < 1)) & (there.residual < tolerance)
+    attracts = there.settled & steady & (contracts | (largest < below)) & (there.residual < tolerance)
     repels = radius.value - radius.error > 1
     verdict = torch.where(attracts, YES, torch.where(repels, NO, UNDECIDED)).to(torch.int8)
     r = there.residual.sqrt() + rounding(there.point)
