@@ -48,7 +48,9 @@ class TrainConfig(ConfigModel):
     image_noise: float = Field(0.1, ge=0, le=1e6, description="standard deviation on images in [-1, 1]")
     latent_noise: float = Field(0.2, ge=0, le=1e6, description="in standard deviations of the posterior means")
     wells: float = Field(1.8, ge=0, le=1e6, description="weight of the dynamics in the loss; 0: a plain autoencoder")
-    wells_block: tuple[Width, Width] = Field((8, 4), description="rows and columns of a block with two stable means")
+    wells_block: tuple[Width, ...] = Field(
+        (8, 4), min_length=2, max_length=2, description="rows and columns of a block with two stable means"
+    )
     wells_threshold: float = Field(
         0.6, ge=-10, le=10, description="of a block's mean, in its standard deviations under N(0, I)"
     )
