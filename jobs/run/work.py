@@ -19,6 +19,7 @@ from probe.data import resolve
 from probe.dynamics import LatentMap
 from probe.errors import UserError
 from probe.results import layout
+from probe.results.files import tensor_names
 from probe.semantics import MISSING, is_installed
 from probe.semantics.clip import Clip, load_clip
 
@@ -75,7 +76,10 @@ class RunDirectory(Directory[Config]):
     def has_table(self, name: str, look: Look, **made_from: str | None) -> bool:
         """Whether a data set's final files are there, made from these results where they are given."""
         expected = {key: value for key, value in made_from.items() if value}
-        return all(look(file, **expected) for file in table_files(name))
+        files = [*table_files(name)]
+        if "member" in tensor_names(self.path / layout.DICTIONARY):  # else an older version made them
+            files.append(layout.SUBSETS.at(dataset=name))
+        return all(look(file, **expected) for file in files)
 
 
 def table_files(name: str) -> tuple[str, str]:

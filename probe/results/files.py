@@ -83,6 +83,17 @@ def read_tensors(path: Path, names: tuple[str, ...] | None = None) -> "tuple[dic
     return tensors, about
 
 
+def tensor_names(path: Path) -> set[str]:
+    """Names of the tensors of a safetensors file; none if it is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return set(file.keys())
+    except (SafetensorError, OSError, ValueError):
+        return set()
+
+
 def write_table(path: Path, rows: "pd.DataFrame", about: Mapping[str, Any]) -> None:
     """Write a parquet file, whole or not at all, with ``about`` and the SHA-256 of the content as JSON under the
     schema's key ``probe``."""

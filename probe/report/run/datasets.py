@@ -46,7 +46,9 @@ def dataset_report(
         comparisons=comparisons,
         decomposition=decomposition(sample, data.facts["five_percent"], subject),
         levels=levels,
-        starts=starts_report(data.subsets, sample, data.facts["five_percent"]),
+        starts=starts_report(
+            data.subsets, sample, data.facts["five_percent"], data.facts["method_atoms"].get(BASELINE)
+        ),
     )
 
 

@@ -182,7 +182,9 @@ class Starts(ReportModel):
     ratio: OverDraws = Field(description="attractors / random_orthogonal")
     difference_one_step: OverDraws | None = Field(description="attractors minus one_step, the same blocks left out")
     ratio_one_step: OverDraws | None = Field(description="attractors / one_step, likewise")
-    sizes: dict[str, list[SizeErrors]] = Field(description="by method, by rising number of starts; the last has all")
+    sizes: dict[str, list[SizeErrors]] = Field(
+        description="by method, by rising number of starts; the last has all; empty for a dictionary of d atoms"
+    )
     sentence: str
 
 

@@ -14,14 +14,18 @@ from probe.results.run import Subsets
 ONE_STEP = "one_step"
 
 
-def starts_report(found: Subsets | None, sample: Sample, atoms: int) -> schema.Starts | None:
-    """Everything at ``atoms`` in the code, the level of 5 % of d; None without errors in parts of the dictionaries."""
+def starts_report(found: Subsets | None, sample: Sample, atoms: int, d: int | None) -> schema.Starts | None:
+    """Everything at ``atoms`` in the code, the level of 5 % of d; None without errors in parts of the dictionaries.
+
+    A dictionary of d atoms, as many as the random basis has, is compared at this size only.
+    """
     own, base, one_step = (Key("latent_mse", method, atoms) for method in (OURS, BASELINE, ONE_STEP))
     if found is None or own not in sample or base not in sample or OURS not in found.sizes:
         return None
     left = {method: errors.mean(axis=1) for method, errors in found.left_out.items()}
     ours, step = (left.get(method, np.array([np.nan])) for method in (OURS, ONE_STEP))
     random, there = sample.columns[base].mean(), one_step in sample
+    shown = [method for method in methods() if method in found.sizes and found.atoms[OURS][-1] != d]
     made = schema.Starts(
         n=found.starts[OURS][-1],
         blocks=found.blocks,
@@ -31,7 +35,7 @@ def starts_report(found: Subsets | None, sample: Sample, atoms: int) -> schema.S
         ratio=_over(sample.ratio(own, base), ours / random),
         difference_one_step=_over(sample.difference(own, one_step), ours - step) if there else None,
         ratio_one_step=_over(sample.ratio(own, one_step), ours / step) if there else None,
-        sizes={method: _sizes(found, method, sample.columns[base]) for method in methods() if method in found.sizes},
+        sizes={method: _sizes(found, method, sample.columns[base]) for method in shown},
         sentence="",
     )
     made.sentence = _sentence(made)
@@ -41,7 +45,7 @@ def starts_report(found: Subsets | None, sample: Sample, atoms: int) -> schema.S
 def _over(found: schema.Mean, left_out: Floats) -> schema.OverDraws:
     """A number with its values (B,) where a block of starts is left out; NaN where there are none."""
     mean, images = found.mean, found.ci95
-    if mean is None or not np.isfinite(left_out).all():
+    if mean is None or len(left_out) < 2 or not np.isfinite(left_out).all():
         return schema.OverDraws(mean=mean, over_images=images, over_starts=None, over_both=None, sd=None)
     sd = float(jackknife(left_out))
     starts = over_draws(mean, sd, len(left_out))

@@ -64,7 +64,7 @@ def drawings(report: Report, results: Results) -> dict[str, Figure]:
     for name, data in report.datasets.items():
         made[f"{name}_latent_mse"] = figures.curve(data, "latent_mse", report.subject)
         made[f"{name}_pixel_mse"] = figures.curve(data, "pixel_mse", report.subject)
-        if data.starts:
+        if data.starts and data.starts.sizes:
             made[f"{name}_sizes"] = figures.sizes(data.starts, data.five_percent, report.subject)
         if results.datasets[name].examples:
             images = results.datasets[name].examples_at(data.five_percent)
@@ -92,7 +92,9 @@ def _markdown(report: Report, paths: Container[str]) -> str:
         details = tables.details(data, report.subject)
         numbers: list[Block] = [details, tables.detail_note(data)] if details else []
         if data.starts:
-            pictures += [f"{data.starts.sentence}.", tables.sizes(data.starts, report.subject), tables.SIZES_NOTE]
+            pictures.append(f"{data.starts.sentence}.")
+        if data.starts and data.starts.sizes:
+            pictures += [tables.sizes(data.starts, report.subject), tables.SIZES_NOTE]
             pictures += shown(f"{name}_sizes")
         blocks.append(Section(f"Data set {name}", [*numbers, *pictures]))
     blocks.append(Section("Decoded end points", shown("gallery")))

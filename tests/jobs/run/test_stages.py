@@ -74,6 +74,23 @@ def test_the_run_directory_holds_what_the_contract_names(run):
     assert run.manifest["data"]["digits"]["n_used"] == 6
 
 
+def test_parts_of_the_dictionaries_are_coded_as_well(run):
+    do(run)
+    rows = pd.read_parquet(run.path / "reconstructions" / "digits.parquet")
+    file = run.path / "subsets" / "digits.safetensors"
+    subsets, about = read_tensors(file)
+    assert about["blocks"] == 10  # as many as there are starts
+    for method in ("attractors", "one_step"):
+        whole = rows[(rows.method == method) & (rows.atoms == 3)].sort_values("image").latent_mse.to_numpy()
+        assert subsets[f"size/{method}"][-1].numpy() == pytest.approx(whole)
+    assert subsets["left_out/attractors"].shape == subsets["left_out/one_step"].shape == (10, 6)
+    member = read_tensors(run.path / "dictionary.safetensors")[0]["member"]
+    assert member.shape == (10,)
+    flip(file, -5)
+    do(run, "reconstruct")
+    assert read_tensors(file)[1] == about
+
+
 def test_end_points_do_not_depend_on_the_batch_size(run, settings, tmp_path):
     do(run, "attractors")
     other = RunDirectory.create(
