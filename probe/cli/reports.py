@@ -47,64 +47,83 @@ def export(
     out: Annotated[Path | None, path_option("--out", "DIR", "Folder for the files; default RUN_DIR/export.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's numbers as CSV and as a model card section.
+    """Write a run's numbers as CSV, as a LaTeX table and as a model card section.
 
-    Writes levels.csv (a row per data set, level, method and metric) and model_card.md (a section for a Hugging Face
-    model card), and prints the paths.
+    Writes levels.csv (a row per data set, level, method and metric), table.tex (errors from 5 % of d atoms, with
+    booktabs) and model_card.md (a section for a Hugging Face model card), and prints the paths.
     """
     from probe.files import write_atomically
     from probe.report.run.build import read_report
     from probe.report.run.export import levels_csv, model_card
+    from probe.report.run.latex import table_tex
 
     found, folder = read_report(run_dir), out or run_dir / "export"
-    files = {"levels": folder / "levels.csv", "model_card": folder / "model_card.md"}
-    write_atomically(files["levels"], levels_csv(found))
-    write_atomically(files["model_card"], model_card(found))
-    paths = {name: str(file) for name, file in files.items()}
+    files = {"levels.csv": levels_csv(found), "table.tex": table_tex(found), "model_card.md": model_card(found)}
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    paths = {name.partition(".")[0]: str(folder / name) for name in files}
     print(json.dumps(paths) if as_json else "\n".join(paths.values()))
 
 
 def figure(
     run_dir: RunDir,
-    paper: Annotated[bool, typer.Option("--paper", help="Figure 4: a panel per data set, log axes.")] = False,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FIGURE]...", help="Which figures, e.g. forest_latent_mse; default all of the run."),
+    ] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="The figure `paper` alone: the paper's Figure 4.")] = False,
     metric: Annotated[
         str,
         typer.Option(
             metavar="|".join(NAMES),
-            help="What is drawn against the number of atoms; a plug-in's metric works, too.",
+            help="What `paper` draws against the number of atoms; a plug-in's metric works, too.",
             autocompletion=lambda: NAMES,
         ),
     ] = "pixel_mse",
     out: Annotated[
-        Path | None, path_option("--out", "FILE", "A .pdf, .svg or .png; default RUN_DIR/report/figures/paper.pdf.")
+        Path | None,
+        path_option("--out", "PATH", "A folder, or one .pdf, .svg or .png; default RUN_DIR/report/figures."),
     ] = None,
+    kind: Annotated[str, typer.Option("--kind", metavar="|".join(KINDS), help="Of the files in a folder.")] = "pdf",
     as_json: Json = False,
 ) -> None:
-    """Draw the paper's figure of a finished run, for print.
+    """Draw a finished run's figures, for print.
 
-    Prints the path of the file.
+    Those of its report (ratios to every control, the decomposition, errors against the number of atoms, histograms,
+    pictures) and `paper`, the layout of the paper's Figure 4: a panel per data set, log axes. Prints the paths.
     """
     from probe.errors import UserError
 
-    file = out or run_dir / "report" / "figures" / "paper.pdf"
-    kind = file.suffix.removeprefix(".").lower()
-    if not paper:
-        raise UserError("`probe figure` needs a layout: add --paper for the paper's Figure 4.")
+    wanted = ["paper"] if paper else names
+    file = out if out and out.suffix else None
+    kind = file.suffix.removeprefix(".").lower() if file else kind
     if kind not in KINDS:
-        raise UserError(f"--out {file}: a figure is a {', '.join(KINDS[:-1])} or {KINDS[-1]} file.")
+        raise UserError(f"{file or f'--kind {kind}'}: a figure is a {', '.join(KINDS[:-1])} or {KINDS[-1]} file.")
+    if file and len(wanted or ()) != 1:
+        raise UserError(f"--out {file} is one file: name one figure, or give a folder.")
 
     from probe.files import write_atomically
     from probe.report.figures.drawing import render
     from probe.report.figures.run import paper_figure
     from probe.report.run.build import read_report
     from probe.report.run.tables import known_metrics
+    from probe.report.run.write import drawings
+    from probe.results.run import read_results
 
     report = read_report(run_dir)
     known = dict.fromkeys(name for data in report.datasets.values() for name in known_metrics(data))
     if metric not in (known or metrics()):
         raise UserError(f"{run_dir} has no metric {printable(metric)!r}; choose one of {', '.join(known or NAMES)}.")
-    write_atomically(file, render(paper_figure(report, metric), kind))  # type: ignore[arg-type]
-    print(json.dumps({"figure": str(file)}) if as_json else file)
+    figures = {} if wanted == ["paper"] else drawings(report, read_results(run_dir))
+    figures["paper"] = paper_figure(report, metric)
+    for name in wanted or ():
+        if name not in figures:
+            raise UserError(f"{run_dir} has no figure {printable(name)!r}; choose from {', '.join(figures)}.")
+    paths = {name: file or (out or run_dir / "report" / "figures") / f"{name}.{kind}" for name in wanted or figures}
+    for name, path in paths.items():
+        write_atomically(path, render(figures[name], kind))  # type: ignore[arg-type]
+    shown = {name: str(path) for name, path in paths.items()}
+    print(json.dumps(shown) if as_json else "\n".join(shown.values()))
 
 
 def theory(

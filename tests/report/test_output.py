@@ -55,7 +55,7 @@ def test_the_work_is_done_and_the_status_is_right(finished: Path, tmp_path: Path
     assert done.returncode == status
     assert (tmp_path / "o" / "model_card.md").read_text("utf-8").startswith("---")
     assert not (tmp_path / "~").exists()
-    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["levels.csv", "model_card.md"]
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["levels.csv", "model_card.md", "table.tex"]
     assert err in done.stderr.decode()
     assert done.stderr.count(b"\n") == bool(err)
     assert b"Traceback" not in done.stdout + done.stderr

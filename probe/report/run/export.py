@@ -5,6 +5,7 @@ https://github.com/huggingface/hub-docs/blob/main/modelcard.md. Merge the block 
 metadata at the top of the card's README.md, and paste the section anywhere below.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ from probe.report.run.tables import known_metrics
 
 ENDS = ("low", "high", "simultaneous_low", "simultaneous_high")
 HEAD = ("dataset", "atoms", "fraction", "method", "metric", "mean", *ENDS, "n", "atoms_used")
+COMMON = {"vae", "model", "autoencoder", "ae", "weights", "checkpoint", "checkpoints", "final", "last", "best"}
+"""Names of folders that say nothing without the folder above."""
 PAIRED = ("latent_mse", "pixel_mse")
 CARD_HEAD = ("data set", "images", "atoms", "method", "latent MSE", "pixel MSE", "latent MSE / random orthogonal")
 
@@ -90,12 +93,35 @@ def model_card(report: Report) -> str:
     return "\n\n".join(part for part in [*parts, "### Provenance", _provenance(report)] if part) + "\n"
 
 
+def model_name(report: Report) -> str:
+    """A name for people: of a path or hub id the last part that says something, with the subfolder if there is one.
+
+    ``python:models/taef2.py:load`` is ``taef2``, ``stabilityai/sdxl-vae`` is ``sdxl-vae``, and a snapshot in the hub's
+    cache, ``.../models--stabilityai--sdxl-vae/snapshots/<hash>``, is ``sdxl-vae`` too.
+    """
+    kind, _, rest = report.model.source.partition(":")
+    path = rest.rpartition(":")[0] or rest if kind == "python" else rest if kind == "embedded" else report.model.source
+    parts = [part.rpartition("--")[2] for part in re.split(r"[/\\]", path) if _says_something(part)]
+    if kind == "python" and parts:
+        parts[-1] = parts[-1].removesuffix(".py").rpartition(".")[2]
+    last = parts[-1] if parts else report.model.class_
+    if len(parts) > 1 and last.lower() in COMMON:
+        last = f"{parts[-2]}-{last}"
+    folder = report.provenance.get("config", {}).get("model", {}).get("subfolder")
+    return f"{last}-{folder}" if folder else last
+
+
+def _says_something(part: str) -> bool:
+    return part not in ("", ".", "..", "~", "snapshots", "blobs") and not re.fullmatch(r"[0-9a-f]{12,}", part)
+
+
 def _metadata(report: Report, subject: str) -> str:
     from huggingface_hub import ModelCardData
 
-    name = report.model.source.rstrip("/").replace(":", "/").rsplit("/", 1)[-1]  # of a path only the folder
     results = [one for key, data in report.datasets.items() for one in _results(key, data, subject)]
-    return f"---\n{ModelCardData(model_name=name, eval_results=results).to_yaml()}\n---" if results else ""
+    return (
+        f"---\n{ModelCardData(model_name=model_name(report), eval_results=results).to_yaml()}\n---" if results else ""
+    )
 
 
 def _results(name: str, data: DatasetErrors, subject: str) -> list[Any]:

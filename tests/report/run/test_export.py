@@ -12,10 +12,11 @@ from huggingface_hub import ModelCard
 
 from probe.cli.main import app, main
 from probe.files import write_atomically
-from probe.methods import METRICS, metrics
+from probe.methods import METRICS, label, metrics
 from probe.report.figures.run import paper_figure
 from probe.report.run import build_report
 from probe.report.run.build import read_report
+from probe.report.run.export import model_name
 from probe.report.run.tables import known_metrics
 
 Make = Callable[..., Path]
@@ -64,6 +65,59 @@ def test_model_card(run: Path, tmp_path: Path):
     assert card.data.model_name == "cifar-attractors"
     assert "ab" * 32 in card.text
     assert "cd" * 32 in card.text
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("embedded:cifar-kl", "cifar-kl"),
+        ("stabilityai/sdxl-vae", "sdxl-vae"),
+        ("python:tests/models/taef2.py:load", "taef2"),
+        ("python:probe.bench.conv_ae:load", "conv_ae"),
+        ("/home/x/models/mine/vae/", "mine-vae"),
+        ("/cache/models--stabilityai--sd-vae/snapshots/31f26fdeee1355a5c34592e401dd41e45d25a493", "sd-vae"),
+        ("/cache/0123456789abcdef", "cache"),
+        ("/", "AutoencoderKL"),
+    ],
+)
+def test_the_name_of_a_model_is_no_path_and_no_hash(run: Path, source: str, name: str):
+    report = read_report(run)
+    report.model.source = source
+    assert model_name(report) == name
+    report.provenance["config"]["model"]["subfolder"] = "vae"
+    assert model_name(report) == f"{name}-vae"
+
+
+def test_a_latex_table(make_run: Make, tmp_path: Path):
+    folder = make_run(name="a_b", certificate=[1] * 5)
+    write_atomically(folder / "report" / "report.json", json.dumps(build_report(folder)))
+    app(["export", str(folder), "--out", str(tmp_path)], standalone_mode=False)
+    text = (tmp_path / "table.tex").read_text()
+    rules = ("toprule", "midrule", "bottomrule", "begin{tabular}{lr}")
+    assert [text.count(f"\\{rule}") for rule in rules] == [1] * 4
+    assert "a\\_b" in text
+    lines = text.partition("\\midrule\n")[2].partition("\\bottomrule")[0].splitlines()
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {1}
+    assert all(line.endswith("\\\\") for line in lines)
+    at = dict(line.removesuffix(" \\\\").split(" & ") for line in lines[: len(lines) // 2])
+    reported = build_report(folder)["datasets"]["a_b"]["levels"][0]["methods"]
+    assert float(at["attractors"]) == pytest.approx(reported["attractors"]["latent_mse"]["mean"], rel=0.005)
+    known = {name: one["latent_mse"]["mean"] for name, one in reported.items() if "oracle" not in name}
+    best = label(min(known, key=known.__getitem__))
+    assert [name for name, cell in at.items() if "textbf" in cell] == [best]
+    assert text.count("textbf") == 2  # by latent and by pixel MSE
+
+
+def test_figures_by_name_and_all(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / "drawn"
+    app(["figure", str(run), "--out", str(folder), "--kind", "svg"], standalone_mode=False)
+    made = {path.stem for path in folder.glob("*.svg")}
+    assert {"forest_latent_mse", "forest_pixel_mse", "steps", "photos_latent_mse", "paper"} <= made
+    assert sorted(capsys.readouterr().out.split()) == sorted(str(path) for path in folder.iterdir())
+    app(["figure", str(run), "forest_pixel_mse", "--out", str(tmp_path / "one.png")], standalone_mode=False)
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+    app(["figure", str(run), "steps"], standalone_mode=False)
+    assert (run / "report" / "figures" / "steps.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_path_of_this_machine_does_not_become_a_data_set(make_run: Make, tmp_path: Path):
@@ -126,7 +180,12 @@ def test_a_report_of_another_schema_is_refused(run: Path, command: str, capsys: 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["figure", "RUN"], "add --paper"), (["figure", "RUN", "--paper", "--out", "x.jpg"], "pdf, svg or png")],
+    [
+        (["figure", "RUN", "nope"], "has no figure 'nope'; choose from steps, "),
+        (["figure", "RUN", "--out", "x.pdf"], "is one file: name one figure"),
+        (["figure", "RUN", "--kind", "jpg"], "pdf, svg or png"),
+        (["figure", "RUN", "--paper", "--out", "x.jpg"], "pdf, svg or png"),
+    ],
 )
 def test_mistakes(run: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
     assert main([str(run) if one == "RUN" else one for one in arguments]) == 2
