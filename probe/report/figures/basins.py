@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from probe.methods import OURS, methods
 from probe.report.figures.drawing import canvas
@@ -38,7 +38,9 @@ def nearby_starts(found: BasinsReport) -> Figure:
             axes.axhline(found.apart, color="#888888", ls=":", lw=1.2, label="any two starts")
         axes.set_xticks([x for x, _, _ in known], [f"{x:g}" for x, _, _ in known])
         axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.set_ylim(bottom=floor)
         axes.set_xlabel("distance ε of two starts / √d")
         axes.set_ylabel("end in different basins")

@@ -16,6 +16,8 @@ from probe.results.run import Results
 
 SHOWN = 10
 """Basins in the table of shares."""
+VAGUE = 0.25
+"""Standard error of alpha, beyond which the sentence warns."""
 
 
 def basins_report(results: Results, certificates: Sequence[str]) -> dict[str, Any]:
@@ -158,12 +160,19 @@ def _exponent(found: BasinsReport, d: int) -> str:
             "There is no uncertainty exponent: fewer than two distances have a share of different pairs between 0 and "
             f"half of that of unrelated starts ({percent((found.apart or 1) / 2)}). Choose other basins.separations."
         )
-    error = "" if found.alpha_error is None else f" +- {number(found.alpha_error)}"
+    error = found.alpha_error
+    told = f"{found.alpha:.2f}" + ("" if error is None else f" +- {error:.2f}")
+    vague = error is None or error > VAGUE
     return (
-        f"The uncertainty exponent alpha is {number(found.alpha)}{error}: to know a start ten times as precisely "
-        f"divides the share of uncertain ones by {number(10**found.alpha)} (by 10 where the boundary is smooth, "
-        f"alpha = 1). The boundaries of the basins have dimension d - alpha = {d - found.alpha:.2f}. Any two starts "
-        f"end in different basins in {percent(found.apart or 0)} of the cases."
+        f"The uncertainty exponent alpha is {told}"
+        + (
+            "; that is too vague to tell a smooth boundary from a fractal one (raise basins.probes). "
+            if vague
+            else ". "
+        )
+        + f"To know a start ten times as precisely divides the share of uncertain ones by {10**found.alpha:.3g} "
+        f"(by 10 where the boundary is smooth, alpha = 1). The boundaries of the basins have dimension d - alpha = "
+        f"{d - found.alpha:.2f}. Any two starts end in different basins in {percent(found.apart or 0)} of the cases."
     )
 
 
