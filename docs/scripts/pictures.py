@@ -13,7 +13,7 @@ IMAGES = Path(__file__).parents[1] / "images"
 PARTS = {  # each from the top of the first element to the bottom of the second
     "report.png": ("#datasets", "#panel-0 .curve"),
     "reconstructions.png": ("#panel-0 h4", "#panel-0 .strip:last-of-type"),
-    "gallery.png": ("#gallery", "#gallery > :nth-child(24)"),
+    "gallery.png": ("#gallery", "#gallery > :nth-child(16)"),
 }
 
 
