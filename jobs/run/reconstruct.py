@@ -33,7 +33,7 @@ from probe.studies.probing.reconstruction import (
     with_oracle,
 )
 from probe.studies.probing.reconstruction import reconstruct as reconstruct_images
-from probe.studies.probing.subsets import Subsets, errors_in_subsets, subsets_of
+from probe.studies.probing.subsets import EXAMINED, Subsets, errors_in_subsets, subsets_of
 
 Part = tuple[str, range]
 """A data set, and a range of its images."""
@@ -102,9 +102,9 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> No
             )
             sizes = {method: len(basis) for method, basis in held.items() if BASIS not in method}
             latents = encode(work.model, images, together=sparse.batch_size).flatten(1)
-            smaller = errors_in_subsets(
-                ready.subsets, latents if ready.centre is None else latents - ready.centre.to(latents)
-            )
+            signals = latents if ready.centre is None else latents - ready.centre.to(latents)
+            few = min(max(EXAMINED - span.start, 0), len(span))
+            smaller = errors_in_subsets(ready.subsets, signals, few)
             about = made_from[name] | {"rank": world.rank, "subsets": ready.subsets.facts}
             _save(run, part, found, sizes, about, smaller)
         if world.leads:

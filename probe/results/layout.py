@@ -316,7 +316,7 @@ _SUBSETS = (
 SUBSETS = _file(
     "subsets/{dataset}.safetensors",
     "latent MSE of every image at 5 % of d in parts of the dictionaries; absent in folders of older versions",
-    Column("left_out/{method}", "float64 (B, n)", "without the starts of each block", optional=True),
+    Column("left_out/{method}", "float64 (B, k)", "without each block of starts; the first k images", optional=True),
     Column("size/{method}", "float64 (sizes, n)", "with the first starts only, the last row with all"),
     about=(_DICTIONARY, _IMAGES, _CLIP, *_SUBSETS),
 )

@@ -27,7 +27,7 @@ class Subsets:
 
     Attributes:
         blocks: B of the starts.
-        left_out: by method (B, n), without the starts of a block.
+        left_out: by method (B, k), without the starts of a block, of the first k images.
         sizes: by method (sizes, n), with the first starts only.
         starts, atoms: by method, the number of first starts of each size, and of their atoms.
     """
@@ -37,6 +37,14 @@ class Subsets:
     sizes: Arrays
     starts: dict[str, list[int]]
     atoms: dict[str, list[int]]
+
+    def shares(self, method: str) -> NDArray[np.float64] | None:
+        """Mean error (B,) without each block, as a share of that with all starts; None if there is none."""
+        left = self.left_out.get(method)
+        if left is None or not (whole := self.sizes[method][-1, : left.shape[1]].mean()) > 0:
+            return None
+        shares: NDArray[np.float64] = left.mean(axis=1) / whole
+        return shares if np.isfinite(shares).all() else None
 
 
 @dataclass(frozen=True)
@@ -240,7 +248,7 @@ def _subsets(run: Path, name: str, n: int) -> Subsets | None:
         for key, errors in tensors.items():
             kind, _, method = key.partition("/")
             kinds[kind][method] = errors.numpy()
-            if errors.ndim != 2 or errors.shape[1] != n:
+            if errors.ndim != 2 or (errors.shape[1] != n if kind == "size" else not 0 < errors.shape[1] <= n):
                 raise ValueError(f"{key} is not of {n} images")
         return Subsets(about["blocks"], kinds["left_out"], kinds["size"], about["starts"], about["atoms"])
 

@@ -114,11 +114,7 @@ def _column(table: pd.DataFrame, levels: dict[float, int], level: float, measure
 def _left_out(run: ComparedRun, name: str) -> Column | None:
     """The error (B,) of the dictionary without each block of starts, as a share of that with all; None if unknown."""
     found = run.results.datasets[name].subsets
-    if found is None or OURS not in found.left_out:
-        return None
-    whole = found.sizes[OURS][-1].mean()
-    shares: Column = found.left_out[OURS].mean(axis=1) / whole if whole else np.full(found.blocks, np.nan)
-    return shares if np.isfinite(shares).all() else None
+    return found.shares(OURS) if found else None
 
 
 def _errors(own: _Drawn, first: _Drawn | None, same_starts: bool) -> list[ComparedError]:

@@ -22,8 +22,7 @@ def starts_report(found: Subsets | None, sample: Sample, atoms: int, d: int | No
     own, base, one_step = (Key("latent_mse", method, atoms) for method in (OURS, BASELINE, ONE_STEP))
     if found is None or own not in sample or base not in sample or OURS not in found.sizes:
         return None
-    left = {method: errors.mean(axis=1) for method, errors in found.left_out.items()}
-    ours, step = (left.get(method, np.array([np.nan])) for method in (OURS, ONE_STEP))
+    ours, step = (_left_out(found, sample, key) for key in (own, one_step))
     random, there = sample.columns[base].mean(), one_step in sample
     shown = [method for method in methods() if method in found.sizes and found.atoms[OURS][-1] != d]
     made = schema.Starts(
@@ -40,6 +39,12 @@ def starts_report(found: Subsets | None, sample: Sample, atoms: int, d: int | No
     )
     made.sentence = _sentence(made)
     return made
+
+
+def _left_out(found: Subsets, sample: Sample, key: Key) -> Floats:
+    """The mean error (B,) without each block of starts; NaN if it is not known."""
+    shares = found.shares(key.method)
+    return np.array([np.nan]) if shares is None or key not in sample else shares * sample.columns[key].mean()
 
 
 def _over(found: schema.Mean, left_out: Floats) -> schema.OverDraws:

@@ -31,6 +31,8 @@ from probe.sparse import Dictionary, omp
 BLOCKS = 16
 """Blocks of starts: 15 degrees of freedom, and dictionaries that keep 94 % of the starts."""
 ONE_STEP, GAUSSIAN = "one_step", "gaussian"
+EXAMINED = 128
+"""Images of a data set that are coded without each block, at most: enough for a variance of their mean."""
 LARGEST = 4096
 """Atoms of the largest Gaussian dictionary, unless there are more starts."""
 
@@ -99,12 +101,14 @@ def subsets_of(
     return Subsets(held, atom, level, min(BLOCKS, n))
 
 
-def errors_in_subsets(made: Subsets, signals: Tensor) -> dict[str, Tensor]:
+def errors_in_subsets(made: Subsets, signals: Tensor, few: int | None = None) -> dict[str, Tensor]:
     """Latent MSE of signals (n, d), float64 on the CPU.
 
     Returns:
-        ``left_out/METHOD`` (B, n) of methods made from starts, without each block; ``size/METHOD`` (sizes, n).
+        ``left_out/METHOD`` (B, few) of methods made from starts, without each block, of the first signals (default:
+        all); ``size/METHOD`` (sizes, n).
     """
+    few = len(signals) if few is None else few
     found = {}
     for method, basis in made.bases.items():
         atom = made.atom[method]
@@ -118,7 +122,8 @@ def errors_in_subsets(made: Subsets, signals: Tensor) -> dict[str, Tensor]:
         if method != GAUSSIAN and made.blocks > 1:
             blocks = torch.arange(len(atom)) % made.blocks
             left = [_rows(atom[blocks != block]) for block in range(made.blocks)]
-            without = [_without(basis, rows, signals, made.level, chosen, full) for rows in left]
+            first_ones = (signals[:few], made.level, chosen[:few], full[:few])
+            without = [_without(basis, rows, *first_ones) for rows in left]
             found[f"left_out/{method}"] = torch.stack(without)
     return {name: (errors.double() / signals.shape[1]).cpu() for name, errors in found.items()}
 

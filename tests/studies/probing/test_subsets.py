@@ -51,6 +51,10 @@ def test_every_part_is_the_pursuit_in_that_part_alone():
     assert made.facts["starts"]["gaussian"] == [2, 4, 8, 16, 32, 64, 80]  # more vectors than d = 40
     for row, size in enumerate(made.facts["atoms"]["attractors"]):
         assert found["size/attractors"][row].numpy() == pytest.approx(errors(atoms[:size], signals, 2))
+    few = errors_in_subsets(made, signals, few=3)
+    assert torch.equal(few["left_out/one_step"], found["left_out/one_step"][:, :3])
+    assert torch.equal(few["size/one_step"], found["size/one_step"])
+    assert errors_in_subsets(made, signals, few=0)["left_out/attractors"].shape == (BLOCKS, 0)
     assert found["size/gaussian"][-1].numpy() == pytest.approx(errors(gaussian(80, 40, 1), signals, 2))
 
 
