@@ -11,6 +11,7 @@ from playwright.sync_api import Page, sync_playwright
 
 IMAGES = Path(__file__).parents[1] / "images"
 PARTS = {  # each from the top of the first element to the bottom of the second
+    "forest.png": (".headline", ".key-line"),
     "report.png": ("#datasets", "#panel-0 .curve"),
     "reconstructions.png": ("#panel-0 h4", "#panel-0 .strip:last-of-type"),
     "gallery.png": ("#gallery", "#gallery > :nth-child(16)"),

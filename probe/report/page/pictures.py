@@ -19,7 +19,7 @@ EFFORT = {True: {"quality": 20, "method": 2}, False: {"quality": 75}}
 """How WebP is encoded, by whether it is lossless, where quality is effort: an eighth of the time for 5 % more bytes."""
 GAP = 128
 """Grey between pictures, on a light page and on a dark one; transparency would take a third more bytes."""
-SHOWN = 6
+SHOWN = 4
 """Reconstructions in a strip."""
 
 

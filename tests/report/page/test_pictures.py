@@ -50,8 +50,8 @@ def test_large_pictures_are_made_small():
     assert shown[:, :40] == pytest.approx(100, abs=2)
 
 
-def test_a_strip_shows_six_at_most():
+def test_a_strip_shows_four_at_most():
     images = pictures(8, 16, 16)
     shown = opened(strip(images))
-    assert shown.shape == (16, 6 * 17 - 1, 3)
+    assert shown.shape == (16, 4 * 17 - 1, 3)
     assert (shown[:, 17:33] == images[1].transpose(1, 2, 0)).all()
