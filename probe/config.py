@@ -273,7 +273,7 @@ class SparseConfig(ConfigModel):
         "none",
         description="a mean that is subtracted from the latents before they are coded, and added again to decode them:"
         " of the dictionary's end points, or of the latents of each data set's held-out images; it counts as no atom."
-        " Dictionaries made from points are centred likewise. none: the paper",
+        " Points that dictionaries are made of then lose their own mean. none: the paper",
     )
     random_bases: int = Field(5, ge=1, le=1000, description="random orthogonal bases to draw; their spread is reported")
     dtype: Literal["auto", "float32", "float64"] = Field(

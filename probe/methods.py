@@ -32,7 +32,7 @@ OUTCOME_COLOURS = {"converged": "#009E73", "cycle": "#0072B2", "max_steps": "#E6
 class Material:
     """What a dictionary may be built from.
 
-    With ``sparse.centre``, a mean was subtracted from all points.
+    With ``sparse.centre``, their own mean was subtracted from the points of each kind.
 
     Attributes:
         atoms: end points (m, d), of any norm.

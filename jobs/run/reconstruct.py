@@ -26,6 +26,7 @@ from probe.studies.probing.reconstruction import (
     Reconstructed,
     absent_controls,
     centre,
+    centred,
     dictionaries,
     mean_image,
     prepare,
@@ -139,39 +140,36 @@ def _bases(run: RunDirectory, model: Autoencoder) -> Callable[[str], Ready]:
     common: dict[str, Tensor] = {}
     prepared: dict[str, Dictionary] = {}  # with their Gram matrices, for all parts and data sets
     parts: list[Subsets] = []
+    points = _points(run)
 
     @lru_cache(maxsize=1)
     def of(name: str) -> Ready:
         tensors, _ = run.load(image_file(name))
         heldout = tensors["heldout"]
         latents = encode(model, heldout, together=sparse.batch_size).cpu() if len(heldout) else heldout.float()
-        points = _points(run)
-        shift = centre(sparse, points, latents, name)
-        if not common or sparse.centre == "heldout":
-            for made in (common, prepared, parts):
-                made.clear()
-            common.update(dictionaries(points, load_first_steps(run), sparse, seed, shift))
-        held = prepare(with_oracle(common, latents, sparse, seed, shift), sparse, model.device)
+        if not common:
+            common.update(dictionaries(points, load_first_steps(run), sparse, seed))
+        held = prepare(with_oracle(common, latents, sparse, seed), sparse, model.device)
         for key in common:
             if key in prepared and prepared[key].dtype == held[key].dtype:
                 held[key] = prepared[key]
         prepared.update({key: held[key] for key in common})
         if not parts:
-            parts.append(_subsets(run, points, held, shift))
+            parts.append(_subsets(run, points, held))
         mean = mean_image(heldout if len(heldout) else tensors["images"])
-        return Ready(tensors["images"], mean, shift, held, parts[0])
+        return Ready(tensors["images"], mean, centre(sparse, points, latents, name), held, parts[0])
 
     return of
 
 
-def _subsets(run: RunDirectory, points: Tensor, held: dict[str, Dictionary], shift: Tensor | None) -> Subsets:
+def _subsets(run: RunDirectory, points: Tensor, held: dict[str, Dictionary]) -> Subsets:
     """Parts of the dictionaries, to be coded as well; none if an older version made the dictionary."""
     member = run.load(DICTIONARY.name)[0].get("member")
     if member is not None:  # a point at the origin has no direction, and is no row of the prepared dictionary
-        kept = (points if shift is None else points.double() - shift).any(dim=1)
+        kept = centred(points, run.config.sparse).any(dim=1)
         row = torch.where(kept, kept.cumsum(0) - 1, -1)
         member = torch.where(member >= 0, row[member], -1)
-    return subsets_of(held, member, load_first_steps(run), run.config.sparse, run.config.seeds.seed, shift)
+    return subsets_of(held, member, load_first_steps(run), run.config.sparse, run.config.seeds.seed)
 
 
 def _points(run: RunDirectory) -> Tensor:

@@ -45,8 +45,8 @@ def _centre(report: Report) -> str | None:
         return None
     of = {"end_points": "the end points", "heldout": "the latents of held-out images"}[which]
     return (
-        f"The mean of {of} was subtracted from all latents, and from the points that dictionaries are made of, before "
-        "the images were coded, and added again to decode them: it counts as no atom."
+        f"The mean of {of} was subtracted from all latents before they were coded, and added again to decode them: it "
+        "counts as no atom. The points that a dictionary is made of lost their own mean."
     )
 
 

@@ -145,16 +145,13 @@ def centre(sparse: SparseConfig, ends: Tensor, heldout: Tensor, dataset: str) ->
     return points.flatten(1).double().mean(0)
 
 
-def dictionaries(
-    atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int, centre: Tensor | None = None
-) -> dict[str, Tensor]:
+def dictionaries(atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int) -> dict[str, Tensor]:
     """The end points (m, d) and the controls that do not depend on images: unit rows in float64, by name.
 
     Args:
-        atoms: end points (m, d), as they are if there is a centre, else of any norm.
+        atoms: end points (m, d); of any norm, unless ``sparse.centre`` asks for more than their directions.
         first: f(z0) of every start (N, c, h, w).
         seed: of ``random_bases``.
-        centre: (d,), subtracted from both.
 
     Raises:
         UserError: all end points are at the origin.
@@ -163,25 +160,27 @@ def dictionaries(
         raise UserError(
             "every end point is at the origin, which has no direction: there is nothing to reconstruct from."
         )
-    material = Material(_less(atoms, centre), _less(first, centre), first[:0], seed, sparse.random_bases)
+    material = Material(centred(atoms, sparse), centred(first, sparse), first[:0], seed, sparse.random_bases)
     return _built(material, [OURS, *sparse.controls], sees_data=False)
 
 
-def with_oracle(
-    bases: Mapping[str, Tensor], heldout: Tensor, sparse: SparseConfig, seed: int = 0, centre: Tensor | None = None
-) -> dict[str, Tensor]:
+def with_oracle(bases: Mapping[str, Tensor], heldout: Tensor, sparse: SparseConfig, seed: int = 0) -> dict[str, Tensor]:
     """The dictionaries, and those controls that are built from held-out latents (k, c, h, w) of a data set, if any;
-    ``seed`` and ``centre`` as for ``dictionaries``."""
+    ``seed`` as for ``dictionaries``."""
     if not len(heldout):
         return dict(bases)
     nothing = heldout[:0]
-    material = Material(nothing.flatten(1), nothing, _less(heldout, centre), seed, sparse.random_bases)
+    material = Material(nothing.flatten(1), nothing, centred(heldout, sparse), seed, sparse.random_bases)
     return {**bases, **_built(material, sparse.controls, sees_data=True)}
 
 
-def _less(points: Tensor, centre: Tensor | None) -> Tensor:
-    """Points (n, ...) minus the centre (d,), if there is one, in float64."""
-    return points if centre is None else points.double() - centre.to(points.device).view(1, *points.shape[1:])
+def centred(points: Tensor, sparse: SparseConfig) -> Tensor:
+    """Points (n, ...) minus their own mean in float64, if ``sparse.centre`` asks for it: the directions in which they
+    vary. Points that are not finite stay out of the mean."""
+    if sparse.centre == "none" or not len(points):
+        return points
+    points = points.double()
+    return points - points[points.flatten(1).isfinite().all(dim=1)].mean(0)
 
 
 def _built(material: Material, names: Iterable[str], *, sees_data: bool) -> dict[str, Tensor]:
@@ -245,8 +244,9 @@ def reconstruct(
     """
     latents = encode(model, images, together=sparse.batch_size)
     shape, d = latents.shape[1:], latents[0].numel()
-    levels, signals = sparse.atoms(d), _less(latents.flatten(1), centre)
-    offset = signals.new_zeros(()) if centre is None else centre.to(signals)
+    levels, signals = sparse.atoms(d), latents.flatten(1)
+    offset = signals.new_zeros(()) if centre is None else centre.to(signals.device)
+    signals = signals if centre is None else signals.double() - offset
     look = Look(clip, clip.images(images / 255)) if clip else None
     judge = _Judge(model, images, latents, sparse.batch_size, look)
     floor, shown = judge.errors(latents, torch.zeros(len(images), dtype=torch.float64))

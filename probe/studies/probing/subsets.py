@@ -27,6 +27,7 @@ from probe.config import SparseConfig
 from probe.dictionary.controls import gaussian
 from probe.methods import OURS
 from probe.sparse import Dictionary, omp
+from probe.studies.probing.reconstruction import centred
 
 BLOCKS = 16
 """Blocks of starts: 15 degrees of freedom, and dictionaries that keep 94 % of the starts."""
@@ -72,7 +73,6 @@ def subsets_of(
     first: Tensor,
     sparse: SparseConfig,
     seed: int,
-    centre: Tensor | None = None,
 ) -> Subsets:
     """Parts of those dictionaries whose atoms come from starts, or are drawn like them.
 
@@ -81,15 +81,13 @@ def subsets_of(
         member: the atom of every start (N,), -1 for none. If None (unknown), there are no parts to code.
         first: f(z0) of every start (N, c, h, w).
         seed: of the run.
-        centre: (d,), what was subtracted from f(z0) before ``bases`` were made.
     """
     n, d, level = len(first), first[0].numel(), sparse.five_percent(first[0].numel())
     if member is None:
         return Subsets({}, {}, level, 0)
     atom = {OURS: member}
     if ONE_STEP in bases:
-        rows = first.flatten(1).double()
-        norms = torch.linalg.vector_norm(rows if centre is None else rows - centre, dim=1)
+        norms = torch.linalg.vector_norm(centred(first, sparse).flatten(1).double(), dim=1)
         kept = torch.isfinite(norms) & (norms > 0)  # as in ``unit_rows``
         atom[ONE_STEP] = torch.where(kept, kept.cumsum(0) - 1, -1)
     held = {method: bases[method] for method in atom}
