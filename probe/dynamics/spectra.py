@@ -117,7 +117,10 @@ def spectral_radius(
     """
     start = directions(jacobian.z).flatten(1).double()
     if singular is not None:  # the eigenvectors of J^T are orthogonal to all but one of J's, so that the sides change
-        start = start + (singular.left if jacobian.transposes else singular.right)
+        both = start + (singular.left if jacobian.transposes else singular.right)
+        # Of J = -c I the singular vectors are the start turned round, and nothing is left of the sum.
+        cancels = torch.linalg.vector_norm(both, dim=1, keepdim=True) < 1e-6
+        start = torch.where(cancels, start, both)
     return _krylov_schur(jacobian, start, jacobian.transposes, budget=budget, precise=precise)[0]
 
 

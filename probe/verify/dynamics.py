@@ -10,6 +10,7 @@ from torch import Tensor
 
 from probe.dynamics import Certificates, certify, iterate, lyapunov_exponents
 from probe.dynamics.certificate import NO, YES
+from probe.dynamics.rates import predicted_steps
 from probe.verify import bank
 
 RADII = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 1.3, 1.5, 2.0)
@@ -42,6 +43,36 @@ def steps_of_a_linear_map() -> float:
     """Steps of z <- 0.9 z from 1 until the squared residual is below 1e-10."""
     ends = iterate(lambda z: 0.9 * z, torch.ones(1, 1, dtype=torch.float64), max_steps=500, tolerance=1e-10)
     return int(ends.steps)
+
+
+def predicted_for_alternating_steps() -> float:
+    """Steps that Proposition A.9 predicts for z <- 2 - 0.9 (z - 2) from 3, with the certificate's numbers."""
+    start, fixed = (torch.full((1, 1), value, dtype=torch.float64) for value in (3.0, 2.0))
+    found = certify(lambda z: 2 - 0.9 * (z - 2), fixed, tolerance=1e-10)
+    return float(predicted_steps(start, fixed, found.spectral_radius, 1e-10, found.from_one))
+
+
+def certified_where_nothing_is() -> float:
+    """End points of z <- z + z^2 + 0.001 that are certified."""
+    return int((_saddle_node(0.001).attractor == YES).sum())
+
+
+def missed_beside_it() -> float:
+    """End points of z <- z + z^2 - 0.001 that are not certified, or lie farther from its attractor than they say."""
+    found = _saddle_node(-0.001)
+    apart = (found.point[:, 0] + 0.001**0.5).abs()
+    # The derivative grows on the way to the fixed point; the bound takes it at the end point.
+    return int(((found.attractor != YES) | ~(apart <= 1.05 * found.distance)).sum())
+
+
+def _saddle_node(offset: float) -> Certificates:
+    """Certificates of where z <- z + z^2 + offset takes 16 starts left of 0 until steps are below the tolerance."""
+
+    def f(z: Tensor) -> Tensor:
+        return z + z.square() + offset
+
+    starts = -torch.linspace(0.05, 0.95, 16, dtype=torch.float64)[:, None]
+    return certify(f, iterate(f, starts, max_steps=500, tolerance=1e-5).end, tolerance=1e-5)
 
 
 def exponent(f: Callable[[Tensor], Tensor], *starts: tuple[float, ...], steps: int = 1000) -> float:

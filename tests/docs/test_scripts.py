@@ -90,3 +90,18 @@ def test_every_function_that_is_timed_exists(script: Callable[[str], ModuleType]
     drawn = shares.shown({"pursuit": 0.5, "network f": 0.2, "merge": 0.01, shares.OTHER: 0.29})
     assert list(drawn) == ["network f", "pursuit", shares.OTHER]
     assert sum(drawn.values()) == pytest.approx(1)
+
+
+def test_the_table_of_the_replication_says_which_published_cells_lie_within_the_spread(
+    script: Callable[[str], ModuleType],
+):
+    def model(seed: int, mem: float, distinct: int) -> dict[str, object]:
+        rest = {"rank": 2, "test_error": 0.054, "null_test": 0.856, "null_noise": None}
+        return {"k": 2, "seed": seed, "mem": mem, "distinct_cosine": 3, "distinct_euclidean": distinct, **rest}
+
+    found = [model(seed, mem, distinct) for seed, (mem, distinct) in enumerate([(0.90, 2), (0.93, 3), (0.96, 4)])]
+    rows = [line.strip("| ").split(" | ") for line in script("replication").table(found).splitlines()[2:]]
+    assert ["memorization", "2", "0.94", "0.93", "0.9 to 0.96", "3", "yes"] in rows
+    assert ["distinct by distance, 1 %", "2", "37", "3", "2 to 4", "3", "no"] in rows
+    assert all(row[1] == "2" and row[0] != "noise" for row in rows)  # of what was not measured there is no row
+    assert script("replication").table(found[:2]).count("too few seeds") == 6

@@ -83,6 +83,15 @@ def test_few_distinct_eigenvalues(rank, dtype):
     assert found.error.item() < 1e-4
 
 
+@pytest.mark.parametrize("d", [1, 2, 64])
+def test_a_reflection_that_shrinks(d):
+    """Its left singular vectors are its right ones turned round: the search may not begin at their sum, 0."""
+    found = certify(lambda z: 2 - 0.9 * (z - 2), torch.full((1, d), 2.0, dtype=torch.float64))
+    assert found.attractor.item() == YES
+    assert found.spectral_radius.item() == pytest.approx(0.9)
+    assert found.from_one.item() == pytest.approx(1.9)
+
+
 def test_an_identity_and_a_nilpotent_map():
     origin = torch.zeros(1, 50, dtype=torch.float64)
     assert spectral_radius(Jacobian(lambda z: z, origin)).value.item() == pytest.approx(1)

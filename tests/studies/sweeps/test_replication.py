@@ -11,7 +11,7 @@ from probe.training import train
 
 
 def test_the_configuration_is_the_setting_that_was_published(root):
-    config = load_study_config(root / "configs" / "study_replication_mnist.yaml")
+    config = load_study_config(root / "configs" / "study_mnist_replication.yaml")
     training, solver, data = config.training, config.solver, config.datasets["mnist"]
     assert (training.base_channels, training.convolutions, training.epochs, training.batch_size) == (32, 2, 20, 128)
     assert (training.learning_rate, training.weight_decay) == (5e-4, 1e-4)
@@ -25,7 +25,7 @@ def test_the_configuration_is_the_setting_that_was_published(root):
 def test_a_model_is_as_that_of_the_other_author(shared, root, tmp_path, monkeypatch):
     """The cell of k = 2. Another number of threads trains another model, as another seed does: tolerances are wide."""
     monkeypatch.chdir(root)  # the sources are relative
-    config = load_study_config(root / "configs" / "study_replication_mnist.yaml")
+    config = load_study_config(root / "configs" / "study_mnist_replication.yaml")
     images, cell = draw("mnist", config.datasets["mnist"]), Cell("mnist", 2, 10_000, 0)
     chosen = training_images(images.train, cell)
     trained = train(chosen, side=28, k=2, config=config.training, seed=0, folder=tmp_path, cpu=True)
