@@ -351,20 +351,24 @@ def test_a_damaged_file_is_named_by_readers_and_replaced_by_the_run(name, how, m
 
 
 def test_a_damaged_dictionary_of_an_earlier_version_is_made_again(finished, capsys):
-    """Certificates are computed in another way since then; they agree, and what rests on them is made again, too."""
+    """Certificates are computed otherwise since then, and are about the points to which plain steps lead; they agree,
+    and what rests on them is made again, too."""
     folder = finished("run")
     whole = {name: value.clone() for name, value in RunDirectory.open(folder).load("dictionary.safetensors")[0].items()}
     flip(folder / "dictionary.safetensors")
     assert probe(["run", str(FINISHED / "run.yaml"), "--out", str(folder)]) == 0
     again, _ = RunDirectory.open(folder).load("dictionary.safetensors")
-    assert set(again) == set(whole)
+    assert set(again) - set(whole) == {"ends", "distance", "from_one", "member"}
     anew = {"spectral_radius", "radius_error", "spectral_norm", "norm_error", "products", "predicted_steps"}
+    anew |= {"atoms", "residual"}
     assert anew < set(whole)
     for name in set(whole) - anew:
         assert torch.equal(again[name].nan_to_num(), whole[name].nan_to_num()), name
     for value, error in (("spectral_radius", "radius_error"), ("spectral_norm", "norm_error")):
         apart = (again[value] - whole[value]).abs().nan_to_num(0)
-        assert (apart <= (again[error] + whole[error]).nan_to_num(0) + 1e-6).all()
+        assert (apart <= (again[error] + whole[error]).nan_to_num(0) + 2e-3).all()  # at points a little apart
+    assert torch.allclose(again["atoms"], whole["atoms"], atol=1e-2)
+    assert (again["residual"] <= whole["residual"]).all()
     capsys.readouterr()
     assert probe(["report", str(folder)]) == 0
 
