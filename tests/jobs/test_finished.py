@@ -357,7 +357,7 @@ def test_a_damaged_dictionary_of_an_earlier_version_is_made_again(finished, caps
     flip(folder / "dictionary.safetensors")
     assert probe(["run", str(FINISHED / "run.yaml"), "--out", str(folder)]) == 0
     again, _ = RunDirectory.open(folder).load("dictionary.safetensors")
-    assert set(again) == set(whole)
+    assert set(again) >= set(whole)  # newer versions note more
     anew = {"spectral_radius", "radius_error", "spectral_norm", "norm_error", "products", "predicted_steps"}
     assert anew < set(whole)
     for name in set(whole) - anew:
