@@ -19,6 +19,8 @@ from probe.reading import short
 NAME = "NAME"
 """Stands for the name of a data set in a dotted key."""
 WIDTH = 100
+WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+"""How lines are wrapped: words stay whole."""
 _OOD: dict[str, Any] = {
     "model": {"source": "facebook/vit-mae-base"},
     "inside": {
@@ -223,7 +225,7 @@ def _lines(model: type[BaseModel], given: Mapping[str, Any], level: int) -> Iter
         if level == 0:
             yield ""
         told = " ".join([_meaning(field), *([f"({describe(kind)})"] if describe(kind) != "section" else [])])
-        for line in textwrap.wrap(told, WIDTH - 4 - len(indent), break_long_words=False, break_on_hyphens=False):
+        for line in textwrap.wrap(told, WIDTH - 4 - len(indent), **WHOLE):
             yield f"{indent}# {line}"
         where, section = _section(kind)
         default = None if field.is_required() else field.get_default(call_default_factory=True)
@@ -243,4 +245,6 @@ def _lines(model: type[BaseModel], given: Mapping[str, Any], level: int) -> Iter
         elif field.is_required() and name not in given:
             yield f"{indent}{name}: # set this"
         else:
-            yield f"{indent}{name}: {value_text(value)}"
+            yield from textwrap.wrap(
+                f"{indent}{name}: {value_text(value)}", WIDTH, subsequent_indent=f"{indent}  ", **WHOLE
+            )

@@ -68,7 +68,7 @@ def test_a_metric_and_a_control_take_one_entry_each(recipes, config, tmp_path, m
     assert "pixel_mae" in data["levels"][0]["methods"]["random_orthogonal"]["bases"]
     # By latent and by pixel MSE with every method but the first.
     assert content["provenance"]["statistics"]["comparisons"] == 2 * (len(data["levels"][0]["methods"]) - 1)
-    assert "the 2-D DCT and the standard basis" in content["verdict_rule"]
+    assert "the transform from the weights and the standard basis" in content["verdict_rule"]
     assert Report.model_validate(content).datasets["digits"].levels[0].methods["identity"].of(
         "pixel_mae"
     ).mean == pytest.approx(mean)

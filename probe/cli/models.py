@@ -134,7 +134,7 @@ def train_embedded(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Train the autoencoder of the package again, from CIFAR-10; with --set wells=0 its plain twin.
+    """Train the package's autoencoder again (wells=0: its twin).
 
     Its model card describes the settings.
     """

@@ -47,7 +47,7 @@ def export(
     out: Annotated[Path | None, path_option("--out", "DIR", "Folder for the files; default RUN_DIR/export.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's numbers as CSV, as a LaTeX table and as a model card section.
+    """Write a run's numbers as CSV, LaTeX and for a model card.
 
     Writes levels.csv (a row per data set, level, method and metric), table.tex (errors from 5 % of d atoms, with
     booktabs) and model_card.md (a section for a Hugging Face model card), and prints the paths.
