@@ -185,7 +185,7 @@ def test_a_quickstart_that_is_preempted_requeued_killed_cancelled_and_resumed(ro
     # Which starts are iterated together differs between the runs, and with it the last bit. Plain steps shrink that
     # where a start settles; an extrapolation, or a start that never settles, does not.
     job += ["--set", "solver.accelerate=false", "--set", "dictionary.outcomes=[converged]"]
-    job += ["--set", "solver.exponents=4"]
+    job += ["--set", "solver.exponents=4", "--set", "basins.probes=4", "--set", "basins.attractors=1"]
     local = {**CLEAN, "OMP_NUM_THREADS": "1"}
     one = completed("probe.cli.main", "run", *job, "--out", tmp_path / "one", only=local)
     assert one.returncode == 0, one.stderr
