@@ -72,8 +72,8 @@ class Directory(Store, Generic[C]):
                 changed = there._changed()[0]
             if changed and there.is_begun():
                 raise UserError(
-                    f"{path} holds another {cls.NOUN}, which differs in {listed(changed)}; choose another "
-                    "folder with --out, or remove this one."
+                    f"{path} holds another {cls.NOUN}, which differs in {listed(changed)}; give its own {CONFIG} "
+                    "to resume it, choose another folder with --out, or remove this one."
                 )
             if changed:
                 log.warning(f"{path} was begun with other settings and holds no results yet: {listed(changed)}")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OURS = "attractors"
+FEWEST = 10
+"""End points, at least, whose covariance is estimated."""
 BASELINE = "random_orthogonal"
 """The paper's control: all differences are taken to it."""
 OUTCOME_COLOURS = {"converged": "#009E73", "cycle": "#0072B2", "max_steps": "#E69F00", "diverged": "#4D4D4D"}
@@ -157,11 +159,13 @@ def _random_bases(material: Material) -> "list[Tensor]":
     return random_bases(material.d, material.bases, material.seed)
 
 
-def _random_mean(material: Material) -> "Tensor":
+def _random_mean(material: Material) -> "list[Tensor]":
     # The mean of unit rows: OMP does not see the norms of end points, and one far point must not choose the direction.
-    from probe.dictionary.controls import mean_first, random_orthogonal, unit_rows
+    # As many bases as of the baseline, and the same ones: what differs is the mean alone.
+    from probe.dictionary.controls import mean_first, random_bases, unit_rows
 
-    return mean_first(random_orthogonal(material.d, material.seed), unit_rows(material.atoms))
+    atoms = unit_rows(material.atoms)
+    return [mean_first(basis, atoms) for basis in random_bases(material.d, material.bases, material.seed)]
 
 
 def _random_mean_oracle(material: Material) -> "Tensor":
@@ -171,10 +175,14 @@ def _random_mean_oracle(material: Material) -> "Tensor":
     return mean_first(random_orthogonal(material.d, material.seed), material.heldout)
 
 
-def _matched_gaussian(material: Material) -> "Tensor":
+def _matched_gaussian(material: Material) -> "list[Tensor]":
+    # One draw may be off by as much as what it is compared for: several, like the baseline's bases.
     from probe.dictionary.controls import matched_gaussian, unit_rows
 
-    return matched_gaussian(unit_rows(material.atoms), material.seed + 2)
+    atoms = unit_rows(material.atoms)
+    if len(atoms) < FEWEST:  # so few draws from so few points are the points again
+        return [atoms[:0]]
+    return [matched_gaussian(atoms, material.seed + 2 + 2 * draw) for draw in range(material.bases)]
 
 
 def _weights_transform(material: Material) -> "Tensor":
@@ -242,6 +250,7 @@ METHODS: tuple[Method, ...] = (
         colour="#4D4D4D",
         mark="p",
         challenges=True,
+        random=True,
         missing="there are no end points",
     ),
     Method(
@@ -254,7 +263,8 @@ METHODS: tuple[Method, ...] = (
         colour="#332288",
         mark="<",
         challenges=True,
-        missing="there are no end points",
+        random=True,
+        missing=f"fewer than {FEWEST} end points have no covariance to match",
     ),
     Method(
         "gaussian",

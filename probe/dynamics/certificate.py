@@ -168,13 +168,16 @@ def _decided(
 ) -> tuple[Tensor, Tensor]:
     """The verdict on each point, int8 (n,), and the distance to its fixed point (n,). NaN compares false: undecided."""
     below = 1 - MARGIN * torch.finfo(there.point.dtype).eps  # a rotation has a norm of 1 up to rounding
-    largest, contracts = radius.value + radius.error, size.value + size.error < below
+    largest = radius.value + radius.error
+    # No norm is below the radius: where it is, the search for it missed the largest singular value.
+    norm = size.value + size.error
+    contracts = (norm < below) & (norm >= radius.value - radius.error)
     steady = 1 - radius.value >= DRIFT * (1 - first.value - first.error)
     attracts = there.settled & steady & (contracts | (largest < below)) & (there.residual < tolerance)
     repels = radius.value - radius.error > 1
     verdict = torch.where(attracts, YES, torch.where(repels, NO, UNDECIDED)).to(torch.int8)
     r = there.residual.sqrt() + rounding(there.point)
-    distance = torch.where(contracts, r / (1 - size.value - size.error), radius.condition * r / (1 - largest))
+    distance = torch.where(contracts, r / (1 - norm), radius.condition * r / (1 - largest))
     return verdict, torch.where(attracts, distance, torch.nan)
 
 

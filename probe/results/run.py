@@ -234,7 +234,9 @@ def _reconstructions(run: Path, name: str, manifest: dict[str, Any]) -> Reconstr
     shown = ("original", AUTOENCODER.name, *methods())
     examples, _ = _arrays(run, layout.PICTURES.at(dataset=name), "reconstruct", (), shown)
     bases = rows[rows["method"] == BASELINE]
-    rows = pd.concat([rows[rows["method"] != BASELINE], _mean_basis(bases)], ignore_index=True)
+    several = [BASELINE, *{*rows.loc[rows["basis"] > 0, "method"]} - {BASELINE}]
+    means = [_mean_basis(rows[rows["method"] == name]) for name in several]
+    rows = pd.concat([rows[~rows["method"].isin(several)], *means], ignore_index=True)
     return Reconstructions(rows.drop(columns="basis"), bases, facts, examples, _subsets(run, name, planned))
 
 

@@ -129,6 +129,7 @@ def _each(counts: dict[str, int]) -> str:
 def _similarities(runs: Sequence[ComparedRun]) -> list[Similarity]:
     """Of every pair of runs with latents of the same shape and no empty dictionary."""
     atoms = {run.name: torch.from_numpy(read_atoms(run.path)) for run in runs}
+    atoms = {name: rows[rows.any(1)] for name, rows in atoms.items()}  # an attractor at the origin has no direction
     full = [run for run in runs if len(atoms[run.name])]
     pairs = [(one.name, other.name) for one, other in combinations(full, 2) if one.same_latents(other)]
     return [_similarity(one, other, atoms[one], atoms[other]) for one, other in pairs]

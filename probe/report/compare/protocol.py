@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from probe.errors import UserError
+from probe.methods import BASELINE
 from probe.names import shown
 from probe.report.compare.schema import FIVE, Setting
 from probe.report.page.text import listed
@@ -127,7 +128,8 @@ def _protocol(run: ComparedRun, same_d: bool, unpaired: bool, only: Sequence[str
         "resolution": config.resolution,
         "model.latents": config.model.latents,
         "model.quantisation": config.model.quantisation,
-        "sparse.controls": sorted(config.sparse.controls),
+        "sparse.random_bases": config.sparse.random_bases if BASELINE in config.sparse.controls else 0,
+        "sparse.centre": config.sparse.centre,
         "datasets": sorted(datasets),
     }
     if same_d:

@@ -89,7 +89,9 @@ def decomposition_table(report: dict[str, Any]) -> RichTable | None:
 def _sentence(found: Decomposition, atoms: int, subject: str) -> str:
     (total, *parts), names = _rounded(found), _names(subject)
     base, error = methods()[BASELINE].phrase, f"latent MSE with {atoms} atoms"
-    if total > 0 and min(parts) >= 0:
+    # "beat" is a verdict: only where the whole interval lies above 0.
+    clear = found.total.ci95 is not None and found.total.ci95[0] > 0
+    if clear and total > 0 and min(parts) >= 0:
         first, *rest = (f"{part:g} {name}" for part, name in zip(parts, names, strict=True))
         shares = listed([first.replace(" ", " are ", 1), *rest])
         said = f"of the {total:g} % by which {subject} beat {base} ({error}), {shares}"

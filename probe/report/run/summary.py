@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from probe.methods import BASELINE, methods
+from probe.methods import BASELINE, OURS, methods
 from probe.report.page.text import count, fewer, listed, number, percent, with_interval
 from probe.report.run.decomposition import overall
 from probe.report.run.sample import MIN_IMAGES
@@ -127,7 +127,7 @@ def _field_warnings(report: Report) -> list[str]:
     if dictionary.at_origin:
         found.append(
             f"{count(dictionary.at_origin, 'start')} ended at an attractor that cannot be told from the origin. It has "
-            f"no direction: it counts as an attractor, but not in the sparse dictionary."
+            "no direction: it counts as an attractor, and is an atom of sparse codes only where points are centred."
         )
     if certificates.plain_elsewhere:
         found.append(
@@ -183,8 +183,9 @@ def _data_warnings(report: Report) -> list[str]:
 def _method_warnings(report: Report) -> list[str]:
     """Often the same for all data sets, so one sentence names all data sets it holds for."""
     found = defaultdict(list)
-    atoms, d = report.dictionary.atoms, report.model.d
+    d = report.model.d
     for name, data in report.datasets.items():
+        atoms = data.method_atoms.get(OURS, 0)  # without one at the origin, which has no direction
         if atoms < data.five_percent:
             found[
                 f"the dictionary has {count(atoms, 'atom')}, fewer than the {data.five_percent} of 5 % of d: "

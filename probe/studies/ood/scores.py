@@ -90,20 +90,22 @@ def references(
     if NOISE_SCORE in config.scores:
         starts = torch.cat([z0, gaussian_starts(config.seed, range(n), z0.shape[1:]).to(z0)])
     ends = solve(f, starts, iteration(solver, z0.shape[1:], model.device), on_step)
-    attractors, facts = _found(f, model, ends.rows(slice(0, n)), solver)
+    attractors, facts = _found(f, model, ends.rows(slice(0, n)), solver, "; try another model")
     if len(starts) == n:
         return References(z0.cpu(), attractors, None, facts)
-    noise, facts["noise"] = _found(f, model, ends.rows(slice(n, None)), solver)
+    without = f" from noise; leave {NOISE_SCORE} out of scores"
+    noise, facts["noise"] = _found(f, model, ends.rows(slice(n, None)), solver, without)
     return References(z0.cpu(), attractors, noise, facts)
 
 
-def _found(f: LatentMap, model: Autoencoder, ends: EndPoints, solver: SolverConfig) -> tuple[Tensor, dict[str, Any]]:
-    """The end points that did not diverge, and the facts of them."""
+def _found(
+    f: LatentMap, model: Autoencoder, ends: EndPoints, solver: SolverConfig, advice: str
+) -> tuple[Tensor, dict[str, Any]]:
+    """The end points that did not diverge, and the facts of them; ``advice`` ends the error where all did."""
     points = ends.end[ends.outcome != Outcome.DIVERGED]
     if not len(points):
         raise UserError(
-            f"all {len(ends.end)} starts diverge under {model.source}, so there are no attractors to score by; try "
-            "another model."
+            f"all {len(ends.end)} starts diverge under {model.source}, so there are no attractors to score by{advice}."
         )
     settled = ends.end[ends.outcome == Outcome.CONVERGED]
     merge = distinct(settled, EUCLIDEAN, solver.tolerance)

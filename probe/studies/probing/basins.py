@@ -83,7 +83,7 @@ class Basins:
         self.scale = math.sqrt(self.atoms[0].numel())
         self.origin = (~self.units.any(1)).nonzero().squeeze(1)
         """Attractors at the origin, which have no direction. Points that come as near as this converge to them:"""
-        self.reach = (atoms["distance"] + math.sqrt(solver.tolerance) / atoms["from_one"])[self.origin]
+        self.reach = atoms["distance"] + math.sqrt(solver.tolerance) / atoms["from_one"]
 
     def labels(self, ends: Tensor, outcome: Tensor) -> Tensor:
         """Of end points (n, *latent shape): the nearest atom, if the cosine says that it is the same, or the one at the
@@ -97,8 +97,11 @@ class Basins:
         norm = points.norm(dim=1)
         cosine, nearest = (points / norm.clamp(min=1e-300)[:, None] @ self.units.T).max(1)
         label = torch.where(cosine > self.cosine, nearest, UNKNOWN)
-        for atom, reach in zip(self.origin.tolist(), self.reach.tolist(), strict=True):
-            label[norm <= reach] = atom
+        for atom in self.origin.tolist():
+            label[norm <= self.reach[atom]] = atom
+        # A slow approach stops far from its fixed point, and in another direction.
+        apart, close = torch.cdist(points, self.atoms.flatten(1).double()).min(1)
+        label = torch.where((label == UNKNOWN) & (apart <= self.reach[close]), close, label)
         new = (label == UNKNOWN).nonzero().squeeze(1)
         if len(new):
             member = merge_by_cosine(points[new], self.cosine).member  # -1 for 0, which has no direction

@@ -235,8 +235,11 @@ def assemble_dictionary(
         z0 = gaussian_starts(seeds.seed, leader[shrinks].tolist(), ends.end.shape[1:])
         radius, from_one = found.spectral_radius[shrinks], found.from_one[shrinks]
         predicted[shrinks] = predicted_steps(z0, found.point[shrinks], radius, solver.tolerance, from_one)
-    same = plain[1][: merged.sampled]
     nowhere = at_origin(found.point, found.distance)
+    same = plain[1][: merged.sampled].clone()
+    if merged.member is not None and len(same):  # at the origin the cosine is that of rounding
+        member = merged.member[merged.check[: merged.sampled]]
+        same[(same == 0) & (member >= 0) & nowhere[member]] = 1
     atoms = torch.zeros_like(found.point.flatten(1), dtype=torch.float64)
     atoms[~nowhere] = unit_rows(found.point[~nowhere])
     summary = {

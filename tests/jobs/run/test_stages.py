@@ -62,7 +62,7 @@ def test_the_run_directory_holds_what_the_contract_names(run):
     assert set(methods) == {one.name for one in METHODS}
     rows = pd.read_parquet(run.path / "reconstructions" / "digits.parquet")
     # Floor, zero code, mean image; five random bases and nine other dictionaries at 1, 3 (5 %), 4 and 64 atoms.
-    assert len(rows) == 6 * (3 + 14 * 4)
+    assert len(rows) == 6 * (3 + 22 * 4)
     spread = rows[(rows.method == "random_orthogonal") & (rows.atoms == 4)].groupby("basis").latent_mse.mean()
     assert spread.index.tolist() == [0, 1, 2, 3, 4]
     assert spread.nunique() == 5
