@@ -8,14 +8,17 @@ rank extrapolation; Anderson mixing with restarts is the same). A row is extrapo
 - it has fallen to ``BELOW`` of the lowest from which it rose again, by ``RISE``: chaotic transients come near a fixed
   point and leave it, often several times, and an extrapolation there goes to an attractor of its own;
 - the same residuals, taken as a linear recurrence, have no mode that grows: near a saddle the plain iteration turns
-  away in the end, and an extrapolation would fall into it. A mode that is still too small to be seen among five
-  residuals slips through: one start in a thousand on maps made to provoke it;
+  away in the end, and an extrapolation would fall into it;
 - the combination promises at most ``GAIN`` of the residual;
 - the extrapolated point is not further than ``REACH`` times what plain steps at that rate would still go.
 
 The point is kept only where f itself, evaluated there, confirms it; otherwise the row goes back to where it was, and
-the next extrapolation waits twice as long. A row that was extrapolated converges only after ``CALM`` plain steps with
-falling residuals.
+the next extrapolation waits twice as long.
+
+A row that was extrapolated converges only after ``CALM`` plain steps with falling residuals, whose recurrence has no
+mode that grows; until then plain steps go on. Near a weak saddle the steps that an extrapolation saves are those in
+which the mode that grows would have become visible. It is too small to be seen before, but once the other modes are
+taken out it is a fifth of the residual or more. A smaller one still slips through.
 
 | state | meaning | shape |
 |---|---|---|
@@ -44,7 +47,8 @@ REACH = 2.0
 RISE, BELOW = 2.0, 0.5
 STEADY = 0.05
 """Largest change of the rate from step to step."""
-CALM = 2
+CALM = DEPTH
+"""As many as show the modes."""
 UNTOUCHED = 1 << 20
 LONGEST_PAUSE = 64
 
@@ -66,11 +70,11 @@ class Accelerator(Protocol):
     def fresh(self, z: Tensor) -> State:
         """The accelerator's own state for rows that begin at z (n, ...)."""
 
-    def judge(self, state: State, residual: Tensor) -> Judged:
-        """Compare proposals with the squared residuals (n,) of the rows."""
+    def judge(self, state: State, r: Tensor, residual: Tensor, tolerance: float) -> Judged:
+        """Compare proposals with r = f(z) - z (n, d) and the squared residuals (n,) of the rows."""
 
-    def propose(self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
-        """The next point of each row (n, ...), given y = f(z), r = y - z (n, d) and the squared residuals (n,)."""
+    def propose(self, state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
+        """The next point of each row (n, ...), given y = f(z) and what ``judge`` was given and found."""
 
 
 class Plain:
@@ -79,11 +83,11 @@ class Plain:
     def fresh(self, z: Tensor) -> State:
         return {}
 
-    def judge(self, state: State, residual: Tensor) -> Judged:
+    def judge(self, state: State, r: Tensor, residual: Tensor, tolerance: float) -> Judged:
         none = torch.zeros_like(residual, dtype=torch.bool)
         return Judged(none, none, ~none)
 
-    def propose(self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
+    def propose(self, state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
         return y
 
 
@@ -94,10 +98,12 @@ class Extrapolation:
         newest: where the last step was written in ``points`` and ``residuals``. Rows share it: a row uses what it finds
             there only once it has written all of it.
         tried: whether a row may be a trial; if not, ``trial`` is false everywhere.
+        decays: on a GPU, ``_modes_decay`` of all rows at this step, once it is known.
     """
 
     def __init__(self) -> None:
         self.newest, self.tried = 0, False
+        self.decays: Tensor | None = None
 
     def fresh(self, z: Tensor) -> State:
         n, d = len(z), z[0].numel()
@@ -119,8 +125,11 @@ class Extrapolation:
             "turn": torch.full((n,), torch.inf, dtype=z.dtype, device=z.device),
         }
 
-    def judge(self, state: State, residual: Tensor) -> Judged:
+    def judge(self, state: State, r: Tensor, residual: Tensor, tolerance: float) -> Judged:
         """A row that was extrapolated fails where its residual is not below its bar."""
+        self.newest, self.decays = (self.newest + 1) % (DEPTH + 1), None
+        # A row that fails has no depth left, so what it writes is never read.
+        state["residuals"][:, self.newest] = r
         failed = kept = trial = state["trial"]
         state["rest"] = (state["rest"] - 1).clamp_(min=0)
         if self.tried:
@@ -133,22 +142,23 @@ class Extrapolation:
         fresh = kept | ((residual > state["before"]) & (state["calm"] <= UNTOUCHED))
         if some(fresh):
             # Where the residual is rounding, it need not fall.
-            eps = torch.finfo(residual.dtype).eps
-            rounding = residual < (16 * eps) ** 2 * state["z"].flatten(1).square().sum(1)
+            rounding = _is_rounding(residual, state["z"])
             state["calm"] = state["calm"].masked_fill(kept | (fresh & ~trial & ~rounding), 0)
         lowest = torch.minimum(state["lowest"], residual)
         lowest = torch.where(failed, state["lowest"], lowest) if self.tried else lowest
         rises = ~failed & (residual > RISE**2 * lowest)
         state["lowest"], state["turn"] = lowest, torch.where(rises, lowest, state["turn"])
-        return Judged(failed, kept, state["calm"] >= CALM)
+        calm = state["calm"] >= CALM
+        asked = calm & (state["calm"] < UNTOUCHED) & (residual < tolerance)
+        if some(asked):
+            seen = self._all_decay(state, asked) & (state["depth"] >= DEPTH)
+            calm &= ~asked | seen | _is_rounding(residual, state["z"])
+        return Judged(failed, kept, calm)
 
-    def propose(self, state: State, y: Tensor, r: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
+    def propose(self, state: State, y: Tensor, residual: Tensor, failed: Tensor, tolerance: float) -> Tensor:
         """f(z), an extrapolation, or the way back from one that failed."""
         z, following = state["z"], y
-        self.newest = (self.newest + 1) % (DEPTH + 1)
-        # A row that failed has no depth left, so what it writes is never read.
         state["points"][:, self.newest] = y.flatten(1)
-        state["residuals"][:, self.newest] = r
         rate, before = (residual / state["before"]).sqrt(), residual
         if self.tried:
             rate = rate.masked_fill(state["trial"], torch.inf)
@@ -165,36 +175,51 @@ class Extrapolation:
         if not self.tried:
             state["trial"] = torch.zeros_like(ready) if was else state["trial"]
             return following
-        point, promise, decays = _extrapolations(state, ready, self.newest)
+        point, promise = _extrapolations(state, ready, self.newest)
         left = residual.sqrt() * rate / (1 - rate)
-        ready &= decays & (promise < GAIN**2 * residual) & ((point - y.flatten(1)).norm(dim=1) < REACH * left)
+        ready &= (
+            self._all_decay(state, ready)
+            & (promise < GAIN**2 * residual)
+            & ((point - y.flatten(1)).norm(dim=1) < REACH * left)
+        )
         state["trial"] = ready
         state["bar"] = rate.clamp(max=2 * GAIN) ** 2 * residual
         state["back"] = torch.where(per_row(failed, z), state["back"], y)
         return torch.where(per_row(ready, z), point.view_as(z), following)
 
+    def _all_decay(self, state: State, asked: Tensor) -> Tensor:
+        """``_modes_decay`` of the last residuals where asked (n,); elsewhere it means nothing."""
+        if asked.device.type == "cpu":
+            decays, rows = torch.zeros_like(asked), asked.nonzero().squeeze(1)
+            decays[rows] = _modes_decay(_ordered(state["residuals"][rows], self.newest))
+            return decays
+        if self.decays is None:
+            self.decays = _modes_decay(_ordered(state["residuals"], self.newest))
+        return self.decays
 
-def _extrapolations(state: State, ready: Tensor, newest: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The extrapolated point (n, d), the squared residual that it promises, and whether all modes decay (n,), where
-    ready (n,).
+
+def _is_rounding(residual: Tensor, z: Tensor) -> Tensor:
+    """Whether the squared residual (n,) is what rounding leaves at z (n, ...)."""
+    return residual < (16 * torch.finfo(residual.dtype).eps) ** 2 * z.flatten(1).square().sum(1)
+
+
+def _ordered(history: Tensor, newest: int) -> Tensor:
+    """The last steps (n, DEPTH + 1, d), the newest first."""
+    return torch.stack([history[:, (newest - i) % (DEPTH + 1)] for i in range(DEPTH + 1)], 1)
+
+
+def _extrapolations(state: State, ready: Tensor, newest: int) -> tuple[Tensor, Tensor]:
+    """The extrapolated point (n, d) and the squared residual that it promises (n,), where ready (n,).
 
     On a CPU for these rows alone, which are few; on a GPU, the host would have to wait to know them.
     """
-
-    def ordered(history: Tensor) -> Tensor:
-        return torch.stack([history[:, (newest - i) % (DEPTH + 1)] for i in range(DEPTH + 1)], 1)
-
     points, residuals = state["points"], state["residuals"]
     if ready.device.type != "cpu":
-        points, residuals = ordered(points), ordered(residuals)
-        return *extrapolate(points, residuals), _modes_decay(residuals)
+        return extrapolate(_ordered(points, newest), _ordered(residuals, newest))
     point, promise = points[:, newest].clone(), torch.full_like(points[:, 0, 0], torch.inf)
-    decays = torch.zeros_like(ready)
     rows = ready.nonzero().squeeze(1)
-    points, residuals = ordered(points[rows]), ordered(residuals[rows])
-    point[rows], promise[rows] = extrapolate(points, residuals)
-    decays[rows] = _modes_decay(residuals)
-    return point, promise, decays
+    point[rows], promise[rows] = extrapolate(_ordered(points[rows], newest), _ordered(residuals[rows], newest))
+    return point, promise
 
 
 def extrapolate(points: Tensor, residuals: Tensor) -> tuple[Tensor, Tensor]:

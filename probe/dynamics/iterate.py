@@ -31,7 +31,7 @@ class Iteration:
 
     Attributes:
         max_steps: the most steps of a start (one more evaluation gives the last residual; where an extrapolation has
-            come below the tolerance just then, the plain steps that confirm it are still taken).
+            come below the tolerance just then, the plain steps that may confirm it are still taken).
         tolerance: on the squared norm of f(z) - z (paper, Section 4.1: 1e-5).
         max_norm: a row whose norm passes this has diverged.
         accelerate: extrapolate where a row is in its linear regime; see ``acceleration``.
@@ -157,7 +157,7 @@ def _near_step(f: Map, state: State, settings: Iteration, accelerator: accelerat
     if some(begins := state["evaluations"] == 0):
         state["first"] = torch.where(per_row(begins, z), y, state["first"])
         state["residual0"] = torch.where(begins, residual, state["residual0"])
-    failed, confirmed, calm = accelerator.judge(state, residual)
+    failed, confirmed, calm = accelerator.judge(state, r, residual, settings.tolerance)
     moves = running & ~failed
     cycling = cycles.update(state, residual, settings.tolerance, moves)
     below = residual < settings.tolerance
@@ -169,7 +169,7 @@ def _near_step(f: Map, state: State, settings: Iteration, accelerator: accelerat
     state["evaluations"] = state["evaluations"] + running
     if some(confirmed):
         state["extrapolations"] = state["extrapolations"] + (running & confirmed)
-    following = accelerator.propose(state, y, r, residual, failed, settings.tolerance)
+    following = accelerator.propose(state, y, residual, failed, settings.tolerance)
     if some(ends):
         outcome = torch.full_like(state["outcome"], int(Outcome.MAX_STEPS))
         outcome.masked_fill_(cycling, int(Outcome.CYCLE)).masked_fill_(below & calm, int(Outcome.CONVERGED))

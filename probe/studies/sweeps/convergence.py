@@ -95,16 +95,18 @@ def convergence(f: Map, z0: Tensor, solver: SolverConfig, euclidean: float) -> C
     ends = end_points(f, z0, iteration(plain, z0.shape[1:], z0.device))
     points, member = fixed_points(ends, euclidean, solver.tolerance)
     certified = torch.zeros(len(points), dtype=torch.bool)
-    radius = torch.full((len(points),), torch.nan, dtype=torch.float64)
+    radius, from_one = torch.full((2, len(points)), torch.nan, dtype=torch.float64)
     found = certify_first(f, points, solver, z0.device)
     examined = len(found.attractor)
-    certified[:examined], radius[:examined] = found.attractor == YES, found.spectral_radius
+    certified[:examined] = found.attractor == YES
+    radius[:examined], from_one[:examined] = found.spectral_radius, found.from_one
     rows = (member >= 0).nonzero().squeeze(1)
     rows = rows[certified[member[rows]]]
-    predicted = predicted_steps(z0.cpu()[rows], points[member[rows]], radius[member[rows]], solver.tolerance)
+    of = member[rows]
+    predicted = predicted_steps(z0.cpu()[rows], points[of], radius[of], solver.tolerance, from_one[of])
     known = predicted.isfinite()  # a radius of exactly 0 predicts nothing
-    rows = rows[known]
-    return Convergence(predicted[known], ends.steps[rows], radius[member[rows]], member[rows], len(z0))
+    rows, of = rows[known], of[known]
+    return Convergence(predicted[known], ends.steps[rows], radius[of], of, len(z0))
 
 
 def of_run(dictionary: Mapping[str, Tensor], starts: int) -> Convergence:
