@@ -107,6 +107,13 @@ def test_matched_gaussian_has_as_many_unit_rows_as_points():
     assert len(matched_gaussian(torch.empty(0, 5), 0)) == 0
 
 
+def test_two_opposite_points_have_a_covariance():
+    # scikit-learn's shrinkage is 0 here up to rounding, on either side; its root must not be NaN.
+    for seed in range(20):
+        point = normal(1, 8, seed=seed)
+        assert draws_like(torch.cat([point, -point]), 0).isfinite().all()
+
+
 def test_gaussian_rows_have_unit_norm():
     assert torch.allclose(gaussian(30, 12, 0).norm(dim=1), torch.ones(30, dtype=torch.float64))
 

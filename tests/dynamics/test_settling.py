@@ -219,3 +219,18 @@ def test_no_start_that_plain_steps_lead_back_is_said_to_leave():
     point = torch.zeros(3, 8, dtype=torch.float64)
     assert returns(f, point, 3e-3, torch.full((3,), 1.2, dtype=torch.float64), 2).all()
     assert not returns(lambda z: 1.2 * z, point, 3e-3, torch.full((3,), 1.2, dtype=torch.float64), 2).any()
+
+
+def test_a_norm_below_the_radius_bounds_nothing():
+    """A symmetric Jacobian with one eigenvalue of 0.997 that stands alone: its norm is its radius, and where the search
+    for the norm misses it, the distance to the fixed point comes from the radius."""
+    d, rho, fixed = 200, 0.997, torch.full((1, 200), 0.3)
+    for seed in (2, 9, 11):
+        generator = torch.Generator().manual_seed(seed)
+        basis = torch.linalg.qr(torch.randn(d, d, dtype=torch.float64, generator=generator))[0]
+        values = torch.linspace(-rho + 0.02, rho - 0.02, d, dtype=torch.float64)
+        values[-1] = rho
+        matrix = (basis @ torch.diag(values) @ basis.T).float()
+        start = fixed + 2.5e-3 / (1 - rho) * basis[:, -1].float()
+        found = certify(lambda z, a=matrix: fixed + (z - fixed) @ a.T, start, tolerance=1e-5)
+        assert (found.point - fixed).norm().item() <= found.distance.item() or found.attractor.item() != 1
