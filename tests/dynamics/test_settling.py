@@ -225,12 +225,13 @@ def test_a_norm_below_the_radius_bounds_nothing():
     """A symmetric Jacobian with one eigenvalue of 0.997 that stands alone: its norm is its radius, and where the search
     for the norm misses it, the distance to the fixed point comes from the radius."""
     d, rho, fixed = 200, 0.997, torch.full((1, 200), 0.3)
-    for seed in (2, 9, 11):
-        generator = torch.Generator().manual_seed(seed)
-        basis = torch.linalg.qr(torch.randn(d, d, dtype=torch.float64, generator=generator))[0]
+    for seed in (7, 9):  # of 24 these are missed
+        square = torch.randn(d, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        basis = torch.linalg.eigh(square + square.T)[1]
         values = torch.linspace(-rho + 0.02, rho - 0.02, d, dtype=torch.float64)
         values[-1] = rho
         matrix = (basis @ torch.diag(values) @ basis.T).float()
         start = fixed + 2.5e-3 / (1 - rho) * basis[:, -1].float()
         found = certify(lambda z, a=matrix: fixed + (z - fixed) @ a.T, start, tolerance=1e-5)
-        assert (found.point - fixed).norm().item() <= found.distance.item() or found.attractor.item() != 1
+        assert found.attractor.tolist() == [YES]
+        assert (found.point - fixed).norm().item() <= found.distance.item()
