@@ -23,7 +23,8 @@ def test_the_configuration_is_the_setting_that_was_published(root):
 @pytest.mark.slow
 @pytest.mark.shared
 def test_a_model_is_as_that_of_the_other_author(shared, root, tmp_path, monkeypatch):
-    """The cell of k = 2. Another number of threads trains another model, as another seed does: tolerances are wide."""
+    """The cell of k = 2. Another number of threads trains another model, as another seed does; five seeds gave a
+    memorization of 0.53 to 0.94 and test errors of 0.0520 to 0.0538 (docs/guides/verify.md)."""
     monkeypatch.chdir(root)  # the sources are relative
     config = load_study_config(root / "configs" / "study_mnist_replication.yaml")
     images, cell = draw("mnist", config.datasets["mnist"]), Cell("mnist", 2, 10_000, 0)
@@ -33,5 +34,5 @@ def test_a_model_is_as_that_of_the_other_author(shared, root, tmp_path, monkeypa
     found = measure(model, config, lambda share, note: None).values
     assert found["rank"] <= 2
     assert (found["null_test"], found["null_noise"]) == pytest.approx((0.856, 0.519), abs=2e-3)
-    assert found["test_error"] == pytest.approx(0.054, rel=0.1)
-    assert found["mem"] == pytest.approx(0.94, abs=0.05)
+    assert found["test_error"] == pytest.approx(0.054, rel=0.06)
+    assert 0.45 < found["mem"] < 0.97
