@@ -26,7 +26,7 @@ NOTE = (
     "basis to the same with the mean of the end points as its first atom. covariance: the second step, to Gaussian "
     "vectors with the mean and covariance of the end points, as many as these: where they are fewer than d, this step "
     "also pays for the smaller choice. The last column: the third step, to the end points. "
-    "Negative: the error grows. For one draw of the starts, and one of the Gaussian vectors."
+    "Negative: the error grows. For one draw of the starts; random bases and Gaussian vectors are drawn several times."
 )
 
 
