@@ -162,17 +162,16 @@ def _exponent(found: BasinsReport, d: int) -> str:
         )
     error = found.alpha_error
     told = f"{found.alpha:.2f}" + ("" if error is None else f" +- {error:.2f}")
-    vague = error is None or error > VAGUE
-    return (
-        f"The uncertainty exponent alpha is {told}"
-        + (
-            "; that is too vague to tell a smooth boundary from a fractal one (raise basins.probes). "
-            if vague
-            else ". "
+    apart = f"Any two starts end in different basins in {percent(found.apart or 0)} of the cases."
+    if error is None or error > VAGUE:
+        return (
+            f"The uncertainty exponent alpha is {told}: too vague to tell a smooth boundary from a fractal one (raise "
+            f"basins.probes). {apart}"
         )
-        + f"To know a start ten times as precisely divides the share of uncertain ones by {10**found.alpha:.3g} "
-        f"(by 10 where the boundary is smooth, alpha = 1). The boundaries of the basins have dimension d - alpha = "
-        f"{d - found.alpha:.2f}. Any two starts end in different basins in {percent(found.apart or 0)} of the cases."
+    return (
+        f"The uncertainty exponent alpha is {told}. To know a start ten times as precisely divides the share of uncertain "
+        f"ones by {10**found.alpha:.3g} (by 10 where the boundary is smooth, alpha = 1). The boundaries of the basins "
+        f"have dimension d - alpha = {d - found.alpha:.2f}. {apart}"
     )
 
 
