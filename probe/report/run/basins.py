@@ -169,9 +169,9 @@ def _exponent(found: BasinsReport, d: int) -> str:
             f"basins.probes). {apart}"
         )
     return (
-        f"The uncertainty exponent alpha is {told}. To know a start ten times as precisely divides the share of uncertain "
-        f"ones by {10**found.alpha:.3g} (by 10 where the boundary is smooth, alpha = 1). The boundaries of the basins "
-        f"have dimension d - alpha = {d - found.alpha:.2f}. {apart}"
+        f"The uncertainty exponent alpha is {told}. To know a start ten times as precisely divides the share of "
+        f"uncertain ones by {10**found.alpha:.3g} (by 10 where the boundary is smooth, alpha = 1). The boundaries of the "
+        f"basins have dimension d - alpha = {d - found.alpha:.2f}. {apart}"
     )
 
 
