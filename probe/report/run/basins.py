@@ -170,8 +170,8 @@ def _exponent(found: BasinsReport, d: int) -> str:
         )
     return (
         f"The uncertainty exponent alpha is {told}. To know a start ten times as precisely divides the share of "
-        f"uncertain ones by {10**found.alpha:.3g} (by 10 where the boundary is smooth, alpha = 1). The boundaries of the "
-        f"basins have dimension d - alpha = {d - found.alpha:.2f}. {apart}"
+        f"uncertain ones by {10**found.alpha:.3g} (by 10 where the boundary is smooth, alpha = 1). The boundaries of "
+        f"the basins have dimension d - alpha = {d - found.alpha:.2f}. {apart}"
     )
 
 
