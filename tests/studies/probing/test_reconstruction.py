@@ -31,6 +31,10 @@ def images() -> torch.Tensor:
     return torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
+ORACLES = ("random_mean_oracle", "pca_oracle")
+"""Controls that see held-out images."""
+
+
 def test_errors_against_a_direct_computation(tiny_vae, images):
     model = load_autoencoder(str(tiny_vae))
     generator = torch.Generator().manual_seed(1)
@@ -43,8 +47,11 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
     random |= {"random_mean": 64, "random_mean/1": 64, "matched_gaussian": 20, "matched_gaussian/1": 20}
     ours = {"attractors": 20, "weights_transform": 64}
     assert sizes == {"gaussian": 30, "one_step": 30, "dct": 64} | ours | random
-    oracles = ("random_mean_oracle", "pca_oracle")
-    assert absent_controls(bases, sparse) == dict.fromkeys(oracles, "no image was left to hold out")
+    why = "no image was left to hold out"
+    assert absent_controls(bases, sparse) == {
+        "random_mean_oracle": f"{why}, or their mean was subtracted",
+        "pca_oracle": why,
+    }
     mean, ready = mean_image(images[:3]), prepare(bases, sparse, model.device)
     found = reconstruct(model, ready, images, sparse, mean)
     table = found.rows(list("abcde"))
@@ -118,6 +125,7 @@ def test_centred_codes_against_scikit_learn(tiny_vae, images):
     assert whole.latent_mse.max() < 1e-12
     floor = table[table.method == "autoencoder"]
     assert whole.pixel_mse.to_numpy() == pytest.approx(floor.pixel_mse.to_numpy(), rel=1e-6)
+    assert "random_mean_oracle" not in with_oracle(bases, first[:9], sparse.model_copy(update={"controls": ORACLES}))
     seen = first[:9].flatten(1).double()
     theirs = torch.linalg.svd(seen - seen.mean(0), full_matrices=False)[2][:8]  # 9 points about their mean span 8
     assert torch.allclose((bases["pca_oracle"] @ theirs.T).abs(), torch.eye(8, dtype=torch.float64), atol=1e-8)
