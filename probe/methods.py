@@ -14,6 +14,7 @@ functions only, since a configuration reads the names.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from probe.metrics.images import pixel_mse, psnr, ssim
@@ -53,6 +54,13 @@ class Material:
     @property
     def d(self) -> int:
         return self.atoms.shape[1]
+
+    @cached_property
+    def random(self) -> "list[Tensor]":
+        """The random orthogonal bases (d, d), drawn once for all methods that begin with them."""
+        from probe.dictionary.controls import random_bases
+
+        return random_bases(self.d, self.bases, self.seed)
 
 
 @dataclass(frozen=True)
@@ -154,18 +162,16 @@ def _attractors(material: Material) -> "Tensor":
 
 
 def _random_bases(material: Material) -> "list[Tensor]":
-    from probe.dictionary.controls import random_bases
-
-    return random_bases(material.d, material.bases, material.seed)
+    return material.random
 
 
 def _random_mean(material: Material) -> "list[Tensor]":
     # The mean of unit rows: OMP does not see the norms of end points, and one far point must not choose the direction.
     # As many bases as of the baseline, and the same ones: what differs is the mean alone.
-    from probe.dictionary.controls import mean_first, random_bases, unit_rows
+    from probe.dictionary.controls import mean_first, unit_rows
 
     atoms = unit_rows(material.atoms)
-    return [mean_first(basis, atoms) for basis in random_bases(material.d, material.bases, material.seed)]
+    return [mean_first(basis, atoms) for basis in material.random]
 
 
 def _random_mean_oracle(material: Material) -> "Tensor":

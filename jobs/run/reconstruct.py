@@ -16,6 +16,7 @@ from jobs.run.semantics import look_at
 from jobs.run.work import RunDirectory, RunWork, table_files
 from jobs.stage import Counts
 from probe.autoencoders import Autoencoder
+from probe.dictionary import unit_row_of
 from probe.errors import UserError
 from probe.results.layout import DICTIONARY, RECONSTRUCTION, RECONSTRUCTIONS, SUBSETS, WORK
 from probe.sparse import Dictionary
@@ -31,6 +32,7 @@ from probe.studies.probing.reconstruction import (
     mean_image,
     prepare,
     pursuit_dtype,
+    signals_of,
     with_oracle,
 )
 from probe.studies.probing.reconstruction import reconstruct as reconstruct_images
@@ -98,14 +100,21 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> No
                 meter.update(done * each, name)  # noqa: B023
 
             meter.note = name
+            latents = encode(work.model, images, together=sparse.batch_size)
             found = reconstruct_images(
-                work.model, held, images, sparse, ready.mean, centre=ready.centre, clip=work.clip, on_method=on_method
+                work.model,
+                held,
+                images,
+                sparse,
+                ready.mean,
+                latents=latents,
+                centre=ready.centre,
+                clip=work.clip,
+                on_method=on_method,
             )
             sizes = {method: len(basis) for method, basis in held.items() if BASIS not in method}
-            latents = encode(work.model, images, together=sparse.batch_size).flatten(1)
-            signals = latents if ready.centre is None else latents - ready.centre.to(latents)
             few = min(max(EXAMINED - span.start, 0), len(span))
-            smaller = errors_in_subsets(ready.subsets, signals, few)
+            smaller = errors_in_subsets(ready.subsets, signals_of(latents, ready.centre), few)
             about = made_from[name] | {"rank": world.rank, "subsets": ready.subsets.facts}
             _save(run, part, found, sizes, about, smaller)
         if world.leads:
@@ -166,8 +175,7 @@ def _subsets(run: RunDirectory, points: Tensor, held: dict[str, Dictionary]) -> 
     """Parts of the dictionaries, to be coded as well; none if an older version made the dictionary."""
     member = run.load(DICTIONARY.name)[0].get("member")
     if member is not None:  # a point at the origin has no direction, and is no row of the prepared dictionary
-        kept = centred(points, run.config.sparse).any(dim=1)
-        row = torch.where(kept, kept.cumsum(0) - 1, -1)
+        row = unit_row_of(centred(points, run.config.sparse))
         member = torch.where(member >= 0, row[member], -1)
     return subsets_of(held, member, load_first_steps(run), run.config.sparse, run.config.seeds.seed)
 

@@ -9,6 +9,7 @@ from probe.dictionary.controls import (
     pca_oracle,
     random_bases,
     random_orthogonal,
+    unit_row_of,
     unit_rows,
     weights_transform,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "pca_oracle",
     "random_bases",
     "random_orthogonal",
+    "unit_row_of",
     "unit_rows",
     "weights_transform",
 ]

@@ -16,8 +16,18 @@ def unit_rows(atoms: Tensor) -> Tensor:
     """Rows divided by their norms, float64 (m, d); rows that are zero or not finite are left out."""
     atoms = atoms.flatten(1).double()
     norms = torch.linalg.vector_norm(atoms, dim=1)
-    kept = torch.isfinite(norms) & (norms > 0)
+    kept = _has_direction(norms)
     return atoms[kept] / norms[kept, None]
+
+
+def unit_row_of(atoms: Tensor) -> Tensor:
+    """Which of the ``unit_rows`` each atom (m, ...) becomes: (m,), -1 for one that is left out."""
+    kept = _has_direction(torch.linalg.vector_norm(atoms.flatten(1).double(), dim=1))
+    return torch.where(kept, kept.cumsum(0) - 1, -1)
+
+
+def _has_direction(norms: Tensor) -> Tensor:
+    return torch.isfinite(norms) & (norms > 0)
 
 
 def random_orthogonal(d: int, seed: int) -> Tensor:

@@ -82,7 +82,8 @@ class Basins:
         self.iteration = iteration(solver, self.atoms.shape[1:], like.device)
         self.scale = math.sqrt(self.atoms[0].numel())
         self.origin = (~self.units.any(1)).nonzero().squeeze(1)
-        """Attractors at the origin, which have no direction. Points that come as near as this converge to them:"""
+        """Attractors at the origin, which have no direction."""
+        # Converged points that are as near to an attractor as this may have stopped on their way to it.
         self.reach = atoms["distance"] + math.sqrt(solver.tolerance) / atoms["from_one"]
 
     def labels(self, ends: Tensor, outcome: Tensor) -> Tensor:
@@ -100,9 +101,11 @@ class Basins:
         for atom in self.origin.tolist():
             label[norm <= self.reach[atom]] = atom
         # A slow approach stops far from its fixed point, and in another direction.
-        apart, close = torch.cdist(points, self.atoms.flatten(1).double()).min(1)
-        label = torch.where((label == UNKNOWN) & (apart <= self.reach[close]), close, label)
         new = (label == UNKNOWN).nonzero().squeeze(1)
+        if len(new):
+            apart, close = torch.cdist(points[new], self.atoms.flatten(1).double()).min(1)
+            label[new] = torch.where(apart <= self.reach[close], close, UNKNOWN)
+            new = new[label[new] == UNKNOWN]
         if len(new):
             member = merge_by_cosine(points[new], self.cosine).member  # -1 for 0, which has no direction
             label[new] = len(self.units) + 1 + member

@@ -225,6 +225,7 @@ def reconstruct(
     sparse: SparseConfig,
     mean: Tensor,
     *,
+    latents: Tensor | None = None,
     centre: Tensor | None = None,
     clip: Clip | None = None,
     on_method: Callable[[int], None] | None = None,
@@ -235,6 +236,7 @@ def reconstruct(
         bases: dictionaries by name, from ``prepare``; they keep their Gram matrices for further calls.
         images: uint8 (n, 3, H, W).
         mean: uint8 (3, H, W), see ``mean_image``.
+        latents: of the images (n, c, h, w), if they are encoded already.
         centre: (d,), subtracted from the latents before they are coded and added to decode them; see ``centre``.
         clip: for the metric ``clip``.
         on_method: called with the number of dictionaries that are done.
@@ -242,11 +244,11 @@ def reconstruct(
     Raises:
         Failure: a metric or control of a plug-in fails or has the wrong shape.
     """
-    latents = encode(model, images, together=sparse.batch_size)
+    if latents is None:
+        latents = encode(model, images, together=sparse.batch_size)
     shape, d = latents.shape[1:], latents[0].numel()
-    levels, signals = sparse.atoms(d), latents.flatten(1)
-    offset = signals.new_zeros(()) if centre is None else centre.to(signals.device)
-    signals = signals if centre is None else signals.double() - offset
+    levels, signals = sparse.atoms(d), signals_of(latents, centre)
+    offset = latents.new_zeros(()) if centre is None else centre.to(latents.device)
     look = Look(clip, clip.images(images / 255)) if clip else None
     judge = _Judge(model, images, latents, sparse.batch_size, look)
     floor, shown = judge.errors(latents, torch.zeros(len(images), dtype=torch.float64))
@@ -276,6 +278,12 @@ def reconstruct(
         examples=_on_cpu(examples),
         originals=originals(images, look) if look else {},
     )
+
+
+def signals_of(latents: Tensor, centre: Tensor | None) -> Tensor:
+    """What is coded of latents (n, c, h, w): (n, d), less the centre (d,) in float64 if there is one."""
+    signals = latents.flatten(1)
+    return signals if centre is None else signals.double() - centre.to(signals.device)
 
 
 def originals(images: Tensor, look: Look) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from probe.config import SparseConfig
-from probe.dictionary.controls import gaussian
+from probe.dictionary.controls import gaussian, unit_row_of
 from probe.methods import OURS
 from probe.sparse import Dictionary, omp
 from probe.studies.probing.reconstruction import centred
@@ -87,9 +87,7 @@ def subsets_of(
         return Subsets({}, {}, level, 0)
     atom = {OURS: member}
     if ONE_STEP in bases:
-        norms = torch.linalg.vector_norm(centred(first, sparse).flatten(1).double(), dim=1)
-        kept = torch.isfinite(norms) & (norms > 0)  # as in ``unit_rows``
-        atom[ONE_STEP] = torch.where(kept, kept.cumsum(0) - 1, -1)
+        atom[ONE_STEP] = unit_row_of(centred(first, sparse))
     held = {method: bases[method] for method in atom}
     if GAUSSIAN in bases:
         like = bases[GAUSSIAN]
