@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from probe.names import printable
+from probe.report.page import content
 from probe.report.page.content import Block, Bullets, Code, Figure, Note, Page, Provenance, Section, Table, Verdicts
 from probe.report.page.text import as_text
 
@@ -32,6 +33,8 @@ def _block(block: Block, level: int) -> str:
             return bullets(items)
         case Figure(path, alt):
             return f"![{text(alt)}]({path}.png)"
+        case content.Film():
+            return joined(_block(figure, level) for figure in block.figures).rstrip("\n")
         case Note():
             return "".join(code(part) if isinstance(part, Code) else text(part) for part in block.parts)
     return text(block)
