@@ -329,17 +329,18 @@ class TrackersConfig(ConfigModel):
     name: Text | None = Field(None, description="name of the run in a tracker; default: that of its folder")
 
 
-def file_names(value: dict[str, T]) -> dict[str, T]:
-    """The same data sets; ValueError if a name cannot be a file name, or two names are one file on some systems."""
+def file_names(value: dict[str, T], what: str = "data set") -> dict[str, T]:
+    """The same data sets (``what`` is named); ValueError if a name cannot be a file name, or two names are one file on
+    some systems."""
     files: dict[str, str] = {}
     for name in value:
         other = files.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if other != name:
-            raise ValueError(f"data set names {other!r} and {name!r} are one file name on some systems: rename one")
+            raise ValueError(f"{what} names {other!r} and {name!r} are one file name on some systems: rename one")
         if len(name.encode(errors="replace")) > LONGEST_NAME:
-            raise ValueError(f"data set name {shortened(name, 40)!r} becomes a file name: at most {LONGEST_NAME} bytes")
+            raise ValueError(f"{what} name {shortened(name, 40)!r} becomes a file name: at most {LONGEST_NAME} bytes")
         if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-            raise ValueError(f"data set name {short(name)} becomes a file name: use letters, digits, '-', '_' and '.'")
+            raise ValueError(f"{what} name {short(name)} becomes a file name: use letters, digits, '-', '_' and '.'")
     return value
 
 
