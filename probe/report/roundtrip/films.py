@@ -1,0 +1,194 @@
+"""Pictures of the page: films with a slider, and their printed strips."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+from numpy.typing import NDArray
+from PIL import Image
+
+from probe.report.figures.drawing import canvas, mosaic
+from probe.report.page.content import Figure, Film, Reel
+from probe.report.page.text import number
+from probe.report.roundtrip import words
+from probe.report.roundtrip.numbers import LOSSLESS
+from probe.report.roundtrip.schema import RoundtripReport
+from probe.results.roundtrip import RoundtripResults, Trip
+
+Pictures = NDArray[np.uint8]
+SIDES = (128, 64)
+"""Longest sides of a tile, in pixels: the first that the page has room for."""
+ROOM = 12_000_000
+"""Pixels in all sheets of a page, about 2 MB."""
+LEAST = 2
+"""Reels of a data set, at least: the worst and the best image."""
+PRINTED = 7
+"""Cycles of a strip, at most."""
+GAINS = (1, 2, 4, 8, 16, 32)
+QUALITY = 72
+
+
+@dataclass(frozen=True)
+class Shot:
+    """An image in one cell: its frames (f, 3, H, W), and its PSNR after each of these cycles."""
+
+    image: int
+    frames: Pictures
+    psnr: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A reel before it is drawn: a shot for each cell; ``differ``: not all of them are of the same image."""
+
+    name: str
+    shots: list[Shot]
+    differ: bool
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """What a data set's film is made of.
+
+    Attributes:
+        film: for the page.
+        sheets: WebP files by path.
+        strips: figures by path, without their ending.
+    """
+
+    film: Film
+    sheets: dict[str, bytes]
+    strips: dict[str, Drawing]
+
+
+def films(report: RoundtripReport, results: RoundtripResults) -> dict[str, Filmed]:
+    """A film for each data set."""
+    scenes = {name: _scenes(report, results, name) for name in report.datasets}
+    cycles = next(iter(results.trips.values())).tensors["film_cycles"].tolist()
+    amplified = gain([one for of_set in scenes.values() for one in of_set])
+    full = max(shot.frames.shape[-1] for of_set in scenes.values() for one in of_set for shot in one.shots)
+    tiles = 2 * len(cycles) * sum(len(of_set[0].shots) for of_set in scenes.values())
+    side = next((one for one in SIDES if tiles * LEAST * min(one, full) ** 2 <= ROOM), SIDES[-1])
+    most = max(LEAST, ROOM // (tiles * min(side, full) ** 2))
+    return {
+        name: _film(report, name, of_set[:most], cycles, amplified, min(side, full)) for name, of_set in scenes.items()
+    }
+
+
+def _cells(report: RoundtripReport, dataset: str) -> list[tuple[str, str]]:
+    """Model and setting of every cell; controls that lose nothing are left out."""
+    return [(one.model, one.between) for one in report.datasets[dataset].series if not one.lossless]
+
+
+def _scenes(report: RoundtripReport, results: RoundtripResults, dataset: str) -> list[Scene]:
+    """The worst and the best image of every cell, then the images that all cells have."""
+    kept = []
+    for model, between in _cells(report, dataset):
+        found = results.trips[Trip(model, between, dataset)]
+        psnr = found.curve("psnr")
+        assert psnr is not None
+        levels = psnr.to_numpy(np.float64)[:, found.tensors["film_cycles"].numpy()]
+        images = found.tensors["film_images"].tolist()
+        frames = found.tensors["film"].numpy()
+        kept.append({image: Shot(image, frames[row], levels[image]) for row, image in enumerate(images)})
+    ids = {int(row.image): str(row.id) for row in found.rows[found.rows["cycle"] == 0].itertuples()}
+    common = [image for image in kept[0] if all(image in of_cell for of_cell in kept)]
+    by_end = [sorted(of_cell.values(), key=_end) for of_cell in kept]
+    return [
+        Scene("worst image of each", [shots[0] for shots in by_end], differ=True),
+        Scene("best image of each", [shots[-1] for shots in by_end], differ=True),
+        *(Scene(f"image {image} ({ids[image]})", [of_cell[image] for of_cell in kept], False) for image in common),
+    ]
+
+
+def _end(shot: Shot) -> float:
+    last = shot.psnr[-1]
+    return -np.inf if np.isnan(last) else float(last)
+
+
+def gain(scenes: Sequence[Scene]) -> int:
+    """What makes most differences visible: the largest factor at which 95 % of them at the end are not clipped."""
+    ends = [shot for one in scenes for shot in one.shots if not np.isnan(shot.psnr[-1])]
+    if not ends:
+        return GAINS[0]
+    values = np.concatenate([_apart(shot.frames[[0, -1]], 1)[1].ravel() for shot in ends])
+    high = max(float(np.percentile(values, 95)), 1.0)
+    return max((one for one in GAINS if one * high <= 255), default=GAINS[0])
+
+
+def _apart(frames: Pictures, factor: int) -> Pictures:
+    """|frame - first frame| times a factor, clipped to 255."""
+    gap = np.abs(frames.astype(np.int16) - frames[0].astype(np.int16)) * factor
+    return gap.clip(0, 255).astype(np.uint8)
+
+
+def _film(
+    report: RoundtripReport, dataset: str, scenes: Sequence[Scene], cycles: Sequence[int], factor: int, side: int
+) -> Filmed:
+    cells = _cells(report, dataset)
+    named = [(words.model_label(model), words.between_label(between)) for model, between in cells]
+    sheets, strips, reels = {}, {}, []
+    for place, scene in enumerate(scenes):
+        path = f"figures/{dataset}_film_{place}"
+        sheets[f"{path}.webp"] = sheet(scene.shots, factor, side)
+        reels.append(Reel(scene.name, path, [_said(shot, scene.differ) for shot in scene.shots]))
+    for word, scene in zip(("worst", "best"), scenes, strict=False):
+        title = f"{dataset}: {scene.name}"
+        strips[f"figures/{dataset}_{word}"] = strip(title, named, scene.shots, cycles, factor)
+    figures = [Figure(path, f"{path.removeprefix('figures/')}: cycles, and the last difference") for path in strips]
+    stops = ["original", *(f"after {one} cycle{'s' if one > 1 else ''}" for one in cycles[1:])]
+    return Filmed(Film(reels, stops, named, factor, figures), sheets, strips)
+
+
+def _said(shot: Shot, named: bool) -> list[str]:
+    """Under each picture: its PSNR, and which image it is where cells differ in it."""
+    name = f"image {shot.image}: " if named else ""
+    return [f"{name}original", *(f"{name}{_level(one)}" for one in shot.psnr[1:])]
+
+
+def _level(psnr: float) -> str:
+    return "not finite" if np.isnan(psnr) else "equal" if psnr >= LOSSLESS else f"{number(psnr)} dB"
+
+
+def sheet(shots: Sequence[Shot], factor: int, side: int) -> bytes:
+    """A WebP: a row of tiles for each shot, then one for each of their differences from the first frame."""
+    rows = [shot.frames for shot in shots]
+    tiles = np.stack([[_tile(one, side) for one in row] for row in [*rows, *(_apart(row, factor) for row in rows)]])
+    r, c, height, width, channels = tiles.shape
+    buffer = io.BytesIO()
+    whole = Image.fromarray(tiles.swapaxes(1, 2).reshape(r * height, c * width, channels))
+    whole.save(buffer, "webp", quality=QUALITY, method=4)
+    return buffer.getvalue()
+
+
+def _tile(image: Pictures, side: int) -> Pictures:
+    """An image (3, H, W) as (h, w, 3), sides at most ``side``."""
+    picture = Image.fromarray(image.transpose(1, 2, 0))
+    picture.thumbnail((side, side), Image.Resampling.BOX)
+    return np.asarray(picture)
+
+
+def strip(
+    title: str, cells: Sequence[tuple[str, str]], shots: Sequence[Shot], cycles: Sequence[int], factor: int
+) -> Drawing:
+    """A row for each cell: the image, its pictures after some cycles, and the last difference."""
+    places = _printed(cycles)
+    rows = [np.concatenate([shot.frames[places], _apart(shot.frames, factor)[-1:]]) for shot in shots]
+    heads = ["original", *(str(cycles[place]) for place in places[1:]), f"difference x {factor}"]
+    names = [f"{model}, {between}\nimage {shot.image}" for (model, between), shot in zip(cells, shots, strict=True)]
+    with canvas(1.7 + 1.05 * len(heads), 0.7 + 1.05 * len(rows)) as figure:
+        axes = figure.subplots()
+        pitch = mosaic(axes, np.stack(rows).transpose(0, 1, 3, 4, 2))
+        axes.set_yticks([(row + 0.5) * pitch for row in range(len(rows))], names, fontsize=8)
+        axes.set_xticks([(column + 0.5) * pitch for column in range(len(heads))], heads, fontsize=8)
+        axes.xaxis.tick_top()
+        axes.set_title(f"{title}, after so many cycles", loc="left", fontsize=9)
+    return figure
+
+
+def _printed(cycles: Sequence[int]) -> list[int]:
+    """Places of at most ``PRINTED`` of the cycles: the image, the first, the last, and some between."""
+    spread = np.linspace(0, len(cycles) - 1, min(PRINTED, len(cycles))).round().astype(int)
+    return sorted({0, min(1, len(cycles) - 1), *spread.tolist()})

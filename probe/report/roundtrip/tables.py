@@ -1,0 +1,147 @@
+"""The tables of the page."""
+
+from probe.dynamics import Outcome
+from probe.measures import IDENTITY
+from probe.report.page.content import Table
+from probe.report.page.text import number, with_interval
+from probe.report.roundtrip import words
+from probe.report.roundtrip.numbers import LOSSLESS
+from probe.report.roundtrip.schema import Difference, RoundtripReport, Series, SetReport
+from probe.report.run.schema import Mean
+
+SHIFTS = ("shift_red", "shift_green", "shift_blue")
+MINUS = " \N{MINUS SIGN} "
+
+
+def overview(report: RoundtripReport) -> Table:
+    """Mean PSNR at the cycles of the headline, over all images, and what settles."""
+    steps = words.told(report)
+    head = ["model", "between cycles", *(f"PSNR after {cycle}" for cycle in steps), "settle", "diverge"]
+    rows = []
+    for one in report.overall.series:
+        counts = one.settled.outcomes
+        levels = [words.decibels(words.at(report, one, "psnr", cycle)) for cycle in steps]
+        ends = [f"{counts['converged'] + counts['cycle']} of {one.n}", str(counts["diverged"])]
+        rows.append([*_names(one), *levels, *ends])
+    return Table(head, rows)
+
+
+def levels(report: RoundtripReport, data: SetReport, measure: str = "psnr") -> Table:
+    """A measure at the cycles shown, with intervals."""
+    head = ["model", "between cycles", *map(_cycle, report.cycles_shown)]
+    return Table(head, [[*_names(one), *_cells(report, one, measure)] for one in data.series])
+
+
+def _cells(report: RoundtripReport, one: Series, measure: str) -> list[str]:
+    curve = one.curves.get(measure)
+    if curve is None:
+        return ["-"] * len(report.cycles_shown)
+    cells = []
+    for place in map(report.cycles_drawn.index, report.cycles_shown):
+        mean, low, high = curve.mean[place], curve.low[place], curve.high[place]
+        ends = None if low is None or high is None else (low, high)
+        capped = measure == "psnr" and mean is not None and mean >= LOSSLESS
+        cells.append("lossless" if capped else with_interval(Mean(mean=mean, ci95=ends)))
+    return cells
+
+
+def until(report: RoundtripReport, data: SetReport) -> Table:
+    """Median cycles until PSNR has fallen; without controls that lose nothing."""
+    head = ["model", "between cycles"]
+    for mark in report.marks.values():
+        head += [mark, "never"]
+    rows = []
+    for one in data.series:
+        if not one.lossless:
+            found = [one.until[mark] for mark in report.marks]
+            cells = [(words.until_cell(each, report.cycles, one.n), f"{each.never} of {one.n}") for each in found]
+            rows.append([*_names(one), *(cell for pair in cells for cell in pair)])
+    return Table(head, rows)
+
+
+def outcomes(report: RoundtripReport, data: SetReport) -> Table:
+    """Where the pictures of each model end."""
+    with_run = any(one.settled.at_attractors is not None for one in data.series)
+    head = ["model", "between cycles", *(OUTCOMES[one] for one in Outcome), "certified attractor", "distinct places"]
+    head += ["settled by cycle (median)", *(["at an attractor of the run"] if with_run else [])]
+    rows = []
+    for one in data.series:
+        found = one.settled
+        certified = "-" if one.model == IDENTITY else _certified(one)
+        places = "-" if found.places is None else str(found.places)
+        cells = [*(str(found.outcomes[each.label]) for each in Outcome), certified, places]
+        cells.append(words.until_cell(found.cycle, report.cycles, one.n))
+        if with_run:
+            cells.append("-" if found.at_attractors is None else f"{found.at_attractors} at {found.attractors}")
+        rows.append([*_names(one), *cells])
+    return Table(head, rows)
+
+
+OUTCOMES = {
+    Outcome.CONVERGED: "fixed point",
+    Outcome.CYCLE: "cycle",
+    Outcome.MAX_STEPS: "still changing",
+    Outcome.DIVERGED: "diverged",
+}
+
+
+def _certified(one: Series) -> str:
+    """``3``, and how many were examined and do not attract."""
+    found = one.settled
+    return f"{found.certified}, {found.not_attractors} not" if found.not_attractors else str(found.certified)
+
+
+def drift(report: RoundtripReport, data: SetReport) -> Table:
+    """Mean shift of red, green and blue after each of the cycles shown, in levels of 8 bits."""
+    head = ["model", "between cycles", *map(_cycle, report.cycles_shown)]
+    rows = []
+    for one in data.series:
+        if not one.lossless and all(name in one.curves for name in SHIFTS):
+            places = map(report.cycles_drawn.index, report.cycles_shown)
+            shifts = [[one.curves[name].mean[place] for name in SHIFTS] for place in places]
+            rows.append([*_names(one), *(" / ".join(map(levels_of_8_bits, three)) for three in shifts)])
+    return Table(head, rows)
+
+
+def levels_of_8_bits(shift: float | None) -> str:
+    """``+3.2``: one decimal."""
+    return "-" if shift is None else f"{255 * shift:+.1f}"
+
+
+def differences(report: RoundtripReport, found: list[Difference], measure: str, *, models: bool) -> Table:
+    """Differences of a measure, of models or of what happens between cycles, paired by image."""
+    head = ["model" if models else "between cycles", "between cycles" if models else "model"]
+    rows = []
+    for one in found:
+        if measure in one.measures and (one.model != one.against_model) == models:
+            names = [one.model, words.between_label(one.between)]
+            if models:
+                names[0] = f"{one.model}{MINUS}{one.against_model}"
+            else:
+                names = [f"{names[1]}{MINUS}{words.between_label(one.against_between)}", one.model]
+            rows.append([*names, *map(with_interval, one.measures[measure])])
+    return Table([*head, *map(_cycle, report.cycles_shown)], rows)
+
+
+def extremes(report: RoundtripReport, data: SetReport) -> Table:
+    """Worst and best image of every model and setting, by PSNR at the end."""
+    head = ["model", "between cycles"]
+    head += ["worst image", "PSNR after 1", f"after {report.cycles}", "best image", "PSNR after 1"]
+    rows = []
+    for one in data.series:
+        if not one.lossless:
+            ends = [(each.id, f"{number(each.first)} dB", _end(each.last)) for each in (one.worst, one.best)]
+            rows.append([*_names(one), *ends[0], *ends[1]])
+    return Table([*head, f"after {report.cycles}"], rows)
+
+
+def _end(psnr: float | None) -> str:
+    return "not finite" if psnr is None else f"{number(psnr)} dB"
+
+
+def _names(one: Series) -> list[str]:
+    return [words.model_label(one.model), words.between_label(one.between)]
+
+
+def _cycle(cycle: int) -> str:
+    return f"{cycle} cycle{'s' if cycle > 1 else ''}"
