@@ -62,10 +62,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture beside the page: ``path`` without its ending (.svg is embedded in HTML, Markdown links to .png)."""
+    """A picture beside the page: ``path`` without its ending (.svg is embedded in HTML, Markdown links to .png).
+
+    A ``wide`` one keeps its size on a phone, and scrolls.
+    """
 
     path: str
     alt: str
+    wide: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def _block(block: Block, level: int) -> str:
             return table([text(name) for name in head], rows)
         case Bullets(items) | Verdicts(items):
             return bullets(items)
-        case Figure(path, alt):
+        case Figure(path, alt, _):
             return f"![{text(alt)}]({path}.png)"
         case content.Film():
             return joined(_block(figure, level) for figure in block.figures).rstrip("\n")

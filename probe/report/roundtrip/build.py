@@ -8,7 +8,7 @@ import numpy as np
 from probe.errors import UserError
 from probe.measures import IDENTITY, MARKS, MEASURES
 from probe.report.model import provenance
-from probe.report.page.text import count, fewer, listed, number, percent
+from probe.report.page.text import count, fewer, listed, percent
 from probe.report.roundtrip import words
 from probe.report.roundtrip.numbers import LATENT, LOSSLESS, Measured, differences, joined, measured, series
 from probe.report.roundtrip.schema import RoundtripReport, SetReport
@@ -172,8 +172,3 @@ def _series(report: RoundtripReport, model: str, between: str) -> Iterator[str]:
 
 def _any(report: RoundtripReport, measure: str) -> bool:
     return any(measure in one.curves for one in report.overall.series)
-
-
-def drift(value: float | None) -> str:
-    """A shift for values in [0, 1] in levels of 8 bits, with its sign."""
-    return "-" if value is None else f"{'+' if value > 0 else ''}{number(255 * value)}"

@@ -61,7 +61,7 @@ def _grid(report: RoundtripReport, data: SetReport, rows: Sequence[str]) -> Figu
             axes.set_yscale("log")
 
     names = {measure: UNITS.get(measure, words.measure_label(measure)) for measure in rows}
-    return _panels(report, names, draw, _models(report, data), "cycle")
+    return _panels(report, names, draw, _models(report, control=rows[0] not in STATE), "cycle")
 
 
 def drift(report: RoundtripReport, data: SetReport) -> Figure | None:
@@ -79,7 +79,7 @@ def drift(report: RoundtripReport, data: SetReport) -> Figure | None:
 
     names = {one.model: f"{words.model_label(one.model)}\nlevels of 255" for one in shown}
     lines = [Line2D([], [], color=colour, label=name.removeprefix("shift_")) for name, colour in CHANNELS.items()]
-    return _panels(report, names, draw, lines, "cycle")
+    return _panels(report, names, draw, lines, "cycle", least=2.0)
 
 
 def spectra(report: RoundtripReport, data: SetReport) -> Figure | None:
@@ -101,7 +101,7 @@ def spectra(report: RoundtripReport, data: SetReport) -> Figure | None:
 
     names = {one.model: f"{words.model_label(one.model)}\npower (dB)" for one in shown}
     lines = [Line2D([], [], color=colour, label=_after(cycle)) for cycle, colour in colours.items()]
-    return _panels(report, names, draw, lines, "cycles per pixel", logarithmic=False)
+    return _panels(report, names, draw, lines, "cycles per pixel", logarithmic=False, least=2.0)
 
 
 def _after(cycle: int) -> str:
@@ -116,8 +116,9 @@ def _panels(
     below: str,
     *,
     logarithmic: bool = True,
+    least: float = 0.0,
 ) -> Figure:
-    """A panel for each row and setting; panels of a row share their axis."""
+    """A panel for each row and setting; panels of a row share their axis, which spans at least so much."""
     columns = list(report.betweens)
     with canvas(LEFT + WIDTH * len(columns), 0.9 + HEIGHT * len(rows)) as figure:
         grid = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey="row")
@@ -126,14 +127,22 @@ def _panels(
                 draw(axes, key, between)
                 if logarithmic:
                     _cycles(axes, report)
-                axes.tick_params(labelsize=8)
+                axes.tick_params(labelsize=8, which="both")
                 if axes is grid[0][columns.index(between)]:
                     axes.set_title(words.between_label(between), loc="left", fontsize=10)
                 if row is grid[-1]:
                     axes.set_xlabel(below, fontsize=9)
             row[0].set_ylabel(name, fontsize=9)
+            _at_least(row[0], least)
         figure.legend(handles=list(legend), loc="outside lower center", ncol=min(len(legend), 6), fontsize=9)
     return figure
+
+
+def _at_least(axes: Axes, span: float) -> None:
+    """Widen an axis around its middle, so that next to nothing does not look like much."""
+    low, high = axes.get_ylim()
+    if high - low < span:
+        axes.set_ylim((low + high - span) / 2, (low + high + span) / 2)
 
 
 def _cycles(axes: Axes, report: RoundtripReport) -> None:
@@ -143,6 +152,20 @@ def _cycles(axes: Axes, report: RoundtripReport) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter([str(one) for one in ticks]))
+
+
+def across(report: RoundtripReport, measure: str) -> Figure | None:
+    """A measure, a row for each data set."""
+    if not _known(report.overall, measure):
+        return None
+
+    def draw(axes: Axes, dataset: str, between: str) -> None:
+        for one in report.datasets[dataset].series:
+            if one.between == between and measure in one.curves and not one.lossless:
+                _line(axes, report.cycles_drawn, one.curves[measure], _style(report, one))
+
+    label = UNITS.get(measure, words.measure_label(measure))
+    return _panels(report, {name: f"{name}\n{label}" for name in report.datasets}, draw, _models(report), "cycle")
 
 
 def _line(axes: Axes, cycles: Sequence[int], curve: Curve, style: Mapping[str, str], scale: float = 1) -> None:
@@ -159,9 +182,9 @@ def _style(report: RoundtripReport, one: Series) -> dict[str, str]:
     return {"color": COLOURS[list(report.models).index(one.model) % len(COLOURS)]}
 
 
-def _models(report: RoundtripReport, data: SetReport) -> list[Line2D]:
-    first = {one.model: one for one in data.series}
-    styles = {words.model_label(model): _style(report, one) for model, one in first.items()}
+def _models(report: RoundtripReport, *, control: bool = True) -> list[Line2D]:
+    models, first = [*report.models, *([IDENTITY] if control else [])], next(iter(report.betweens))
+    styles = {words.model_label(model): _style(report, report.overall.of(model, first)) for model in models}
     return [
         Line2D([], [], label=legend_name(name), color=style["color"], ls=style.get("ls", "-"))
         for name, style in styles.items()

@@ -16,7 +16,7 @@ def cycles_csv(report: RoundtripReport) -> str:
     ``identity`` is the control without a model. Where there are several data sets, ``all`` stands for all images
     together. Cells without a number are empty. Every image after every cycle is in the tables of ``roundtrips/``.
     """
-    return csv_text([HEAD, *_rows(report)])
+    return csv_text([HEAD, *rows(report)])
 
 
 def _rows(report: RoundtripReport) -> Iterator[list[Any]]:

@@ -1,7 +1,7 @@
 """Pictures of the page: films with a slider, and their printed strips."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,12 @@ from probe.report.page.text import number
 from probe.report.roundtrip import words
 from probe.report.roundtrip.numbers import LOSSLESS
 from probe.report.roundtrip.schema import RoundtripReport
-from probe.results.roundtrip import RoundtripResults, Trip
+from probe.results.roundtrip import RoundtripResults, TripResults
 
 Pictures = NDArray[np.uint8]
 SIDES = (128, 64)
 """Longest sides of a tile, in pixels: the first that the page has room for."""
-ROOM = 12_000_000
+ROOM = 11_000_000
 """Pixels in all sheets of a page, about 2 MB."""
 LEAST = 2
 """Reels of a data set, at least: the worst and the best image."""
@@ -50,10 +50,9 @@ class Scene:
 
 @dataclass(frozen=True)
 class Filmed:
-    """What a data set's film is made of.
+    """A film with its files.
 
     Attributes:
-        film: for the page.
         sheets: WebP files by path.
         strips: figures by path, without their ending.
     """
@@ -63,44 +62,54 @@ class Filmed:
     strips: dict[str, Drawing]
 
 
-def films(report: RoundtripReport, results: RoundtripResults) -> dict[str, Filmed]:
-    """A film for each data set."""
-    scenes = {name: _scenes(report, results, name) for name in report.datasets}
+def filmed(report: RoundtripReport, results: RoundtripResults) -> Filmed:
+    """The film of all data sets, a cell for each model and setting; controls that lose nothing are left out."""
+    cells = [(one.model, one.between) for one in report.overall.series if not one.lossless]
+    names = [(words.model_label(model), words.between_label(between)) for model, between in cells]
+    scenes = {name: _scenes([results.of(*cell, name) for cell in cells]) for name in report.datasets}
     cycles = next(iter(results.trips.values())).tensors["film_cycles"].tolist()
-    amplified = gain([one for of_set in scenes.values() for one in of_set])
-    full = max(shot.frames.shape[-1] for of_set in scenes.values() for one in of_set for shot in one.shots)
-    tiles = 2 * len(cycles) * sum(len(of_set[0].shots) for of_set in scenes.values())
-    side = next((one for one in SIDES if tiles * LEAST * min(one, full) ** 2 <= ROOM), SIDES[-1])
-    most = max(LEAST, ROOM // (tiles * min(side, full) ** 2))
-    return {
-        name: _film(report, name, of_set[:most], cycles, amplified, min(side, full)) for name, of_set in scenes.items()
-    }
+    factor = gain([one for of_set in scenes.values() for one in of_set])
+    side, most = _room(scenes, len(cycles))
+    sheets, strips, reels, figures = dict[str, bytes](), dict[str, Drawing](), list[Reel](), list[Figure]()
+    for name, of_set in scenes.items():
+        for place, scene in enumerate(of_set[:most]):
+            path = f"figures/{name}_film_{place}"
+            sheets[f"{path}.webp"] = sheet(scene.shots, factor, side)
+            reels.append(Reel(f"{name}: {scene.name}", path, [_said(shot, scene.differ) for shot in scene.shots]))
+        for word, scene in zip(("worst", "best"), of_set, strict=False):
+            path, title = f"figures/{name}_{word}", f"{name}: {scene.name}"
+            strips[path] = strip(title, names, scene.shots, cycles, factor)
+            figures.append(Figure(path, f"{title}: the image, its pictures after more and more cycles, the difference"))
+    stops = ["original", *(f"after {one} cycle{'s' if one > 1 else ''}" for one in cycles[1:])]
+    return Filmed(Film(reels, stops, names, factor, figures), sheets, strips)
 
 
-def _cells(report: RoundtripReport, dataset: str) -> list[tuple[str, str]]:
-    """Model and setting of every cell; controls that lose nothing are left out."""
-    return [(one.model, one.between) for one in report.datasets[dataset].series if not one.lossless]
+def _room(scenes: Mapping[str, Sequence[Scene]], cycles: int) -> tuple[int, int]:
+    """The side of a tile, and how many reels of a data set there is room for."""
+    shots = [of_set[0].shots for of_set in scenes.values()]
+    tiles = 2 * cycles * sum(map(len, shots))
+    sides = [min(one, max(shot.frames.shape[-1] for of_one in shots for shot in of_one)) for one in SIDES]
+    side = next((one for one in sides if tiles * LEAST * one**2 <= ROOM), sides[-1])
+    return side, max(LEAST, ROOM // (tiles * side**2))
 
 
-def _scenes(report: RoundtripReport, results: RoundtripResults, dataset: str) -> list[Scene]:
+def _scenes(found: Sequence[TripResults]) -> list[Scene]:
     """The worst and the best image of every cell, then the images that all cells have."""
-    kept = []
-    for model, between in _cells(report, dataset):
-        found = results.trips[Trip(model, between, dataset)]
-        psnr = found.curve("psnr")
-        assert psnr is not None
-        levels = psnr.to_numpy(np.float64)[:, found.tensors["film_cycles"].numpy()]
-        images = found.tensors["film_images"].tolist()
-        frames = found.tensors["film"].numpy()
-        kept.append({image: Shot(image, frames[row], levels[image]) for row, image in enumerate(images)})
-    ids = {int(row.image): str(row.id) for row in found.rows[found.rows["cycle"] == 0].itertuples()}
+    kept = [_shots(one) for one in found]
     common = [image for image in kept[0] if all(image in of_cell for of_cell in kept)]
     by_end = [sorted(of_cell.values(), key=_end) for of_cell in kept]
     return [
         Scene("worst image of each", [shots[0] for shots in by_end], differ=True),
         Scene("best image of each", [shots[-1] for shots in by_end], differ=True),
-        *(Scene(f"image {image} ({ids[image]})", [of_cell[image] for of_cell in kept], False) for image in common),
+        *(Scene(f"image {image}", [of_cell[image] for of_cell in kept], differ=False) for image in common),
     ]
+
+
+def _shots(found: TripResults) -> dict[int, Shot]:
+    psnr, tensors = found.curve("psnr"), found.tensors
+    assert psnr is not None  # it is always measured
+    levels, frames = psnr.to_numpy(np.float64)[:, tensors["film_cycles"].numpy()], tensors["film"].numpy()
+    return {image: Shot(image, frames[row], levels[image]) for row, image in enumerate(tensors["film_images"].tolist())}
 
 
 def _end(shot: Shot) -> float:
@@ -122,24 +131,6 @@ def _apart(frames: Pictures, factor: int) -> Pictures:
     """|frame - first frame| times a factor, clipped to 255."""
     gap = np.abs(frames.astype(np.int16) - frames[0].astype(np.int16)) * factor
     return gap.clip(0, 255).astype(np.uint8)
-
-
-def _film(
-    report: RoundtripReport, dataset: str, scenes: Sequence[Scene], cycles: Sequence[int], factor: int, side: int
-) -> Filmed:
-    cells = _cells(report, dataset)
-    named = [(words.model_label(model), words.between_label(between)) for model, between in cells]
-    sheets, strips, reels = {}, {}, []
-    for place, scene in enumerate(scenes):
-        path = f"figures/{dataset}_film_{place}"
-        sheets[f"{path}.webp"] = sheet(scene.shots, factor, side)
-        reels.append(Reel(scene.name, path, [_said(shot, scene.differ) for shot in scene.shots]))
-    for word, scene in zip(("worst", "best"), scenes, strict=False):
-        title = f"{dataset}: {scene.name}"
-        strips[f"figures/{dataset}_{word}"] = strip(title, named, scene.shots, cycles, factor)
-    figures = [Figure(path, f"{path.removeprefix('figures/')}: cycles, and the last difference") for path in strips]
-    stops = ["original", *(f"after {one} cycle{'s' if one > 1 else ''}" for one in cycles[1:])]
-    return Filmed(Film(reels, stops, named, factor, figures), sheets, strips)
 
 
 def _said(shot: Shot, named: bool) -> list[str]:

@@ -16,24 +16,26 @@ from probe.report.page.write import drawn, write
 from probe.report.roundtrip import drawings, tables, words
 from probe.report.roundtrip.build import roundtrip_report
 from probe.report.roundtrip.export import cycles_csv
-from probe.report.roundtrip.films import films
+from probe.report.roundtrip.films import filmed
 from probe.report.roundtrip.numbers import COMPARED
 from probe.report.roundtrip.schema import RoundtripReport, SetReport
 from probe.results.roundtrip import read_roundtrip
 from probe.studies.roundtrip.config import load_roundtrip_config
 
-KINDS = {
-    "quality": (
-        drawings.quality,
-        "Measures of the pictures against the cycle, by model and by what happens between",
+CURVES = {
+    "quality": ("What is left", drawings.quality, "Each column is what happens between cycles; bands are intervals."),
+    "drift": ("Colour drift", drawings.drift, "Mean shift of red, green and blue, in levels of 8 bits."),
+    "spectra": (
+        "Detail",
+        drawings.spectra,
+        "Power of the pictures over that of their images, by frequency. Fine detail is at the right: below 0 it is "
+        "lost, above 0 detail or noise was added.",
     ),
-    "drift": (drawings.drift, "Mean shift of red, green and blue against the cycle, in levels of 8 bits"),
-    "spectra": (drawings.spectra, "Power of the pictures over that of their images, by frequency and cycle"),
-    "latent": (drawings.latent, "Norm of the latent, its steps, and its distance to the start, against the cycle"),
+    "latent": ("Latent", drawings.latent, "A latent step that goes to 0 means that pictures settle."),
 }
-"""Figures of a data set by name, and what they show."""
-ALL = "all"
-"""Stands for a data set's name in the figures of all data sets together."""
+"""Figures of all data sets together by name: title, drawing, how to read it."""
+ACROSS = ("psnr", "lpips", "ciede2000")
+"""Measures drawn for each data set, where there are several."""
 
 
 def write_roundtrip_report(path: Path) -> dict[str, Any]:
@@ -47,13 +49,10 @@ def write_roundtrip_report(path: Path) -> dict[str, Any]:
     """
     results = read_roundtrip(path, load_roundtrip_config(path / "config.yaml"))
     report = roundtrip_report(results)
-    filmed = films(report, results)
-    figures = figures_of(report)
-    moving = {name: one.film for name, one in filmed.items()}
-    strips = {key: figure for one in filmed.values() for key, figure in one.strips.items()}
-    made = page(report, moving, list(figures))
-    pictures = drawn({**{f"figures/{name}": figure for name, figure in figures.items()}, **strips})
-    pictures |= {key: data for one in filmed.values() for key, data in one.sheets.items()}
+    moving, figures = filmed(report, results), figures_of(report)
+    made = page(report, moving.film, list(figures))
+    pictures = drawn({**{f"figures/{name}": figure for name, figure in figures.items()}, **moving.strips})
+    pictures |= moving.sheets
     pages = {"report.md": markdown(made), "report.html": html(made, pictures), "cycles.csv": cycles_csv(report)}
     content = dump(report)
     write(path / "report", {**pictures, **pages}, "report", content)
@@ -61,38 +60,36 @@ def write_roundtrip_report(path: Path) -> dict[str, Any]:
 
 
 def figures_of(report: RoundtripReport) -> dict[str, Drawing]:
-    """The figures of all data sets together, and of each where there are several, by name."""
-    sets = {ALL: report.overall} | (report.datasets if len(report.datasets) > 1 else {})
-    made = {f"{name}_{kind}": draw(report, data) for name, data in sets.items() for kind, (draw, _) in KINDS.items()}
+    """The figures by name: of all data sets together, and side by side where there are several."""
+    made = {name: draw(report, report.overall) for name, (_, draw, _) in CURVES.items()}
+    if len(report.datasets) > 1:
+        made |= {f"{measure}_by_set": drawings.across(report, measure) for measure in ACROSS}
     return {name: figure for name, figure in made.items() if figure}
 
 
-def page(report: RoundtripReport, moving: Mapping[str, Film], figures: Sequence[str]) -> Page:
-    """The page.
-
-    Args:
-        moving: a film for each data set.
-        figures: names of those that exist.
-    """
+def page(report: RoundtripReport, film: Film, figures: Sequence[str]) -> Page:
+    """The page; ``figures`` are the names of those that exist."""
     several, started = len(report.datasets) > 1, report.provenance.get("started")
     lead = (
         f"{listed(list(report.models))}; {count(report.overall.n, 'image')}"
         f"{f' of {len(report.datasets)} data sets' if several else ''}, encoded and decoded "
         f"{count(report.cycles, 'time')}{f', started {started}' if started else ''}"
     )
+    curves = [
+        Section(title, [Note(reading), Figure(f"figures/{name}", f"{title}, by cycle, model and setting", wide=True)])
+        for name, (title, _, reading) in CURVES.items()
+        if name in figures
+    ]
     blocks: list[Block] = [
         Verdicts(list(report.headlines.values())),
         tables.overview(report),
-        Note("Mean PSNR over the images. 'No model' is the control: the same without encoding and decoding."),
-        Section("Cycle by cycle", _curves(ALL, figures)),
+        Note(OVERVIEW),
+        Section("Pictures", [Note(f"Difference: |picture - image| times {film.gain}."), film]),
+        Section("Cycle by cycle", curves),
+        *_numbers(report, report.overall),
     ]
-    if not several:
-        blocks += _set(report, report.overall, next(iter(moving.values())))
-    else:
-        blocks += [Section(f"Pictures of {name}", [film]) for name, film in moving.items()]
-        blocks += _numbers(report, report.overall)
-        for name, data in report.datasets.items():
-            blocks.append(Section(f"Data set {name}", [_about(data), *_folded(report, name, data, figures)]))
+    if several:
+        blocks.append(Section("By data set", _by_set(report, figures)))
     protocol = Table(["", ""], [[key, text] for key, text in report.protocol.items()], facts=True)
     blocks += [Section("Protocol", [protocol]), Section("How to read it", list(report.rules))]
     models = {f"model {name}": facts.get("source") for name, facts in report.models.items()}
@@ -104,27 +101,17 @@ def roundtrip_table(content: Mapping[str, Any]) -> RichTable:
     return tables.overview(RoundtripReport.model_validate(content)).rich()
 
 
-def _about(data: SetReport) -> Note:
-    return Note([f"{count(data.n, 'image')} from ", Code(data.source or "several sources"), "."])
-
-
-def _curves(name: str, figures: Sequence[str]) -> list[Block]:
-    return [Figure(f"figures/{name}_{kind}", alt) for kind, (_, alt) in KINDS.items() if f"{name}_{kind}" in figures]
-
-
-def _set(report: RoundtripReport, data: SetReport, film: Film) -> list[Block]:
-    """Everything of a report with a single data set."""
-    return [Section("Pictures", [_about(data), film]), *_numbers(report, data)]
-
-
-def _folded(report: RoundtripReport, name: str, data: SetReport, figures: Sequence[str]) -> list[Block]:
-    """What one of several data sets has of its own."""
-    numbers = [Section(one.title, one.blocks) for one in _numbers(report, data)]
-    return [
-        tables.levels(report, data),
-        Section("All numbers", numbers, folded=True),
-        Section("Curves", _curves(name, figures), folded=True),
+def _by_set(report: RoundtripReport, figures: Sequence[str]) -> list[Block]:
+    """Figures, and the numbers of every data set, folded."""
+    blocks: list[Block] = [
+        Figure(f"figures/{measure}_by_set", f"{words.measure_label(measure)} by data set and cycle", wide=True)
+        for measure in ACROSS
+        if f"{measure}_by_set" in figures
     ]
+    for name, data in report.datasets.items():
+        about = Note([f"{count(data.n, 'image')} from ", Code(data.source or "several sources"), "."])
+        blocks.append(Section(f"All numbers of {name}", [about, *_numbers(report, data)], folded=True))
+    return blocks
 
 
 def _numbers(report: RoundtripReport, data: SetReport) -> list[Section]:
@@ -132,8 +119,9 @@ def _numbers(report: RoundtripReport, data: SetReport) -> list[Section]:
     sections = [
         Section("PSNR by cycle (dB)", [tables.levels(report, data)]),
         Section("Cycles until PSNR has fallen", [tables.until(report, data), Note(UNTIL)]),
-        Section("Colour drift", [tables.drift(report, data), Note(DRIFT)]),
-        Section("Where pictures end", [tables.outcomes(report, data)]),
+        Section("Colour drift by cycle", [tables.drift(report, data), Note(DRIFT)]),
+        Section("Fine detail by cycle", [tables.detail(report, data), Note(DETAIL)]),
+        Section("Where pictures end", [tables.outcomes(report, data), Note(ENDS)]),
         Section("Worst and best images", [tables.extremes(report, data)]),
     ]
     sections += _differences(report, data, models=True, title="Models side by side")
@@ -141,11 +129,17 @@ def _numbers(report: RoundtripReport, data: SetReport) -> list[Section]:
     return sections
 
 
+OVERVIEW = (
+    "Mean PSNR over the images; drift of red / green / blue in levels of 8 bits (0 to 255). 'No model' is the control: "
+    "the same without encoding and decoding."
+)
 UNTIL = (
-    "Medians over images with 95 % intervals; an image that never falls so far counts as later than all cycles. The "
-    "next column counts these. Controls that lose nothing are left out."
+    "Medians over images with 95 % intervals; an image that never falls so far counts as later than all cycles. "
+    "Controls that lose nothing are left out here and below."
 )
 DRIFT = "Mean shift of red / green / blue in levels of 8 bits (0 to 255); positive is brighter."
+DETAIL = "Mean gain of the upper half of the frequencies, in dB; negative is blur, positive is sharpening or noise."
+ENDS = "Images by outcome; 'certified' counts images whose fixed point is a certified attractor of the latent map."
 
 
 def _differences(report: RoundtripReport, data: SetReport, *, models: bool, title: str) -> list[Section]:

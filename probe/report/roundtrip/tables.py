@@ -1,14 +1,19 @@
 """The tables of the page."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean
+
 from probe.dynamics import Outcome
 from probe.measures import IDENTITY
 from probe.report.page.content import Table
 from probe.report.page.text import number, with_interval
 from probe.report.roundtrip import words
 from probe.report.roundtrip.numbers import LOSSLESS
-from probe.report.roundtrip.schema import Difference, RoundtripReport, Series, SetReport
+from probe.report.roundtrip.schema import Difference, RoundtripReport, Series, SetReport, Spectrum
 from probe.report.run.schema import Mean
 
+NAMES = "model, between cycles"
 SHIFTS = ("shift_red", "shift_green", "shift_blue")
 MINUS = " \N{MINUS SIGN} "
 
@@ -16,20 +21,20 @@ MINUS = " \N{MINUS SIGN} "
 def overview(report: RoundtripReport) -> Table:
     """Mean PSNR at the cycles of the headline, over all images, and what settles."""
     steps = words.told(report)
-    head = ["model", "between cycles", *(f"PSNR after {cycle}" for cycle in steps), "settle", "diverge"]
+    head = [NAMES, *(f"PSNR after {cycle}" for cycle in steps), f"colour drift after {steps[-1]}", "settle", "diverge"]
     rows = []
     for one in report.overall.series:
-        counts = one.settled.outcomes
+        counts, drifted = one.settled.outcomes, [words.at(report, one, name, report.cycles) for name in SHIFTS]
         levels = [words.decibels(words.at(report, one, "psnr", cycle)) for cycle in steps]
         ends = [f"{counts['converged'] + counts['cycle']} of {one.n}", str(counts["diverged"])]
-        rows.append([*_names(one), *levels, *ends])
+        rows.append([_name(one), *levels, _three(drifted), *ends])
     return Table(head, rows)
 
 
 def levels(report: RoundtripReport, data: SetReport, measure: str = "psnr") -> Table:
     """A measure at the cycles shown, with intervals."""
-    head = ["model", "between cycles", *map(_cycle, report.cycles_shown)]
-    return Table(head, [[*_names(one), *_cells(report, one, measure)] for one in data.series])
+    head = [NAMES, *map(_cycle, report.cycles_shown)]
+    return Table(head, [[_name(one), *_cells(report, one, measure)] for one in data.series])
 
 
 def _cells(report: RoundtripReport, one: Series, measure: str) -> list[str]:
@@ -47,33 +52,31 @@ def _cells(report: RoundtripReport, one: Series, measure: str) -> list[str]:
 
 def until(report: RoundtripReport, data: SetReport) -> Table:
     """Median cycles until PSNR has fallen; without controls that lose nothing."""
-    head = ["model", "between cycles"]
-    for mark in report.marks.values():
-        head += [mark, "never"]
-    rows = []
-    for one in data.series:
-        if not one.lossless:
-            found = [one.until[mark] for mark in report.marks]
-            cells = [(words.until_cell(each, report.cycles, one.n), f"{each.never} of {one.n}") for each in found]
-            rows.append([*_names(one), *(cell for pair in cells for cell in pair)])
-    return Table(head, rows)
+    rows = [
+        [_name(one), *(words.until_cell(one.until[mark], report.cycles, one.n) for mark in report.marks)]
+        for one in data.series
+        if not one.lossless
+    ]
+    return Table([NAMES, *report.marks.values()], rows)
 
 
 def outcomes(report: RoundtripReport, data: SetReport) -> Table:
     """Where the pictures of each model end."""
-    with_run = any(one.settled.at_attractors is not None for one in data.series)
-    head = ["model", "between cycles", *(OUTCOMES[one] for one in Outcome), "certified attractor", "distinct places"]
+    shown = [one for one in data.series if not one.lossless]
+    with_run = any(one.settled.at_attractors is not None for one in shown)
+    with_places = any(one.settled.places is not None for one in shown)
+    head = [NAMES, *(OUTCOMES[one] for one in Outcome), "certified", *(["distinct"] if with_places else [])]
     head += ["settled by cycle (median)", *(["at an attractor of the run"] if with_run else [])]
     rows = []
-    for one in data.series:
+    for one in shown:
         found = one.settled
         certified = "-" if one.model == IDENTITY else _certified(one)
-        places = "-" if found.places is None else str(found.places)
-        cells = [*(str(found.outcomes[each.label]) for each in Outcome), certified, places]
+        cells = [*(str(found.outcomes[each.label]) for each in Outcome), certified]
+        cells += ["-" if found.places is None else str(found.places)] if with_places else []
         cells.append(words.until_cell(found.cycle, report.cycles, one.n))
         if with_run:
             cells.append("-" if found.at_attractors is None else f"{found.at_attractors} at {found.attractors}")
-        rows.append([*_names(one), *cells])
+        rows.append([_name(one), *cells])
     return Table(head, rows)
 
 
@@ -93,45 +96,66 @@ def _certified(one: Series) -> str:
 
 def drift(report: RoundtripReport, data: SetReport) -> Table:
     """Mean shift of red, green and blue after each of the cycles shown, in levels of 8 bits."""
-    head = ["model", "between cycles", *map(_cycle, report.cycles_shown)]
+    head = [NAMES, *map(_cycle, report.cycles_shown)]
     rows = []
     for one in data.series:
         if not one.lossless and all(name in one.curves for name in SHIFTS):
             places = map(report.cycles_drawn.index, report.cycles_shown)
             shifts = [[one.curves[name].mean[place] for name in SHIFTS] for place in places]
-            rows.append([*_names(one), *(" / ".join(map(levels_of_8_bits, three)) for three in shifts)])
+            rows.append([_name(one), *map(_three, shifts)])
     return Table(head, rows)
+
+
+def _three(shifts: Sequence[float | None]) -> str:
+    """``+3.2 / 0.0 / -1.4``."""
+    return " / ".join(map(levels_of_8_bits, shifts))
 
 
 def levels_of_8_bits(shift: float | None) -> str:
     """``+3.2``: one decimal."""
-    return "-" if shift is None else f"{255 * shift:+.1f}"
+    return "-" if shift is None else "0.0" if abs(255 * shift) < 0.05 else f"{255 * shift:+.1f}"
 
 
 def differences(report: RoundtripReport, found: list[Difference], measure: str, *, models: bool) -> Table:
     """Differences of a measure, of models or of what happens between cycles, paired by image."""
-    head = ["model" if models else "between cycles", "between cycles" if models else "model"]
     rows = []
     for one in found:
         if measure in one.measures and (one.model != one.against_model) == models:
-            names = [one.model, words.between_label(one.between)]
-            if models:
-                names[0] = f"{one.model}{MINUS}{one.against_model}"
-            else:
-                names = [f"{names[1]}{MINUS}{words.between_label(one.against_between)}", one.model]
-            rows.append([*names, *map(with_interval, one.measures[measure])])
-    return Table([*head, *map(_cycle, report.cycles_shown)], rows)
+            mine, others = words.between_label(one.between), words.between_label(one.against_between)
+            pair = f"{one.model}{MINUS}{one.against_model}, {mine}" if models else f"{one.model}, {mine}{MINUS}{others}"
+            rows.append([pair, *map(with_interval, one.measures[measure])])
+    return Table([NAMES, *map(_cycle, report.cycles_shown)], rows)
+
+
+def detail(report: RoundtripReport, data: SetReport) -> Table:
+    """Gain or loss of the highest frequencies, those of the upper half."""
+    rows = []
+    for one in data.series:
+        if not one.lossless:
+            rows.append([_name(one), *(_gain(_upper(report, spectrum)) for spectrum in one.spectra)])
+    return Table([NAMES, *map(_cycle, report.cycles_shown)], rows)
+
+
+def _upper(report: RoundtripReport, spectrum: Spectrum) -> list[float]:
+    """Gains of the bands in the upper half of the frequencies."""
+    middle = [(low + high) / 2 for low, high in pairwise(report.bands)]
+    known = zip(middle, spectrum.gain, strict=True)
+    return [gain for at, gain in known if gain is not None and at > report.bands[-1] / 2]
+
+
+def _gain(gains: list[float]) -> str:
+    return f"{fmean(gains):+.1f} dB" if gains else "-"
 
 
 def extremes(report: RoundtripReport, data: SetReport) -> Table:
     """Worst and best image of every model and setting, by PSNR at the end."""
-    head = ["model", "between cycles"]
+    head = [NAMES]
     head += ["worst image", "PSNR after 1", f"after {report.cycles}", "best image", "PSNR after 1"]
     rows = []
     for one in data.series:
         if not one.lossless:
             ends = [(each.id, f"{number(each.first)} dB", _end(each.last)) for each in (one.worst, one.best)]
-            rows.append([*_names(one), *ends[0], *ends[1]])
+            rows.append([_name(one), *ends[0], *ends[1]])
     return Table([*head, f"after {report.cycles}"], rows)
 
 
@@ -139,8 +163,8 @@ def _end(psnr: float | None) -> str:
     return "not finite" if psnr is None else f"{number(psnr)} dB"
 
 
-def _names(one: Series) -> list[str]:
-    return [words.model_label(one.model), words.between_label(one.between)]
+def _name(one: Series) -> str:
+    return f"{words.model_label(one.model)}, {words.between_label(one.between)}"
 
 
 def _cycle(cycle: int) -> str:

@@ -92,15 +92,19 @@ def _beside(report: RoundtripReport, between: str) -> str:
 
 
 def settles(series: Series, cycles: int) -> str:
-    """``4 of 12 images settle, 3 at fixed points and 1 in a cycle; 8 still change after 50 cycles``."""
+    """``4 of 12 images settle: 3 at fixed points and 1 in cycles; 8 still change after 50 cycles``."""
     found, counts = series.settled, series.settled.outcomes
     points, loops, moving, lost = (counts[key] for key in ("converged", "cycle", "max_steps", "diverged"))
     if points + loops == 0:
         said = "no image settles"
     else:
         certified = f" ({found.certified} at certified attractors)" if found.certified else ""
-        at_points = [f"{points} at fixed points{certified}"] if points else []
-        said = f"{points + loops} of {count(series.n, 'image')} settle, {listed([*at_points, *_loops(loops)])}"
+        kinds = {f"at fixed points{certified}": points, "in cycles": loops}
+        there = {kind: n for kind, n in kinds.items() if n}
+        parts = (
+            f" {next(iter(there))}" if len(there) == 1 else f": {listed([f'{n} {kind}' for kind, n in there.items()])}"
+        )
+        said = f"{points + loops} of {count(series.n, 'image')} settle{parts}"
         if found.at_attractors is not None:
             said += f", {found.at_attractors} of them at {count(found.attractors or 0, 'attractor')} of the run"
     rest = [f"{moving} still change after {cycles} cycles"] if moving else []
@@ -108,20 +112,13 @@ def settles(series: Series, cycles: int) -> str:
     return f"{said}; {listed(rest)}" if rest else said
 
 
-def _loops(loops: int) -> list[str]:
-    return [f"{loops} in {'a cycle' if loops == 1 else 'cycles'}"] if loops else []
-
-
 def until_cell(found: Until, cycles: int, n: int) -> str:
-    """``12 [8, 20]``; ``> 50`` where the median image never got there."""
-    never = f"> {cycles}"
-    if found.median is None and found.never == n:
+    """``12 [8, 20], 3 never``; ``> 50`` where the median image never got there."""
+    if found.never == n:
         return "never"
-    middle = never if found.median is None else str(found.median)
-    if n < FEWEST_FOR_MEDIAN:
-        return middle
-    low = never if found.low is None else str(found.low)
-    return f"{middle} [{low}, {never if found.high is None else found.high}]"
+    middle, low, high = (f"> {cycles}" if one is None else str(one) for one in (found.median, found.low, found.high))
+    ends = f" [{low}, {high}]" if n >= FEWEST_FOR_MEDIAN else ""
+    return f"{middle}{ends}{f', {found.never} never' if found.never else ''}"
 
 
 FEWEST_FOR_MEDIAN = 6
