@@ -19,7 +19,8 @@ def cycles_csv(report: RoundtripReport) -> str:
     return csv_text([HEAD, *rows(report)])
 
 
-def _rows(report: RoundtripReport) -> Iterator[list[Any]]:
+def rows(report: RoundtripReport) -> Iterator[list[Any]]:
+    """The rows of ``cycles_csv``, with the columns of ``HEAD``."""
     sets = report.datasets if len(report.datasets) == 1 else {ALL: report.overall, **report.datasets}
     for name, data in sets.items():
         for one in data.series:
