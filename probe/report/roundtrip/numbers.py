@@ -5,8 +5,9 @@
 | v | a measure of n images after cycles 0..T; NaN where there is none | (n, T + 1) |
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def series(found: Measured, drawn: Sequence[int], shown: Sequence[int], seed: in
     """Everything that the report says of it."""
     psnr = found.values["psnr"]
     last = np.where(found.finite[:, -1], psnr[:, -1], -np.inf)
-    curves = {name: _curve(_finite(name, one)[:, list(drawn)], seed) for name, one in found.values.items()}
+    curves = {name: _curve(one) for name, one in _means(found.values, drawn, seed).items()}
     arrays = found.arrays
     return Series(
         model=found.model,
@@ -129,12 +130,11 @@ def differences(sets: Sequence[Measured], shown: Sequence[int], seed: int) -> li
 
 
 def _difference(mine: Measured, other: Measured, shown: Sequence[int], seed: int) -> Difference:
-    measures = {}
-    for name in COMPARED:
-        if name in mine.values and name in other.values:
-            gap = _finite(name, mine.values[name]) - _finite(name, other.values[name])
-            if not np.isnan(gap).all():
-                measures[name] = [Mean(mean=one.mean, ci95=one.ci95) for one in means(gap[:, list(shown)], seed)]
+    both = [name for name in COMPARED if name in mine.values and name in other.values]
+    gaps = {name: _capped(name, mine.values[name]) - _capped(name, other.values[name]) for name in both}
+    known = {name: gap for name, gap in gaps.items() if not np.isnan(gap).all()}
+    found = _means(known, shown, seed)
+    measures = {name: [Mean(mean=one.mean, ci95=one.ci95) for one in of_it] for name, of_it in found.items()}
     return Difference(
         model=mine.model,
         between=mine.between,
@@ -144,7 +144,7 @@ def _difference(mine: Measured, other: Measured, shown: Sequence[int], seed: int
     )
 
 
-def _finite(name: str, values: Array) -> Array:
+def _capped(name: str, values: Array) -> Array:
     return np.minimum(values, LOSSLESS) if name == "psnr" else values
 
 
@@ -160,8 +160,16 @@ def means(values: Array, seed: int) -> list[Interval]:
     return found
 
 
-def _curve(values: Array, seed: int) -> Curve:
-    found = means(values, seed)
+def _means(values: Mapping[str, Array], cycles: Sequence[int], seed: int) -> dict[str, list[Interval]]:
+    """``means`` of every measure after these cycles, all over the same resamples, which are drawn once."""
+    if not values:
+        return {}
+    columns = [_capped(name, one)[:, list(cycles)] for name, one in values.items()]
+    found = iter(means(np.concatenate(columns, axis=1), seed))
+    return {name: list(islice(found, len(cycles))) for name in values}
+
+
+def _curve(found: Sequence[Interval]) -> Curve:
     mean = [one.mean if np.isfinite(one.mean) else None for one in found]
     return Curve(mean=mean, low=[one.low for one in found], high=[one.high for one in found])
 

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure as Drawing
 from rich.table import Table as RichTable
 
+from probe.report.figures.drawing import render
 from probe.report.model import dump
 from probe.report.page.content import Block, Code, Figure, Film, Note, Page, Provenance, Section, Table, Verdicts
 from probe.report.page.html import html
@@ -51,8 +52,8 @@ def write_roundtrip_report(path: Path) -> dict[str, Any]:
     report = roundtrip_report(results)
     moving, figures = filmed(report, results), figures_of(report)
     made = page(report, moving.film, list(figures))
-    pictures = drawn({**{f"figures/{name}": figure for name, figure in figures.items()}, **moving.strips})
-    pictures |= moving.sheets
+    pictures = drawn({f"figures/{name}": figure for name, figure in figures.items()}) | moving.sheets
+    pictures |= {f"{name}.png": render(figure, "png") for name, figure in moving.strips.items()}
     pages = {"report.md": markdown(made), "report.html": html(made, pictures), "cycles.csv": cycles_csv(report)}
     content = dump(report)
     write(path / "report", {**pictures, **pages}, "report", content)
