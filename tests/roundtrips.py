@@ -28,7 +28,6 @@ SETTINGS: dict[str, Any] = {
     "cycles": 8,
     "between": ["none", "8bit", "jpeg:75"],
     "film": {"images": 2, "extremes": 1},
-    "resamples": 100,
 }
 
 

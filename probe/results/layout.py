@@ -508,9 +508,9 @@ TRIP_TENSORS = _file(
     Column(
         "settled",
         "int64 (n,)",
-        "first cycle at which the picture is where it stays: what repeats begins there, or ||z_t - z_{t-1}||² is below"
-        " the tolerance; above T where the latent map was iterated further. If it diverged, the first cycle without a"
-        " picture; -1 if it did not settle",
+        "first cycle at which the picture is where it stays: what repeats begins there, or ||z_{t+1} - z_t||² stays"
+        " below the tolerance; above T where the latent map was iterated further. If it diverged, the first cycle"
+        " without a picture; -1 if it did not settle",
     ),
     Column("period", "int64 (n,)", "period of a cycle, 1 for a fixed point, else 0"),
     Column("place", "int64 (n,)", "which of the distinct fixed points or cycles, most images first; -1: none"),
@@ -522,8 +522,10 @@ TRIP_TENSORS = _file(
     Column("certificate", "int8 (n,)", "of its fixed point: 1 attractor, 0 not, -1 undecided, -2 not examined"),
     Column("spectral_radius", "float64 (n,)", "largest |eigenvalue| of J_f there; NaN without a certificate"),
     Column("radius_error", "float64 (n,)", "its estimated error"),
-    Column("attractor", "int64 (n,)", "atom of the run that its last latent is at; -1: at none", optional=True),
-    Column("nearest", "int64 (n,)", "atom of the run that is nearest to its last latent; -1: unknown", optional=True),
+    Column("attractor", "int64 (n,)", "certified atom of the run at which it ends; -1: at none", optional=True),
+    Column(
+        "nearest", "int64 (n,)", "the certified atom that is nearest to its last latent; -1: diverged", optional=True
+    ),
     Column("distance", "float64 (n,)", "its distance, in the model's own coordinates", optional=True),
     *(Column(f"until/{m.name}", "int64 (n,)", f"first cycle at: {m.label}; -1: not within T cycles") for m in MARKS),
     Column("film_images", "int64 (e,)", "images whose pictures are kept: the first, the worst and the best at the end"),

@@ -121,12 +121,13 @@ def protocol(results: RoundtripResults) -> dict[str, str]:
     images = listed([f"{data[name]['n_used']} of {name}" for name in config.datasets])
     versions = manifest.get("versions", {})
     known = [f"{name} {versions[name]}" for name in ("pillow", "Pillow", "torch", "scikit-image") if name in versions]
+    more = config.solver.max_steps
     return {
         "images": f"{images}, {config.resolution} x {config.resolution} pixels",
-        "cycles": f"{config.cycles}, and up to {config.settle} more of the latent map to see whether it settles",
+        "cycles": f"{config.cycles}, and up to {more} more of the latent map to see whether it settles",
         "precision": f"{manifest.get('dtype', 'unknown')} on {manifest.get('device', 'unknown')}",
-        "settled": f"||f(z) - z||^2 below {config.tolerance:g}; diverged: not finite, or a latent norm above "
-        f"{config.max_norm:g}",
+        "settled": f"||f(z) - z||^2 below {config.solver.tolerance:g}; diverged: not finite, or a latent norm above "
+        f"{config.solver.max_norm:g}",
         "versions": ", ".join(known) or "unknown",
         **{f"between: {words.between_label(one)}": _meaning(one) for one in config.between},
     }

@@ -13,6 +13,7 @@ from probe.config import (
     DatasetConfig,
     ModelConfig,
     Name,
+    SolverConfig,
     Text,
     Tracked,
     file_names,
@@ -21,6 +22,7 @@ from probe.config import (
 )
 from probe.measures import IDENTITY
 from probe.studies.roundtrip.between import step
+from probe.studies.sweeps.config import as_in
 
 Cycle = Annotated[int, Field(ge=0, le=100_000)]
 
@@ -43,17 +45,33 @@ class FilmConfig(ConfigModel):
         return sorted({0, 1, cycles} | {one for one in self.cycles if one <= cycles})
 
 
+class RoundtripSolver(ConfigModel):
+    """When a picture has settled or diverged. Without rounding between cycles (none, clamp) the latent map is iterated
+    on after the last cycle, with extrapolation."""
+
+    max_steps: int = Field(200, ge=0, le=MOST, description="steps of the latent map after the last cycle (none, clamp)")
+    tolerance: float = Field(
+        1e-5, gt=0, le=1e6, description="a picture has settled when ||f(z) - z||^2 is below this (none, clamp)"
+    )
+    batch_size: Annotated[int, Field(ge=1, le=10**8)] | Literal["auto"] = Field(
+        "auto", description="images encoded and decoded together; auto: by their size on a CPU, what fits on a GPU"
+    )
+    max_norm: float = Field(1e6, gt=0, le=1e18, description=as_in(SolverConfig, "max_norm"))
+    certificates: int = Field(
+        8, ge=0, le=10**8, description="fixed points to certify for each model and data set (none, clamp)"
+    )
+
+
 class RoundtripConfig(Tracked):
     """Models, images, and what happens between cycles."""
 
     models: dict[Name, ModelConfig] = Field(
-        min_length=1, max_length=100, description="autoencoders by a name of your choice", examples=[{"embedded": {}}]
+        min_length=1, max_length=100, description="autoencoders by a name of your choice"
     )
     datasets: dict[Name, DatasetConfig] = Field(
         min_length=1,
         max_length=1000,
         description="image sets by name; a preset's name is enough",
-        examples=[{"photographs": {}}],
     )
     resolution: int = Field(32, ge=1, le=LARGEST_SIDE, description="side of the images, in pixels")
     cycles: int = Field(50, ge=1, le=100_000, description="how often each image is encoded and decoded")
@@ -68,35 +86,18 @@ class RoundtripConfig(Tracked):
         None,
         description="a finished run directory of one of the models; where pictures settle is compared with its atoms",
     )
-    batch_size: Annotated[int, Field(ge=1, le=10**8)] | Literal["auto"] = Field(
-        "auto",
-        description="images encoded and decoded together; auto: by the size of the image on a CPU, 256 on a GPU",
-    )
-    tolerance: float = Field(
-        1e-5, gt=0, le=1e6, description="a latent has settled when ||f(z) - z||^2 is below this (none and clamp)"
-    )
-    max_norm: float = Field(1e6, gt=0, le=1e18, description="a picture whose latent has a larger norm has diverged")
-    settle: int = Field(
-        200,
-        ge=0,
-        le=MOST,
-        description="steps of the latent map after the last cycle in which a picture may still settle (none and clamp)",
-    )
-    certificates: int = Field(
-        8,
-        ge=0,
-        le=10**8,
-        description="fixed points to certify per model, data set and none or clamp, most images first",
-    )
+    solver: RoundtripSolver = Field(RoundtripSolver(), description="where pictures settle")
     film: FilmConfig = Field(FilmConfig(), description="pictures kept for the report")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of the bootstrap")
-    resamples: int = Field(1000, ge=100, le=10**7, description="bootstrap resamples")
 
     @field_validator("models")
     @classmethod
     def _names(cls, value: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
         if IDENTITY in {name.casefold() for name in value}:
             raise ValueError(f"a model cannot be named {IDENTITY}, which is the control; rename it")
+        for name, one in value.items():
+            if one.clamp:
+                raise ValueError(f"{name}.clamp has no meaning here; add clamp to between")
         return file_names(value, "model")
 
     @field_validator("datasets")
