@@ -18,6 +18,8 @@ from probe.studies.roundtrip.between import step
 SHOWN = (1, 2, 5, 10, 20, 50)
 DRAWN = 24
 """Cycles of a curve, about: all at first, then in steps that grow."""
+CODECS = ("pillow", "torch", "scikit-image", "libjpeg", "libjpeg-turbo", "libwebp", "zlib")
+"""Versions of the manifest that round trips depend on."""
 FEW = 20
 """Images below which intervals are rough."""
 CLIPPED = 0.05
@@ -74,7 +76,7 @@ def _assemble(results: RoundtripResults) -> RoundtripReport:
     pairs = [(model, between) for model in (*config.models, IDENTITY) for between in config.between]
     by_set = {name: [found[Trip(*pair, name)] for pair in pairs] for name in config.datasets}
     together = [joined([of_one[place] for of_one in by_set.values()]) for place in range(len(pairs))]
-    sources = {name: str(manifest["data"][name]["source"].get("source")) for name in by_set}
+    sources = {name: manifest["data"][name]["source"].get("source") for name in by_set}
     first = next(iter(results.trips.values()))
     sets = {name: _set(of_one, sources[name], config.cycles, config.seed) for name, of_one in by_set.items()}
     alone = next(iter(sets.values())) if len(sets) == 1 else None
@@ -97,7 +99,7 @@ def _assemble(results: RoundtripResults) -> RoundtripReport:
     )
 
 
-def _set(found: list[Measured], source: str | None, cycles: int, seed: int) -> SetReport:
+def _set(found: list[Measured], source: Any, cycles: int, seed: int) -> SetReport:
     drawn, shown = drawn_cycles(cycles), shown_cycles(cycles)
     made = [series(one, drawn, shown, seed) for one in found]
     return SetReport(n=made[0].n, source=source, series=made, differences=differences(found, shown, seed))
@@ -120,7 +122,7 @@ def protocol(results: RoundtripResults) -> dict[str, str]:
     data = manifest["data"]
     images = listed([f"{data[name]['n_used']} of {name}" for name in config.datasets])
     versions = manifest.get("versions", {})
-    known = [f"{name} {versions[name]}" for name in ("pillow", "Pillow", "torch", "scikit-image") if name in versions]
+    known = [f"{name} {versions[name]}" for name in versions if name.lower() in CODECS]
     more = config.solver.max_steps
     return {
         "images": f"{images}, {config.resolution} x {config.resolution} pixels",

@@ -27,7 +27,7 @@ LATENT = ("norm", "moved", "from_start")
 """Measures that are divided by ||z_0||, image by image, so that models can be compared."""
 COMPARED = ("psnr", "ssim", "lpips", "ciede2000")
 """Measures whose differences are reported."""
-ATTRACTOR, NO_ATTRACTOR = 1, 0
+ATTRACTOR, NO_ATTRACTOR, NOT_EXAMINED = 1, 0, -2
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,7 @@ def _settled(found: Measured) -> Settled:
     at = arrays.get("attractor")
     return Settled(
         outcomes={one.label: int((outcome == one).sum()) for one in Outcome},
+        examined=int((converged & (certificate != NOT_EXAMINED)).sum()),
         certified=int((converged & (certificate == ATTRACTOR)).sum()),
         not_attractors=int((converged & (certificate == NO_ATTRACTOR)).sum()),
         places=found.places,

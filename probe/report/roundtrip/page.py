@@ -110,7 +110,8 @@ def _by_set(report: RoundtripReport, figures: Sequence[str]) -> list[Block]:
         if f"{measure}_by_set" in figures
     ]
     for name, data in report.datasets.items():
-        about = Note([f"{count(data.n, 'image')} from ", Code(data.source or "several sources"), "."])
+        source = [" from ", Code(data.source)] if data.source else []
+        about = Note([count(data.n, "image"), *source, "."])
         blocks.append(Section(f"All numbers of {name}", [about, *_numbers(report, data)], folded=True))
     return blocks
 
@@ -122,7 +123,7 @@ def _numbers(report: RoundtripReport, data: SetReport) -> list[Section]:
         Section("Cycles until PSNR has fallen", [tables.until(report, data), Note(UNTIL)]),
         Section("Colour drift by cycle", [tables.drift(report, data), Note(DRIFT)]),
         Section("Fine detail by cycle", [tables.detail(report, data), Note(DETAIL)]),
-        Section("Where pictures end", [tables.outcomes(report, data), Note(ENDS)]),
+        Section("Where pictures end", [tables.outcomes(report, data), Note(ENDS.format(cycles=report.cycles))]),
         Section("Worst and best images", [tables.extremes(report, data)]),
     ]
     sections += _differences(report, data, models=True, title="Models side by side")
@@ -140,7 +141,10 @@ UNTIL = (
 )
 DRIFT = "Mean shift of red / green / blue in levels of 8 bits (0 to 255); positive is brighter."
 DETAIL = "Mean gain of the upper half of the frequencies, in dB; negative is blur, positive is sharpening or noise."
-ENDS = "Images by outcome; 'certified' counts images whose fixed point is a certified attractor of the latent map."
+ENDS = (
+    "Images by outcome. 'Certified' counts images whose fixed point is a certified attractor of the latent map, of "
+    "those examined; only 'nothing' and 'clamp' can have them. A cycle above {cycles} was found by iterating on."
+)
 
 
 def _differences(report: RoundtripReport, data: SetReport, *, models: bool, title: str) -> list[Section]:
@@ -149,5 +153,5 @@ def _differences(report: RoundtripReport, data: SetReport, *, models: bool, titl
         table = tables.differences(report, data.differences, measure, models=models)
         if table.rows:
             blocks.append(Section(drawings.UNITS.get(measure, words.measure_label(measure)), [table]))
-    note = Note("Mean differences, paired by image, with 95 % intervals; an interval around 0 shows no difference.")
+    note = Note("Mean differences, paired by image, with 95 % intervals; no difference is seen where one includes 0.")
     return [Section(title, [note, *blocks])] if blocks else []

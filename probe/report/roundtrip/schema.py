@@ -42,12 +42,16 @@ class Settled(ReportModel):
         description="images by outcome: converged (a fixed point), cycle, max_steps (still changing at the end), "
         "diverged (not finite, or beyond the bound)"
     )
-    certified: int = Field(description="converged images whose fixed point is a certified attractor of the latent map")
-    not_attractors: int = Field(description="converged images whose fixed point was examined and does not attract")
+    examined: int = Field(description="converged images whose fixed point was examined (solver.certificates)")
+    certified: int = Field(description="of these, images whose fixed point is a certified attractor of the latent map")
+    not_attractors: int = Field(description="of these, images whose fixed point does not attract")
     places: int | None = Field(
         description="distinct fixed points and cycles among them; null over several data sets, which are not compared"
     )
-    cycle: Until = Field(description="the cycle from which a picture stays what it is; `never` counts the others")
+    cycle: Until = Field(
+        description="the cycle from which a picture stays what it is; `never` counts the others. Above `cycles` "
+        "where the latent map was iterated further"
+    )
     at_attractors: int | None = Field(
         None, description="images that end at an attractor of the run; null if no run is named, or it has another model"
     )
@@ -103,7 +107,7 @@ class SetReport(ReportModel):
     """A data set, or all of them together, every image counting the same."""
 
     n: int
-    source: str | None = Field(description="null for all data sets together")
+    source: str | None = Field(description="null for all data sets together, and if unknown")
     series: list[Series]
     differences: list[Difference] = Field(
         description="each model against the first one, and each setting of ``between`` against the first one"

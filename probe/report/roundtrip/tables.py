@@ -5,16 +5,18 @@ from itertools import pairwise
 from statistics import fmean
 
 from probe.dynamics import Outcome
-from probe.measures import IDENTITY
+from probe.names import shortened
 from probe.report.page.content import Table
 from probe.report.page.text import number, with_interval
 from probe.report.roundtrip import words
 from probe.report.roundtrip.numbers import LOSSLESS
-from probe.report.roundtrip.schema import Difference, RoundtripReport, Series, SetReport, Spectrum
+from probe.report.roundtrip.schema import Difference, Extreme, RoundtripReport, Series, SetReport, Spectrum
 from probe.report.run.schema import Mean
 
 NAMES = "model, between cycles"
 SHIFTS = ("shift_red", "shift_green", "shift_blue")
+LONGEST = 32
+"""Characters of an image's id."""
 MINUS = " \N{MINUS SIGN} "
 
 
@@ -53,7 +55,7 @@ def _cells(report: RoundtripReport, one: Series, measure: str) -> list[str]:
 def until(report: RoundtripReport, data: SetReport) -> Table:
     """Median cycles until PSNR has fallen; without controls that lose nothing."""
     rows = [
-        [_name(one), *(words.until_cell(one.until[mark], report.cycles, one.n) for mark in report.marks)]
+        [_name(one), *(words.until_cell(one.until[mark], one.n, f"> {report.cycles}") for mark in report.marks)]
         for one in data.series
         if not one.lossless
     ]
@@ -70,10 +72,10 @@ def outcomes(report: RoundtripReport, data: SetReport) -> Table:
     rows = []
     for one in shown:
         found = one.settled
-        certified = "-" if one.model == IDENTITY else _certified(one)
+        certified = f"{found.certified} of {found.examined}" if found.examined else "-"
         cells = [*(str(found.outcomes[each.label]) for each in Outcome), certified]
         cells += ["-" if found.places is None else str(found.places)] if with_places else []
-        cells.append(words.until_cell(found.cycle, report.cycles, one.n))
+        cells.append(words.until_cell(found.cycle, one.n))
         if with_run:
             cells.append("-" if found.at_attractors is None else f"{found.at_attractors} at {found.attractors}")
         rows.append([_name(one), *cells])
@@ -86,12 +88,6 @@ OUTCOMES = {
     Outcome.MAX_STEPS: "still changing",
     Outcome.DIVERGED: "diverged",
 }
-
-
-def _certified(one: Series) -> str:
-    """``3``, and how many were examined and do not attract."""
-    found = one.settled
-    return f"{found.certified}, {found.not_attractors} not" if found.not_attractors else str(found.certified)
 
 
 def drift(report: RoundtripReport, data: SetReport) -> Table:
@@ -113,7 +109,11 @@ def _three(shifts: Sequence[float | None]) -> str:
 
 def levels_of_8_bits(shift: float | None) -> str:
     """``+3.2``: one decimal."""
-    return "-" if shift is None else "0.0" if abs(255 * shift) < 0.05 else f"{255 * shift:+.1f}"
+    return "-" if shift is None else _signed(255 * shift)
+
+
+def _signed(value: float) -> str:
+    return "0.0" if abs(value) < 0.05 else f"{value:+.1f}"
 
 
 def differences(report: RoundtripReport, found: list[Difference], measure: str, *, models: bool) -> Table:
@@ -144,7 +144,7 @@ def _upper(report: RoundtripReport, spectrum: Spectrum) -> list[float]:
 
 
 def _gain(gains: list[float]) -> str:
-    return f"{fmean(gains):+.1f} dB" if gains else "-"
+    return f"{_signed(fmean(gains))} dB" if gains else "-"
 
 
 def extremes(report: RoundtripReport, data: SetReport) -> Table:
@@ -154,9 +154,14 @@ def extremes(report: RoundtripReport, data: SetReport) -> Table:
     rows = []
     for one in data.series:
         if not one.lossless:
-            ends = [(each.id, f"{number(each.first)} dB", _end(each.last)) for each in (one.worst, one.best)]
+            both = (one.worst, one.best)
+            ends = [(_image(report, each), f"{number(each.first)} dB", _end(each.last)) for each in both]
             rows.append([_name(one), *ends[0], *ends[1]])
     return Table([*head, f"after {report.cycles}"], rows)
+
+
+def _image(report: RoundtripReport, one: Extreme) -> str:
+    return f"{one.dataset}, {one.image} ({shortened(one.id, LONGEST)})" if len(report.datasets) > 1 else one.id
 
 
 def _end(psnr: float | None) -> str:

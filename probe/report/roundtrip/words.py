@@ -112,11 +112,11 @@ def settles(series: Series, cycles: int) -> str:
     return f"{said}; {listed(rest)}" if rest else said
 
 
-def until_cell(found: Until, cycles: int, n: int) -> str:
-    """``12 [8, 20], 3 never``; ``> 50`` where the median image never got there."""
+def until_cell(found: Until, n: int, beyond: str = "never") -> str:
+    """``12 [8, 20], 3 never``; ``beyond`` where the median image, or an end, never got there."""
     if found.never == n:
         return "never"
-    middle, low, high = (f"> {cycles}" if one is None else str(one) for one in (found.median, found.low, found.high))
+    middle, low, high = (beyond if one is None else str(one) for one in (found.median, found.low, found.high))
     ends = f" [{low}, {high}]" if n >= FEWEST_FOR_MEDIAN else ""
     return f"{middle}{ends}{f', {found.never} never' if found.never else ''}"
 

@@ -167,7 +167,7 @@ def test_a_median_s_interval_covers_as_often_as_it_says():
     ],
 )
 def test_medians_in_words(found: Until, text: str):
-    assert words.until_cell(found, 50, 7) == text
+    assert words.until_cell(found, 7, "> 50") == text
 
 
 def test_marks_are_those_of_the_images(results, report):
