@@ -47,8 +47,8 @@ def decibels(now: Tensor, before: Tensor, floor: Tensor) -> Tensor:
 @lru_cache(maxsize=8)
 def _cosines(side: int) -> Tensor:
     """The orthonormal DCT-II as a matrix (side, side), float64."""
-    k, i = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    waves = torch.cos(math.pi * k * (2 * i + 1).double() / (2 * side)) * math.sqrt(2 / side)
+    k, i = torch.meshgrid(*[torch.arange(side, dtype=torch.float64)] * 2, indexing="ij")
+    waves = torch.cos(math.pi * k * (2 * i + 1) / (2 * side)) * math.sqrt(2 / side)
     waves[0] /= math.sqrt(2)
     return waves
 

@@ -120,7 +120,8 @@ def _settled(found: Trajectories, alive: Tensor, ends: EndPoints, tolerance: flo
         period, same = int(ends.period[row]), torch.ones(max(last + 1 - int(ends.period[row]), 0), dtype=torch.bool)
         # Two latents are no nearer to each other than their distances to anything else differ.
         for values in columns.values():
-            same &= (values[row, : len(same)] - values[row, period:]).abs() < tolerance**0.5
+            apart = (values[row, : len(same)] - values[row, period:]).abs()
+            same &= (apart < tolerance**0.5) | apart.isnan()  # nothing has moved at t = 0
         begins = int(_first_of_last(same[None])[0])
         settled[row] = begins if begins < len(same) else last + int(ends.steps[row])
     return settled
