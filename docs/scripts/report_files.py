@@ -24,6 +24,7 @@ FILES = (
     ("A run", "RUN_DIR/report/report.json", "run", "Report"),
     ("A study", "STUDY_DIR/report/report.json", "study", "StudyReport"),
     ("An OOD experiment", "OOD_DIR/report/report.json", "ood", "OodReport"),
+    ("A round trip", "ROUNDTRIP_DIR/report/report.json", "roundtrip", "RoundtripReport"),
     ("A comparison", "runs/compare/compare.json", "compare", "ComparisonReport"),
 )
 """Heading, path, package below probe.report, and the model of the whole file."""
