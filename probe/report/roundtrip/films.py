@@ -18,16 +18,15 @@ from probe.report.roundtrip.schema import RoundtripReport
 from probe.results.roundtrip import RoundtripResults, TripResults
 
 Pictures = NDArray[np.uint8]
-SIDES = (128, 64)
-"""Longest sides of a tile, in pixels: the first that the page has room for."""
-ROOM = 11_000_000
-"""Pixels in all sheets of a page, about 2 MB."""
+LOOKS = ((128, 72), (64, 72), (64, 40), (48, 25))
+"""Longest side of a tile, in pixels, and quality of WebP: the first with which the least reels fit into ``ROOM``."""
+ROOM = 1_700_000
+"""Bytes of all sheets of a page, which holds a third more."""
 LEAST = 2
 """Reels of a data set, at least: the worst and the best image."""
 PRINTED = 7
 """Cycles of a strip, at most."""
 GAINS = (1, 2, 4, 8, 16, 32)
-QUALITY = 72
 
 
 @dataclass(frozen=True)
@@ -69,28 +68,47 @@ def filmed(report: RoundtripReport, results: RoundtripResults) -> Filmed:
     scenes = {name: _scenes([results.of(*cell, name) for cell in cells]) for name in report.datasets}
     cycles = next(iter(results.trips.values())).tensors["film_cycles"].tolist()
     factor = gain([one for of_set in scenes.values() for one in of_set])
-    side, most = _room(scenes, len(cycles))
-    sheets, strips, reels, figures = dict[str, bytes](), dict[str, Drawing](), list[Reel](), list[Figure]()
+    sheets = sheets_of(scenes, factor)
+    strips, reels, figures = dict[str, Drawing](), list[Reel](), list[Figure]()
     for name, of_set in scenes.items():
-        for place, scene in enumerate(of_set[:most]):
-            path = f"figures/{name}_film_{place}"
-            sheets[f"{path}.webp"] = sheet(scene.shots, factor, side)
-            reels.append(Reel(f"{name}: {scene.name}", path, [_said(shot, scene.differ) for shot in scene.shots]))
+        for place, scene in enumerate(of_set):
+            if (path := _path(name, place)) in sheets:
+                reels.append(Reel(f"{name}: {scene.name}", path, [_said(shot, scene.differ) for shot in scene.shots]))
         for word, scene in zip(("worst", "best"), of_set, strict=False):
             path, title = f"figures/{name}_{word}", f"{name}: {scene.name}"
             strips[path] = strip(title, names, scene.shots, cycles, factor)
             figures.append(Figure(path, f"{title}: the image, its pictures after more and more cycles, the difference"))
     stops = ["original", *(f"after {one} cycle{'s' if one > 1 else ''}" for one in cycles[1:])]
-    return Filmed(Film(reels, stops, names, factor, figures), sheets, strips)
+    files = {f"{path}.webp": data for path, data in sheets.items()}
+    return Filmed(Film(reels, stops, names, factor, figures), files, strips)
 
 
-def _room(scenes: Mapping[str, Sequence[Scene]], cycles: int) -> tuple[int, int]:
-    """The side of a tile, and how many reels of a data set there is room for."""
-    shots = [of_set[0].shots for of_set in scenes.values()]
-    tiles = 2 * cycles * sum(map(len, shots))
-    sides = [min(one, max(shot.frames.shape[-1] for of_one in shots for shot in of_one)) for one in SIDES]
-    side = next((one for one in sides if tiles * LEAST * one**2 <= ROOM), sides[-1])
-    return side, max(LEAST, ROOM // (tiles * side**2))
+def _path(dataset: str, place: int) -> str:
+    return f"figures/{dataset}_film_{place}"
+
+
+def sheets_of(scenes: Mapping[str, Sequence[Scene]], factor: int) -> dict[str, bytes]:
+    """Sheets by path, without their ending: the first of every data set, then as many more as there is room for."""
+
+    def drawn(place: int, side: int, quality: int) -> dict[str, bytes]:
+        there = {name: of_set[place] for name, of_set in scenes.items() if place < len(of_set)}
+        return {_path(name, place): sheet(one.shots, factor, side, quality) for name, one in there.items()}
+
+    widest = max(shot.frames.shape[-1] for of_set in scenes.values() for shot in of_set[0].shots)
+    found = dict[str, bytes]()
+    for side, quality in dict.fromkeys((min(side, widest), quality) for side, quality in LOOKS):
+        found = drawn(0, side, quality)
+        for place in range(1, max(map(len, scenes.values()))):
+            if place >= LEAST and _size(found) * (place + 1) / place > ROOM:
+                break
+            found |= drawn(place, side, quality)
+        if _size(found) <= ROOM:
+            break
+    return found
+
+
+def _size(sheets: Mapping[str, bytes]) -> int:
+    return sum(map(len, sheets.values()))
 
 
 def _scenes(found: Sequence[TripResults]) -> list[Scene]:
@@ -143,14 +161,14 @@ def _level(psnr: float) -> str:
     return "not finite" if np.isnan(psnr) else "equal" if psnr >= LOSSLESS else f"{number(psnr)} dB"
 
 
-def sheet(shots: Sequence[Shot], factor: int, side: int) -> bytes:
+def sheet(shots: Sequence[Shot], factor: int, side: int, quality: int) -> bytes:
     """A WebP: a row of tiles for each shot, then one for each of their differences from the first frame."""
     rows = [shot.frames for shot in shots]
     tiles = np.stack([[_tile(one, side) for one in row] for row in [*rows, *(_apart(row, factor) for row in rows)]])
     r, c, height, width, channels = tiles.shape
     buffer = io.BytesIO()
     whole = Image.fromarray(tiles.swapaxes(1, 2).reshape(r * height, c * width, channels))
-    whole.save(buffer, "webp", quality=QUALITY, method=4)
+    whole.save(buffer, "webp", quality=quality, method=4)
     return buffer.getvalue()
 
 

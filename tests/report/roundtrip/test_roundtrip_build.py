@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from probe.config import DatasetConfig
+from probe.data import load_images
 from probe.errors import UserError
 from probe.measures import IDENTITY, MEASURES
 from probe.report.roundtrip import roundtrip_table, tables, words, write_roundtrip_report
 from probe.report.roundtrip.build import drawn_cycles, roundtrip_report, shown_cycles
-from probe.report.roundtrip.films import gain
+from probe.report.roundtrip.films import Scene, Shot, gain, sheets_of
 from probe.report.roundtrip.numbers import LOSSLESS, means, until
 from probe.report.roundtrip.schema import RoundtripReport, Series, Until
 from probe.results.roundtrip import RoundtripResults, Trip, read_roundtrip
@@ -267,11 +269,26 @@ def test_what_is_missing_is_named(trips: Path):
 
 
 def test_the_gain_makes_differences_visible_and_clips_few():
-    from probe.report.roundtrip.films import Scene, Shot
-
     def scene(level: int) -> Scene:
         frames = np.zeros((2, 3, 4, 4), np.uint8)
         frames[1] = level
         return Scene("", [Shot(0, frames, np.array([np.inf, 20.0]))], differ=False)
 
     assert [gain([scene(level)]) for level in (0, 1, 10, 40, 200)] == [32, 32, 16, 4, 1]
+
+
+def test_sheets_leave_room_on_the_page(monkeypatch: pytest.MonkeyPatch):
+    """The worst and the best image of every set are there at a quality that fits, others where they fit, too."""
+    tiles = load_images("tiles", DatasetConfig(source="bundled:photographs", n=2, holdout=0), resolution=64)
+    noise = np.random.default_rng(0).normal(0, 1, (4, 3, 64, 64)) * np.arange(4)[:, None, None, None]
+    frames = [(one + noise).clip(0, 255).astype(np.uint8) for one in tiles.images.numpy()]
+    scenes = {f"set-{i}": [Scene("", [Shot(i, frames[i], np.full(4, 20.0))] * 4, differ=False)] * 4 for i in range(2)}
+    sizes = {}
+    for room in (40_000, 90_000, 1_000_000):
+        monkeypatch.setattr("probe.report.roundtrip.films.ROOM", room)
+        made = sheets_of(scenes, 4)
+        sizes[room] = len(made)
+        assert sum(map(len, made.values())) <= room
+        assert {f"figures/set-{i}_film_{place}" for i in range(2) for place in range(2)} <= set(made)
+    assert sizes[1_000_000] == 8
+    assert sorted(sizes.values()) == list(sizes.values())
