@@ -62,9 +62,10 @@ class RoundtripWork(Work[RoundtripDirectory]):
         """
 
         def describe(model: Autoencoder) -> dict[str, Any]:
-            model.must_take_images()
-            if model.kind != "image":
-                raise UserError(f"{model.source} is a {model.kind} model; round trips are of image models.")
+            if model.kind != "image" or model.channels != 3:
+                raise UserError(
+                    f"{model.source} does not take images in colour, which round trips are of; leave it out."
+                )
             shape = list(model.latent_shape(self.config.resolution))
             return {"latent_shape": shape, "latents": model.latents, "parameters": model.parameters()}
 
