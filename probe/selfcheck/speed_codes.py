@@ -1,0 +1,84 @@
+"""Sparse codes against the least that their method takes, and merging end points."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from probe.bench.dedup import clusters
+from probe.bench.device import now
+from probe.dictionary import merge_by_cosine
+from probe.selfcheck.check import Check, Row, Setting
+from probe.selfcheck.speed_device import bandwidth, peak, target
+from probe.sparse import Dictionary, omp
+
+TIMES = 3.0
+"""The most that a pursuit may take, in times of the cost model's floor."""
+
+
+def _unit(n: int, d: int, setting: Setting, seed: int) -> Tensor:
+    """Random rows (n, d) on the device: their codes take every atom asked for."""
+    return torch.randn(n, d, generator=torch.Generator(setting.device).manual_seed(seed), device=setting.device)
+
+
+def floor_seconds(n: int, n_atoms: int, depth: int, flops: float, bytes_per_second: float) -> float:
+    """The least seconds of n paths of ``depth`` atoms in float64 by the inverse Cholesky factor F.
+
+    A step is one product of (n, N) by (N, N), shared by all signals, and takes from memory the k^2 / 2 numbers of each
+    signal's F twice, for F g and F^T v, since a factor of a few megabytes a signal does not stay in the cache; and some
+    eight arrays (n, N): c, s and A q are read and written, U f and the scores once each.
+    """
+    products = 2 * n * n_atoms**2 * depth
+    moved = 8 * n * (depth**3 / 3 + 8 * n_atoms * depth)
+    return products / flops + moved / bytes_per_second
+
+
+def _long(setting: Setting) -> Iterator[Row]:
+    n, d, depths = (4, 64, (24,)) if setting.small else (500, 4096, (512, 2048))
+    began = now(setting.device)
+    dictionary = Dictionary(_unit(d, d, setting, 0), torch.float64)
+    dictionary.gram  # noqa: B018  # made when first asked for
+    yield Row("dictionary and Gram matrix, float64", now(setting.device) - began, "s", note=f"{d} atoms of {d}")
+    x, speed = (
+        _unit(n, d, setting, 1),
+        (peak(setting.device, "float64", setting.small), bandwidth(setting.device, setting.small)),
+    )
+    omp(dictionary, x, [2])
+    for depth in depths:
+        began = now(setting.device)
+        codes = omp(dictionary, x, [depth])
+        taken, least = now(setting.device) - began, floor_seconds(n, d, depth, *speed)
+        used = int(codes.used(depth).min())
+        note = f"{n} signals in {taken:.2f} s, {1e3 * taken / n:.2f} ms each; floor {least:.2f} s; {used} atoms or more"
+        yield target(f"OMP to {depth} atoms, float64, over the floor", taken / least, "times", "<=", TIMES, note)
+
+
+def _short(setting: Setting) -> Iterator[Row]:
+    n, d, depth = (4, 64, 6) if setting.small else (500, 4096, 205)
+    dictionary, x = Dictionary(_unit(d, d, setting, 0), torch.float32), _unit(n, d, setting, 1)
+    omp(dictionary, x, [2])
+    for _ in range(2):
+        began = now(setting.device)
+        omp(dictionary, x, [depth])
+        taken = now(setting.device) - began
+    yield Row(f"OMP to {depth} atoms, float32", 1e3 * taken / n, "ms a signal", note=f"{n} signals in {taken:.2f} s")
+
+
+def _merging(setting: Setting) -> Iterator[Row]:
+    n, d, count = (5000, 16, 50) if setting.small else (100_000, 4096, 1000)
+    for kind, groups in (("groups", count), ("all apart", n)):
+        if groups == n and setting.small:
+            n = groups = 300
+        points, known = clusters(n, d, groups, device=setting.device) if groups < n else (_unit(n, d, setting, 2), n)
+        began = now(setting.device)
+        merge = merge_by_cosine(points, 0.99, starts=torch.arange(n))
+        taken = now(setting.device) - began
+        note = f"{n} points, d = {d}, {len(merge.leader)} of {known} found, {merge.index}"
+        yield Row(f"merging end points, {kind}", taken, "s", note=note)
+
+
+CHECKS = (
+    Check("omp-long", "speed", "float64 sparse codes of up to 2048 atoms", 60, _long),
+    Check("omp-short", "speed", "float32 sparse codes of 205 atoms", 10, _short),
+    Check("merging", "speed", "100,000 end points of d = 4096", 40, _merging),
+)
