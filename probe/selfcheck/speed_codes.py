@@ -8,6 +8,7 @@ from torch import Tensor
 from probe.bench.dedup import clusters
 from probe.bench.device import now
 from probe.dictionary import merge_by_cosine
+from probe.dictionary.points import Points
 from probe.selfcheck.check import Check, Row, Setting
 from probe.selfcheck.speed_device import bandwidth, peak, target
 from probe.sparse import Dictionary, omp
@@ -77,8 +78,31 @@ def _merging(setting: Setting) -> Iterator[Row]:
         yield Row(f"merging end points, {kind}", taken, "s", note=note)
 
 
+def _faiss(setting: Setting) -> Iterator[Row]:
+    """The search that most of merging is, by FAISS: the nearest of 1,000 leaders for each point."""
+    import faiss
+    import numpy as np
+
+    n, d, count = (2000, 16, 50) if setting.small else (100_000, 4096, 1000)
+    points = torch.nn.functional.normalize(clusters(n, d, count, device=setting.device)[0], dim=1).cpu()
+    index = faiss.IndexFlatL2(d)
+    if setting.cuda and getattr(faiss, "get_num_gpus", int)():
+        index = faiss.index_cpu_to_all_gpus(index)
+    index.add(points[:count].numpy())
+    index.search(points[:count].numpy(), 1)
+    began = now(setting.device)
+    index.search(points.numpy(), 1)
+    yield Row("the nearest of 1,000 leaders, FAISS", now(setting.device) - began, "s", note=type(index).__name__)
+    known, leaders = Points(points, setting.device), np.arange(count)
+    began = now(setting.device)
+    for rows in known.parts(np.arange(n)):
+        known.nearest(rows, leaders)
+    yield Row("the nearest of 1,000 leaders, ours", now(setting.device) - began, "s", note=f"{n} points, d = {d}")
+
+
 CHECKS = (
     Check("omp-long", "speed", "float64 sparse codes of up to 2048 atoms", 60, _long),
     Check("omp-short", "speed", "float32 sparse codes of 205 atoms", 10, _short),
     Check("merging", "speed", "100,000 end points of d = 4096", 40, _merging),
+    Check("merging-faiss", "speed", "the search within merging, by FAISS and ours", 20, _faiss, needs=("faiss",)),
 )
