@@ -1,7 +1,9 @@
 """Sparse codes against the least that their method takes, and merging end points."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,11 +83,10 @@ def _merging(setting: Setting) -> Iterator[Row]:
 def _faiss(setting: Setting) -> Iterator[Row]:
     """The search that most of merging is, by FAISS: the nearest of 1,000 leaders for each point."""
     import faiss
-    import numpy as np
 
     n, d, count = (2000, 16, 50) if setting.small else (100_000, 4096, 1000)
     points = torch.nn.functional.normalize(clusters(n, d, count, device=setting.device)[0], dim=1).cpu()
-    index = faiss.IndexFlatL2(d)
+    index: Any = faiss.IndexFlatL2(d)
     if setting.cuda and getattr(faiss, "get_num_gpus", int)():
         index = faiss.index_cpu_to_all_gpus(index)
     index.add(points[:count].numpy())
