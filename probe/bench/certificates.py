@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from probe.bench import in_turn, paired_ratio
-from probe.bench.dynamics import now
+from probe.bench.device import now
 from probe.dynamics import apply
 from probe.dynamics.certificate import TOGETHER, spectra_at
 from probe.precision import full_float32
