@@ -1,6 +1,7 @@
 """From where on a number is bad, and why there. docs/guides/audit.md shows this table."""
 
 from probe.results.audit import Threshold
+from probe.studies.audit.latent_thresholds import LATENT_THRESHOLDS
 
 THRESHOLDS: dict[str, Threshold] = {
     "latent": Threshold(
@@ -26,5 +27,6 @@ THRESHOLDS: dict[str, Threshold] = {
         "float32 is as good as exact",
     ),
     "not finite": Threshold(fail=0.0, reason="a single NaN or infinity in a latent spoils a picture"),
+    **LATENT_THRESHOLDS,
 }
 """By name. A finding carries its threshold with it, into the JSON too."""
