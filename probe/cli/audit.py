@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 IMAGES = "bundled:photographs"
 RESOLUTION = 128
-"""For a model that takes any size."""
+"""At most, unless another is asked for: a processor takes minutes at 256."""
 STYLES = {"FAIL": "bold red", "WARN": "yellow", "OK": "green", "info": "", "skipped": "dim"}
 
 
@@ -24,13 +24,14 @@ def audit(
         str, typer.Option(metavar="SPEC", help="Images: a preset, or folder:PATH, parquet:PATH, ...")
     ] = IMAGES,
     resolution: Annotated[
-        int | None, typer.Option(min=1, max=8192, help="Side of the images; default: the model's own, else 128.")
+        int | None, typer.Option(min=1, max=8192, help="Side of the images; default: the model's, up to 128.")
     ] = None,
     n: Annotated[int, count("Images for statistics; arithmetic is compared on the first 4.", "--count", least=4)] = 16,
     device: Annotated[str, typer.Option(help="Where the model runs; auto: a GPU if there is one.")] = "auto",
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="Run this check only; repeatable.")
     ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Also check torch.compile, which takes minutes.")] = False,
     overrides: Overrides = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if a check fails.")] = False,
     out: Annotated[Path | None, path_option("--out", "FILE", "Also write the audit to FILE.json or FILE.md.")] = None,
@@ -53,14 +54,14 @@ def audit(
     from probe.report.audit.text import markdown, summary
     from probe.studies.audit.check import chosen
     from probe.studies.audit.checks import CHECKS
-    from probe.studies.audit.subject import Subject, opened
+    from probe.studies.audit.subject import Subject, opened, sample_size
     from probe.studies.inputs import drawn
 
-    checks = chosen(CHECKS, only or [])
+    checks = chosen(CHECKS, only or [], ["compile"] if compiled else [])
     with watching("audit") as watch:
         watch.say("loading")
         loaded, spec = opened(load_autoencoder, config.model)
-        side = resolution or loaded.side or RESOLUTION
+        side = resolution or loaded.side or min(sample_size(loaded) or RESOLUTION, RESOLUTION)
         pictures = drawn(loaded, images, n, side)
         larger = None if loaded.side else drawn(loaded, images, n, 2 * side).images
         subject = Subject(loaded, spec, load_autoencoder, pictures.images, larger, config.seeds.seed)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from probe.metrics.sets import effective_rank
+from probe.precision import full_float32
 from probe.results.audit import Finding, judged, skipped
 from probe.studies.audit.latent_thresholds import LEVELS, UNCHANGED
 from probe.studies.audit.latents import by_channel, by_number, named, unknown_axes, upper
@@ -85,9 +86,9 @@ def ignored(subject: Subject) -> list[Finding]:
         return [skipped("ignored", unknown_axes(z))]
     if z.shape[1] > MOST:
         return [skipped("ignored", f"Replacing {z.shape[1]} channels one by one would take long; {MOST} are the most.")]
-    effects = channel_effects(
-        lambda latents: decode(subject.model, latents), z, subject.model.image_range, subject.seed
-    )
+    model = subject.model
+    with full_float32():
+        effects = channel_effects(lambda latents: decode(model, latents), z, model.image_range, subject.seed)
     deaf = torch.nonzero(effects < UNCHANGED).flatten().tolist()
     least = int(effects.argmin())
     sentence = (

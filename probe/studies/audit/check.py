@@ -28,8 +28,8 @@ class Check:
     wanted: bool = True
 
 
-def chosen(checks: Sequence[Check], names: Sequence[str]) -> list[Check]:
-    """The checks of these names, or all that run without being named if there are no names.
+def chosen(checks: Sequence[Check], names: Sequence[str], also: Sequence[str] = ()) -> list[Check]:
+    """The checks of these names, or all that run without being named if there are no names; and those of ``also``.
 
     Raises:
         UserError: there is no check of that name.
@@ -37,7 +37,7 @@ def chosen(checks: Sequence[Check], names: Sequence[str]) -> list[Check]:
     known = [one.name for one in checks]
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"there is no check {unknown[0]!r}; the checks are {', '.join(known)}.")
-    return [one for one in checks if one.name in names or (not names and one.wanted)]
+    return [one for one in checks if one.name in (*names, *also) or (not names and one.wanted)]
 
 
 def answer(check: Check, subject: Subject) -> list[Finding]:

@@ -80,12 +80,6 @@ LATENT_THRESHOLDS: dict[str, Threshold] = {
         fail=5,
         reason="in standard errors of the mean and of the deviation of drawn noise. Chance exceeds 5 once in a million",
     ),
-    "repeat": Threshold(
-        warn=1e-5,
-        fail=1e-2,
-        reason="relative to the latents' size. Sums in another order differ by 1e-6; above a hundredth f(z) = E(D(z)) "
-        "is not one map",
-    ),
     "brightness": Threshold(
         unit="levels",
         warn=1,

@@ -15,6 +15,7 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.autoencoders.adapter import autoencoder_classes
 from probe.dynamics.memory import Fitting
+from probe.precision import full_float32
 from probe.results.audit import Finding, judged, skipped
 from probe.studies.audit.latent_thresholds import COLLAPSED
 from probe.studies.audit.latents import by_number, named, upper
@@ -78,7 +79,7 @@ def posterior_of(model: Autoencoder, x: Tensor, seed: int = 0, together: int = T
         given = module.encode(part).latent_dist
         return given.mean, given.logvar, given.sample(generator=generator)
 
-    with torch.no_grad():
+    with torch.no_grad(), full_float32():
         given = getattr(module.encode(x[:1]), "latent_dist", None)
         if not (
             isinstance(getattr(given, "mean", None), Tensor) and isinstance(getattr(given, "logvar", None), Tensor)

@@ -1,67 +1,100 @@
-"""Arithmetic: the model in another type or run in another way, against float64."""
+"""float32, TF32, bfloat16 and float16 against float64; and where float16 overflows, or how far it is from that."""
 
-from probe.autoencoders import Autoencoder
-from probe.precision import full_float32
-from probe.results.audit import Finding, Threshold, judged
-from probe.studies.audit.differences import Difference, difference, psnr
-from probe.studies.audit.subject import TOGETHER, Outputs, Subject
+import math
+
+import torch
+
+from probe.errors import UserError, reason_of
+from probe.precision import full_float32, reduced
+from probe.results.audit import Finding, judged, skipped, told
+from probe.studies.audit.activations import Activation, as_float16, recorded, round_weights
+from probe.studies.audit.against import against_reference, findings
+from probe.studies.audit.subject import Outputs, Subject
 from probe.studies.audit.thresholds import THRESHOLDS
+
+LIMIT = torch.finfo(torch.float16).max
 
 
 def float32(subject: Subject) -> list[Finding]:
     """float32 without TF32."""
-    return compared(subject, "float32", subject.model, THRESHOLDS["float32 picture"])
+    return findings("float32", subject, subject.plain)
 
 
-def compared(
-    subject: Subject, check: str, model: Autoencoder, picture: Threshold, together: int = TOGETHER
-) -> list[Finding]:
-    """Run the model in float32 without TF32, or in the half precision that it has, and compare with the reference."""
+def tf32(subject: Subject) -> list[Finding]:
+    """float32 as GPUs convolve by default."""
+    if subject.device.type != "cuda":
+        return [skipped("tf32", "TF32 is of NVIDIA GPUs, and the model is not on one.")]
+    with reduced("tf32", "cuda"):
+        return against_reference("tf32", subject, subject.outputs(subject.model))
+
+
+def bfloat16(subject: Subject) -> list[Finding]:
+    """Weights and activations in bfloat16."""
+    return _half(subject, "bfloat16")
+
+
+def float16(subject: Subject) -> list[Finding]:
+    """Weights and activations in float16; emulated on a CPU."""
+    return _emulated(subject) if subject.device.type == "cpu" else _half(subject, "float16")
+
+
+def headroom(subject: Subject) -> list[Finding]:
+    """The largest activation of float32, relative to the largest number of float16."""
+    if not subject.activations:
+        return [skipped("headroom", "The model has no modules whose activations could be seen.")]
+    return [room("headroom", "float16", subject.activations)]
+
+
+def room(check: str, name: str, activations: dict[str, float]) -> Finding:
+    """Headroom of activations by module."""
+    module, largest = max(activations.items(), key=lambda one: math.inf if math.isnan(one[1]) else one[1])
+    says = f"The largest activation is {largest:.3g}, from {module}; float16 ends at {LIMIT:.0f}."
+    return judged(check, name, largest / LIMIT, THRESHOLDS["headroom"], says, {"largest_activation": largest})
+
+
+def _half(subject: Subject, dtype: str) -> list[Finding]:
+    """The model in a half precision that the device has."""
+    try:
+        model = subject.again(dtype)
+    except UserError as error:
+        return [told(dtype, "weights", f"The model does not load in {dtype}: {error}", verdict="FAIL")]
+    found: list[Outputs] = []
+    try:
+        seen = recorded(model, lambda: found.append(subject.outputs(model)))
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if "not implemented for" in str(error):
+            return [skipped(dtype, f"This device does not compute it: {reason_of(error)}")]
+        return [told(dtype, "runs", f"The model does not run in {dtype}: {reason_of(error)}", verdict="FAIL")]
+    return [*against_reference(dtype, subject, found[0]), *_overflow(subject, dtype, seen)]
+
+
+def _emulated(subject: Subject) -> list[Finding]:
+    """float16 in float32: see ``activations``."""
+    model = subject.again()
+    if exceeding := round_weights(model):
+        names = ", ".join(exceeding[:3]) + (", ..." if len(exceeding) > 3 else "")
+        return [told("float16", "weights", f"{len(exceeding)} weights exceed {LIMIT:.0f}: {names}.", verdict="FAIL")]
+    found: list[Outputs] = []
     with full_float32():
-        return findings(subject, check, subject.outputs(model, together), picture)
+        seen = recorded(model, lambda: found.append(subject.outputs(model, rounded=as_float16)), as_float16)
+    said = against_reference("float16", subject, found[0])
+    said[0] = said[0].model_copy(update={"sentence": f"{said[0].sentence} (Emulated; see the guide.)"})
+    return [*said, *_overflow(subject, "float16", seen)]
 
 
-def findings(subject: Subject, check: str, found: Outputs, picture: Threshold) -> list[Finding]:
-    """Outputs against the reference: of E, of D, and values that are not finite, if there are any."""
-    ref, span = subject.reference, subject.model.image_range
-    images, drawn = difference(found.encoded, ref.encoded), difference(found.again, ref.again)
-    worst = max(images, drawn, key=lambda one: one.rms)
-    encoded = judged(
-        check,
-        "encode",
-        worst.rms,
-        THRESHOLDS["latent"],
-        f"Latents are {worst.rms:.2g} of their size from the reference's (RMS), and {worst.largest:.2g} at most.",
-        {**_numbers("images", images), **_numbers("gaussian", drawn)},
-    )
-    of_images, of_drawn = psnr(found.decoded, ref.decoded, span), psnr(found.drawn, ref.drawn, span)
-    least = min(float(of_images.min()), float(of_drawn.min()))
-    decoded = judged(
-        check,
-        "decode",
-        least,
-        picture,
-        f"The worst of {len(of_images) + len(of_drawn)} decoded pictures is {least:.1f} dB from the reference's.",
-        {"images_psnr": float(of_images.mean()), "gaussian_psnr": float(of_drawn.mean())},
-    )
-    return [encoded, decoded, *_not_finite(check, found)]
-
-
-def _not_finite(check: str, found: Outputs) -> list[Finding]:
-    parts = {
-        "E(images)": found.encoded,
-        "D(E(images))": found.decoded,
-        "D(Gaussian)": found.drawn,
-        "E(D(Gaussian))": found.again,
-    }
-    shares = {name: 1 - float(part.isfinite().double().mean()) for name, part in parts.items()}
-    spoilt = {name: share for name, share in shares.items() if share}
-    if not spoilt:
+def _overflow(subject: Subject, dtype: str, seen: list[Activation]) -> list[Finding]:
+    """The first module that gives a value that is not finite; nothing if none does."""
+    first = next((one for one in seen if not math.isfinite(one.largest)), None)
+    if first is None:
         return []
-    where = ", ".join(f"{100 * share:.3g} % of {name}" for name, share in spoilt.items())
-    most = max(spoilt.values())
-    return [judged(check, "not finite", most, THRESHOLDS["not finite"], f"NaN or infinity: {where}.", shares)]
-
-
-def _numbers(name: str, one: Difference) -> dict[str, float]:
-    return {f"{name}_rms": one.rms, f"{name}_largest": one.largest}
+    limit = torch.finfo(getattr(torch, dtype)).max
+    largest = subject.activations.get(first.module, math.nan)
+    where = f"{first.module} is the first module that gives NaN or infinity"
+    if not math.isfinite(first.before):
+        where = f"NaN or infinity first reaches {first.module}, from the code before it"
+    upcast = any(getattr(getattr(one, "config", None), "force_upcast", False) for one in subject.model.modules)
+    advice = "force_upcast is set: diffusers' pipelines then use float32, and so must you" if upcast else "use bfloat16"
+    says = f"{where}; its largest activation in float32 is {largest:.3g}, and {dtype} ends at {limit:.3g}. {advice}."
+    return [told(dtype, "overflow", says, value=largest, verdict="FAIL", numbers={"limit": limit})]

@@ -19,6 +19,8 @@ from probe.config import ModelConfig
 from probe.dynamics import gaussian_starts
 from probe.dynamics.memory import Fitting
 from probe.errors import UserError, reason_of
+from probe.precision import full_float32
+from probe.studies.audit.activations import largest_by_module
 from probe.studies.inputs import inputs
 
 ROWS = 4
@@ -117,13 +119,15 @@ class Subject:
 
     @cached_property
     def encoded(self) -> Tensor:
-        """E(x) of all images, in float32, on the model's device."""
-        return encode(self.model, self.x)
+        """E(x) of all images, in float32 without TF32, on the model's device."""
+        with full_float32():
+            return encode(self.model, self.x)
 
     @cached_property
     def rebuilt(self) -> Tensor:
-        """D(E(x)) of all images, in float32, on the CPU; not clamped."""
-        return decode(self.model, self.encoded).cpu()
+        """D(E(x)) of all images, in float32 without TF32, on the CPU; not clamped."""
+        with full_float32():
+            return decode(self.model, self.encoded).cpu()
 
     def gaussian(self, n: int = ROWS) -> Tensor:
         """g (n, ...) in float32, on the model's device."""
@@ -136,16 +140,30 @@ class Subject:
         encoded, drawn = encode(model, self.exact), decode(model, self.gaussian().double())
         return _kept(encoded, decode(model, encoded), drawn, encode(model, drawn))
 
-    def outputs(self, model: Autoencoder, together: int = TOGETHER) -> Outputs:
+    @cached_property
+    def plain(self) -> Outputs:
+        """The outputs in float32 without TF32."""
+        with full_float32():
+            return self.outputs(self.model)
+
+    @cached_property
+    def activations(self) -> dict[str, float]:
+        """The largest activation of each module in float32, over all that ``outputs`` computes."""
+        with full_float32():
+            return largest_by_module(self.model, lambda: self.outputs(self.model))
+
+    def outputs(
+        self, model: Autoencoder, together: int = TOGETHER, rounded: Callable[[Tensor], Tensor] = lambda rows: rows
+    ) -> Outputs:
         """The outputs of the model run in another way, from the reference's own latents and pictures, so that an error
         of E is not counted again in D.
 
         Args:
-            together: rows in a batch.
+            together: rows in a batch. rounded: what inputs go through.
         """
         ref = self.reference
         x, z, g, y = (
-            rows.to(self.device, model.dtype) for rows in (self.exact, ref.encoded, self.gaussian(), ref.drawn)
+            rounded(rows.to(self.device, model.dtype)) for rows in (self.exact, ref.encoded, self.gaussian(), ref.drawn)
         )
         return _kept(
             encode(model, x, together),
@@ -181,6 +199,15 @@ def opened(load: Callable[[ModelConfig], Autoencoder], spec: ModelConfig) -> tup
         except UserError:  # no rule; or another mistake, which loading it raw raises again
             pass
     return load(spec), spec
+
+
+def sample_size(model: Autoencoder) -> int | None:
+    """The side of images that a model's configuration names, for which it was trained; None if it names none."""
+    for module in model.modules:
+        side = getattr(getattr(module, "config", None), "sample_size", None)
+        if isinstance(side, int) and side > 0:
+            return side
+    return None
 
 
 def _kept(*outputs: Tensor) -> Outputs:
