@@ -70,6 +70,11 @@ LATENT_THRESHOLDS: dict[str, Threshold] = {
         reason="channels with less than 0.01 nats a coordinate; an active unit has a posterior mean of variance 0.01 "
         "or more (Burda et al. 2016, Section 5.2)",
     ),
+    "posterior noise": Threshold(
+        warn=1,
+        reason="the posterior's deviation relative to that of its mean over images and places, in the worst channel. "
+        "Above 1 a sample is more noise than image",
+    ),
     "clamped": Threshold(
         warn=0,
         fail=0.5,

@@ -24,6 +24,8 @@ from probe.studies.audit.thresholds import THRESHOLDS
 
 FLOOR, CEILING = -30.0, 20.0
 """Between these, diffusers clamps logvar."""
+QUIET = 0.01
+"""Noise, relative to the signal, that is as good as none."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def posterior(subject: Subject) -> list[Finding]:
     found = subjects_posterior(subject)
     if isinstance(found, str):
         return [skipped("posterior", f"There is nothing to check: {found}.")]
-    return [_collapsed(found), _clamped(found), _samples(found)]
+    return [_collapsed(found), _noise(found), _clamped(found), _samples(found)]
 
 
 def subjects_posterior(subject: Subject) -> Posterior | str:
@@ -107,23 +109,29 @@ def subjects_posterior(subject: Subject) -> Posterior | str:
 
 
 def _collapsed(found: Posterior) -> Finding:
-    divergence, sigma = found.divergence(), found.sigma.mean((0, 2, 3))
+    divergence = found.divergence()
     gone = torch.nonzero(divergence < COLLAPSED).flatten().tolist()
-    signal = found.mean.std((0, 2, 3), correction=0)
-    noise = float((sigma / signal.clamp(min=1e-30)).median())
-    usual = (
-        "almost none, as usual for diffusion models" if noise < 0.01 else f"{noise:.2g} of a typical channel's signal"
-    )
-    sentence = (
-        f"KL is {divergence.min():.3g} to {divergence.max():.3g} nats a coordinate, by channel. The posterior adds "
-        f"noise of deviation {sigma.min():.2g} to {sigma.max():.2g}: {usual}."
-    )
+    sentence = f"By channel, KL is {divergence.min():.3g} to {divergence.max():.3g} nats a coordinate."
     if gone:
         have = named(gone, "has collapsed: its", "have collapsed: their")
         sentence = upper(f"{have} posterior is N(0, 1) for every image, noise without signal.")
-    numbers = {"kl": float(divergence.sum()), "noise_to_signal": noise}
-    numbers |= by_number("kl", divergence) | by_number("sigma", sigma)
+    numbers = {"kl": float(divergence.sum()), **by_number("kl", divergence)}
     return judged("posterior", "collapsed", len(gone), THRESHOLDS["collapsed channels"], sentence, numbers)
+
+
+def _noise(found: Posterior) -> Finding:
+    sigma = found.sigma.mean((0, 2, 3))
+    ratio = sigma / found.mean.std((0, 2, 3), correction=0).clamp(min=1e-30)
+    worst, threshold = int(ratio.argmax()), THRESHOLDS["posterior noise"]
+    most = float(ratio[worst])
+    sentence = f"The posterior's deviation is {sigma.min():.2g} to {sigma.max():.2g}"
+    if threshold.verdict(most) != "OK":
+        sentence += f". In channel {worst} that is {most:.2g} times the signal: a sample loses the image."
+    elif most < QUIET:
+        sentence += ": almost no noise, as usual for diffusion models."
+    else:
+        sentence += f"; {most:.2g} of the signal in channel {worst}, the noisiest."
+    return judged("posterior", "noise", most, threshold, sentence, by_number("sigma", sigma))
 
 
 def _clamped(found: Posterior) -> Finding:

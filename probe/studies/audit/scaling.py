@@ -29,7 +29,7 @@ class Moments:
     Attributes:
         mean, std: per channel (c,).
         pooled_mean, pooled_std: over all numbers, the deviation from one common mean. Latent diffusion divides by it
-            (Rombach et al. 2022, Appendix G: "rescale the latent to have unit standard deviation").
+            (Rombach et al. 2022, Section 4.3.2 and Appendix G), which diffusers calls scaling_factor.
     """
 
     mean: Tensor
