@@ -1,6 +1,7 @@
 """From where on a number is bad, and why there. docs/guides/audit.md shows this table."""
 
 from probe.results.audit import Threshold
+from probe.studies.audit.latent_thresholds import LATENT_THRESHOLDS
 
 THRESHOLDS: dict[str, Threshold] = {
     "latent": Threshold(
@@ -81,5 +82,6 @@ THRESHOLDS: dict[str, Threshold] = {
         reason="RMS of latents at twice the size relative to those at the size (or the inverse, if it is larger): a "
         "convolutional encoder gives latents of one size at all resolutions",
     ),
+    **LATENT_THRESHOLDS,
 }
 """By name. A finding carries its threshold with it, into the JSON too."""
