@@ -1,7 +1,7 @@
 """Findings on one way to run a model, from its outputs and those that they should be."""
 
 from probe.results.audit import Finding, judged
-from probe.studies.audit.differences import Difference, difference, psnr
+from probe.studies.audit.differences import EQUAL, Difference, difference, psnr
 from probe.studies.audit.subject import Outputs, Subject
 from probe.studies.audit.thresholds import THRESHOLDS
 
@@ -37,6 +37,8 @@ def _encoded(check: str, found: Outputs, right: Outputs, threshold: str) -> Find
     images, drawn = difference(found.encoded, right.encoded), difference(found.again, right.again)
     worst = max(images, drawn, key=lambda one: one.rms)
     says = f"Latents differ by {worst.rms:.2g} of their size (RMS), and by {worst.largest:.2g} at most."
+    if not worst.largest:
+        says = "Latents are equal to the last bit."
     numbers = {**_numbers("images", images), **_numbers("gaussian", drawn)}
     return judged(check, "encode", worst.rms, THRESHOLDS[threshold], says, numbers)
 
@@ -45,6 +47,8 @@ def _decoded(check: str, found: Outputs, right: Outputs, threshold: str, span: t
     images, drawn = psnr(found.decoded, right.decoded, span), psnr(found.drawn, right.drawn, span)
     worst, of = min(((float(images.min()), "an image"), (float(drawn.min()), "a Gaussian latent")))
     says = f"The worst of {len(images) + len(drawn)} pictures, of {of}, agrees to {worst:.1f} dB."
+    if worst == EQUAL:
+        says = f"All of {len(images) + len(drawn)} pictures are equal."
     numbers = {"images_psnr": float(images.mean()), "gaussian_psnr": float(drawn.mean())}
     return judged(check, "decode", worst, THRESHOLDS[threshold], says, numbers)
 
