@@ -19,6 +19,7 @@ from probe.studies.audit.latent_thresholds import LEVELS, UNCHANGED
 from probe.studies.audit.latents import by_channel, by_number, named, unknown_axes, upper
 from probe.studies.audit.subject import ROWS, Subject, decode
 from probe.studies.audit.thresholds import THRESHOLDS
+from probe.training.images import is_grey
 
 STILL = 1e-3
 """Deviation of a channel, in deviations of the median channel, below which it does not vary."""
@@ -38,6 +39,9 @@ def channels(subject: Subject) -> list[Finding]:
         why = f"{rows} places of all images are too few to compare {z.shape[1]} channels; set a larger --count."
         return [_dead(z), *(skipped("channels", why, name) for name in ("effective rank", "repeated"))]
     found = spread(z)
+    if subject.images.shape[1] == 3 and is_grey(subject.images):
+        why = "The images are grey: channels that hold colour look alike on them; take images in colour."
+        return [_dead(z), _rank(found, z), skipped("channels", why, "repeated")]
     return [_dead(z), _rank(found, z), _repeated(found)]
 
 

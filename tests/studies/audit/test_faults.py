@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from probe.autoencoders import load_autoencoder
+from probe.autoencoders import Autoencoder, load_autoencoder
 from probe.config import DatasetConfig, ModelConfig
 from probe.data import load_images
 from probe.results.audit import Finding
@@ -67,6 +67,13 @@ def test_a_sound_model_fails_nothing(root, photographs):
     assert of(found, "skipped").keys() == {"posterior: posterior"}
 
 
+def test_grey_images_say_nothing_of_colour(root, photographs):
+    grey = photographs[:, :1].expand(-1, 3, -1, -1)
+    found = findings(f"python:{root}/tests/studies/audit/faulty.py:sound", grey)
+    assert not of(found, "FAIL")
+    assert of(found, "skipped")["channels: repeated"].startswith("The images are grey")
+
+
 @pytest.mark.parametrize("name", ["cifar-attractors", "cifar-plain"])
 def test_the_embedded_models_fail_nothing_at_their_own_size(name, photographs):
     found = findings(f"embedded:{name}", photographs)
@@ -123,3 +130,23 @@ def test_random_weights_give_a_table_without_errors(tiny_vae, photographs):
     assert not of(found, "skipped")
     assert {"scaling: deviation", "colour: brightness"} & of(found, "FAIL").keys()
     assert "a sample loses the image" in of(found, "WARN")["posterior: noise"]
+
+
+def test_shapes_that_are_not_known_are_skipped(photographs):
+    """Tokens by features: which axis is which cannot be told. What needs only pictures is checked all the same."""
+
+    class Tokens(torch.nn.Module):
+        def encode(self, x):
+            return x.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+
+        def decode(self, z):
+            return z.unflatten(1, (8, 8)).unflatten(3, (3, 4, 4)).permute(0, 3, 1, 4, 2, 5).flatten(2, 3).flatten(3)
+
+    tokens = Tokens()
+    model = Autoencoder("tokens", "Tokens", tokens.encode, tokens.decode, (tokens,))
+    subject = Subject(model, ModelConfig(source="tokens"), lambda _: model, photographs)
+    found = [one for check in chosen(CHECKS, LATENT) for one in answer(check, subject)]
+    skipped = of(found, "skipped")
+    assert {name.split(":")[0] for name in skipped} == {"scaling", "posterior", "channels", "ignored", "spots"}
+    assert skipped["spots: spots"].startswith("Which axis of a latent (64, 48) holds channels is not known")
+    assert not of(found, "FAIL")
