@@ -12,7 +12,7 @@ else, so that the result does not depend on their order.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -74,6 +74,23 @@ def merge_by_cosine(
     return _merge(Points(unit, device), 2 - 2 * cosine, rows, priority, len(points))
 
 
+def with_origin(merge: Merge, points: Tensor, priority: Tensor) -> Merge:
+    """The same with one more atom for those of points (n, d) that are exactly 0, if any: they have no direction, and
+    ``merge_by_cosine`` leaves them out. The first of the lowest ``priority`` (n,) leads."""
+    rows = (~points.flatten(1).any(1)).nonzero().squeeze(1).cpu()
+    if not len(rows):
+        return merge
+    leader = torch.cat([merge.leader, rows[priority.cpu()[rows].argmin()][None]])
+    basin = torch.cat([merge.basin, torch.tensor([len(rows)])])
+    order = basin.argsort(descending=True, stable=True)
+    member = merge.member.clone()
+    member[rows] = len(merge.leader)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order))
+    member = torch.where(member >= 0, place[member], member)
+    return replace(merge, leader=leader[order], basin=basin[order], member=member, components=merge.components + 1)
+
+
 def merge_by_euclid(
     points: Tensor, relative: float = 0.05, starts: Tensor | None = None, device: torch.device | None = None
 ) -> Merge:
@@ -117,8 +134,9 @@ def merge_certified(points: Tensor, distance: Tensor, cosine: float = 0.99) -> T
 
 def at_origin(points: Tensor, distance: Tensor) -> Tensor:
     """Whether each of points (m, ...) is no further from the origin than from its fixed point (m,), so that its
-    direction is that of rounding; bool (m,) on the CPU. Not where the distance is NaN."""
-    return torch.linalg.vector_norm(points.flatten(1).double().cpu(), dim=1) <= distance.double().cpu()
+    direction is that of rounding; bool (m,) on the CPU. Where the distance is NaN, only 0 itself is."""
+    reach = distance.double().cpu().nan_to_num(nan=0.0, posinf=torch.inf)
+    return torch.linalg.vector_norm(points.flatten(1).double().cpu(), dim=1) <= reach
 
 
 def _on_cpu(points: Tensor) -> tuple[Tensor, Tensor]:
