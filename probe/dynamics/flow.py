@@ -32,9 +32,7 @@ class Group:
 
     def take(self, rows: list[int]) -> "Group":
         """These rows alone."""
-        device = next(iter(self.state.values())).device
-        index = torch.tensor(rows, dtype=torch.long)
-        index = index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index
+        index = indices(rows, next(iter(self.state.values())).device)
         return Group([self.starts[row] for row in rows], {k: v.index_select(0, index) for k, v in self.state.items()})
 
     @staticmethod
@@ -154,6 +152,12 @@ class _Flags:
             self.behind = int(now - begun < PATIENCE * (begun - self.since))
             self.since = now
         return found
+
+
+def indices(rows: list[int], device: torch.device) -> Tensor:
+    """Row numbers on a device; the host does not wait until a GPU has them."""
+    index = torch.tensor(rows, dtype=torch.long)
+    return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index.to(device)
 
 
 def per_row(flags: Tensor, z: Tensor) -> Tensor:

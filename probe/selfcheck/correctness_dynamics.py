@@ -177,7 +177,7 @@ def _tf32(setting: Setting) -> Iterator[Row]:
 
 CHECKS = (
     Check("bank", "correctness", "the bank of maps ends as known, and as on the CPU", 25, _bank),
-    Check("latent map", "correctness", "an autoencoder's starts end as on the CPU", 30, _latent_map),
+    Check("latent-map", "correctness", "an autoencoder's starts end as on the CPU", 30, _latent_map),
     Check("batches", "correctness", "where a start ends does not depend on its batch", 15, _batches),
     Check("tf32", "correctness", "TF32 decides no outcome", 10, _tf32),
 )

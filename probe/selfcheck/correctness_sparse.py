@@ -125,8 +125,8 @@ def _engines(setting: Setting) -> Iterator[Row]:
 
 
 CHECKS = (
-    Check("omp float64", "correctness", "OMP and OLS choose the atoms that the CPU chooses", 30, _float64),
-    Check("omp formulations", "correctness", "each formulation of OMP gives the same codes", 15, _formulations),
-    Check("omp float32", "correctness", "OMP in float32 leaves what float64 leaves", 15, _float32),
-    Check("omp engines", "correctness", "which formulation is used", 5, _engines),
+    Check("omp-float64", "correctness", "OMP and OLS choose the atoms that the CPU chooses", 30, _float64),
+    Check("omp-formulations", "correctness", "each formulation of OMP gives the same codes", 15, _formulations),
+    Check("omp-float32", "correctness", "OMP in float32 leaves what float64 leaves", 15, _float32),
+    Check("omp-engines", "correctness", "which formulation is used", 5, _engines),
 )
