@@ -21,9 +21,9 @@ def selfcheck(
 ) -> None:
     """Check the numbers and the speed of a GPU.
 
-    It takes eight minutes. Correctness: outcomes, certificates, sparse codes and merging are those of the CPU in float64. Speed: the share of
-    the peak that the iteration reaches, and the rest against what they should take. Exit status 1 if a check fails.
-    Works without the package's dependencies, too: python -m probe.selfcheck.
+    It takes eight minutes. Correctness: outcomes, certificates, sparse codes and merging are those of the CPU in
+    float64. Speed: the share of the peak that the iteration reaches, and the rest against what they should take. Exit
+    status 1 if a check fails. Where the package's dependencies are missing: python -m probe.selfcheck.
     """
     from probe.selfcheck.command import selfcheck as check
 
