@@ -9,7 +9,21 @@ from typer.core import TyperGroup
 
 from jobs.worker import guarded
 from probe import __version__
-from probe.cli import bench, checkpoints, config, field, language, models, reports, roundtrip, submit, verify, work
+from probe.cli import (
+    audit,
+    bench,
+    checkpoints,
+    config,
+    field,
+    language,
+    models,
+    reports,
+    roundtrip,
+    selfcheck,
+    submit,
+    verify,
+    work,
+)
 from probe.errors import UserError
 
 COMMANDS: dict[str, tuple[Any, ...]] = {
@@ -21,7 +35,9 @@ COMMANDS: dict[str, tuple[Any, ...]] = {
         field.field,
         checkpoints.checkpoints,
         language.language,
+        audit.audit,
         verify.verify,
+        selfcheck.selfcheck,
     ),
     "Jobs": (submit.submit, submit.status, submit.cancel),
     "Models": (models.models, models.doctor, models.convert, models.train_embedded),

@@ -66,17 +66,39 @@ def rank_at_variance(x: Tensor, share: float = 0.9) -> int:
     In float64, from the covariance or the Gram matrix, whichever is smaller. x (n, ...), such as decoded attractors, is
     flattened from the second dimension on. ValueError if x is empty or not finite, or the share not in (0, 1].
     """
-    x = x.flatten(1)
     if not 0 < share <= 1:
         raise ValueError(f"the share of the variance must lie in (0, 1], not {share}")
+    spectrum = _spectrum(x)
+    total = spectrum.sum()
+    return int((spectrum.cumsum(0) < (share - ROUNDING) * total).sum()) + 1 if total > 0 else 0
+
+
+def effective_rank(x: Tensor) -> float:
+    """exp(-sum p log p) with p the shares of the singular values of the centred rows in their sum: the effective rank
+    (Roy and Vetterli 2007, Definition 1).
+
+    In [1, rank]; equal to the rank if and only if all singular values are equal; 0 if all rows are equal. Rows (n, ...)
+    are flattened; in float64. ValueError if x is empty or not finite.
+    """
+    values = _spectrum(x).sqrt()
+    share = values[values > 0] / values.sum()
+    return float(torch.exp(-(share * share.log()).sum())) if len(share) else 0.0
+
+
+def _spectrum(x: Tensor) -> Tensor:
+    """Eigenvalues of the covariance of the rows, times n, largest first, in float64; all 0 for equal rows.
+
+    ValueError if x is empty or not finite.
+    """
+    x = x.flatten(1)
     if not len(x) or not bool(torch.isfinite(x).all()):
         raise ValueError(f"rows {tuple(x.shape)} must be finite, and at least one")
     spectrum = torch.linalg.eigvalsh(_centred_products(x)).flip(0).clamp(min=0)
-    total = spectrum.sum()
     # For equal rows only the rounding error of their mean is left.
-    if total <= (16 * torch.finfo(torch.float64).eps) ** 2 * x.double().square().sum():
-        return 0
-    return int((spectrum.cumsum(0) < (share - ROUNDING) * total).sum()) + 1
+    if spectrum.sum() <= (16 * torch.finfo(torch.float64).eps) ** 2 * x.double().square().sum():
+        return torch.zeros_like(spectrum)
+    # An eigenvalue of 0 comes out as the rounding error of the largest one.
+    return torch.where(spectrum > len(spectrum) * torch.finfo(torch.float64).eps * spectrum[0], spectrum, 0.0)
 
 
 def _centred_products(x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from probe.metrics import sets
-from probe.metrics.sets import rank_at_variance
+from probe.metrics.sets import effective_rank, rank_at_variance
 
 
 def orthogonal(d: int) -> torch.Tensor:
@@ -45,3 +45,20 @@ def test_nonsense(x, share):
         rank_at_variance(x, share)
     with pytest.raises(ValueError, match="finite"):
         rank_at_variance(torch.tensor([[math.nan]]))
+
+
+@pytest.mark.parametrize(("n", "d"), [(200, 12), (12, 200)])
+def test_effective_rank_is_that_of_its_definition(n, d):
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(n)) * torch.logspace(0, -2, d) + 5
+    values = torch.linalg.svdvals(x.double() - x.double().mean(0))
+    expected = torch.distributions.Categorical(values[values > 1e-9 * values[0]]).entropy().exp()
+    assert effective_rank(x) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_effective_rank_of_equal_directions_a_line_and_a_point():
+    x = torch.cat([torch.eye(10), -torch.eye(10)]).double() @ orthogonal(10) + 100
+    assert effective_rank(x) == pytest.approx(10)
+    assert effective_rank(torch.cat([x, x], 1)) == pytest.approx(10)
+    line = torch.linspace(-1, 1, 50)[:, None] * torch.ones(1, 30) + 7
+    assert effective_rank(line) == pytest.approx(1, abs=1e-5)
+    assert effective_rank(line[:1].expand(40, -1)) == 0

@@ -1,0 +1,1 @@
+"""The audit as JSON and as Markdown."""

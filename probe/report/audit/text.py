@@ -1,0 +1,63 @@
+"""An audit as rows of text: for the terminal's table, and as Markdown."""
+
+from collections.abc import Iterator
+
+from probe.report.audit.schema import AuditReport, CheckReport
+from probe.report.page.text import count
+from probe.results.audit import WORST_FIRST, Finding
+
+HEADINGS = ("check", "what", "verdict", "found", "threshold", "")
+
+
+def rows(checks: list[CheckReport]) -> Iterator[tuple[str, ...]]:
+    """Check, number, verdict, value with unit, threshold, sentence."""
+    for check in checks:
+        for one in check.findings:
+            yield (
+                check.name,
+                "" if one.name == check.name else one.name,
+                one.verdict,
+                shown(one),
+                limits(one),
+                one.sentence,
+            )
+
+
+def shown(one: Finding) -> str:
+    """The number with its unit."""
+    if one.value is None:
+        return "not finite" if one.threshold else ""
+    return f"{one.value:.3g} {one.unit}".rstrip()
+
+
+def limits(one: Finding) -> str:
+    """The threshold in words."""
+    return str(one.threshold or "")
+
+
+def summary(report: AuditReport) -> str:
+    """One sentence: the worst first."""
+    named = {verdict: [c.name for c in report.checks if c.verdict == verdict] for verdict in WORST_FIRST}
+    parts = [f"{verdict}: {', '.join(named[verdict])}" for verdict in ("FAIL", "WARN", "skipped") if named[verdict]]
+    parts.append(count(len(named["OK"]), "check") + " OK")
+    return "; ".join(parts) + "."
+
+
+def markdown(report: AuditReport) -> str:
+    """The audit as a page."""
+    model, images = report.model, report.images
+    cells = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows(report.checks)]
+    size = f"{images.count} images of {images.source} at {images.resolution} px"
+    lines = [
+        f"# Audit of {model.source}",
+        "",
+        f"{model.class_name}, {model.parameters:,} weights, {model.latents} latents "
+        f"{' x '.join(map(str, model.latent_shape))}, on {model.device}; {size}.",
+        "",
+        summary(report),
+        "",
+        "| " + " | ".join(HEADINGS) + " |",
+        "|" + "---|" * len(HEADINGS),
+        *cells,
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,81 @@
+"""``probe audit``: what it prints, writes, and exits with."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from probe.cli.main import main
+from probe.report.audit.schema import AuditReport
+
+SOUND = f"python:{Path(__file__).parents[1] / 'studies/audit/fragile.py'}:sound"
+BATCH = SOUND.replace(":sound", ":acrossthebatch")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    try:
+        status = main(["audit", *arguments, "--resolution", "16", "--count", "4"])
+    except SystemExit as end:  # typer's, after a command that succeeds
+        status = int(end.code or 0)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_json_is_the_documented_schema_and_stdout_holds_nothing_else(capsys):
+    status, out, _ = run(capsys, SOUND, "--json", "--only", "float32", "--only", "slicing")
+    report = AuditReport.model_validate_json(out)
+    assert status == 0
+    assert [check.name for check in report.checks] == ["float32", "slicing"]
+    assert (report.model.class_name, report.model.latent_shape) == ("Sound", [48, 4, 4])
+    assert (report.images.resolution, report.images.larger, report.images.count) == (16, 32, 4)
+    assert report.verdict == "OK"
+    assert report.counts == {"FAIL": 0, "WARN": 0, "OK": 2, "info": 0, "skipped": 1}
+    threshold = report.checks[0].findings[0].threshold
+    assert threshold
+    assert threshold.reason
+
+
+def test_the_table_shows_number_threshold_and_verdict(capsys):
+    status, out, _ = run(capsys, BATCH, "--only", "batch")
+    assert status == 0
+    row = next(line for line in out.splitlines() if "batch" in line and "encode" in line)
+    assert "FAIL" in row
+    assert "WARN > 0.001, FAIL > 0.03" in row
+    assert out.splitlines()[-1] == "FAIL: batch; 0 checks OK."
+
+
+def test_strict_exits_with_1_and_names_what_fails(capsys):
+    status, _, err = run(capsys, BATCH, "--only", "batch", "--strict")
+    assert status == 1
+    assert "1 of 1 checks fail: batch." in err
+    assert run(capsys, SOUND, "--only", "batch", "--strict")[0] == 0
+
+
+def test_files_of_both_kinds(capsys, tmp_path):
+    run(capsys, SOUND, "--only", "batch", "--out", str(tmp_path / "audit.json"))
+    assert json.loads((tmp_path / "audit.json").read_text())["verdict"] == "OK"
+    run(capsys, SOUND, "--only", "batch", "--out", str(tmp_path / "audit.md"))
+    page = (tmp_path / "audit.md").read_text()
+    assert page.startswith(f"# Audit of {SOUND}\n")
+    assert "| batch | encode | OK |" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--only", "fp16"], "there is no check 'fp16'; the checks are float32, "),
+        (["--out", "audit.txt"], "--out audit.txt must end in .json or .md."),
+    ],
+)
+def test_mistakes_are_one_sentence(capsys, arguments, says):
+    status, out, err = run(capsys, SOUND, *arguments)
+    assert (status, out) == (2, "")
+    assert says in err
+
+
+def test_a_size_that_the_model_does_not_take(capsys):
+    status = main(["audit", SOUND, "--resolution", "18", "--count", "4"])
+    assert status == 2
+    assert (
+        "decodes the latent of an image (1, 3, 18, 18) to (1, 3, 16, 16); set --resolution" in capsys.readouterr().err
+    )

@@ -1,0 +1,120 @@
+"""Ways to run a model: each fault is found under its name, and sound models are not blamed."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from probe.autoencoders import load_autoencoder
+from probe.config import DatasetConfig, ModelConfig
+from probe.data import load_images
+from probe.results.audit import Finding, Verdict
+from probe.studies.audit.check import answer
+from probe.studies.audit.checks import CHECKS
+from probe.studies.audit.subject import Subject, opened
+
+FILE = Path(__file__).parent / "fragile.py"
+MINE = [
+    "float32", "bfloat16", "float16", "headroom", "batch", "slicing", "channels_last", "determinism", "sample", "size",
+    "tiling",
+]  # fmt: skip
+
+
+def subject_of(source: str, side: int = 32) -> Subject:
+    model, spec = opened(load_autoencoder, ModelConfig(source=source))
+    return Subject(model, spec, load_autoencoder, photographs(side), None if model.side else photographs(2 * side))
+
+
+@cache
+def photographs(side: int) -> Tensor:
+    return load_images("photographs", DatasetConfig(n=4, holdout=0), resolution=side).images
+
+
+def found(subject: Subject, names: list[str] | None = None) -> dict[str, Finding]:
+    """Findings by check and number."""
+    wanted = [one for one in CHECKS if one.name in (names or MINE)]
+    return {f"{one.check} {one.name}": one for check in wanted for one in answer(check, subject)}
+
+
+def named(findings: dict[str, Finding], verdict: Verdict) -> set[str]:
+    return {name for name, one in findings.items() if one.verdict == verdict}
+
+
+def test_a_sound_model_is_exact_and_nothing_is_wrong_with_it():
+    findings = found(subject_of(f"python:{FILE}:sound"))
+    assert named(findings, "FAIL") | named(findings, "WARN") == set()
+    assert named(findings, "skipped") == {"slicing slicing", "tiling tiling", "sample sample"}
+    assert findings["size reconstruction"].numbers["psnr"] > 100
+
+
+@pytest.mark.parametrize(
+    ("model", "failing"),
+    [
+        ("overflows", {"float16 overflow", "float16 decode", "float16 not finite", "headroom float16"}),
+        ("cancels", {"bfloat16 encode"}),
+        ("heavyweights", {"float16 weights"}),
+        ("onetype", {"bfloat16 runs"}),
+        ("acrossthebatch", {"batch encode"}),
+        ("random", {"determinism encode"}),
+        ("counts", {"determinism decode"}),
+        ("layout", {"channels_last encode"}),
+        ("onesize", {"size reconstruction"}),
+        ("sliced", {"slicing decode"}),
+        ("tiled", {"tiling seam"}),
+        ("cropped", {"tiling shape"}),
+    ],
+)
+def test_each_fault_is_found(model, failing):
+    findings = found(subject_of(f"python:{FILE}:{model}"))
+    assert failing <= named(findings, "FAIL"), findings
+    others = named(findings, "FAIL") - failing
+    # A model that gives something else at every call fails wherever it is called again, and one size at the other.
+    followers = {"random": "", "counts": "", "onesize": "tiling", "overflows": "size headroom"}
+    assert all(model in followers and other.startswith(followers[model]) for other in others), others
+
+
+def test_the_first_module_that_overflows_is_named_with_its_largest_activation():
+    subject = subject_of(f"python:{FILE}:overflows")
+    one = found(subject, ["float16"])["float16 overflow"]
+    z = max(float(latents.abs().max()) for latents in (subject.reference.encoded, subject.gaussian()))
+    assert one.sentence.startswith("loud is the first module that gives NaN or infinity")
+    assert one.value == pytest.approx(2.0**18 * z, rel=1e-5)
+    assert one.numbers == {"limit": 65504.0}
+
+
+def test_little_headroom_is_a_warning():
+    findings = found(subject_of(f"python:{FILE}:nearlyoverflows"), ["float16", "headroom"])
+    assert named(findings, "FAIL") == set()
+    assert named(findings, "WARN") == {"headroom float16"}
+    assert "from loud" in findings["headroom float16"].sentence
+
+
+def test_tiles_that_change_a_picture_smoothly_have_no_seam():
+    findings = found(subject_of(f"python:{FILE}:blended"), ["tiling"])
+    assert findings["tiling decode"].verdict == "WARN"
+    assert findings["tiling seam"].verdict == "OK"
+
+
+def test_a_seam_is_where_the_tiles_meet_and_as_high_as_the_step():
+    one = found(subject_of(f"python:{FILE}:tiled"), ["tiling"])["tiling seam"]
+    levels = 0.1 * 255 / 2  # pixels are in [-1, 1]; the pictures are clamped, which takes a little away
+    assert one.value == pytest.approx(levels, rel=0.2)
+    assert "between columns 15 and 16" in one.sentence
+
+
+def test_the_embedded_model_does_not_fail():
+    findings = found(subject_of("embedded:cifar-attractors"))
+    assert named(findings, "FAIL") == set(), findings
+    assert named(findings, "skipped") == set()
+
+
+def test_a_random_model_of_the_shape_of_stable_diffusions_does_not_fail(tiny_vae):
+    findings = found(subject_of(str(tiny_vae)))
+    assert named(findings, "FAIL") == set(), findings
+
+
+def test_taef2_does_not_fail(shared, root, monkeypatch):
+    monkeypatch.chdir(root)
+    findings = found(subject_of("python:tests/models/taef2.py:load"))
+    assert named(findings, "FAIL") | named(findings, "WARN") == set(), findings
