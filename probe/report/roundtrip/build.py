@@ -141,6 +141,9 @@ def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[st
         yield from (f"{name}: {text}" for text in facts.get("warnings", []))
     for name, facts in results.manifest["data"].items():
         yield from _images(name, facts)
+    few = [name for name, data in report.datasets.items() if data.n < FEW]
+    if few:
+        yield f"{listed(few)}: fewer than {FEW} images; intervals over so few are rough."
     for one in report.overall.series:
         yield from _series(report, one.model, one.between)
     if "ssim" not in report.measures or not _any(report, "ssim"):
@@ -152,8 +155,6 @@ def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[st
 def _images(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     yield from fewer(name, facts["n_used"], facts.get("n_planned", 0))
     yield from (f"{name}: {note}" for note in facts.get("notes", []))
-    if facts["n_used"] < FEW:
-        yield f"{name}: {count(facts['n_used'], 'image')}; intervals over so few are rough."
 
 
 def _series(report: RoundtripReport, model: str, between: str) -> Iterator[str]:

@@ -30,6 +30,8 @@ UNITS = {
     "from_start": "latent distance\nto the start\n(norm of start = 1)",
 }
 LOGARITHMIC = ("moved",)
+ROOM = 1.5
+"""Inches of an entry of the legend."""
 LOUDEST = 60.0
 """dB: what a spectrum shows at most."""
 
@@ -134,7 +136,8 @@ def _panels(
                     axes.set_xlabel(below, fontsize=9)
             row[0].set_ylabel(name, fontsize=9)
             _at_least(row[0], least)
-        figure.legend(handles=list(legend), loc="outside lower center", ncol=min(len(legend), 6), fontsize=9)
+        columns_of_legend = max(1, min(len(legend), int(figure.get_figwidth() / ROOM)))
+        figure.legend(handles=list(legend), loc="outside lower center", ncol=columns_of_legend, fontsize=9)
     return figure
 
 

@@ -99,7 +99,7 @@ def page(report: RoundtripReport, film: Film, figures: Sequence[str]) -> Page:
 
 def roundtrip_table(content: Mapping[str, Any]) -> RichTable:
     """The overview for a terminal, from the content of report.json."""
-    return tables.overview(RoundtripReport.model_validate(content)).rich()
+    return tables.overview(RoundtripReport.model_validate(content), brief=True).rich("Mean PSNR over the images")
 
 
 def _by_set(report: RoundtripReport, figures: Sequence[str]) -> list[Block]:
