@@ -371,6 +371,20 @@ class ClipConfig(ConfigModel):
     batch_size: int = Field(64, ge=1, le=10**6, description="images that CLIP embeds at once")
 
 
+class PerceptualConfig(ConfigModel):
+    """Perceptual metrics (the extra ``perceptual``): LPIPS of image pairs, and rFID of whole sets.
+
+    Where weights are absent, the metric is left out and the rest is reported. Nothing is downloaded.
+    """
+
+    network: Literal["alex", "vgg"] = Field("alex", description="network of LPIPS: AlexNet or VGG16")
+    lpips: Text | None = Field(
+        None,
+        description="file with the weights of LPIPS' network, .safetensors or .pth, with torchvision's names; default:"
+        " torch's cache (TORCH_HOME)",
+    )
+
+
 class Config(Tracked):
     """The configuration of a run (``probe run``)."""
 

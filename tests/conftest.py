@@ -39,6 +39,29 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def lpips_archive() -> Path:
+    """Real weights for LPIPS, which ``make install`` downloads; see tests/models/lpips.py."""
+    from .models.lpips import ARCHIVE
+
+    if not ARCHIVE.is_file():
+        reason = f"{ARCHIVE}, with real weights for LPIPS, is not there; `make install` downloads it"
+        if os.environ.get("PROBE_REQUIRE_LPIPS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return ARCHIVE
+
+
+@pytest.fixture(scope="session")
+def alexnet(lpips_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The features of AlexNet, trained on ImageNet, as a .safetensors file with torchvision's names."""
+    from .models.lpips import convert
+
+    file = tmp_path_factory.mktemp("weights") / "alexnet.safetensors"
+    convert("alex", file)
+    return file
+
+
+@pytest.fixture(scope="session")
 def tiny_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A diffusers AutoencoderKL with random weights, 4x downsampling, as a folder."""
     import torch
