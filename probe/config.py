@@ -383,6 +383,11 @@ class PerceptualConfig(ConfigModel):
         description="file with the weights of LPIPS' network, .safetensors or .pth, with torchvision's names; default:"
         " torch's cache (TORCH_HOME)",
     )
+    inception: Text | None = Field(
+        None,
+        description="file with the weights of FID's Inception, .safetensors or .pth, as torch-fidelity names them;"
+        " default: torch's cache",
+    )
 
 
 class Config(Tracked):

@@ -113,8 +113,8 @@ def test_it_is_that_of_the_lpips_package_for_random_features(random_alexnet: Pat
 
 
 def test_a_published_value(lpips_archive: Path, tmp_path: Path):
-    """VGG: the example of torchmetrics' LearnedPerceptualImagePatchSimilarity in its versions up to 0.11, where the
-    network was built between the seed and the images."""
+    """VGG: what the example of torchmetrics' LearnedPerceptualImagePatchSimilarity printed while it stood on the
+    `lpips` package. The network was built between the seed and the images."""
     import torchvision
     from torchmetrics.functional.image import lpips as module
 
