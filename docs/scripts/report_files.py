@@ -25,6 +25,7 @@ FILES = (
     ("A study", "STUDY_DIR/report/report.json", "study", "StudyReport"),
     ("An OOD experiment", "OOD_DIR/report/report.json", "ood", "OodReport"),
     ("A comparison", "runs/compare/compare.json", "compare", "ComparisonReport"),
+    ("`probe quality`", "DIR/quality.json", "quality", "QualityReport"),
 )
 """Heading, path, package below probe.report, and the model of the whole file."""
 

@@ -15,24 +15,6 @@ from probe.metrics.frechet import Inception, by_singular_values, frechet, load_i
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Inception with random weights that keep the size of activations, so that features differ between images."""
-    from torch_fidelity import FeatureExtractorInceptionV3
-
-    file = tmp_path_factory.mktemp("inception") / "weights.pth"
-    torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-        patch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: None)
-        network = FeatureExtractorInceptionV3("random", ["2048"])
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(module.weight)
-    torch.save(network.state_dict(), file)
-    return file
-
-
 def loaded(weights: Path, layer: str = "64") -> Inception:
     found = load_inception(str(weights), layer=layer)
     assert isinstance(found, Inception)
@@ -80,13 +62,13 @@ def theirs(x: Tensor, y: Tensor, weights: Path, layer: str) -> float:
 
 
 @pytest.mark.parametrize(("layer", "n"), [("64", 12), pytest.param("2048", 12, marks=pytest.mark.slow)])
-def test_it_is_the_number_of_torch_fidelity(weights: Path, layer: str, n: int):
+def test_it_is_the_number_of_torch_fidelity(random_inception: Path, layer: str, n: int):
     x, y = images(n)
-    inception = loaded(weights, layer)
+    inception = loaded(random_inception, layer)
     found = frechet(inception(x), inception(y))
     assert found.mean > 0.01
     # The same weights, images and arithmetic, in other batches.
-    assert found.mean == pytest.approx(theirs(x, y, weights, layer), rel=1e-6)
+    assert found.mean == pytest.approx(theirs(x, y, random_inception, layer), rel=1e-6)
 
 
 @pytest.mark.parametrize(("n", "d"), [(200, 12), (30, 64)])
@@ -131,19 +113,19 @@ def test_few_images_have_no_interval():
     assert frechet(torch.cat([a, a]), torch.cat([a, a + 1])).ci95 is not None
 
 
-def test_rows_do_not_depend_on_the_batch(weights: Path):
-    inception, (x, _) = loaded(weights), images(6)
+def test_rows_do_not_depend_on_the_batch(random_inception: Path):
+    inception, (x, _) = loaded(random_inception), images(6)
     alone = torch.cat([inception(x[i : i + 1]) for i in range(6)])
     assert torch.allclose(inception(x), alone, rtol=1e-4, atol=1e-6)
 
 
-def test_weights(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_weights(random_inception: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from safetensors.torch import save_file
 
-    state = torch.load(weights, weights_only=True)
+    state = torch.load(random_inception, weights_only=True)
     save_file(state, tmp_path / "inception.safetensors")
     other = loaded(tmp_path / "inception.safetensors")
-    assert other.sha256 == loaded(weights).sha256
+    assert other.sha256 == loaded(random_inception).sha256
     assert other.protocol["weights"] == "inception.safetensors"
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "alexnet.pth")
     with pytest.raises(UserError, match="does not hold the weights of FID's Inception"):
@@ -153,7 +135,7 @@ def test_weights(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert isinstance(nothing, Missing)
     assert "--set perceptual.inception=FILE" in nothing.reason
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    nothing = load_inception(str(weights))
+    nothing = load_inception(str(random_inception))
     assert isinstance(nothing, Missing)
     assert "latent-probe[perceptual]" in nothing.reason
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from skimage.data import astronaut
 from torch import Tensor
 
@@ -25,16 +25,6 @@ from ..models.lpips import convert
 @pytest.fixture(scope="module")
 def lpips(alexnet: Path) -> Lpips:
     return loaded(alexnet)
-
-
-@pytest.fixture(scope="module")
-def random_alexnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from torchvision.models import alexnet
-
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("random") / "alexnet.safetensors"
-    save_file({name: value for name, value in alexnet().state_dict().items() if name.startswith("features.")}, file)
-    return file
 
 
 def loaded(file: Path, kind: str = "alex") -> Lpips:
