@@ -17,7 +17,7 @@ from probe.precision import full_float32
 from probe.results.audit import Finding, judged, skipped
 from probe.studies.audit.latent_thresholds import LEVELS, UNCHANGED
 from probe.studies.audit.latents import by_channel, by_number, named, unknown_axes, upper
-from probe.studies.audit.subject import ROWS, Subject, decode
+from probe.studies.audit.subject import Subject, decode
 from probe.studies.audit.thresholds import THRESHOLDS
 from probe.training.images import is_grey
 
@@ -25,8 +25,8 @@ STILL = 1e-3
 """Deviation of a channel, in deviations of the median channel, below which it does not vary."""
 ROWS_A_CHANNEL = 10
 """Rows (images times places) for each channel below which correlations between channels are mostly chance."""
-MOST = 128
-"""Channels that are replaced one by one."""
+MOST, PICTURES = 128, 2
+"""Channels that are replaced one by one, and the pictures that this is tried on; each pair is decoded."""
 
 
 def channels(subject: Subject) -> list[Finding]:
@@ -85,7 +85,7 @@ def _repeated(found: "Spread") -> Finding:
 
 def ignored(subject: Subject) -> list[Finding]:
     """Channels that the decoder does not look at."""
-    z = subject.encoded[:ROWS]
+    z = subject.encoded[:PICTURES]
     if by_channel(z) is None:
         return [skipped("ignored", unknown_axes(z))]
     if z.shape[1] > MOST:

@@ -15,7 +15,6 @@ from probe.autoencoders import Autoencoder
 from probe.autoencoders.coordinates import RULES
 from probe.results.audit import Finding, judged, skipped
 from probe.studies.audit.latents import by_channel, by_number, unknown_axes
-from probe.studies.audit.posterior import subjects_posterior
 from probe.studies.audit.subject import Subject
 from probe.studies.audit.thresholds import THRESHOLDS
 
@@ -80,10 +79,9 @@ def scaling(subject: Subject) -> list[Finding]:
 
 def _drawn(subject: Subject) -> Tensor:
     """Latents as diffusion models are trained on: a sample of the posterior where there is one, else E(x)."""
-    posterior = subjects_posterior(subject)
-    if isinstance(posterior, str):
+    if isinstance(subject.posterior, str):
         return subject.encoded
-    return replace(subject.model, encoder=lambda z: z).encode(posterior.drawn)
+    return replace(subject.model, encoder=lambda z: z).encode(subject.posterior.drawn)
 
 
 def _deviation(model: Autoencoder, found: Moments, claims: Claims) -> Finding:
