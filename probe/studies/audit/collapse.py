@@ -5,7 +5,7 @@ import torch
 from probe.results.audit import Finding, judged, skipped
 from probe.studies.audit.latent_thresholds import COLLAPSED
 from probe.studies.audit.latents import by_number, named, upper
-from probe.studies.audit.posterior import CEILING, FLOOR, Posterior
+from probe.studies.audit.posterior import CEILING, FLOOR, Posterior, over_places
 from probe.studies.audit.subject import Subject
 from probe.studies.audit.thresholds import THRESHOLDS
 
@@ -33,8 +33,8 @@ def _collapsed(found: Posterior) -> Finding:
 
 
 def _noise(found: Posterior) -> Finding:
-    sigma = found.sigma.mean((0, 2, 3))
-    ratio = sigma / found.mean.std((0, 2, 3), correction=0).clamp(min=1e-30)
+    sigma = over_places(found.sigma)
+    ratio = sigma / found.mean.transpose(0, 1).flatten(1).std(1, correction=0).clamp(min=1e-30)
     worst, threshold = int(ratio.argmax()), THRESHOLDS["posterior noise"]
     most = float(ratio[worst])
     sentence = f"The posterior's deviation is {sigma.min():.2g} to {sigma.max():.2g}"

@@ -16,6 +16,7 @@ from probe.autoencoders import Autoencoder
 from probe.autoencoders.adapter import autoencoder_classes
 from probe.dynamics.memory import Fitting
 from probe.precision import full_float32
+from probe.studies.audit.latents import by_channel
 
 FLOOR, CEILING = -30.0, 20.0
 """Between these, diffusers clamps logvar."""
@@ -26,7 +27,7 @@ class Posterior:
     """Of a batch of images.
 
     Attributes:
-        mean, logvar, drawn: in raw coordinates, float64 (n, c, h, w), on the CPU; ``drawn`` is one sample.
+        mean, logvar, drawn: in raw coordinates, float64 (n, c, ..., h, w), on the CPU; ``drawn`` is one sample.
     """
 
     mean: Tensor
@@ -44,7 +45,7 @@ class Posterior:
         (mu^2 + sigma^2 - 1 - log sigma^2) / 2 (Kingma and Welling 2014, Appendix B). Near 0 for a collapsed channel,
         whose posterior is the prior whatever the image is.
         """
-        return ((self.mean.square() + self.logvar.exp() - 1 - self.logvar) / 2).mean((0, 2, 3))
+        return over_places((self.mean.square() + self.logvar.exp() - 1 - self.logvar) / 2)
 
     def clamped(self) -> float:
         """The share of log-variances at an end of the range to which diffusers clamps them."""
@@ -59,14 +60,17 @@ class Posterior:
         return ((self.drawn - self.mean) / self.sigma)[seen]
 
 
+def over_places(values: Tensor) -> Tensor:
+    """Mean of (n, c, ...) for each channel (c,)."""
+    return values.transpose(0, 1).flatten(1).mean(1)
+
+
 def posterior_of(model: Autoencoder, x: Tensor, seed: int = 0, together: int | None = None) -> Posterior | str:
     """The posterior of images x (n, channels, H, W) in the model's range, or why there is none.
 
     Args:
         together: images in a batch at most; None: all.
     """
-    if model.kind != "image":
-        return f"of {model.kind} models no posterior is looked at"
     if model.class_name not in autoencoder_classes():
         return f"whether a {model.class_name} has a posterior is not known: it is not a class of diffusers"
     module: Any = model.modules[0]
@@ -81,8 +85,8 @@ def posterior_of(model: Autoencoder, x: Tensor, seed: int = 0, together: int | N
         if not (
             isinstance(getattr(given, "mean", None), Tensor) and isinstance(getattr(given, "logvar", None), Tensor)
         ):
-            return f"the encoder of a {model.class_name} gives one latent, not a posterior"
+            return f"the encoder of {model.class_name} gives one latent, not a posterior"
         mean, logvar, drawn = Fitting(run, together)(x)
-    if mean.ndim != 4 or mean.shape != logvar.shape or mean.shape != drawn.shape:
-        return f"a posterior of shape {tuple(mean.shape)} with samples {tuple(drawn.shape)} is not (n, channels, h, w)"
+    if by_channel(mean) is None or mean.shape != logvar.shape or mean.shape != drawn.shape:
+        return f"means of shape {tuple(mean.shape)} and samples {tuple(drawn.shape)} are not (n, channels, h, w)"
     return Posterior(*(part.cpu().double() for part in (mean, logvar, drawn)))
