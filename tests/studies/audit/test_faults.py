@@ -13,7 +13,7 @@ from probe.results.audit import Finding
 from probe.studies.audit.check import answer, chosen
 from probe.studies.audit.checks import CHECKS
 from probe.studies.audit.subject import Subject, opened
-from tests.studies.audit.faulty import collapsed, floored
+from tests.studies.audit.faulty import collapsed, floored, standardised
 
 LATENT = ("determinism", "scaling", "posterior", "channels", "ignored", "spots", "colour", "saturation")
 
@@ -93,6 +93,18 @@ def test_a_collapsed_channel_is_found(tmp_path, photographs):
     assert "Channel 2 has collapsed: its posterior is N(0, 1)" in failed["posterior: collapsed"]
     assert "Channel 2 has one value for every image and place" in failed["channels: dead"]
     assert failed.keys() <= {"posterior: collapsed", "channels: dead", "scaling: mean of a channel"}
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_statistics_of_each_channel(tmp_path, photographs, factor):
+    """A factor beside them is the deviation that is meant, as in models trained at EDM's 0.5."""
+    x = photographs / 127.5 - 1
+    found = findings(str(standardised(tmp_path / "right", x, factor)), photographs)
+    assert not of(found, "FAIL")
+    assert f"; it should be {factor:g}." in of(found, "OK")["scaling: deviation"]
+    failed = of(findings(str(standardised(tmp_path / "wrong", x, factor, wrong=4.0)), photographs), "FAIL")
+    assert failed.keys() == {"scaling: deviation", "scaling: deviation of a channel"}
+    assert re.search(r"For these images: multiply latents_std by 0\.2[3-7]", failed["scaling: deviation"])
 
 
 def test_log_variances_at_the_floor_are_found(tmp_path, photographs):
