@@ -1,6 +1,7 @@
 """Each fault is found by name, with the sentence that says it; sound models fail nothing of their latents."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -162,3 +163,19 @@ def test_shapes_that_are_not_known_are_skipped(photographs):
     assert {name.split(":")[0] for name in skipped} == {"scaling", "posterior", "channels", "ignored", "spots"}
     assert skipped["spots: spots"].startswith("Which axis of a latent (64, 48) holds channels is not known")
     assert not of(found, "FAIL")
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_an_encoder_that_gives_one_number_breaks_no_check(root, photographs, value):
+    """All channels are dead, or nothing can be said."""
+    model, spec = opened(load_autoencoder, ModelConfig(source=f"python:{root}/tests/studies/audit/faulty.py:sound"))
+    silent = replace(model, encoder=lambda x: torch.full((len(x), 8, 8, 8), value))
+    subject = Subject(silent, spec, load_autoencoder, photographs)
+    found = [one for check in chosen(CHECKS, LATENT[1:]) for one in answer(check, subject)]
+    assert not [one.sentence for one in found if "could not be run" in one.sentence]
+    if value:
+        assert "Some latents are NaN" in of(found, "skipped")["channels: channels"]
+    else:
+        failed = of(found, "FAIL")
+        assert "Channels 0, 1, 2, 3, 4, 5, 6, 7 have one value" in failed["channels: dead"]
+        assert "All latents are equal." in failed["scaling: deviation"]
