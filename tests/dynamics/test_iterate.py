@@ -155,7 +155,7 @@ def test_no_tf32_within_the_loop():
         return z
 
     iterate(f, torch.ones(1, 2))
-    assert seen == [(False, False)]
+    assert set(seen) == {(False, False)}  # on a GPU the flags of outcomes are looked at some steps later
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
 

@@ -17,15 +17,16 @@ from probe.precision import full_float32
 from probe.results.audit import Finding, judged, skipped
 from probe.studies.audit.latent_thresholds import LEVELS, UNCHANGED
 from probe.studies.audit.latents import by_channel, by_number, named, unknown_axes, upper
-from probe.studies.audit.subject import ROWS, Subject, decode
+from probe.studies.audit.subject import Subject, decode
 from probe.studies.audit.thresholds import THRESHOLDS
+from probe.training.images import is_grey
 
 STILL = 1e-3
 """Deviation of a channel, in deviations of the median channel, below which it does not vary."""
 ROWS_A_CHANNEL = 10
 """Rows (images times places) for each channel below which correlations between channels are mostly chance."""
-MOST = 128
-"""Channels that are replaced one by one."""
+MOST, PICTURES = 128, 2
+"""Channels that are replaced one by one, and the pictures that this is tried on; each pair is decoded."""
 
 
 def channels(subject: Subject) -> list[Finding]:
@@ -38,6 +39,9 @@ def channels(subject: Subject) -> list[Finding]:
         why = f"{rows} places of all images are too few to compare {z.shape[1]} channels; set a larger --count."
         return [_dead(z), *(skipped("channels", why, name) for name in ("effective rank", "repeated"))]
     found = spread(z)
+    if subject.images.shape[1] == 3 and is_grey(subject.images):
+        why = "The images are grey: channels that hold colour look alike on them; take images in colour."
+        return [_dead(z), _rank(found, z), skipped("channels", why, "repeated")]
     return [_dead(z), _rank(found, z), _repeated(found)]
 
 
@@ -81,7 +85,7 @@ def _repeated(found: "Spread") -> Finding:
 
 def ignored(subject: Subject) -> list[Finding]:
     """Channels that the decoder does not look at."""
-    z = subject.encoded[:ROWS]
+    z = subject.encoded[:PICTURES]
     if by_channel(z) is None:
         return [skipped("ignored", unknown_axes(z))]
     if z.shape[1] > MOST:

@@ -7,18 +7,23 @@ SHOWN = 64
 
 
 def by_channel(z: Tensor) -> Tensor | None:
-    """Latents as (n, channels, places) in float64: (n, c, h, w) of a picture, or (n, d) as d channels of one place.
+    """Latents as (n, channels, places) in float64: (n, c, h, w) of a picture, (n, c, 1, h, w) of a video of one frame,
+    or (n, d) as d channels of one place.
 
-    None for other shapes: of three axes, the second may be channels, tokens or time.
+    None for other shapes: of three axes, the second may be channels, tokens or time; and frames of a longer video,
+    which repeats an image, say nothing of its latents.
     """
-    if z.ndim not in (2, 4):
+    if z.ndim not in (2, 4) and not (z.ndim == 5 and z.shape[2] == 1):
         return None
     return z.double().reshape(len(z), z.shape[1], -1)
 
 
 def unknown_axes(z: Tensor) -> str:
-    """Why latents without a known axis of channels are not looked at."""
-    return f"Which axis of a latent {tuple(z.shape[1:])} holds channels is not known; (c, h, w) and (d,) are looked at."
+    """Why latents that ``by_channel`` does not take are not looked at."""
+    shape = tuple(z.shape[1:])
+    if z.ndim == 5:
+        return f"Latents of several frames, {shape}, are not looked at: the images stand still. Set model.frames=1."
+    return f"Which axis of a latent {shape} holds channels is not known; (c, h, w) and (d,) are looked at."
 
 
 def named(channels: list[int], one: str = "", several: str = "") -> str:

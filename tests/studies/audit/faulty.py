@@ -215,6 +215,21 @@ def floored(folder: Path, channel: int = 2) -> Path:
     return _edited(folder, channel, mean=None, logvar=-100.0)
 
 
+def standardised(folder: Path, images: Tensor, factor: float = 1.0, wrong: float = 1.0) -> Path:
+    """The same with latents_mean and latents_std of these images (n, 3, R, R) in [-1, 1].
+
+    Args:
+        factor: scaling_factor. wrong: what latents_std is multiplied by.
+    """
+    model = load_autoencoder("embedded:cifar-plain").modules[0]
+    with torch.no_grad():
+        z = model.encode(images).latent_dist.sample(torch.Generator().manual_seed(0))
+    mean, std = z.mean((0, 2, 3)), wrong * z.std((0, 2, 3))
+    model.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist(), scaling_factor=factor)
+    model.save_pretrained(folder)
+    return folder
+
+
 def _edited(folder: Path, channel: int, mean: float | None, logvar: float | None) -> Path:
     model = load_autoencoder("embedded:cifar-plain").modules[0]
     out = model.encoder.conv_out

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from probe.autoencoders import load_autoencoder
+from probe.autoencoders import Autoencoder, load_autoencoder
 from probe.config import DatasetConfig, ModelConfig
 from probe.data import load_images
 from probe.results.audit import Finding
 from probe.studies.audit.check import answer, chosen
 from probe.studies.audit.checks import CHECKS
 from probe.studies.audit.subject import Subject, opened
-from tests.studies.audit.faulty import collapsed, floored
+from tests.studies.audit.faulty import collapsed, floored, standardised
 
 LATENT = ("determinism", "scaling", "posterior", "channels", "ignored", "spots", "colour", "saturation")
 
@@ -67,6 +67,13 @@ def test_a_sound_model_fails_nothing(root, photographs):
     assert of(found, "skipped").keys() == {"posterior: posterior"}
 
 
+def test_grey_images_say_nothing_of_colour(root, photographs):
+    grey = photographs[:, :1].expand(-1, 3, -1, -1)
+    found = findings(f"python:{root}/tests/studies/audit/faulty.py:sound", grey)
+    assert not of(found, "FAIL")
+    assert of(found, "skipped")["channels: repeated"].startswith("The images are grey")
+
+
 @pytest.mark.parametrize("name", ["cifar-attractors", "cifar-plain"])
 def test_the_embedded_models_fail_nothing_at_their_own_size(name, photographs):
     found = findings(f"embedded:{name}", photographs)
@@ -86,6 +93,18 @@ def test_a_collapsed_channel_is_found(tmp_path, photographs):
     assert "Channel 2 has collapsed: its posterior is N(0, 1)" in failed["posterior: collapsed"]
     assert "Channel 2 has one value for every image and place" in failed["channels: dead"]
     assert failed.keys() <= {"posterior: collapsed", "channels: dead", "scaling: mean of a channel"}
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_statistics_of_each_channel(tmp_path, photographs, factor):
+    """A factor beside them is the deviation that is meant, as in models trained at EDM's 0.5."""
+    x = photographs / 127.5 - 1
+    found = findings(str(standardised(tmp_path / "right", x, factor)), photographs)
+    assert not of(found, "FAIL")
+    assert f"; it should be {factor:g}." in of(found, "OK")["scaling: deviation"]
+    failed = of(findings(str(standardised(tmp_path / "wrong", x, factor, wrong=4.0)), photographs), "FAIL")
+    assert failed.keys() == {"scaling: deviation", "scaling: deviation of a channel"}
+    assert re.search(r"For these images: multiply latents_std by 0\.2[3-7]", failed["scaling: deviation"])
 
 
 def test_log_variances_at_the_floor_are_found(tmp_path, photographs):
@@ -123,3 +142,23 @@ def test_random_weights_give_a_table_without_errors(tiny_vae, photographs):
     assert not of(found, "skipped")
     assert {"scaling: deviation", "colour: brightness"} & of(found, "FAIL").keys()
     assert "a sample loses the image" in of(found, "WARN")["posterior: noise"]
+
+
+def test_shapes_that_are_not_known_are_skipped(photographs):
+    """Tokens by features: which axis is which cannot be told. What needs only pictures is checked all the same."""
+
+    class Tokens(torch.nn.Module):
+        def encode(self, x):
+            return x.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+
+        def decode(self, z):
+            return z.unflatten(1, (8, 8)).unflatten(3, (3, 4, 4)).permute(0, 3, 1, 4, 2, 5).flatten(2, 3).flatten(3)
+
+    tokens = Tokens()
+    model = Autoencoder("tokens", "Tokens", tokens.encode, tokens.decode, (tokens,))
+    subject = Subject(model, ModelConfig(source="tokens"), lambda _: model, photographs)
+    found = [one for check in chosen(CHECKS, LATENT) for one in answer(check, subject)]
+    skipped = of(found, "skipped")
+    assert {name.split(":")[0] for name in skipped} == {"scaling", "posterior", "channels", "ignored", "spots"}
+    assert skipped["spots: spots"].startswith("Which axis of a latent (64, 48) holds channels is not known")
+    assert not of(found, "FAIL")

@@ -19,7 +19,8 @@ def test_axes_that_are_known():
     assert by_channel(torch.zeros(2, 3, 4, 5)).shape == (2, 3, 20)
     assert by_channel(torch.zeros(2, 7)).shape == (2, 7, 1)
     assert by_channel(torch.zeros(2, 16, 8)) is None
-    assert by_channel(torch.zeros(2, 3, 1, 4, 4)) is None
+    assert by_channel(torch.zeros(2, 3, 1, 4, 4)).shape == (2, 3, 16)
+    assert by_channel(torch.zeros(2, 3, 2, 4, 4)) is None
 
 
 def test_moments_are_those_of_numpy():
