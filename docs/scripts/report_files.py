@@ -25,6 +25,7 @@ FILES = (
     ("A study", "STUDY_DIR/report/report.json", "study", "StudyReport"),
     ("An OOD experiment", "OOD_DIR/report/report.json", "ood", "OodReport"),
     ("A comparison", "runs/compare/compare.json", "compare", "ComparisonReport"),
+    ("An audit", "probe audit --out FILE.json, or --json", "audit", "AuditReport"),
 )
 """Heading, path, package below probe.report, and the model of the whole file."""
 
