@@ -39,6 +39,7 @@ def of(found: list[Finding], verdict: str) -> dict[str, str]:
 FAULTS = {
     "wrong_scale": ("scaling: deviation", "not 1: scaled wrongly.*pale and washed out.*scaling_factor 0.1[678]"),
     "wrong_shift": ("scaling: mean", "too dark or too bright.*shift_factor"),
+    "wrong_range": ("colour: brightness", "levels darker than the images"),
     "dead_channel": ("channels: dead", "Channel 3 has one value for every image and place: dead"),
     "ignored_channel": ("ignored: ignored", "The decoder ignores channel 5: with noise instead"),
     "blob": ("spots: spots", "100 % of the images have a spot .* at row 2, column 5"),
@@ -49,8 +50,13 @@ FAULTS = {
     "saturating": ("saturation: saturation", "7. % of the decoded values are black or white"),
     "restless": ("determinism: encode", "Two runs differ by"),
 }
-ALSO = {"blob": {"scaling: deviation"}, "few_directions": {"channels: repeated"}}
-"""What follows from a fault: a spot is most of the deviation, and channels of few directions repeat each other."""
+ALSO = {
+    "blob": {"scaling: deviation"},
+    "few_directions": {"channels: repeated"},
+    "wrong_range": {"scaling: deviation", "saturation: saturation"},
+}
+"""What follows from a fault: a spot is most of the deviation, channels of few directions repeat each other, and images
+of twice the contrast have latents of twice the deviation, and are cut off."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
