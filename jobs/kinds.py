@@ -66,7 +66,14 @@ RUN = Kind(
         Stage("images", images.draw, images.count, "data sets", images_used),
         Stage("attractors", attractors.find_end_points, attractors.count, "starts", attractors.summary),
         Stage("dictionary", dictionary.build, dictionary.count, "shards", dictionary.summary),
-        Stage("reconstruct", reconstruct.reconstruct, reconstruct.count, "shards", images_used),
+        Stage(
+            "reconstruct",
+            reconstruct.reconstruct,
+            reconstruct.count,
+            "shards",
+            images_used,
+            skipped=lambda run: run.uncoded,
+        ),
         Stage("report", report.report, count_report, "files", gpu=False),
     ),
 )

@@ -30,6 +30,7 @@ class Stage:
         summary: what ``probe NAME`` prints after the stage.
         array: the number of parts that a configuration has, where Slurm runs the stage as an array of independent
             processes that share them; the process that finds all parts done goes on with the stages after it.
+        skipped: why the stage has nothing to do in a directory: a sentence; empty if it has.
         gpu: whether the stage uses a GPU; where it does not, Slurm is asked for none by default.
     """
 
@@ -39,6 +40,7 @@ class Stage:
     unit: str
     summary: Callable[[Any], Mapping[str, Any]] | None = None
     array: Callable[[Any], int] | None = None
+    skipped: Callable[[Any], str] | None = None
     gpu: bool = True
 
 

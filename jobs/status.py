@@ -54,7 +54,7 @@ class LastError(_Said):
 @dataclass
 class StageStatus:
     """A stage: units done and units planned, None while that is unknown; ``complete``, ``waiting``, or, for the first
-    that is not complete, the state of the directory."""
+    that is not complete, the state of the directory; and why it has nothing to do, if so."""
 
     name: str
     done: int
@@ -63,6 +63,7 @@ class StageStatus:
     job: str | None = None
     slurm: str | None = None
     unit: str = "parts"
+    skipped: str = ""
 
 
 @dataclass
@@ -106,7 +107,15 @@ def read_status(path: Path) -> Status:
 
     kind = kind_of(path)
     directory = kind.directory.open(path)
-    stages = [StageStatus(stage.name, *stage.count(directory), unit=stage.unit) for stage in kind.stages]
+    stages = [
+        StageStatus(
+            stage.name,
+            *stage.count(directory),
+            unit=stage.unit,
+            skipped=stage.skipped(directory) if stage.skipped else "",
+        )
+        for stage in kind.stages
+    ]
     unreadable: list[str] = []
     jobs: dict[str, str] = {}
     note, states = "", None

@@ -9,21 +9,31 @@ GROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 CPUS = Path("/sys/devices/system/cpu")
 LOAD = Path("/proc/loadavg")
+MEMORY = Path("/proc/meminfo")
 GLANCES, BETWEEN = 5, 0.005
 """How often, and how many seconds apart, ``running`` looks."""
 
 
 def free_bytes() -> int:
     """Main memory that this process may still take."""
-    import psutil  # type: ignore[import-untyped]  # every command asks for processors at its start; this takes longer
-
-    left = psutil.virtual_memory().available
+    left = _available()
     for folder in _folders("memory"):
         for most, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
             limit, now = _number(folder / most), _number(folder / used)
             if limit is not None and now is not None:
                 left = min(left, int(limit - now) + _cached(folder))
     return max(left, 0)
+
+
+def _available() -> int:
+    """Main memory that is free, or that the system frees when asked to."""
+    try:
+        lines = MEMORY.read_text().splitlines()
+    except OSError:  # another system than Linux
+        import psutil  # type: ignore[import-untyped]  # every command asks for processors at its start; this takes longer
+
+        return int(psutil.virtual_memory().available)
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024
 
 
 def cpu_quota() -> float | None:

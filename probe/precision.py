@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 
@@ -10,7 +11,8 @@ def full_float32() -> AbstractContextManager[None]:
     """Context in which float32 means float32: no TF32 in convolutions or matrix products on CUDA.
 
     cuDNN convolves in TF32 by default; its relative error of about 5e-4 would keep residuals well above the paper's
-    tolerance.
+    tolerance. Whatever a caller has allowed, by torch's older switches (``allow_tf32``) or by the newer ones
+    (``fp32_precision``), is forbidden inside and allowed again afterwards.
     """
     return _tf32(False)
 
@@ -24,15 +26,37 @@ def reduced(precision: str, device: str) -> Iterator[None]:
 
 @contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
-    matmul = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = allowed
+    newer = [(place, place.fp32_precision) for place in _newer()]
+    older = [(place, _older(place, name)) for place, name in zip(_PLACES, ("matmul", "conv"), strict=True)]
+    for place in _PLACES:
+        place.allow_tf32 = allowed
+    # The older switches leave convolutions to a newer, general one.
+    for place, _ in newer:
+        place.fp32_precision = "tf32" if allowed else "ieee"
     try:
-        with torch.backends.cudnn.flags(
-            enabled=torch.backends.cudnn.enabled,
-            benchmark=torch.backends.cudnn.benchmark,
-            deterministic=torch.backends.cudnn.deterministic,
-            allow_tf32=allowed,
-        ):
-            yield
+        yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
+        for place, value in older:
+            place.allow_tf32 = value
+        for place, name in newer:
+            place.fp32_precision = name
+
+
+_PLACES: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+"""Where the older switches are."""
+
+
+def _newer() -> tuple[Any, ...]:
+    """Where the newer switches are: torch 2.9 has them first."""
+    if not hasattr(torch.backends.cudnn, "conv"):
+        return ()
+    return torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+
+
+def _older(place: Any, name: str) -> bool:
+    """An older switch. Where it contradicts a newer one, torch does not tell it: then it is that one's opposite."""
+    try:
+        return bool(place.allow_tf32)
+    except RuntimeError:
+        newer = place if name == "matmul" else place.conv
+        return bool(newer.fp32_precision != "tf32")

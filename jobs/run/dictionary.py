@@ -27,7 +27,7 @@ from probe.studies.probing.dictionary import (
     radius_anywhere,
 )
 from probe.studies.probing.end_points import batches
-from probe.studies.probing.reconstruction import picture
+from probe.studies.probing.reconstruction import picture, uncoded
 
 PICTURES, THUMBNAILS = 64, 4096
 """Atoms whose decoded end points are kept as pictures, and as small ones (``picture``); largest basins first."""
@@ -207,7 +207,10 @@ def _assemble(run: RunDirectory, model: Autoencoder, parts: list[Part], ends_sha
         cosine=run.config.dictionary.cosine,
     )
     content = {name: value for name, value in vars(made).items() if isinstance(value, Tensor)}
-    digest = run.save(DICTIONARY.name, content, summary=made.summary, ends=ends_sha256, basins=True)
+    sparse = run.config.sparse
+    reason = uncoded(made.atoms if sparse.centre == "none" else made.ends.flatten(1), sparse)
+    about = {"summary": made.summary, "ends": ends_sha256, "basins": True, "uncoded": reason}
+    digest = run.save(DICTIONARY.name, content, **about)
     wandering = _joined(found["exponents"], WANDERING.names, torch.float64)
     run.save(WANDERING.name, wandering, dictionary=digest)
     images, thumbnails = [], []

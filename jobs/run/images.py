@@ -29,14 +29,15 @@ def draw(work: RunWork) -> None:
         new = [name for name in run.config.datasets if name in todo or name not in run.data]
         run.update_manifest(data={name: run.load(image_file(name), "images")[1]["data"] for name in new})
         for name in todo:
-            if run.has_table(name, run.checked):  # they were drawn for the comparison only
+            if run.uncoded or run.has_table(name, run.checked):  # they were drawn for the comparison only
                 (run.path / image_file(name)).unlink()
     work.world.barrier()
 
 
 def count(run: RunDirectory) -> Counts:
     """Data sets whose images are drawn."""
-    drawn = {file.stem for file in run.path.glob(layout.IMAGES.glob)} | set(tables(run))
+    kept = {file.stem for file in run.path.glob(layout.IMAGES.glob)}
+    drawn = kept | set(run.data if run.uncoded else tables(run))
     return len(drawn & set(run.config.datasets)), len(run.config.datasets)
 
 
@@ -62,8 +63,8 @@ def image_file(name: str) -> str:
 
 
 def _is_settled(run: RunDirectory, name: str) -> bool:
-    there = run.checked(image_file(name)) is not None or run.has_table(name, run.checked)
-    return there and is_remote(run.config.datasets[name].source)
+    there = run.uncoded or run.checked(image_file(name)) is not None or run.has_table(name, run.checked)
+    return bool(there) and is_remote(run.config.datasets[name].source)
 
 
 def _describe(images: ImageSet) -> dict[str, Any]:

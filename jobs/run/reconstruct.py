@@ -58,7 +58,7 @@ def reconstruct(work: RunWork) -> None:
     seen_by = clip.sha256 if clip else ""
     # What was seen when the extra was there is kept where it is missing.
     by = None if run.config.clip and not clip else seen_by
-    names = list(run.config.datasets)
+    names = world.on_rank_0(lambda: run.reconstructed)
     names = world.missing(names, lambda name: run.has_table(name, run.claimed, dictionary=dictionary, clip=by))
     if names:
         _solve(work, names, dictionary, seen_by)
@@ -71,7 +71,7 @@ def reconstruct(work: RunWork) -> None:
 
 def count(run: RunDirectory) -> Counts:
     """Shards of images; a finished table counts as all of its shards."""
-    per_set = {name: -(-spec.n // run.config.sparse.batch_size) for name, spec in run.config.datasets.items()}
+    per_set = {name: -(-run.config.datasets[name].n // run.config.sparse.batch_size) for name in run.reconstructed}
     finished, shards = set(tables(run)), run.path / WORK / RECONSTRUCTIONS
     done = [n if name in finished else len(list(shards.glob(f"{name}/*.safetensors"))) for name, n in per_set.items()]
     return sum(done), sum(per_set.values())

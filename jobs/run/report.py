@@ -39,7 +39,7 @@ def _headlines(content: dict[str, Any]) -> dict[str, float]:
 
 def _check_complete(run: RunDirectory) -> None:
     ends = end_points_sha256(run)
-    missing = [n for n in run.config.datasets if not all((run.path / file).exists() for file in table_files(n))]
+    missing = [n for n in run.reconstructed if not all((run.path / file).exists() for file in table_files(n))]
     made = ends and (run.path / DICTIONARY).exists()
     if missing or not ends or not made:
         raise UserError(
@@ -49,7 +49,7 @@ def _check_complete(run: RunDirectory) -> None:
     dictionary = dictionary_sha256(run, ends, run.needed)
     if (run.path / BASINS).exists():
         run.needed(BASINS.name, dictionary=dictionary)
-    for name in run.config.datasets:
+    for name in run.reconstructed:
         run.has_table(name, run.needed, dictionary=dictionary)
     if run.config.clip and (run.path / SEMANTICS).exists():
         run.needed(SEMANTICS.name)

@@ -19,7 +19,7 @@ def look_at(run: RunDirectory, model: Autoencoder, clip: Clip, dictionary: str) 
     asked = run.config.clip
     assert asked is not None
     words = word_list(asked.labels)
-    tables = {name: run.load(table_files(name)[1], "original") for name in run.config.datasets}
+    tables = {name: run.load(table_files(name)[1], "original") for name in run.reconstructed}
     made_from = {
         "dictionary": dictionary,
         "clip": clip.sha256,

@@ -19,7 +19,7 @@ from probe.data import resolve
 from probe.dynamics import LatentMap
 from probe.errors import UserError
 from probe.results import layout
-from probe.results.files import tensor_names
+from probe.results.files import Damaged, read_tensors, tensor_names
 from probe.semantics import MISSING, is_installed
 from probe.semantics.clip import Clip, load_clip
 
@@ -72,6 +72,22 @@ class RunDirectory(Directory[Config]):
     def latent_shape(self) -> tuple[int, ...]:
         """(c, h, w) at the configured resolution, once a stage has loaded the model."""
         return tuple(self.manifest["model"]["latent_shape"])
+
+    @property
+    def uncoded(self) -> str:
+        """Why no image is reconstructed although there are data sets: a sentence of the dictionary; else empty, also
+        where the dictionary cannot be read, which the stages notice that need it."""
+        if not self.config.datasets:
+            return ""
+        try:
+            return read_tensors(self.path / layout.DICTIONARY, ("leader",))[1].get("uncoded", "")
+        except (FileNotFoundError, Damaged):
+            return ""
+
+    @property
+    def reconstructed(self) -> list[str]:
+        """The data sets whose images are reconstructed: all, unless they are ``uncoded``."""
+        return [] if self.uncoded else list(self.config.datasets)
 
     def has_table(self, name: str, look: Look, **made_from: str | None) -> bool:
         """Whether a data set's final files are there, made from these results where they are given."""

@@ -4,6 +4,7 @@
 |---|---|
 | scipy eigs, svds | ARPACK, a point at a time, on products in forward and reverse mode made anew |
 | probe | ``spectra_at``, which ``certify`` calls where a point is fixed |
+| probe certify | the whole certificate: a first look at the radius, plain steps, then the spectra where these lead |
 """
 
 import statistics
@@ -18,9 +19,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from probe.bench import in_turn, paired_ratio
-from probe.bench.dynamics import now
-from probe.dynamics import apply
-from probe.dynamics.certificate import TOGETHER, spectra_at
+from probe.bench.device import now
+from probe.dynamics import LatentMap, apply, certify
+from probe.dynamics.certificate import TOGETHER, YES, spectra_at
 from probe.precision import full_float32
 
 
@@ -32,36 +33,58 @@ class Measured:
         tool: its name.
         seconds: for all points, the median over the repeats.
         products: with J or J^T, mean over points.
+        steps: evaluations of f outside of products, mean over points: residuals, finite differences, plain steps.
         evaluations: the time of a certificate in evaluations of f, each on as many rows as ours takes at once.
-        certified: points that are attractors: the residual is below the tolerance, and the radius below 1.
+        certified: points that are attractors: the residual is below the tolerance, and the radius below 1; of
+            ``certify`` those that it certifies.
         ratio: seconds over ours, the median over the repeats.
     """
 
     tool: str
     seconds: float
     products: float
+    steps: float
     evaluations: float
     certified: int
     ratio: float
 
 
-def compare(
-    f: Callable[[Tensor], Tensor], points: Tensor, *, tolerance: float, budget: int, repeats: int
-) -> Iterator[Measured]:
-    """Measure both contenders in turn, ``repeats`` times, at points (n, ...)."""
-    contenders = {
-        "scipy eigs, svds": partial(_by_arpack, f, points, tolerance),
-        "probe": partial(_by_probe, f, points, tolerance, budget),
+class _Watched(LatentMap):
+    """A latent map that counts the rows it is asked for outside of products, which need gradients."""
+
+    def __init__(self, f: LatentMap):
+        super().__init__(f.autoencoder, clamp=f.clamp)
+        self.rows = 0
+
+    def __call__(self, z: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            self.rows += len(z)
+        return super().__call__(z)
+
+
+def compare(f: LatentMap, points: Tensor, *, tolerance: float, budget: int, repeats: int) -> Iterator[Measured]:
+    """Measure all contenders in turn, ``repeats`` times, at points (n, ...)."""
+    f = _Watched(f)
+
+    def counted(contender: Callable[[Tensor], tuple[float, int]]) -> tuple[float, float, int]:
+        before = f.rows
+        products, certified = contender(points)
+        return products, (f.rows - before) / len(points), certified
+
+    tools = {
+        "scipy eigs, svds": partial(_by_arpack, f, tolerance=tolerance),
+        "probe": partial(_by_probe, f, tolerance=tolerance, budget=budget),
+        "probe certify": partial(_by_certify, f, tolerance=tolerance, budget=budget),
     }
     clock = partial(now, points.device)
-    _by_arpack(f, points[:1], tolerance)
-    _by_probe(f, points[:1], tolerance, budget)
-    seconds, found = in_turn(contenders, repeats, clock)
+    for contender in tools.values():
+        contender(points[:1])
+    seconds, found = in_turn({tool: partial(counted, one) for tool, one in tools.items()}, repeats, clock)
     once = _evaluation(f, points[:TOGETHER], clock)
-    for tool, (products, certified) in found.items():
+    for tool, (products, steps, certified) in found.items():
         taken = statistics.median(seconds[tool])
         ratio = paired_ratio(seconds[tool], seconds["probe"])
-        yield Measured(tool, taken, products, taken / len(points) / once, certified, ratio)
+        yield Measured(tool, taken, products, steps, taken / len(points) / once, certified, ratio)
 
 
 def _evaluation(f: Callable[[Tensor], Tensor], z: Tensor, clock: Callable[[], float]) -> float:
@@ -76,6 +99,11 @@ def _by_probe(f: Callable[[Tensor], Tensor], z: Tensor, tolerance: float, budget
     fixed = _fixed(f, z, tolerance)
     _, radius, norm = spectra_at(f, z, budget=budget)
     return float((radius.products + norm.products).double().mean()), int((fixed & (radius.value < 1)).sum())
+
+
+def _by_certify(f: LatentMap, z: Tensor, tolerance: float, budget: int) -> tuple[float, int]:
+    found = certify(f, z, tolerance=tolerance, budget=budget)
+    return float(found.products.double().mean()), int((found.attractor == YES).sum())
 
 
 def _by_arpack(f: Callable[[Tensor], Tensor], z: Tensor, tolerance: float) -> tuple[float, int]:

@@ -48,16 +48,18 @@ class Measured:
     note: str = ""
 
 
-def clusters(n: int, d: int, count: int, seed: int = 0, spread: float = 0.05) -> tuple[Tensor, int]:
+def clusters(
+    n: int, d: int, count: int, seed: int = 0, spread: float = 0.05, device: torch.device | str = "cpu"
+) -> tuple[Tensor, int]:
     """Points (n, d) about random directions, and how many of these have a point.
 
     A point lies about ``spread`` from its centre, which has norm 1, so that the cosine of two points of a cluster is
     about 1 - spread^2 = 0.9975.
     """
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.nn.functional.normalize(torch.randn(count, d, generator=generator), dim=1)
-    which = torch.randint(count, (n,), generator=generator)
-    points = torch.randn(n, d, generator=generator).mul_(spread / d**0.5)
+    generator = torch.Generator(device).manual_seed(seed)
+    centres = torch.nn.functional.normalize(torch.randn(count, d, generator=generator, device=device), dim=1)
+    which = torch.randint(count, (n,), generator=generator, device=device)
+    points = torch.randn(n, d, generator=generator, device=device).mul_(spread / d**0.5)
     for rows, part in zip(which.split(4096), points.split(4096), strict=True):
         part += centres[rows]
     return points, len(which.unique())

@@ -9,9 +9,8 @@
 """
 
 import statistics
-import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,12 +18,13 @@ import torch
 from torch import Tensor
 
 from probe.bench import in_turn, paired_ratio
+from probe.bench.device import flops, now, peak
 from probe.config import Config
 from probe.dictionary import merge_by_cosine
 from probe.dynamics import LatentMap, apply, certify, gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.dynamics.memory import Fitting
-from probe.precision import full_float32, reduced
+from probe.precision import full_float32
 from probe.studies.probing.end_points import iteration, solve_all
 
 Solver = Callable[["Counted", Tensor], Tensor]
@@ -80,7 +80,8 @@ def compare(
     """
     device, dtype = f.autoencoder.device, f.autoencoder.dtype
     z0 = gaussian_starts(config.seeds.seed, range(config.seeds.count), latent_shape).to(device, dtype)
-    rows = rows or iteration(config.solver, latent_shape, device).batch_size
+    settings = iteration(config.solver, latent_shape, device)
+    rows, far = rows or settings.batch_size, settings.far_precision
     contenders = _contenders(config, latent_shape, rows)
     counted = Counted(f)
 
@@ -96,7 +97,7 @@ def compare(
         running = {tool: partial(run, solver) for tool, solver in contenders.items()}
         seconds, found = in_turn(running, repeats, partial(now, device))
     counts = _certified(f, {tool: ends for tool, (ends, _) in found.items()}, config)
-    flops, peak = (_flops(f, z0[:1]), _peak(config, device)) if device.type == "cuda" else (0.0, 0.0)
+    operations, most = (flops(f, z0[:1]), peak(device, far)) if device.type == "cuda" else (0.0, 0.0)
     plain = next(iter(contenders))
     by_plain = counts[plain][1]
     for tool, (_, evaluations) in found.items():
@@ -109,7 +110,7 @@ def compare(
             certified=certified,
             per_second=certified / taken,
             ratio=paired_ratio(seconds[plain], seconds[tool]) * (certified / by_plain if by_plain else 1.0),
-            flops_share=flops * evaluations * len(z0) / taken / peak if peak else None,
+            flops_share=operations * evaluations * len(z0) / taken / most if most else None,
         )
 
 
@@ -166,32 +167,3 @@ def _certified(f: LatentMap, ends: dict[str, Tensor], config: Config) -> dict[st
     lengths = [len(z) for z in ends.values()]
     counts = [[int(part.sum()) for part in flags.split(lengths)] for flags in (fixed, certified)]
     return dict(zip(ends, zip(*counts, strict=True), strict=True))
-
-
-def now(device: torch.device) -> float:
-    """Seconds, after the work of the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _flops(f: LatentMap, z: Tensor) -> float:
-    """Floating-point operations of f for one row; a multiply-add counts as two."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        f(z)
-    return float(counter.get_total_flops())
-
-
-def _peak(config: Config, device: torch.device) -> float:
-    """Operations a second of a large matrix product on this GPU, in the arithmetic of the first part of the way."""
-    far = iteration(config.solver, (1,), device).far_precision
-    a = torch.randn(8192, 8192, device=device)
-    with reduced(far, "cuda") if far != "float32" else nullcontext(), torch.no_grad():
-        for _ in range(3):
-            a @ a
-        began = now(device)
-        for _ in range(10):
-            a @ a
-        return 10 * 2 * 8192**3 / (now(device) - began)

@@ -9,13 +9,34 @@ from typer.core import TyperGroup
 
 from jobs.worker import guarded
 from probe import __version__
-from probe.cli import audit, bench, checkpoints, config, field, language, models, reports, submit, verify, work
+from probe.cli import (
+    audit,
+    bench,
+    checkpoints,
+    config,
+    field,
+    language,
+    models,
+    reports,
+    selfcheck,
+    submit,
+    verify,
+    work,
+)
 from probe.errors import UserError
 
 COMMANDS: dict[str, tuple[Any, ...]] = {
     "Probe": (work.run, config.config, work.images, work.attractors, work.dictionary, work.reconstruct),
     "Study": (work.study, work.ood),
-    "Analyse": (reports.theory, field.field, checkpoints.checkpoints, language.language, verify.verify, audit.audit),
+    "Analyse": (
+        reports.theory,
+        field.field,
+        checkpoints.checkpoints,
+        language.language,
+        audit.audit,
+        verify.verify,
+        selfcheck.selfcheck,
+    ),
     "Jobs": (submit.submit, submit.status, submit.cancel),
     "Models": (models.models, models.doctor, models.convert, models.train_embedded),
     "Reports": (work.report, reports.compare, reports.export, reports.figure),

@@ -123,6 +123,7 @@ def _page(now: "Status") -> "Group":
         )
     if now.slurm:
         lines.append(f"Slurm: {now.slurm}")
+    lines += [stage.skipped for stage in now.stages if stage.skipped]
     lines += now.unreadable
     if error := now.last_error:
         lines.append(f"last error ({error['time']}, rank {error['rank']}): {error['message']}")

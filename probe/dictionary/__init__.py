@@ -13,7 +13,7 @@ from probe.dictionary.controls import (
     unit_rows,
     weights_transform,
 )
-from probe.dictionary.merge import Merge, at_origin, merge_by_cosine, merge_by_euclid, merge_certified
+from probe.dictionary.merge import Merge, at_origin, merge_by_cosine, merge_by_euclid, merge_certified, with_origin
 
 __all__ = [
     "Merge",
@@ -32,4 +32,5 @@ __all__ = [
     "unit_row_of",
     "unit_rows",
     "weights_transform",
+    "with_origin",
 ]

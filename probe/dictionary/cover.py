@@ -8,10 +8,9 @@ End points usually lie in few tight groups: n m comparisons for m groups instead
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from probe.dictionary.points import Points, Rows, claim, gpus
+from probe.dictionary.points import Points, Rows, claim
 
 BLOCK = 1024
 SMALL = 4096
@@ -67,26 +66,19 @@ def cover(points: Points, radius2: float, most: int) -> Cover | None:
 
 def _pivots(points: Points, radius2: float, most: int) -> tuple[Rows | None, Rows]:
     """The pivot near each point (n,), None if there are more than ``most``; and all pivots, ascending."""
-    import faiss
-
     owner, pivots = np.full(len(points), -1), np.empty(0, np.int64)
-    flat = faiss.IndexFlatL2(points.rows.shape[1])
-    index = faiss.index_cpu_to_all_gpus(flat) if gpus() else flat
     for start in range(0, len(points), BLOCK):
         mine = np.arange(start, min(start + BLOCK, len(points)))
         if len(pivots):
-            squared, nearest = index.search(points.rows[start : start + BLOCK].numpy(), 1)
-            covered = squared[:, 0] < radius2
-            owner[mine[covered]] = pivots[nearest[covered, 0]]
+            squared, nearest = points.nearest(mine, pivots)
+            covered = squared < radius2
+            owner[mine[covered]] = pivots[nearest[covered]]
         left = mine[owner[mine] < 0]
         at, to = points.within(left, left, radius2)
         claim(left, np.searchsorted(at, np.arange(len(left) + 1)), left[to], owner)
-        fresh = left[owner[left] == left]
-        pivots = np.concatenate([pivots, fresh])
+        pivots = np.concatenate([pivots, left[owner[left] == left]])
         if len(pivots) > most:
             return None, pivots
-        if len(fresh):
-            index.add(points.rows[torch.from_numpy(fresh)].numpy())
     return owner, pivots
 
 

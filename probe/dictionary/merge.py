@@ -12,7 +12,7 @@ else, so that the result does not depend on their order.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -52,13 +52,18 @@ class Merge:
 
 
 def merge_by_cosine(
-    points: Tensor, cosine: float = 0.99, priority: Tensor | None = None, starts: Tensor | None = None
+    points: Tensor,
+    cosine: float = 0.99,
+    priority: Tensor | None = None,
+    starts: Tensor | None = None,
+    device: torch.device | None = None,
 ) -> Merge:
     """Merge end points (n, d) whose cosine exceeds the threshold (paper, Section 4.1).
 
     No two atoms exceed the threshold if the search is exact. Points with a lower ``priority`` (n,) lead first,
     whatever their neighbours; ties go to the lower of ``starts`` (n,). Points at the origin, which have no direction,
-    and points that are not finite are left out.
+    and points that are not finite are left out. Points are compared on ``device``, by default the first GPU if there is
+    one; the result is the same on all.
     """
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms) & (norms > 0))
@@ -66,14 +71,33 @@ def merge_by_cosine(
     for part in _split(rows, points.shape[1]):
         unit[part] = (points[rows[part]].double() / norms[rows[part], None]).float()
     # Of unit vectors: |u - v|^2 = 2 - 2 cos.
-    return _merge(unit, 2 - 2 * cosine, rows, priority, len(points))
+    return _merge(Points(unit, device), 2 - 2 * cosine, rows, priority, len(points))
 
 
-def merge_by_euclid(points: Tensor, relative: float = 0.05, starts: Tensor | None = None) -> Merge:
+def with_origin(merge: Merge, points: Tensor, priority: Tensor) -> Merge:
+    """The same with one more atom for those of points (n, d) that are exactly 0, if any: they have no direction, and
+    ``merge_by_cosine`` leaves them out. The first of the lowest ``priority`` (n,) leads."""
+    rows = (~points.flatten(1).any(1)).nonzero().squeeze(1).cpu()
+    if not len(rows):
+        return merge
+    leader = torch.cat([merge.leader, rows[priority.cpu()[rows].argmin()][None]])
+    basin = torch.cat([merge.basin, torch.tensor([len(rows)])])
+    order = basin.argsort(descending=True, stable=True)
+    member = merge.member.clone()
+    member[rows] = len(merge.leader)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order))
+    member = torch.where(member >= 0, place[member], member)
+    return replace(merge, leader=leader[order], basin=basin[order], member=member, components=merge.components + 1)
+
+
+def merge_by_euclid(
+    points: Tensor, relative: float = 0.05, starts: Tensor | None = None, device: torch.device | None = None
+) -> Merge:
     """Merge end points (n, d) within ``relative`` times their root mean square norm.
 
     Cosine cannot tell points on one ray apart: if this leaves many more atoms, the cosine has merged too much. Points
-    that are not finite are left out. ``starts`` as in ``merge_by_cosine``.
+    that are not finite are left out. ``starts`` and ``device`` as in ``merge_by_cosine``.
     """
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms))
@@ -85,7 +109,7 @@ def merge_by_euclid(points: Tensor, relative: float = 0.05, starts: Tensor | Non
     for part in _split(rows, points.shape[1]):
         unit[part] = (points[rows[part]].double() / scale).float()
     mean = (norms[rows] / scale).square().mean().item() if largest else 0.0
-    return _merge(unit, relative**2 * mean or 1.0, rows, None, len(points))
+    return _merge(Points(unit, device), relative**2 * mean or 1.0, rows, None, len(points))
 
 
 def merge_certified(points: Tensor, distance: Tensor, cosine: float = 0.99) -> Tensor:
@@ -110,8 +134,9 @@ def merge_certified(points: Tensor, distance: Tensor, cosine: float = 0.99) -> T
 
 def at_origin(points: Tensor, distance: Tensor) -> Tensor:
     """Whether each of points (m, ...) is no further from the origin than from its fixed point (m,), so that its
-    direction is that of rounding; bool (m,) on the CPU. Not where the distance is NaN."""
-    return torch.linalg.vector_norm(points.flatten(1).double().cpu(), dim=1) <= distance.double().cpu()
+    direction is that of rounding; bool (m,) on the CPU. Where the distance is NaN, only 0 itself is."""
+    reach = distance.double().cpu().nan_to_num(nan=0.0, posinf=torch.inf)
+    return torch.linalg.vector_norm(points.flatten(1).double().cpu(), dim=1) <= reach
 
 
 def _on_cpu(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,12 +164,12 @@ def _sorted(points: Tensor, starts: Tensor | None, chosen: Tensor) -> Tensor:
     return order[chosen[order]]
 
 
-def _merge(sorted_points: Tensor, radius2: float, rows: Tensor, priority: Tensor | None, n: int) -> Merge:
+def _merge(points: Points, radius2: float, rows: Tensor, priority: Tensor | None, n: int) -> Merge:
     """Merge sorted points; ``rows`` are their places among the n points."""
     if not len(rows):
         empty = torch.empty(0, dtype=torch.long)
         return Merge(empty, torch.full((n,), -1), empty, 0)
-    found = near(Points(sorted_points), radius2)
+    found = near(points, radius2)
     owner, components = _greedy(found, None if priority is None else priority.cpu()[rows].numpy())
     leader, basin = np.unique(owner, return_counts=True)
     order = np.argsort(-basin, kind="stable")

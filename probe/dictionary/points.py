@@ -21,10 +21,12 @@ from probe.precision import full_float32
 Rows = NDArray[np.int64]
 ELEMENTS = 2**24
 """Coordinates copied at once: 64 MiB in float32, 128 MiB in float64."""
+SHARE = 0.5
+"""Largest part of a GPU's free memory that a copy of all points may take; otherwise each tile fetches its rows."""
 
 
 class Points:
-    """Points (n, d), float32, on the CPU.
+    """Points (n, d), float32, on the CPU; tiles are compared on the first GPU, if there is one.
 
     A tile is ||x||^2 + ||y||^2 - 2 x.y in float32. Its error grows with the norms and, as a random walk, with sqrt(d):
     ``slack`` times ||x||^2 + ||y||^2 bounds it with a margin (a factor of about 17 at d = 4096). Pairs this close to
@@ -32,11 +34,12 @@ class Points:
     matrix product.
     """
 
-    def __init__(self, rows: Tensor):
+    def __init__(self, rows: Tensor, device: torch.device | None = None):
         self.rows = rows
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.squared = torch.cat([part.double().square().sum(1) for part in rows.split(self.at_once)])
         self.slack = torch.finfo(torch.float32).eps * (4 + rows.shape[1] ** 0.5 / 2)
-        self.device = torch.device("cuda" if gpus() and torch.cuda.is_available() else "cpu")
+        self.copy = (rows.to(self.device), self.squared.float().to(self.device)) if self._fits() else None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,13 +53,27 @@ class Points:
         """Rows in parts that fit in a tile."""
         return (b[start : start + self.at_once] for start in range(0, len(b), self.at_once))
 
+    def _fits(self) -> bool:
+        """Whether a copy of all points, and the tiles, fit where tiles are compared."""
+        if self.device.type != "cuda":
+            return False
+        free = torch.cuda.mem_get_info(self.device)[0]
+        return self.rows.nbytes + self.squared.nbytes < SHARE * free
+
+    def _taken(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Some of the points (k, d) and their squared norms (k,), float32, where tiles are compared."""
+        index = torch.from_numpy(rows)
+        if self.copy is None:
+            return self.rows[index].to(self.device), self.squared[index].float().to(self.device)
+        index = index.to(self.device)
+        return self.copy[0][index], self.copy[1][index]
+
     def lower(self, a: Rows, b: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Lower bounds of |x - y|^2 - |x|^2 (k, l), and the squared norms |x|^2 (k, 1) and |y|^2 (l,).
 
         Upper bounds are larger by 2 ``slack`` times the sum of the squared norms.
         """
-        x, y = (self.rows[torch.from_numpy(rows)].to(self.device) for rows in (a, b))
-        p, q = (self.squared[torch.from_numpy(rows)].float().to(self.device) for rows in (a, b))
+        (x, p), (y, q) = self._taken(a), self._taken(b)
         with full_float32():
             return torch.addmm(q * (1 - self.slack), x, y.T, alpha=-2), p[:, None], q
 
@@ -76,6 +93,18 @@ class Points:
         i, j = hit.nonzero(as_tuple=True)
         return i.cpu().numpy(), j.cpu().numpy()
 
+    def nearest(self, a: Rows, b: Rows) -> tuple[NDArray[np.float32], Rows]:
+        """For each of a the nearest of b, up to rounding: squared distances (k,), and positions in b (k,)."""
+        least, place = torch.full((len(a),), torch.inf, device=self.device), torch.zeros(len(a), dtype=torch.long)
+        place, at = place.to(self.device), 0
+        for part in self.parts(b):
+            lower, p, q = self.lower(a, part)
+            here, where = lower.add_(self.slack * q).min(1)
+            here += p[:, 0]
+            least, place = torch.where(here < least, here, least), torch.where(here < least, at + where, place)
+            at += len(part)
+        return least.cpu().numpy(), place.cpu().numpy()
+
     def distance(self, a: Rows, b: Rows) -> NDArray[np.float64]:
         """Distances of the pairs (a[i], b[i]), float64 (k,)."""
         return np.sqrt(self._exactly(a, b))
@@ -86,13 +115,6 @@ class Points:
             difference = self.rows[torch.from_numpy(x)].double() - self.rows[torch.from_numpy(y)]
             found.append(difference.square().sum(1).numpy())
         return np.concatenate(found)
-
-
-def gpus() -> int:
-    """Number of GPUs that FAISS can use; 0 in a CPU build."""
-    import faiss
-
-    return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
 
 
 def claim(rows: Rows, limits: Rows, near: Rows, owner: Rows) -> None:

@@ -1,6 +1,7 @@
 """Detection of periodic orbits with one stored point a row.
 
-Brent's scheme, a row at a time: keep an anchor, renewed at steps 1, 2, 4, ..., and watch for returns to it. A cycle of
+Brent's scheme, a row at a time: keep an anchor, renewed after 1, 2, 4, ... steps in full precision, and watch for
+returns to it. A cycle of
 period p is found when a row comes back to its anchor ``RETURNS`` times at exactly p, 2p, ... steps. The distance must
 be below the solver's tolerance and below ``RELATIVE`` times the squared step: an alternating contraction z -> -0.99 z
 returns near its past after two steps long before it has converged, but not that near. Four returns must fit between
@@ -13,6 +14,7 @@ two before T (61 for T = 500).
 |---|---|---|
 | anchor | the point of reference | (n, ...) |
 | anchor_step | its step | (n,) |
+| entered | the step at which the row began here | (n,) |
 | period | period of the suspected cycle; 0: none | (n,) |
 | returns | returns at the expected steps so far | (n,) |
 """
@@ -31,7 +33,13 @@ RELATIVE = 1e-6
 def fresh(z: Tensor, steps: Tensor) -> State:
     """The state of rows that begin at z after ``steps`` (n,)."""
     zero = torch.zeros_like(steps)
-    return {"anchor": z.clone(), "anchor_step": steps.clone(), "period": zero, "returns": zero.clone()}
+    return {
+        "anchor": z.clone(),
+        "anchor_step": steps.clone(),
+        "entered": steps.clone(),
+        "period": zero,
+        "returns": zero.clone(),
+    }
 
 
 def update(state: State, residual: Tensor, tolerance: float, active: Tensor) -> Tensor:
@@ -52,7 +60,8 @@ def update(state: State, residual: Tensor, tolerance: float, active: Tensor) -> 
         # A return at the wrong time, or none when one is due, starts the count again.
         returns = torch.where(near & due, returns + 1, returns.masked_fill(near ^ due, 0)).masked_fill(first, 1)
         established, state["returns"] = returns >= RETURNS, returns
-    renewed = active & ((step & (step - 1)) == 0)  # 0, 1, 2, 4, 8, ...
+    since = step - state["entered"]
+    renewed = active & ((since & (since - 1)) == 0)  # 0, 1, 2, 4, 8, ...
     if some(renewed):
         state["anchor"] = torch.where(per_row(renewed, z), z, state["anchor"])
         state["anchor_step"] = torch.where(renewed, step, state["anchor_step"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from probe.dynamics.flow import Group
+from probe.dynamics.flow import Group, indices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +152,7 @@ class Gathered:
             name, ends, missing = self.open[batch]
             rows = [row for row, home in enumerate(homes) if home[0] == batch]
             part = group.take(rows).state if len(rows) < len(homes) else group.state
-            place = torch.tensor([homes[row][1] for row in rows], device=ends.end.device)
+            place = indices([homes[row][1] for row in rows], ends.end.device)
             period = torch.where(part["outcome"] == int(Outcome.CYCLE), part["period"], 0)
             known = {**part, "end": part["z"], "period": period}
             # The outcome last: a row that has one is complete, also when a signal comes between two fields.

@@ -21,8 +21,6 @@ from probe.precision import full_float32, reduced
 Map = Callable[[Tensor], Tensor]
 FAR = 0.05
 """Reduced precision serves until the residual ||f(z) - z|| has fallen to this share of the first."""
-LAG = 2
-"""On a GPU the host reads the flags of two steps ago, which have arrived by then."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Iteration:
         far_precision: ``float32`` (none), ``tf32`` or ``bfloat16`` for the first part of the way: until the residual
             has fallen to ``FAR`` of the first, for at most half of max_steps. What follows, and every outcome, is in
             the type of the starts with TF32 off.
-        steady, lag: see ``flow``; lag None: 0 on a CPU, ``LAG`` elsewhere. The result does not depend on it.
+        steady, lag: see ``flow``. The result does not depend on the lag.
     """
 
     max_steps: int = 500
@@ -100,17 +98,13 @@ def iterate_batches(
         (_near_state(group, accelerator) for group in groups),
         settings.batch_size,
         lambda state: _near_step(f, state, settings, accelerator),
-        lag=_lag(settings),
+        lag=settings.lag,
         steady=settings.steady,
         on_step=meter,
     ):
         if meter:
             meter.ended += len(group.starts)
         yield from ends.put(group)
-
-
-def _lag(settings: Iteration) -> int:
-    return (LAG if torch.cuda.is_available() else 0) if settings.lag is None else settings.lag
 
 
 @torch.no_grad()
@@ -219,7 +213,7 @@ def _far(f: Map, source: Iterator[Group], settings: Iteration) -> Iterator[Group
         state["z"] = torch.where(per_row(moves, z), y, z)
         state["steps"] = state["steps"] + moves
 
-    groups = flow(map(enter, source), settings.batch_size, step, lag=_lag(settings), steady=settings.steady)
+    groups = flow(map(enter, source), settings.batch_size, step, lag=settings.lag, steady=settings.steady)
     for group in groups:
         group.state.pop("ended")
         yield group

@@ -197,6 +197,12 @@ DICTIONARY = _file(
         _ENDS,
         Column("summary", "object", "counts and rules, as under `dictionary` in report.json"),
         Column("basins", "bool", "whether basins.safetensors belongs to it; absent in old files", optional=True),
+        Column(
+            "uncoded",
+            "str",
+            "why no image is reconstructed; empty where images are; absent in old files",
+            optional=True,
+        ),
     ),
 )
 GALLERY = _file(

@@ -82,6 +82,7 @@ class Results:
         wandering: the columns of ``layout.WANDERING``, for starts that did not converge within the step limit.
         basins: the columns of ``layout.BASINS``, empty in older runs; ``basins_missing`` says why nothing was measured.
         gallery, thumbnails: decoded end points, uint8 (k, 3, H, W).
+        uncoded: why no data set of the configuration was reconstructed; empty if they were.
         semantics, nearest: what CLIP makes of the end points, and their nearest test images; None without CLIP.
     """
 
@@ -98,6 +99,7 @@ class Results:
     semantics: dict[str, Any] | None
     nearest: NDArray[np.uint8] | None
     datasets: dict[str, Reconstructions]
+    uncoded: str = ""
 
 
 def read_results(run: Path) -> Results:
@@ -119,6 +121,7 @@ def read_results(run: Path) -> Results:
     wandering, _ = _arrays(run, layout.WANDERING.name, "dictionary", layout.WANDERING.names)
     basins, basins_missing = _basins(run)
     semantics, nearest = _semantics(run, config)
+    uncoded = about.get("uncoded", "") if config.datasets else ""
     return Results(
         config=config,
         manifest=manifest,
@@ -132,7 +135,8 @@ def read_results(run: Path) -> Results:
         thumbnails=gallery["thumbnails"],
         semantics=semantics,
         nearest=nearest,
-        datasets={name: _reconstructions(run, name, manifest) for name in config.datasets},
+        datasets={name: _reconstructions(run, name, manifest) for name in config.datasets if not uncoded},
+        uncoded=uncoded,
     )
 
 

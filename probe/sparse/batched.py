@@ -11,7 +11,8 @@ def pursue(unit: Tensor, gram: Tensor, x: Tensor, levels: tuple[int, ...], *, ol
     """The greedy path of all signals; arguments as of ``probe.sparse.compiled.pursue``, on any device."""
     n_atoms, depth = len(unit), levels[-1]
     a_signal = ((depth + 5) * n_atoms + 2 * depth**2) * x.element_size()  # P, c, s and scores; the factor twice
-    chunk = int(min(max(memory // a_signal, 1), 64, max(len(x), 1)))
+    most = 64 if x.device.type == "cpu" else 1024  # P should stay in a CPU's cache
+    chunk = int(min(max(memory // a_signal, 1), most, max(len(x), 1)))
     room = x.new_empty((chunk, depth, n_atoms))
     return concatenate([_pursue(unit, gram, part, levels, ols, room[: len(part)]) for part in x.split(chunk)])
 

@@ -56,7 +56,7 @@ def omp(
     *,
     method: Method = "omp",
     dtype: torch.dtype | None = None,
-    memory: int = 1 << 30,
+    memory: int | None = None,
 ) -> SparseCodes:
     """Orthogonal Matching Pursuit, or Orthogonal Least Squares.
 
@@ -73,7 +73,8 @@ def omp(
         method: selection; "omp" by the correlation with the residual, "ols" by the drop of the error.
         dtype: of the arithmetic; default: that of a ``Dictionary``, else float64. In float32 a path ends early on
             coherent dictionaries.
-        memory: bytes for the work arrays; at least one signal is always processed.
+        memory: bytes for the work arrays; at least one signal is always processed. Default: 1 GiB on a CPU, and half of
+            what is free on a GPU, which is faster the more signals it has.
 
     Raises:
         ValueError: shapes do not match, a value is not finite, a level is below 1, or the method or dtype is unknown.
@@ -81,7 +82,9 @@ def omp(
     wanted = tuple(sorted(set(levels)))
     ready = _checked(dictionary, signals, wanted, method, dtype)
     scaled, exponent = power_of_two(signals)
-    parts = [_solve(ready, x.to(ready.dtype), wanted, method, memory) for x in scaled.split(256)]
+    memory = _room(signals.device) if memory is None else memory
+    at_once = 256 if signals.device.type == "cpu" else 1024
+    parts = [_solve(ready, x.to(ready.dtype), wanted, method, memory) for x in scaled.split(at_once)]
     found, scale = concatenate(parts), exponent[:, None]
     norms = ready.norm[found.support.clamp(min=0)]
     return replace(
@@ -112,6 +115,11 @@ def _checked(
     if dtype not in (None, dictionary.dtype):
         raise ValueError(f"the dictionary was prepared in {dictionary.dtype}, not in {dtype}")
     return dictionary
+
+
+def _room(device: torch.device) -> int:
+    """Bytes for the work arrays."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 1 << 30
 
 
 def _solve(ready: Dictionary, x: Tensor, levels: tuple[int, ...], method: Method, memory: int) -> SparseCodes:

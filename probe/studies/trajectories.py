@@ -17,7 +17,7 @@ from torch import Tensor
 
 from probe.dynamics import Outcome
 from probe.dynamics.flow import Group, State, flow, per_row
-from probe.dynamics.iterate import LAG, RUNNING, Map, apply
+from probe.dynamics.iterate import RUNNING, Map, apply
 from probe.precision import full_float32
 
 
@@ -89,9 +89,8 @@ def trajectory_scores(
             nearest.extend(_Nearest(points, state["z"]) for points in (attractors, noise) if points is not None)
         _step(f, state, nearest, max_steps, tolerance, max_norm)
 
-    waiting, lag = groups(), LAG if torch.cuda.is_available() else 0
     told = None if on_step is None else lambda _rows: on_step(gone)
-    for group in flow(waiting, together, advance, lag=lag, on_step=told):
+    for group in flow(groups(), together, advance, on_step=told):
         del group.state["z"]
         ended.append(group)
         gone += len(group.starts)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from probe.dictionary import merge_by_cosine, merge_by_euclid
+from probe.dictionary import merge_by_cosine, merge_by_euclid, with_origin
 
 
 def clusters(seed: int, sizes: list[int], d: int = 24, spread: float = 0.01) -> torch.Tensor:
@@ -32,6 +32,22 @@ def test_promises_on_overlapping_points(threshold):
     assert own.min() > threshold - 1e-6  # every point is near its leader
     assert torch.equal(merge.basin, torch.bincount(merge.member))
     assert merge.components <= len(merge.leader)
+
+
+def test_points_at_the_origin_are_one_atom_more():
+    points = clusters(3, [2, 6])
+    points[[1, 4, 5]] = 0.0
+    priority = torch.zeros(8, dtype=torch.long)
+    priority[1] = 1
+    plain = merge_by_cosine(points, 0.99, priority)
+    merge = with_origin(plain, points, priority)
+    assert merge.basin.tolist() == [4, 3, 1]
+    assert merge.member.tolist() == [2, 1, 0, 0, 1, 1, 0, 0]
+    assert merge.leader[1] == 4  # start 1 comes later, by its priority
+    assert (merge.components, plain.components) == (3, 2)
+    alone = torch.zeros(3, 5)
+    merge = with_origin(merge_by_cosine(alone), alone, priority[:3])
+    assert (merge.leader.tolist(), merge.basin.tolist(), merge.member.tolist()) == ([0], [3], [0, 0, 0])
 
 
 def test_the_atoms_do_not_depend_on_the_order_of_arrival():

@@ -117,3 +117,15 @@ def test_what_a_cpu_leaves_out_changes_nothing(monkeypatch, accelerate, batch_si
     assert {name: torch.equal(value, getattr(every, name)) for name, value in vars(few).items()} == dict.fromkeys(
         vars(few), True
     )
+
+
+def test_a_cycle_is_found_after_a_far_part_that_never_ends():
+    """The residual of a cycle does not fall, so half of the steps are taken in bfloat16; what follows must be enough to
+    settle on the cycle and to see it."""
+
+    def f(z):
+        return -z + 0.01 * (z - z.sign())
+
+    ends = iterate(f, torch.tensor([[0.2], [1.7]]), max_steps=1000, tolerance=1e-8, far_precision="bfloat16")
+    assert ends.outcomes == ["cycle", "cycle"]
+    assert ends.period.tolist() == [2, 2]

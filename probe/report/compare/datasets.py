@@ -127,6 +127,7 @@ def _errors(own: _Drawn, first: _Drawn | None, same_starts: bool) -> list[Compar
         if first:
             gap, its = mean_of(gaps[place]), first.without(place)
             _contrast(said, gap, mine, its, same_starts)
+        said.intervals_over = "images and draws of starts" if said.over_starts else "images alone"
         found.append(said)
     return found
 

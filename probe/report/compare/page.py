@@ -98,11 +98,25 @@ def _dataset(data: DatasetComparison) -> list[Block]:
         for level in data.levels
         for run in level.runs
     ]
-    return [Note([*about, "."]), Table(head, rows)]
+    return [Note([*about, "."]), Table(head, rows), Note(_intervals(data))]
+
+
+def _intervals(data: DatasetComparison) -> str:
+    """Which numbers of the table have intervals that count the draw of the starts."""
+    alone = "over images alone: too short for a claim about another draw of starts, so differences have no verdict"
+    known = listed([name for name, drawn in data.draws.items() if drawn])
+    if not known:
+        return f"All intervals are {alone}."
+    return (
+        "Intervals of latent MSE and of its ratio to the random orthogonal basis, both at 5 % of d, are over images "
+        f"and draws of starts ({known}). Those of pixel MSE, of its ratios, and of all other levels are {alone}."
+    )
 
 
 def _difference(found: ComparedError) -> str:
-    return f"{with_interval(found.difference)} {found.verdict or '(images alone)'}" if found.difference else "-"
+    if found.difference is None:
+        return "-"
+    return f"{with_interval(found.difference)} {found.verdict or '(over images alone: no verdict)'}"
 
 
 def _similarities(report: ComparisonReport) -> Table:
@@ -117,7 +131,7 @@ def _similarities(report: ComparisonReport) -> Table:
 def tidy(report: ComparisonReport) -> str:
     """compare.csv: a row per data set, level, run and measure; empty where there is no number."""
     head = ["dataset", "fraction", "atoms", "run", "measure", "mean", "low", "high", "n", "paired",
-            "difference", "difference_low", "difference_high", "verdict"]  # fmt: skip
+            "difference", "difference_low", "difference_high", "verdict", "intervals_over"]  # fmt: skip
     rows: list[list[Any]] = [head]
     for name, data in report.datasets.items():
         for level in data.levels:
@@ -125,7 +139,7 @@ def tidy(report: ComparisonReport) -> str:
                 about = [data.n[run.run], str(data.paired[run.run]).lower()]
                 for measure, one in run.measures.items():
                     row = [name, level.fraction, run.atoms, run.run, measure, *mean_and_ends(one.value), *about]
-                    rows.append([*row, *mean_and_ends(one.difference), one.verdict])
+                    rows.append([*row, *mean_and_ends(one.difference), one.verdict, one.intervals_over])
     return csv_text(rows)
 
 

@@ -141,7 +141,7 @@ def _protocol(run: ComparedRun, same_d: bool, unpaired: bool, only: Sequence[str
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
     return text if len(text) < 60 else text[:12] + "..."
 
 

@@ -25,6 +25,7 @@ MEASURES: dict[Measure, str] = {
 }
 """Of the run's dictionary; ratios are ratios of means over images, to the run's own control or autoencoder."""
 
+Counted = Literal["images alone", "images and draws of starts"]
 Direction = Literal["lower", "higher", "undecided"]
 RULE = (
     "A run's error at 5 % of d is lower (higher) than that of the first run if the 95 % interval of the difference, "
@@ -52,6 +53,7 @@ class ComparedError(ReportModel):
     over_starts: bool = Field(
         False, description="whether the intervals count the draw of the starts, of both runs in a difference"
     )
+    intervals_over: Counted = Field("images alone", description="the same in words")
     verdict: Direction | None = Field(description="by ``rule``; null where the intervals are over images alone")
 
 

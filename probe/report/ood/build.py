@@ -188,6 +188,11 @@ def warnings(report: OodReport) -> list[str]:
             "All training starts that converged reached the same attractor: scores are distances to a single point, "
             "and those of end points are the remaining distance to it."
         )
+    if (noise := facts.get("noise")) and not noise["attractors"]:
+        found.append(
+            f"All {noise['starts']} starts from noise diverged, so there are no attractors from noise, and the score "
+            f"{label('trajectory_noise')} (trajectory_noise) is left out."
+        )
     for name, k in report.neighbours.items():
         if k == starts:
             found.append(f"{label(name)}: with {starts} training latents this is the distance to the farthest one.")

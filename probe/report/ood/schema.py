@@ -67,7 +67,7 @@ class OodReport(ReportModel):
     attractors: dict[str, Any] = Field(
         description="starts, outcomes, median steps; attractors (end points that did not diverge, unmerged), "
         "distinct_converged (by distance), distinct_cosine, examined and certified of distinct_converged; "
-        "noise: the same of starts N(0, I), where trajectory_noise is scored"
+        "noise: the same of starts N(0, I), where trajectory_noise is asked for; 0 attractors: it is left out"
     )
     neighbours: dict[str, int] = Field(description="K used by each knn score: at most the number of starts")
     inside: Ends

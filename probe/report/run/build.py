@@ -74,6 +74,7 @@ def _assemble(results: Results) -> Report:
         "basins": basins_report(results, _certified_as(results)),
         "semantics": seen if results.config.clip else None,
         "verdict_rule": rule(m),
+        "uncoded": results.uncoded or None,
         "datasets": {
             key: dataset_report(data, manifest["data"][key], results.config.sparse.controls, name, confidence(m))
             for key, data in results.datasets.items()

@@ -318,7 +318,7 @@ class DictionaryReport(ReportModel):
         0, description="atoms merged with another one because their certificates may be about one fixed point"
     )
     at_origin: int = Field(
-        0, description="starts that ended at an attractor which cannot be told from the origin, so has no direction"
+        0, description="starts that ended at a point which cannot be told from the origin, so has no direction"
     )
     atoms_euclidean: int = Field(description="atoms under the Euclidean rule")
     index_euclidean: Literal["exact", "approximate"] = Field(description="as index, under the Euclidean rule")
@@ -466,6 +466,9 @@ class Report(ReportModel):
         {}, description="by metric: on how many data sets the dictionary beats the random bases and the hardest control"
     )
     verdict_rule: str
+    uncoded: str | None = Field(
+        None, description="why no data set was reconstructed although the configuration names some; null if they were"
+    )
     datasets: dict[str, DatasetErrors]
     provenance: dict[str, Any] = Field(description="command, times, versions, device, dtype, config, statistics")
 

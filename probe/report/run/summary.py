@@ -31,6 +31,8 @@ def summary(report: Report) -> list[str]:
             f"Iterated again without acceleration and in full precision, {certificates.plain_same} of "
             f"{count(certificates.plain_checked, 'start')} drawn at random ended in the same point."
         )
+    if report.uncoded:
+        sentences.append(report.uncoded)
     if report.datasets:
         images = sum(data.n_used for data in report.datasets.values())
         sentences.append(f"{count(images, 'image')} of {count(len(report.datasets), 'data set')} were reconstructed.")
@@ -126,8 +128,8 @@ def _field_warnings(report: Report) -> list[str]:
         found.append(f"{few} of the {count(dictionary.atoms, 'atom')} are certified attractors ({_certified(report)}).")
     if dictionary.at_origin:
         found.append(
-            f"{count(dictionary.at_origin, 'start')} ended at an attractor that cannot be told from the origin. It has "
-            "no direction: it counts as an attractor, and is an atom of sparse codes only where points are centred."
+            f"{count(dictionary.at_origin, 'start')} ended at a point that cannot be told from the origin. It has no "
+            "direction, so it is an atom of sparse codes only where points are centred."
         )
     if certificates.plain_elsewhere:
         found.append(

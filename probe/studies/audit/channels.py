@@ -16,7 +16,7 @@ from probe.metrics.sets import effective_rank
 from probe.precision import full_float32
 from probe.results.audit import Finding, judged, skipped
 from probe.studies.audit.latent_thresholds import LEVELS, UNCHANGED
-from probe.studies.audit.latents import by_channel, by_number, named, unknown_axes, upper
+from probe.studies.audit.latents import by_channel, by_number, named, upper
 from probe.studies.audit.subject import Subject, decode
 from probe.studies.audit.thresholds import THRESHOLDS
 from probe.training.images import is_grey
@@ -32,8 +32,8 @@ MOST, PICTURES = 128, 2
 def channels(subject: Subject) -> list[Finding]:
     """Channels that are the same for all images, and channels that others explain."""
     z = by_channel(subject.encoded)
-    if z is None:
-        return [skipped("channels", unknown_axes(subject.encoded))]
+    if isinstance(z, str):
+        return [skipped("channels", z)]
     if not enough_rows(z):
         rows = z.shape[0] * z.shape[2]
         why = f"{rows} places of all images are too few to compare {z.shape[1]} channels; set a larger --count."
@@ -86,8 +86,8 @@ def _repeated(found: "Spread") -> Finding:
 def ignored(subject: Subject) -> list[Finding]:
     """Channels that the decoder does not look at."""
     z = subject.encoded[:PICTURES]
-    if by_channel(z) is None:
-        return [skipped("ignored", unknown_axes(z))]
+    if isinstance(why := by_channel(z), str):
+        return [skipped("ignored", why)]
     if z.shape[1] > MOST:
         return [skipped("ignored", f"Replacing {z.shape[1]} channels one by one would take long; {MOST} are the most.")]
     model = subject.model

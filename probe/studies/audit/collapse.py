@@ -17,7 +17,7 @@ def posterior(subject: Subject) -> list[Finding]:
     """Collapsed channels, cut-off variances, and whether samples follow the posterior."""
     found = subject.posterior
     if isinstance(found, str):
-        return [skipped("posterior", f"There is nothing to check: {found}.")]
+        return [skipped("posterior", found)]
     return [_collapsed(found), _noise(found), _clamped(found), _samples(found)]
 
 

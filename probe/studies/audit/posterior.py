@@ -72,7 +72,7 @@ def posterior_of(model: Autoencoder, x: Tensor, seed: int = 0, together: int | N
         together: images in a batch at most; None: all.
     """
     if model.class_name not in autoencoder_classes():
-        return f"whether a {model.class_name} has a posterior is not known: it is not a class of diffusers"
+        return f"Whether a {model.class_name} has a posterior is not known: it is not a class of diffusers."
     module: Any = model.modules[0]
     generator = torch.Generator(x.device).manual_seed(seed)
 
@@ -85,8 +85,10 @@ def posterior_of(model: Autoencoder, x: Tensor, seed: int = 0, together: int | N
         if not (
             isinstance(getattr(given, "mean", None), Tensor) and isinstance(getattr(given, "logvar", None), Tensor)
         ):
-            return f"the encoder of {model.class_name} gives one latent, not a posterior"
+            return f"The encoder of {model.class_name} gives one latent, not a posterior."
         mean, logvar, drawn = Fitting(run, together)(x)
-    if by_channel(mean) is None or mean.shape != logvar.shape or mean.shape != drawn.shape:
-        return f"means of shape {tuple(mean.shape)} and samples {tuple(drawn.shape)} are not (n, channels, h, w)"
+    if isinstance(why := by_channel(mean), str):
+        return why
+    if mean.shape != logvar.shape or mean.shape != drawn.shape:
+        return f"Means, variances and samples of {model.class_name} have different shapes."
     return Posterior(*(part.cpu().double() for part in (mean, logvar, drawn)))

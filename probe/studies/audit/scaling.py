@@ -14,7 +14,7 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.autoencoders.coordinates import RULES
 from probe.results.audit import Finding, judged, skipped
-from probe.studies.audit.latents import by_channel, by_number, unknown_axes
+from probe.studies.audit.latents import by_channel, by_number
 from probe.studies.audit.subject import Subject
 from probe.studies.audit.thresholds import THRESHOLDS
 
@@ -73,8 +73,8 @@ class Claims:
 def scaling(subject: Subject) -> list[Finding]:
     """Deviation and mean of scaled latents, of all and of the worst channel."""
     z = by_channel(_drawn(subject))
-    if z is None:
-        return [skipped("scaling", unknown_axes(subject.encoded))]
+    if isinstance(z, str):
+        return [skipped("scaling", z)]
     found, claims = moments(z), Claims.of(subject.model)
     findings = [_deviation(subject.model, found, claims), _mean(subject.model, found, claims)]
     findings.append(_mean_of_a_channel(found, claims))

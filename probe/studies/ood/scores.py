@@ -45,9 +45,9 @@ class References:
     Attributes:
         latents: z0 of the first ``solver.starts`` images (n, ...).
         attractors: end points A of the starts that did not diverge (m, ...), not merged.
-        noise: end points B likewise; None where no score uses them.
+        noise: end points B likewise; None where no score uses them, or all starts from noise diverged.
         facts: starts, outcomes, median steps, distinct end points by cosine and by distance, certificates; the same of
-            B under ``noise``.
+            B under ``noise``, with 0 ``attractors`` where all diverged.
     """
 
     latents: Tensor
@@ -81,8 +81,10 @@ def references(
         on_step: as for ``iterate_batches``.
         solve: iterates the starts, and may know some of their ends.
 
+    Where all starts from noise diverge, the score that needs them is left out.
+
     Raises:
-        UserError: every start diverged.
+        UserError: every start from an image diverged; or every start from noise, and no other score is wanted.
     """
     solver, f = config.solver.solver(), _map(model, config)
     z0 = encode(model, images[: config.solver.starts])
@@ -90,23 +92,23 @@ def references(
     if NOISE_SCORE in config.scores:
         starts = torch.cat([z0, gaussian_starts(config.seed, range(n), z0.shape[1:]).to(z0)])
     ends = solve(f, starts, iteration(solver, z0.shape[1:], model.device), on_step)
-    attractors, facts = _found(f, model, ends.rows(slice(0, n)), solver, "; try another model")
+    attractors, facts = _found(f, model, ends.rows(slice(0, n)), solver)
+    diverge = f"all {n} starts{{}} diverge under {model.source}, so there are no attractors to score by"
+    if not len(attractors):
+        raise UserError(f"{diverge.format('')}; try another model.")
     if len(starts) == n:
         return References(z0.cpu(), attractors, None, facts)
-    without = f" from noise; leave {NOISE_SCORE} out of scores"
-    noise, facts["noise"] = _found(f, model, ends.rows(slice(n, None)), solver, without)
-    return References(z0.cpu(), attractors, noise, facts)
+    noise, facts["noise"] = _found(f, model, ends.rows(slice(n, None)), solver)
+    if len(noise):
+        return References(z0.cpu(), attractors, noise, facts)
+    if len(config.scores) == 1:
+        raise UserError(f"{diverge.format(' from noise')}; name other scores than {NOISE_SCORE}.")
+    return References(z0.cpu(), attractors, None, facts)
 
 
-def _found(
-    f: LatentMap, model: Autoencoder, ends: EndPoints, solver: SolverConfig, advice: str
-) -> tuple[Tensor, dict[str, Any]]:
-    """The end points that did not diverge, and the facts of them; ``advice`` ends the error where all did."""
+def _found(f: LatentMap, model: Autoencoder, ends: EndPoints, solver: SolverConfig) -> tuple[Tensor, dict[str, Any]]:
+    """The end points that did not diverge, and the facts of them."""
     points = ends.end[ends.outcome != Outcome.DIVERGED]
-    if not len(points):
-        raise UserError(
-            f"all {len(ends.end)} starts diverge under {model.source}, so there are no attractors to score by{advice}."
-        )
     settled = ends.end[ends.outcome == Outcome.CONVERGED]
     merge = distinct(settled, EUCLIDEAN, solver.tolerance)
     certificates = certify_first(f, settled[merge.leader], solver, model.device).attractor
@@ -211,7 +213,8 @@ class Scorer:
         still = [self._without_steps(part) for part in parts]
         found = {name: torch.cat([one[name] for one in still]) for name in still[0]}
         moving = vars(self._trajectories(parts, on_step))
-        return {**{name: moving[name] for name in (*self.config.scores, "outcome") if name in moving}, **found}
+        names = [name for name in (*self.config.scores, "outcome") if moving.get(name) is not None]
+        return {**{name: moving[name] for name in names}, **found}
 
     @torch.no_grad()
     def _without_steps(self, images: Tensor) -> dict[str, Tensor]:
@@ -253,7 +256,7 @@ class Scorer:
             max_steps=solver.max_steps,
             tolerance=solver.tolerance,
             max_norm=solver.max_norm,
-            noise=self.known.noise if NOISE_SCORE in self.config.scores else None,
+            noise=self.known.noise,
             together=settings.batch_size,
             on_step=on_step,
         )

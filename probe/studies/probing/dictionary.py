@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from probe.config import DictionaryConfig, SeedConfig, SolverConfig
-from probe.dictionary import at_origin, gaussian, merge_by_cosine, merge_by_euclid, merge_certified, unit_rows
+from probe.dictionary import (
+    at_origin,
+    gaussian,
+    merge_by_cosine,
+    merge_by_euclid,
+    merge_certified,
+    unit_rows,
+    with_origin,
+)
 from probe.dynamics import (
     Certificates,
     EndPoints,
@@ -144,16 +152,12 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
         UserError: no start has one of the chosen outcomes.
     """
     rows = admitted(ends, dictionary)
+    if not len(rows):
+        raise UserError(_nothing_admitted(ends, dictionary))
     points = ends.end[rows].flatten(1)
-    if not len(rows) or not bool(points.any()):
-        counts = ", ".join(f"{count} {name}" for name, count in ends.counts().items())
-        raise UserError(
-            f"no start can enter the dictionary: dictionary.outcomes is {list(dictionary.outcomes)}, and the starts "
-            f"ended as {counts}; allow another outcome or raise solver.max_steps."
-        )
     # A basin in which any start converged is led by such a start: the certificate is about that point.
     priority = (ends.outcome[rows] != Outcome.CONVERGED).long()
-    merge = merge_by_cosine(points, dictionary.cosine, priority, starts=rows)
+    merge = with_origin(merge_by_cosine(points, dictionary.cosine, priority, starts=rows), points, priority)
     apart = merge_by_euclid(points, dictionary.euclidean, starts=rows)
     leader = rows[merge.leader]
     summary: dict[str, object] = {
@@ -183,6 +187,21 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
     member = torch.full_like(ends.steps, -1, dtype=torch.long)
     member[rows] = merge.member
     return Merged(leader, merge.basin, settled, converged, check, len(sample), wandering, summary, member)
+
+
+def _nothing_admitted(ends: EndPoints, dictionary: DictionaryConfig) -> str:
+    """Why no start can enter the dictionary, and what to do."""
+    counts = ends.counts()
+    if counts["diverged"] == len(ends.outcome):
+        return (
+            f"all {len(ends.outcome)} starts diverged (their norms grew beyond solver.max_norm, or were not finite): "
+            "there is no end point to make a dictionary of; try model.clamp=true or model.latents=scaled."
+        )
+    stated = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return (
+        f"no start can enter the dictionary: dictionary.outcomes is {list(dictionary.outcomes)}, and the starts "
+        f"ended as {stated}; allow another outcome or raise solver.max_steps."
+    )
 
 
 def admitted(ends: EndPoints, dictionary: DictionaryConfig) -> Tensor:

@@ -94,7 +94,6 @@ def iteration(solver: SolverConfig, latent_shape: Sequence[int], device: torch.d
         accelerate=solver.accelerate,
         far_precision=far,
         steady=solver.compile,
-        lag=None if gpu else 0,
     )
 
 

@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 
 from probe.autoencoders import Autoencoder
 from probe.config import SparseConfig
+from probe.dictionary import unit_row_of
 from probe.errors import Failure, UserError
 from probe.methods import AUTOENCODER, OURS, SANITY, Compared, Material, methods, metrics
 from probe.plugins import call
@@ -145,6 +146,25 @@ def centre(sparse: SparseConfig, ends: Tensor, heldout: Tensor, dataset: str) ->
     return points.flatten(1).double().mean(0)
 
 
+def uncoded(points: Tensor, sparse: SparseConfig) -> str:
+    """Why no image can be written in a dictionary of these points (m, d): a sentence; empty where one can be.
+
+    Args:
+        points: of the atoms, of unit norm or as they are; 0 for one at the origin.
+    """
+    if bool((unit_row_of(centred(points, sparse)) >= 0).any()):
+        return ""
+    if sparse.centre == "none" or not bool(points.any()):
+        return (
+            "No image was reconstructed, because every end point is at the origin, which has no direction: there are "
+            "no atoms to write images with."
+        )
+    return (
+        "No image was reconstructed, because the dictionary has one end point, and sparse.centre="
+        f"{sparse.centre} subtracts the mean of the end points: there are no atoms left to write images with."
+    )
+
+
 def dictionaries(atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int) -> dict[str, Tensor]:
     """The end points (m, d) and the controls that do not depend on images: unit rows in float64, by name.
 
@@ -154,12 +174,10 @@ def dictionaries(atoms: Tensor, first: Tensor, sparse: SparseConfig, seed: int) 
         seed: of ``random_bases``.
 
     Raises:
-        UserError: all end points are at the origin.
+        UserError: no image can be written in the dictionary; see ``uncoded``.
     """
-    if not bool(atoms.any()):
-        raise UserError(
-            "every end point is at the origin, which has no direction: there is nothing to reconstruct from."
-        )
+    if reason := uncoded(atoms, sparse):
+        raise UserError(reason)
     material = Material(centred(atoms, sparse), centred(first, sparse), first[:0], seed, sparse.random_bases)
     return _built(material, [OURS, *sparse.controls], sees_data=False)
 

@@ -91,6 +91,28 @@ def test_warnings_are_said_and_not_only_written(tmp_path, caplog):
     assert "warning: KNN, K = 2000: with 40 training latents this is the distance to the farthest one." in caplog.text
 
 
+def test_where_noise_diverges_its_score_is_left_out_and_the_report_says_so(tmp_path, caplog):
+    (tmp_path / "own.py").write_text(
+        "import torch\n"
+        "class Own:\n"
+        "    image_range = (0.0, 1.0)\n"
+        "    encode = staticmethod(lambda x: x)\n"
+        "    def decode(self, z):\n"
+        "        outside = ((z < 0) | (z > 1)).flatten(1).any(1)\n"
+        "        return torch.where(outside.view(-1, 1, 1, 1), 1e4 + z.abs(), z / 2)\n"
+        "def load():\n"
+        "    return Own()\n"
+    )
+    model = {"source": f"python:{tmp_path}/own.py:load", "device": "cpu"}
+    changes = {"train": None, "model": model, "scores": ["trajectory", "trajectory_noise"], "reencoded": 0}
+    report = do(begin(tmp_path / "ood", **changes))
+    assert list(report["scores"]) == ["trajectory"]
+    said = "All 40 starts from noise diverged, so there are no attractors from noise, and the score"
+    assert any(said in warning for warning in report["warnings"])
+    assert said in caplog.text
+    assert said in (tmp_path / "ood" / "report" / "report.md").read_text()
+
+
 def test_fewer_images_than_planned_are_a_warning(tmp_path):
     few = {"textures": {"source": "bundled:textures", "n": 2000}}
     report = do(begin(tmp_path / "ood", outside=few, scores=["knn"], reencoded=0))

@@ -19,7 +19,9 @@ from probe.errors import UserError
 from probe.files import write_atomically
 from probe.report.compare import write_comparison
 from probe.report.compare.build import compare
+from probe.report.compare.page import page
 from probe.report.compare.schema import ComparedError
+from probe.report.page.markdown import markdown
 from probe.report.run import build_report
 from probe.report.run.schema import Mean
 from probe.results.files import read_table, write_table
@@ -74,10 +76,16 @@ def test_the_same_numbers_are_undecided(make: Make):
              for name, one in level.runs[1].measures.items()}  # fmt: skip
     known = {place for place, one in found.items() if one.over_starts}
     assert known == {(0.05, "latent_mse"), (0.05, "latent_ratio")}
+    assert {place for place, one in found.items() if one.intervals_over == "images and draws of starts"} == known
     assert {one.verdict for place, one in found.items() if place in known} == {"undecided"}
     assert {one.verdict for place, one in found.items() if place not in known} == {None}
     assert all(one.difference.ci95 == one.over_images for one in found.values())
     assert [(one.key, one.values) for one in report.differs] == []
+    said = markdown(page(report))
+    rows = [line for line in said.splitlines() if line.startswith("| ") and "| b |" in line and " of d" not in line]
+    by_level = {row.split(" |")[0]: row for row in rows if "alone: no verdict" in row}
+    assert [row.count("(over images alone: no verdict)") for row in by_level.values()] == [1, 2, 2]
+    assert "both at 5 % of d, are over images and draws of starts (a and b). Those of pixel MSE" in said
 
 
 def test_ratios(make: Make):

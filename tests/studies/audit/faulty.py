@@ -78,6 +78,13 @@ class WrongShift(Sound):
     shift_factor = SHIFT - 2 / SCALE
 
 
+class WrongRange(Sound):
+    """The encoder's weights want images in [0, 1] and are given [-1, 1], as TAESD's were (diffusers 4676)."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return super().encode(2 * x - 1)
+
+
 class DeadChannel(Sound):
     """The encoder gives channel 3 one value, whatever the image is."""
 
@@ -167,6 +174,10 @@ def wrong_scale() -> Sound:
 
 def wrong_shift() -> Sound:
     return WrongShift()
+
+
+def wrong_range() -> Sound:
+    return WrongRange()
 
 
 def dead_channel() -> Sound:

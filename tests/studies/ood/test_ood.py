@@ -211,6 +211,24 @@ def test_attractors_from_noise_are_others_where_images_do_not_lead():
     assert (found["trajectory_noise"] > found["trajectory"] + c).all()
 
 
+def test_where_noise_diverges_its_score_is_left_out():
+    """f(z) = z / 2 on [0, 1], where images lie, and far away elsewhere: all noise diverges, no image does."""
+
+    def f(z: torch.Tensor) -> torch.Tensor:
+        outside = ((z < 0) | (z > 1)).any(1, keepdim=True)
+        return torch.where(outside, 1e4 * (1 + z.abs()), z / 2)
+
+    known = references(linear(f), pictures(9, 0, 20), config())
+    assert known.noise is None
+    assert known.facts["noise"]["outcomes"]["diverged"] == 9
+    assert (known.facts["noise"]["attractors"], known.facts["attractors"]) == (0, 9)
+    found = Scorer(linear(f), known, config())(pictures(4, 1, 20))
+    assert {*config().scores} - {"trajectory_noise", "knn"} <= {*found}
+    assert "trajectory_noise" not in found
+    with pytest.raises(UserError, match=r"from noise diverge.*name other scores than trajectory_noise"):
+        references(linear(f), pictures(9, 0, 20), config(scores=["trajectory_noise"]))
+
+
 def test_a_model_without_attractors_is_refused():
     away = replace(halving(), decoder=lambda z: 1e4 * (1 + z.view(-1, 3, SIDE, SIDE).abs()))
     with pytest.raises(UserError, match="all 9 starts diverge"):

@@ -1,9 +1,11 @@
 """From noise to certified attractors, on a map whose attractors are known."""
 
+import pytest
 import torch
 
 from probe import find_attractors
 from probe.config import SeedConfig, SolverConfig
+from probe.errors import UserError
 
 
 def double_wells(z: torch.Tensor) -> torch.Tensor:
@@ -52,6 +54,36 @@ def test_only_so_many_certificates_as_asked_for():
         double_wells, (3,), seeds=SeedConfig(count=100), solver=SolverConfig(certificates=3)
     )
     assert dictionary.certificate.tolist() == [1] * 3 + [-1] * 5
+
+
+def test_the_origin_is_an_attractor_among_others():
+    """f is 0 where the first coordinate is small, else (+-1, 0, 0): three attractors, super-attracting."""
+
+    def f(z: torch.Tensor) -> torch.Tensor:
+        first = torch.where(z[:, 0].abs() < 0.7, 0 * z[:, 0], torch.sign(z[:, 0]))
+        return torch.stack([first, 0 * z[:, 1], 0 * z[:, 2]], 1)
+
+    ends, found = find_attractors(f, (3,), seeds=SeedConfig(count=60))
+    inside = int((ends.end[:, 0] == 0).sum())
+    assert found.certificate.tolist() == [1, 1, 1]
+    assert found.summary["at_origin"] == inside > 20  # 60 times P(|N| < 0.7) = 0.52: 31 +- 4
+    assert found.basin[0] == inside
+    assert not found.atoms[0].any()
+    assert int((found.member == 0).sum()) == inside
+    assert int(found.basin.sum()) == 60
+    assert found.summary["plain_same"] == found.summary["plain_checked"]
+
+
+def test_all_starts_at_the_origin_are_one_attractor():
+    _, found = find_attractors(lambda z: 0 * z, (3,), seeds=SeedConfig(count=9))
+    assert (len(found), found.certificate.tolist(), found.basin.tolist()) == (1, [1], [9])
+    assert found.summary["at_origin"] == 9
+    assert found.summary["vendi"] is None
+
+
+def test_diverging_starts_leave_nothing_and_the_error_says_so():
+    with pytest.raises(UserError, match="all 5 starts diverged"):
+        find_attractors(lambda z: 3 * z, (3,), seeds=SeedConfig(count=5))
 
 
 def test_predicted_against_plain_steps():
