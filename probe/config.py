@@ -372,6 +372,25 @@ class ClipConfig(ConfigModel):
     batch_size: int = Field(64, ge=1, le=10**6, description="images that CLIP embeds at once")
 
 
+class PerceptualConfig(ConfigModel):
+    """Perceptual metrics (the extra ``perceptual``): LPIPS of image pairs, and rFID of whole sets.
+
+    Where weights are absent, the metric is left out and the rest is reported. Nothing is downloaded.
+    """
+
+    network: Literal["alex", "vgg"] = Field("alex", description="network of LPIPS: AlexNet or VGG16")
+    lpips: Text | None = Field(
+        None,
+        description="file with the weights of LPIPS' network, .safetensors or .pth, with torchvision's names; default:"
+        " torch's cache (TORCH_HOME)",
+    )
+    inception: Text | None = Field(
+        None,
+        description="file with the weights of FID's Inception, .safetensors or .pth, as torch-fidelity names them;"
+        " default: torch's cache",
+    )
+
+
 class Config(Tracked):
     """The configuration of a run (``probe run``)."""
 
@@ -386,6 +405,7 @@ class Config(Tracked):
         default_factory=dict, max_length=1000, description="image sets by name; a preset's name is enough"
     )
     clip: ClipConfig | None = Field(None, description="semantics by CLIP; default: none")
+    perceptual: PerceptualConfig | None = Field(None, description="LPIPS and rFID; default: none")
 
     @model_validator(mode="after")
     def _heldout_to_centre_on(self) -> Self:

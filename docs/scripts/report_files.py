@@ -26,6 +26,8 @@ FILES = (
     ("An OOD experiment", "OOD_DIR/report/report.json", "ood", "OodReport"),
     ("A round trip", "ROUNDTRIP_DIR/report/report.json", "roundtrip", "RoundtripReport"),
     ("A comparison", "runs/compare/compare.json", "compare", "ComparisonReport"),
+    ("`probe quality`", "DIR/quality.json", "quality", "QualityReport"),
+    ("An audit", "probe audit --out FILE.json, or --json", "audit", "AuditReport"),
 )
 """Heading, path, package below probe.report, and the model of the whole file."""
 

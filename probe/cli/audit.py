@@ -61,6 +61,10 @@ def audit(
     with watching("audit") as watch:
         watch.say("loading")
         loaded, spec = opened(load_autoencoder, config.model)
+        if loaded.kind == "audio":
+            raise UserError(
+                f"{model} is an audio model, and the audit compares on images; give an image or video model."
+            )
         side = resolution or loaded.side or min(sample_size(loaded) or RESOLUTION, RESOLUTION)
         pictures = drawn(loaded, images, n, side)
         larger = None if loaded.side else drawn(loaded, images, n, 2 * side).images

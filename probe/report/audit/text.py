@@ -43,6 +43,16 @@ def summary(report: AuditReport) -> str:
     return "; ".join(parts) + "."
 
 
+def table_of_thresholds() -> str:
+    """All thresholds as a table in Markdown, for the guide."""
+    from probe.studies.audit.thresholds import THRESHOLDS
+
+    cells = (
+        f"| {name} | {one}{f' {one.unit}' if one.unit else ''} | {one.reason} |" for name, one in THRESHOLDS.items()
+    )
+    return "\n".join(["| threshold | | why there |", "|---|---|---|", *cells]) + "\n"
+
+
 def markdown(report: AuditReport) -> str:
     """The audit as a page."""
     model, images = report.model, report.images

@@ -16,8 +16,8 @@ from probe.metrics.sets import effective_rank
 from probe.precision import full_float32
 from probe.results.audit import Finding, judged, skipped
 from probe.studies.audit.latent_thresholds import LEVELS, UNCHANGED
-from probe.studies.audit.latents import by_channel, by_number, named, unknown_axes, upper
-from probe.studies.audit.subject import ROWS, Subject, decode
+from probe.studies.audit.latents import by_channel, by_number, named, upper
+from probe.studies.audit.subject import Subject, decode
 from probe.studies.audit.thresholds import THRESHOLDS
 from probe.training.images import is_grey
 
@@ -25,15 +25,15 @@ STILL = 1e-3
 """Deviation of a channel, in deviations of the median channel, below which it does not vary."""
 ROWS_A_CHANNEL = 10
 """Rows (images times places) for each channel below which correlations between channels are mostly chance."""
-MOST = 128
-"""Channels that are replaced one by one."""
+MOST, PICTURES = 128, 2
+"""Channels that are replaced one by one, and the pictures that this is tried on; each pair is decoded."""
 
 
 def channels(subject: Subject) -> list[Finding]:
     """Channels that are the same for all images, and channels that others explain."""
     z = by_channel(subject.encoded)
-    if z is None:
-        return [skipped("channels", unknown_axes(subject.encoded))]
+    if isinstance(z, str):
+        return [skipped("channels", z)]
     if not enough_rows(z):
         rows = z.shape[0] * z.shape[2]
         why = f"{rows} places of all images are too few to compare {z.shape[1]} channels; set a larger --count."
@@ -85,9 +85,9 @@ def _repeated(found: "Spread") -> Finding:
 
 def ignored(subject: Subject) -> list[Finding]:
     """Channels that the decoder does not look at."""
-    z = subject.encoded[:ROWS]
-    if by_channel(z) is None:
-        return [skipped("ignored", unknown_axes(z))]
+    z = subject.encoded[:PICTURES]
+    if isinstance(why := by_channel(z), str):
+        return [skipped("ignored", why)]
     if z.shape[1] > MOST:
         return [skipped("ignored", f"Replacing {z.shape[1]} channels one by one would take long; {MOST} are the most.")]
     model = subject.model

@@ -3,8 +3,8 @@
 from probe.studies.audit import precision, sizes, tiles, ways
 from probe.studies.audit.channels import channels, ignored
 from probe.studies.audit.check import Check
+from probe.studies.audit.collapse import posterior
 from probe.studies.audit.colour import colour
-from probe.studies.audit.posterior import posterior
 from probe.studies.audit.saturation import saturation
 from probe.studies.audit.scaling import scaling
 from probe.studies.audit.spots import spots

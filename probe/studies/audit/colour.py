@@ -2,8 +2,8 @@
 
 | symbol | meaning | shape |
 |---|---|---|
-| x | images, in the model's range | (n, channels, H, W) |
-| y | D(E(x)), not clamped | (n, channels, H, W) |
+| x | images, in the model's range | (n, channels, ..., H, W) |
+| y | D(E(x)), not clamped | (n, channels, ..., H, W) |
 | level | one step of an 8-bit picture: the model's range / 255 | |
 """
 
@@ -26,8 +26,8 @@ def shift(x: Tensor, y: Tensor, image_range: tuple[float, float]) -> Tensor:
 
 def colour(subject: Subject) -> list[Finding]:
     """Mean brightness and colour of D(E(x)) against x."""
-    if subject.x.ndim != 4:
-        return [skipped("colour", f"Inputs of shape {tuple(subject.x.shape[1:])} are not pictures.")]
+    if subject.model.kind == "audio":
+        return [skipped("colour", "Sound has no colours.")]
     shifts = shift(subject.x.cpu(), subject.rebuilt, subject.model.image_range)
     if not shifts.isfinite().all():
         return [skipped("colour", "Some decoded values are NaN.")]

@@ -14,8 +14,8 @@ LATENT_THRESHOLDS: dict[str, Threshold] = {
     "scale": Threshold(
         warn=1.25,
         fail=1.75,
-        reason="factor between the deviation of scaled latents and 1. SDXL's factor in place of Stable Diffusion's is "
-        "wrong by 1.4; the choice of images alone made 1.6 between satellite pictures and photographs",
+        reason="factor between the deviation of scaled latents and the claimed one. SDXL's factor in place of Stable "
+        "Diffusion's is wrong by 1.4; the choice of images alone made 1.6 between satellite pictures and photographs",
     ),
     "unscaled": Threshold(
         warn=1.75,

@@ -6,19 +6,21 @@ SHOWN = 64
 """Channels whose numbers are reported one by one."""
 
 
-def by_channel(z: Tensor) -> Tensor | None:
-    """Latents as (n, channels, places) in float64: (n, c, h, w) of a picture, or (n, d) as d channels of one place.
+def by_channel(z: Tensor) -> Tensor | str:
+    """Latents as (n, channels, places) in float64: (n, c, h, w) of a picture, (n, c, 1, h, w) of a video of one frame,
+    or (n, d) as d channels of one place.
 
-    None for other shapes: of three axes, the second may be channels, tokens or time.
+    Or why not: other shapes, since of three axes the second may be channels, tokens or time, and several frames that
+    repeat an image say nothing of a video's latents; and latents with NaN or infinity.
     """
-    if z.ndim not in (2, 4):
-        return None
+    shape = tuple(z.shape[1:])
+    if z.ndim == 5 and z.shape[2] != 1:
+        return f"Latents of several frames, {shape}, are not looked at: the images stand still. Set model.frames=1."
+    if z.ndim not in (2, 4, 5):
+        return f"Which axis of a latent {shape} holds channels is not known; (c, h, w) and (d,) are looked at."
+    if not z.isfinite().all():
+        return "Some latents are NaN or infinite; float32 and size say more."
     return z.double().reshape(len(z), z.shape[1], -1)
-
-
-def unknown_axes(z: Tensor) -> str:
-    """Why latents without a known axis of channels are not looked at."""
-    return f"Which axis of a latent {tuple(z.shape[1:])} holds channels is not known; (c, h, w) and (d,) are looked at."
 
 
 def named(channels: list[int], one: str = "", several: str = "") -> str:

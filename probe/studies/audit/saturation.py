@@ -36,8 +36,8 @@ class Range:
 
     @property
     def excess(self) -> float:
-        """Share of values that decoding has saturated: those of y less those of x."""
-        return self.saturated - self.original
+        """Share of values that decoding has saturated: those of y less those of x, at least 0."""
+        return max(self.saturated - self.original, 0.0)
 
 
 def value_range(x: Tensor, y: Tensor, image_range: tuple[float, float]) -> Range:

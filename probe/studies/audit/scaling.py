@@ -14,8 +14,7 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.autoencoders.coordinates import RULES
 from probe.results.audit import Finding, judged, skipped
-from probe.studies.audit.latents import by_channel, by_number, unknown_axes
-from probe.studies.audit.posterior import subjects_posterior
+from probe.studies.audit.latents import by_channel, by_number
 from probe.studies.audit.subject import Subject
 from probe.studies.audit.thresholds import THRESHOLDS
 
@@ -48,12 +47,15 @@ class Claims:
     """What a configuration says about scaled latents.
 
     Attributes:
-        scale: that they have deviation 1. mean: that they have mean 0. channels: both for each channel.
+        scale: that they have a certain deviation. mean: that they have mean 0. channels: both for each channel.
+        deviation: which. Statistics per channel give 1, and a factor beside them is the deviation that the diffusion
+            model was trained at, such as the 0.5 of EDM; without them the factor's purpose is to give 1.
     """
 
     scale: bool
     mean: bool
     channels: bool
+    deviation: float = 1.0
 
     @classmethod
     def of(cls, model: Autoencoder) -> "Claims":
@@ -64,50 +66,56 @@ class Claims:
         channels = rule is not None and rule.statistics is not None
         channels = channels and (model.latents_mean is not None or not (rule and rule.optional))
         scale = rule.factor if rule else model.scaling_factor != 1
-        return cls(channels or scale, channels or model.shift_factor != 0, channels)
+        factor = model.scaling_factor if channels and rule and rule.factor else 1.0
+        return cls(channels or scale, channels or model.shift_factor != 0, channels, factor)
 
 
 def scaling(subject: Subject) -> list[Finding]:
     """Deviation and mean of scaled latents, of all and of the worst channel."""
     z = by_channel(_drawn(subject))
-    if z is None:
-        return [skipped("scaling", unknown_axes(subject.encoded))]
+    if isinstance(z, str):
+        return [skipped("scaling", z)]
     found, claims = moments(z), Claims.of(subject.model)
     findings = [_deviation(subject.model, found, claims), _mean(subject.model, found, claims)]
     findings.append(_mean_of_a_channel(found, claims))
-    return [*findings, _deviation_of_a_channel(found)] if claims.channels else findings
+    return [*findings, _deviation_of_a_channel(found, claims)] if claims.channels else findings
 
 
 def _drawn(subject: Subject) -> Tensor:
     """Latents as diffusion models are trained on: a sample of the posterior where there is one, else E(x)."""
-    posterior = subjects_posterior(subject)
-    if isinstance(posterior, str):
+    if isinstance(subject.posterior, str):
         return subject.encoded
-    return replace(subject.model, encoder=lambda z: z).encode(posterior.drawn)
+    return replace(subject.model, encoder=lambda z: z).encode(subject.posterior.drawn)
 
 
 def _deviation(model: Autoencoder, found: Moments, claims: Claims) -> Finding:
-    deviation = found.pooled_std
-    off, threshold = _factor(deviation), THRESHOLDS["scale" if claims.scale else "unscaled"]
+    deviation, right = found.pooled_std, claims.deviation
+    off, threshold = _factor(deviation / right), THRESHOLDS["scale" if claims.scale else "unscaled"]
     sentence = f"{model.latents.capitalize()} latents have deviation {deviation:.3g} (by channel {_range(found.std)})"
     if threshold.verdict(off) == "OK":
-        sentence += "; nothing says that it should be 1." if not claims.scale else "; it should be 1."
+        sentence += "; nothing says what it should be." if not claims.scale else f"; it should be {right:g}."
     else:
-        sentence += f", not 1: scaled wrongly. {_effect(deviation)} {_better_scale(model, deviation, claims)}"
+        sentence += (
+            f", not {right:g}: scaled wrongly. {_effect(deviation, right)} {_better_scale(model, deviation, claims)}"
+        )
     numbers = {"deviation": deviation, **by_number("deviation", found.std)}
     return judged("scaling", "deviation", off, threshold, sentence, numbers)
 
 
-def _effect(deviation: float) -> str:
-    look = "pale and washed out" if deviation > 1 else "harsh, with too much contrast"
-    return f"What a diffusion model makes at deviation 1 decodes to pictures that are {look}."
+def _effect(deviation: float, right: float) -> str:
+    look = "pale and washed out" if deviation > right else "harsh, with too much contrast"
+    return f"What a diffusion model makes at deviation {right:g} decodes to pictures that are {look}."
 
 
 def _better_scale(model: Autoencoder, deviation: float, claims: Claims) -> str:
     if not deviation:
         return "All latents are equal."
     now = model.scaling_factor if model.latents == "scaled" else 1.0
-    value = f"multiply latents_std by {deviation:.3g}" if claims.channels else f"scaling_factor {now / deviation:.4g}"
+    value = (
+        f"multiply latents_std by {deviation / claims.deviation:.3g}"
+        if claims.channels
+        else f"scaling_factor {now / deviation:.4g}"
+    )
     return f"For these images: {value}."
 
 
@@ -137,10 +145,10 @@ def _mean_of_a_channel(found: Moments, claims: Claims) -> Finding:
     return judged("scaling", "mean of a channel", float(offsets[worst].abs()), threshold, sentence)
 
 
-def _deviation_of_a_channel(found: Moments) -> Finding:
-    off = [_factor(float(deviation)) for deviation in found.std]
+def _deviation_of_a_channel(found: Moments, claims: Claims) -> Finding:
+    off = [_factor(float(deviation) / claims.deviation) for deviation in found.std]
     worst = off.index(max(off))
-    sentence = f"Channel {worst} is the furthest from deviation 1: it has {found.std[worst]:.3g}."
+    sentence = f"Channel {worst} is the furthest from deviation {claims.deviation:g}: it has {found.std[worst]:.3g}."
     return judged("scaling", "deviation of a channel", off[worst], THRESHOLDS["channel scale"], sentence)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from probe.results.audit import Finding, judged, skipped
 from probe.studies.audit.latent_thresholds import OUTLIER
-from probe.studies.audit.latents import by_channel, unknown_axes
+from probe.studies.audit.latents import by_channel
 from probe.studies.audit.subject import Subject
 from probe.studies.audit.thresholds import THRESHOLDS
 
@@ -75,8 +75,8 @@ def outliers(z: Tensor) -> Outliers:
 def spots(subject: Subject) -> list[Finding]:
     """Whether images have a place of far larger magnitude than the others, and whether it is the same in all."""
     z = by_channel(subject.encoded)
-    if z is None:
-        return [skipped("spots", unknown_axes(subject.encoded))]
+    if isinstance(z, str):
+        return [skipped("spots", z)]
     if z.shape[2] < PLACES:
         return [skipped("spots", f"In a latent of {z.shape[2]} place(s) none can stand out; {PLACES} are needed.")]
     found = outliers(z)

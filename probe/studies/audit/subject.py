@@ -21,6 +21,7 @@ from probe.dynamics.memory import Fitting
 from probe.errors import UserError, reason_of
 from probe.precision import full_float32
 from probe.studies.audit.activations import largest_by_module
+from probe.studies.audit.posterior import Posterior, posterior_of
 from probe.studies.inputs import inputs
 
 ROWS = 4
@@ -122,6 +123,11 @@ class Subject:
         """E(x) of all images, in float32 without TF32, on the model's device."""
         with full_float32():
             return encode(self.model, self.x)
+
+    @cached_property
+    def posterior(self) -> Posterior | str:
+        """The posterior of all images, or why there is none."""
+        return posterior_of(self.model, self.x, self.seed, TOGETHER)
 
     @cached_property
     def rebuilt(self) -> Tensor:

@@ -78,6 +78,13 @@ class WrongShift(Sound):
     shift_factor = SHIFT - 2 / SCALE
 
 
+class WrongRange(Sound):
+    """The encoder's weights want images in [0, 1] and are given [-1, 1], as TAESD's were (diffusers 4676)."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return super().encode(2 * x - 1)
+
+
 class DeadChannel(Sound):
     """The encoder gives channel 3 one value, whatever the image is."""
 
@@ -169,6 +176,10 @@ def wrong_shift() -> Sound:
     return WrongShift()
 
 
+def wrong_range() -> Sound:
+    return WrongRange()
+
+
 def dead_channel() -> Sound:
     return DeadChannel()
 
@@ -213,6 +224,21 @@ def collapsed(folder: Path, channel: int = 2) -> Path:
 def floored(folder: Path, channel: int = 2) -> Path:
     """The same with one channel whose log-variance is far below the least that diffusers allows."""
     return _edited(folder, channel, mean=None, logvar=-100.0)
+
+
+def standardised(folder: Path, images: Tensor, factor: float = 1.0, wrong: float = 1.0) -> Path:
+    """The same with latents_mean and latents_std of these images (n, 3, R, R) in [-1, 1].
+
+    Args:
+        factor: scaling_factor. wrong: what latents_std is multiplied by.
+    """
+    model = load_autoencoder("embedded:cifar-plain").modules[0]
+    with torch.no_grad():
+        z = model.encode(images).latent_dist.sample(torch.Generator().manual_seed(0))
+    mean, std = z.mean((0, 2, 3)), wrong * z.std((0, 2, 3))
+    model.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist(), scaling_factor=factor)
+    model.save_pretrained(folder)
+    return folder
 
 
 def _edited(folder: Path, channel: int, mean: float | None, logvar: float | None) -> Path:

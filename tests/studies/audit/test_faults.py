@@ -1,6 +1,7 @@
 """Each fault is found by name, with the sentence that says it; sound models fail nothing of their latents."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from probe.results.audit import Finding
 from probe.studies.audit.check import answer, chosen
 from probe.studies.audit.checks import CHECKS
 from probe.studies.audit.subject import Subject, opened
-from tests.studies.audit.faulty import collapsed, floored
+from tests.studies.audit.faulty import collapsed, floored, standardised
 
 LATENT = ("determinism", "scaling", "posterior", "channels", "ignored", "spots", "colour", "saturation")
 
@@ -38,6 +39,7 @@ def of(found: list[Finding], verdict: str) -> dict[str, str]:
 FAULTS = {
     "wrong_scale": ("scaling: deviation", "not 1: scaled wrongly.*pale and washed out.*scaling_factor 0.1[678]"),
     "wrong_shift": ("scaling: mean", "too dark or too bright.*shift_factor"),
+    "wrong_range": ("colour: brightness", "levels darker than the images"),
     "dead_channel": ("channels: dead", "Channel 3 has one value for every image and place: dead"),
     "ignored_channel": ("ignored: ignored", "The decoder ignores channel 5: with noise instead"),
     "blob": ("spots: spots", "100 % of the images have a spot .* at row 2, column 5"),
@@ -48,8 +50,13 @@ FAULTS = {
     "saturating": ("saturation: saturation", "7. % of the decoded values are black or white"),
     "restless": ("determinism: encode", "Two runs differ by"),
 }
-ALSO = {"blob": {"scaling: deviation"}, "few_directions": {"channels: repeated"}}
-"""What follows from a fault: a spot is most of the deviation, and channels of few directions repeat each other."""
+ALSO = {
+    "blob": {"scaling: deviation"},
+    "few_directions": {"channels: repeated"},
+    "wrong_range": {"scaling: deviation", "saturation: saturation"},
+}
+"""What follows from a fault: a spot is most of the deviation, channels of few directions repeat each other, and images
+of twice the contrast have latents of twice the deviation, and are cut off."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -93,6 +100,18 @@ def test_a_collapsed_channel_is_found(tmp_path, photographs):
     assert "Channel 2 has collapsed: its posterior is N(0, 1)" in failed["posterior: collapsed"]
     assert "Channel 2 has one value for every image and place" in failed["channels: dead"]
     assert failed.keys() <= {"posterior: collapsed", "channels: dead", "scaling: mean of a channel"}
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_statistics_of_each_channel(tmp_path, photographs, factor):
+    """A factor beside them is the deviation that is meant, as in models trained at EDM's 0.5."""
+    x = photographs / 127.5 - 1
+    found = findings(str(standardised(tmp_path / "right", x, factor)), photographs)
+    assert not of(found, "FAIL")
+    assert f"; it should be {factor:g}." in of(found, "OK")["scaling: deviation"]
+    failed = of(findings(str(standardised(tmp_path / "wrong", x, factor, wrong=4.0)), photographs), "FAIL")
+    assert failed.keys() == {"scaling: deviation", "scaling: deviation of a channel"}
+    assert re.search(r"For these images: multiply latents_std by 0\.2[3-7]", failed["scaling: deviation"])
 
 
 def test_log_variances_at_the_floor_are_found(tmp_path, photographs):
@@ -150,3 +169,19 @@ def test_shapes_that_are_not_known_are_skipped(photographs):
     assert {name.split(":")[0] for name in skipped} == {"scaling", "posterior", "channels", "ignored", "spots"}
     assert skipped["spots: spots"].startswith("Which axis of a latent (64, 48) holds channels is not known")
     assert not of(found, "FAIL")
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_an_encoder_that_gives_one_number_breaks_no_check(root, photographs, value):
+    """All channels are dead, or nothing can be said."""
+    model, spec = opened(load_autoencoder, ModelConfig(source=f"python:{root}/tests/studies/audit/faulty.py:sound"))
+    silent = replace(model, encoder=lambda x: torch.full((len(x), 8, 8, 8), value))
+    subject = Subject(silent, spec, load_autoencoder, photographs)
+    found = [one for check in chosen(CHECKS, LATENT[1:]) for one in answer(check, subject)]
+    assert not [one.sentence for one in found if "could not be run" in one.sentence]
+    if value:
+        assert "Some latents are NaN" in of(found, "skipped")["channels: channels"]
+    else:
+        failed = of(found, "FAIL")
+        assert "Channels 0, 1, 2, 3, 4, 5, 6, 7 have one value" in failed["channels: dead"]
+        assert "All latents are equal." in failed["scaling: deviation"]

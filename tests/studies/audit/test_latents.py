@@ -15,11 +15,17 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_axes_that_are_known():
-    assert by_channel(torch.zeros(2, 3, 4, 5)).shape == (2, 3, 20)
-    assert by_channel(torch.zeros(2, 7)).shape == (2, 7, 1)
-    assert by_channel(torch.zeros(2, 16, 8)) is None
-    assert by_channel(torch.zeros(2, 3, 1, 4, 4)) is None
+@pytest.mark.parametrize(
+    ("shape", "found"), [((2, 3, 4, 5), (2, 3, 20)), ((2, 7), (2, 7, 1)), ((2, 3, 1, 4, 4), (2, 3, 16))]
+)
+def test_axes_that_are_known(shape, found):
+    assert by_channel(torch.zeros(shape)).shape == found
+
+
+def test_latents_that_are_not_looked_at():
+    assert "(16, 8) holds channels is not known" in by_channel(torch.zeros(2, 16, 8))
+    assert "Latents of several frames, (3, 2, 4, 4)" in by_channel(torch.zeros(2, 3, 2, 4, 4))
+    assert "NaN" in by_channel(torch.full((2, 3, 4, 4), torch.nan))
 
 
 def test_moments_are_those_of_numpy():

@@ -9,6 +9,7 @@ from torch import nn
 
 from probe.autoencoders import Autoencoder
 from probe.errors import UserError
+from probe.report.audit.text import table_of_thresholds
 from probe.results.audit import Threshold, judged
 from probe.studies.audit.activations import as_float16, hooked, largest_by_module, recorded, round_weights
 from probe.studies.audit.check import Check, answer, chosen
@@ -196,3 +197,10 @@ def test_a_check_that_cannot_run_is_skipped_with_the_reason():
 
     (one,) = answer(Check("one", "a question", fails), None)
     assert (one.verdict, one.sentence) == ("skipped", "It could not be run: RuntimeError: no such operation")
+
+
+def test_the_guide_shows_all_thresholds_and_all_checks(root):
+    """To write the table again: ``print(table_of_thresholds())``."""
+    page = (root / "docs/guides/audit.md").read_text()
+    assert table_of_thresholds() in page
+    assert all(f"`{one.name}`" in page for one in CHECKS)

@@ -44,7 +44,7 @@ def test_the_embedded_model_has_one():
 def test_why_there_is_none(root):
     model = load_autoencoder(f"python:{root}/tests/studies/audit/faulty.py:sound")
     reason = posterior_of(model, torch.zeros(1, 3, 32, 32))
-    assert reason == "whether a Sound has a posterior is not known: it is not a class of diffusers"
+    assert reason == "Whether a Sound has a posterior is not known: it is not a class of diffusers."
 
 
 def test_noise_that_rounding_hides_is_left_out():
