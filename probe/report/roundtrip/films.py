@@ -20,7 +20,7 @@ from probe.results.roundtrip import RoundtripResults, TripResults
 Pictures = NDArray[np.uint8]
 LOOKS = ((128, 72), (64, 72), (64, 55), (64, 35), (48, 25))
 """Longest side of a tile, in pixels, and quality of WebP: the first with which the least reels fit into ``ROOM``."""
-ROOM = 1_300_000
+ROOM = 1_150_000
 """Bytes of all sheets of a page, which holds a third more."""
 LEAST = 3
 """Reels of a data set, at least: an image that all cells have, and the worst and the best of each."""
