@@ -488,6 +488,7 @@ _TRIP_ABOUT = (
     Column("dataset", "str", "name of the data set"),
     Column("weights", "str or null", "checksum of the model's weights; null for the control and without weights"),
     Column("run", "str or null", "checksum of the dictionary of the run whose attractors are compared; null: none"),
+    Column("lpips", "str or null", "checksum of the weights of LPIPS; null without them"),
 )
 TRIP = _file(
     "roundtrips/{model}/{between}/{dataset}.parquet",
