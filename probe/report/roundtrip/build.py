@@ -125,14 +125,21 @@ def protocol(results: RoundtripResults) -> dict[str, str]:
     known = [f"{name} {versions[name]}" for name in versions if name.lower() in CODECS]
     more = config.solver.max_steps
     return {
-        "images": f"{images}, {config.resolution} x {config.resolution} pixels",
+        "images": images,
+        "size": f"{config.resolution} x {config.resolution} pixels",
+        "a cycle": "encode, decode, then what happens between cycles, which the picture after one cycle has seen once",
         "cycles": f"{config.cycles}, and up to {more} more of the latent map to see whether it settles",
         "precision": f"{manifest.get('dtype', 'unknown')} on {manifest.get('device', 'unknown')}",
         "settled": f"||f(z) - z||^2 below {config.solver.tolerance:g}; diverged: not finite, or a latent norm above "
         f"{config.solver.max_norm:g}",
+        "LPIPS": "measured" if _has(results, "lpips") else "not measured: its weights are not at hand",
         "versions": ", ".join(known) or "unknown",
         **{f"between: {words.between_label(one)}": _meaning(one) for one in config.between},
     }
+
+
+def _has(results: RoundtripResults, measure: str) -> bool:
+    return any(measure in found.rows and found.rows[measure].notna().any() for found in results.trips.values())
 
 
 def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[str]:

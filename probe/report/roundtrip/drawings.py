@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from probe.measures import IDENTITY
 from probe.report.figures.drawing import canvas, legend_name
@@ -79,7 +79,7 @@ def drift(report: RoundtripReport, data: SetReport) -> Figure | None:
                 for name, colour in CHANNELS.items():
                     _line(axes, report.cycles_drawn, one.curves[name], {"color": colour}, 255)
 
-    names = {one.model: f"{words.model_label(one.model)}\nlevels of 255" for one in shown}
+    names = {one.model: f"{words.model_label(one.model)}\n(levels of 255)" for one in shown}
     lines = [Line2D([], [], color=colour, label=name.removeprefix("shift_")) for name, colour in CHANNELS.items()]
     return _panels(report, names, draw, lines, "cycle", least=2.0)
 
@@ -129,7 +129,7 @@ def _panels(
                 draw(axes, key, between)
                 if logarithmic:
                     _cycles(axes, report)
-                axes.tick_params(labelsize=8, which="both")
+                _light(axes, left=axes is row[0], bottom=row is grid[-1])
                 if axes is grid[0][columns.index(between)]:
                     axes.set_title(words.between_label(between), loc="left", fontsize=10)
                 if row is grid[-1]:
@@ -139,6 +139,14 @@ def _panels(
         columns_of_legend = max(1, min(len(legend), int(figure.get_figwidth() / ROOM)))
         figure.legend(handles=list(legend), loc="outside lower center", ncol=columns_of_legend, fontsize=9)
     return figure
+
+
+def _light(axes: Axes, *, left: bool, bottom: bool) -> None:
+    """Few lines: a page has many panels, and half of the bytes of one are its ticks and grid."""
+    axes.tick_params(labelsize=8, which="both", left=left, bottom=bottom)
+    axes.grid(visible=False, axis="x")
+    if axes.get_yscale() == "linear":
+        axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
 def _at_least(axes: Axes, span: float) -> None:

@@ -221,6 +221,18 @@ def test_colour_drift_is_in_levels_of_8_bits(results, report):
     assert rows["bad, 8 bits"][-1].startswith(f"{red:+.1f} / 0.0 / -")
 
 
+def test_lpips_is_reported_where_it_was_measured(trips: Path):
+    results = read(trips)
+    assert roundtrip_report(results).protocol["LPIPS"].startswith("not measured")
+    for trip, found in results.trips.items():
+        found.rows["lpips"] = 0.3 if trip.model == "bad" else 0.1
+    report = roundtrip_report(results)
+    assert report.protocol["LPIPS"] == "measured"
+    assert mean_at(report, report.overall.of("bad", "8bit"), "lpips", 5) == pytest.approx(0.3)
+    found = tables.differences(report, report.overall.differences, "lpips", models=True)
+    assert found.rows[0][:2] == [f"bad{tables.MINUS}good, nothing", "0.200 [0.200, 0.200]"]
+
+
 def test_cycles():
     assert shown_cycles(50) == [1, 2, 5, 10, 20, 50]
     assert shown_cycles(8) == [1, 2, 5, 8]
