@@ -78,6 +78,9 @@ class File:
     def __fspath__(self) -> str:
         return self.name
 
+    def __str__(self) -> str:
+        return self.pattern  # so a sentence can name it
+
     @cached_property
     def glob(self) -> str:
         """A pattern for ``Path.glob``."""
