@@ -72,6 +72,8 @@ def _half(subject: Subject, dtype: str) -> list[Finding]:
 
 def _emulated(subject: Subject) -> list[Finding]:
     """float16 in float32: see ``activations``."""
+    if not subject.model.modules:
+        return [skipped("float16", "The model has no modules whose outputs could be rounded; use a GPU.")]
     model = subject.again()
     if exceeding := round_weights(model):
         names = ", ".join(exceeding[:3]) + (", ..." if len(exceeding) > 3 else "")
