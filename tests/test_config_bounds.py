@@ -16,9 +16,10 @@ from probe.errors import UserError
 from probe.mistakes import _branches
 from probe.report.study.kinds import KINDS, parse_study_config
 from probe.studies.ood.config import OodConfig
+from probe.studies.roundtrip.config import RoundtripConfig
 
 ALL: tuple[type[BaseModel], ...] = (
-    *(Config, OodConfig, ClusterProfile, Resources, EmbeddedTraining),
+    *(Config, OodConfig, RoundtripConfig, ClusterProfile, Resources, EmbeddedTraining),
     *dict.fromkeys(kind.configuration for kind in KINDS),
 )
 IMAGES = {"source": "noise", "n": 3}
@@ -29,6 +30,7 @@ PARTS = {
         "outside": {"a": IMAGES},
         "train": {"k": 3},
     },
+    RoundtripConfig: {"models": {"a": {}}, "datasets": {"a": {}}},
     ClusterProfile: {"stages": {"images": {}}},
     EmbeddedTraining: {},
     **{
@@ -176,8 +178,10 @@ def test_every_shipped_configuration_is_within_the_bounds(root):
     from probe.config import read_yaml
     from probe.kinds import kind
     from probe.studies.ood.config import parse_ood_config
+    from probe.studies.roundtrip.config import parse_roundtrip_config
 
-    parsers = {"study": parse_study_config, "ood": parse_ood_config, "run": lambda data: validated(Config, data)}
+    parsers = {"study": parse_study_config, "ood": parse_ood_config, "roundtrip": parse_roundtrip_config}
+    parsers["run"] = lambda data: validated(Config, data)
     for file in sorted((root / "configs").glob("*.yaml")):
         data = read_yaml(file)
         made = validated(EmbeddedTraining, data) if file.name == "embedded.yaml" else parsers[kind(data)](data)

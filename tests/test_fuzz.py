@@ -21,6 +21,7 @@ from probe.report.run.build import read_report
 from probe.report.study.kinds import load_study_config
 from probe.results.manifest import read_manifest
 from probe.studies.ood.config import load_ood_config
+from probe.studies.roundtrip.config import load_roundtrip_config
 
 JUNK = (
     "",
@@ -97,6 +98,7 @@ def refused(read, *arguments: object) -> int:
 def test_a_thousand_mutated_configurations(root, tmp_path):
     draw, file, count = random.Random(16), tmp_path / "c.yaml", 0
     loaders = {"run": load_config, "study": load_study_config, "ood": load_ood_config}
+    loaders["roundtrip"] = load_roundtrip_config
     sources = [(path, loaders[kind_of(path)]) for path in sorted((root / "configs").glob("*.yaml"))]
     sources = [one for one in sources if one[0].name != "embedded.yaml"]
     sources.append((root / "slurm" / "example.yaml", load_profile))

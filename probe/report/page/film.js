@@ -5,11 +5,11 @@ document.documentElement.className = "live";
 function begin(film) {
   const { stops, cells, reels } = JSON.parse(film.querySelector("script").textContent);
   const [slider, output] = ["input[type=range]", "output"].map((what) => film.querySelector(what));
-  const [reel, view] = ["select.reel", "select.view"].map((what) => film.querySelector(what));
+  const reel = film.querySelector("select.reel"), views = [...film.querySelectorAll("[type=checkbox]")];
   const along = (index, count) => (count > 1 ? (100 * index) / (count - 1) : 0);
 
-  function tile(element, row, said) {
-    element.style.backgroundPosition = `${along(slider.valueAsNumber, stops.length)}% ${along(row, 2 * cells.length)}%`;
+  function tile(element, column, row, said) {
+    element.style.backgroundPosition = `${along(column, stops.length)}% ${along(row, 2 * cells.length)}%`;
     element.setAttribute("aria-label", said);
   }
 
@@ -19,11 +19,11 @@ function begin(film) {
     slider.setAttribute("aria-valuetext", stops[at]);
     film.querySelectorAll("[data-cell]").forEach((cell) => {
       const place = Number(cell.dataset.cell), name = `${cells[place].join(", ")}, ${stops[at]}`;
-      const [now, difference] = cell.querySelectorAll(".thumbnail");
-      tile(now, place, name);
-      tile(difference, cells.length + place, `${name}: difference from the original`);
-      now.hidden = view.value === "difference";
-      difference.hidden = view.value === "now";
+      const [original, now, difference] = cell.querySelectorAll(".thumbnail");
+      tile(original, 0, place, `${cells[place].join(", ")}, ${stops[0]}`);
+      tile(now, at, place, name);
+      tile(difference, at, cells.length + place, `${name}: difference from the original`);
+      views.forEach((view) => { cell.querySelector(`.${view.name}`).hidden = !view.checked; });
       cell.querySelector("small").textContent = said[place][at];
     });
   }
@@ -34,7 +34,7 @@ function begin(film) {
     show();
   }
 
-  [slider, view].forEach((control) => control.addEventListener("input", show));
+  [slider, ...views].forEach((control) => control.addEventListener("input", show));
   reel.addEventListener("input", load);
   load();
 }

@@ -16,7 +16,7 @@ from probe.report.page.content import Film, Page, films
 from probe.report.page.pictures import small, uri
 from probe.report.page.text import as_text
 
-STATIC = 0.5
+STATIC = 0.4
 """Size of the figure that stands where a film cannot run; its PNG is beside the page."""
 
 

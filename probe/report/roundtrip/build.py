@@ -125,14 +125,21 @@ def protocol(results: RoundtripResults) -> dict[str, str]:
     known = [f"{name} {versions[name]}" for name in versions if name.lower() in CODECS]
     more = config.solver.max_steps
     return {
-        "images": f"{images}, {config.resolution} x {config.resolution} pixels",
+        "images": images,
+        "size": f"{config.resolution} x {config.resolution} pixels",
+        "a cycle": "encode, decode, then what happens between cycles, which the picture after one cycle has seen once",
         "cycles": f"{config.cycles}, and up to {more} more of the latent map to see whether it settles",
         "precision": f"{manifest.get('dtype', 'unknown')} on {manifest.get('device', 'unknown')}",
         "settled": f"||f(z) - z||^2 below {config.solver.tolerance:g}; diverged: not finite, or a latent norm above "
         f"{config.solver.max_norm:g}",
+        "LPIPS": "measured" if _has(results, "lpips") else "not measured: its weights are not at hand",
         "versions": ", ".join(known) or "unknown",
         **{f"between: {words.between_label(one)}": _meaning(one) for one in config.between},
     }
+
+
+def _has(results: RoundtripResults, measure: str) -> bool:
+    return any(measure in found.rows and found.rows[measure].notna().any() for found in results.trips.values())
 
 
 def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[str]:
@@ -141,6 +148,9 @@ def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[st
         yield from (f"{name}: {text}" for text in facts.get("warnings", []))
     for name, facts in results.manifest["data"].items():
         yield from _images(name, facts)
+    few = [name for name, data in report.datasets.items() if data.n < FEW]
+    if few:
+        yield f"{listed(few)}: fewer than {FEW} images; intervals over so few are rough."
     for one in report.overall.series:
         yield from _series(report, one.model, one.between)
     if "ssim" not in report.measures or not _any(report, "ssim"):
@@ -152,8 +162,6 @@ def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[st
 def _images(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     yield from fewer(name, facts["n_used"], facts.get("n_planned", 0))
     yield from (f"{name}: {note}" for note in facts.get("notes", []))
-    if facts["n_used"] < FEW:
-        yield f"{name}: {count(facts['n_used'], 'image')}; intervals over so few are rough."
 
 
 def _series(report: RoundtripReport, model: str, between: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from probe.measures import IDENTITY
 from probe.report.figures.drawing import canvas, legend_name
@@ -30,6 +30,8 @@ UNITS = {
     "from_start": "latent distance\nto the start\n(norm of start = 1)",
 }
 LOGARITHMIC = ("moved",)
+ROOM = 1.5
+"""Inches of an entry of the legend."""
 LOUDEST = 60.0
 """dB: what a spectrum shows at most."""
 
@@ -77,7 +79,7 @@ def drift(report: RoundtripReport, data: SetReport) -> Figure | None:
                 for name, colour in CHANNELS.items():
                     _line(axes, report.cycles_drawn, one.curves[name], {"color": colour}, 255)
 
-    names = {one.model: f"{words.model_label(one.model)}\nlevels of 255" for one in shown}
+    names = {one.model: f"{words.model_label(one.model)}\n(levels of 255)" for one in shown}
     lines = [Line2D([], [], color=colour, label=name.removeprefix("shift_")) for name, colour in CHANNELS.items()]
     return _panels(report, names, draw, lines, "cycle", least=2.0)
 
@@ -127,15 +129,24 @@ def _panels(
                 draw(axes, key, between)
                 if logarithmic:
                     _cycles(axes, report)
-                axes.tick_params(labelsize=8, which="both")
+                _light(axes, left=axes is row[0], bottom=row is grid[-1])
                 if axes is grid[0][columns.index(between)]:
                     axes.set_title(words.between_label(between), loc="left", fontsize=10)
                 if row is grid[-1]:
                     axes.set_xlabel(below, fontsize=9)
             row[0].set_ylabel(name, fontsize=9)
             _at_least(row[0], least)
-        figure.legend(handles=list(legend), loc="outside lower center", ncol=min(len(legend), 6), fontsize=9)
+        columns_of_legend = max(1, min(len(legend), int(figure.get_figwidth() / ROOM)))
+        figure.legend(handles=list(legend), loc="outside lower center", ncol=columns_of_legend, fontsize=9)
     return figure
+
+
+def _light(axes: Axes, *, left: bool, bottom: bool) -> None:
+    """Few lines: a page has many panels, and half of the bytes of one are its ticks and grid."""
+    axes.tick_params(labelsize=8, which="both", left=left, bottom=bottom)
+    axes.grid(visible=False, axis="x")
+    if axes.get_yscale() == "linear":
+        axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
 def _at_least(axes: Axes, span: float) -> None:

@@ -20,7 +20,7 @@ from probe.results.roundtrip import RoundtripResults, TripResults
 Pictures = NDArray[np.uint8]
 LOOKS = ((128, 72), (64, 72), (64, 40), (48, 25))
 """Longest side of a tile, in pixels, and quality of WebP: the first with which the least reels fit into ``ROOM``."""
-ROOM = 1_700_000
+ROOM = 1_200_000
 """Bytes of all sheets of a page, which holds a third more."""
 LEAST = 2
 """Reels of a data set, at least: the worst and the best image."""
@@ -71,8 +71,9 @@ def filmed(report: RoundtripReport, results: RoundtripResults) -> Filmed:
     sheets = sheets_of(scenes, factor)
     strips, reels, figures = dict[str, Drawing](), list[Reel](), list[Figure]()
     for name, of_set in scenes.items():
-        for place, scene in enumerate(of_set):
+        for place in (*range(LEAST, len(of_set)), *range(LEAST)):  # first the same image in all cells
             if (path := _path(name, place)) in sheets:
+                scene = of_set[place]
                 reels.append(Reel(f"{name}: {scene.name}", path, [_said(shot, scene.differ) for shot in scene.shots]))
         for word, scene in zip(("worst", "best"), of_set, strict=False):
             path, title = f"figures/{name}_{word}", f"{name}: {scene.name}"
@@ -117,8 +118,8 @@ def _scenes(found: Sequence[TripResults]) -> list[Scene]:
     common = [image for image in kept[0] if all(image in of_cell for of_cell in kept)]
     by_end = [sorted(of_cell.values(), key=_end) for of_cell in kept]
     return [
-        Scene("worst image of each", [shots[0] for shots in by_end], differ=True),
-        Scene("best image of each", [shots[-1] for shots in by_end], differ=True),
+        Scene("worst image of each cell", [shots[0] for shots in by_end], differ=True),
+        Scene("best image of each cell", [shots[-1] for shots in by_end], differ=True),
         *(Scene(f"image {image}", [of_cell[image] for of_cell in kept], differ=False) for image in common),
     ]
 
@@ -136,12 +137,10 @@ def _end(shot: Shot) -> float:
 
 
 def gain(scenes: Sequence[Scene]) -> int:
-    """What makes most differences visible: the largest factor at which 95 % of them at the end are not clipped."""
-    ends = [shot for one in scenes for shot in one.shots if not np.isnan(shot.psnr[-1])]
-    if not ends:
-        return GAINS[0]
-    values = np.concatenate([_apart(shot.frames[[0, -1]], 1)[1].ravel() for shot in ends])
-    high = max(float(np.percentile(values, 95)), 1.0)
+    """What makes most differences visible: the largest factor at which three quarters of them are not clipped."""
+    finite = [(shot.frames[~np.isnan(shot.psnr)]) for one in scenes for shot in one.shots]
+    values = np.concatenate([_apart(frames, 1)[1:].ravel() for frames in finite])
+    high = max(float(np.percentile(values, 75)), 1.0) if len(values) else 255.0
     return max((one for one in GAINS if one * high <= 255), default=GAINS[0])
 
 

@@ -36,7 +36,7 @@ CURVES = {
 }
 """Figures of all data sets together by name: title, drawing, how to read it."""
 ACROSS = ("psnr", "lpips", "ciede2000")
-"""Measures drawn for each data set, where there are several."""
+"""Measures drawn for each data set, where there are several: the first, and the next that was measured."""
 
 
 def write_roundtrip_report(path: Path) -> dict[str, Any]:
@@ -64,7 +64,8 @@ def figures_of(report: RoundtripReport) -> dict[str, Drawing]:
     """The figures by name: of all data sets together, and side by side where there are several."""
     made = {name: draw(report, report.overall) for name, (_, draw, _) in CURVES.items()}
     if len(report.datasets) > 1:
-        made |= {f"{measure}_by_set": drawings.across(report, measure) for measure in ACROSS}
+        there = [measure for measure in ACROSS if any(measure in one.curves for one in report.overall.series)]
+        made |= {f"{measure}_by_set": drawings.across(report, measure) for measure in there[:2]}
     return {name: figure for name, figure in made.items() if figure}
 
 
@@ -73,8 +74,8 @@ def page(report: RoundtripReport, film: Film, figures: Sequence[str]) -> Page:
     several, started = len(report.datasets) > 1, report.provenance.get("started")
     lead = (
         f"{listed(list(report.models))}; {count(report.overall.n, 'image')}"
-        f"{f' of {len(report.datasets)} data sets' if several else ''}, encoded and decoded "
-        f"{count(report.cycles, 'time')}{f', started {started}' if started else ''}"
+        f"{f' of {len(report.datasets)} data sets' if several else ''} at {report.protocol['size']}, encoded and "
+        f"decoded {count(report.cycles, 'time')}{f', started {started}' if started else ''}"
     )
     curves = [
         Section(title, [Note(reading), Figure(f"figures/{name}", f"{title}, by cycle, model and setting", wide=True)])
@@ -99,7 +100,7 @@ def page(report: RoundtripReport, film: Film, figures: Sequence[str]) -> Page:
 
 def roundtrip_table(content: Mapping[str, Any]) -> RichTable:
     """The overview for a terminal, from the content of report.json."""
-    return tables.overview(RoundtripReport.model_validate(content)).rich()
+    return tables.overview(RoundtripReport.model_validate(content), brief=True).rich("Mean PSNR over the images")
 
 
 def _by_set(report: RoundtripReport, figures: Sequence[str]) -> list[Block]:

@@ -20,16 +20,17 @@ LONGEST = 32
 MINUS = " \N{MINUS SIGN} "
 
 
-def overview(report: RoundtripReport) -> Table:
-    """Mean PSNR at the cycles of the headline, over all images, and what settles."""
+def overview(report: RoundtripReport, *, brief: bool = False) -> Table:
+    """Mean PSNR at the cycles of the headline, over all images, and what settles; ``brief`` fits into a terminal."""
     steps = words.told(report)
-    head = [NAMES, *(f"PSNR after {cycle}" for cycle in steps), f"colour drift after {steps[-1]}", "settle", "diverge"]
+    head = [NAMES, *(f"{'' if brief else 'PSNR '}after {cycle}" for cycle in steps)]
+    head += [*([] if brief else [f"colour drift after {steps[-1]}"]), "settle", "diverge"]
     rows = []
     for one in report.overall.series:
         counts, drifted = one.settled.outcomes, [words.at(report, one, name, report.cycles) for name in SHIFTS]
         levels = [words.decibels(words.at(report, one, "psnr", cycle)) for cycle in steps]
         ends = [f"{counts['converged'] + counts['cycle']} of {one.n}", str(counts["diverged"])]
-        rows.append([_name(one), *levels, _three(drifted), *ends])
+        rows.append([_name(one), *levels, *([] if brief else [_three(drifted)]), *ends])
     return Table(head, rows)
 
 

@@ -57,7 +57,7 @@ def headline(report: RoundtripReport, model: str) -> str:
         f"{model}: after {_cycles(report)} with {_in_words(first)}, mean PSNR is {_levels(report, mine)}",
         f"({count(mine.n, 'image')}; {_control(report, first)})",
     ]
-    sentence = " ".join(parts) + f"; {settles(mine, report.cycles)}."
+    sentence = " ".join(parts) + f"; {settles(mine)}."
     if others:
         ends = {one: at(report, report.overall.of(model, one), "psnr", report.cycles) for one in others}
         left = [f"{decibels(end)} with {between_label(one)}{_beside(report, one)}" for one, end in ends.items()]
@@ -91,12 +91,12 @@ def _beside(report: RoundtripReport, between: str) -> str:
     return "" if control.lossless else f" (no model: {decibels(at(report, control, 'psnr', report.cycles))})"
 
 
-def settles(series: Series, cycles: int) -> str:
-    """``4 of 12 images settle: 3 at fixed points and 1 in cycles; 8 still change after 50 cycles``."""
+def settles(series: Series) -> str:
+    """``4 of 12 images settle: 3 at fixed points and 1 in cycles, 7 do not, 1 diverges``."""
     found, counts = series.settled, series.settled.outcomes
     points, loops, moving, lost = (counts[key] for key in ("converged", "cycle", "max_steps", "diverged"))
     if points + loops == 0:
-        said = "no image settles"
+        said = f"none of {count(series.n, 'image')} settles"
     else:
         certified = f" ({found.certified} at certified attractors)" if found.certified else ""
         kinds = {f"at fixed points{certified}": points, "in cycles": loops}
@@ -107,9 +107,9 @@ def settles(series: Series, cycles: int) -> str:
         said = f"{points + loops} of {count(series.n, 'image')} settle{parts}"
         if found.at_attractors is not None:
             said += f", {found.at_attractors} of them at {count(found.attractors or 0, 'attractor')} of the run"
-    rest = [f"{moving} still change after {cycles} cycles"] if moving else []
-    rest += [f"{lost} diverge"] if lost else []
-    return f"{said}; {listed(rest)}" if rest else said
+    rest = [f"{moving} do{'es' if moving == 1 else ''} not"] if moving and points + loops else []
+    rest += [f"{lost} diverge{'s' if lost == 1 else ''}"] if lost else []
+    return ", ".join([said, *rest])
 
 
 def until_cell(found: Until, n: int, beyond: str = "never") -> str:

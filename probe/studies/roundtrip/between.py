@@ -32,17 +32,18 @@ class Between:
         name: before the colon.
         written: how a configuration writes it.
         explanation: what happens.
-        of_pixels: from the text after the colon, what happens to the 8-bit picture; ValueError says what is wrong with
-            the text. None: the picture is not rounded to 8 bits.
-        clamps: whether values are clamped to [0, 1].
-        default: the text after the colon where none is given; None: it must be given, or nothing may be.
+        clamps, rounds: whether values are clamped to [0, 1], and rounded to 8 bits.
+        of_pixels: from the text after the colon, what else happens to the 8-bit picture; ValueError says what is wrong
+            with the text. None: nothing.
+        default: the text after the colon where none is given; None: there is no such text.
     """
 
     name: str
     written: str
     explanation: str
-    of_pixels: "Callable[[str], Callable[[Pixels], Pixels]] | None" = None
     clamps: bool = True
+    rounds: bool = True
+    of_pixels: "Callable[[str], Callable[[Pixels], Pixels]] | None" = None
     default: str | None = None
 
 
@@ -53,7 +54,7 @@ class Step:
     Attributes:
         name: as in the configuration, such as ``jpeg:75``.
         kind: its entry of the table.
-        on_pixels: of the 8-bit picture; None where it is not rounded to 8 bits.
+        on_pixels: what happens to the 8-bit picture, if anything.
     """
 
     name: str
@@ -65,18 +66,14 @@ class Step:
         """As a part of a path."""
         return self.name.replace(":", "-")
 
-    @property
-    def rounds(self) -> bool:
-        """Whether pictures are rounded to 8 bits, so that there are finitely many."""
-        return self.on_pixels is not None
-
     def __call__(self, x: Tensor) -> Tensor:
         """Pictures (n, 3, H, W) for values in [0, 1] to such pictures, each by itself; they must be finite."""
-        if self.on_pixels is None:
-            return x.clamp(0, 1) if self.kind.clamps else x
-        pixels = (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        done = np.stack([self.on_pixels(one) for one in pixels]) if len(pixels) else pixels
-        return torch.from_numpy(done).permute(0, 3, 1, 2).to(x) / 255
+        x = x.clamp(0, 1) if self.kind.clamps else x
+        x = (x * 255).round() if self.kind.rounds else x
+        if self.on_pixels is not None and len(x):
+            pixels = x.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+            x = torch.from_numpy(np.stack(list(map(self.on_pixels, pixels)))).permute(0, 3, 1, 2).to(x)
+        return x / 255 if self.kind.rounds else x
 
 
 def step(text: str) -> Step:
@@ -85,17 +82,10 @@ def step(text: str) -> Step:
     kind = next((one for one in BETWEEN if one.name == name), None)
     if kind is None:
         raise ValueError(f"{name[:40]!r} is unknown; choose among {', '.join(one.written for one in BETWEEN)}")
-    if kind.of_pixels is None or kind.name in PLAIN:
-        if colon:
-            raise ValueError(f"{name} takes nothing after a colon")
-        return Step(name, kind, kind.of_pixels and kind.of_pixels(""))
-    if not parameter and kind.default is None:
-        raise ValueError(f"{name} needs a parameter; write it as {kind.written}")
-    return Step(f"{name}:{parameter or kind.default}", kind, kind.of_pixels(parameter or kind.default or ""))
-
-
-def _unchanged(_: str) -> Callable[[Pixels], Pixels]:
-    return lambda pixels: pixels
+    if kind.default is None and colon:
+        raise ValueError(f"{name} takes nothing after a colon")
+    given = parameter or kind.default or ""
+    return Step(f"{name}:{given}" if given else name, kind, kind.of_pixels(given) if kind.of_pixels else None)
 
 
 def _file(form: str, **options: object) -> Callable[[Pixels], Pixels]:
@@ -148,19 +138,29 @@ def _resize(text: str) -> Callable[[Pixels], Pixels]:
 
 
 BETWEEN: tuple[Between, ...] = (
-    Between("none", "none", "nothing: values stay as decoded, also beyond [0, 1]", clamps=False),
-    Between("clamp", "clamp", "values are clamped to [0, 1]"),
-    Between("8bit", "8bit", "values are clamped and rounded to 8 bits", _unchanged),
-    Between("png", "png", "the 8-bit picture is saved as PNG and read again, which loses nothing more", _png),
-    Between("jpeg", "jpeg:QUALITY", "the 8-bit picture is saved as JPEG (4:2:0) and read again", _jpeg, default="75"),
-    Between("webp", "webp:QUALITY", "the 8-bit picture is saved as lossy WebP and read again", _webp, default="80"),
+    Between("none", "none", "nothing: values stay as decoded, also beyond [0, 1]", clamps=False, rounds=False),
+    Between("clamp", "clamp", "values are clamped to [0, 1]", rounds=False),
+    Between("8bit", "8bit", "values are clamped and rounded to 8 bits"),
+    Between("png", "png", "the 8-bit picture is saved as PNG and read again, which loses nothing more", of_pixels=_png),
+    Between(
+        "jpeg",
+        "jpeg:QUALITY",
+        "the 8-bit picture is saved as JPEG (4:2:0) and read again",
+        of_pixels=_jpeg,
+        default="75",
+    ),
+    Between(
+        "webp",
+        "webp:QUALITY",
+        "the 8-bit picture is saved as lossy WebP and read again",
+        of_pixels=_webp,
+        default="80",
+    ),
     Between(
         "resize",
         "resize:FACTOR[:FILTER]",
         "the 8-bit picture is resized by a factor and back (Pillow; lanczos unless another filter is named)",
-        _resize,
+        of_pixels=_resize,
         default="0.5",
     ),
 )
-PLAIN = ("none", "clamp", "8bit", "png")
-"""Entries without a parameter."""

@@ -31,6 +31,8 @@ from probe.studies.roundtrip.film import Film
 NEVER = -1
 CPU_VALUES = 1 << 18
 """Values of pictures that go together through a model on a CPU: 85 of 32 x 32 pixels, one of 256 x 256."""
+GPU_VALUES = 1 << 26
+"""The same on a GPU, where measures take several copies in float64: 256 of 256 x 256 pixels, 21 of 1024 x 1024."""
 MOST_ROWS = 256
 
 
@@ -63,8 +65,8 @@ class Coder:
         """How many pictures go together."""
         if wanted != "auto":
             return int(wanted)
-        on_cpu = min(max(CPU_VALUES // (3 * side * side), 1), MOST_ROWS)
-        return on_cpu if self.device.type == "cpu" else MOST_ROWS
+        values = CPU_VALUES if self.device.type == "cpu" else GPU_VALUES
+        return min(max(values // (3 * side * side), 1), MOST_ROWS)
 
 
 @dataclass
@@ -154,7 +156,7 @@ class _Batch:
         self.power = band_power(self.x0, edges)
         self.floor = rounding_power(height, width, edges).to(coder.device)
         self.lives = torch.ones(n, dtype=torch.bool, device=coder.device)
-        self.repetition = _Repetition(n) if step.rounds or coder.model is None else None
+        self.repetition = _Repetition(n) if step.kind.rounds or coder.model is None else None
         self.found = Trajectories(
             columns={},
             spectrum=torch.full((n, cycles + 1, len(edges) - 1), torch.nan),

@@ -45,7 +45,7 @@ def round_trip(
         film=film,
         on_cycle=on_cycle,
     )
-    if model is None or chosen.rounds:
+    if model is None or chosen.kind.rounds:
         ends: Ends = of_repetitions(found)
     else:
         ends = of_latents(LatentMap(model, clamp=chosen.kind.clamps), found, config.solver, model.device)

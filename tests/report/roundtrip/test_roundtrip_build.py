@@ -188,8 +188,8 @@ def test_outcomes_and_headline(report):
     assert report.overall.of("good", "none").settled.places is None  # data sets are not compared
     assert report.headlines["bad"] == (
         "bad: after 1, 5 and 8 cycles with nothing between them, mean PSNR is 31.5, 26.4 and 22.7 dB (12 images; "
-        "without a model nothing is lost); 4 of 12 images settle in cycles; 6 still change after 8 cycles and 2 "
-        "diverge. At the end: 22.8 dB with 8 bits and 19.8 dB with JPEG 75 (no model: 36.5 dB)."
+        "without a model nothing is lost); 4 of 12 images settle in cycles, 6 do not, 2 diverge. At "
+        "the end: 22.8 dB with 8 bits and 19.8 dB with JPEG 75 (no model: 36.5 dB)."
     )
 
 
@@ -219,6 +219,18 @@ def test_colour_drift_is_in_levels_of_8_bits(results, report):
     red = column(results, Trip("bad", "8bit", "digits"), "shift_red", 8).mean() * 255
     rows = {row[0]: row for row in tables.drift(report, report.datasets["digits"]).rows}
     assert rows["bad, 8 bits"][-1].startswith(f"{red:+.1f} / 0.0 / -")
+
+
+def test_lpips_is_reported_where_it_was_measured(trips: Path):
+    results = read(trips)
+    assert roundtrip_report(results).protocol["LPIPS"].startswith("not measured")
+    for trip, found in results.trips.items():
+        found.rows["lpips"] = 0.3 if trip.model == "bad" else 0.1
+    report = roundtrip_report(results)
+    assert report.protocol["LPIPS"] == "measured"
+    assert mean_at(report, report.overall.of("bad", "8bit"), "lpips", 5) == pytest.approx(0.3)
+    found = tables.differences(report, report.overall.differences, "lpips", models=True)
+    assert found.rows[0][:2] == [f"bad{tables.MINUS}good, nothing", "0.200 [0.200, 0.200]"]
 
 
 def test_cycles():

@@ -24,8 +24,8 @@ def test_float_pictures_are_left_or_clamped():
     x = values()
     assert torch.equal(step("none")(x), x)
     assert torch.equal(step("clamp")(x), x.clamp(0, 1))
-    assert not step("none").rounds
-    assert not step("clamp").rounds
+    assert not step("none").kind.rounds
+    assert not step("clamp").kind.rounds
 
 
 def test_8_bits_and_png_round_and_nothing_more():
@@ -34,7 +34,7 @@ def test_8_bits_and_png_round_and_nothing_more():
     for name in ("8bit", "png"):
         assert torch.equal(step(name)(x), expected)
         assert torch.equal(step(name)(expected), expected)
-        assert step(name).rounds
+        assert step(name).kind.rounds
 
 
 @pytest.mark.parametrize(("name", "form", "options"), [
