@@ -22,6 +22,7 @@ from probe.results import layout
 from probe.results.files import Damaged, read_tensors, tensor_names
 from probe.semantics import MISSING, is_installed
 from probe.semantics.clip import Clip, load_clip
+from probe.studies.perceptual import Perceptual, load_perceptual
 
 log = logging.getLogger("probe")
 Look = Callable[..., dict[str, Any] | None]
@@ -127,6 +128,15 @@ class RunWork(Work[RunDirectory]):
             log.warning(MISSING) if self.world.leads else None
             return None
         return load_clip(asked, device_of(self.config.model.device))
+
+    @cached_property
+    def perceptual(self) -> Perceptual:
+        """LPIPS and rFID, as far as the configuration asks for them and their weights are here."""
+        asked = self.config.perceptual
+        found = load_perceptual(asked, device_of(self.config.model.device)) if asked else Perceptual()
+        for sentence in found.missing if self.world.leads else ():
+            log.warning(sentence)
+        return found
 
     @property
     def f(self) -> LatentMap:
