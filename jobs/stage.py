@@ -19,7 +19,7 @@ Counts = tuple[int, int | None]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a run, study or OOD experiment.
+    """A stage of a run, study, OOD experiment or round trip.
 
     Attributes:
         name: as ``--stage``, ``probe status`` and Slurm call it.

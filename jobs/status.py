@@ -1,4 +1,4 @@
-"""How far a run, study or OOD experiment is, read from its files alone; and the states of its Slurm jobs."""
+"""How far a run, study, OOD experiment or round trip is, from its files alone; and the states of its Slurm jobs."""
 
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -97,7 +97,7 @@ class Status:
 
 
 def read_status(path: Path) -> Status:
-    """The status of a run, study or OOD experiment.
+    """The status of a run, study, OOD experiment or round trip.
 
     Raises:
         UserError: the folder holds none of them.

@@ -108,7 +108,11 @@ class Work(Generic[D]):
         return {"schema_version": 1, **sessions[0], **about, "sessions": sessions, "data": {}}
 
     def load_model(
-        self, spec: ModelConfig, describe: Callable[[Autoencoder], dict[str, Any]], optional: tuple[str, ...] = ()
+        self,
+        spec: ModelConfig,
+        describe: Callable[[Autoencoder], dict[str, Any]],
+        optional: tuple[str, ...] = (),
+        name: str | None = None,
     ) -> Autoencoder:
         """Load the model, compare it with the one that the work was begun with, and note it in the manifest.
 
@@ -117,6 +121,7 @@ class Work(Generic[D]):
         Args:
             describe: further facts that are noted and compared; may refuse the model.
             optional: facts that only some models have, compared also where one side lacks them.
+            name: of one of several models; the manifest has it under ``models``.
 
         Raises:
             UserError: as ``load_autoencoder``; it is another model; or it would run code that is not trusted.
@@ -129,19 +134,24 @@ class Work(Generic[D]):
         more = describe(model)
         checksums = {"weights_sha256": model.weights_sha256(), "code_sha256": model.code_sha256}
         about = {"source": model.source, "class": model.class_name, **checksums, **more}
-        there = self.world.on_rank_0(lambda: self.directory.manifest.get("model", about))
+        there = self.world.on_rank_0(lambda: self._noted(name) or about)
         # A fact that the manifest lacks was not noted yet when the work was begun.
         compared = [key for key in {**about, **dict.fromkeys(optional)} if key in there or key in optional]
         changed = [key for key in compared if there.get(key) != about.get(key)]
         if changed:
             told = listed([f"{key}: {there.get(key)} there, {about.get(key)} now" for key in changed])
             raise UserError(
-                f"{self.directory.path} was begun with another model, which differs in {told}; choose another folder "
-                "with --out."
+                f"{self.directory.path} was begun with another model{f' {name!r}' if name else ''}, which differs in "
+                f"{told}; choose another folder with --out."
             )
         noted = about | ({"warnings": list(model.warnings)} if model.warnings else {})
-        self.begin(model.device, spec.dtype, model=noted)
+        self.begin(model.device, spec.dtype, **({"models": {name: noted}} if name else {"model": noted}))
         return model
+
+    def _noted(self, name: str | None) -> dict[str, Any] | None:
+        """What the manifest says of the model, or of one of several."""
+        manifest = self.directory.manifest
+        return manifest.get("models", {}).get(name) if name else manifest.get("model")
 
     def finish(self, write: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Write the report on rank 0, log its warnings and where it is; the report."""

@@ -1,4 +1,4 @@
-"""One rank of a run, study or OOD experiment: ``accelerate launch -m jobs.worker RUN_DIR``.
+"""One rank of a run, study, OOD experiment or round trip: ``accelerate launch -m jobs.worker RUN_DIR``.
 
 Exit status: 0 done; 2 a mistake that the user can fix; 1 a failure; 75 stopped by SIGTERM, SIGHUP or SIGUSR1; 130
 interrupted (after both, rerun the same command to resume). Another rank's end is this rank's, with the same status.
@@ -234,7 +234,8 @@ def main(
         str,
         typer.Option(
             help="all, or one stage: images, attractors, dictionary, reconstruct, report of a run; images, models, "
-            "report of a study; images, attractors, scores, report of an OOD experiment."
+            "report of a study; images, attractors, scores, report of an OOD experiment; images, roundtrips, "
+            "report of a round trip."
         ),
     ] = "all",
     shared: Annotated[bool, typer.Option("--shared", help="As for `probe study`.")] = False,
@@ -243,7 +244,7 @@ def main(
     ] = None,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the code that the model brings.")] = False,
 ) -> None:
-    """Work on a run, study or OOD experiment as one of the ranks that a launcher started."""
+    """Work on a run, study, OOD experiment or round trip as one of the ranks that a launcher started."""
     with stop_on_signals():
         from jobs.kinds import kind_of
         from probe.config import read_yaml

@@ -329,17 +329,18 @@ class TrackersConfig(ConfigModel):
     name: Text | None = Field(None, description="name of the run in a tracker; default: that of its folder")
 
 
-def file_names(value: dict[str, T]) -> dict[str, T]:
-    """The same data sets; ValueError if a name cannot be a file name, or two names are one file on some systems."""
+def file_names(value: dict[str, T], what: str = "data set") -> dict[str, T]:
+    """The same data sets (``what`` is named); ValueError if a name cannot be a file name, or two names are one file on
+    some systems."""
     files: dict[str, str] = {}
     for name in value:
         other = files.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if other != name:
-            raise ValueError(f"data set names {other!r} and {name!r} are one file name on some systems: rename one")
+            raise ValueError(f"{what} names {other!r} and {name!r} are one file name on some systems: rename one")
         if len(name.encode(errors="replace")) > LONGEST_NAME:
-            raise ValueError(f"data set name {shortened(name, 40)!r} becomes a file name: at most {LONGEST_NAME} bytes")
+            raise ValueError(f"{what} name {shortened(name, 40)!r} becomes a file name: at most {LONGEST_NAME} bytes")
         if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-            raise ValueError(f"data set name {short(name)} becomes a file name: use letters, digits, '-', '_' and '.'")
+            raise ValueError(f"{what} name {short(name)} becomes a file name: use letters, digits, '-', '_' and '.'")
     return value
 
 
@@ -371,6 +372,25 @@ class ClipConfig(ConfigModel):
     batch_size: int = Field(64, ge=1, le=10**6, description="images that CLIP embeds at once")
 
 
+class PerceptualConfig(ConfigModel):
+    """Perceptual metrics (the extra ``perceptual``): LPIPS of image pairs, and rFID of whole sets.
+
+    Where weights are absent, the metric is left out and the rest is reported. Nothing is downloaded.
+    """
+
+    network: Literal["alex", "vgg"] = Field("alex", description="network of LPIPS: AlexNet or VGG16")
+    lpips: Text | None = Field(
+        None,
+        description="file with the weights of LPIPS' network, .safetensors or .pth, with torchvision's names; default:"
+        " torch's cache (TORCH_HOME)",
+    )
+    inception: Text | None = Field(
+        None,
+        description="file with the weights of FID's Inception, .safetensors or .pth, as torch-fidelity names them;"
+        " default: torch's cache",
+    )
+
+
 class Config(Tracked):
     """The configuration of a run (``probe run``)."""
 
@@ -385,6 +405,7 @@ class Config(Tracked):
         default_factory=dict, max_length=1000, description="image sets by name; a preset's name is enough"
     )
     clip: ClipConfig | None = Field(None, description="semantics by CLIP; default: none")
+    perceptual: PerceptualConfig | None = Field(None, description="LPIPS and rFID; default: none")
 
     @model_validator(mode="after")
     def _heldout_to_centre_on(self) -> Self:

@@ -17,7 +17,9 @@ from probe.errors import UserError
 from probe.reading import short
 
 NAME = "NAME"
-"""Stands for the name of a data set in a dotted key."""
+"""Stands for the name of a data set, or of a model, in a dotted key."""
+OTHERS = ("run", "ood", "roundtrip")
+"""Kinds of work that are no studies."""
 WIDTH = 100
 WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 """How lines are wrapped: words stay whole."""
@@ -28,6 +30,10 @@ _OOD: dict[str, Any] = {
         "test": {"source": "folder:images/test", "n": 2000},
     },
     "outside": {"noise": {"source": "noise", "n": 2000}},
+}
+_ROUNDTRIP: dict[str, Any] = {
+    "models": {"embedded": {"source": "embedded:cifar-attractors"}},
+    "datasets": {"photographs": {"source": "bundled:photographs", "n": 64, "holdout": 0}},
 }
 
 
@@ -41,7 +47,7 @@ class Key:
         type: the type and the range of its values, in words.
         default: as YAML; None if the key must be set.
         alternatives: the values of an enumeration; empty otherwise.
-        kinds: the kinds of work that have this key: ``run``, ``ood`` or a kind of study.
+        kinds: the kinds of work that have this key: ``run``, ``ood``, ``roundtrip`` or a kind of study.
     """
 
     key: str
@@ -57,8 +63,10 @@ def models() -> dict[str, type[BaseModel]]:
     from probe.config import Config
     from probe.report.study.kinds import KINDS
     from probe.studies.ood.config import OodConfig
+    from probe.studies.roundtrip.config import RoundtripConfig
 
-    return {"run": Config, **{kind.name: kind.configuration for kind in KINDS}, "ood": OodConfig}
+    studies = {kind.name: kind.configuration for kind in KINDS}
+    return {"run": Config, **studies, "ood": OodConfig, "roundtrip": RoundtripConfig}
 
 
 def examples() -> dict[str, dict[str, Any]]:
@@ -66,7 +74,7 @@ def examples() -> dict[str, dict[str, Any]]:
     from probe.report.study.kinds import KINDS
 
     studies = {kind.name: {"study": kind.name, **_given(kind.configuration), **kind.example} for kind in KINDS}
-    return {"run": {}, **studies, "ood": _OOD}
+    return {"run": {}, **studies, "ood": _OOD, "roundtrip": _ROUNDTRIP}
 
 
 def _given(model: type[BaseModel]) -> dict[str, Any]:
@@ -214,7 +222,7 @@ def example(kind: str) -> str:
     chosen, given = "bottleneck" if kind == "study" else kind, examples()
     if chosen not in given:
         raise UserError(f"there is no example {short(kind)}; choose one of {', '.join(('study', *given))}.")
-    lines = [f"# Configuration of `probe {chosen if chosen in ('run', 'ood') else 'study'}`. Keys have their defaults.",
+    lines = [f"# Configuration of `probe {chosen if chosen in OTHERS else 'study'}`. Keys have their defaults.",
              "# `probe config KEY` explains a key."]  # fmt: skip
     return "\n".join([*lines, *_lines(models()[chosen], given[chosen], 0)]) + "\n"
 

@@ -7,14 +7,25 @@ from typing import Any, Literal
 from probe.config import read_yaml
 from probe.errors import UserError
 
-Kind = Literal["run", "study", "ood"]
+Kind = Literal["run", "study", "ood", "roundtrip"]
 """``probe KIND`` is the command that makes it."""
-WHAT: dict[Kind, str] = {"run": "a run", "study": "a study", "ood": "an experiment on OOD detection"}
+WHAT: dict[Kind, str] = {
+    "run": "a run",
+    "study": "a study",
+    "ood": "an experiment on OOD detection",
+    "roundtrip": "a round trip",
+}
+KEYS: dict[Kind, frozenset[str]] = {
+    "study": frozenset({"study"}),
+    "ood": frozenset({"inside"}),
+    "roundtrip": frozenset({"cycles", "models"}),
+}
+"""Keys at the top that only one kind has."""
 
 
 def kind(data: Mapping[str, Any]) -> Kind:
-    """By the key that only one kind has; a run where there is neither."""
-    return "study" if "study" in data else "ood" if "inside" in data else "run"
+    """By a key that only one kind has; a run where there is none."""
+    return next((name for name, keys in KEYS.items() if not keys.isdisjoint(data)), "run")
 
 
 def check_kind(data: Mapping[str, Any], wanted: Kind, file: Path | None) -> None:

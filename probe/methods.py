@@ -110,6 +110,7 @@ class Compared:
         z, z_hat: latents and reconstructed latents (n, c, h, w); z_hat may have one row, which stands for all.
         latent_mse: mean of (z - z')^2 over the d coordinates (n,), float64, in the arithmetic of the sparse code.
         embeddings: with CLIP, unit embeddings of x and x' (n, D); else None.
+        lpips: LPIPS of two batches of images, (n,), where its weights are at hand; else None.
     """
 
     x: "Tensor"
@@ -118,6 +119,7 @@ class Compared:
     z_hat: "Tensor"
     latent_mse: "Tensor"
     embeddings: "tuple[Tensor, Tensor] | None" = None
+    lpips: "Callable[[Tensor, Tensor], Tensor] | None" = None
 
 
 @dataclass(frozen=True)
@@ -381,6 +383,13 @@ METRICS: tuple[Metric, ...] = (
         explanation="cosine similarity of the CLIP embeddings of x and x'; only if the configuration asks for CLIP",
         function=_clip,
         better="high",
+    ),
+    Metric(
+        "lpips",
+        label="LPIPS",
+        explanation="learned perceptual distance (Zhang et al., 2018, version 0.1), 0 for equal images; only if the"
+        " configuration asks for perceptual metrics and the weights are at hand",
+        function=lambda pair: None if pair.lpips is None else pair.lpips(pair.x_hat, pair.x),
     ),
 )
 """In the order of the columns of reconstructions/NAME.parquet and of tables."""

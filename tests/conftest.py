@@ -39,6 +39,61 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def lpips_archive() -> Path:
+    """Real weights for LPIPS, which ``make install`` downloads; see tests/models/lpips.py."""
+    from .models.lpips import ARCHIVE
+
+    if not ARCHIVE.is_file():
+        reason = f"{ARCHIVE}, with real weights for LPIPS, is not there; `make install` downloads it"
+        if os.environ.get("PROBE_REQUIRE_LPIPS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return ARCHIVE
+
+
+@pytest.fixture(scope="session")
+def alexnet(lpips_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The features of AlexNet, trained on ImageNet, as a .safetensors file with torchvision's names."""
+    from .models.lpips import convert
+
+    file = tmp_path_factory.mktemp("weights") / "alexnet.safetensors"
+    convert("alex", file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def random_alexnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The features of an AlexNet with random weights, for LPIPS."""
+    import torch
+    from safetensors.torch import save_file
+    from torchvision.models import alexnet
+
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("alexnet") / "alexnet.safetensors"
+    save_file({name: value for name, value in alexnet().state_dict().items() if name.startswith("features.")}, file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def random_inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FID's Inception with random weights that keep the size of activations, so that features differ between images."""
+    import torch
+    from torch_fidelity import FeatureExtractorInceptionV3
+
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        patch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: None)
+        network = FeatureExtractorInceptionV3("random", ["2048"])
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    file = tmp_path_factory.mktemp("inception") / "inception.pth"
+    torch.save(network.state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="session")
 def tiny_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A diffusers AutoencoderKL with random weights, 4x downsampling, as a folder."""
     import torch

@@ -21,6 +21,7 @@ KINDS = {
     "convergence": "`probe study`, `study: convergence`",
     "contraction": "`probe study`, `study: contraction`",
     "ood": "`probe ood`",
+    "roundtrip": "`probe roundtrip`",
 }
 
 

@@ -24,7 +24,9 @@ FILES = (
     ("A run", "RUN_DIR/report/report.json", "run", "Report"),
     ("A study", "STUDY_DIR/report/report.json", "study", "StudyReport"),
     ("An OOD experiment", "OOD_DIR/report/report.json", "ood", "OodReport"),
+    ("A round trip", "ROUNDTRIP_DIR/report/report.json", "roundtrip", "RoundtripReport"),
     ("A comparison", "runs/compare/compare.json", "compare", "ComparisonReport"),
+    ("`probe quality`", "DIR/quality.json", "quality", "QualityReport"),
     ("An audit", "probe audit --out FILE.json, or --json", "audit", "AuditReport"),
 )
 """Heading, path, package below probe.report, and the model of the whole file."""

@@ -5,7 +5,12 @@ import re
 from probe.results import layout
 from probe.results.layout import Column
 
-TITLES = {"run": "Run (`probe run`)", "study": "Study (`probe study`)", "ood": "OOD experiment (`probe ood`)"}
+TITLES = {
+    "run": "Run (`probe run`)",
+    "study": "Study (`probe study`)",
+    "ood": "OOD experiment (`probe ood`)",
+    "roundtrip": "Round trip (`probe roundtrip`)",
+}
 SYMBOLS = (layout.__doc__ or "").split("\n\n")[-1]
 INTRODUCTION = f"""# Run directory
 

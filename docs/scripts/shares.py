@@ -41,7 +41,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "projection": ("probe.sparse.omp:project", "probe.sparse.dictionary:Dictionary.span"),
     "codes to latents": ("probe.sparse.codes:SparseCodes.reconstruct",),
     "decoding": ("probe.studies.probing.reconstruction:_Judge._decoded",),
-    "metrics": ("probe.studies.probing.reconstruction:_measured",),
+    "metrics": ("probe.studies.probing.reconstruction:measured",),
     "figures": ("probe.report.run.write:drawn",),
     "report": ("probe.report.run:write_report",),
 }

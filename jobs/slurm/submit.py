@@ -45,8 +45,7 @@ def render(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[s
     try:
         template = environment.get_template(profile.template)
         # The user who submits has named the code; a compute node need not see the note of that in their home.
-        model = kind.model(run.config)
-        trust_code = model is not None and code_of(model) is not None
+        trust_code = any(code_of(model) is not None for model in kind.models(run.config))
         scripts = {}
         for stage in kind.stages:
             wanted, shared = profile.of(stage.name, stage.gpu), stage.array is not None

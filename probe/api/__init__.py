@@ -1,4 +1,4 @@
-"""probe from Python: start or open a run, study or OOD experiment, and read its results by name."""
+"""probe from Python: start or open a run, study, OOD experiment or round trip, and read its results by name."""
 
 from probe.api.reports import OodReport, Report, StudyReport
 from probe.api.work import Run, open_run, run

@@ -50,4 +50,18 @@ def of_ood(directory: Any) -> Figures:
     return drawings(ood_report(results), results)
 
 
-DRAWN: dict[str, Callable[[Any], Figures]] = {"run": of_run, "study": of_study, "ood": of_ood}
+def of_roundtrip(directory: Any) -> Figures:
+    """Those of the round trip's report.html, but for films and pictures."""
+    from probe.report.roundtrip.build import roundtrip_report
+    from probe.report.roundtrip.page import figures_of
+    from probe.results.roundtrip import read_roundtrip
+
+    return figures_of(roundtrip_report(read_roundtrip(directory.path, directory.config)))
+
+
+DRAWN: dict[str, Callable[[Any], Figures]] = {
+    "run": of_run,
+    "study": of_study,
+    "ood": of_ood,
+    "roundtrip": of_roundtrip,
+}

@@ -1,4 +1,4 @@
-"""report.json of a run, study or OOD experiment as an object with tables, for notebooks."""
+"""report.json of a run, study, OOD experiment or round trip as an object with tables, for notebooks."""
 
 from html import escape
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import pandas as pd
 
 from probe.report.ood import schema as ood_schema
+from probe.report.roundtrip import export as roundtrip_export
+from probe.report.roundtrip import schema as roundtrip_schema
 from probe.report.run import export
 from probe.report.run import schema as run_schema
 from probe.report.study import schema as study_schema
@@ -116,10 +118,34 @@ class OodReport(_Shown, ood_schema.OodReport):
         return self.verdicts
 
 
-REPORTS: dict[str, type[Report] | type[StudyReport] | type[OodReport]] = {
+class RoundtripReport(_Shown, roundtrip_schema.RoundtripReport):
+    """The report of a round trip; its fields are documented in ``probe.report.roundtrip.schema``."""
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """What is left and what settles, by model."""
+        return self.headlines
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row per data set, model, setting, cycle and measure, as in cycles.csv; missing numbers are NaN."""
+        table = pd.DataFrame(roundtrip_export.rows(self), columns=list(roundtrip_export.HEAD))
+        return _numbers(table, "dataset", "model", "between", "cycle", "measure", "n")
+
+    def __repr__(self) -> str:
+        return (
+            f"<RoundtripReport: {_count(self.models, 'model')}, {self.cycles} cycles, {_count(self.datasets, 'set')}>"
+        )
+
+    def sentences(self) -> list[str]:
+        """The verdicts."""
+        return list(self.headlines.values())
+
+
+REPORTS: dict[str, type[Report] | type[StudyReport] | type[OodReport] | type[RoundtripReport]] = {
     "run": Report,
     "study": StudyReport,
     "ood": OodReport,
+    "roundtrip": RoundtripReport,
 }
 
 

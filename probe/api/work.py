@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe.api.reports import REPORTS, OodReport, Report, StudyReport
+from probe.api.reports import REPORTS, OodReport, Report, RoundtripReport, StudyReport
 from probe.config import Tracked, assign, read_yaml
 from probe.errors import Failure, UserError
 from probe.kinds import WHAT, Kind, kind
@@ -27,11 +27,11 @@ Configuration = str | PathLike[str] | Mapping[str, Any] | Tracked
 
 
 class Run:
-    """A run, study or OOD experiment in a folder, finished or not. Results are read on first use and kept.
+    """A run, study, OOD experiment or round trip in a folder, finished or not. Results are read on first use and kept.
 
     Attributes:
         path: the run directory.
-        kind: ``run``, ``study`` or ``ood``.
+        kind: ``run``, ``study``, ``ood`` or ``roundtrip``.
         config: its configuration.
     """
 
@@ -51,7 +51,7 @@ class Run:
         return read_status(self.path)
 
     @cached_property
-    def report(self) -> Report | StudyReport | OodReport:
+    def report(self) -> Report | StudyReport | OodReport | RoundtripReport:
         """The report, typed, with ``to_pandas()`` and ``verdicts``.
 
         Raises:
@@ -133,7 +133,7 @@ class Run:
 
 
 def open_run(path: str | PathLike[str]) -> Run:
-    """Open the folder of a run, study or OOD experiment, finished or not.
+    """Open the folder of a run, study, OOD experiment or round trip, finished or not.
 
     Raises:
         UserError: it is no such folder.
@@ -149,10 +149,10 @@ def run(
     trust_code: bool = False,
     **overrides: Any,
 ) -> Run:
-    """Do the work of a configuration: a run, a study or an OOD experiment, as its keys say.
+    """Do the work of a configuration: a run, a study, an OOD experiment or a round trip, as its keys say.
 
-    The same as ``probe run|study|ood``: what is in the folder already is kept, and the same call resumes after a stop.
-    Progress and messages go to stderr.
+    The same as ``probe run|study|ood|roundtrip``: what is in the folder already is kept, and the same call resumes
+    after a stop. Progress and messages go to stderr.
 
     Args:
         config: a YAML file, a mapping of keys, or a configuration object.

@@ -76,9 +76,9 @@ def _print_sections(found: "list[Key]", with_kinds: bool) -> None:
 
 def _kinds(key: "Key") -> str:
     """The kinds of work that have a key; ``study`` for all kinds of study."""
-    from probe.configuration import models
+    from probe.configuration import OTHERS, models
 
-    studies = models().keys() - {"run", "ood"}
+    studies = models().keys() - {*OTHERS}
     if not studies <= set(key.kinds):
         return ", ".join(key.kinds)
-    return ", ".join(kind for kind in ("run", "study", "ood") if kind == "study" or kind in key.kinds)
+    return ", ".join(kind for kind in ("run", "study", "ood", "roundtrip") if kind == "study" or kind in key.kinds)

@@ -17,7 +17,9 @@ from probe.cli import (
     field,
     language,
     models,
+    quality,
     reports,
+    roundtrip,
     selfcheck,
     submit,
     verify,
@@ -27,16 +29,16 @@ from probe.errors import UserError
 
 COMMANDS: dict[str, tuple[Any, ...]] = {
     "Probe": (work.run, config.config, work.images, work.attractors, work.dictionary, work.reconstruct),
-    "Study": (work.study, work.ood),
+    "Study": (work.study, work.ood, roundtrip.roundtrip),
     "Analyse": (
+        audit.audit,
+        quality.quality,
         reports.theory,
         field.field,
         checkpoints.checkpoints,
         language.language,
-        audit.audit,
-        verify.verify,
-        selfcheck.selfcheck,
     ),
+    "Check": (verify.verify, selfcheck.selfcheck),
     "Jobs": (submit.submit, submit.status, submit.cancel),
     "Models": (models.models, models.doctor, models.convert, models.train_embedded),
     "Reports": (work.report, reports.compare, reports.export, reports.figure),
@@ -83,7 +85,7 @@ for _panel, _commands in COMMANDS.items():
     for _command in _commands:
         name, line = _command.__name__.replace("_", "-"), _command.__doc__.partition("\n")[0]
         app.command(name, short_help=line, rich_help_panel=_panel)(_command)
-    if _panel == "Analyse":
+    if _panel == "Check":
         app.add_typer(bench.app, name="bench", rich_help_panel=_panel)
 
 

@@ -27,7 +27,7 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts and submit nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Submit a run, study or OOD experiment to Slurm.
+    """Submit a run, study, OOD experiment or round trip to Slurm.
 
     Submits one job per stage and prints the job ids; the models of a study are shared by an array of tasks. Rerun the
     same command to resume.
@@ -44,7 +44,7 @@ def submit(
     settings = kind.directory.parse(read_yaml(config, overrides or ()))
     directory = kind.directory(out or Path("runs") / config.stem, settings)
     profile = load_profile(cluster)
-    if model := kind.model(settings):
+    for model in kind.models(settings):
         if is_in_run_directory(config) and not trust_code:
             must_be_trusted(model, config.parent)
         remember(model)
@@ -59,7 +59,7 @@ def submit(
 
 
 def cancel(run_dir: RunDir, as_json: Json = False) -> None:
-    """Cancel the Slurm jobs of a run, study or OOD experiment.
+    """Cancel the Slurm jobs of a run, study, OOD experiment or round trip.
 
     Prints their ids. `probe submit` with the same CONFIG and --out resumes.
     """
@@ -75,7 +75,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every 2 seconds until the run is complete.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the progress of a run, study or OOD experiment.
+    """Show the progress of a run, study, OOD experiment or round trip.
 
     Shows its stages, what is done of what is planned, the rate, the remaining time, Slurm's states and the last error.
     """

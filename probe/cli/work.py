@@ -1,4 +1,6 @@
-"""``probe run|study|ood CONFIG`` and their stages: all work that fills a run directory, and its report."""
+"""``probe run|study|ood CONFIG`` and their stages: all work that fills a run directory, and its report.
+
+``do_all`` serves ``probe roundtrip`` as well."""
 
 import json
 import re
@@ -34,7 +36,7 @@ def run(
     named = [] if model is None else [f"model.source={json.dumps(model)}"]
     name = config.stem if config else re.sub(r"[^\w.-]+", "-", model or "").strip("-.")
     path, trusted = out or Path("runs") / name, trust_code or model is not None
-    _do_all("run", config, [*named, *(overrides or ())], path, trusted, as_json)
+    do_all("run", config, [*named, *(overrides or ())], path, trusted, as_json)
 
 
 def study(
@@ -51,7 +53,7 @@ def study(
     The kind of study (the key `study`) says what varies and what is measured. Prints mean and standard deviation over
     seeds, and the verdicts. Rerun the same command to resume.
     """
-    _do_all("study", config, overrides or [], out or Path("runs") / config.stem, True, as_json, shared=shared)
+    do_all("study", config, overrides or [], out or Path("runs") / config.stem, True, as_json, shared=shared)
 
 
 def ood(
@@ -67,7 +69,7 @@ def ood(
     scores.parquet (a row per image) and the report. Prints AUROC and FPR95 of every set and score, and the verdicts.
     Rerun the same command to resume.
     """
-    _do_all("ood", config, overrides or [], out or Path("runs") / config.stem, trust_code, as_json)
+    do_all("ood", config, overrides or [], out or Path("runs") / config.stem, trust_code, as_json)
 
 
 def images(
@@ -80,7 +82,7 @@ def images(
     """Draw the images of every data set, and nothing more.
 
     For compute nodes without internet. Prints the number of images per data set. With a CONFIG the work begins here;
-    `probe run`, `study` or `ood` with the same CONFIG, --set and --out continues it.
+    `probe run`, `study`, `ood` or `roundtrip` with the same CONFIG, --set and --out continues it.
     """
     if run_dir.is_dir() and (overrides or out):
         raise UserError(f"{run_dir} is a folder, and its configuration is fixed; --set and --out go with a CONFIG.")
@@ -123,7 +125,7 @@ def reconstruct(run_dir: RunDir, trust_code: TrustCode = False, as_json: Json = 
 def report(run_dir: RunDir, as_json: Json = False) -> None:
     """Write the report again from the results.
 
-    Prints its table. For a run, study or OOD experiment.
+    Prints its table. For a run, study, OOD experiment or round trip.
     """
     from jobs.kinds import kind_of
     from jobs.worker import work
@@ -145,7 +147,7 @@ def read_settings(name: "Kind", config: Path | None, overrides: list[str]) -> di
     return data if config else {"datasets": dict.fromkeys(NAMES), **data}
 
 
-def _do_all(
+def do_all(
     name: "Kind",
     config: Path | None,
     overrides: list[str],
@@ -208,6 +210,11 @@ def _print_report(name: str, report: dict[str, Any], as_json: bool) -> None:
         for dataset, table in study_table(report).items():
             console().print(table)
             print("\n".join(report["datasets"][dataset]["verdicts_in_words"]))
+    elif name == "roundtrip":
+        from probe.report.roundtrip import roundtrip_table
+
+        console().print(roundtrip_table(report))
+        print("\n".join(report["headlines"].values()))
     elif name == "ood":
         from probe.report.ood import ood_table
 

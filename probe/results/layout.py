@@ -1,4 +1,4 @@
-"""The files of a run, a study and an OOD experiment: names, columns or tensors, and the entries of their metadata.
+"""The files of a run, study, OOD experiment and round trip: names, columns or tensors, and entries of their metadata.
 
 Writers, readers, ``probe status`` and the docs page "Run directory" all take them from here. Nothing heavy is imported.
 
@@ -9,13 +9,15 @@ Writers, readers, ``probe status`` and the docs page "Run directory" all take th
     run.glob(layout.CELL.glob)                         all cells
 
 N starts, m atoms; n images, M dictionaries, L levels, e example images; d latent dimension with latent shape (c, h, w);
-H and W height and width of an image. k and g are other counts, D is the length of a CLIP embedding.
+H and W height and width of an image; T cycles, b frequency bands. k, g, e and f are other counts, D is the length of a
+CLIP embedding.
 """
 
 import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from probe.measures import MARKS, MEASURES
 from probe.methods import METRICS
 from probe.scores import SCORES as OOD_SCORES
 
@@ -24,6 +26,7 @@ WORK = "work"
 REPLACED = "replaced"
 """Folder of result files that were damaged or outdated when a stage made them again."""
 ATTRACTORS, RECONSTRUCTIONS, CELLS, MODELS, SCORES = "attractors", "reconstructions", "cells", "models", "scores"
+TRIPS = "roundtrips"
 THEORY, LOGS, TRACKERS, SLURM = "theory", "logs", "trackers", "slurm"
 DRAWN = ("images", "data")
 """Folders in ``WORK`` that hold images read from their sources, and nothing computed."""
@@ -93,7 +96,11 @@ def _file(pattern: str, says: str, *columns: Column, about: tuple[Column, ...] =
 STAMP = (
     Column("sha256", "str", "checksum of the content and of all other entries"),
     Column("file", "str", "path below the folder under which the file was written"),
-    Column("{kind}", "str", "`run`, `study` or `ood`: fingerprint of the settings and models that results depend on"),
+    Column(
+        "{kind}",
+        "str",
+        "`run`, `study`, `ood` or `roundtrip`: fingerprint of the settings and models that results depend on",
+    ),
     Column("made_with", "object", "these settings and checksums; absent in folders of early versions", optional=True),
 )
 """Metadata of every safetensors file (one JSON text an entry) and table (one JSON object under the key ``probe``)."""
@@ -473,5 +480,83 @@ OOD_IMAGES = File(
 )
 OOD = (OOD_TRAINED, OOD_TRAINING_STATE, REFERENCES, SCORE, SCORE_TABLE, SHARD_PART, OOD_IMAGES)
 
-FILES = {"run": (*COMMON, *RUN), "study": (*COMMON, *STUDY), "ood": (*COMMON, *OOD)}
+# Round trips
+_TRIP_ABOUT = (
+    _DATA,
+    Column("model", "str", "name of the model in the configuration; `identity` for the control without a model"),
+    Column("between", "str", "what happens between cycles, as in the configuration, such as `jpeg:75`"),
+    Column("dataset", "str", "name of the data set"),
+    Column("weights", "str or null", "checksum of the model's weights; null for the control and without weights"),
+    Column("run", "str or null", "checksum of the dictionary of the run whose attractors are compared; null: none"),
+)
+TRIP = _file(
+    "roundtrips/{model}/{between}/{dataset}.parquet",
+    "measures of every image after every cycle: a row per image and cycle, by image, then cycle. In the path, `-`"
+    " stands for the colon of `between`. Where a picture is not finite, every measure is NaN, from that cycle on",
+    Column("image", "int64", "position in the data set, 0..n-1"),
+    Column("id", "str", "name of the image"),
+    Column("cycle", "int64", "t = 0..T; 0 is the image itself"),
+    *(Column(one.name, "float64", one.explanation, one.optional) for one in MEASURES),
+    about=_TRIP_ABOUT,
+)
+TRIP_TENSORS = _file(
+    "roundtrips/{model}/{between}/{dataset}.safetensors",
+    "spectra, outcomes and pictures of the same images",
+    Column("bands", "float64 (b + 1,)", "edges of the frequency bands, in cycles per pixel, 0 to 0.5"),
+    Column(
+        "spectrum",
+        "float32 (n, T + 1, b)",
+        "power of x_t in a band over that of x_0, in dB: below 0 lost, above 0 gained; sums over directions and"
+        " channels of squared DCT coefficients, to which the power of rounding to 8 bits is added; the mean is left"
+        " out, and frequencies above 0.5 count in the last band",
+    ),
+    Column("outcome", "uint8 (n,)", "0 converged, 1 cycle, 2 max_steps, 3 diverged; see the page on outcomes"),
+    Column(
+        "settled",
+        "int64 (n,)",
+        "first cycle at which the picture is where it stays: what repeats begins there, or ||z_{t+1} - z_t||² stays"
+        " below the tolerance; above T where the latent map was iterated further. If it diverged, the first cycle"
+        " without a picture; -1 if it did not settle",
+    ),
+    Column("period", "int64 (n,)", "period of a cycle, 1 for a fixed point, else 0"),
+    Column("place", "int64 (n,)", "which of the distinct fixed points or cycles, most images first; -1: none"),
+    Column(
+        "residual",
+        "float64 (n,)",
+        "||f(z) - z||² where the iteration of the latent map ended (`none` and `clamp` only); else NaN",
+    ),
+    Column("certificate", "int8 (n,)", "of its fixed point: 1 attractor, 0 not, -1 undecided, -2 not examined"),
+    Column("spectral_radius", "float64 (n,)", "largest |eigenvalue| of J_f there; NaN without a certificate"),
+    Column("radius_error", "float64 (n,)", "its estimated error"),
+    Column("attractor", "int64 (n,)", "certified atom of the run at which it ends; -1: at none", optional=True),
+    Column(
+        "nearest", "int64 (n,)", "the certified atom that is nearest to its last latent; -1: diverged", optional=True
+    ),
+    Column("distance", "float64 (n,)", "its distance, in the model's own coordinates", optional=True),
+    *(Column(f"until/{m.name}", "int64 (n,)", f"first cycle at: {m.label}; -1: not within T cycles") for m in MARKS),
+    Column("film_images", "int64 (e,)", "images whose pictures are kept: the first, the worst and the best at the end"),
+    Column("film_cycles", "int64 (f,)", "cycles at which they are kept, with 0, 1 and T"),
+    Column("film", "uint8 (e, f, 3, H, W)", "these pictures; black where a picture is not finite"),
+    about=(
+        *_TRIP_ABOUT,
+        Column("cycles", "int", "T"),
+        Column("places", "int", "number of distinct fixed points and cycles"),
+        Column("latent_shape", "list of int or null", "shape of a latent; null for the control"),
+        Column("no_attractors", "str", "why no attractors are compared; empty if they are, or no run is named"),
+    ),
+)
+TRIP_IMAGES = File(
+    "work/images/{dataset}.safetensors",
+    "images of a data set",
+    (Column("images", "uint8 (n, 3, H, W)", "the images"),),
+    (_FACTS, _IDS),
+)
+ROUNDTRIP = (TRIP, TRIP_TENSORS, TRIP_IMAGES)
+
+FILES = {
+    "run": (*COMMON, *RUN),
+    "study": (*COMMON, *STUDY),
+    "ood": (*COMMON, *OOD),
+    "roundtrip": (*COMMON, *ROUNDTRIP),
+}
 """Every file of each kind of folder."""

@@ -12,6 +12,7 @@ FACTS: dict[Kind, tuple[str, ...]] = {
     "run": ("sha256", "n_used"),
     "study": ("sha256", "channels", "side", "train.n_used", "test.n_used"),
     "ood": ("sha256", "n_used", "grey", "source"),
+    "roundtrip": ("sha256", "n_used", "source"),
 }
 """What is always known of the images of a data set, by kind of work; a dot leads into an entry."""
 
@@ -33,6 +34,7 @@ class _Manifest(_Open):
     """The entries that readers rely on; each may be absent, and others may be present."""
 
     model: dict[str, Any] = {}
+    models: dict[str, dict[str, Any]] = {}
     data: dict[str, _Images] = {}
     versions: dict[str, str] = {}
     sessions: list[dict[str, Any]] = []

@@ -15,8 +15,14 @@ from probe.configuration import describe, example, examples, keys, models
 from probe.kinds import kind
 from probe.report.study.kinds import parse_study_config
 from probe.studies.ood.config import parse_ood_config
+from probe.studies.roundtrip.config import parse_roundtrip_config
 
-PARSERS = {"run": parse_config, "study": parse_study_config, "ood": parse_ood_config}
+PARSERS = {
+    "run": parse_config,
+    "study": parse_study_config,
+    "ood": parse_ood_config,
+    "roundtrip": parse_roundtrip_config,
+}
 
 
 def leaves(content: dict, prefix: str = "") -> set[str]:
@@ -51,7 +57,7 @@ def test_every_key_of_a_configuration_is_listed(kind):
     parse = PARSERS[configuration_kind(kind)]
     known = {one.key for one in keys(kind)}
     given = examples()[kind]
-    names = {*given.get("datasets", {}), *given.get("outside", {})}
+    names = {*given.get("datasets", {}), *given.get("outside", {}), *given.get("models", {})}
     for key in leaves(parse(given).model_dump(mode="json")):
         generic = ".".join("NAME" if part in names else part for part in key.split("."))
         assert generic in known
@@ -129,7 +135,7 @@ def test_the_list_names_every_key_below_its_section(columns, capsys, monkeypatch
         if "section" not in one.type:
             assert (section if dot else OUTSIDE, name or section) in listed
     words = " ".join(" ".join(lines).split())
-    assert "list of tensorboard, wandb, trackio (run, study, ood)" in words
+    assert "list of tensorboard, wandb, trackio (run, study, ood, roundtrip)" in words
     assert "…" not in words
 
 

@@ -1,7 +1,10 @@
-"""A small run directory with known numbers, and a way to change any of them."""
+"""A small run directory with known numbers, and a way to change any of them; pages in a headless Chromium."""
 
+import io
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
+from PIL import Image
 
 from probe.results.files import write_table, write_tensors
 
 D, SIDE = 64, 8
+DESK = {"width": 1200, "height": 900}
 METHODS = (
     "attractors", "random_orthogonal", "random_mean", "matched_gaussian", "gaussian", "one_step", "dct",
     "weights_transform", "random_mean_oracle", "pca_oracle",
@@ -263,3 +269,56 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return Run(**changes).write(tmp_path / "run")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    where = shutil.which("chromium") or shutil.which("chromium-browser")
+    if where is None:
+        reason = "Chromium is needed (Debian: chromium); see `make debian`"
+        pytest.fail(reason) if os.environ.get("PROBE_REQUIRE_BROWSER") else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=where, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium) -> Iterator[Callable]:
+    """open_page(run, **context): the page, watched; at its end nothing may have been fetched or complained of."""
+    contexts, requests, complaints = [], [], []
+
+    def begin(run: Path, **context):
+        context = {"viewport": DESK, **context}
+        contexts.append(chromium.new_context(**context))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(240_000)  # a busy machine took 30 s to load plotly
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto((run / "report" / "report.html").as_uri())
+        if page.locator("#plotly").count() and context.get("java_script_enabled", True):
+            page.wait_for_function("window.Plotly")
+        return page
+
+    yield begin
+    for context in contexts:
+        context.close()
+    assert [url[:80] for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Figures of round trips are small and empty, for tests of everything else: many panels take long to draw."""
+    picture = io.BytesIO()
+    Image.new("RGB", (40, 20)).save(picture, "png")
+    empty = {"png": picture.getvalue(), "svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="960" height="400"/>'}
+    with pytest.MonkeyPatch.context() as patched:
+        for module in ("probe.report.page.write", "probe.report.roundtrip.page"):
+            patched.setattr(f"{module}.render", lambda figure, kind: empty[kind])
+        patched.setattr("probe.report.roundtrip.drawings._panels", lambda *_, **__: Figure())
+        patched.setattr("probe.report.roundtrip.films.strip", lambda *_: Figure())
+        yield

@@ -20,14 +20,18 @@ from probe.report.ood import write_ood_report
 from probe.report.page.html import html
 from probe.report.page.markdown import markdown
 from probe.report.page.write import write
+from probe.report.roundtrip import write_roundtrip_report
 from probe.report.study import write_study_report
 from probe.report.study.schema import StudyReport
 from probe.report.study.write import page
 from probe.report.theory.write import write_theory
 
+from ..roundtrips import finished
+
 GOLDEN = Path(__file__).parent / "golden"
 FINISHED = Path(__file__).parents[1] / "jobs" / "finished"
-BLOCKS = {"title", "h1", "h2", "h3", "p", "li", "tr", "pre", "strong", "summary", "figcaption"}
+BLOCKS = {"title", "h1", "h2", "h3", "p", "li", "tr", "pre", "strong", "summary", "figcaption", "option"}
+UNSEEN = {"style", "script"}
 
 
 class Visible(HTMLParser):
@@ -40,12 +44,12 @@ class Visible(HTMLParser):
 
     def flush(self, tag: str = "") -> None:
         text = " ".join(self.text.split())
-        if text and self.tag != "style":
+        if text and self.tag not in UNSEEN:
             self.lines.append(f"{self.tag}: {text}")
         self.tag, self.text = tag, ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in BLOCKS or tag == "style":
+        if tag in BLOCKS or tag in UNSEEN:
             self.flush(tag)
         elif tag in ("td", "th"):
             self.text += " | " if self.text else ""
@@ -56,7 +60,7 @@ class Visible(HTMLParser):
             self.text += " " if tag in ("small", "section") else ""
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in BLOCKS or tag == "style":
+        if tag in BLOCKS or tag in UNSEEN:
             self.flush()
 
     def handle_data(self, data: str) -> None:
@@ -103,8 +107,15 @@ def theory(out: Path) -> tuple[Path, str]:
     return out / "theory", "theory"
 
 
-@pytest.mark.parametrize("make", [contraction, bottleneck, ood, compare, theory])
-def test_a_page_is_as_it_was(make: Callable[[Path], tuple[Path, str]], tmp_path: Path):
+def roundtrip(out: Path) -> tuple[Path, str]:
+    write_roundtrip_report(finished(out / "trips"))
+    return out / "trips" / "report", "report"
+
+
+@pytest.mark.parametrize("make", [contraction, bottleneck, ood, compare, theory, roundtrip])
+def test_a_page_is_as_it_was(make: Callable[[Path], tuple[Path, str]], tmp_path: Path, request):
+    if make is roundtrip:
+        request.getfixturevalue("undrawn")
     folder, name = make(tmp_path)
     page = visible((folder / f"{name}.html").read_text("utf-8"))
     found = {"html": re.sub(r"(?<=The whole configuration\n).*\n", "", page)}

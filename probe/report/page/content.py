@@ -62,20 +62,80 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture beside the page: ``path`` without its ending (.svg is embedded in HTML, Markdown links to .png)."""
+    """A picture beside the page: ``path`` without its ending (.svg is embedded in HTML, Markdown links to .png).
+
+    A ``wide`` one keeps its size on a phone, and scrolls.
+    """
 
     path: str
     alt: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Reel:
+    """The frames of one picture.
+
+    Attributes:
+        name: of the picture.
+        sheet: path beside the page of a WebP with a column of square tiles for each stop: the pictures of every cell
+            below each other, and then, in the same order, their differences from the original.
+        said: a short text for every cell and stop.
+    """
+
+    name: str
+    sheet: str
+    said: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Film:
+    """Pictures that change with a slider, many at once: a table of cells, every one with the same stops.
+
+    Where no script runs, and in print, HTML shows the figures instead, as Markdown does.
+
+    Attributes:
+        reels: one of them is shown at a time.
+        stops: what each position of the slider is called; the first one is the original.
+        cells: the row and the column of every cell.
+        gain: what differences are multiplied by.
+        figures: what there is without a slider.
+    """
+
+    reels: Sequence[Reel]
+    stops: Sequence[str]
+    cells: Sequence[tuple[str, str]]
+    gain: int
+    figures: Sequence[Figure]
+
+    @property
+    def rows(self) -> list[str]:
+        return list(dict.fromkeys(row for row, _ in self.cells))
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(column for _, column in self.cells))
 
 
 @dataclass(frozen=True)
 class Section:
+    """Blocks under a title; ``folded`` ones are opened by a click in HTML."""
+
     title: str
     blocks: "Sequence[Block]"
+    folded: bool = False
 
 
-Block: TypeAlias = str | Note | Bullets | Verdicts | Table | Figure | Section
+Block: TypeAlias = str | Note | Bullets | Verdicts | Table | Figure | Film | Section
 """A plain ``str`` is a paragraph."""
+
+
+def films(blocks: Sequence[Block]) -> list[Film]:
+    """All films among the blocks, and in their sections."""
+    found: list[Film] = []
+    for one in blocks:
+        found += [one] if isinstance(one, Film) else films(one.blocks) if isinstance(one, Section) else []
+    return found
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,36 @@ import jinja2
 from markupsafe import Markup
 
 from probe.names import printable
-from probe.report.page.content import Page
-from probe.report.page.pictures import uri
+from probe.report.page.content import Film, Page, films
+from probe.report.page.pictures import small, uri
 from probe.report.page.text import as_text
+
+STATIC = 0.5
+"""Size of the figure that stands where a film cannot run; its PNG is beside the page."""
 
 
 def html(page: Page, files: Mapping[str, bytes]) -> str:
-    """The page; ``files`` hold its figures as SVG, by their paths."""
-    made = environment()
+    """The page; ``files`` hold its figures as SVG, by their paths, and of its films the sheets, and figures as PNG."""
+    script = Markup(resources.files("probe.report").joinpath("page/film.js").read_text("utf-8"))
+    moving = films(page.blocks)
+    made = environment(script) if moving else environment()
+    made.globals["script"] = script if moving else ""
+    made.filters["frames"] = lambda film: _frames(film, files)
     made.filters |= {"as_text": as_text, "json": partial(json.dumps, indent=2, ensure_ascii=False)}
     made.filters["kind"] = lambda block: type(block).__name__
     template = made.get_template("page/page.html.j2")
-    return template.render(page=page, picture=lambda path: uri("image/svg+xml", files[f"{path}.svg"]))
+    return template.render(
+        page=page,
+        picture=lambda path: uri("image/svg+xml", files[f"{path}.svg"]),
+        static=lambda path: small(files[f"{path}.png"], STATIC),
+    )
+
+
+def _frames(film: Film, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """What the script of a film needs."""
+    sheets = [uri("image/webp", files[f"{reel.sheet}.webp"]) for reel in film.reels]
+    reels = [{"sheet": sheet, "said": reel.said} for reel, sheet in zip(film.reels, sheets, strict=True)]
+    return {"stops": film.stops, "cells": film.cells, "reels": reels}
 
 
 def environment(*scripts: str) -> jinja2.Environment:

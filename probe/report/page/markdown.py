@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from probe.names import printable
+from probe.report.page import content
 from probe.report.page.content import Block, Bullets, Code, Figure, Note, Page, Provenance, Section, Table, Verdicts
 from probe.report.page.text import as_text
 
@@ -30,8 +31,10 @@ def _block(block: Block, level: int) -> str:
             return table([text(name) for name in head], rows)
         case Bullets(items) | Verdicts(items):
             return bullets(items)
-        case Figure(path, alt):
+        case Figure(path, alt, _):
             return f"![{text(alt)}]({path}.png)"
+        case content.Film():
+            return joined(_block(figure, level) for figure in block.figures).rstrip("\n")
         case Note():
             return "".join(code(part) if isinstance(part, Code) else text(part) for part in block.parts)
     return text(block)

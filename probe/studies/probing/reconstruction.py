@@ -357,7 +357,7 @@ class _Judge:
                 latent_mse=latent_mse[rows].double(),
                 embeddings=(self.look.originals[rows], self.look.clip.images(x_hat)) if self.look else None,
             )
-            found.append(_measured(pair))
+            found.append(measured(pair))
             if sum(map(len, shown)) < EXAMPLES:
                 shown.append(picture(self.model.to_pixels(pixels[:EXAMPLES])))
         return {name: torch.cat([part[name] for part in found]) for name in found[0]}, torch.cat(shown)[:EXAMPLES]
@@ -385,7 +385,12 @@ class _Judge:
         return (x.clamp(low, high) - low) / (high - low)
 
 
-def _measured(pair: Compared) -> dict[str, Tensor]:
+def measured(pair: Compared) -> dict[str, Tensor]:
+    """Every metric that applies to a batch, (n,) in float64, by name.
+
+    Raises:
+        Failure: a metric of a plug-in fails or has the wrong shape.
+    """
     found = {}
     for name, metric in metrics().items():
         value = call(metric, metric.function, pair)

@@ -1,5 +1,7 @@
 """A page of every kind of block, with hostile text in every place, parsed again from what is rendered."""
 
+import base64
+import hashlib
 import io
 import json
 import re
@@ -7,15 +9,18 @@ from html.parser import HTMLParser
 
 import pytest
 from matplotlib.figure import Figure as Drawing
+from PIL import Image
 from rich.console import Console
 
 from probe.report.page.content import (
     Bullets,
     Code,
     Figure,
+    Film,
     Note,
     Page,
     Provenance,
+    Reel,
     Section,
     Table,
     Verdicts,
@@ -84,6 +89,27 @@ def test_markdown_holds_no_markup_of_others():
     assert "read `<script>alert(1)</script>\\|'*_[x](y)" in text
     assert text.count("](figures/one.png)") == 1
     assert lines[-1] == "The configuration is in report.json, `provenance`."
+
+
+def test_a_film_is_hostile_text_and_figures_without_script():
+    cells = [(HOSTILE, "a"), (HOSTILE, HOSTILE), ("b", HOSTILE)]
+    reel = Reel(HOSTILE, "figures/sheet", [[HOSTILE, "2 dB"]] * 3)
+    film = Film([reel], ["original", HOSTILE], cells, 8, [Figure("figures/one", HOSTILE)])
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "png")
+    made = Page("film", "", [], [Section("inside", [film], folded=True)])
+    page = html(made, {"figures/one.png": picture.getvalue(), "figures/sheet.webp": b"sheet"})
+    parser = Tags()
+    parser.feed(page)
+    scripts = [attrs for tag, attrs in parser.found if tag == "script"]
+    assert scripts == [{"type": "application/json"}, {}]
+    held = re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1]
+    assert json.loads(held)["reels"] == [{"sheet": "data:image/webp;base64,c2hlZXQ=", "said": [[HOSTILE, "2 dB"]] * 3}]
+    digest = base64.b64encode(hashlib.sha256(re.findall(r"<script>(.*?)</script>", page, re.S)[0].encode()).digest())
+    assert f"script-src 'sha256-{digest.decode()}'" in str(parser.found)
+    assert [attrs["data-cell"] for tag, attrs in parser.found if "data-cell" in attrs] == ["0", "1", "2"]
+    assert [attrs for tag, attrs in parser.found if tag == "td" and "data-cell" not in attrs] == [{}]
+    assert markdown(made).count("](figures/one.png)") == 1
 
 
 def test_a_table_in_a_terminal():

@@ -1,11 +1,9 @@
 """report.html in a real headless Chromium, opened from disk: nothing is fetched, nothing complains, controls work."""
 
 import json
-import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +18,8 @@ from probe.report.compare import write_comparison
 from probe.report.run import write_report
 from probe.results.files import read_tensors, write_tensors
 
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1200, "height": 900}
+PHONE = {"width": 390, "height": 844}
 MEGABYTE = 10**6
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[object]:
-    where = shutil.which("chromium") or shutil.which("chromium-browser")
-    if where is None:
-        reason = "Chromium is needed (Debian: chromium); see `make debian`"
-        pytest.fail(reason) if os.environ.get("PROBE_REQUIRE_BROWSER") else pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=where, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -65,31 +49,6 @@ def with_sets(run: Path, names: list[str]) -> None:
         config["datasets"][name], manifest["data"][name] = config["datasets"]["photos"], manifest["data"]["photos"]
     (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     (run / "manifest.json").write_text(json.dumps(manifest))
-
-
-@pytest.fixture
-def open_page(chromium) -> Iterator[Callable]:
-    """open_page(run, **context): the page, watched; at its end nothing may have been fetched or complained of."""
-    contexts, requests, complaints = [], [], []
-
-    def begin(run: Path, **context):
-        context = {"viewport": DESK, **context}
-        contexts.append(chromium.new_context(**context))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(240_000)  # a busy machine took 30 s to load plotly
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto((run / "report" / "report.html").as_uri())
-        if page.locator("#plotly").count() and context.get("java_script_enabled", True):
-            page.wait_for_function("window.Plotly")
-        return page
-
-    yield begin
-    for context in contexts:
-        context.close()
-    assert [url[:80] for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
-    assert complaints == []
 
 
 def drawn(page, panel: int = 0) -> int:

@@ -1,0 +1,215 @@
+"""A round trip of ``probe roundtrip``: its directory, its models, and its stages."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jobs.directory import Directory
+from jobs.progress import Meter
+from jobs.run.work import RunDirectory
+from jobs.stage import Counts, count_drawn
+from jobs.trackers import numbers
+from jobs.work import Work
+from probe.autoencoders import Autoencoder
+from probe.data import load_images, resolve
+from probe.errors import UserError
+from probe.measures import IDENTITY
+from probe.results import layout
+from probe.results.roundtrip import Trip, trips
+from probe.studies.inputs import image_facts
+from probe.studies.roundtrip.config import RoundtripConfig, parse_roundtrip_config
+from probe.studies.roundtrip.outcomes import Reference
+from probe.studies.roundtrip.trip import round_trip, table
+
+Look = Callable[..., dict[str, Any] | None]
+"""``checked``, ``needed`` or ``claimed`` of a directory."""
+
+
+@dataclass(frozen=True)
+class RoundtripDirectory(Directory[RoundtripConfig]):
+    """A folder that holds a table and tensors per model, between and data set."""
+
+    NOUN = "roundtrip"
+    RESULTS = (layout.TRIPS,)
+    parse = staticmethod(parse_roundtrip_config)
+
+    @classmethod
+    def create(cls, path: Path, config: RoundtripConfig) -> "RoundtripDirectory":
+        """As ``Directory.create``, with the presets of the data sets written out."""
+        named = {name: resolve(name, spec) for name, spec in config.datasets.items()}
+        return super().create(path, config.model_copy(update={"datasets": named}))
+
+    def has(self, trip: Trip, look: Look, **made_from: str | None) -> bool:
+        """Whether the files of a trip are there, made from the images and these results."""
+        about = {"data": self.drawn(trip.dataset)["sha256"], **made_from}
+        found = [look(file, **about) for file in (trip.table, trip.tensors)]  # both, also where the first is missing
+        return None not in found
+
+
+class RoundtripWork(Work[RoundtripDirectory]):
+    """Models are loaded one after the other, by all ranks together."""
+
+    config: RoundtripConfig
+
+    def model(self, name: str) -> Autoencoder:
+        """One of the models, the same on all ranks and the one that made what is already there.
+
+        Raises:
+            UserError: as ``Work.load_model``; or it takes no images in colour.
+        """
+
+        def describe(model: Autoencoder) -> dict[str, Any]:
+            if model.kind != "image" or model.channels != 3:
+                raise UserError(
+                    f"{model.source} does not take images in colour, which round trips are of; leave it out."
+                )
+            shape = list(model.latent_shape(self.config.resolution))
+            return {"latent_shape": shape, "latents": model.latents, "parameters": model.parameters()}
+
+        return self.load_model(self.config.models[name], describe, name=name)
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """The attractors of the run that the configuration names.
+
+        Raises:
+            UserError: it is no run, or has no dictionary with certificates.
+        """
+        if self.config.run is None:
+            return None
+        run = RunDirectory.open(Path(self.config.run).expanduser())
+        tensors, about = run.load(layout.DICTIONARY.name)
+        if "ends" not in tensors:
+            raise UserError(
+                f"{run.path} was made by an earlier version, whose dictionary holds no end points; rerun it."
+            )
+        return Reference.of(tensors, run.manifest["model"], about["sha256"])
+
+
+def image_file(name: str) -> str:
+    """Where the images of a data set are kept until the report is there."""
+    return layout.TRIP_IMAGES.at(dataset=name)
+
+
+# Stage ``images``, without a GPU
+
+
+def images(work: RoundtripWork) -> None:
+    """Draw the data sets that something missing needs.
+
+    Raises:
+        UserError: a source cannot be read or has changed.
+    """
+    work.begin()
+    directory = work.directory
+    todo = work.world.missing(list(work.config.datasets), lambda name: _is_settled(directory, name))
+    for name, meter in work.share("images", "data sets", todo):
+        meter.note = name
+        drawn = load_images(name, work.config.datasets[name], resolution=work.config.resolution)
+        facts = {"sha256": drawn.sha256, **image_facts(drawn)}
+        directory.check_same_images(name, facts)
+        directory.save(image_file(name), {"images": drawn.images}, data=facts, ids=drawn.ids)
+    if work.world.leads:
+        facts = {name: directory.load(image_file(name), "images")[1]["data"] for name in todo}
+        directory.update_manifest(data=facts)
+    work.world.barrier()
+
+
+def count_images(directory: RoundtripDirectory) -> Counts:
+    """Data sets that are drawn."""
+    return count_drawn(directory, layout.TRIP_IMAGES, directory.config.datasets)
+
+
+def _is_settled(directory: RoundtripDirectory, name: str) -> bool:
+    """Whether the images of a data set are there, or nothing needs them any more."""
+    if name not in directory.data:
+        return False
+    made = (directory.has(trip, directory.checked) for trip in trips(directory.config) if trip.dataset == name)
+    return directory.checked(image_file(name)) is not None or all(made)
+
+
+# Stage ``roundtrips``
+
+
+def round_trips(work: RoundtripWork) -> None:
+    """Make every trip that is missing; each goes to one rank, the next to whoever is free. Models take turns.
+
+    Raises:
+        UserError: as ``RoundtripWork.model`` and ``RoundtripWork.reference``; or images are missing.
+    """
+    work.begin()
+    run = work.world.on_rank_0(lambda: work.reference.sha256 if work.reference else None)
+    all_trips = list(trips(work.config))
+    sizes = {name: work.directory.drawn(name)["n_used"] for name in work.config.datasets}
+
+    def size(trip: Trip) -> int:
+        return sizes[trip.dataset]
+
+    todo = work.world.missing(all_trips, lambda trip: work.directory.has(trip, work.directory.claimed, run=run))
+    for name in (*work.config.models, IDENTITY):
+        mine = [trip for trip in todo if trip.model == name]
+        if not mine:
+            continue
+        model = None if name == IDENTITY else work.model(name)
+        before = sum(map(size, all_trips)) - sum(map(size, todo[todo.index(mine[0]) :]))
+        for trip, meter in work.share(name, "images", mine, size=size, before=before):
+            _make(work, trip, model, run, meter)
+
+
+def count(directory: RoundtripDirectory) -> Counts:
+    """Trips whose files are there."""
+    there = [trip for trip in trips(directory.config) if (directory.path / trip.tensors).is_file()]
+    return len(there), len(list(trips(directory.config)))
+
+
+def _make(work: RoundtripWork, trip: Trip, model: Autoencoder | None, run: str | None, meter: Meter) -> None:
+    directory = work.directory
+    tensors, about = directory.load(image_file(trip.dataset))
+    known = directory.manifest["models"][trip.model] if model else {}
+    unusable = work.reference.unusable(known) if model and work.reference else ""
+    found, results, places = round_trip(
+        model,
+        trip.between,
+        tensors["images"],
+        work.config,
+        work.reference if model and not unusable else None,
+        lambda done: meter.update(done, f"{trip.between}, {trip.dataset}"),
+    )
+    made_from = {"data": about["data"]["sha256"], "weights": known.get("weights_sha256"), "run": run}
+    names = {"model": trip.model, "between": trip.between, "dataset": trip.dataset}
+    more = {
+        "cycles": work.config.cycles,
+        "places": places,
+        "latent_shape": known.get("latent_shape"),
+        "no_attractors": unusable,
+    }
+    directory.save_table(trip.table, table(found, about["ids"]), **made_from, **names)
+    directory.save(trip.tensors, results, **made_from, **names, **more)
+
+
+# Stage ``report``
+
+
+def report(work: RoundtripWork) -> dict[str, Any]:
+    """Write report/ from the results; the report, on every rank.
+
+    Raises:
+        UserError: a result is missing or damaged, or was made from other images.
+    """
+    return work.world.on_rank_0(lambda: _report(work))
+
+
+def _report(work: RoundtripWork) -> dict[str, Any]:
+    from probe.report.roundtrip import write_roundtrip_report
+
+    directory = work.directory
+    for trip in trips(work.config):
+        directory.has(trip, directory.needed)
+    content = work.finish(lambda: write_roundtrip_report(directory.path))
+    with work.tracked() as tracker:
+        tracker.log(numbers(content))
+    shutil.rmtree(directory.path / layout.WORK, ignore_errors=True)
+    return content

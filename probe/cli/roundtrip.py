@@ -1,0 +1,104 @@
+"""``probe roundtrip``: what is left of an image after many round trips."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from probe.cli.options import Json, Out, Overrides, TrustCode, path_option
+from probe.cli.work import do_all
+from probe.errors import UserError
+from probe.names import given_path
+
+FEW = 64
+"""Images of a source that is named on the command line."""
+
+
+def roundtrip(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...|CONFIG", help="Models, as model.source; or one configuration file (.yaml)."),
+    ],
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--images",
+            metavar="SPEC",
+            help="A preset, or a source such as parquet:PATH (64 images of it); repeatable; default: the bundled sets.",
+        ),
+    ] = None,
+    cycles: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="How often each image is encoded and decoded; default 50.")
+    ] = None,
+    between: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--between",
+            metavar="NAME",
+            help="What happens between cycles: none, clamp, 8bit, png, jpeg:QUALITY, webp:QUALITY, resize:FACTOR; "
+            "repeatable.",
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        path_option("--run", "RUN_DIR", "A finished run, whose attractors the end points are compared with."),
+    ] = None,
+    overrides: Overrides = None,
+    out: Out = None,
+    trust_code: TrustCode = False,
+    as_json: Json = False,
+) -> None:
+    """Encode and decode images again and again, and report what is left.
+
+    Measures every image after every cycle, for every model and everything that may happen between cycles, beside a
+    control without a model; says whether pictures settle, and writes the report. Prints PSNR by cycle. Rerun the same
+    command to resume.
+    """
+    config = Path(models[0]) if models[0].endswith((".yaml", ".yml")) else None
+    if config and len(models) > 1:
+        raise UserError(f"{config} is a configuration, which names its models; give it alone, or models alone.")
+    named: dict[str, Any] = {} if config else {"models": by_name(models)}
+    if images:
+        named["datasets"] = dict(map(image_set, images))
+    if cycles:
+        named["cycles"] = cycles
+    if between:
+        named["between"] = between
+    if run:
+        named["run"] = str(run)
+    words = [f"{key}={json.dumps(value)}" for key, value in named.items()]
+    name = config.stem if config else f"roundtrip-{'-'.join(named['models'])}"[:100]
+    config = given_path(config) if config else None
+    do_all("roundtrip", config, [*words, *(overrides or ())], out or Path("runs") / name, trust_code, as_json)
+
+
+def by_name(sources: list[str]) -> dict[str, dict[str, str]]:
+    """The models of sources, by the last part of each, such as ``taef2`` for ``python:tests/models/taef2.py:load``."""
+    found: dict[str, dict[str, str]] = {}
+    for source in sources:
+        kind, _, rest = source.partition(":")
+        place = rest.rpartition(":")[0] if kind == "python" else rest or source
+        last = place.rstrip("/").rpartition("/")[2].removesuffix(".py").removesuffix(".safetensors")
+        name = again = _file_name(last, "model")
+        number = 1
+        while again in found:
+            number += 1
+            again = f"{name}-{number}"
+        found[again] = {"source": source}
+    return found
+
+
+def image_set(spec: str) -> tuple[str, dict[str, Any] | None]:
+    """The name and the configuration of a data set: a preset by its name, or ``FEW`` images of a source."""
+    from probe.data import preset_names
+
+    if spec in preset_names():
+        return spec, None
+    last = spec.partition(":")[2] or spec
+    return _file_name(Path(last.rstrip("/")).stem, "images"), {"source": spec, "n": FEW}
+
+
+def _file_name(text: str, otherwise: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:60] or otherwise

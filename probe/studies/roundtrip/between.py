@@ -1,0 +1,166 @@
+"""What happens to a picture between two cycles: the table ``BETWEEN``.
+
+A configuration names an entry, with its parameter after a colon: ``jpeg:75``, ``resize:0.5:bilinear``.
+"""
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+Pixels = np.ndarray
+"""uint8 (H, W, 3)."""
+FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,
+}
+SMALLEST_FACTOR, LARGEST_FACTOR = 1 / 64, 8.0
+
+
+@dataclass(frozen=True)
+class Between:
+    """An entry of the table.
+
+    Attributes:
+        name: before the colon.
+        written: how a configuration writes it.
+        explanation: what happens.
+        of_pixels: from the text after the colon, what happens to the 8-bit picture; ValueError says what is wrong with
+            the text. None: the picture is not rounded to 8 bits.
+        clamps: whether values are clamped to [0, 1].
+        default: the text after the colon where none is given; None: it must be given, or nothing may be.
+    """
+
+    name: str
+    written: str
+    explanation: str
+    of_pixels: "Callable[[str], Callable[[Pixels], Pixels]] | None" = None
+    clamps: bool = True
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happens between cycles, with its parameter.
+
+    Attributes:
+        name: as in the configuration, such as ``jpeg:75``.
+        kind: its entry of the table.
+        on_pixels: of the 8-bit picture; None where it is not rounded to 8 bits.
+    """
+
+    name: str
+    kind: Between
+    on_pixels: "Callable[[Pixels], Pixels] | None"
+
+    @property
+    def file(self) -> str:
+        """As a part of a path."""
+        return self.name.replace(":", "-")
+
+    @property
+    def rounds(self) -> bool:
+        """Whether pictures are rounded to 8 bits, so that there are finitely many."""
+        return self.on_pixels is not None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Pictures (n, 3, H, W) for values in [0, 1] to such pictures, each by itself; they must be finite."""
+        if self.on_pixels is None:
+            return x.clamp(0, 1) if self.kind.clamps else x
+        pixels = (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        done = np.stack([self.on_pixels(one) for one in pixels]) if len(pixels) else pixels
+        return torch.from_numpy(done).permute(0, 3, 1, 2).to(x) / 255
+
+
+def step(text: str) -> Step:
+    """What a configuration names; ValueError says what is wrong and what there is."""
+    name, colon, parameter = text.partition(":")
+    kind = next((one for one in BETWEEN if one.name == name), None)
+    if kind is None:
+        raise ValueError(f"{name[:40]!r} is unknown; choose among {', '.join(one.written for one in BETWEEN)}")
+    if kind.of_pixels is None or kind.name in PLAIN:
+        if colon:
+            raise ValueError(f"{name} takes nothing after a colon")
+        return Step(name, kind, kind.of_pixels and kind.of_pixels(""))
+    if not parameter and kind.default is None:
+        raise ValueError(f"{name} needs a parameter; write it as {kind.written}")
+    return Step(f"{name}:{parameter or kind.default}", kind, kind.of_pixels(parameter or kind.default or ""))
+
+
+def _unchanged(_: str) -> Callable[[Pixels], Pixels]:
+    return lambda pixels: pixels
+
+
+def _file(form: str, **options: object) -> Callable[[Pixels], Pixels]:
+    """Write a picture as a file of this form, and read it again."""
+
+    def through(pixels: Pixels) -> Pixels:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, form, **options)
+        return np.asarray(Image.open(buffer).convert("RGB"))
+
+    return through
+
+
+def _png(_: str) -> Callable[[Pixels], Pixels]:
+    return _file("PNG", compress_level=1)
+
+
+def _quality(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 100):
+        raise ValueError(f"the quality is an integer from 1 to 100, not {text[:20]!r}")
+    return int(text)
+
+
+def _jpeg(text: str) -> Callable[[Pixels], Pixels]:
+    return _file("JPEG", quality=_quality(text), subsampling="4:2:0")
+
+
+def _webp(text: str) -> Callable[[Pixels], Pixels]:
+    return _file("WEBP", quality=_quality(text), lossless=False, method=4)
+
+
+def _resize(text: str) -> Callable[[Pixels], Pixels]:
+    number, _, chosen = text.partition(":")
+    chosen = chosen or "lanczos"
+    if chosen not in FILTERS:
+        raise ValueError(f"there is no filter {chosen[:20]!r}; choose one of {', '.join(FILTERS)}")
+    try:
+        factor = float(number)
+    except ValueError:
+        factor = math.nan
+    if not SMALLEST_FACTOR <= factor <= LARGEST_FACTOR:
+        raise ValueError(f"the factor is a number from 1/64 to 8, not {number[:20]!r}")
+
+    def through(pixels: Pixels) -> Pixels:
+        image = Image.fromarray(pixels)
+        small = (max(round(image.width * factor), 1), max(round(image.height * factor), 1))
+        return np.asarray(image.resize(small, FILTERS[chosen]).resize(image.size, FILTERS[chosen]))
+
+    return through
+
+
+BETWEEN: tuple[Between, ...] = (
+    Between("none", "none", "nothing: values stay as decoded, also beyond [0, 1]", clamps=False),
+    Between("clamp", "clamp", "values are clamped to [0, 1]"),
+    Between("8bit", "8bit", "values are clamped and rounded to 8 bits", _unchanged),
+    Between("png", "png", "the 8-bit picture is saved as PNG and read again, which loses nothing more", _png),
+    Between("jpeg", "jpeg:QUALITY", "the 8-bit picture is saved as JPEG (4:2:0) and read again", _jpeg, default="75"),
+    Between("webp", "webp:QUALITY", "the 8-bit picture is saved as lossy WebP and read again", _webp, default="80"),
+    Between(
+        "resize",
+        "resize:FACTOR[:FILTER]",
+        "the 8-bit picture is resized by a factor and back (Pillow; lanczos unless another filter is named)",
+        _resize,
+        default="0.5",
+    ),
+)
+PLAIN = ("none", "clamp", "8bit", "png")
+"""Entries without a parameter."""

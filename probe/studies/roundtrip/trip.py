@@ -1,0 +1,71 @@
+"""One round trip: a model, what happens between cycles, and the images of a data set."""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from probe.autoencoders import Autoencoder
+from probe.dynamics import LatentMap
+from probe.studies.roundtrip.between import step
+from probe.studies.roundtrip.config import RoundtripConfig
+from probe.studies.roundtrip.cycles import Coder, Trajectories, trajectories
+from probe.studies.roundtrip.film import Film
+from probe.studies.roundtrip.outcomes import Ends, Reference, of_latents, of_repetitions, until
+
+
+def round_trip(
+    model: Autoencoder | None,
+    between: str,
+    images: Tensor,
+    config: RoundtripConfig,
+    reference: Reference | None = None,
+    on_cycle: Callable[[float], None] = lambda done: None,
+) -> tuple[Trajectories, dict[str, Tensor], int]:
+    """Iterate from images, uint8 (n, 3, R, R), and find where they end.
+
+    Args:
+        model: None: the identity.
+        between: as in the configuration.
+        reference: attractors to compare with.
+        on_cycle: called with the number of images that are done, parts included.
+
+    Returns:
+        What was measured, the tensors of ``layout.TRIP_TENSORS``, and the number of distinct fixed points and cycles.
+    """
+    coder, film, chosen = Coder(model), Film(config.film, config.film.at(config.cycles)), step(between)
+    found = trajectories(
+        coder,
+        chosen,
+        images,
+        config.cycles,
+        rows=coder.rows(images.shape[-1], config.solver.batch_size),
+        max_norm=config.solver.max_norm,
+        film=film,
+        on_cycle=on_cycle,
+    )
+    if model is None or chosen.rounds:
+        ends: Ends = of_repetitions(found)
+    else:
+        ends = of_latents(LatentMap(model, clamp=chosen.kind.clamps), found, config.solver, model.device)
+    tensors = {
+        "bands": found.edges,
+        "spectrum": found.spectrum,
+        **ends.tensors,
+        **(reference.compare(ends) if reference else {}),
+        **until(found.columns["psnr"]),
+        **film.tensors(),
+    }
+    return found, tensors, ends.places
+
+
+def table(found: Trajectories, ids: Sequence[str]) -> pd.DataFrame:
+    """The rows of ``layout.TRIP``."""
+    n, cycles = found.columns["psnr"].shape
+    rows = {
+        "image": torch.arange(n).repeat_interleave(cycles).numpy(),
+        "id": [name for name in ids for _ in range(cycles)],
+        "cycle": torch.arange(cycles).repeat(n).numpy(),
+    }
+    return pd.DataFrame(rows | {name: column.flatten().numpy() for name, column in found.columns.items()})

@@ -1,0 +1,81 @@
+"""``probe quality``: the tables, the JSON, and what is said about missing weights."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from probe.cli.main import app, main
+from probe.metrics.frechet import load_inception
+from probe.metrics.interval import mean_interval
+from probe.report.quality.schema import QualityReport
+
+EMBEDDED = "embedded:cifar-attractors"
+
+
+def quality(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    """stdout and stderr of a command that succeeds."""
+    app(["quality", EMBEDDED, *arguments], standalone_mode=False)
+    return capsys.readouterr()
+
+
+@pytest.fixture(autouse=True)
+def _no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none"))
+
+
+def test_numbers_and_their_protocol(random_alexnet, random_inception, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("probe.studies.perceptual.load_inception", partial(load_inception, layer="64"))
+    weights = ["--set", f"perceptual.lpips={random_alexnet}", "--set", f"perceptual.inception={random_inception}"]
+    sets = ["--images", "photographs", "--images", "retina", "--count", "8"]
+    out, err = quality(capsys, *sets, *weights, "--out", str(tmp_path), "--json")
+    report = QualityReport.model_validate_json(out)
+    assert json.loads(out) == json.loads((tmp_path / "quality.json").read_text())
+    assert report.missing == []
+    assert list(report.sets) == ["photographs", "retina"]
+    rows = pd.read_csv(tmp_path / "images.csv")
+    assert len(rows) == 16
+    one = report.sets["photographs"]
+    assert list(one.metrics) == ["pixel_mse", "psnr", "ssim", "lpips", "rfid"]
+    mine = rows[rows.images == "photographs"]
+    for name in ("psnr", "lpips"):
+        expected = mean_interval(mine[name])
+        assert one.metrics[name].mean == pytest.approx(expected.mean)
+        assert one.metrics[name].ci95 == pytest.approx(expected.ci95)
+        assert one.metrics[name].n == 8
+    assert one.metrics["lpips"].protocol.weights == random_alexnet.name
+    assert len(one.metrics["rfid"].protocol.sha256) == 64
+    assert one.metrics["rfid"].protocol.pixels == "clamped, rounded to 8 bits"
+    assert one.metrics["rfid"].ci95 is None  # of 8 images
+    assert (one.images.resolution, one.images.n) == (32, 8)
+    assert any("too large by a bias" in said for said in report.warnings)
+    assert "too large by a bias" not in err  # it is in the JSON
+
+
+def test_the_rest_is_reported_without_weights(capsys):
+    out, err = quality(capsys, "--count", "4", "--resolution", "64", "--eight-bits")
+    assert "4 images (sha256" in out
+    assert "64 px, central square, Pillow bicubic" in " ".join(out.split())
+    assert "PSNR (dB)" in out
+    assert "clamped, rounded to 8 bits" in " ".join(out.split())
+    assert "LPIPS" not in out
+    assert "no LPIPS: the weights of AlexNet are not in torch's cache; save https://" in err
+    assert "no rFID: the weights of Inception" in err
+    assert "--set perceptual.inception=FILE" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "perceptual.lpips=nowhere.pth"], "there is no such file"),
+        (["--set", "perceptual.network=squeeze"], "perceptual.network"),
+        (["--images", "nonsense:x"], "unknown kind of source"),
+        (["--resolution", "30"], "not divisible"),
+    ],
+)
+def test_mistakes(capsys, arguments, said):
+    assert main(["quality", EMBEDDED, *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert (out, said in err) == ("", True), err
