@@ -19,8 +19,10 @@ from probe.dynamics.flow import Group, State, flow, per_row, some
 from probe.precision import full_float32, reduced
 
 Map = Callable[[Tensor], Tensor]
-FAR = 0.05
-"""Reduced precision serves until the residual ||f(z) - z|| has fallen to this share of the first."""
+FAR = {"tf32": 0.005, "bfloat16": 0.05}
+"""Reduced precision serves until the residual ||f(z) - z|| has fallen to this share of the first,"""
+COARSE = {"tf32": 4 * 2**-11, "bfloat16": 4 * 2**-9}
+"""or to this share of ||f(z)||, some units of its rounding."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Iteration:
         max_norm: a row whose norm passes this has diverged.
         accelerate: extrapolate where a row is in its linear regime; see ``acceleration``.
         far_precision: ``float32`` (none), ``tf32`` or ``bfloat16`` for the first part of the way: until the residual
-            has fallen to ``FAR`` of the first, for at most half of max_steps. What follows, and every outcome, is in
-            the type of the starts with TF32 off.
+            has fallen to ``FAR`` of the first or to ``COARSE`` of ||f(z)||, for at most half of max_steps. What comes
+            after, and every outcome, is in the type of the starts with TF32 off.
         steady, lag: see ``flow``. The result does not depend on the lag.
     """
 
@@ -179,6 +181,7 @@ def _near_step(f: Map, state: State, settings: Iteration, accelerator: accelerat
 
 def _far(f: Map, source: Iterator[Group], settings: Iteration) -> Iterator[Group]:
     """Take starts through the first part of their way in reduced precision; the first step is in full precision."""
+    far, coarse = FAR[settings.far_precision], COARSE[settings.far_precision]
 
     def enter(group: Group) -> Group:
         z0 = group.state["z"]
@@ -206,7 +209,8 @@ def _far(f: Map, source: Iterator[Group], settings: Iteration) -> Iterator[Group
         residual = (y - z).flatten(1).square().sum(1)
         norm = torch.linalg.vector_norm(y.flatten(1), dim=1)
         # Handed over as z: whatever it is, the next evaluation finds out in full precision.
-        near = ~(residual > FAR**2 * state["residual0"]) | ~(norm <= settings.max_norm)
+        near = ~(residual > torch.maximum(far**2 * state["residual0"], (coarse * norm).square()))
+        near |= ~(norm <= settings.max_norm)
         state["evaluations"] = state["evaluations"] + running
         state["ended"] = state["ended"] | near | (state["steps"] + 1 >= settings.max_steps // 2)
         moves = ~state["ended"]

@@ -338,10 +338,12 @@ def singular_values(jacobian: Jacobian, *, budget: int = 60, precise: float = 1e
             if not done[i]:
                 row, (value, error, sums) = rows[i], _largest_singular(diagonal, beside)
                 found.norm.value[row], found.norm.error[row], found.norm.products[row] = value, error, spent
-                found.left[row], found.right[row] = (
-                    torch.from_numpy(sum_).to(basis) @ basis[i] for sum_, basis in zip(sums, (left, right), strict=True)
-                )
                 done[i] = not error > precise * value  # or NaN
+                if done[i] or spent + 2 > budget:
+                    found.left[row], found.right[row] = (
+                        torch.from_numpy(sum_).to(basis) @ basis[i]
+                        for sum_, basis in zip(sums, (left, right), strict=True)
+                    )
         if bool(done.all()):
             break
         right = torch.cat([right, v[:, None]], 1)

@@ -27,8 +27,9 @@ FLAT = 1e-12
 """Variance, relative to that of all pairs, below which a resample is constant and has no correlation."""
 SKEWED = 0.5
 """Size of the sample's skewness above which Student's intervals are widened; see ``probe.report.run.verdict``."""
-STEPS, UNBOUNDED = 8, 1000.0
-"""Search for the end of a skewed ratio's interval: steps to Student's end, and the multiple of it that is too far."""
+POINTS = 2001
+"""Ratios at which a skewed ratio's interval is looked for before its ends are searched; odd, so that the estimate is
+among them."""
 
 
 class Interval(NamedTuple):
@@ -275,7 +276,11 @@ def ratio_interval(a: Floats, b: Floats, confidence: float) -> Ends | None:
 
 
 def _skewed_ratio(a: Floats, b: Floats, confidence: float, ends: Ends) -> Ends | None:
-    """The interval widened to all r around mean(a) / mean(b) for which Hall's t of a - r b accepts a mean of 0."""
+    """The interval widened to all r for which Hall's t of a - r b accepts a mean of 0; None where these have no end.
+
+    They always include mean(a) / mean(b), but may fall into parts with gaps between them: the interval covers all
+    parts. Only where 1 lies in a gap, it ends before 1, because it must not include 1 where a - b cannot have mean 0.
+    """
     from scipy.optimize import brentq
 
     n, mean_a, mean_b = len(a), float(a.mean()), float(b.mean())
@@ -284,26 +289,30 @@ def _skewed_ratio(a: Floats, b: Floats, confidence: float, ends: Ends) -> Ends |
     x, y = a - mean_a, b - mean_b
     thirds = [float((x ** (3 - k) * y**k).mean()) for k in range(4)]
 
-    def excess(r: float) -> float:
-        """Negative where r is accepted."""
-        variance = float(vaa - 2 * r * vab + r * r * vbb)
+    def excess(r: Any) -> Any:
+        """Negative where r, a number or (k,), is accepted."""
+        variance = vaa - 2 * r * vab + r * r * vbb
         third = thirds[0] - 3 * r * thirds[1] + 3 * r * r * thirds[2] - r**3 * thirds[3]
-        lean, t = _lean(third, variance, n), (mean_a - r * mean_b) / math.sqrt(variance / n)
+        lean, t = _lean(third, variance, n), (mean_a - r * mean_b) / (variance / n) ** 0.5
         return abs(t + lean * t * t / 3 + lean * lean * t**3 / 27 + lean / 6) - q
 
-    centre, found = mean_a / mean_b, []
+    centre = mean_a / mean_b
     if ((x - centre * y) ** 2).mean() <= FLAT * (a**2).mean():  # b is a multiple of a, but for rounding
         return ends
-    for end in ends:
-        step = (end - centre) / STEPS
-        near, far = centre, centre + step
-        while excess(far) < 0:
-            near, far, step = far, far + 1.1 * step, 1.1 * step
-            if abs(far - centre) > UNBOUNDED * abs(end - centre):
-                return None
-        found.append(float(brentq(excess, near, far)))
-    # What is accepted may have a gap; 1 must be inside exactly when a - b may have mean 0.
-    inside = [1.0] if excess(1.0) <= 0 else []
+    # From the centre to some 600 times the width of the interval on both sides, densest at the centre.
+    angles = np.linspace(-np.pi / 2, np.pi / 2, POINTS + 2)[1:-1]
+    r = centre + (ends[1] - ends[0]) * np.tan(angles)
+    accepted = excess(r) <= 0
+    if accepted[0] or accepted[-1]:
+        return None
+    with_one = excess(1.0) <= 0
+    mine = accepted if with_one else accepted & ((r < 1) == (centre < 1))
+    low, high = mine.nonzero()[0][[0, -1]]
+    outer = r[low - 1], r[high + 1]
+    if not with_one:
+        outer = (max(outer[0], 1.0), outer[1]) if centre > 1 else (outer[0], min(outer[1], 1.0))
+    found = [float(brentq(excess, *pair)) for pair in ((outer[0], r[low]), (r[high], outer[1]))]
+    inside = [1.0] if with_one else []
     return min(ends[0], found[0], *inside), max(ends[1], found[1], *inside)
 
 
@@ -321,7 +330,7 @@ def _student(n: int, confidence: float) -> float:
     return float(t.ppf((1 + confidence) / 2, n - 1))
 
 
-def _lean(third: float, variance: float, n: int) -> float:
+def _lean(third: Any, variance: Any, n: int) -> Any:
     """Skewness over sqrt(n), from the third central moment and the variance over n - 1.
 
     Hall's transformation of t is t + lean t^2 / 3 + lean^2 t^3 / 27 + lean / 6, which rises with t (Hall 1992, "On the

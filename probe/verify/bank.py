@@ -45,7 +45,7 @@ SIGNS = (1.0, -1.0, 1.0, -1.0)
 def bank(z: Tensor) -> Tensor:
     """One step of each row (n, 5): the first coordinate names the map, the other four are moved by it."""
     kind, v = z[:, :1], z[:, 1:]
-    spectrum, offset = v.new_tensor(SPECTRUM), v.new_tensor(OFFSET)
+    spectrum, offset = (torch.tensor(values, dtype=v.dtype).to(v.device) for values in (SPECTRUM, OFFSET))
     maps = {
         "linear": offset + (v - offset) * spectrum,
         "basins": torch.tanh(2 * v),

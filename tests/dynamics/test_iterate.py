@@ -261,3 +261,22 @@ def test_cuda_gives_the_same_outcomes():
     assert torch.equal(here.outcome, there.outcome.cpu())
     assert torch.equal(here.steps, there.steps.cpu())
     assert torch.allclose(here.end, there.end.cpu())
+
+
+@pytest.mark.parametrize(
+    ("centre", "rate", "steps"),
+    # The residual 0.1 * 0.9^t (that of t = 0 in full precision) is below 0.005 of the first at t = 51; near a point of
+    # norm 8, a residual of 1e-3 is a few units of TF32's rounding from the start.
+    [(0.0, 0.9, 51), (8.0, 0.999, 1)],
+    ids=["by its share of the first residual", "by rounding"],
+)
+def test_reduced_precision_ends_where_the_residual_nears_its_rounding(centre, rate, steps):
+    reduced = []
+
+    def f(z):
+        reduced.append(torch.backends.cuda.matmul.allow_tf32)
+        return centre + rate * (z - centre)
+
+    iterate(f, torch.full((1, 1), centre + 1), max_steps=300, tolerance=1e-10, far_precision="tf32")
+    assert reduced[: steps + 1] == [False] + [True] * steps
+    assert not any(reduced[steps + 1 :])

@@ -43,9 +43,10 @@ def test_both_say_the_same(pair):
     assert seen == {(-1, -1), (-1, 1), (1, 1)}
 
 
-def hall(x: np.ndarray) -> float:
-    """Hall's transformation of Student's t, written down from the paper: n^(1/2) times the cubic in S = mean / sd."""
-    n, s, g = len(x), x.mean() / x.std(ddof=1), skew(x)
+def hall(x: np.ndarray) -> np.ndarray:
+    """Hall's transformation of Student's t, written down from the paper: n^(1/2) times the cubic in S = mean / sd, of
+    each row."""
+    n, s, g = x.shape[-1], x.mean(-1) / x.std(-1, ddof=1), skew(x, axis=-1)
     return n**0.5 * (s + g * s**2 / 3 + g**2 * s**3 / 27 + g / (6 * n))
 
 
@@ -78,6 +79,45 @@ def test_skewed_ratios_and_differences_say_the_same():
         assert sides[0] == sides[1]
         seen.add(sides[0])
     assert seen == {(-1, -1), (-1, 1), (1, 1)}
+
+
+def test_skewed_ratios_against_a_grid():
+    """The interval covers all ratios that Hall's transformation accepts, on the estimate's side of 1 if it rejects 1;
+    where it accepts ratios of any size there is none. Few images at high confidence, so that some have gaps."""
+    rng, seen, quantile = np.random.default_rng(7), {"gap": 0, "unbounded": 0, "none": 0}, t.ppf((1 + 0.9995) / 2, 7)
+    away = np.concatenate([np.linspace(0, 4, 801), np.geomspace(4.1, 500, 100)])
+    for _ in range(200):
+        a, b = rng.lognormal(0, 0.5, 8) * rng.choice([0.3, 0.7, 1.3]), rng.lognormal(0, 0.5, 8)
+        students, estimate = student(a, b, 0.9995), a.mean() / b.mean()
+        if abs(skew(a - b)) <= SKEWED or students is None:
+            continue
+        grid = estimate + (students[1] - students[0]) * np.union1d(away, -away)
+        accepted = abs(hall(a - grid[:, None] * b)) <= quantile
+        if accepted[[0, -1]].any() or accepted[abs(grid - estimate) > 4 * (students[1] - students[0])].any():
+            seen["unbounded"] += bool(accepted[[0, -1]].any())
+            assert not accepted[[0, -1]].any() or ratio_interval(a, b, 0.9995) is None
+            continue  # where parts are so far away that the grid is coarse
+        edges = grid[1:][np.diff(accepted.astype(int)) != 0]
+        for scale in (1.0, *edges[1:-1:2] + np.diff(edges)[1::2] / 2):  # 1 where it is, and in each gap
+            one = abs(hall(a / scale - b)) <= quantile
+            side = accepted if one else accepted & ((grid < scale) == (estimate < scale))
+            expected = min(grid[side][0], students[0]) / scale, max(grid[side][-1], students[1]) / scale
+            if abs(skew(a / scale - b)) > SKEWED:
+                assert ratio_interval(a / scale, b, 0.9995) == pytest.approx(
+                    sorted(expected), abs=abs(students[1] - students[0]) / 200 / abs(scale)
+                )
+            seen["gap" if len(edges) > 2 else "none"] += 1
+    assert min(seen.values()) > 3, seen
+
+
+def student(a: np.ndarray, b: np.ndarray, confidence: float) -> tuple[float, float] | None:
+    """Fieller's interval, from where ttest_1samp of a - r b has the p-value 1 - confidence: roots of a quadratic."""
+    q2 = t.ppf((1 + confidence) / 2, len(a) - 1) ** 2 / len(a)
+    v = np.cov(a, b)
+    roots = np.roots(
+        [b.mean() ** 2 - q2 * v[1, 1], -2 * (a.mean() * b.mean() - q2 * v[0, 1]), a.mean() ** 2 - q2 * v[0, 0]]
+    )
+    return (min(roots), max(roots)) if b.mean() ** 2 > q2 * v[1, 1] else None
 
 
 def test_columns_that_are_the_same_but_for_rounding_have_the_ratio_1():

@@ -11,8 +11,19 @@ from probe.report.run.tables import methods_shown
 from probe.report.run.verdict import JUDGED
 
 HEAD = "% Made by probe export. It needs \\usepackage{booktabs}.\n"
+SIZE = "\\scriptsize\n\\setlength{\\tabcolsep}{2pt}\n\\begin{tabular}"
+"""Six data sets then are 14 cm wide, and all methods fit onto a page."""
 BOLD = "textbf: --rwrap;"
-SMALL = "footnotesize: --wrap;"
+SMALL = "tiny: --wrap;"
+ESCAPED = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "\\textless{}",  # these three are other signs in TeX's default encoding
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
+}
 
 
 def table_tex(report: Report) -> str:
@@ -21,7 +32,7 @@ def table_tex(report: Report) -> str:
     if not rows:
         return f"{HEAD}% The run has no errors at 5 % of d.\n"
     table = pd.DataFrame(rows, columns=["", *map(printable, report.datasets)])
-    styled = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    styled = table.style.hide(axis="index").format(_escaped).format_index(_escaped, axis=1)
     styled = styled.apply(lambda _: pd.DataFrame(styles, columns=table.columns), axis=None)
     text: str = styled.to_latex(
         hrules=True,
@@ -31,7 +42,7 @@ def table_tex(report: Report) -> str:
         position_float="centering",
         position="t",
     )
-    return HEAD + text
+    return HEAD + text.replace("\\begin{tabular}", SIZE, 1)
 
 
 def _rows(report: Report) -> tuple[list[list[str]], list[list[str]]]:
@@ -66,13 +77,15 @@ def _best(data: DatasetErrors, metric: str) -> str | None:
 
 def _caption(report: Report) -> str:
     levels = sorted({data.five_percent for data in report.datasets.values()})
-    atoms = count(levels[0], "atom") if len(levels) == 1 else "5\\,\\% of d atoms"
+    atoms = count(levels[0], "atom") if len(levels) == 1 else "5\\,\\% of $d$ atoms"
     return (
-        f"Errors of images of which the latent (d = {report.model.d}) is written with {atoms}, 5\\,\\% of d: means and "
-        f"95\\,\\% intervals over images. Model: {_escaped(model_name(report))}. Bold: the smallest, oracles left out."
+        f"Errors of images of which the latent ($d = {report.model.d}$) is written with {atoms}, 5\\,\\% of $d$: means "
+        f"and 95\\,\\% intervals over images. Model: {_escaped(model_name(report))}. Bold: the "
+        "smallest, oracles left out."
     )
 
 
 def _escaped(text: str) -> str:
-    cell: str = pd.DataFrame([[printable(text)]]).style.format(escape="latex").hide().hide(axis="columns").to_latex()
-    return cell.splitlines()[1].removesuffix("\\\\").strip()
+    """As LaTeX shows it. In front of a row, [ and * would be taken for arguments of the line's end before."""
+    found = printable(text).translate(str.maketrans(ESCAPED))
+    return f"{{}}{found}" if found[:1] in ("[", "*") else found

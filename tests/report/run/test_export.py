@@ -17,6 +17,7 @@ from probe.report.figures.run import paper_figure
 from probe.report.run import build_report
 from probe.report.run.build import read_report
 from probe.report.run.export import model_name
+from probe.report.run.latex import HEAD, table_tex
 from probe.report.run.tables import known_metrics
 
 Make = Callable[..., Path]
@@ -106,6 +107,38 @@ def test_a_latex_table(make_run: Make, tmp_path: Path):
     best = label(min(known, key=known.__getitem__))
     assert [name for name, cell in at.items() if "textbf" in cell] == [best]
     assert text.count("textbf") == 2  # by latent and by pixel MSE
+
+
+def test_a_latex_table_of_awkward_names(run: Path):
+    """What pdflatex accepts (tried with it): balanced environments and braces, each line with as many cells, and no
+    sign that TeX would take for a command."""
+    report = read_report(run)
+    (one,) = report.datasets.values()
+    names = ["a_b & c%", "~^\\{}$#", "<x>|y", "[z]", "*w"]
+    report.datasets = dict.fromkeys(names, one)
+    report.model.source = "hub/[m]_&%$#~^<>|{"
+    text = table_tex(report)
+    assert re.findall(r"\\(begin|end)\{(\w+)", text) == [
+        ("begin", "table"),
+        ("begin", "tabular"),
+        ("end", "tabular"),
+        ("end", "table"),
+    ]
+    bare = re.sub(r"\\[&%$#_{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    depth = 0
+    for sign in bare:
+        depth += (sign == "{") - (sign == "}")
+        assert depth >= 0
+    head, _, body = text.partition("\\toprule\n")
+    assert "\\begin{tabular}{lrrrrr}" in head
+    lines = [line for line in body.partition("\\bottomrule")[0].splitlines() if line != "\\midrule"]
+    assert all(line.endswith(" \\\\") for line in lines)
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {5}
+    assert not [line for line in lines if line.lstrip()[0] in "[*"]
+    assert lines[0].startswith(r" & a\_b \& c\% & \textasciitilde{}\textasciicircum{}\textbackslash{}\{\}\$\# & ")
+    assert r" & \textless{}x\textgreater{}\textbar{}y & {}[z] & {}*w \\" in lines[0]
+    assert not re.findall(r"[%#~^<>|]", re.sub(r"\\[%#]", "", text.removeprefix(HEAD)))
 
 
 def test_figures_by_name_and_all(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
