@@ -97,6 +97,6 @@ def _overflow(subject: Subject, dtype: str, seen: list[Activation]) -> list[Find
     if not math.isfinite(first.before):
         where = f"NaN or infinity first reaches {first.module}, from the code before it"
     upcast = any(getattr(getattr(one, "config", None), "force_upcast", False) for one in subject.model.modules)
-    advice = "force_upcast is set: diffusers' pipelines then use float32, and so must you" if upcast else "use bfloat16"
-    says = f"{where}; its largest activation in float32 is {largest:.3g}, and {dtype} ends at {limit:.3g}. {advice}."
+    advice = "force_upcast is set: diffusers' pipelines then use float32, and so must you" if upcast else "Use bfloat16"
+    says = f"{where}; its largest activation in float32 is {largest:.3g}, and {dtype} ends at {limit:.5g}. {advice}."
     return [told(dtype, "overflow", says, value=largest, verdict="FAIL", numbers={"limit": limit})]
