@@ -75,15 +75,18 @@ class RunDirectory(Directory[Config]):
         return tuple(self.manifest["model"]["latent_shape"])
 
     @property
-    def uncoded(self) -> str:
-        """Why no image is reconstructed although there are data sets: a sentence of the dictionary; else empty, also
-        where the dictionary cannot be read, which the stages notice that need it."""
-        if not self.config.datasets:
-            return ""
+    def about_dictionary(self) -> dict[str, Any]:
+        """The metadata of the dictionary, unchecked; empty where it is missing, or cannot be read: the stages that need
+        it say so."""
         try:
-            return read_tensors(self.path / layout.DICTIONARY, ("leader",))[1].get("uncoded", "")
+            return read_tensors(self.path / layout.DICTIONARY, ("leader",))[1]
         except (FileNotFoundError, Damaged):
-            return ""
+            return {}
+
+    @property
+    def uncoded(self) -> str:
+        """Why no image is reconstructed although there are data sets: a sentence; else empty."""
+        return self.about_dictionary.get("uncoded", "") if self.config.datasets else ""
 
     @property
     def reconstructed(self) -> list[str]:
