@@ -90,7 +90,7 @@ def _few(wrong: list[str]) -> str:
 
 def _latent_map(setting: Setting) -> Iterator[Row]:
     """The small autoencoder: fixed points (gain 2) and cycles (gain -2), the loop in every setting."""
-    n = 24 if setting.small else 192
+    n = 8 if setting.small else 192
     z0 = gaussian_starts(0, range(n), LATENT)
     for gain in (2.0, -2.0):
         reference = iterate(latent_map(gain, CPU, torch.float64), z0.double(), loop(n))
