@@ -15,12 +15,16 @@ SLOW = {"bank", "latent-map", "memory"}
 ALONE = """
 import sys
 
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in sys.argv[1].split():
-            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+class Hiding:
+    "A finder that does not find some packages."
 
-sys.meta_path.insert(0, Blocker())
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in sys.argv[1].split() else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = map(Hiding, sys.meta_path)
 import torch
 import probe.dictionary, probe.dynamics, probe.sparse
 from probe.selfcheck.checks import CHECKS
