@@ -405,7 +405,9 @@ class Config(Tracked):
         default_factory=dict, max_length=1000, description="image sets by name; a preset's name is enough"
     )
     clip: ClipConfig | None = Field(None, description="semantics by CLIP; default: none")
-    perceptual: PerceptualConfig | None = Field(None, description="LPIPS and rFID; default: none")
+    perceptual: PerceptualConfig | None = Field(
+        None, description="LPIPS and rFID; default: none (`probe quality`: both)"
+    )
 
     @model_validator(mode="after")
     def _heldout_to_centre_on(self) -> Self:

@@ -34,6 +34,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "certificates": ("jobs.run.dictionary:certify_points",),
     "unsettled starts": ("jobs.run.dictionary:lyapunov_exponents", "jobs.run.dictionary:radius_anywhere"),
     "merge": ("jobs.run.dictionary:merge_end_points", "jobs.run.dictionary:assemble_dictionary"),
+    "basins": ("jobs.run.dictionary:measure_basins",),
     "image reading": ("jobs.run.images:load_images",),
     "encoding": ("jobs.run.reconstruct:encode", "probe.studies.probing.reconstruction:encode"),
     "Gram products": ("probe.sparse.dictionary:Dictionary.gram", "probe.sparse.dictionary:Dictionary.orthonormal"),
@@ -45,9 +46,19 @@ PARTS: dict[str, tuple[str, ...]] = {
     "figures": ("probe.report.run.write:drawn",),
     "report": ("probe.report.run:write_report",),
 }
-WHOLE = {"imports", "certificates", "unsettled starts", "merge", "image reading", "decoding", "metrics", "figures"}
+WHOLE = {
+    "imports",
+    "certificates",
+    "unsettled starts",
+    "merge",
+    "basins",
+    "image reading",
+    "decoding",
+    "metrics",
+    "figures",
+}
 COLOURS = {"networks": "#0072B2", "sparse codes": "#D55E00", "the rest": "#7A7A7A"}
-NETWORKS = {"network f", "certificates", "unsettled starts", "encoding", "decoding"}
+NETWORKS = {"network f", "certificates", "unsettled starts", "basins", "encoding", "decoding"}
 SPARSE = {"Gram products", "pursuit", "projection", "codes to latents"}
 
 

@@ -39,6 +39,7 @@ def find_end_points(work: RunWork) -> None:
     total = world.on_rank_0(lambda: sum(len(kept.missing(shard)) for shard in todo))
     if work.config.clip:  # a mistake in it should not be found after hours of iteration
         _ = work.clip, word_list(work.config.clip.labels)
+    _ = work.perceptual  # likewise
     course = _Course(run)
     with work.timed("attractors"), work.tracked() as tracker:
         before = seeds.count - total

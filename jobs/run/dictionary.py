@@ -17,7 +17,7 @@ from probe.config import Config
 from probe.dynamics import Certificates, EndPoints, LatentMap, lyapunov_exponents
 from probe.dynamics.certificate import NO, TOGETHER, UNDECIDED, YES
 from probe.errors import UserError
-from probe.results.layout import CERTIFICATES, DICTIONARY, GALLERY, MERGED, WANDERING
+from probe.results.layout import BASIN_PART, BASINS, CERTIFICATES, DICTIONARY, GALLERY, MERGED, WANDERING
 from probe.studies.probing.dictionary import (
     Merged,
     assemble_dictionary,
@@ -78,10 +78,12 @@ def _build(work: RunWork) -> None:
 
 
 def count(run: RunDirectory) -> Counts:
-    """Shards of certificates, and the dictionary itself as one more."""
-    if (run.path / DICTIONARY.name).is_file():
+    """Shards of certificates, then the dictionary and shards of basins; one in all when everything is there."""
+    if not (run.path / DICTIONARY.name).is_file():
+        return len(list(run.path.glob(CERTIFICATES.glob))), None
+    if not run.about_dictionary.get("basins") or (run.path / BASINS.name).is_file():  # older ones have none
         return 1, 1
-    return len(list(run.path.glob(CERTIFICATES.glob))), None
+    return 1 + len(list(run.path.glob(BASIN_PART.glob))), None
 
 
 def dictionary_sha256(run: RunDirectory, ends_sha256: str, look: Look) -> str | None:

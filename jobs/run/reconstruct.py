@@ -21,6 +21,7 @@ from probe.errors import UserError
 from probe.results.layout import DICTIONARY, RECONSTRUCTION, RECONSTRUCTIONS, SUBSETS, WORK
 from probe.sparse import Dictionary
 from probe.studies.inputs import encode
+from probe.studies.perceptual import Perceptual, perception
 from probe.studies.probing.end_points import batches
 from probe.studies.probing.reconstruction import (
     BASIS,
@@ -40,7 +41,7 @@ from probe.studies.probing.subsets import EXAMINED, Subsets, errors_in_subsets, 
 
 Part = tuple[str, range]
 """A data set, and a range of its images."""
-KINDS = ("errors", "floor", "sanity", "examples", "originals")
+KINDS = ("errors", "floor", "sanity", "examples", "originals", "features")
 """Tensors by name of ``Reconstructed``; in a part's file they are called ``kind/name``."""
 
 SUBSET = "subsets"
@@ -55,11 +56,10 @@ def reconstruct(work: RunWork) -> None:
     """
     run, world, model, clip = work.directory, work.world, work.model, work.clip
     dictionary = world.on_rank_0(lambda: _dictionary(run))
-    seen_by = clip.sha256 if clip else ""
-    # What was seen when the extra was there is kept where it is missing.
-    by = None if run.config.clip and not clip else seen_by
+    # What was seen when an extra and its weights were there is kept where they are missing: "" is not compared.
+    seen_by = {"clip": clip.sha256 if clip else "", **work.perceptual.checksums}
     names = world.on_rank_0(lambda: run.reconstructed)
-    names = world.missing(names, lambda name: run.has_table(name, run.claimed, dictionary=dictionary, clip=by))
+    names = world.missing(names, lambda name: run.has_table(name, run.claimed, dictionary=dictionary, **seen_by))
     if names:
         _solve(work, names, dictionary, seen_by)
     if clip:
@@ -77,15 +77,15 @@ def count(run: RunDirectory) -> Counts:
     return sum(done), sum(per_set.values())
 
 
-def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> None:
+def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: dict[str, str]) -> None:
     run, world = work.directory, work.world
     if world.on_rank_0(lambda: any(run.claimed(image_file(name)) is None for name in names)):
         draw(work)
     data = world.on_rank_0(lambda: {name: run.drawn(name) for name in names})
     sparse = run.config.sparse
     parts: list[Part] = [(name, span) for name in names for span in batches(data[name]["n_used"], sparse.batch_size)]
-    made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"], "clip": seen_by} for n in names}
-    # Without CLIP nothing is compared, and older files have no such entry.
+    made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"], **seen_by} for n in names}
+    # Without CLIP and perceptual metrics nothing is compared, and older files have no such entry.
     expected = {name: {key: value for key, value in about.items() if value} for name, about in made_from.items()}
     todo = world.missing(parts, lambda part: run.claimed(_file(part), **expected[part[0]]))
     before = sum(len(span) for _, span in parts) - sum(len(span) for _, span in todo)
@@ -110,6 +110,7 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> No
                 latents=latents,
                 centre=ready.centre,
                 clip=work.clip,
+                perceptual=work.perceptual,
                 on_method=on_method,
             )
             sizes = {method: len(basis) for method, basis in held.items() if BASIS not in method}
@@ -119,7 +120,7 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: str) -> No
             _save(run, part, found, sizes, about, smaller)
         if world.leads:
             for name in names:
-                _finish(run, name, [part for part in parts if part[0] == name], made_from[name])
+                _finish(run, name, [part for part in parts if part[0] == name], made_from[name], work.perceptual)
         world.barrier()
 
 
@@ -218,7 +219,7 @@ def _named(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     return {key.removeprefix(f"{kind}/"): value for key, value in tensors.items() if key.startswith(f"{kind}/")}
 
 
-def _finish(run: RunDirectory, name: str, parts: list[Part], made_from: dict[str, str]) -> None:
+def _finish(run: RunDirectory, name: str, parts: list[Part], made_from: dict[str, str], perceptual: Perceptual) -> None:
     """The table and the pictures of a data set from its parts, which are removed."""
     loaded = [run.load(_file(part)) for part in parts]
     about, sparse = loaded[0][1], run.config.sparse
@@ -251,6 +252,7 @@ def _finish(run: RunDirectory, name: str, parts: list[Part], made_from: dict[str
         absent=absent_controls(whole.methods, sparse),
         five_percent=sparse.five_percent(whole.d),
         dtype=pursuit_dtype(sparse, whole.d, about["method_atoms"].values()),
+        **({"perception": perception(perceptual, whole.features)} if run.config.perceptual else {}),
     )
     shutil.rmtree((run.path / _file(parts[0])).parent)
     (run.path / image_file(name)).unlink()

@@ -22,6 +22,7 @@ from probe.results import layout
 from probe.results.files import Damaged, read_tensors, tensor_names
 from probe.semantics import MISSING, is_installed
 from probe.semantics.clip import Clip, load_clip
+from probe.studies.perceptual import Perceptual, load_perceptual
 
 log = logging.getLogger("probe")
 Look = Callable[..., dict[str, Any] | None]
@@ -74,15 +75,18 @@ class RunDirectory(Directory[Config]):
         return tuple(self.manifest["model"]["latent_shape"])
 
     @property
-    def uncoded(self) -> str:
-        """Why no image is reconstructed although there are data sets: a sentence of the dictionary; else empty, also
-        where the dictionary cannot be read, which the stages notice that need it."""
-        if not self.config.datasets:
-            return ""
+    def about_dictionary(self) -> dict[str, Any]:
+        """The metadata of the dictionary, unchecked; empty where it is missing, or cannot be read: the stages that need
+        it say so."""
         try:
-            return read_tensors(self.path / layout.DICTIONARY, ("leader",))[1].get("uncoded", "")
+            return read_tensors(self.path / layout.DICTIONARY, ("leader",))[1]
         except (FileNotFoundError, Damaged):
-            return ""
+            return {}
+
+    @property
+    def uncoded(self) -> str:
+        """Why no image is reconstructed although there are data sets: a sentence; else empty."""
+        return self.about_dictionary.get("uncoded", "") if self.config.datasets else ""
 
     @property
     def reconstructed(self) -> list[str]:
@@ -127,6 +131,15 @@ class RunWork(Work[RunDirectory]):
             log.warning(MISSING) if self.world.leads else None
             return None
         return load_clip(asked, device_of(self.config.model.device))
+
+    @cached_property
+    def perceptual(self) -> Perceptual:
+        """LPIPS and rFID, as far as the configuration asks for them and their weights are here."""
+        asked = self.config.perceptual
+        found = load_perceptual(asked, device_of(self.config.model.device)) if asked else Perceptual()
+        for sentence in found.missing if self.world.leads else ():
+            log.warning(sentence)
+        return found
 
     @property
     def f(self) -> LatentMap:

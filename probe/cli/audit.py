@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 IMAGES = "bundled:photographs"
 RESOLUTION = 128
 """At most, unless another is asked for: a processor takes minutes at 256."""
+OURS = ("dtype", "tiling", "slicing", "channels_last")
+"""Settings of ``model`` that the audit chooses."""
 STYLES = {"FAIL": "bold red", "WARN": "yellow", "OK": "green", "info": "", "skipped": "dim"}
 
 
@@ -46,6 +48,8 @@ def audit(
     if out and out.suffix not in (".json", ".md"):
         raise UserError(f"--out {out} must end in .json or .md.")
     config = config_of_model(model, [*(overrides or ()), f"model.device={device}"])
+    if taken := config.model.model_fields_set & set(OURS):
+        raise UserError(f"the audit runs the model in every type and way by itself; leave model.{min(taken)} out.")
 
     from jobs.provenance import describe_process
     from probe.autoencoders import load_autoencoder

@@ -37,9 +37,9 @@ class Points:
     def __init__(self, rows: Tensor, device: torch.device | None = None):
         self.rows = rows
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.squared = torch.cat([part.double().square().sum(1) for part in rows.split(self.at_once)])
         self.slack = torch.finfo(torch.float32).eps * (4 + rows.shape[1] ** 0.5 / 2)
-        self.copy = (rows.to(self.device), self.squared.float().to(self.device)) if self._fits() else None
+        self.held = rows.to(self.device) if self._fits() else rows
+        self.squared = torch.cat([part.double().square().sum(1) for part in self.held.split(self.at_once)]).float()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,15 +58,12 @@ class Points:
         if self.device.type != "cuda":
             return False
         free = torch.cuda.mem_get_info(self.device)[0]
-        return self.rows.nbytes + self.squared.nbytes < SHARE * free
+        return self.rows.nbytes < SHARE * free
 
     def _taken(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Some of the points (k, d) and their squared norms (k,), float32, where tiles are compared."""
-        index = torch.from_numpy(rows)
-        if self.copy is None:
-            return self.rows[index].to(self.device), self.squared[index].float().to(self.device)
-        index = index.to(self.device)
-        return self.copy[0][index], self.copy[1][index]
+        index = torch.from_numpy(rows).to(self.held.device)
+        return self.held[index].to(self.device), self.squared[index].to(self.device)
 
     def lower(self, a: Rows, b: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Lower bounds of |x - y|^2 - |x|^2 (k, l), and the squared norms |x|^2 (k, 1) and |y|^2 (l,).
@@ -112,8 +109,8 @@ class Points:
     def _exactly(self, a: Rows, b: Rows) -> NDArray[np.float64]:
         found = [np.empty(0)]
         for x, y in zip(self.parts(a), self.parts(b), strict=True):
-            difference = self.rows[torch.from_numpy(x)].double() - self.rows[torch.from_numpy(y)]
-            found.append(difference.square().sum(1).numpy())
+            i, j = (torch.from_numpy(rows).to(self.held.device) for rows in (x, y))
+            found.append((self.held[i].double() - self.held[j]).square().sum(1).cpu().numpy())
         return np.concatenate(found)
 
 

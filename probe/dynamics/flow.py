@@ -18,9 +18,9 @@ IDLE = 1 / 8
 FEW = 1 / 64
 """So may this share of a full batch, however small it has become: batches are large where rows are cheap."""
 
-PATIENCE = 30
-"""Where the host waits this many times as long for a GPU as it takes to give it a step, the flags are read at once: the
-GPU then rests for 3 % of the time, and no row that has ended takes part in another step."""
+PATIENCE = 1
+"""Where the host waits longer for a GPU than it takes to give it a step, the flags are read at once: the GPU gets its
+next kernels before it has done those of f, and no row that has ended takes part in another step."""
 
 
 @dataclass

@@ -78,6 +78,9 @@ class File:
     def __fspath__(self) -> str:
         return self.name
 
+    def __str__(self) -> str:
+        return self.pattern  # so a sentence can name it
+
     @cached_property
     def glob(self) -> str:
         """A pattern for ``Path.glob``."""
@@ -135,6 +138,9 @@ _DICTIONARY = Column("dictionary", "str", "checksum of the dictionary it was mad
 _DATA = Column("data", "str", "checksum of the images it was made from")
 _IMAGES = Column("images", "str", "checksum of the images it was made from")
 _CLIP = Column("clip", "str", "checksum of CLIP's weights; empty without CLIP", optional=True)
+_LPIPS = Column("lpips", "str", "checksum of LPIPS' weights; empty without them", optional=True)
+_INCEPTION = Column("inception", "str", "checksum of the weights of FID's Inception; empty without them", optional=True)
+_SEEN = (_CLIP, _LPIPS, _INCEPTION)
 _METHOD_ATOMS = Column("method_atoms", "object", "number of atoms in each dictionary")
 _FACTS = Column("data", "object", "facts about the images, as under `data` in manifest.json")
 _IDS = Column("ids", "list of str", "names of the images")
@@ -297,7 +303,13 @@ TABLE = _file(
     about=(
         _DICTIONARY,
         _IMAGES,
-        _CLIP,
+        *_SEEN,
+        Column(
+            "perception",
+            "object",
+            "`rfid` (mean, ci95, n) of D(E(x)), `protocols` by metric, `missing`; only with `perceptual` configured",
+            optional=True,
+        ),
         _METHOD_ATOMS,
         Column("levels", "list of int", "numbers of atoms in the codes"),
         Column("absent", "object", "controls that do not exist here, with the reason"),
@@ -317,7 +329,7 @@ PICTURES = _file(
     about=(
         _DICTIONARY,
         _IMAGES,
-        _CLIP,
+        *_SEEN,
         Column("ids", "list of str", "names of the test images; absent in old files", optional=True),
     ),
 )
@@ -331,7 +343,7 @@ SUBSETS = _file(
     "latent MSE of every image at 5 % of d in parts of the dictionaries; absent in folders of older versions",
     Column("left_out/{method}", "float64 (B, k)", "without each block of starts; the first k images", optional=True),
     Column("size/{method}", "float64 (sizes, n)", "with the first starts only, the last row with all"),
-    about=(_DICTIONARY, _IMAGES, _CLIP, *_SUBSETS),
+    about=(_DICTIONARY, _IMAGES, *_SEEN, *_SUBSETS),
 )
 RECONSTRUCTION = _file(
     "work/reconstructions/{dataset}/{first:08d}-{last:08d}.safetensors",
@@ -343,10 +355,11 @@ RECONSTRUCTION = _file(
     Column("examples/{name}", "uint8", "as in reconstructions/"),
     Column("originals/{name}", "uint8 or float", "as in reconstructions/", optional=True),
     Column("subsets/{name}", "float64", "as in subsets/", optional=True),
+    Column("features/{name}", "float32 (n, D)", "of Inception, of the images and of D(E(x)); for rFID", optional=True),
     about=(
         _DICTIONARY,
         _IMAGES,
-        _CLIP,
+        *_SEEN,
         Column("methods", "list of str", "names of the M dictionaries"),
         Column("levels", "list of int", "the L numbers of atoms"),
         Column("d", "int", "latent dimension"),
@@ -488,6 +501,7 @@ _TRIP_ABOUT = (
     Column("dataset", "str", "name of the data set"),
     Column("weights", "str or null", "checksum of the model's weights; null for the control and without weights"),
     Column("run", "str or null", "checksum of the dictionary of the run whose attractors are compared; null: none"),
+    Column("lpips", "str or null", "checksum of the weights of LPIPS; null without them"),
 )
 TRIP = _file(
     "roundtrips/{model}/{between}/{dataset}.parquet",

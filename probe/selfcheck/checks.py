@@ -20,9 +20,9 @@ CHECKS: tuple[Check, ...] = (
     *correctness_sparse.CHECKS,
     *correctness_dictionary.CHECKS,
     *speed_device.CHECKS,
+    *speed_codes.CHECKS,
     *speed_map.CHECKS,
     *speed_loop.CHECKS,
-    *speed_codes.CHECKS,
-    speed_map.COMPILED,
+    *speed_map.FURTHER,
 )
 """Each name once. To add some: a module ``correctness_*.py`` or ``speed_*.py`` with a tuple ``CHECKS``."""

@@ -58,4 +58,5 @@ def _device(name: str | None) -> torch.device:
         raise UserError(f"{name!r} is no device; use cuda, cuda:1 or cpu.") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"there is no {device} here ({torch.cuda.device_count()} GPUs); use --device cpu.")
-    return device
+    # Some functions of torch.cuda want the index.
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from probe.dictionary import Merge, merge_by_cosine, merge_by_euclid
-from probe.selfcheck.check import Check, Row, Setting, equals
+from probe.dictionary.cover import no_cover
+from probe.dictionary.near import Approximate, Exact
+from probe.dictionary.points import Points
+from probe.selfcheck.check import Check, Row, Setting, at_most, equals
 from probe.selfcheck.correctness_dynamics import CPU
 
 
@@ -52,4 +55,21 @@ def _same(name: str, found: Merge, reference: Merge) -> Row:
     return equals(f"points given to another leader: {name}", wrong, 0, "points", note)
 
 
-CHECKS = (Check("merge", "correctness", "merging finds the CPU's leaders and members", 30, _merge),)
+def _faiss(setting: Setting) -> Iterator[Row]:
+    """The approximate search, which more than 100,000 points need, against the exact one: numbers of neighbours."""
+    n, d, centres = (2000, 16, 40) if setting.small else (20000, 64, 500)
+    points = torch.nn.functional.normalize(_points(n, d, centres, 0.1), dim=1)
+    radius2 = 2 - 2 * 0.99
+    exact = Exact(Points(points, setting.device), radius2, no_cover(n)).degrees()[0]
+    search = Approximate(Points(points, setting.device), radius2)
+    missed = 1 - float(search.degrees()[0].sum()) / float(exact.sum())
+    yield at_most("neighbours that FAISS's index misses", missed, 0.01, note=f"recall of a sample {search.recall:.4f}")
+    spurious = int((search.degrees()[0] > exact).sum())
+    # Its distances are float32's: a pair within rounding of the radius may count.
+    yield at_most("points with neighbours beyond the radius", spurious, n // 1000, "points")
+
+
+CHECKS = (
+    Check("merge", "correctness", "merging finds the CPU's leaders and members", 30, _merge),
+    Check("merge-faiss", "correctness", "FAISS's index finds the neighbours", 20, _faiss, needs=("faiss",)),
+)

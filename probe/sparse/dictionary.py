@@ -5,6 +5,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from probe.precision import full_float32
 from probe.sparse.codes import SCHUR_FLOOR
 
 
@@ -54,7 +55,8 @@ class Dictionary:
     @cached_property
     def gram(self) -> Tensor:
         """Gram matrix of the unit atoms (N, N)."""
-        return self.unit @ self.unit.T
+        with full_float32():
+            return self.unit @ self.unit.T
 
     @cached_property
     def orthonormal(self) -> bool:
@@ -68,7 +70,8 @@ class Dictionary:
             return False
         signs = torch.randint(0, 2, (n, 8), generator=torch.Generator().manual_seed(0))
         u = (2 * signs - 1).to(self.unit)
-        worst = (self.unit @ (self.unit.T @ u) - u).abs().max()
+        with full_float32():
+            worst = (self.unit @ (self.unit.T @ u) - u).abs().max()
         # Rounding of atoms and products adds up to about sqrt(N) eps.
         return float(worst) < 16 * n**0.5 * torch.finfo(self.dtype).eps
 

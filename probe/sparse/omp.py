@@ -30,6 +30,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from probe.precision import full_float32
 from probe.sparse import batched, cholesky, compiled
 from probe.sparse.closed_form import largest, project
 from probe.sparse.codes import SparseCodes, concatenate
@@ -84,7 +85,8 @@ def omp(
     scaled, exponent = power_of_two(signals)
     memory = _room(signals.device) if memory is None else memory
     at_once = 256 if signals.device.type == "cpu" else 1024
-    parts = [_solve(ready, x.to(ready.dtype), wanted, method, memory) for x in scaled.split(at_once)]
+    with full_float32():  # TF32 would choose other atoms
+        parts = [_solve(ready, x.to(ready.dtype), wanted, method, memory) for x in scaled.split(at_once)]
     found, scale = concatenate(parts), exponent[:, None]
     norms = ready.norm[found.support.clamp(min=0)]
     return replace(

@@ -1,14 +1,15 @@
 """The perceptual metrics that a configuration asks for, as far as their weights are at hand."""
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from probe.config import PerceptualConfig
 from probe.metrics.feature_weights import Missing
-from probe.metrics.frechet import Inception, load_inception
+from probe.metrics.frechet import Inception, frechet, load_inception
 from probe.metrics.perceptual import Lpips, load_lpips
 
 
@@ -21,10 +22,9 @@ class Perceptual:
     missing: tuple[str, ...] = ()
 
     @property
-    def sha256(self) -> str:
-        """Over the weights of both; empty without any."""
-        found = [one.sha256 for one in (self.lpips, self.inception) if one]
-        return hashlib.sha256("\n".join(found).encode()).hexdigest() if found else ""
+    def checksums(self) -> dict[str, str]:
+        """Of the weights of each; empty where there are none."""
+        return {name: one.sha256 if one else "" for name, one in (("lpips", self.lpips), ("inception", self.inception))}
 
     @property
     def protocols(self) -> dict[str, dict[str, Any]]:
@@ -42,3 +42,15 @@ def load_perceptual(config: PerceptualConfig, device: torch.device) -> Perceptua
         None if isinstance(inception, Missing) else inception,
         tuple(one.reason for one in (lpips, inception) if isinstance(one, Missing)),
     )
+
+
+def perception(perceptual: Perceptual, features: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What a run records of a data set: rFID of the autoencoder alone, what it and LPIPS depend on, what is missing.
+
+    Args:
+        features: of all ``images`` and of what the ``autoencoder`` makes of them (n, D); empty without Inception.
+    """
+    found = None
+    if features and len(features["images"]) > 1:
+        found = frechet(features["images"], features["autoencoder"]).as_json() | {"n": len(features["images"])}
+    return {"rfid": found, "protocols": perceptual.protocols, "missing": list(perceptual.missing)}

@@ -63,7 +63,8 @@ def test_files_of_both_kinds(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--only", "fp16"], "there is no check 'fp16'; the checks are float32, "),
+        (["--only", "fp16"], "there is no check 'fp16'; the checks are determinism, "),
+        (["--set", "model.dtype=float64"], "leave model.dtype out."),
         (["--out", "audit.txt"], "--out audit.txt must end in .json or .md."),
     ],
 )

@@ -46,6 +46,7 @@ def dataset_report(
         comparisons=comparisons,
         decomposition=decomposition(sample, data.facts["five_percent"], subject),
         levels=levels,
+        perception=data.facts.get("perception"),
         starts=starts_report(
             data.subsets, sample, data.facts["five_percent"], data.facts["method_atoms"].get(BASELINE)
         ),

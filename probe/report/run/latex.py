@@ -15,7 +15,7 @@ SIZE = "\\scriptsize\n\\setlength{\\tabcolsep}{2pt}\n\\begin{tabular}"
 """Six data sets then are 14 cm wide, and all methods fit onto a page."""
 BOLD = "textbf: --rwrap;"
 SMALL = "tiny: --wrap;"
-ESCAPED = {
+ESCAPED: dict[str, str | int | None] = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "\\": "\\textbackslash{}",
     "~": "\\textasciitilde{}",

@@ -69,6 +69,7 @@ class PixelErrors(Errors):
     psnr: Mean = _metric("psnr")
     ssim: Mean = _metric("ssim")
     clip: Mean = _metric("clip")
+    lpips: Mean = _metric("lpips")
 
 
 class Difference(ReportModel):
@@ -188,6 +189,22 @@ class Starts(ReportModel):
     sentence: str
 
 
+class Rfid(Mean):
+    """rFID of the autoencoder alone: the Fréchet distance of Inception features of all D(E(x)), clamped and in 8 bits,
+    from those of all x. It is too large by a bias that falls with n; the interval, a jackknife over groups of images,
+    says nothing of it."""
+
+    n: int = Field(description="images")
+
+
+class Perception(ReportModel):
+    """LPIPS and rFID: what they depend on, and what is missing."""
+
+    rfid: Rfid | None = Field(description="null without Inception's weights, or for one image")
+    protocols: dict[str, dict[str, Any]] = Field(description="by metric: network, weights and their checksum, resize")
+    missing: list[str] = Field(description="metrics whose weights were not at hand, and what to do about it")
+
+
 class DatasetErrors(ReportModel):
     source: dict[str, Any] = Field(description="where the images came from, from the manifest")
     sha256: str | None = Field(description="of the images used; null if it was not recorded")
@@ -211,6 +228,7 @@ class DatasetErrors(ReportModel):
     )
     levels: list[LevelReport] = Field(description="by rising number of atoms")
     starts: Starts | None = Field(None, description="null in runs of older versions")
+    perception: Perception | None = Field(None, description="null where the configuration has no ``perceptual``")
 
     @property
     def at_five_percent(self) -> LevelReport | None:

@@ -1,5 +1,6 @@
 """The tables of a run's report, as text for all renderings."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.text import Text
 from probe.methods import AUTOENCODER, BASELINE, OURS, label, methods, metrics
 from probe.report.page.content import Table
 from probe.report.page.text import count, interval, number, with_interval
-from probe.report.run.schema import DatasetErrors, Errors, LevelReport, Report, Semantics, Starts
+from probe.report.run.schema import DatasetErrors, Errors, LevelReport, Perception, Report, Semantics, Starts
 
 BEST = "*"
 CELL = 16
@@ -114,7 +115,25 @@ def detail_note(data: DatasetErrors) -> str:
             f"Random orthogonal: mean of {latent.n} bases; the mean latent MSE of single bases is {number(latent.min)} "
             f"to {number(latent.max)} (standard deviation {number(latent.sd)}). "
         )
+    note += "".join(f"{sentence} " for sentence in _perception(data.perception))
     return note + " ".join(f"{label(name).capitalize()}: {row.explanation}." for name, row in data.sanity.items())
+
+
+def _perception(found: Perception | None) -> Iterator[str]:
+    """Sentences on LPIPS and rFID, each with its protocol."""
+    if found is None:
+        return
+    for name, protocol in found.protocols.items():
+        network = f"{protocol['network']}, {protocol['weights']} (sha256 {protocol['sha256'][:12]})"
+        if name == "lpips":
+            yield f"LPIPS {protocol['version']}: {network}, images clamped, resize: {protocol['resize']}."
+        elif found.rfid:
+            yield (
+                f"rFID of the {AUTOENCODER.label} alone: {with_interval(found.rfid)} for {found.rfid.n} images, "
+                f"clamped and in 8 bits; {network}, resize: {protocol['resize']}; compare it for as many images only."
+            )
+    for sentence in found.missing:
+        yield f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _means(errors: Errors, known: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from probe.studies.audit.scaling import scaling
 from probe.studies.audit.spots import spots
 
 CHECKS: tuple[Check, ...] = (
+    Check("determinism", "the same call twice", ways.determinism),
     Check("float32", "float32 against float64", precision.float32),
     Check("tf32", "TF32 against float64", precision.tf32),
     Check("bfloat16", "bfloat16 against float64", precision.bfloat16),
@@ -19,7 +20,6 @@ CHECKS: tuple[Check, ...] = (
     Check("slicing", "sliced against float64", ways.slicing),
     Check("channels_last", "the other memory format against float64", ways.channels_last),
     Check("compile", "torch.compile against float64", ways.compiled, wanted=False),
-    Check("determinism", "the same call twice", ways.determinism),
     Check("sample", "a sample of the posterior against its mode", ways.sample),
     Check("size", "twice the resolution", sizes.size),
     Check("tiling", "tiles against none", tiles.tiling),

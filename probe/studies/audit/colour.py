@@ -34,7 +34,7 @@ def colour(subject: Subject) -> list[Finding]:
     grey = shifts.mean(1)
     brightness = mean_interval(grey.numpy(), seed=subject.seed)
     more = "brighter" if brightness.mean > 0 else "darker"
-    sentence = f"Decoded pictures are {abs(brightness.mean):.2g} levels {more} than the images{_ends(brightness)}."
+    sentence = f"Decoded pictures are {abs(brightness.mean):.3g} levels {more} than the images{_ends(brightness)}."
     findings = [_judged("brightness", brightness, sentence, {"mean": brightness.mean})]
     if shifts.shape[1] == len(COLOURS):
         findings.append(_cast([mean_interval(one.numpy(), seed=subject.seed) for one in (shifts - grey[:, None]).T]))
@@ -44,7 +44,7 @@ def colour(subject: Subject) -> list[Finding]:
 def _cast(casts: list[Interval]) -> Finding:
     worst = max(range(len(casts)), key=lambda i: (_nearest(casts[i]), abs(casts[i].mean)))
     cast, much = casts[worst], "much" if casts[worst].mean > 0 else "little"
-    sentence = f"Brightness apart, they have {abs(cast.mean):.2g} levels too {much} {COLOURS[worst]}{_ends(cast)}."
+    sentence = f"Brightness apart, they have {abs(cast.mean):.3g} levels too {much} {COLOURS[worst]}{_ends(cast)}."
     return _judged("cast", cast, sentence, {name: one.mean for name, one in zip(COLOURS, casts, strict=True)})
 
 
@@ -60,4 +60,4 @@ def _nearest(interval: Interval) -> float:
 
 
 def _ends(interval: Interval) -> str:
-    return f" (95 % interval {interval.low:+.2g} to {interval.high:+.2g})" if interval.ci95 else ""
+    return f" (95 % interval {interval.low:+.3g} to {interval.high:+.3g})" if interval.ci95 else ""

@@ -35,7 +35,7 @@ def bfloat16(subject: Subject) -> list[Finding]:
 
 def float16(subject: Subject) -> list[Finding]:
     """Weights and activations in float16; emulated on a CPU."""
-    return _emulated(subject) if subject.device.type == "cpu" else _half(subject, "float16")
+    return emulated(subject) if subject.device.type == "cpu" else _half(subject, "float16")
 
 
 def headroom(subject: Subject) -> list[Finding]:
@@ -70,7 +70,7 @@ def _half(subject: Subject, dtype: str) -> list[Finding]:
     return [*against_reference(dtype, subject, found[0]), *_overflow(subject, dtype, seen)]
 
 
-def _emulated(subject: Subject) -> list[Finding]:
+def emulated(subject: Subject) -> list[Finding]:
     """float16 in float32: see ``activations``."""
     if not subject.model.modules:
         return [skipped("float16", "The model has no modules whose outputs could be rounded; use a GPU.")]
@@ -97,6 +97,6 @@ def _overflow(subject: Subject, dtype: str, seen: list[Activation]) -> list[Find
     if not math.isfinite(first.before):
         where = f"NaN or infinity first reaches {first.module}, from the code before it"
     upcast = any(getattr(getattr(one, "config", None), "force_upcast", False) for one in subject.model.modules)
-    advice = "force_upcast is set: diffusers' pipelines then use float32, and so must you" if upcast else "use bfloat16"
-    says = f"{where}; its largest activation in float32 is {largest:.3g}, and {dtype} ends at {limit:.3g}. {advice}."
+    advice = "force_upcast is set: diffusers' pipelines then use float32, and so must you" if upcast else "Use bfloat16"
+    says = f"{where}; its largest activation in float32 is {largest:.3g}, and {dtype} ends at {limit:.5g}. {advice}."
     return [told(dtype, "overflow", says, value=largest, verdict="FAIL", numbers={"limit": limit})]

@@ -93,7 +93,9 @@ def _deviation(model: Autoencoder, found: Moments, claims: Claims) -> Finding:
     off, threshold = _factor(deviation / right), THRESHOLDS["scale" if claims.scale else "unscaled"]
     sentence = f"{model.latents.capitalize()} latents have deviation {deviation:.3g} (by channel {_range(found.std)})"
     if threshold.verdict(off) == "OK":
-        sentence += "; nothing says what it should be." if not claims.scale else f"; it should be {right:g}."
+        sentence += f"; it should be {right:g}." if claims.scale else "; nothing says what it should be."
+    elif not claims.scale:
+        sentence += f", and nothing scales them to 1. {_better_scale(model, deviation, claims)}"
     else:
         sentence += (
             f", not {right:g}: scaled wrongly. {_effect(deviation, right)} {_better_scale(model, deviation, claims)}"

@@ -7,7 +7,9 @@
 | E, D | encoder and decoder; latents in scaled coordinates where the class has a rule for them | |
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -28,6 +30,7 @@ ROWS = 4
 """Images, and Gaussian latents, that arithmetic is compared on. Statistics of latents use all images."""
 TOGETHER = 16
 """Rows in a batch at most; fewer if the device runs out of memory."""
+log = logging.getLogger("probe")
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ class Subject:
         Raises:
             UserError: it cannot be loaded so; for example its weights exceed the type's largest number.
         """
-        made = self.load(self.spec.model_copy(update={"dtype": dtype, **settings}))
+        with _said_before():
+            made = self.load(self.spec.model_copy(update={"dtype": dtype, **settings}))
         # A user's function may draw new weights whenever it is called.
         for ours, theirs in zip(self.model.modules, made.modules, strict=True):
             theirs.load_state_dict(ours.state_dict())
@@ -214,6 +218,17 @@ def sample_size(model: Autoencoder) -> int | None:
         if isinstance(side, int) and side > 0:
             return side
     return None
+
+
+@contextmanager
+def _said_before() -> Iterator[None]:
+    """Without the warnings about unused weights, which the first loading gave."""
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _kept(*outputs: Tensor) -> Outputs:

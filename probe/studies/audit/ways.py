@@ -42,8 +42,9 @@ def slicing(subject: Subject) -> list[Finding]:
 def channels_last(subject: Subject) -> list[Finding]:
     """The other memory format of images and of weights of convolutions."""
     model = subject.again()
-    if not any(isinstance(part, nn.Conv2d) for root in model.modules for part in root.modules()):
-        return [skipped("channels_last", "The model has no convolution of images.")]
+    ranks = {weight.ndim for root in model.modules for weight in root.parameters()}
+    if 4 not in ranks or 5 in ranks:
+        return [skipped("channels_last", "This format is of convolutions of images, and the model has none or others.")]
     for root in model.modules:
         root.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with full_float32():

@@ -13,6 +13,7 @@ from probe.config import Config, DictionaryConfig, SeedConfig, SolverConfig
 from probe.dynamics import EndPoints, Iteration, LatentMap, gaussian_starts
 from probe.dynamics.iterate import Gathered, Map, iterate_batches
 from probe.dynamics.memory import Fitting
+from probe.dynamics.pace import Paced
 from probe.studies.probing.dictionary import (
     AttractorDictionary,
     assemble_dictionary,
@@ -55,7 +56,7 @@ def solve(
         on_step, gathered: as for ``iterate_batches``.
     """
     device = torch.device(device)
-    fitting = Fitting(torch.compile(f, dynamic=False) if solver.compile else f)
+    fitting = Fitting(torch.compile(f, dynamic=False)) if solver.compile else Paced(Fitting(f))
     starts = ((part, _to(device, gaussian_starts(seed, part, latent_shape).to(dtype))) for part in parts)
     settings = iteration(solver, latent_shape, device)
     settings = replace(settings, batch_size=min(settings.batch_size, most_rows or settings.batch_size))

@@ -13,10 +13,13 @@ from probe.config import SparseConfig
 from probe.dictionary import unit_row_of
 from probe.errors import Failure, UserError
 from probe.methods import AUTOENCODER, OURS, SANITY, Compared, Material, methods, metrics
+from probe.metrics.frechet import Inception
+from probe.metrics.perceptual import Lpips
 from probe.plugins import call
 from probe.semantics.clip import Clip
 from probe.sparse import Dictionary, omp, working_dtype
 from probe.studies.inputs import encode
+from probe.studies.perceptual import Perceptual
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +56,8 @@ class Reconstructed:
             ``autoencoder``, (L, e, 3, h, w) for methods; of a method with several dictionaries the first.
         originals: with CLIP: ``picture`` (n, 3, h, w), the images themselves at that size, the ``embedding`` (n, D) of
             these, and that of the ``whole`` images; else empty.
+        features: with Inception: of the ``images``, and of what the ``autoencoder`` alone makes of them (n, D), both
+            in 8 bits; else empty.
     """
 
     methods: tuple[str, ...]
@@ -64,6 +69,7 @@ class Reconstructed:
     sanity: dict[str, Tensor]
     examples: dict[str, Tensor]
     originals: dict[str, Tensor]
+    features: dict[str, Tensor] = field(default_factory=dict)
 
     @staticmethod
     def concatenate(parts: "list[Reconstructed]") -> "Reconstructed":
@@ -85,6 +91,11 @@ class Reconstructed:
                 for name in one.examples
             },
             originals={name: torch.cat([part.originals[name] for part in parts]) for name in one.originals},
+            features={
+                name: torch.cat([part.features[name] for part in parts])
+                for name in one.features
+                if all(name in part.features for part in parts)
+            },
         )
 
     def rows(self, ids: list[str]) -> "pd.DataFrame":
@@ -246,6 +257,7 @@ def reconstruct(
     latents: Tensor | None = None,
     centre: Tensor | None = None,
     clip: Clip | None = None,
+    perceptual: Perceptual | None = None,
     on_method: Callable[[int], None] | None = None,
 ) -> Reconstructed:
     """Reconstruct every image in every dictionary at every level, by OMP on its latent.
@@ -257,6 +269,7 @@ def reconstruct(
         latents: of the images (n, c, h, w), if they are encoded already.
         centre: (d,), subtracted from the latents before they are coded and added to decode them; see ``centre``.
         clip: for the metric ``clip``.
+        perceptual: for the metric ``lpips``, and ``Reconstructed.features``.
         on_method: called with the number of dictionaries that are done.
 
     Raises:
@@ -268,7 +281,7 @@ def reconstruct(
     levels, signals = sparse.atoms(d), signals_of(latents, centre)
     offset = latents.new_zeros(()) if centre is None else centre.to(latents.device)
     look = Look(clip, clip.images(images / 255)) if clip else None
-    judge = _Judge(model, images, latents, sparse.batch_size, look)
+    judge = _Judge(model, images, latents, sparse.batch_size, look, perceptual.lpips if perceptual else None)
     floor, shown = judge.errors(latents, torch.zeros(len(images), dtype=torch.float64))
     examples = {"original": picture(images[:EXAMPLES]), AUTOENCODER.name: shown}
     used: list[Tensor] = []
@@ -295,6 +308,7 @@ def reconstruct(
         sanity=_on_cpu(judge.sanity(mean)),
         examples=_on_cpu(examples),
         originals=originals(images, look) if look else {},
+        features=judge.features(perceptual.inception) if perceptual and perceptual.inception else {},
     )
 
 
@@ -335,6 +349,7 @@ class _Judge:
     latents: Tensor
     batch_size: int
     look: Look | None
+    lpips: Lpips | None
     floor: dict[int, Tensor] = field(default_factory=dict)
 
     def errors(
@@ -356,6 +371,7 @@ class _Judge:
                 z_hat=z_hat[rows] if decoded is None else z_hat,
                 latent_mse=latent_mse[rows].double(),
                 embeddings=(self.look.originals[rows], self.look.clip.images(x_hat)) if self.look else None,
+                lpips=self.lpips,
             )
             found.append(measured(pair))
             if sum(map(len, shown)) < EXAMPLES:
@@ -369,6 +385,14 @@ class _Judge:
         if rows.start not in self.floor:
             self.floor[rows.start] = self.model.decode(z_hat)
         return self.floor[rows.start]
+
+    def features(self, inception: Inception) -> dict[str, Tensor]:
+        """``Reconstructed.features``, of the images that ``floor`` holds: all, once their latents were decoded."""
+        rows = [(self.images[start : start + self.batch_size], decoded) for start, decoded in self.floor.items()]
+        return {
+            "images": torch.cat([inception(images) for images, _ in rows]),
+            AUTOENCODER.name: torch.cat([inception(self.model.to_pixels(decoded)) for _, decoded in rows]),
+        }
 
     def sanity(self, mean: Tensor) -> dict[str, Tensor]:
         """``Reconstructed.sanity``: a latent and a picture that are the same for every image."""

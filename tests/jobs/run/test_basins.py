@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from jobs.run.work import RunDirectory
+from jobs.status import read_status
 from probe.config import DictionaryConfig, SolverConfig, parse_config
 from probe.dynamics.basins import wilson
 from probe.results.layout import BASIN_PART, BASINS
@@ -102,12 +103,15 @@ def test_a_stopped_measurement_resumes_to_the_same_numbers(make, monkeypatch):
     monkeypatch.undo()
     parts = sorted(cut.path.glob(BASIN_PART.glob))
     assert len(parts) == 3  # 12 probes and 2 attractors
+    stages = {stage.name: stage for stage in read_status(cut.path).stages}
+    assert (stages["dictionary"].done, stages["dictionary"].planned, stages["dictionary"].state) == (4, None, "stopped")
     parts[0].unlink()
     made = []
     monkeypatch.setattr(RunDirectory, "save", _noting(RunDirectory.save, made))
     do(cut)
     assert sum("work/basins" in name for name in made) == 1
     assert not (cut.path / "work").exists()
+    assert read_status(cut.path).state == "complete"
     one, two = (run.load(BASINS.name)[0] for run in (whole, cut))
     assert all(torch.equal(one[name], two[name]) for name in one)
 

@@ -1,9 +1,12 @@
 """Ways to run a model: each fault is found under its name, and sound models are not blamed."""
 
+import re
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 from probe.autoencoders import load_autoencoder
@@ -118,3 +121,32 @@ def test_taef2_does_not_fail(shared, root, monkeypatch):
     monkeypatch.chdir(root)
     findings = found(subject_of("python:tests/models/taef2.py:load"))
     assert named(findings, "FAIL") | named(findings, "WARN") == set(), findings
+
+
+def loud(folder: Path, factor: float) -> Path:
+    """The embedded autoencoder with its decoder's residual stream ``factor`` times as large. Every branch and the end
+    normalise it, so the decoder computes the same. This is how SDXL's leaves float16."""
+    from diffusers import AutoencoderKL
+
+    model = AutoencoderKL.from_pretrained(str(files("probe") / "autoencoders/embedded/cifar-attractors"))
+    for name, parameter in model.decoder.named_parameters():
+        writes = re.fullmatch(r"(conv_in|.*\.conv2|.*\.to_out\.0)\.(weight|bias)", name)
+        passes = re.fullmatch(r".*\.(conv_shortcut|upsamplers\.0\.conv)\.bias", name)
+        if writes or passes:
+            parameter.data *= factor
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_a_residual_stream_that_leaves_float16_is_found_where_it_does(tmp_path):
+    plain, subject = subject_of("embedded:cifar-attractors"), subject_of(str(loud(tmp_path, 2.0**13)))
+    assert torch.allclose(subject.reference.decoded, plain.reference.decoded, atol=1e-4)  # the same decoder
+    findings = found(subject, ["float32", "bfloat16", "float16", "headroom"])
+    assert named(findings, "FAIL") == {"float16 decode", "float16 not finite", "float16 overflow", "headroom float16"}
+    one = findings["float16 overflow"]
+    first = re.match(r"(\S+) is the first module", one.sentence)
+    assert first
+    assert one.value == pytest.approx(2.0**13 * plain.activations[first[1]], rel=1e-3)
+    assert one.value > 65504
+    half = subject.again("float16")  # torch's own, which needs no emulation for so small a model
+    assert not half.decode(subject.gaussian().half()).isfinite().all()

@@ -185,7 +185,7 @@ def blocks(n: int) -> dict[str, tuple[str, ...]]:
 def test_names_are_distinct_and_an_unknown_one_is_told_the_others():
     names = [one.name for one in CHECKS]
     assert len(set(names)) == len(names)
-    with pytest.raises(UserError, match="there is no check 'fp16'; the checks are float32, "):
+    with pytest.raises(UserError, match="there is no check 'fp16'; the checks are determinism, "):
         chosen(CHECKS, ["fp16"])
     assert "compile" not in {one.name for one in chosen(CHECKS, [])}
     assert {"compile", "float32"} <= {one.name for one in chosen(CHECKS, [], ["compile"])}

@@ -233,6 +233,18 @@ def test_the_table_has_a_row_per_image_and_cycle():
     assert list(rows.columns[3:]) == [one.name for one in MEASURES if one.name in rows]
 
 
+def test_lpips_is_of_the_clamped_picture_and_its_image():
+    def distance(x, y):
+        assert float(x.max()) <= 1
+        return (x - y).abs().amax((1, 2, 3))
+
+    images = pictures(3) // 2
+    found, _, _ = round_trip(model(lambda z: 3 * z), "none", images, settings(cycles=1), lpips=distance)
+    expected = ((3 * images.double() / 255).clamp(max=1) - images / 255).abs().amax((1, 2, 3))
+    assert found.columns["lpips"][:, 1].tolist() == pytest.approx(expected.tolist())
+    assert "lpips" in table(found, ["a", "b", "c"])
+
+
 def test_small_pictures_have_no_ssim():
     found, _ = run(model(blur), pictures(2, side=8), cycles=1)
     assert found.columns["ssim"].isnan().all()
