@@ -132,7 +132,7 @@ def protocol(results: RoundtripResults) -> dict[str, str]:
         "precision": f"{manifest.get('dtype', 'unknown')} on {manifest.get('device', 'unknown')}",
         "settled": f"||f(z) - z||^2 below {config.solver.tolerance:g}; diverged: not finite, or a latent norm above "
         f"{config.solver.max_norm:g}",
-        "LPIPS": "measured" if _has(results, "lpips") else "not measured: its weights are not at hand",
+        "LPIPS": "measured" if _has(results, "lpips") else "not measured",
         "versions": ", ".join(known) or "unknown",
         **{f"between: {words.between_label(one)}": _meaning(one) for one in config.between},
     }
