@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,6 @@ from jobs.directory import Directory
 from jobs.progress import Meter
 from jobs.run.work import RunDirectory
 from jobs.stage import Counts, count_drawn
-from jobs.trackers import numbers
 from jobs.work import Work
 from probe.autoencoders import Autoencoder
 from probe.data import load_images, resolve
@@ -249,6 +248,21 @@ def _report(work: RoundtripWork) -> dict[str, Any]:
         directory.has(trip, directory.needed)
     content = work.finish(lambda: write_roundtrip_report(directory.path))
     with work.tracked() as tracker:
-        tracker.log(numbers(content))
+        for cycle, means in _curves(content):
+            tracker.log(means, step=cycle)
     shutil.rmtree(directory.path / layout.WORK, ignore_errors=True)
     return content
+
+
+def _curves(content: dict[str, Any]) -> Iterator[tuple[int, dict[str, float]]]:
+    """For a tracker: of all images together, the mean of each measure by cycle."""
+    for at, cycle in enumerate(content["cycles_drawn"]):
+        yield (
+            cycle,
+            {
+                f"{one['model']}/{one['between'].replace(':', '-')}/{measure}": curve["mean"][at]
+                for one in content["overall"]["series"]
+                for measure, curve in one["curves"].items()
+                if curve["mean"][at] is not None
+            },
+        )

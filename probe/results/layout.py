@@ -524,7 +524,7 @@ TRIP_TENSORS = _file(
         " channels of squared DCT coefficients, to which the power of rounding to 8 bits is added; the mean is left"
         " out, and frequencies above 0.5 count in the last band",
     ),
-    Column("outcome", "uint8 (n,)", "0 converged, 1 cycle, 2 max_steps, 3 diverged; see the page on outcomes"),
+    Column("outcome", "uint8 (n,)", "0 converged, 1 cycle, 2 max_steps, 3 diverged"),
     Column(
         "settled",
         "int64 (n,)",
