@@ -567,7 +567,10 @@ TRIP_IMAGES = File(
     (Column("images", "uint8 (n, 3, H, W)", "the images"),),
     (_FACTS, _IDS),
 )
-ROUNDTRIP = (TRIP, TRIP_TENSORS, TRIP_IMAGES)
+CYCLES_CSV = File(
+    "report/cycles.csv", "the curves of the report: a row per data set, model, setting, cycle and measure"
+)
+ROUNDTRIP = (TRIP, TRIP_TENSORS, CYCLES_CSV, TRIP_IMAGES)
 
 FILES = {
     "run": (*COMMON, *RUN),

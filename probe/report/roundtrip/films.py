@@ -26,6 +26,8 @@ LEAST = 3
 """Reels of a data set, at least: an image that all cells have, and the worst and the best of each."""
 PRINTED = 7
 """Cycles of a strip, at most."""
+LETTER = 0.085
+"""Inches of a letter in the names of a strip."""
 GAINS = (1, 2, 4, 8, 16, 32)
 
 
@@ -186,7 +188,8 @@ def strip(
     rows = [np.concatenate([shot.frames[places], _apart(shot.frames, factor)[-1:]]) for shot in shots]
     heads = ["original", *(str(cycles[place]) for place in places[1:]), f"difference x {factor}"]
     names = [f"{model}, {between}\nimage {shot.image}" for (model, between), shot in zip(cells, shots, strict=True)]
-    with canvas(1.7 + 1.05 * len(heads), 0.7 + 1.05 * len(rows)) as figure:
+    left = LETTER * max(len(line) for name in names for line in name.split("\n")) + 0.3
+    with canvas(left + 1.05 * len(heads), 0.7 + 1.05 * len(rows)) as figure:
         axes = figure.subplots()
         pitch = mosaic(axes, np.stack(rows).transpose(0, 1, 3, 4, 2))
         axes.set_yticks([(row + 0.5) * pitch for row in range(len(rows))], names, fontsize=8)

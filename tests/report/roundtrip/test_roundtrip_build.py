@@ -227,8 +227,10 @@ def test_lpips_is_reported_where_it_was_measured(trips: Path):
     assert roundtrip_report(results).protocol["LPIPS"] == "not measured"
     for trip, found in results.trips.items():
         found.rows["lpips"] = 0.3 if trip.model == "bad" else 0.1
+    noted = {"network": "AlexNet", "weights": "file.pth", "sha256": "ab", "dtype": "float32"}
+    results.manifest["perceptual"] = {"lpips": noted}
     report = roundtrip_report(results)
-    assert report.protocol["LPIPS"] == "measured"
+    assert report.protocol["LPIPS"] == "network: AlexNet, weights: file.pth, sha256: ab"
     assert mean_at(report, report.overall.of("bad", "8bit"), "lpips", 5) == pytest.approx(0.3)
     found = tables.differences(report, report.overall.differences, "lpips", models=True)
     assert found.rows[0][:2] == [f"bad{tables.MINUS}good, nothing", "0.200 [0.200, 0.200]"]
