@@ -550,7 +550,9 @@ TRIP_TENSORS = _file(
     *(Column(f"until/{m.name}", "int64 (n,)", f"first cycle at: {m.label}; -1: not within T cycles") for m in MARKS),
     Column("film_images", "int64 (e,)", "images whose pictures are kept: the first, the worst and the best at the end"),
     Column("film_cycles", "int64 (f,)", "cycles at which they are kept, with 0, 1 and T"),
-    Column("film", "uint8 (e, f, 3, H, W)", "these pictures; black where a picture is not finite"),
+    Column(
+        "film", "uint8 (e, f, 3, H, W)", "these pictures, reduced to `film.side`; black where a picture is not finite"
+    ),
     about=(
         *_TRIP_ABOUT,
         Column("cycles", "int", "T"),

@@ -41,6 +41,10 @@ class FilmConfig(ConfigModel):
         description="cycles whose pictures are kept, besides 0, 1 and the last; those beyond the last are left out",
     )
 
+    side: int = Field(
+        256, ge=1, le=LARGEST_SIDE, description="largest side of a picture that is kept; larger ones are reduced to it"
+    )
+
     def at(self, cycles: int) -> list[int]:
         """The cycles whose pictures are kept, of so many."""
         return sorted({0, 1, cycles} | {one for one in self.cycles if one <= cycles})

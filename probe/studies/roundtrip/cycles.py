@@ -24,7 +24,6 @@ from probe.dynamics.memory import Fitting
 from probe.measures import MEASURES, Seen
 from probe.metrics.spectrum import band_power, bands, decibels, rounding_power
 from probe.precision import full_float32
-from probe.studies.inputs import as_pictures
 from probe.studies.roundtrip.between import Step
 from probe.studies.roundtrip.film import Film
 
@@ -121,7 +120,7 @@ def trajectories(
     with full_float32():
         for part in images.split(rows):
             batch = _Batch(coder, step, part, cycles, max_norm, fitting)
-            pictures = batch.run(film.cycles, partial(_tell, on_cycle, done, len(part) / (cycles + 1)))
+            pictures = batch.run(film, partial(_tell, on_cycle, done, len(part) / (cycles + 1)))
             film.add(range(done, done + len(part)), batch.found.columns["psnr"][:, -1], pictures)
             found.append(batch.found)
             done += len(part)
@@ -168,19 +167,20 @@ class _Batch:
             latent=None,
         )
 
-    def run(self, film: list[int], on_cycle: Callable[[int], None]) -> Tensor:
+    def run(self, film: Film, on_cycle: Callable[[int], None]) -> Tensor:
         """Do the cycles; the pictures at those of the film, uint8 (n, f, 3, H, W)."""
-        pictures = torch.zeros((len(self.x0), len(film), *self.x0.shape[1:]), dtype=torch.uint8)
+        pictures = [torch.empty(0)] * len(film.cycles)
         x, z0 = self.x0, None
         z: Tensor | None = None
         for t in range(self.cycles + 1):
             before, z = z, self._latent(x)
             z0 = z if t == 0 else z0
             self._note(t, Seen(self.x0, x.clamp(0, 1), z, before, z0, self.lpips))
-            shown = torch.where(per_row(self.lives, x), as_pictures(x), 0).cpu()
             stays = self._stays(t, x)
-            for at in (at for at, cycle in enumerate(film) if cycle == t or (stays and cycle > t)):
-                pictures[:, at] = shown
+            shown = [at for at, cycle in enumerate(film.cycles) if cycle == t or (stays and cycle > t)]
+            if shown:
+                kept = torch.where(per_row(self.lives, x), film.pictures(x), 0).cpu()
+                pictures = [kept if at in shown else one for at, one in enumerate(pictures)]
             on_cycle(t)
             if stays:
                 self._fill(t)
@@ -188,7 +188,7 @@ class _Batch:
             if t < self.cycles:
                 x = self._next(z, x)
         self.found.latent = None if z is None else z.cpu()
-        return pictures
+        return torch.stack(pictures, 1)
 
     def _latent(self, x: Tensor) -> Tensor | None:
         """z of the pictures; rows whose latent is not within the bound die, and are 0."""

@@ -223,6 +223,17 @@ def test_the_film_shows_the_first_the_worst_and_the_best():
     assert torch.equal(kept["film"][0, 1, :, 0, 0], ((x + (x[0] - 100 / 255) / 16) * 255).round().to(torch.uint8))
 
 
+def test_large_pictures_are_kept_smaller():
+    images = pictures(2, side=24)
+    config = settings(cycles=2, film={"side": 8})
+    film = Film(config.film, config.film.at(2))
+    trajectories(Coder(model(lambda z: z)), step("none"), images, 2, rows=2, max_norm=1e6, film=film)
+    kept = film.tensors()["film"]
+    assert kept.shape == (2, 3, 3, 8, 8)
+    expected = images.double().unflatten(3, (8, 3)).unflatten(2, (8, 3)).mean((3, 5)).round()
+    assert torch.equal(kept[:, 0].double(), expected)
+
+
 def test_the_table_has_a_row_per_image_and_cycle():
     found, _, _ = round_trip(model(blur), "none", pictures(3), settings(cycles=4))
     rows = table(found, ["a", "b", "c"])
