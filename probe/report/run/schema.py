@@ -54,10 +54,10 @@ class Errors(ReportModel):
         return found if isinstance(found, Mean) else NONE
 
 
-def _metric(name: str) -> Any:
-    """A field that the table of metrics describes."""
+def _metric(name: str, default: Any = ...) -> Any:
+    """A field that the table of metrics describes; with a default where reports of older versions lack it."""
     one = next(one for one in METRICS if one.name == name)
-    return Field(description=f"per image: {one.explanation}{f', {one.unit}' if one.unit else ''}")
+    return Field(default, description=f"per image: {one.explanation}{f', {one.unit}' if one.unit else ''}")
 
 
 class LatentErrors(Errors):
@@ -69,7 +69,7 @@ class PixelErrors(Errors):
     psnr: Mean = _metric("psnr")
     ssim: Mean = _metric("ssim")
     clip: Mean = _metric("clip")
-    lpips: Mean = _metric("lpips")
+    lpips: Mean = _metric("lpips", NONE)
 
 
 class Difference(ReportModel):
