@@ -54,12 +54,12 @@ def channels_last(subject: Subject) -> list[Finding]:
 def compiled(subject: Subject) -> list[Finding]:
     """torch.compile, for ``PATIENCE`` seconds at most."""
     model = subject.again()
-    run = replace(model, encoder=torch.compile(model.encoder), decoder=torch.compile(model.decoder))
     try:
         with full_float32(), at_most(PATIENCE):
+            run = replace(model, encoder=torch.compile(model.encoder), decoder=torch.compile(model.decoder))
             return findings("compile", subject, subject.outputs(run))
     except TimeoutError:
-        return [skipped("compile", f"Compiling took more than {PATIENCE} seconds.")]
+        return [skipped("compile", f"Compiling took more than {PATIENCE} s.")]
 
 
 def determinism(subject: Subject) -> list[Finding]:

@@ -13,6 +13,7 @@ from probe.autoencoders import load_autoencoder
 from probe.config import DatasetConfig, ModelConfig
 from probe.data import load_images
 from probe.results.audit import Finding, Verdict
+from probe.studies.audit import ways
 from probe.studies.audit.check import answer
 from probe.studies.audit.checks import CHECKS
 from probe.studies.audit.subject import Subject, opened
@@ -150,3 +151,18 @@ def test_a_residual_stream_that_leaves_float16_is_found_where_it_does(tmp_path):
     assert one.value > 65504
     half = subject.again("float16")  # torch's own, which needs no emulation for so small a model
     assert not half.decode(subject.gaussian().half()).isfinite().all()
+
+
+def test_what_is_compiled_is_compared_and_given_up_after_a_while(monkeypatch):
+    subject = subject_of(f"python:{FILE}:sound")
+    monkeypatch.setattr(torch, "compile", lambda function: lambda rows: 1.1 * function(rows))
+    assert named(found(subject, ["compile"]), "FAIL") == {"compile encode", "compile decode"}
+
+    def endless(_function):
+        while True:
+            pass
+
+    monkeypatch.setattr(torch, "compile", endless)
+    monkeypatch.setattr(ways, "PATIENCE", 1)
+    (one,) = found(subject, ["compile"]).values()
+    assert (one.verdict, one.sentence) == ("skipped", "Compiling took more than 1 s.")
