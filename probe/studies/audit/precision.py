@@ -77,7 +77,11 @@ def emulated(subject: Subject) -> list[Finding]:
     model = subject.again()
     if exceeding := round_weights(model):
         names = ", ".join(exceeding[:3]) + (", ..." if len(exceeding) > 3 else "")
-        return [told("float16", "weights", f"{len(exceeding)} weights exceed {LIMIT:.0f}: {names}.", verdict="FAIL")]
+        return [
+            told(
+                "float16", "weights", f"Weights exceed {LIMIT:.0f}: {names} ({len(exceeding)} in all).", verdict="FAIL"
+            )
+        ]
     found: list[Outputs] = []
     with full_float32():
         seen = recorded(model, lambda: found.append(subject.outputs(model, rounded=as_float16)), as_float16)
