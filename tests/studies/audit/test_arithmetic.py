@@ -26,7 +26,7 @@ MINE = [
 
 
 def subject_of(source: str, side: int = 32) -> Subject:
-    model, spec = opened(load_autoencoder, ModelConfig(source=source))
+    model, spec = opened(load_autoencoder, ModelConfig(source=source, device="cpu"))
     return Subject(model, spec, load_autoencoder, photographs(side), None if model.side else photographs(2 * side))
 
 
