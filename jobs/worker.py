@@ -67,6 +67,7 @@ def work(
     """
     with stop_on_signals():
         from jobs.world import World
+        from probe.precision import full_float32
 
         settings = config or kind.directory.open(path).unchanged().config
         world = World.gather(cpu=kind.directory.wants_cpu(settings), expected=world_size)
@@ -77,7 +78,7 @@ def work(
                 made = kind.directory.create(path, settings) if world.leads else None
                 settings = world.broadcast(made.config.model_dump(mode="json") if made else None)
                 directory = made or kind.directory(path, kind.directory.parse(settings))
-                with to_file(path, world.rank), _keeping_errors(path, world):
+                with to_file(path, world.rank), _keeping_errors(path, world), full_float32():
                     log.debug(f"begins: {world}, {' '.join(sys.argv)}")
                     done = do(kind.work(directory, world, config is not None if trusted is None else trusted))
         return done, world
@@ -94,6 +95,7 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
     """
     with stop_on_signals(), to_stderr():
         from jobs.world import World, number
+        from probe.precision import full_float32
 
         at = next((at for at, stage in enumerate(kind.stages) if stage.array), None)
         if at is None:
@@ -102,7 +104,8 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
         _prepare(path, kind, config)
         with _explaining(path), exclusive(path, SHARED_PATIENCE):
             work = kind.work(kind.directory.create(path, config) if config else kind.directory.open(path))
-        with _explaining(path), to_file(path, number("SLURM_ARRAY_TASK_ID", 0)), _keeping_errors(path, World()):
+        task = number("SLURM_ARRAY_TASK_ID", 0)
+        with _explaining(path), to_file(path, task), _keeping_errors(path, World()), full_float32():
             with exclusive(path, SHARED_PATIENCE):
                 for one in before:
                     one.do(work)

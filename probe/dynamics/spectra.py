@@ -121,7 +121,7 @@ def spectral_radius(
         # Of J = -c I the singular vectors are the start turned round, and nothing is left of the sum.
         cancels = torch.linalg.vector_norm(both, dim=1, keepdim=True) < 1e-6
         start = torch.where(cancels, start, both)
-    return _krylov_schur(jacobian, start, jacobian.transposes, budget=budget, precise=precise)[0]
+    return _krylov_schur(jacobian, start, jacobian.transposes, budget=budget, precise=precise, vectors=False)[0]
 
 
 def confirmed_radius(jacobian: Jacobian, *, budget: int = 300) -> Leading:
@@ -160,9 +160,10 @@ def _krylov_schur(
     budget: int,
     precise: float = PRECISE,
     nearest: Tensor | None = None,
+    vectors: bool = True,
 ) -> tuple[Leading, Eigen]:
     """The search of ``spectral_radius`` from vectors (n, d), on J^T or J: for the largest eigenvalue, or for the one
-    nearest to numbers (n,)."""
+    nearest to numbers (n,). Without ``vectors`` the eigenvectors are 0: each would make the host wait for a GPU."""
     n, d, dtype = len(jacobian.z), jacobian.z[0].numel(), jacobian.z.dtype
     found, rows = Leading.unknown(n), torch.arange(n)
     eigen = Eigen(torch.full((n,), torch.nan, dtype=torch.complex128), torch.zeros((n, d), dtype=torch.complex128))
@@ -186,6 +187,7 @@ def _krylov_schur(
                 over[i] = ritz.enough(precise) or spent[i] + LOOK > budget
                 if over[i]:
                     eigen.value[row] = torch.tensor(ritz.value, dtype=torch.complex128)
+                if over[i] and vectors:
                     eigen.vector[row] = torch.from_numpy(ritz.vector) @ basis[i, :size].cpu().to(torch.complex128)
         left = (over == 0).nonzero().squeeze(1)
         if not len(left):

@@ -78,7 +78,7 @@ def _waits(setting: Setting) -> Iterator[Row]:
     certify(f, points[:4], tolerance=1e-8)
     places, products = waits(lambda: found.append(certify(f, points, tolerance=1e-8))), 0
     products = int(found[0].products.max())
-    # An eigenproblem each 4 products, the singular vectors of each point, and what decides which points go on.
+    # The singular vectors of each point, small eigenproblems each few products, and which points go on.
     limit, note = 2 * len(points) + 4 * products, f"{products} products; {_named(places)}"
     yield at_most("waits in a certificate of 32 points", places.total(), limit, note=note)
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 import yaml
 
 from jobs.kinds import RUN
@@ -158,3 +159,11 @@ def test_a_mistake_before_the_last_session_does_not_count(settings, tmp_path):
     error = {"time": "2020-01-01T00:00:00+00:00", "rank": 0, "status": 2, "message": "long ago"}
     (run.path / "error.json").write_text(json.dumps(error))
     refused(RunDirectory, run.path, parse_config({**settings, "resolution": 32}), "resolution: 16 there, 32 now")
+
+
+def test_no_stage_computes_in_tf32(settings, tmp_path):
+    """cuDNN convolves in TF32 by default: images would be encoded and decoded with errors of 5e-4."""
+    assert torch.backends.cudnn.allow_tf32
+    seen, _ = work(tmp_path / "run", RUN, lambda _: torch.backends.cudnn.allow_tf32, parse_config(settings))
+    assert not seen
+    assert torch.backends.cudnn.allow_tf32

@@ -16,8 +16,7 @@ from probe.dynamics import EndPoints, Outcome, gaussian_starts, iterate
 from probe.dynamics.basins import UNKNOWN, kicks, unit
 from probe.dynamics.certificate import NO
 from probe.dynamics.iterate import Map
-from probe.dynamics.memory import Fitting
-from probe.studies.probing.end_points import iteration
+from probe.studies.probing.end_points import iteration, suited
 
 PARTNERS, KICKED = 10**9, 2 * 10**9
 """Indices of random directions: of partners of start i, PARTNERS + i; of kicks of an atom led by start i, KICKED + i.
@@ -76,7 +75,7 @@ class Basins:
     def __init__(
         self, f: Map, atoms: dict[str, Tensor], solver: SolverConfig, dictionary: DictionaryConfig, like: Tensor
     ):
-        self.f = Fitting(torch.compile(f, dynamic=False) if solver.compile else f)
+        self.f = suited(f, solver)
         self.atoms, self.units = atoms["ends"], atoms["atoms"].double()
         self.cosine, self.like = dictionary.cosine, like
         self.iteration = iteration(solver, self.atoms.shape[1:], like.device)

@@ -56,7 +56,7 @@ def solve(
         on_step, gathered: as for ``iterate_batches``.
     """
     device = torch.device(device)
-    fitting = Fitting(torch.compile(f, dynamic=False)) if solver.compile else Paced(Fitting(f))
+    fitting = suited(f, solver)
     starts = ((part, _to(device, gaussian_starts(seed, part, latent_shape).to(dtype))) for part in parts)
     settings = iteration(solver, latent_shape, device)
     settings = replace(settings, batch_size=min(settings.batch_size, most_rows or settings.batch_size))
@@ -80,6 +80,11 @@ def solve_all(
         solve(f, latent_shape, parts, seed=seeds.seed, solver=solver, device=device, dtype=dtype, on_step=on_step)
     )
     return EndPoints.concatenate([solved[part] for part in parts])
+
+
+def suited(f: Map, solver: SolverConfig) -> Map:
+    """f, compiled if the settings say so, in batches that fit into the memory and are fast."""
+    return Fitting(torch.compile(f, dynamic=False)) if solver.compile else Paced(Fitting(f))
 
 
 def iteration(solver: SolverConfig, latent_shape: Sequence[int], device: torch.device) -> Iteration:
