@@ -1,7 +1,8 @@
 """``python docs/scripts/audit_shapes.py OUT [NAME...]``: audits of models with random weights and the configurations of
 Stable Diffusion 1.5, SDXL and FLUX, and of the embedded models. Writes OUT/NAME.json and .md; prints what is not OK.
 
-NAME may also be any source of a model. Needs no data: its images are smooth noise. On a GPU, float16 is also emulated, as on a CPU, and compared.
+NAME may also be any source of a model. Needs no data: its images are smooth noise. On a GPU, float16 is also emulated,
+as on a CPU, and compared.
 """
 
 import argparse
