@@ -17,6 +17,8 @@ LIMIT = torch.finfo(torch.float16).max
 
 def float32(subject: Subject) -> list[Finding]:
     """float32 without TF32."""
+    if subject.no_float64:
+        return [skipped("float32", f"It is the reference, as the model does not run in float64: {subject.no_float64}")]
     return findings("float32", subject, subject.plain)
 
 

@@ -65,6 +65,7 @@ def test_a_sound_model_is_exact_and_nothing_is_wrong_with_it():
         ("layout", {"channels_last encode"}),
         ("onesize", {"size reconstruction"}),
         ("sliced", {"slicing decode"}),
+        ("unequalslices", {"slicing runs"}),
         ("tiled", {"tiling seam"}),
         ("cropped", {"tiling shape"}),
     ],
@@ -166,3 +167,18 @@ def test_what_is_compiled_is_compared_and_given_up_after_a_while(monkeypatch):
     monkeypatch.setattr(ways, "PATIENCE", 1)
     (one,) = found(subject, ["compile"]).values()
     assert (one.verdict, one.sentence) == ("skipped", "Compiling took more than 1 s.")
+
+
+def test_a_model_that_does_not_run_in_float64_is_compared_with_float32():
+    findings = found(subject_of(f"python:{FILE}:nofloat64"))
+    assert findings["float32 float32"].sentence.startswith(
+        "It is the reference, as the model does not run in float64: "
+    )
+    assert named(findings, "FAIL") == {"bfloat16 runs"}
+    assert findings["float16 decode"].verdict == "OK"
+
+
+def test_a_model_that_does_not_run_at_twice_the_size_is_warned_of():
+    findings = found(subject_of(f"python:{FILE}:onegrid"), ["size"])
+    assert findings["size runs"].verdict == "WARN"
+    assert "does not run at 64 px" in findings["size runs"].sentence
