@@ -39,7 +39,7 @@ def audit(
     out: Annotated[Path | None, path_option("--out", "FILE", "Also write the audit to FILE.json or FILE.md.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Is a checkpoint safe at half precision, tiled, at this size?
+    """Check a model at half precision, tiled, at this size.
 
     Compares the model in float32, bfloat16, float16, tiled, sliced, and so on with float64, on images and on Gaussian
     latents, and looks at its latents. Prints a table of OK, WARN and FAIL with each number and its threshold. Exit
