@@ -1,7 +1,8 @@
 """A round trip of ``probe roundtrip``: its directory, its models, and its stages."""
 
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +12,13 @@ from jobs.directory import Directory
 from jobs.progress import Meter
 from jobs.run.work import RunDirectory
 from jobs.stage import Counts, count_drawn
-from jobs.trackers import numbers
 from jobs.work import Work
 from probe.autoencoders import Autoencoder
 from probe.data import load_images, resolve
 from probe.errors import UserError
 from probe.measures import IDENTITY
+from probe.metrics.feature_weights import Missing
+from probe.metrics.perceptual import Lpips, load_lpips
 from probe.results import layout
 from probe.results.roundtrip import Trip, trips
 from probe.studies.inputs import image_facts
@@ -24,6 +26,7 @@ from probe.studies.roundtrip.config import RoundtripConfig, parse_roundtrip_conf
 from probe.studies.roundtrip.outcomes import Reference
 from probe.studies.roundtrip.trip import round_trip, table
 
+log = logging.getLogger("probe")
 Look = Callable[..., dict[str, Any] | None]
 """``checked``, ``needed`` or ``claimed`` of a directory."""
 
@@ -88,6 +91,33 @@ class RoundtripWork(Work[RoundtripDirectory]):
             )
         return Reference.of(tensors, run.manifest["model"], about["sha256"])
 
+    @cached_property
+    def lpips(self) -> Lpips | None:
+        """LPIPS, if the configuration wants it and its weights were at hand when the work was begun.
+
+        Raises:
+            UserError: the configuration names a file that is no such weights, or the weights are no longer here.
+        """
+        asked = self.config.perceptual
+        found = load_lpips(asked.network, asked.lpips, self.device) if asked else None
+        here = None if isinstance(found, Missing) else found
+        if isinstance(found, Missing) and self.world.leads:
+            log.warning(found.reason)
+
+        def note() -> dict[str, Any] | None:
+            if "perceptual" not in self.directory.manifest:
+                self.directory.update_manifest(perceptual={"lpips": here and here.protocol})
+            noted: dict[str, Any] | None = self.directory.manifest["perceptual"]["lpips"]
+            return noted
+
+        begun = self.world.on_rank_0(note)
+        if begun and (here is None or here.sha256 != begun["sha256"]):
+            raise UserError(
+                f"{self.directory.path} was begun with LPIPS by {begun['weights']}, which is not here; name the file "
+                "with perceptual.lpips, or choose another folder with --out."
+            )
+        return here if begun else None
+
 
 def image_file(name: str) -> str:
     """Where the images of a data set are kept until the report is there."""
@@ -149,6 +179,8 @@ def round_trips(work: RoundtripWork) -> None:
         return sizes[trip.dataset]
 
     todo = work.world.missing(all_trips, lambda trip: work.directory.has(trip, work.directory.claimed, run=run))
+    if todo:
+        _ = work.lpips  # all ranks look for its weights together
     for name in (*work.config.models, IDENTITY):
         mine = [trip for trip in todo if trip.model == name]
         if not mine:
@@ -176,9 +208,15 @@ def _make(work: RoundtripWork, trip: Trip, model: Autoencoder | None, run: str |
         tensors["images"],
         work.config,
         work.reference if model and not unusable else None,
+        work.lpips,
         lambda done: meter.update(done, f"{trip.between}, {trip.dataset}"),
     )
-    made_from = {"data": about["data"]["sha256"], "weights": known.get("weights_sha256"), "run": run}
+    made_from = {
+        "data": about["data"]["sha256"],
+        "weights": known.get("weights_sha256"),
+        "run": run,
+        "lpips": work.lpips.sha256 if work.lpips else None,
+    }
     names = {"model": trip.model, "between": trip.between, "dataset": trip.dataset}
     more = {
         "cycles": work.config.cycles,
@@ -210,6 +248,21 @@ def _report(work: RoundtripWork) -> dict[str, Any]:
         directory.has(trip, directory.needed)
     content = work.finish(lambda: write_roundtrip_report(directory.path))
     with work.tracked() as tracker:
-        tracker.log(numbers(content))
+        for cycle, means in _curves(content):
+            tracker.log(means, step=cycle)
     shutil.rmtree(directory.path / layout.WORK, ignore_errors=True)
     return content
+
+
+def _curves(content: dict[str, Any]) -> Iterator[tuple[int, dict[str, float]]]:
+    """For a tracker: of all images together, the mean of each measure by cycle."""
+    for at, cycle in enumerate(content["cycles_drawn"]):
+        yield (
+            cycle,
+            {
+                f"{one['model']}/{one['between'].replace(':', '-')}/{measure}": curve["mean"][at]
+                for one in content["overall"]["series"]
+                for measure, curve in one["curves"].items()
+                if curve["mean"][at] is not None
+            },
+        )

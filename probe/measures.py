@@ -33,6 +33,7 @@ class Seen:
         latent: z_t; None for the identity.
         before: z_{t-1}; None for the identity, and at t = 0.
         start: z_0; None for the identity.
+        lpips: LPIPS of two batches of pictures, (n,), where its weights are at hand; else None.
     """
 
     original: "Tensor"
@@ -40,6 +41,7 @@ class Seen:
     latent: "Tensor | None" = None
     before: "Tensor | None" = None
     start: "Tensor | None" = None
+    lpips: "Callable[[Tensor, Tensor], Tensor] | None" = None
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure(
         "lpips",
         "LPIPS",
-        "learned perceptual distance of x_t and x_0; absent where its weights are",
-        lambda seen: None,
+        "learned perceptual distance (Zhang et al., 2018, version 0.1) of x_t and x_0; absent without its weights",
+        lambda seen: None if seen.lpips is None else seen.lpips(seen.picture, seen.original),
         better="low",
         optional=True,
     ),

@@ -76,6 +76,7 @@ def _save(directory: RoundtripDirectory, trip: Trip) -> None:
         "dataset": trip.dataset,
         "weights": None if control else trip.model * 8,
         "run": None,
+        "lpips": None,
     }
     rows = pd.DataFrame([row for image in range(N) for row in _rows(trip, image, config.cycles)])
     if control:

@@ -130,7 +130,7 @@ def test_text_from_outside_is_escaped(made, tmp_path):
     assert not {"script", "b", "i"} & set(found)
 
 
-@pytest.mark.parametrize("kind", ["run", "older", "study", "ood"])
+@pytest.mark.parametrize("kind", ["run", "older", "study", "ood", "roundtrip"])
 def test_finished_folders_open(kind, tmp_path):
     run = probe.open_run(shutil.copytree(FINISHED / kind, tmp_path / kind))
     assert run.kind == ("run" if kind == "older" else kind)

@@ -501,6 +501,7 @@ _TRIP_ABOUT = (
     Column("dataset", "str", "name of the data set"),
     Column("weights", "str or null", "checksum of the model's weights; null for the control and without weights"),
     Column("run", "str or null", "checksum of the dictionary of the run whose attractors are compared; null: none"),
+    Column("lpips", "str or null", "checksum of the weights of LPIPS; null without them"),
 )
 TRIP = _file(
     "roundtrips/{model}/{between}/{dataset}.parquet",
@@ -523,7 +524,7 @@ TRIP_TENSORS = _file(
         " channels of squared DCT coefficients, to which the power of rounding to 8 bits is added; the mean is left"
         " out, and frequencies above 0.5 count in the last band",
     ),
-    Column("outcome", "uint8 (n,)", "0 converged, 1 cycle, 2 max_steps, 3 diverged; see the page on outcomes"),
+    Column("outcome", "uint8 (n,)", "0 converged, 1 cycle, 2 max_steps, 3 diverged"),
     Column(
         "settled",
         "int64 (n,)",
@@ -549,7 +550,9 @@ TRIP_TENSORS = _file(
     *(Column(f"until/{m.name}", "int64 (n,)", f"first cycle at: {m.label}; -1: not within T cycles") for m in MARKS),
     Column("film_images", "int64 (e,)", "images whose pictures are kept: the first, the worst and the best at the end"),
     Column("film_cycles", "int64 (f,)", "cycles at which they are kept, with 0, 1 and T"),
-    Column("film", "uint8 (e, f, 3, H, W)", "these pictures; black where a picture is not finite"),
+    Column(
+        "film", "uint8 (e, f, 3, H, W)", "these pictures, reduced to `film.side`; black where a picture is not finite"
+    ),
     about=(
         *_TRIP_ABOUT,
         Column("cycles", "int", "T"),
@@ -564,7 +567,10 @@ TRIP_IMAGES = File(
     (Column("images", "uint8 (n, 3, H, W)", "the images"),),
     (_FACTS, _IDS),
 )
-ROUNDTRIP = (TRIP, TRIP_TENSORS, TRIP_IMAGES)
+CYCLES_CSV = File(
+    "report/cycles.csv", "the curves of the report: a row per data set, model, setting, cycle and measure"
+)
+ROUNDTRIP = (TRIP, TRIP_TENSORS, CYCLES_CSV, TRIP_IMAGES)
 
 FILES = {
     "run": (*COMMON, *RUN),

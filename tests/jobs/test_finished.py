@@ -12,6 +12,7 @@ from pydantic import Field
 
 from jobs.made_with import ENTRY
 from jobs.ood import OodDirectory
+from jobs.roundtrip import RoundtripDirectory
 from jobs.run.work import RunDirectory
 from jobs.study import StudyDirectory
 from probe.cli.main import main
@@ -19,12 +20,14 @@ from probe.config import Config, SolverConfig, parse_config, validated
 from probe.results.files import read_about, write_tensors
 from probe.results.layout import REPLACED
 from probe.studies.ood.config import OodConfig
+from probe.studies.roundtrip.config import RoundtripConfig
 from probe.studies.sweeps.contraction import ContractionConfig
 
 from .conftest import do
 
 FINISHED = Path(__file__).parent / "finished"
 WORKING = {"run": RunDirectory, "older": RunDirectory, "study": StudyDirectory, "ood": OodDirectory}
+WORKING["roundtrip"] = RoundtripDirectory
 PASSING = ("logs", "report", "export", ".lock", "progress.json", "manifest.json", "error.json")
 """What commands may write into a finished folder."""
 
@@ -170,7 +173,12 @@ class LaterOod(OodConfig):
     whitened: bool = False
 
 
+class LaterRoundtrip(RoundtripConfig):
+    whitened: bool = False
+
+
 LATER = {"run": LaterConfig, "older": LaterConfig, "study": LaterContraction, "ood": LaterOod}
+LATER["roundtrip"] = LaterRoundtrip
 
 
 @pytest.fixture
@@ -180,7 +188,8 @@ def later(monkeypatch):
     def put(name, model=None):
         directory = WORKING[name]
         monkeypatch.setattr(directory, "parse", classmethod(lambda cls, data: validated(model or LATER[name], data)))
-        for place in ("results.run.load_config", "report.ood.page.load_ood_config"):
+        readers = ("results.run.load_config", "report.ood.page.load_ood_config")
+        for place in (*readers, "report.roundtrip.page.load_roundtrip_config"):
             monkeypatch.setattr(f"probe.{place}", lambda path: directory.open(path.parent).config)
 
     return put
@@ -274,6 +283,7 @@ def test_an_edited_config_is_refused_by_every_command_and_named(key, value, told
     [
         ("study", "samples", 3, "samples: 2 there, 3 now"),
         ("study", "seeds", [1], "seeds: [0] there, [1] now"),
+        ("roundtrip", "cycles", 7, "cycles: 6 there, 7 now"),
         ("ood", "neighbours", [3], "neighbours: [2] there, [3] now"),
         ("ood", "solver.max_steps", 31, "solver.max_steps: 30 there, 31 now"),
     ],
@@ -288,7 +298,12 @@ def test_an_edited_config_of_a_study_or_experiment_is_refused(name, key, value, 
 
 
 def test_another_configuration_on_a_finished_folder_is_refused(finished, capsys):
-    for name, change in (("run", "seeds.count=7"), ("study", "samples=4"), ("ood", "seed=3")):
+    for name, change in (
+        ("run", "seeds.count=7"),
+        ("study", "samples=4"),
+        ("ood", "seed=3"),
+        ("roundtrip", "cycles=7"),
+    ):
         folder = finished(name)
         before = content(folder)
         assert probe([name, str(FINISHED / f"{name}.yaml"), "--out", str(folder), "--set", change]) == 2
@@ -387,7 +402,7 @@ def test_a_second_damage_keeps_both(finished):
     assert [one.name for one in folders] == [file.name, f"{file.name}.2"]
 
 
-@pytest.mark.parametrize("name", ["study", "ood"])
+@pytest.mark.parametrize("name", ["study", "ood", "roundtrip"])
 def test_damaged_files_of_studies_and_experiments_are_replaced(name, finished, capsys):
     folder = finished(name)
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".safetensors", ".parquet"))

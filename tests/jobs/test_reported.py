@@ -11,7 +11,7 @@ from .test_finished import FINISHED, WORKING
 from .test_finished import _where_they_were_made as _where_they_were_made
 
 
-@pytest.fixture(params=["run", "study", "ood"])
+@pytest.fixture(params=["run", "study", "ood", "roundtrip"])
 def reported(request, tmp_path, monkeypatch):
     """reported(): resume a finished folder; the content of report/, and whether it was written."""
     folder, written = shutil.copytree(FINISHED / request.param, tmp_path / request.param), []

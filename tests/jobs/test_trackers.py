@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from jobs import trackers
 from jobs.ood import OodDirectory
+from jobs.roundtrip import RoundtripDirectory
 from jobs.run.work import RunDirectory, RunWork
 from jobs.study import StudyDirectory, StudyWork
 from jobs.trackers import Tracker, flat, numbers, tracking
@@ -27,12 +28,14 @@ from probe.errors import UserError
 from probe.report.study.kinds import parse_study_config
 from probe.results.files import read_tensors
 from probe.studies.ood.config import parse_ood_config
+from probe.studies.roundtrip.config import parse_roundtrip_config
 from probe.training.config import TrainConfig
 
 from .conftest import CLEAN, do, results_of
 from .ood.test_ood import SETTINGS as OOD_SETTINGS
 from .study.test_study import SETTINGS, Killed
 
+FINISHED = Path(__file__).parent / "finished"
 ON = {"log_with": ["tensorboard"]}
 
 
@@ -185,6 +188,17 @@ def test_an_ood_experiment_logs_its_training_and_its_report(tmp_path):
         for score, found in one["scores"].items():
             assert logged[f"{name}/{score}/auroc"] == {2: pytest.approx(found["auroc"]["value"])}
             assert logged[f"{name}/{score}/fpr95"] == {2: pytest.approx(found["fpr95"]["value"])}
+
+
+def test_a_round_trip_logs_its_curves_by_cycle(tmp_path, monkeypatch):
+    monkeypatch.chdir(FINISHED.parents[2])
+    settings = yaml.safe_load((FINISHED / "roundtrip.yaml").read_text())
+    report = do(RoundtripDirectory.create(tmp_path / "trips", parse_roundtrip_config({**settings, "trackers": ON})))
+    logged = read(tmp_path / "trips", "run")
+    for one in report["overall"]["series"]:
+        tag = f"{one['model']}/{one['between'].replace(':', '-')}"
+        expected = zip(report["cycles_drawn"], one["curves"]["psnr"]["mean"], strict=True)
+        assert logged[f"{tag}/psnr"] == {cycle: pytest.approx(mean) for cycle, mean in expected}
 
 
 def test_the_embedded_training_logs_its_figures_anew_each_time(tmp_path, capsys):

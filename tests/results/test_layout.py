@@ -15,7 +15,7 @@ from probe.results import layout
 from probe.results.layout import Column, File
 
 FINISHED = Path(__file__).parents[1] / "jobs" / "finished"
-FOLDERS = ("run", "older", "study", "ood")
+FOLDERS = ("run", "older", "study", "ood", "roundtrip")
 
 
 def contents(file: Path) -> tuple[list[str], dict]:

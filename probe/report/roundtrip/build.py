@@ -8,7 +8,7 @@ import numpy as np
 from probe.errors import UserError
 from probe.measures import IDENTITY, MARKS, MEASURES
 from probe.report.model import provenance
-from probe.report.page.text import count, fewer, listed, percent
+from probe.report.page.text import as_text, count, fewer, listed, percent
 from probe.report.roundtrip import words
 from probe.report.roundtrip.numbers import LATENT, LOSSLESS, Measured, differences, joined, measured, series
 from probe.report.roundtrip.schema import RoundtripReport, SetReport
@@ -20,6 +20,8 @@ DRAWN = 24
 """Cycles of a curve, about: all at first, then in steps that grow."""
 CODECS = ("pillow", "torch", "scikit-image", "libjpeg", "libjpeg-turbo", "libwebp", "zlib")
 """Versions of the manifest that round trips depend on."""
+LPIPS = ("network", "version", "weights", "sha256", "resize")
+"""What of LPIPS' protocol the page tells."""
 FEW = 20
 """Images below which intervals are rough."""
 CLIPPED = 0.05
@@ -132,14 +134,19 @@ def protocol(results: RoundtripResults) -> dict[str, str]:
         "precision": f"{manifest.get('dtype', 'unknown')} on {manifest.get('device', 'unknown')}",
         "settled": f"||f(z) - z||^2 below {config.solver.tolerance:g}; diverged: not finite, or a latent norm above "
         f"{config.solver.max_norm:g}",
-        "LPIPS": "measured" if _has(results, "lpips") else "not measured: its weights are not at hand",
+        "LPIPS": _lpips(results),
         "versions": ", ".join(known) or "unknown",
         **{f"between: {words.between_label(one)}": _meaning(one) for one in config.between},
     }
 
 
-def _has(results: RoundtripResults, measure: str) -> bool:
-    return any(measure in found.rows and found.rows[measure].notna().any() for found in results.trips.values())
+def _lpips(results: RoundtripResults) -> str:
+    """Network, weights and version of LPIPS."""
+    noted: Mapping[str, Any] = results.manifest.get("perceptual", {}).get("lpips") or {}
+    measured = any("lpips" in found.rows for found in results.trips.values())
+    if not measured:
+        return "not measured"
+    return as_text({key: noted[key] for key in LPIPS if noted.get(key)}) or "measured"
 
 
 def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[str]:

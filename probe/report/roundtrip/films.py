@@ -18,14 +18,16 @@ from probe.report.roundtrip.schema import RoundtripReport
 from probe.results.roundtrip import RoundtripResults, TripResults
 
 Pictures = NDArray[np.uint8]
-LOOKS = ((128, 72), (64, 72), (64, 40), (48, 25))
+LOOKS = ((128, 72), (64, 72), (64, 55), (64, 35), (48, 25))
 """Longest side of a tile, in pixels, and quality of WebP: the first with which the least reels fit into ``ROOM``."""
-ROOM = 1_200_000
+ROOM = 1_150_000
 """Bytes of all sheets of a page, which holds a third more."""
-LEAST = 2
-"""Reels of a data set, at least: the worst and the best image."""
+LEAST = 3
+"""Reels of a data set, at least: an image that all cells have, and the worst and the best of each."""
 PRINTED = 7
 """Cycles of a strip, at most."""
+LETTER = 0.085
+"""Inches of a letter in the names of a strip."""
 GAINS = (1, 2, 4, 8, 16, 32)
 
 
@@ -71,11 +73,10 @@ def filmed(report: RoundtripReport, results: RoundtripResults) -> Filmed:
     sheets = sheets_of(scenes, factor)
     strips, reels, figures = dict[str, Drawing](), list[Reel](), list[Figure]()
     for name, of_set in scenes.items():
-        for place in (*range(LEAST, len(of_set)), *range(LEAST)):  # first the same image in all cells
+        for place, scene in enumerate(of_set):
             if (path := _path(name, place)) in sheets:
-                scene = of_set[place]
                 reels.append(Reel(f"{name}: {scene.name}", path, [_said(shot, scene.differ) for shot in scene.shots]))
-        for word, scene in zip(("worst", "best"), of_set, strict=False):
+        for word, scene in zip(("worst", "best"), [one for one in of_set if one.differ], strict=True):
             path, title = f"figures/{name}_{word}", f"{name}: {scene.name}"
             strips[path] = strip(title, names, scene.shots, cycles, factor)
             figures.append(Figure(path, f"{title}: the image, its pictures after more and more cycles, the difference"))
@@ -113,15 +114,16 @@ def _size(sheets: Mapping[str, bytes]) -> int:
 
 
 def _scenes(found: Sequence[TripResults]) -> list[Scene]:
-    """The worst and the best image of every cell, then the images that all cells have."""
+    """An image that all cells have, the worst and the best image of every cell, then more that all have."""
     kept = [_shots(one) for one in found]
     common = [image for image in kept[0] if all(image in of_cell for of_cell in kept)]
     by_end = [sorted(of_cell.values(), key=_end) for of_cell in kept]
-    return [
+    same = [Scene(f"image {image}", [of_cell[image] for of_cell in kept], differ=False) for image in common]
+    extremes = [
         Scene("worst image of each cell", [shots[0] for shots in by_end], differ=True),
         Scene("best image of each cell", [shots[-1] for shots in by_end], differ=True),
-        *(Scene(f"image {image}", [of_cell[image] for of_cell in kept], differ=False) for image in common),
     ]
+    return [*same[:1], *extremes, *same[1:]]
 
 
 def _shots(found: TripResults) -> dict[int, Shot]:
@@ -186,7 +188,8 @@ def strip(
     rows = [np.concatenate([shot.frames[places], _apart(shot.frames, factor)[-1:]]) for shot in shots]
     heads = ["original", *(str(cycles[place]) for place in places[1:]), f"difference x {factor}"]
     names = [f"{model}, {between}\nimage {shot.image}" for (model, between), shot in zip(cells, shots, strict=True)]
-    with canvas(1.7 + 1.05 * len(heads), 0.7 + 1.05 * len(rows)) as figure:
+    left = LETTER * max(len(line) for name in names for line in name.split("\n")) + 0.3
+    with canvas(left + 1.05 * len(heads), 0.7 + 1.05 * len(rows)) as figure:
         axes = figure.subplots()
         pitch = mosaic(axes, np.stack(rows).transpose(0, 1, 3, 4, 2))
         axes.set_yticks([(row + 0.5) * pitch for row in range(len(rows))], names, fontsize=8)

@@ -20,6 +20,7 @@ from probe.report.roundtrip.export import cycles_csv
 from probe.report.roundtrip.films import filmed
 from probe.report.roundtrip.numbers import COMPARED
 from probe.report.roundtrip.schema import RoundtripReport, SetReport
+from probe.results import layout
 from probe.results.roundtrip import read_roundtrip
 from probe.studies.roundtrip.config import load_roundtrip_config
 
@@ -37,6 +38,7 @@ CURVES = {
 """Figures of all data sets together by name: title, drawing, how to read it."""
 ACROSS = ("psnr", "lpips", "ciede2000")
 """Measures drawn for each data set, where there are several: the first, and the next that was measured."""
+CSV = Path(layout.CYCLES_CSV).name
 
 
 def write_roundtrip_report(path: Path) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def write_roundtrip_report(path: Path) -> dict[str, Any]:
     made = page(report, moving.film, list(figures))
     pictures = drawn({f"figures/{name}": figure for name, figure in figures.items()}) | moving.sheets
     pictures |= {f"{name}.png": render(figure, "png") for name, figure in moving.strips.items()}
-    pages = {"report.md": markdown(made), "report.html": html(made, pictures), "cycles.csv": cycles_csv(report)}
+    pages = {"report.md": markdown(made), "report.html": html(made, pictures), CSV: cycles_csv(report)}
     content = dump(report)
     write(path / "report", {**pictures, **pages}, "report", content)
     return content

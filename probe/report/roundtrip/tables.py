@@ -109,8 +109,8 @@ def _three(shifts: Sequence[float | None]) -> str:
 
 
 def levels_of_8_bits(shift: float | None) -> str:
-    """``+3.2``: one decimal."""
-    return "-" if shift is None else _signed(255 * shift)
+    """``+3.2``; ``+32``: one decimal below 10."""
+    return "-" if shift is None else _signed(255 * shift) if abs(255 * shift) < 9.95 else f"{255 * shift:+.0f}"
 
 
 def _signed(value: float) -> str:

@@ -117,7 +117,7 @@ def until_cell(found: Until, n: int, beyond: str = "never") -> str:
     if found.never == n:
         return "never"
     middle, low, high = (beyond if one is None else str(one) for one in (found.median, found.low, found.high))
-    ends = f" [{low}, {high}]" if n >= FEWEST_FOR_MEDIAN else ""
+    ends = f" [{low}, {high}]" if n >= FEWEST_FOR_MEDIAN and low != beyond else ""
     return f"{middle}{ends}{f', {found.never} never' if found.never else ''}"
 
 

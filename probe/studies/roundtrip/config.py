@@ -13,6 +13,7 @@ from probe.config import (
     DatasetConfig,
     ModelConfig,
     Name,
+    PerceptualConfig,
     SolverConfig,
     Text,
     Tracked,
@@ -40,6 +41,10 @@ class FilmConfig(ConfigModel):
         description="cycles whose pictures are kept, besides 0, 1 and the last; those beyond the last are left out",
     )
 
+    side: int = Field(
+        256, ge=1, le=LARGEST_SIDE, description="largest side of a picture that is kept; larger ones are reduced to it"
+    )
+
     def at(self, cycles: int) -> list[int]:
         """The cycles whose pictures are kept, of so many."""
         return sorted({0, 1, cycles} | {one for one in self.cycles if one <= cycles})
@@ -60,6 +65,13 @@ class RoundtripSolver(ConfigModel):
     certificates: int = Field(
         8, ge=0, le=10**8, description="fixed points to certify for each model and data set (none, clamp)"
     )
+
+
+class LpipsConfig(ConfigModel):
+    """LPIPS of each picture (the extra ``perceptual``). Nothing is downloaded; without weights it is left out."""
+
+    network: Literal["alex", "vgg"] = Field("alex", description=as_in(PerceptualConfig, "network"))
+    lpips: Text | None = Field(None, description=as_in(PerceptualConfig, "lpips"))
 
 
 class RoundtripConfig(Tracked):
@@ -87,6 +99,9 @@ class RoundtripConfig(Tracked):
         description="a finished run directory of one of the models; where pictures settle is compared with its atoms",
     )
     solver: RoundtripSolver = Field(RoundtripSolver(), description="where pictures settle")
+    perceptual: LpipsConfig | None = Field(
+        LpipsConfig(), description="LPIPS, where its weights are at hand; null: without it"
+    )
     film: FilmConfig = Field(FilmConfig(), description="pictures kept for the report")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of the bootstrap")
 

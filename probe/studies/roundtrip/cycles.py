@@ -21,13 +21,13 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.dynamics.flow import per_row
 from probe.dynamics.memory import Fitting
-from probe.measures import MEASURES, Measure, Seen
+from probe.measures import MEASURES, Seen
 from probe.metrics.spectrum import band_power, bands, decibels, rounding_power
 from probe.precision import full_float32
-from probe.studies.inputs import as_pictures
 from probe.studies.roundtrip.between import Step
 from probe.studies.roundtrip.film import Film
 
+Lpips = Callable[[Tensor, Tensor], Tensor]
 NEVER = -1
 CPU_VALUES = 1 << 18
 """Values of pictures that go together through a model on a CPU: 85 of 32 x 32 pixels, one of 256 x 256."""
@@ -104,7 +104,7 @@ def trajectories(
     rows: int,
     max_norm: float,
     film: Film,
-    measures: tuple[Measure, ...] = MEASURES,
+    lpips: Lpips | None = None,
     on_cycle: Callable[[float], None] = lambda done: None,
 ) -> Trajectories:
     """Iterate from images, uint8 (n, 3, H, W), a batch after the other.
@@ -113,13 +113,14 @@ def trajectories(
         rows: images in a batch; the results do not depend on it.
         max_norm: of a latent.
         film: keeps pictures.
+        lpips: of two batches of pictures, if its weights are at hand.
         on_cycle: called with the number of images that are done, parts included.
     """
-    found, done = [], 0
+    found, done, fitting = [], 0, lpips and Fitting(lpips)
     with full_float32():
         for part in images.split(rows):
-            batch = _Batch(coder, step, part, cycles, max_norm, measures)
-            pictures = batch.run(film.cycles, partial(_tell, on_cycle, done, len(part) / (cycles + 1)))
+            batch = _Batch(coder, step, part, cycles, max_norm, fitting)
+            pictures = batch.run(film, partial(_tell, on_cycle, done, len(part) / (cycles + 1)))
             film.add(range(done, done + len(part)), batch.found.columns["psnr"][:, -1], pictures)
             found.append(batch.found)
             done += len(part)
@@ -147,10 +148,8 @@ def _joined(parts: list[Trajectories]) -> Trajectories:
 class _Batch:
     """Images that go together, and what is found of them."""
 
-    def __init__(
-        self, coder: Coder, step: Step, images: Tensor, cycles: int, max_norm: float, measures: tuple[Measure, ...]
-    ):
-        self.coder, self.step, self.cycles, self.max_norm, self.measures = coder, step, cycles, max_norm, measures
+    def __init__(self, coder: Coder, step: Step, images: Tensor, cycles: int, max_norm: float, lpips: Fitting | None):
+        self.coder, self.step, self.cycles, self.max_norm, self.lpips = coder, step, cycles, max_norm, lpips
         self.x0 = coder.pictures(images)
         n, edges, (height, width) = len(images), bands(images.shape[-1]), images.shape[-2:]
         self.power = band_power(self.x0, edges)
@@ -168,19 +167,20 @@ class _Batch:
             latent=None,
         )
 
-    def run(self, film: list[int], on_cycle: Callable[[int], None]) -> Tensor:
+    def run(self, film: Film, on_cycle: Callable[[int], None]) -> Tensor:
         """Do the cycles; the pictures at those of the film, uint8 (n, f, 3, H, W)."""
-        pictures = torch.zeros((len(self.x0), len(film), *self.x0.shape[1:]), dtype=torch.uint8)
+        pictures = [torch.empty(0)] * len(film.cycles)
         x, z0 = self.x0, None
         z: Tensor | None = None
         for t in range(self.cycles + 1):
             before, z = z, self._latent(x)
             z0 = z if t == 0 else z0
-            self._note(t, Seen(self.x0, x.clamp(0, 1), z, before, z0))
-            shown = torch.where(per_row(self.lives, x), as_pictures(x), 0).cpu()
+            self._note(t, Seen(self.x0, x.clamp(0, 1), z, before, z0, self.lpips))
             stays = self._stays(t, x)
-            for at in (at for at, cycle in enumerate(film) if cycle == t or (stays and cycle > t)):
-                pictures[:, at] = shown
+            shown = [at for at, cycle in enumerate(film.cycles) if cycle == t or (stays and cycle > t)]
+            if shown:
+                kept = torch.where(per_row(self.lives, x), film.pictures(x), 0).cpu()
+                pictures = [kept if at in shown else one for at, one in enumerate(pictures)]
             on_cycle(t)
             if stays:
                 self._fill(t)
@@ -188,7 +188,7 @@ class _Batch:
             if t < self.cycles:
                 x = self._next(z, x)
         self.found.latent = None if z is None else z.cpu()
-        return pictures
+        return torch.stack(pictures, 1)
 
     def _latent(self, x: Tensor) -> Tensor | None:
         """z of the pictures; rows whose latent is not within the bound die, and are 0."""
@@ -208,7 +208,7 @@ class _Batch:
         """Measure the pictures after t cycles."""
         found, lives = self.found, self.lives.cpu()
         found.died[~lives & (found.died == NEVER)] = t
-        for measure in self.measures:
+        for measure in MEASURES:
             value = measure.function(seen)
             if value is not None:
                 empty = torch.full((len(lives), self.cycles + 1), torch.nan, dtype=torch.float64)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from probe.studies.inputs import as_pictures
 from probe.studies.roundtrip.config import FilmConfig
 
 
@@ -24,6 +25,14 @@ class Film:
     cycles: list[int]
     _kept: dict[int, Tensor] = field(default_factory=dict)
     _score: dict[int, float] = field(default_factory=dict)
+
+    def pictures(self, x: Tensor) -> Tensor:
+        """Pictures (n, 3, H, W), values in [0, 1], as they are kept: uint8, means over areas where they are reduced."""
+        height, width = x.shape[-2:]
+        if (side := max(height, width)) > self.config.side:
+            size = [max(round(one * self.config.side / side), 1) for one in (height, width)]
+            x = torch.nn.functional.interpolate(x.clamp(0, 1), size, mode="area")
+        return as_pictures(x)
 
     def add(self, images: Sequence[int], score: Tensor, pictures: Tensor) -> None:
         """Add images by their positions, with their last PSNR (k,; NaN: none) and pictures uint8 (k, f, 3, H, W)."""

@@ -10,7 +10,7 @@ from probe.autoencoders import Autoencoder
 from probe.dynamics import LatentMap
 from probe.studies.roundtrip.between import step
 from probe.studies.roundtrip.config import RoundtripConfig
-from probe.studies.roundtrip.cycles import Coder, Trajectories, trajectories
+from probe.studies.roundtrip.cycles import Coder, Lpips, Trajectories, trajectories
 from probe.studies.roundtrip.film import Film
 from probe.studies.roundtrip.outcomes import Ends, Reference, of_latents, of_repetitions, until
 
@@ -21,6 +21,7 @@ def round_trip(
     images: Tensor,
     config: RoundtripConfig,
     reference: Reference | None = None,
+    lpips: Lpips | None = None,
     on_cycle: Callable[[float], None] = lambda done: None,
 ) -> tuple[Trajectories, dict[str, Tensor], int]:
     """Iterate from images, uint8 (n, 3, R, R), and find where they end.
@@ -29,6 +30,7 @@ def round_trip(
         model: None: the identity.
         between: as in the configuration.
         reference: attractors to compare with.
+        lpips: as for ``trajectories``.
         on_cycle: called with the number of images that are done, parts included.
 
     Returns:
@@ -43,6 +45,7 @@ def round_trip(
         rows=coder.rows(images.shape[-1], config.solver.batch_size),
         max_norm=config.solver.max_norm,
         film=film,
+        lpips=lpips,
         on_cycle=on_cycle,
     )
     if model is None or chosen.kind.rounds:

@@ -17,6 +17,7 @@ from probe.cli.main import main
 from probe.cli.roundtrip import by_name, image_set
 from probe.errors import UserError
 from probe.measures import IDENTITY
+from probe.metrics.feature_weights import Missing
 from probe.results import layout
 from probe.results.files import read_tensors
 from probe.results.roundtrip import Trip, read_roundtrip, trips
@@ -34,6 +35,7 @@ SETTINGS = {
     "cycles": 3,
     "between": ["none", "jpeg:75"],
     "solver": {"max_steps": 20, "certificates": 1},
+    "perceptual": None,
     "film": {"images": 1, "extremes": 1},
 }
 
@@ -144,7 +146,7 @@ def test_ranks_share_the_trips_and_give_the_same_results(whole, tmp_path, start)
     ranks = start("roundtrip", file, "--out", out, ranks=2, module="probe.cli.main")
     assert ranks.wait() == [0, 0], ranks.said(0) + ranks.said(1)
     assert_same(out, whole)
-    assert "PSNR after 1" in ranks.said(0)
+    assert "with JPEG 75" in ranks.said(0)
     reports = [json.loads((path / "report" / "report.json").read_text()) for path in (out, whole)]
     for report in reports:
         del report["provenance"]
@@ -231,6 +233,40 @@ def test_end_points_are_compared_with_the_attractors_of_a_run(run_of_one, tmp_pa
         assert (found.tensors["distance"][settled] < 0.1).all()
         assert "attractor" not in results.of(IDENTITY, "none", dataset).tensors
         assert results.of("other", "none", dataset).about["no_attractors"] == "the run is of a model with other weights"
+
+
+def test_lpips_is_measured_where_its_weights_are(tmp_path, random_alexnet, monkeypatch, caplog):
+    """Whether it is, is decided when the work is begun."""
+    few = {
+        "models": {"own": SETTINGS["models"]["own"]},
+        "datasets": {"digits": {"n": 2}},
+        "resolution": 32,
+        "cycles": 2,
+    }
+    weights = shutil.copy(random_alexnet, tmp_path / "weights.safetensors")
+    asked = {"perceptual": {"lpips": str(weights)}, "between": ["none"]}
+    work = begin(tmp_path / "trips", **few, **asked)
+    do(work, *COMPUTED)
+    trip = Trip("own", "none", "digits")
+    found = pd.read_parquet(work.directory.path / trip.table)
+    assert (found["lpips"][found["cycle"] == 0] == 0).all()
+    assert (found["lpips"][found["cycle"] > 0] > 0).all()
+    protocol = work.directory.manifest["perceptual"]["lpips"]
+    assert protocol["weights"] == "weights.safetensors"
+    assert read_tensors(work.directory.path / trip.tensors)[1]["lpips"] == protocol["sha256"]
+    monkeypatch.setattr("jobs.roundtrip.load_lpips", lambda *_: Missing("no LPIPS: nowhere"))
+    do(RoundtripDirectory.open(work.directory.path), *COMPUTED)  # nothing is missing
+    (work.directory.path / trip.table).unlink()
+    with pytest.raises(UserError, match=r"begun with LPIPS by weights\.safetensors, which is not here"):
+        do(RoundtripDirectory.open(work.directory.path), *COMPUTED)
+    without = begin(tmp_path / "without", **few, **asked)
+    do(without, *COMPUTED)
+    assert "no LPIPS: nowhere" in caplog.text
+    (without.directory.path / trip.table).unlink()
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    do(RoundtripDirectory.open(without.directory.path), *COMPUTED)
+    assert "lpips" not in pd.read_parquet(without.directory.path / trip.table)
 
 
 def test_a_run_that_is_not_there_is_refused_before_any_work(tmp_path):

@@ -223,6 +223,17 @@ def test_the_film_shows_the_first_the_worst_and_the_best():
     assert torch.equal(kept["film"][0, 1, :, 0, 0], ((x + (x[0] - 100 / 255) / 16) * 255).round().to(torch.uint8))
 
 
+def test_large_pictures_are_kept_smaller():
+    images = pictures(2, side=24)
+    config = settings(cycles=2, film={"side": 8})
+    film = Film(config.film, config.film.at(2))
+    trajectories(Coder(model(lambda z: z)), step("none"), images, 2, rows=2, max_norm=1e6, film=film)
+    kept = film.tensors()["film"]
+    assert kept.shape == (2, 3, 3, 8, 8)
+    expected = images.double().unflatten(3, (8, 3)).unflatten(2, (8, 3)).mean((3, 5)).round()
+    assert torch.equal(kept[:, 0].double(), expected)
+
+
 def test_the_table_has_a_row_per_image_and_cycle():
     found, _, _ = round_trip(model(blur), "none", pictures(3), settings(cycles=4))
     rows = table(found, ["a", "b", "c"])
@@ -231,6 +242,18 @@ def test_the_table_has_a_row_per_image_and_cycle():
     assert rows["id"].unique().tolist() == ["a", "b", "c"]
     assert rows["psnr"][7] == float(found.columns["psnr"][1, 2])
     assert list(rows.columns[3:]) == [one.name for one in MEASURES if one.name in rows]
+
+
+def test_lpips_is_of_the_clamped_picture_and_its_image():
+    def distance(x, y):
+        assert float(x.max()) <= 1
+        return (x - y).abs().amax((1, 2, 3))
+
+    images = pictures(3) // 2
+    found, _, _ = round_trip(model(lambda z: 3 * z), "none", images, settings(cycles=1), lpips=distance)
+    expected = ((3 * images.double() / 255).clamp(max=1) - images / 255).abs().amax((1, 2, 3))
+    assert found.columns["lpips"][:, 1].tolist() == pytest.approx(expected.tolist())
+    assert "lpips" in table(found, ["a", "b", "c"])
 
 
 def test_small_pictures_have_no_ssim():
