@@ -176,8 +176,8 @@ def _series(report: RoundtripReport, model: str, between: str) -> Iterator[str]:
     name = f"{words.model_label(model)}, {words.between_label(between)}"
     if one.not_finite:
         yield (
-            f"{name}: {one.not_finite} of {count(one.n, 'picture')} are not finite after {report.cycles} cycles. From "
-            "there on, means are of the others, and are too good."
+            f"{name}: {one.not_finite} of {count(one.n, 'image')} have diverged by cycle {report.cycles}. From there "
+            "on, means are of the others, and look too good."
         )
     share = one.curves["saturated"].mean if "saturated" in one.curves else []
     ends = [value for value in share if value is not None]
