@@ -92,7 +92,7 @@ def load_inception(
         UserError: ``weights`` is not such a file.
     """
     if importlib.util.find_spec("torch_fidelity") is None or importlib.util.find_spec("torchvision") is None:
-        return Missing(f"no rFID: torch-fidelity is not installed: {EXTRA}")
+        return Missing(f"no rFID: torch-fidelity is not installed; {EXTRA}")
     path = found(PUBLISHED, weights)
     if isinstance(path, Missing):
         return Missing(f"no rFID: {path.reason}")
