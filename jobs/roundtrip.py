@@ -22,6 +22,7 @@ from probe.metrics.perceptual import Lpips, load_lpips
 from probe.results import layout
 from probe.results.roundtrip import Trip, trips
 from probe.studies.inputs import image_facts
+from probe.studies.roundtrip.between import codecs
 from probe.studies.roundtrip.config import RoundtripConfig, parse_roundtrip_config
 from probe.studies.roundtrip.outcomes import Reference
 from probe.studies.roundtrip.trip import round_trip, table
@@ -170,7 +171,7 @@ def round_trips(work: RoundtripWork) -> None:
     Raises:
         UserError: as ``RoundtripWork.model`` and ``RoundtripWork.reference``; or images are missing.
     """
-    work.begin()
+    work.begin(codecs=codecs())
     run = work.world.on_rank_0(lambda: work.reference.sha256 if work.reference else None)
     all_trips = list(trips(work.config))
     sizes = {name: work.directory.drawn(name)["n_used"] for name in work.config.datasets}

@@ -1,10 +1,13 @@
 """``python docs/scripts/audit_shapes.py OUT [NAME...]``: audits of models with random weights and the configurations of
 Stable Diffusion 1.5, SDXL and FLUX, and of the embedded models. Writes OUT/NAME.json and .md; prints what is not OK.
 
-Needs no data: its images are smooth noise. On a GPU, float16 is also emulated, as on a CPU, and compared.
+NAME may also be any source of a model. Needs no data: its images are smooth noise. On a GPU, float16 is also emulated,
+as on a CPU, and compared.
 """
 
 import argparse
+import re
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -41,6 +44,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }
 """The config.json of each, as far as it differs from the class's defaults."""
+TYPES = ("float32", "tf32", "bfloat16", "float16")
 EMBEDDED = ("embedded:cifar-attractors", "embedded:cifar-plain")
 
 
@@ -51,15 +55,15 @@ def smooth(count: int, side: int) -> Tensor:
     return (large.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def source_of(name: str, out: Path) -> str:
-    """The model's source; a random one is saved first."""
+def source_of(name: str, folder: str) -> str:
+    """The model's source; a random one is saved in the folder first."""
     if name not in SHAPES:
         return name
     from diffusers import AutoencoderKL
 
     torch.manual_seed(0)
-    AutoencoderKL(**BLOCKS, **SHAPES[name]).save_pretrained(out / name)
-    return str(out / name)
+    AutoencoderKL(**BLOCKS, **SHAPES[name]).save_pretrained(folder)
+    return folder
 
 
 def main() -> None:
@@ -71,30 +75,36 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     for name in given.names:
-        began = time.perf_counter()
-        side = 32 if name in EMBEDDED else given.resolution
-        model, spec = opened(load_autoencoder, ModelConfig(source=source_of(name, given.out)))
-        images = smooth(given.count, side)
-        subject = Subject(model, spec, load_autoencoder, images, smooth(given.count, 2 * side))
-        pictures = ImageSet(
-            "noise", images, [str(i) for i in range(given.count)], [], images[:0], given.count, [], "", {}
-        )
-        pictures.source["source"] = "smooth noise"
-        report = audited(subject, pictures, [one for one in CHECKS if one.wanted], {})
-        file = given.out / name.replace(":", "-")
-        file.with_suffix(".json").write_text(report.model_dump_json(indent=1))
-        file.with_suffix(".md").write_text(markdown(report))
-        print(
-            f"{name} at {side} px on {report.model.device}, {time.perf_counter() - began:.0f} s: {summary(report)}",
-            flush=True,
-        )
-        for one in (one for check in report.checks for one in check.findings if one.verdict in ("WARN", "FAIL")):
-            print(f"  {one.verdict} {one.check} {one.name} {one.value} ({one.threshold}): {one.sentence}")
-        for one in (one for check in report.checks[:4] for one in check.findings if one.value is not None):
-            print(f"  {one.check} {one.name}: {one.value:.4g} {one.unit}")
-        if model.device.type == "cuda":
-            for one in emulated(subject):
-                print(f"  emulated {one.check} {one.name}: {one.value or 0:.4g} {one.unit} {one.verdict}")
+        with tempfile.TemporaryDirectory() as folder:
+            one(name, folder, given.out, 32 if name in EMBEDDED else given.resolution, given.count)
+
+
+def one(name: str, folder: str, out: Path, side: int, count: int) -> None:
+    """Audit one model."""
+    began = time.perf_counter()
+    model, spec = opened(load_autoencoder, ModelConfig(source=source_of(name, folder)))
+    images = smooth(count, side)
+    subject = Subject(model, spec, load_autoencoder, images, smooth(count, 2 * side))
+    ids = [str(row) for row in range(count)]
+    pictures = ImageSet("noise", images, ids, [], images[:0], count, [], "", {"source": "smooth noise"})
+    report = audited(subject, pictures, [check for check in CHECKS if check.wanted], {})
+    file = out / f"{re.sub('[:/]', '-', name)}.json"
+    file.write_text(report.model_dump_json(indent=1))
+    file.with_suffix(".md").write_text(markdown(report))
+    print(
+        f"{name} at {side} px on {report.model.device}, {time.perf_counter() - began:.0f} s: {summary(report)}",
+        flush=True,
+    )
+    for found in (found for check in report.checks for found in check.findings):
+        if found.verdict in ("WARN", "FAIL") or (found.check in TYPES and found.value is not None):
+            number = "" if found.value is None else f"{found.value:.4g} {found.unit}".rstrip()
+            print(f"  {found.verdict} {found.check} {found.name} {number} ({found.threshold}): {found.sentence}")
+    if model.device.type == "cuda":
+        for found in emulated(subject):
+            print(
+                f"  emulated {found.check} {found.name}: {found.value or 0:.4g} {found.unit} {found.verdict}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -52,12 +52,13 @@ def reconstruct(work: RunWork) -> None:
     """Solve what is missing; three files for each data set.
 
     Raises:
-        UserError: there is no dictionary, or a data set's images have changed.
+        UserError: there is no dictionary, a data set's images have changed, or ranks have other weights for metrics.
     """
     run, world, model, clip = work.directory, work.world, work.model, work.clip
     dictionary = world.on_rank_0(lambda: _dictionary(run))
     # What was seen when an extra and its weights were there is kept where they are missing: "" is not compared.
     seen_by = {"clip": clip.sha256 if clip else "", **work.perceptual.checksums}
+    _same_on_all_ranks(seen_by, world.on_rank_0(lambda: seen_by), world.rank)
     names = world.on_rank_0(lambda: run.reconstructed)
     names = world.missing(names, lambda name: run.has_table(name, run.claimed, dictionary=dictionary, **seen_by))
     if names:
@@ -67,6 +68,15 @@ def reconstruct(work: RunWork) -> None:
     if world.leads:
         shutil.rmtree(run.path / WORK, ignore_errors=True)  # all that was made of it is there
     world.barrier()
+
+
+def _same_on_all_ranks(ours: dict[str, str], leader: dict[str, str], rank: int) -> None:
+    """Refuse ranks on whose nodes a metric has other weights than on rank 0, or none: a mean over both is neither."""
+    if other := [name for name in ours if ours[name] != leader[name]]:
+        raise UserError(
+            f"rank {rank} has other weights for {', '.join(other)} than rank 0, or only one of them has any: name "
+            "files that all nodes see, in perceptual or clip."
+        )
 
 
 def count(run: RunDirectory) -> Counts:

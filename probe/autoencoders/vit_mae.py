@@ -59,7 +59,7 @@ def load_vit_mae(spec: ModelConfig, source: str, config: dict[str, Any]) -> Auto
     order = torch.arange(patches, device=device).view(1, -1)
 
     def encode(x: Tensor) -> Tensor:
-        noise = order.to(dtype).expand(len(x), -1)  # patches are sorted by it, so they keep their order
+        noise = order.float().expand(len(x), -1)  # patches are sorted by it, so they keep their order, in any dtype
         return model.vit((x - mean) / std, noise=noise).last_hidden_state
 
     def decode(z: Tensor) -> Tensor:

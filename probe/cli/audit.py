@@ -12,7 +12,7 @@ from probe.errors import Failure, UserError
 if TYPE_CHECKING:
     from probe.report.audit.schema import AuditReport
 
-IMAGES = "bundled:photographs"
+IMAGES, GREY = "bundled:photographs", "bundled:digits"
 RESOLUTION = 128
 """At most, unless another is asked for: a processor takes minutes at 256."""
 OURS = ("dtype", "tiling", "slicing", "channels_last")
@@ -23,8 +23,9 @@ STYLES = {"FAIL": "bold red", "WARN": "yellow", "OK": "green", "info": "", "skip
 def audit(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="As model.source: a folder, hub id, python:...")],
     images: Annotated[
-        str, typer.Option(metavar="SPEC", help="Images: a preset, or folder:PATH, parquet:PATH, ...")
-    ] = IMAGES,
+        str | None,
+        typer.Option(metavar="SPEC", help="A preset, or folder:PATH, parquet:PATH, ...; default: bundled photographs."),
+    ] = None,
     resolution: Annotated[
         int | None, typer.Option(min=1, max=8192, help="Side of the images; default: the model's, up to 128.")
     ] = None,
@@ -39,7 +40,7 @@ def audit(
     out: Annotated[Path | None, path_option("--out", "FILE", "Also write the audit to FILE.json or FILE.md.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Is a checkpoint safe at half precision, tiled, at this size?
+    """Check a model at half precision, tiled, at this size.
 
     Compares the model in float32, bfloat16, float16, tiled, sliced, and so on with float64, on images and on Gaussian
     latents, and looks at its latents. Prints a table of OK, WARN and FAIL with each number and its threshold. Exit
@@ -70,8 +71,9 @@ def audit(
                 f"{model} is an audio model, and the audit compares on images; give an image or video model."
             )
         side = resolution or loaded.side or min(sample_size(loaded) or RESOLUTION, RESOLUTION)
-        pictures = drawn(loaded, images, n, side)
-        larger = None if loaded.side else drawn(loaded, images, n, 2 * side).images
+        named = images or (GREY if loaded.channels == 1 else IMAGES)
+        pictures = drawn(loaded, named, n, side)
+        larger = None if loaded.side else drawn(loaded, named, n, 2 * side).images
         subject = Subject(loaded, spec, load_autoencoder, pictures.images, larger, config.seeds.seed)
         report = audited(subject, pictures, checks, describe_process(), watch.say)
     text = report.model_dump_json(indent=1) + "\n"

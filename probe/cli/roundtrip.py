@@ -50,7 +50,7 @@ def roundtrip(
     trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
-    """Encode and decode images again and again, and report what is left.
+    """Encode and decode images again and again.
 
     Measures every image after every cycle, for every model and everything that may happen between cycles, beside a
     control without a model; says whether pictures settle, and writes the report. Prints PSNR by cycle. Rerun the same

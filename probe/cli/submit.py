@@ -27,7 +27,7 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts and submit nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Submit a run, study, OOD experiment or round trip to Slurm.
+    """Submit a run, study or other work to Slurm.
 
     Submits one job per stage and prints the job ids; the models of a study are shared by an array of tasks. Rerun the
     same command to resume.
@@ -59,7 +59,7 @@ def submit(
 
 
 def cancel(run_dir: RunDir, as_json: Json = False) -> None:
-    """Cancel the Slurm jobs of a run, study, OOD experiment or round trip.
+    """Cancel the Slurm jobs of a folder.
 
     Prints their ids. `probe submit` with the same CONFIG and --out resumes.
     """
@@ -75,7 +75,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every 2 seconds until the run is complete.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the progress of a run, study, OOD experiment or round trip.
+    """Show how far the work in a folder is.
 
     Shows its stages, what is done of what is planned, the rate, the remaining time, Slurm's states and the last error.
     """

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from probe.dictionary.near import Near, near
-from probe.dictionary.points import ELEMENTS, Points, Rows, claim
+from probe.dictionary.points import ELEMENTS, Points, Rows, claim, place_of
 
 BLOCK = 128
 
@@ -67,9 +67,7 @@ def merge_by_cosine(
     """
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms) & (norms > 0))
-    unit = torch.empty(len(rows), points.shape[1])
-    for part in _split(rows, points.shape[1]):
-        unit[part] = (points[rows[part]].double() / norms[rows[part], None]).float()
+    unit = _divided(points, rows, norms[rows], device)
     # Of unit vectors: |u - v|^2 = 2 - 2 cos.
     return _merge(Points(unit, device), 2 - 2 * cosine, rows, priority, len(points))
 
@@ -105,9 +103,7 @@ def merge_by_euclid(
     # Points at the origin are one atom, however small the radius. Dividing by a power of two is exact, and keeps the
     # squares in the range of float32.
     scale = 2.0 ** min(math.frexp(largest)[1], 1023)
-    unit = torch.empty(len(rows), points.shape[1])
-    for part in _split(rows, points.shape[1]):
-        unit[part] = (points[rows[part]].double() / scale).float()
+    unit = _divided(points, rows, torch.full((len(rows),), scale, dtype=torch.float64), device)
     mean = (norms[rows] / scale).square().mean().item() if largest else 0.0
     return _merge(Points(unit, device), relative**2 * mean or 1.0, rows, None, len(points))
 
@@ -146,6 +142,14 @@ def _on_cpu(points: Tensor) -> tuple[Tensor, Tensor]:
     parts = [torch.empty(0, dtype=torch.float64)]
     parts += [torch.linalg.vector_norm(points[part].double(), dim=1) for part in _split(points, points.shape[1])]
     return points, torch.cat(parts)
+
+
+def _divided(points: Tensor, rows: Tensor, by: Tensor, device: torch.device | None) -> Tensor:
+    """Some of the points (n, d), each divided in float64 by its own number (k,), rounded to float32 (k, d)."""
+    found, place = torch.empty(len(rows), points.shape[1]), place_of(device)
+    for part in _split(rows, points.shape[1]):
+        found[part] = (points[rows[part]].to(place).double() / by[part, None].to(place)).float()
+    return found
 
 
 def _split(rows: Tensor, d: int) -> list[slice]:

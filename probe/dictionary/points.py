@@ -36,7 +36,7 @@ class Points:
 
     def __init__(self, rows: Tensor, device: torch.device | None = None):
         self.rows = rows
-        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = place_of(device)
         self.slack = torch.finfo(torch.float32).eps * (4 + rows.shape[1] ** 0.5 / 2)
         self.held = rows.to(self.device) if self._fits() else rows
         self.squared = torch.cat([part.double().square().sum(1) for part in self.held.split(self.at_once)]).float()
@@ -112,6 +112,11 @@ class Points:
             i, j = (torch.from_numpy(rows).to(self.held.device) for rows in (x, y))
             found.append((self.held[i].double() - self.held[j]).square().sum(1).cpu().numpy())
         return np.concatenate(found)
+
+
+def place_of(device: torch.device | None) -> torch.device:
+    """The device, or the first GPU if there is one."""
+    return device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def claim(rows: Rows, limits: Rows, near: Rows, owner: Rows) -> None:

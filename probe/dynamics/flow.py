@@ -18,9 +18,9 @@ IDLE = 1 / 8
 FEW = 1 / 64
 """So may this share of a full batch, however small it has become: batches are large where rows are cheap."""
 
-PATIENCE = 1
-"""Where the host waits longer for a GPU than it takes to give it a step, the flags are read at once: the GPU gets its
-next kernels before it has done those of f, and no row that has ended takes part in another step."""
+LONG = 0.01
+"""Seconds of a step of a GPU from which its flags are read at once: the GPU then rests for some 0.1 ms until its next
+kernels come, and no row that has ended takes part in another step."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ def flow(
         advance: one step of all rows of a state, in place; sets ``ended`` (n,) where no further step is needed.
         lag: read ``ended`` as of ``lag`` steps ago, so that the host need not wait for the device. Rows that ended
             since then take part in a few more steps; ``advance`` must leave them unchanged. None: 0 on a CPU; on a GPU
-            1, or 0 while the host's part of a step is short (see ``PATIENCE``).
+            1, or 0 while a step takes ``LONG``.
         steady: when nothing is waiting, keep the number of rows or halve it (for compiled maps); otherwise the batch
             shrinks to the running rows once ``IDLE`` of them, and ``FEW`` of a full batch, have ended.
         on_step: called after each step with the starts that are in the batch.
@@ -141,7 +141,7 @@ class _Flags:
         elif self.behind:
             copy = flags.clone()
         self.pending.append((copy, starts, event))
-        begun, found = time.perf_counter(), set[int]()
+        found = set[int]()
         while len(self.pending) > self.behind:
             copy, starts, event = self.pending.popleft()
             if event is not None:
@@ -149,8 +149,7 @@ class _Flags:
             found.update(compress(starts, copy.tolist()))
         if self.lag is None and flags.device.type == "cuda":
             now = time.perf_counter()
-            self.behind = int(now - begun < PATIENCE * (begun - self.since))
-            self.since = now
+            self.behind, self.since = int(now - self.since < LONG), now
         return found
 
 

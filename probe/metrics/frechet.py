@@ -42,6 +42,9 @@ GROUPS = 20
 ENOUGH = 2048
 """Images below which the covariance of the features has no full rank, and FID depends strongly on n."""
 
+Statistics = dict[str, Floats]
+"""``mu`` and ``sigma`` of features, as torch-fidelity names them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Inception:
@@ -92,7 +95,7 @@ def load_inception(
         UserError: ``weights`` is not such a file.
     """
     if importlib.util.find_spec("torch_fidelity") is None or importlib.util.find_spec("torchvision") is None:
-        return Missing(f"no rFID: torch-fidelity is not installed: {EXTRA}")
+        return Missing(f"no rFID: torch-fidelity is not installed; {EXTRA}")
     path = found(PUBLISHED, weights)
     if isinstance(path, Missing):
         return Missing(f"no rFID: {path.reason}")
@@ -121,20 +124,42 @@ def frechet(a: Tensor, b: Tensor) -> Interval:
     Student's t. It is around FID at this n, which is too large by a bias that falls with n: the interval says nothing
     of it, and a bootstrap would add to it, since a resample has fewer distinct images. None below 2 ``GROUPS`` images.
     """
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_fid import fid_features_to_statistics
 
-    statistics = [fid_features_to_statistics(features) for features in (a, b)]
-    value = float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+    value = _of_statistics(*(fid_features_to_statistics(features) for features in (a, b)))
     if len(a) < 2 * GROUPS or not np.isfinite(value):
         return Interval(value, None, None)
-    x, y, group = a.double().numpy(), b.double().numpy(), np.arange(len(a)) % GROUPS
-    left_out = [by_singular_values(x[group != g], y[group != g]) for g in range(GROUPS)]
-    low, high = over_draws(value, float(jackknife(left_out)), GROUPS)
+    low, high = over_draws(value, float(jackknife(left_out(a.double().numpy(), b.double().numpy()))), GROUPS)
     return Interval(value, max(low, 0.0), high)
 
 
+def _of_statistics(a: Statistics, b: Statistics) -> float:
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+
+    return float(fid_statistics_to_metric(a, b, verbose=False)[KEY_METRIC_FID])
+
+
+def left_out(a: Floats, b: Floats) -> list[float]:
+    """FID without each of ``GROUPS`` groups of rows, i with i + ``GROUPS``, and so on."""
+    group = np.arange(len(a)) % GROUPS
+    if len(a) <= a.shape[1]:
+        return [by_singular_values(a[group != g], b[group != g]) for g in range(GROUPS)]
+    sums = [(x.sum(0), x.T @ x) for x in (a, b)]  # so that no group but the one left out is multiplied again
+    found = []
+    for g in range(GROUPS):
+        out, kept = [x[group == g] for x in (a, b)], int((group != g).sum())
+        found.append(_of_statistics(*(_statistics(kept, *both, part) for both, part in zip(sums, out, strict=True))))
+    return found
+
+
+def _statistics(n: int, total: Floats, products: Floats, out: Floats) -> Statistics:
+    """Mean and covariance of n rows, from the sums over all rows of x and x x^T, and those that are left out."""
+    mu = (total - out.sum(0)) / n
+    return {"mu": mu, "sigma": (products - out.T @ out - n * np.outer(mu, mu)) / (n - 1)}
+
+
 def by_singular_values(a: Floats, b: Floats) -> float:
-    """The same distance; tr (S_a S_b)^(1/2) is the sum of the singular values of A B^T, of n or D rows.
+    """The same distance; tr (S_a S_b)^(1/2) is the sum of the singular values of A B^T.
 
     torch-fidelity's sum of the roots of 2048 eigenvalues takes a hundred times as long for 300 images, and its rounding
     grows with the eigenvalues that are 0.
@@ -142,5 +167,4 @@ def by_singular_values(a: Floats, b: Floats) -> float:
     centred = [(x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b)]
     gap = float(((a.mean(0) - b.mean(0)) ** 2).sum())
     spread = sum(float((x**2).sum()) for x in centred)
-    small = [np.asarray(np.linalg.qr(x, mode="r")) if len(x) > x.shape[1] else x for x in centred]
-    return gap + spread - 2 * float(np.linalg.svd(small[0] @ small[1].T, compute_uv=False).sum())
+    return gap + spread - 2 * float(np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum())

@@ -291,14 +291,14 @@ def _skewed_ratio(a: Floats, b: Floats, confidence: float, ends: Ends) -> Ends |
 
     def excess(r: Any) -> Any:
         """Negative where r, a number or (k,), is accepted."""
-        variance = vaa - 2 * r * vab + r * r * vbb
+        variance = np.maximum(vaa - 2 * r * vab + r * r * vbb, FLAT * (vaa + vbb))
         third = thirds[0] - 3 * r * thirds[1] + 3 * r * r * thirds[2] - r**3 * thirds[3]
         lean, t = _lean(third, variance, n), (mean_a - r * mean_b) / (variance / n) ** 0.5
         return abs(t + lean * t * t / 3 + lean * lean * t**3 / 27 + lean / 6) - q
 
     centre = mean_a / mean_b
-    if ((x - centre * y) ** 2).mean() <= FLAT * (a**2).mean():  # b is a multiple of a, but for rounding
-        return ends
+    if ((x - centre * y) ** 2).mean() <= FLAT * (a**2).mean():  # a is a multiple of b, but for rounding
+        return ends if math.isclose(centre, 1, rel_tol=1e-6) or excess(1.0) > 0 else None
     # From the centre to some 600 times the width of the interval on both sides, densest at the centre.
     angles = np.linspace(-np.pi / 2, np.pi / 2, POINTS + 2)[1:-1]
     r = centre + (ends[1] - ends[0]) * np.tan(angles)

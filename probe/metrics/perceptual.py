@@ -102,7 +102,7 @@ def load_lpips(
         UserError: ``weights`` is not such a file.
     """
     if importlib.util.find_spec("torchvision") is None:
-        return Missing(f"LPIPS needs torchvision, which is not installed: {EXTRA}")
+        return Missing(f"no LPIPS: torchvision is not installed; {EXTRA}")
     path = found(NETWORKS[kind], weights)
     if isinstance(path, Missing):
         return Missing(f"no LPIPS: {path.reason}")

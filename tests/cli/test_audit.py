@@ -14,7 +14,7 @@ BATCH = SOUND.replace(":sound", ":acrossthebatch")
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     try:
-        status = main(["audit", *arguments, "--resolution", "16", "--count", "4"])
+        status = main(["audit", *arguments, "--resolution", "16", "--count", "4", "--device", "cpu"])
     except SystemExit as end:  # typer's, after a command that succeeds
         status = int(end.code or 0)
     out, err = capsys.readouterr()
@@ -75,7 +75,7 @@ def test_mistakes_are_one_sentence(capsys, arguments, says):
 
 
 def test_a_size_that_the_model_does_not_take(capsys):
-    status = main(["audit", SOUND, "--resolution", "18", "--count", "4"])
+    status = main(["audit", SOUND, "--resolution", "18", "--count", "4", "--device", "cpu"])
     assert status == 2
     assert (
         "decodes the latent of an image (1, 3, 18, 18) to (1, 3, 16, 16); set --resolution" in capsys.readouterr().err

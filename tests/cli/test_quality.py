@@ -1,6 +1,8 @@
 """``probe quality``: the tables, the JSON, and what is said about missing weights."""
 
 import json
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +15,22 @@ from probe.metrics.interval import mean_interval
 from probe.report.quality.schema import QualityReport
 
 EMBEDDED = "embedded:cifar-attractors"
+WITHOUT = """
+import importlib.metadata as metadata, sys
+
+absent, find = ("torchvision", "torch_fidelity", "lpips"), metadata.Distribution.from_name.__func__
+
+def from_name(cls, name):
+    if name.replace("-", "_") in absent:
+        raise metadata.PackageNotFoundError(name)
+    return find(cls, name)
+
+sys.modules.update(dict.fromkeys(absent))  # an import of one of them fails, and libraries look into the metadata
+metadata.Distribution.from_name = classmethod(from_name)
+from probe.cli.main import main
+
+sys.exit(main(["quality", "embedded:cifar-attractors", "--count", "3"]))
+"""
 
 
 def quality(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
@@ -79,3 +97,12 @@ def test_mistakes(capsys, arguments, said):
     assert main(["quality", EMBEDDED, *arguments]) == 2
     out, err = capsys.readouterr()
     assert (out, said in err) == ("", True), err
+
+
+@pytest.mark.slow
+def test_nothing_of_the_extra_is_needed():
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "PSNR (dB)" in done.stdout
+    for package, metric in (("torchvision", "LPIPS"), ("torch-fidelity", "rFID")):
+        assert f"no {metric}: {package} is not installed; pip install 'latent-probe[perceptual]'" in done.stderr

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from probe.errors import UserError
 from probe.metrics.feature_weights import Missing
-from probe.metrics.frechet import Inception, by_singular_values, frechet, load_inception
+from probe.metrics.frechet import GROUPS, Inception, by_singular_values, frechet, left_out, load_inception
 
 CPU = torch.device("cpu")
 
@@ -78,6 +78,19 @@ def test_singular_values_give_the_same(n: int, d: int):
     # Below d rows, torch-fidelity adds up roots of eigenvalues that are 0 but for rounding: 1e-8 of the largest each.
     expected = frechet(torch.from_numpy(a), torch.from_numpy(b)).mean
     assert by_singular_values(a, b) == pytest.approx(expected, rel=1e-9 if n > d else 1e-6)
+
+
+@pytest.mark.parametrize("n", [30, 203])
+def test_groups_are_left_out(n: int):
+    """Both ways, for fewer rows than columns and for more, against features with rows removed."""
+    rng = np.random.default_rng(0)
+    a = 1 + rng.normal(size=(n, 40))
+    b = a + 0.3 * rng.normal(size=a.shape)
+    found = left_out(a, b)
+    assert len(found) == GROUPS
+    for g in (0, 7):
+        rest = np.arange(n) % GROUPS != g
+        assert found[g] == pytest.approx(by_singular_values(a[rest], b[rest]), rel=1e-9)
 
 
 def test_closed_forms():

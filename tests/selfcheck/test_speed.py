@@ -23,6 +23,7 @@ def test_every_check_gives_numbers_on_a_cpu(check: Check):
     assert all(row.verdict == Verdict.INFO for row in rows)  # a device that others use is no failure
 
 
+@pytest.mark.slow
 def test_compiled_maps_are_timed(monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     compiled = next(one for one in speed_map.FURTHER if one.name == "map-compiled")

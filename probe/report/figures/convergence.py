@@ -26,10 +26,13 @@ def convergence_figure(record: dict[str, Any], title: str) -> Figure:
 
 def sentence(record: dict[str, Any]) -> str:
     """The results in words."""
-    used = f"{record['used']} of {record['starts']} starts ended in certified attractors ({record['attractors']})"
     ratio = record["ratio"]
     if ratio is None:
-        return f"{used}: there is nothing to compare."
+        return f"No prediction above 0 steps for any of {record['starts']} starts: there is nothing to compare."
+    used = (
+        f"{record['used']} of {record['starts']} starts have a prediction; they ended in {record['attractors']} "
+        "certified attractors"
+    )
     return (
         f"{used}. They took {ratio['median']:.2f} times the predicted steps (median; 90 % between {ratio['q05']:.2f} "
         f"and {ratio['q95']:.2f}). The prediction tells which starts take longer: {record['verdict']} (correlation "

@@ -18,7 +18,7 @@ from probe.studies.roundtrip.between import step
 SHOWN = (1, 2, 5, 10, 20, 50)
 DRAWN = 24
 """Cycles of a curve, about: all at first, then in steps that grow."""
-CODECS = ("pillow", "torch", "scikit-image", "libjpeg", "libjpeg-turbo", "libwebp", "zlib")
+PACKAGES = ("pillow", "torch", "scikit-image")
 """Versions of the manifest that round trips depend on."""
 LPIPS = ("network", "version", "weights", "sha256", "resize")
 """What of LPIPS' protocol the page tells."""
@@ -124,7 +124,8 @@ def protocol(results: RoundtripResults) -> dict[str, str]:
     data = manifest["data"]
     images = listed([f"{data[name]['n_used']} of {name}" for name in config.datasets])
     versions = manifest.get("versions", {})
-    known = [f"{name} {versions[name]}" for name in versions if name.lower() in CODECS]
+    known = [f"{name} {versions[name]}" for name in versions if name in PACKAGES]
+    known += [f"{name} {version}" for name, version in manifest.get("codecs", {}).items() if version]
     more = config.solver.max_steps
     return {
         "images": images,
@@ -176,8 +177,8 @@ def _series(report: RoundtripReport, model: str, between: str) -> Iterator[str]:
     name = f"{words.model_label(model)}, {words.between_label(between)}"
     if one.not_finite:
         yield (
-            f"{name}: {one.not_finite} of {count(one.n, 'picture')} are not finite after {report.cycles} cycles. From "
-            "there on, means are of the others, and are too good."
+            f"{name}: {one.not_finite} of {count(one.n, 'image')} have diverged by cycle {report.cycles}. From there "
+            "on, means are of the others, and look too good."
         )
     share = one.curves["saturated"].mean if "saturated" in one.curves else []
     ends = [value for value in share if value is not None]

@@ -159,7 +159,7 @@ def _said(shot: Shot, named: bool) -> list[str]:
 
 
 def _level(psnr: float) -> str:
-    return "not finite" if np.isnan(psnr) else "equal" if psnr >= LOSSLESS else f"{number(psnr)} dB"
+    return "diverged" if np.isnan(psnr) else "equal" if psnr >= LOSSLESS else f"{number(psnr)} dB"
 
 
 def sheet(shots: Sequence[Shot], factor: int, side: int, quality: int) -> bytes:

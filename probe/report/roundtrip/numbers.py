@@ -50,7 +50,7 @@ class Measured:
 
     @property
     def finite(self) -> NDArray[np.bool_]:
-        """Which pictures are finite (n, T + 1)."""
+        """Which pictures there are (n, T + 1): an image that has diverged has none."""
         return ~np.isnan(self.values["psnr"])
 
 

@@ -71,8 +71,8 @@ class Extreme(ReportModel):
     image: int = Field(description="position in the data set")
     id: str
     dataset: str
-    first: float | None = Field(description="PSNR after the first cycle, in dB; null if not finite")
-    last: float | None = Field(description="PSNR after the last cycle, in dB; null if the picture is not finite")
+    first: float | None = Field(description="PSNR after the first cycle, in dB; null if it has diverged")
+    last: float | None = Field(description="PSNR after the last cycle, in dB; null if it has diverged")
 
 
 class Series(ReportModel):
@@ -81,7 +81,9 @@ class Series(ReportModel):
     model: str = Field(description="its name in the configuration; `identity` is the control")
     between: str
     n: int = Field(description="images")
-    not_finite: int = Field(description="images that are not finite after the last cycle; means leave them out then")
+    not_finite: int = Field(
+        description="images that have diverged by the last cycle; means leave them out from there on"
+    )
     lossless: bool = Field(description="whether every picture equals its image after every cycle, as in some controls")
     curves: dict[str, Curve] = Field(
         description="by measure (``measures``); those without numbers are left out. PSNR counts as at most 100 dB"

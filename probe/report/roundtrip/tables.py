@@ -166,7 +166,7 @@ def _image(report: RoundtripReport, one: Extreme) -> str:
 
 
 def _end(psnr: float | None) -> str:
-    return "not finite" if psnr is None else f"{number(psnr)} dB"
+    return "diverged" if psnr is None else f"{number(psnr)} dB"
 
 
 def _name(one: Series) -> str:

@@ -55,7 +55,7 @@ class Errors(ReportModel):
 
 
 def _metric(name: str, default: Any = ...) -> Any:
-    """A field that the table of metrics describes; ``default``: of reports of older versions, which lack it."""
+    """A field that the table of metrics describes; with a default where reports of older versions lack it."""
     one = next(one for one in METRICS if one.name == name)
     return Field(default, description=f"per image: {one.explanation}{f', {one.unit}' if one.unit else ''}")
 

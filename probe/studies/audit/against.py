@@ -48,7 +48,7 @@ def _decoded(check: str, found: Outputs, right: Outputs, threshold: str, span: t
     worst, of = min(((float(images.min()), "an image"), (float(drawn.min()), "a Gaussian latent")))
     says = f"The worst of {len(images) + len(drawn)} pictures, of {of}, agrees to {worst:.1f} dB."
     if worst == EQUAL:
-        says = f"All of {len(images) + len(drawn)} pictures are equal."
+        says = f"All of {len(images) + len(drawn)} pictures agree to {EQUAL:.0f} dB or more."
     numbers = {"images_psnr": float(images.mean()), "gaussian_psnr": float(drawn.mean())}
     return judged(check, "decode", worst, THRESHOLDS[threshold], says, numbers)
 

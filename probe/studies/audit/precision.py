@@ -17,6 +17,8 @@ LIMIT = torch.finfo(torch.float16).max
 
 def float32(subject: Subject) -> list[Finding]:
     """float32 without TF32."""
+    if subject.no_float64:
+        return [skipped("float32", f"It is the reference, as the model does not run in float64: {subject.no_float64}")]
     return findings("float32", subject, subject.plain)
 
 
@@ -77,7 +79,11 @@ def emulated(subject: Subject) -> list[Finding]:
     model = subject.again()
     if exceeding := round_weights(model):
         names = ", ".join(exceeding[:3]) + (", ..." if len(exceeding) > 3 else "")
-        return [told("float16", "weights", f"{len(exceeding)} weights exceed {LIMIT:.0f}: {names}.", verdict="FAIL")]
+        return [
+            told(
+                "float16", "weights", f"Weights exceed {LIMIT:.0f}: {names} ({len(exceeding)} in all).", verdict="FAIL"
+            )
+        ]
     found: list[Outputs] = []
     with full_float32():
         seen = recorded(model, lambda: found.append(subject.outputs(model, rounded=as_float16)), as_float16)

@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+from probe.errors import reason_of
 from probe.precision import full_float32
-from probe.results.audit import Finding, judged, skipped
+from probe.results.audit import Finding, judged, skipped, told
 from probe.studies.audit.activations import largest_by_module
 from probe.studies.audit.differences import psnr
 from probe.studies.audit.precision import room
@@ -23,7 +24,7 @@ def size(subject: Subject) -> list[Finding]:
     """Reconstructions, latents and activations at twice the resolution."""
     if subject.larger is None:
         return [skipped("size", f"The model takes images of side {subject.model.side} only.")]
-    model = subject.model
+    model, r, twice = subject.model, subject.resolution, subject.larger.shape[-1]
     small, large = subject.x[:FEW], inputs(model, subject.larger[:FEW])
     made: list[Tensor] = []
 
@@ -32,9 +33,17 @@ def size(subject: Subject) -> list[Finding]:
         made.append(decode(model, made[0], 1))
 
     with full_float32():
-        activations = largest_by_module(model, rebuild)
         before = decode(model, subject.encoded[:FEW], 1)
+        try:
+            activations = largest_by_module(model, rebuild)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of any type
+            return [told("size", "runs", f"The model does not run at {twice} px: {reason_of(error)}", verdict="WARN")]
     z, y = made
+    if y.shape != large.shape:
+        says = f"Of images {tuple(large.shape)} the model makes {tuple(y.shape)}: it has one size."
+        return [told("size", "runs", says, verdict="WARN")]
     bad = 1 - float(torch.cat([z.flatten(), y.flatten()]).isfinite().double().mean())
     if bad:
         return [judged("size", "not finite", bad, THRESHOLDS["not finite"], f"{100 * bad:.3g} % of all values.")]
@@ -42,7 +51,6 @@ def size(subject: Subject) -> list[Finding]:
     sizes = [float(value.double().square().mean().sqrt()) for value in (subject.encoded[:FEW], z)]
     ratio = sizes[1] / sizes[0] if sizes[0] else 1.0
     factor = max(ratio, 1 / ratio) if ratio else math.inf
-    r, twice = subject.resolution, subject.larger.shape[-1]
     return [
         judged(
             "size",

@@ -143,11 +143,31 @@ class Subject:
         """g (n, ...) in float32, on the model's device."""
         return gaussian_starts(self.seed, range(n), self.encoded.shape[1:]).to(self.device)
 
-    @cached_property
+    @property
     def reference(self) -> Outputs:
-        """The outputs in float64, computed once."""
-        model = self.again("float64")
-        encoded, drawn = encode(model, self.exact), decode(model, self.gaussian().double())
+        """The outputs in float64, computed once; in float32 for a model that does not run in float64."""
+        return self._reference[0]
+
+    @property
+    def no_float64(self) -> str:
+        """Why the reference is in float32; empty where it is in float64."""
+        return self._reference[1]
+
+    @cached_property
+    def _reference(self) -> tuple[Outputs, str]:
+        try:
+            return self._own(self.again("float64")), ""
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # types are mixed: a part of the model stays in float32
+            reason = reason_of(error)
+        with full_float32():
+            return self._own(self.model), reason
+
+    def _own(self, model: Autoencoder) -> Outputs:
+        """The outputs of a model from its own latents and pictures."""
+        x, g = (rows.to(self.device, model.dtype) for rows in (self.exact, self.gaussian()))
+        encoded, drawn = encode(model, x), decode(model, g)
         return _kept(encoded, decode(model, encoded), drawn, encode(model, drawn))
 
     @cached_property

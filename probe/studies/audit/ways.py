@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from probe.errors import reason_of
 from probe.precision import full_float32
-from probe.results.audit import Finding, judged, skipped
+from probe.results.audit import Finding, judged, skipped, told
 from probe.studies.audit.against import findings
 from probe.studies.audit.differences import difference, psnr
 from probe.studies.audit.subject import ROWS, Subject, decode
@@ -35,8 +36,14 @@ def slicing(subject: Subject) -> list[Finding]:
     model = subject.again()
     if not switched_on(model.modules, "enable_slicing"):
         return [skipped("slicing", f"A {model.class_name} has no enable_slicing().")]
-    with full_float32():
-        return findings("slicing", subject, subject.outputs(model))
+    _ = subject.reference  # what fails there is no fault of slices
+    try:
+        with full_float32():
+            return findings("slicing", subject, subject.outputs(model))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # of any type
+        return [told("slicing", "runs", f"The model does not run sliced: {reason_of(error)}", verdict="FAIL")]
 
 
 def channels_last(subject: Subject) -> list[Finding]:
@@ -54,12 +61,12 @@ def channels_last(subject: Subject) -> list[Finding]:
 def compiled(subject: Subject) -> list[Finding]:
     """torch.compile, for ``PATIENCE`` seconds at most."""
     model = subject.again()
-    run = replace(model, encoder=torch.compile(model.encoder), decoder=torch.compile(model.decoder))
     try:
         with full_float32(), at_most(PATIENCE):
+            run = replace(model, encoder=torch.compile(model.encoder), decoder=torch.compile(model.decoder))
             return findings("compile", subject, subject.outputs(run))
     except TimeoutError:
-        return [skipped("compile", f"Compiling took more than {PATIENCE} seconds.")]
+        return [skipped("compile", f"Compiling took more than {PATIENCE} s.")]
 
 
 def determinism(subject: Subject) -> list[Finding]:

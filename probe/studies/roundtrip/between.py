@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, features
 from torch import Tensor
 
 Pixels = np.ndarray
@@ -86,6 +86,13 @@ def step(text: str) -> Step:
         raise ValueError(f"{name} takes nothing after a colon")
     given = parameter or kind.default or ""
     return Step(f"{name}:{given}" if given else name, kind, kind.of_pixels(given) if kind.of_pixels else None)
+
+
+def codecs() -> dict[str, str | None]:
+    """Versions of the libraries with which Pillow writes files; another one may write another picture."""
+    turbo = features.version_feature("libjpeg_turbo")
+    jpeg = {"libjpeg-turbo": turbo} if turbo else {"libjpeg": features.version_codec("jpg")}
+    return {**jpeg, "libwebp": features.version_module("webp")}
 
 
 def _file(form: str, **options: object) -> Callable[[Pixels], Pixels]:

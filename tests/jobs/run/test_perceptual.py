@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from jobs.run.reconstruct import _same_on_all_ranks
 from jobs.run.work import RunDirectory
 from probe import load_autoencoder
 from probe.config import load_config
@@ -107,3 +108,9 @@ def test_a_mistake_is_found_before_anything_is_iterated(config: Path, tmp_path: 
         whole(config, tmp_path / "out", "perceptual.lpips=nowhere.pth")
     assert not list((tmp_path / "out").glob("attractors/*"))
     assert "perceptual" in json.dumps(yaml.safe_load((tmp_path / "out" / "config.yaml").read_text()))
+
+
+def test_ranks_must_have_the_same_weights():
+    _same_on_all_ranks({"lpips": "a", "inception": ""}, {"lpips": "a", "inception": ""}, 1)
+    with pytest.raises(UserError, match="rank 1 has other weights for lpips than rank 0"):
+        _same_on_all_ranks({"lpips": "", "inception": ""}, {"lpips": "a", "inception": ""}, 1)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from probe.report.roundtrip.films import Scene, Shot, gain, sheets_of
 from probe.report.roundtrip.numbers import LOSSLESS, means, until
 from probe.report.roundtrip.schema import RoundtripReport, Series, Until
 from probe.results.roundtrip import RoundtripResults, Trip, read_roundtrip
+from probe.studies.roundtrip.between import codecs
 from probe.studies.roundtrip.config import load_roundtrip_config
 
 from ...roundtrips import finished
@@ -86,7 +88,7 @@ def test_what_is_not_finite_is_left_out_and_said(results, report):
     assert mean_at(report, one, "psnr", 8) == pytest.approx(np.nanmean(values))
     assert (one.worst.image, one.worst.last) == (2, None)
     assert one.worst.first == pytest.approx(column(results, trip, "psnr", 1)[2])
-    assert sum("not finite" in text for text in report.warnings) == 1
+    assert sum("have diverged" in text for text in report.warnings) == 1
 
 
 def test_a_control_that_loses_nothing_is_at_the_cap(report):
@@ -234,6 +236,14 @@ def test_lpips_is_reported_where_it_was_measured(trips: Path):
     assert mean_at(report, report.overall.of("bad", "8bit"), "lpips", 5) == pytest.approx(0.3)
     found = tables.differences(report, report.overall.differences, "lpips", models=True)
     assert found.rows[0][:2] == [f"bad{tables.MINUS}good, nothing", "0.200 [0.200, 0.200]"]
+
+
+def test_the_protocol_names_what_writes_files(trips: Path):
+    results = read(trips)
+    results.manifest["versions"] = {"pillow": "13.0.0", "scipy": "1.17"}
+    results.manifest["codecs"] = codecs() | {"libwebp": None}
+    found = roundtrip_report(results).protocol["versions"]
+    assert re.fullmatch(r"pillow 13.0.0, libjpeg(-turbo)? [0-9.]+", found)
 
 
 def test_cycles():

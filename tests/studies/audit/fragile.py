@@ -106,6 +106,13 @@ class OneType(Sound):
         return self.up(nn.functional.conv2d(z, weight[..., None, None]))
 
 
+class NoFloat64(OneType):
+    """The same, in float32 whatever the type is."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.up(nn.functional.conv2d(z, torch.eye(CHANNELS)[..., None, None]))
+
+
 class AcrossTheBatch(Sound):
     """Latents minus their mean over the batch, as a batch norm in train mode has it."""
 
@@ -161,6 +168,24 @@ class Sliced(Sound):
 
     def decode(self, z: Tensor) -> Tensor:
         return self.up(z.flip(0)) if self.use_slicing else self.up(z)
+
+
+class UnequalSlices(Sliced):
+    """Slices have another shape than the batch."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        return torch.cat([self.up(z), self.up(z[..., 1:])]) if self.use_slicing else self.up(z)
+
+
+class OneGrid(Sound):
+    """Positions for 32 pixels only, as of a vision transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(torch.zeros(32 // PATCH, dtype=torch.float64))
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.down(x) + self.positions
 
 
 class Tiled(Sound):

@@ -13,6 +13,7 @@ from probe.autoencoders import load_autoencoder
 from probe.config import DatasetConfig, ModelConfig
 from probe.data import load_images
 from probe.results.audit import Finding, Verdict
+from probe.studies.audit import ways
 from probe.studies.audit.check import answer
 from probe.studies.audit.checks import CHECKS
 from probe.studies.audit.subject import Subject, opened
@@ -25,7 +26,7 @@ MINE = [
 
 
 def subject_of(source: str, side: int = 32) -> Subject:
-    model, spec = opened(load_autoencoder, ModelConfig(source=source))
+    model, spec = opened(load_autoencoder, ModelConfig(source=source, device="cpu"))
     return Subject(model, spec, load_autoencoder, photographs(side), None if model.side else photographs(2 * side))
 
 
@@ -64,6 +65,7 @@ def test_a_sound_model_is_exact_and_nothing_is_wrong_with_it():
         ("layout", {"channels_last encode"}),
         ("onesize", {"size reconstruction"}),
         ("sliced", {"slicing decode"}),
+        ("unequalslices", {"slicing runs"}),
         ("tiled", {"tiling seam"}),
         ("cropped", {"tiling shape"}),
     ],
@@ -150,3 +152,33 @@ def test_a_residual_stream_that_leaves_float16_is_found_where_it_does(tmp_path):
     assert one.value > 65504
     half = subject.again("float16")  # torch's own, which needs no emulation for so small a model
     assert not half.decode(subject.gaussian().half()).isfinite().all()
+
+
+def test_what_is_compiled_is_compared_and_given_up_after_a_while(monkeypatch):
+    subject = subject_of(f"python:{FILE}:sound")
+    monkeypatch.setattr(torch, "compile", lambda function: lambda rows: 1.1 * function(rows))
+    assert named(found(subject, ["compile"]), "FAIL") == {"compile encode", "compile decode"}
+
+    def endless(_function):
+        while True:
+            pass
+
+    monkeypatch.setattr(torch, "compile", endless)
+    monkeypatch.setattr(ways, "PATIENCE", 1)
+    (one,) = found(subject, ["compile"]).values()
+    assert (one.verdict, one.sentence) == ("skipped", "Compiling took more than 1 s.")
+
+
+def test_a_model_that_does_not_run_in_float64_is_compared_with_float32():
+    findings = found(subject_of(f"python:{FILE}:nofloat64"))
+    assert findings["float32 float32"].sentence.startswith(
+        "It is the reference, as the model does not run in float64: "
+    )
+    assert named(findings, "FAIL") == {"bfloat16 runs"}
+    assert findings["float16 decode"].verdict == "OK"
+
+
+def test_a_model_that_does_not_run_at_twice_the_size_is_warned_of():
+    findings = found(subject_of(f"python:{FILE}:onegrid"), ["size"])
+    assert findings["size runs"].verdict == "WARN"
+    assert "does not run at 64 px" in findings["size runs"].sentence
