@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from probe.autoencoders import Autoencoder
+from probe.dynamics.flow import per_row
 from probe.methods import Compared
 from probe.metrics.frechet import frechet
 from probe.metrics.interval import Interval
@@ -30,9 +31,10 @@ class OnePass:
     """Errors of n images.
 
     Attributes:
-        errors: by metric (``probe.methods.METRICS``) (n,), float64 on the CPU; NaN where an image has no such number.
+        errors: by metric (``probe.methods.METRICS``) (n,), float64 on the CPU; NaN where an image has no such number,
+            as where y is not finite.
         rfid: Fréchet distance of all y from all x; None without Inception, for one image, or if a y is not finite.
-        finite: whether all of y is (n,).
+        finite: whether all of D(E(x)) is (n,).
     """
 
     errors: dict[str, Tensor]
@@ -65,8 +67,12 @@ def one_pass(
     for part in images.split(together):
         with full_float32():
             z = model.encode(inputs(model, part))
-            y = _unit(model, model.decode(z), part.shape[-1])
-        finite.append(y.flatten(1).isfinite().all(1).cpu())
+            decoded = model.decode(z)
+        whole = decoded.flatten(1).isfinite().all(1)
+        # Clamping would make white of infinity.
+        y = torch.where(per_row(whole, decoded), decoded, torch.nan)
+        y = _unit(model, y, part.shape[-1])
+        finite.append(whole.cpu())
         if perceptual.inception:
             first = y[:, :, 0] if y.ndim == 5 else y
             both = (_colour(part), as_pictures(first).expand(-1, 3, -1, -1))
@@ -79,11 +85,11 @@ def one_pass(
         pair = Compared(x=x, x_hat=y, z=z, z_hat=z, latent_mse=nothing, lpips=perceptual.lpips)
         found.append({name: value.cpu() for name, value in measured(pair).items() if name not in OTHERS})
         on_images(sum(map(len, finite)))
-    whole = torch.cat(finite)
+    all_finite = torch.cat(finite)
     rfid = None
-    if features and len(images) > 1 and bool(whole.all()):
+    if features and len(images) > 1 and bool(all_finite.all()):
         rfid = frechet(*(torch.cat(side) for side in zip(*features, strict=True)))
-    return OnePass({name: torch.cat([part[name] for part in found]) for name in found[0]}, rfid, whole)
+    return OnePass({name: torch.cat([part[name] for part in found]) for name in found[0]}, rfid, all_finite)
 
 
 def _unit(model: Autoencoder, x: Tensor, side: int) -> Tensor:

@@ -72,6 +72,33 @@ def test_numbers_and_their_protocol(random_alexnet, random_inception, tmp_path, 
     assert "too large by a bias" not in err  # it is in the JSON
 
 
+def test_means_leave_out_what_is_not_finite_and_count_a_lossless_image_as_100_db(tmp_path, monkeypatch, capsys):
+    (tmp_path / "one.py").write_text(ONE_IS_BROKEN)
+    app(["quality", f"python:{tmp_path}/one.py:load", "--count", "4", "--json"], standalone_mode=False)
+    report = QualityReport.model_validate_json(capsys.readouterr().out)
+    (one,) = report.sets.values()
+    assert one.not_finite == 1
+    assert (one.metrics["psnr"].mean, one.metrics["psnr"].n) == (100.0, 3)
+    assert "1 reconstruction not finite" in report.warnings[0]
+
+
+ONE_IS_BROKEN = """
+import torch
+
+class Model(torch.nn.Module):
+    image_range = (0.0, 1.0)
+
+    def encode(self, x):
+        return x
+
+    def decode(self, z):
+        return torch.where(torch.arange(len(z))[:, None, None, None] == len(z) - 1, torch.inf, z) if len(z) == 4 else z
+
+def load():
+    return Model()
+"""
+
+
 def test_the_rest_is_reported_without_weights(capsys):
     out, err = quality(capsys, "--count", "4", "--resolution", "64", "--eight-bits")
     assert "4 images (sha256" in out

@@ -88,9 +88,10 @@ def test_grey_padded_and_video_models(perceptual: Perceptual):
     assert video.rfid is not None
 
 
-def test_what_is_not_finite_is_told(perceptual: Perceptual):
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_is_told(perceptual: Perceptual, value: float):
     def broken(z: Tensor) -> Tensor:
-        return torch.where(torch.arange(len(z))[:, None, None, None] == 1, torch.nan, z)
+        return torch.where(torch.arange(len(z))[:, None, None, None] == 1, value, z)
 
     found = one_pass(model(broken), pictures(), perceptual)
     assert found.finite.tolist() == [True, False, True, True, True, True]

@@ -1,5 +1,6 @@
 """The report of ``probe quality``: numbers with their protocols, as JSON and as a table."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ BOOTSTRAP = "percentile bootstrap over images"
 JACKKNIFE = f"jackknife over {GROUPS} groups of images (it says nothing of the bias at this n)"
 CROP, RESIZE = "central square", "Pillow bicubic with antialiasing"
 RFID = "Fréchet distance of Inception features of all y from those of all x (Heusel et al., 2017), 0 for equal sets"
+LOSSLESS = 100.0
+"""dB. The PSNR of equal images is infinite; it counts as this, as any higher one does, so that means exist."""
+CAPPED = f"; counts as at most {LOSSLESS:g} dB"
 DIGITS = 12
 """Of a checksum, in the table."""
 
@@ -27,14 +31,17 @@ def set_quality(
     images: ImageSet, found: OnePass, protocols: Mapping[str, Mapping[str, Any]], *, eight_bits: bool
 ) -> SetQuality:
     """The numbers of one set; ``protocols`` is ``Perceptual.protocols``."""
-    n, known = len(images.images), metrics()
+    n, table = len(images.images), metrics()
     pixels = "clamped, rounded to 8 bits" if eight_bits else "clamped, not rounded"
     numbers = {}
     for name, values in found.errors.items():
         protocol = Protocol(pixels=pixels, interval=BOOTSTRAP, **protocols.get(name, {}))
-        one = known[name]
-        about = (one.label, one.unit, one.better, one.explanation)
-        numbers[name] = _number(about, mean_interval(values.numpy()), n, protocol)
+        one = table[name]
+        explanation = one.explanation + (CAPPED if name == "psnr" else "")
+        about = (one.label, one.unit, one.better, explanation)
+        known = values[~values.isnan()].clamp(max=LOSSLESS).numpy()
+        mean = mean_interval(known) if len(known) else Interval(math.nan, None, None)
+        numbers[name] = _number(about, mean, len(known), protocol)
     if found.rfid is not None:
         protocol = Protocol(pixels="clamped, rounded to 8 bits", interval=JACKKNIFE, **protocols["rfid"])
         numbers["rfid"] = _number(("rFID", "", "low", RFID), found.rfid, n, protocol)

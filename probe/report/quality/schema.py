@@ -29,7 +29,7 @@ class Number(ReportModel):
     explanation: str
     mean: float | None = Field(description="over images; rFID is one number for the set")
     ci95: tuple[float, float] | None = Field(description="95 % interval over images")
-    n: int
+    n: int = Field(description="images that have such a number, which the mean is of")
     protocol: Protocol
 
 
@@ -51,7 +51,7 @@ class Images(ReportModel):
 class SetQuality(ReportModel):
     images: Images
     metrics: dict[str, Number] = Field(description="psnr, ssim, lpips, rfid, ...: those that could be computed")
-    not_finite: int = Field(description="images whose y is not finite")
+    not_finite: int = Field(description="images whose D(E(x)) is not finite; means are of the others")
 
 
 class QualityReport(ReportModel):
