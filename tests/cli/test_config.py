@@ -47,8 +47,9 @@ def test_an_example_explains_every_key():
         assert f"{key.split('.')[-1]}:" in text
     assert max(map(len, text.splitlines())) <= configuration.WIDTH
     # What is commented out is a configuration, too, once it is uncommented.
-    block = text[text.index("# clip:") :]
-    parse_config(yaml.safe_load("\n".join(line.removeprefix("# ") for line in block.splitlines())))
+    for section in ("clip", "perceptual"):
+        block = text[text.index(f"# {section}:") :].partition("\n\n")[0]
+        parse_config(yaml.safe_load("\n".join(line.removeprefix("# ") for line in block.splitlines())))
 
 
 @pytest.mark.parametrize("kind", examples())
