@@ -69,7 +69,8 @@ def audit(
             raise UserError(
                 f"{model} is an audio model, and the audit compares on images; give an image or video model."
             )
-        side = resolution or loaded.side or min(sample_size(loaded) or RESOLUTION, RESOLUTION)
+        named = config.resolution if "resolution" in config.model_fields_set else None
+        side = resolution or named or loaded.side or min(sample_size(loaded) or RESOLUTION, RESOLUTION)
         pictures = drawn(loaded, images, n, side)
         larger = None if loaded.side else drawn(loaded, images, n, 2 * side).images
         subject = Subject(loaded, spec, load_autoencoder, pictures.images, larger, config.seeds.seed)
