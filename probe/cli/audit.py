@@ -70,7 +70,8 @@ def audit(
             raise UserError(
                 f"{model} is an audio model, and the audit compares on images; give an image or video model."
             )
-        side = resolution or loaded.side or min(sample_size(loaded) or RESOLUTION, RESOLUTION)
+        set_side = config.resolution if "resolution" in config.model_fields_set else None
+        side = resolution or set_side or loaded.side or min(sample_size(loaded) or RESOLUTION, RESOLUTION)
         named = images or (GREY if loaded.channels == 1 else IMAGES)
         pictures = drawn(loaded, named, n, side)
         larger = None if loaded.side else drawn(loaded, named, n, 2 * side).images

@@ -10,6 +10,7 @@ import typer
 from probe.cli.options import Json, Out, Overrides, TrustCode, path_option
 from probe.cli.work import do_all
 from probe.errors import UserError
+from probe.measures import IDENTITY
 from probe.names import given_path
 
 FEW = 64
@@ -77,15 +78,17 @@ def roundtrip(
 def by_name(sources: list[str]) -> dict[str, dict[str, str]]:
     """The models of sources, by the last part of each, such as ``taef2`` for ``python:tests/models/taef2.py:load``."""
     found: dict[str, dict[str, str]] = {}
+    taken = {IDENTITY}
     for source in sources:
         kind, _, rest = source.partition(":")
         place = rest.rpartition(":")[0] if kind == "python" else rest or source
         last = place.rstrip("/").rpartition("/")[2].removesuffix(".py").removesuffix(".safetensors")
         name = again = _file_name(last, "model")
         number = 1
-        while again in found:
+        while again.casefold() in taken:  # on some file systems, names that differ in case are one
             number += 1
             again = f"{name}-{number}"
+        taken.add(again.casefold())
         found[again] = {"source": source}
     return found
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from probe.cli.main import main
+from probe.cli.main import app, main
 from probe.report.audit.schema import AuditReport
 
 SOUND = f"python:{Path(__file__).parents[1] / 'studies/audit/fragile.py'}:sound"
@@ -33,6 +33,12 @@ def test_json_is_the_documented_schema_and_stdout_holds_nothing_else(capsys):
     threshold = report.checks[0].findings[0].threshold
     assert threshold
     assert threshold.reason
+
+
+def test_the_resolution_may_be_a_key(capsys):
+    arguments = ["audit", SOUND, "--set", "resolution=16", "--count", "4", "--only", "float32", "--json"]
+    app(arguments, standalone_mode=False)
+    assert AuditReport.model_validate_json(capsys.readouterr().out).images.resolution == 16
 
 
 def test_the_table_shows_number_threshold_and_verdict(capsys):

@@ -1,5 +1,9 @@
 """Findings on one way to run a model, from its outputs and those that they should be."""
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from probe.results.audit import Finding, judged
 from probe.studies.audit.differences import EQUAL, Difference, difference, psnr
 from probe.studies.audit.subject import Outputs, Subject
@@ -61,12 +65,17 @@ def not_finite(check: str, found: Outputs) -> list[Finding]:
         "D(Gaussian)": found.drawn,
         "E(D(Gaussian))": found.again,
     }
+    return spoilt(check, parts)
+
+
+def spoilt(check: str, parts: Mapping[str, Tensor]) -> list[Finding]:
+    """The share of NaN and infinity in each of these; nothing if there are none."""
     shares = {name: 1 - float(part.isfinite().double().mean()) for name, part in parts.items()}
-    spoilt = {name: share for name, share in shares.items() if share}
-    if not spoilt:
+    there = {name: share for name, share in shares.items() if share}
+    if not there:
         return []
-    where = ", ".join(f"{100 * share:.3g} % of {name}" for name, share in spoilt.items())
-    return [judged(check, "not finite", max(spoilt.values()), THRESHOLDS["not finite"], f"{where}.", shares)]
+    where = ", ".join(f"{100 * share:.3g} % of {name}" for name, share in there.items())
+    return [judged(check, "not finite", max(there.values()), THRESHOLDS["not finite"], f"{where}.", shares)]
 
 
 def _numbers(name: str, one: Difference) -> dict[str, float]:

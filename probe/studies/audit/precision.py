@@ -8,7 +8,7 @@ from probe.errors import UserError, reason_of
 from probe.precision import full_float32, reduced
 from probe.results.audit import Finding, judged, skipped, told
 from probe.studies.audit.activations import Activation, as_float16, recorded, round_weights
-from probe.studies.audit.against import against_reference, findings
+from probe.studies.audit.against import against_reference, findings, spoilt
 from probe.studies.audit.subject import Outputs, Subject
 from probe.studies.audit.thresholds import THRESHOLDS
 
@@ -16,10 +16,13 @@ LIMIT = torch.finfo(torch.float16).max
 
 
 def float32(subject: Subject) -> list[Finding]:
-    """float32 without TF32."""
+    """float32 without TF32; values that are not finite are looked for in all images."""
     if subject.no_float64:
         return [skipped("float32", f"It is the reference, as the model does not run in float64: {subject.no_float64}")]
-    return findings("float32", subject, subject.plain)
+    said = findings("float32", subject, subject.plain)
+    if any(one.name == "not finite" for one in said):
+        return said
+    return [*said, *spoilt("float32", {"E(all images)": subject.encoded, "D(E(all images))": subject.rebuilt})]
 
 
 def tf32(subject: Subject) -> list[Finding]:

@@ -356,6 +356,7 @@ def test_names_of_models_and_images():
         "mine",
     ]
     assert named["sd-vae-ft-mse-2"] == {"source": "other/sd-vae-ft-mse"}
+    assert list(by_name(["python:identity.py:load", "a/VAE", "b/vae"])) == ["identity-2", "VAE", "vae-2"]
     assert image_set("digits") == ("digits", None)
     assert image_set("parquet:../x/imagenet.parquet") == (
         "imagenet",

@@ -56,6 +56,14 @@ class Overflows(Sound):
         return self.up(self.quiet(self.loud(z)))
 
 
+class SpoilsWhite(Sound):
+    """NaN for a white picture, which is not among the first images."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        y = self.up(z)
+        return torch.where(y.mean((1, 2, 3), keepdim=True) > 0.95, torch.nan, y)
+
+
 class NearlyOverflows(Overflows):
     """Activations between half of float16's largest number and all of it."""
 

@@ -84,6 +84,7 @@ def test_names_are_complete_and_become_files():
     ("jpeg:0", "an integer from 1 to 100, not '0'"),
     ("jpeg:7.5", "not '7.5'"),
     ("webp:101", "not '101'"),
+    ("jpeg:075", "not '075'"),
     ("resize:nan", "not 'nan'"),
     ("resize:0", "a number from 1/64 to 8"),
     ("resize:0.5:box", "no filter 'box'; choose one of lanczos"),
