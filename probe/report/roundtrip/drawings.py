@@ -59,7 +59,9 @@ def _grid(report: RoundtripReport, data: SetReport, rows: Sequence[str]) -> Figu
             # What loses nothing is far above the rest, and its line says nothing.
             if one.between == between and measure in one.curves and not (one.lossless and measure == "psnr"):
                 _line(axes, report.cycles_drawn, one.curves[measure], _style(report, one))
-        if measure in LOGARITHMIC and axes.has_data():
+        curves = [one.curves[measure] for one in data.series if one.between == between and measure in one.curves]
+        # A model that loses nothing moves by 0, which has no logarithm.
+        if measure in LOGARITHMIC and any(mean for curve in curves for mean in curve.mean):
             axes.set_yscale("log")
 
     names = {measure: UNITS.get(measure, words.measure_label(measure)) for measure in rows}

@@ -14,7 +14,8 @@ def cycles_csv(report: RoundtripReport) -> str:
     """A row per data set, model, setting, measure and cycle of the curves, with a 95 % interval over images.
 
     ``identity`` is the control without a model. Where there are several data sets, ``all`` stands for all images
-    together. Cells without a number are empty. Every image after every cycle is in the tables of ``roundtrips/``.
+    together. ``n`` is the number of images that the mean is of. Cells without a number are empty. Every image after
+    every cycle is in the tables of ``roundtrips/``.
     """
     return csv_text([HEAD, *rows(report)])
 
@@ -25,5 +26,6 @@ def rows(report: RoundtripReport) -> Iterator[list[Any]]:
     for name, data in sets.items():
         for one in data.series:
             for measure, curve in one.curves.items():
-                for cycle, *found in zip(report.cycles_drawn, curve.mean, curve.low, curve.high, strict=True):
-                    yield [name, one.model, one.between, cycle, measure, *found, one.n]
+                known = curve.n or [one.n] * len(curve.mean)
+                for cycle, *found in zip(report.cycles_drawn, curve.mean, curve.low, curve.high, known, strict=True):
+                    yield [name, one.model, one.between, cycle, measure, *found]

@@ -92,7 +92,8 @@ def series(found: Measured, drawn: Sequence[int], shown: Sequence[int], seed: in
     """Everything that the report says of it."""
     psnr = found.values["psnr"]
     last = np.where(found.finite[:, -1], psnr[:, -1], -np.inf)
-    curves = {name: _curve(one) for name, one in _means(found.values, drawn, seed).items()}
+    known = {name: (~np.isnan(one[:, list(drawn)])).sum(axis=0).tolist() for name, one in found.values.items()}
+    curves = {name: _curve(one, known[name]) for name, one in _means(found.values, drawn, seed).items()}
     arrays = found.arrays
     return Series(
         model=found.model,
@@ -169,9 +170,9 @@ def _means(values: Mapping[str, Array], cycles: Sequence[int], seed: int) -> dic
     return {name: list(islice(found, len(cycles))) for name in values}
 
 
-def _curve(found: Sequence[Interval]) -> Curve:
+def _curve(found: Sequence[Interval], n: list[int]) -> Curve:
     mean = [one.mean if np.isfinite(one.mean) else None for one in found]
-    return Curve(mean=mean, low=[one.low for one in found], high=[one.high for one in found])
+    return Curve(mean=mean, low=[one.low for one in found], high=[one.high for one in found], n=n)
 
 
 def _settled(found: Measured) -> Settled:

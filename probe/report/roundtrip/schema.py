@@ -24,6 +24,7 @@ class Curve(ReportModel):
     mean: list[float | None]
     low: list[float | None] = Field(description="lower end of its interval; null for a single image")
     high: list[float | None] = Field(description="upper end")
+    n: list[int] | None = Field(None, description="images that the mean is of; absent in older reports")
 
 
 class Until(ReportModel):

@@ -76,6 +76,8 @@ def _in_words(between: str) -> str:
 
 def _levels(report: RoundtripReport, series: Series) -> str:
     levels = [at(report, series, "psnr", cycle) for cycle in told(report)]
+    if any(one is not None and one >= LOSSLESS for one in levels):
+        return listed([decibels(one) for one in levels])
     return f"{listed([number(one) for one in levels])} dB"
 
 
@@ -105,10 +107,11 @@ def settles(series: Series) -> str:
             f" {next(iter(there))}" if len(there) == 1 else f": {listed([f'{n} {kind}' for kind, n in there.items()])}"
         )
         said = f"{points + loops} of {count(series.n, 'image')} settle{parts}"
-        if found.at_attractors is not None:
-            said += f", {found.at_attractors} of them at {count(found.attractors or 0, 'attractor')} of the run"
     rest = [f"{moving} do{'es' if moving == 1 else ''} not"] if moving and points + loops else []
     rest += [f"{lost} diverge{'s' if lost == 1 else ''}"] if lost else []
+    if found.at_attractors is not None:  # also of pictures that still change a little
+        at = count(found.attractors or 0, "attractor")
+        rest.append(f"{found.at_attractors} end{'s' if found.at_attractors == 1 else ''} at {at} of the run")
     return ", ".join([said, *rest])
 
 

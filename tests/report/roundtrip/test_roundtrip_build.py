@@ -6,6 +6,8 @@ import json
 import math
 import re
 import shutil
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from probe.errors import UserError
 from probe.measures import IDENTITY, MEASURES
 from probe.report.roundtrip import roundtrip_table, tables, words, write_roundtrip_report
 from probe.report.roundtrip.build import drawn_cycles, roundtrip_report, shown_cycles
+from probe.report.roundtrip.drawings import latent
 from probe.report.roundtrip.films import Scene, Shot, gain, sheets_of
 from probe.report.roundtrip.numbers import LOSSLESS, means, until
 from probe.report.roundtrip.schema import RoundtripReport, Series, Until
@@ -196,6 +199,31 @@ def test_outcomes_and_headline(report):
     )
 
 
+def test_a_model_that_loses_nothing(tmp_path: Path):
+    results = read(finished(tmp_path / "trips", models=ONE))
+    for trip, one in results.trips.items():
+        if trip.model == "good":
+            results.trips[trip] = replace(one, rows=one.rows.assign(psnr=np.inf, moved=0.0))
+    report = roundtrip_report(results)
+    assert "mean PSNR is lossless, lossless and lossless (12 images" in report.headlines["good"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        latent(report, report.overall)
+
+
+def test_pictures_at_attractors_that_do_not_settle(report):
+    one = report.overall.of("bad", "8bit")
+    settled = one.settled.model_copy(
+        update={
+            "outcomes": {"converged": 0, "cycle": 0, "max_steps": 12, "diverged": 0},
+            "at_attractors": 1,
+            "attractors": 1,
+        }
+    )
+    said = words.settles(one.model_copy(update={"settled": settled}))
+    assert said == "none of 12 images settles, 1 ends at 1 attractor of the run"
+
+
 def test_attractors_of_a_run_are_counted(trips: Path):
     results = read(trips)
     for name in ("digits", "textures"):
@@ -204,7 +232,10 @@ def test_attractors_of_a_run_are_counted(trips: Path):
     report = roundtrip_report(results)
     settled = report.overall.of("good", "none").settled
     assert (settled.at_attractors, settled.attractors) == (6, 2)
-    assert "6 of them at 2 attractors of the run" in report.headlines["good"]
+    assert (
+        "settle at fixed points (12 at certified attractors), 6 end at 2 attractors of the run"
+        in (report.headlines["good"])
+    )
     rows = {row[0]: row for row in tables.outcomes(report, report.overall).rows}
     assert rows["good, nothing"][-1] == "6 at 2"
     assert rows["bad, nothing"][-1] == "-"
@@ -264,6 +295,8 @@ def test_files_say_the_same(trips: Path, tmp_path: Path, undrawn):
     row = found.query("dataset == 'all' and model == 'bad' and between == '8bit' and cycle == 5 and measure == 'psnr'")
     assert row["mean"].item() == mean_at(again, again.overall.of("bad", "8bit"), "psnr", 5)
     assert row["n"].item() == 12
+    row = found.query("dataset == 'all' and model == 'bad' and between == 'none' and cycle == 8 and measure == 'psnr'")
+    assert row["n"].item() == 10  # two have diverged
     assert set(found["measure"]) <= {one.name for one in MEASURES}
     assert roundtrip_table(content).row_count == 9
     assert next(csv.reader(io.StringIO((path / "report" / "cycles.csv").read_text())))[0] == "dataset"
