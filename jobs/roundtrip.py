@@ -66,12 +66,15 @@ class RoundtripWork(Work[RoundtripDirectory]):
         """
 
         def describe(model: Autoencoder) -> dict[str, Any]:
-            if model.kind != "image" or model.channels != 3:
+            if model.kind != "image":
+                raise UserError(f"{model.source} is a model of {model.kind}; round trips are of images: leave it out.")
+            if model.channels != 3:
                 raise UserError(
                     f"{model.source} does not take images in colour, which round trips are of; leave it out."
                 )
             shape = list(model.latent_shape(self.config.resolution))
-            return {"latent_shape": shape, "latents": model.latents, "parameters": model.parameters()}
+            size = {} if model.sample_size is None else {"sample_size": model.sample_size}
+            return {"latent_shape": shape, "latents": model.latents, "parameters": model.parameters(), **size}
 
         return self.load_model(self.config.models[name], describe, name=name)
 

@@ -78,6 +78,15 @@ class Autoencoder:
     def _scaling(self) -> Coordinates:
         return self.coordinates or Coordinates(self.scaling_factor, self.shift_factor)
 
+    @property
+    def sample_size(self) -> int | None:
+        """The side of images for which it was made, as its configuration says; None if it says none."""
+        for module in self.modules:
+            side = getattr(getattr(module, "config", None), "sample_size", None)
+            if isinstance(side, int) and side > 0:
+                return side
+        return None
+
     def sample_shape(self, resolution: int) -> tuple[int, ...]:
         """The shape of one input: (channels, R, R), (channels, frames, R, R) or (channels, samples).
 

@@ -59,7 +59,7 @@ def audit(
     from probe.report.audit.text import markdown, summary
     from probe.studies.audit.check import chosen
     from probe.studies.audit.checks import CHECKS
-    from probe.studies.audit.subject import Subject, opened, sample_size
+    from probe.studies.audit.subject import Subject, opened
     from probe.studies.inputs import drawn
 
     checks = chosen(CHECKS, only or [], ["compile"] if compiled else [])
@@ -71,7 +71,7 @@ def audit(
                 f"{model} is an audio model, and the audit compares on images; give an image or video model."
             )
         set_side = config.resolution if "resolution" in config.model_fields_set else None
-        side = resolution or set_side or loaded.side or min(sample_size(loaded) or RESOLUTION, RESOLUTION)
+        side = resolution or set_side or loaded.side or min(loaded.sample_size or RESOLUTION, RESOLUTION)
         named = images or (GREY if loaded.channels == 1 else IMAGES)
         pictures = drawn(loaded, named, n, side)
         larger = None if loaded.side else drawn(loaded, named, n, 2 * side).images

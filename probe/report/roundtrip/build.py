@@ -154,6 +154,9 @@ def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[st
     """What to know before believing a number."""
     for name, facts in results.manifest["models"].items():
         yield from (f"{name}: {text}" for text in facts.get("warnings", []))
+        size, side = facts.get("sample_size"), results.config.resolution
+        if size and 2 * side <= size:
+            yield f"{name} was made for images of {size} px, not {side}; set resolution to see what it does to those."
     for name, facts in results.manifest["data"].items():
         yield from _images(name, facts)
     few = [name for name, data in report.datasets.items() if data.n < FEW]

@@ -231,15 +231,6 @@ def opened(load: Callable[[ModelConfig], Autoencoder], spec: ModelConfig) -> tup
     return load(spec), spec
 
 
-def sample_size(model: Autoencoder) -> int | None:
-    """The side of images that a model's configuration names, for which it was trained; None if it names none."""
-    for module in model.modules:
-        side = getattr(getattr(module, "config", None), "sample_size", None)
-        if isinstance(side, int) and side > 0:
-            return side
-    return None
-
-
 @contextmanager
 def _said_before() -> Iterator[None]:
     """Without the warnings about unused weights, which the first loading gave."""

@@ -9,8 +9,10 @@ import pytest
 import torch
 import yaml
 
+from jobs.kinds import ROUNDTRIP
 from jobs.roundtrip import RoundtripDirectory, RoundtripWork
 from jobs.status import read_status
+from jobs.worker import work
 from probe.api import open_run
 from probe.autoencoders import Autoencoder
 from probe.cli.main import main
@@ -370,5 +372,21 @@ def test_a_model_of_sound_is_refused(tmp_path, monkeypatch):
         "jobs.work.load_autoencoder",
         lambda spec: Autoencoder("sound", "Own", lambda x: x, lambda z: z, (), kind="audio", length=64),
     )
-    with pytest.raises(UserError, match="sound does not take images in colour"):
+    with pytest.raises(UserError, match="sound is a model of audio; round trips are of images"):
         do(begin(tmp_path / "trips"), *COMPUTED)
+
+
+def test_the_size_that_a_model_was_made_for_is_noted(tmp_path):
+    """The report warns where images are less than half as large: the embedded models were made for 32 px."""
+    config = parse_roundtrip_config(
+        {
+            "models": {"embedded": {"source": "embedded:cifar-plain", "device": "cpu"}},
+            "datasets": {"digits": {"n": 2}},
+            "resolution": 16,
+            "cycles": 1,
+            "between": ["none"],
+            "solver": {"max_steps": 0},
+        }
+    )
+    report, _ = work(tmp_path / "small", ROUNDTRIP, ROUNDTRIP.all, config)
+    assert "embedded was made for images of 32 px, not 16" in "\n".join(report["warnings"])
