@@ -95,10 +95,10 @@ def _show(report: "AuditReport") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from probe.report.audit.text import HEADINGS, rows
+    from probe.report.audit.text import HEADINGS, rows, subject_of
     from probe.terminal import console
 
-    table = Table(title=f"Audit of {report.model.source}", title_justify="left")
+    table = Table(title=f"Audit of {report.model.source}: {subject_of(report)}", title_justify="left")
     for name in HEADINGS:
         table.add_column(name, justify="right" if name == "found" else "left")
     before = None

@@ -48,7 +48,7 @@ def ssim(x: "Tensor", y: "Tensor") -> "Tensor":
     ma, mb, squares, product = down @ torch.stack([a, b, a * a + b * b, a * b]) @ across.T
     variances, covariance = (squares - ma * ma - mb * mb).clamp(min=0), product - ma * mb
     found = (2 * ma * mb + _C1) * (2 * covariance + _C2) / ((ma * ma + mb * mb + _C1) * (variances + _C2))
-    return found.double().flatten(1).mean(1)
+    return found.double().flatten(1).mean(1).clamp(max=1)  # rounding may leave it above
 
 
 def _blur(side: int) -> "Tensor":

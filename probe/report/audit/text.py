@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from probe.report.audit.schema import AuditReport, CheckReport
 from probe.report.page.text import count
 from probe.results.audit import WORST_FIRST, Finding
+from probe.studies.audit.subject import ROWS
 
 HEADINGS = ("check", "what", "verdict", "found", "threshold", "")
 
@@ -53,16 +54,22 @@ def table_of_thresholds() -> str:
     return "\n".join(["| threshold | | why there |", "|---|---|---|", *cells]) + "\n"
 
 
+def subject_of(report: AuditReport) -> str:
+    """What was looked at."""
+    images = report.images
+    few = f", the first {ROWS} for arithmetic" if images.count > ROWS else ""
+    return f"{images.count} images of {images.source} at {images.resolution} px{few}"
+
+
 def markdown(report: AuditReport) -> str:
     """The audit as a page."""
-    model, images = report.model, report.images
+    model = report.model
     cells = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows(report.checks)]
-    size = f"{images.count} images of {images.source} at {images.resolution} px"
     lines = [
         f"# Audit of {model.source}",
         "",
         f"{model.class_name}, {model.parameters:,} weights, {model.latents} latents "
-        f"{' x '.join(map(str, model.latent_shape))}, on {model.device}; {size}.",
+        f"{' x '.join(map(str, model.latent_shape))}, on {model.device}; {subject_of(report)}.",
         "",
         summary(report),
         "",

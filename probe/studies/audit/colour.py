@@ -30,7 +30,9 @@ def colour(subject: Subject) -> list[Finding]:
         return [skipped("colour", "Sound has no colours.")]
     shifts = shift(subject.x.cpu(), subject.rebuilt, subject.model.image_range)
     if not shifts.isfinite().all():
-        return [skipped("colour", "Some decoded values are NaN.")]
+        bad = 1 - float(shifts.isfinite().all(1).double().mean())
+        says = f"Decoded values are NaN in {100 * bad:.3g} % of the images."
+        return [judged("colour", "not finite", bad, THRESHOLDS["not finite"], says)]
     grey = shifts.mean(1)
     brightness = mean_interval(grey.numpy(), seed=subject.seed)
     more = "brighter" if brightness.mean > 0 else "darker"

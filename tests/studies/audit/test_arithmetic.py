@@ -82,9 +82,10 @@ def test_each_fault_is_found(model, failing):
 def test_nan_in_any_of_the_images_is_found():
     subject = subject_of(f"python:{FILE}:spoilswhite")
     subject.images = torch.cat([subject.images, torch.full_like(subject.images[:1], 255)])
-    findings = found(subject, ["float32", "batch"])
-    assert named(findings, "FAIL") == {"float32 not finite"}
+    findings = found(subject, ["float32", "batch", "colour"])
+    assert named(findings, "FAIL") == {"float32 not finite", "colour not finite"}
     assert findings["float32 not finite"].sentence == "20 % of D(E(all images))."
+    assert findings["colour not finite"].sentence == "Decoded values are NaN in 20 % of the images."
 
 
 def test_the_first_module_that_overflows_is_named_with_its_largest_activation():
