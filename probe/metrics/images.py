@@ -10,8 +10,14 @@ of metrics.
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
+
+LOSSLESS = 100.0
+"""dB from which on a picture counts as equal to its image."""
 
 _WINDOW, _SIGMA = 11, 1.5
 """Of SSIM as published: a Gaussian of 1.5 pixels, cut off at 11."""
@@ -30,6 +36,18 @@ def psnr(x: "Tensor", y: "Tensor") -> "Tensor":
 
     dims = tuple(range(1, x.ndim))
     return peak_signal_noise_ratio(x.double(), y.double(), data_range=1.0, reduction="none", dim=dims)
+
+
+def for_means(psnr: "NDArray[np.float64]") -> "tuple[NDArray[np.float64], NDArray[np.int64]]":
+    """PSNR of n pictures (n, ...) as its means take it, and how many are lossless (...), that is, at ``LOSSLESS``.
+
+    The PSNR of equal pictures is infinite, and any number in its place would decide the mean. So where some of the
+    pictures are lossless and others are not, the lossless ones become NaN, which means leave out. Where all are (of
+    those that are not NaN already), they become ``LOSSLESS``.
+    """
+    lossless, known = psnr >= LOSSLESS, ~np.isnan(psnr)
+    alone = (lossless == known).all(axis=0)
+    return np.where(lossless, np.where(alone, LOSSLESS, np.nan), psnr), lossless.sum(axis=0)
 
 
 def ssim(x: "Tensor", y: "Tensor") -> "Tensor":

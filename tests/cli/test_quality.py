@@ -1,6 +1,7 @@
 """``probe quality``: the tables, the JSON, and what is said about missing weights."""
 
 import json
+import math
 import subprocess
 import sys
 from functools import partial
@@ -8,11 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from probe.cli.main import app, main
+from probe.config import DatasetConfig
+from probe.data import load_images
 from probe.metrics.frechet import load_inception
 from probe.metrics.interval import mean_interval
+from probe.report.quality import quality_report, set_quality, shown
 from probe.report.quality.schema import QualityReport
+from probe.studies.quality import OnePass
 
 EMBEDDED = "embedded:cifar-attractors"
 WITHOUT = """
@@ -80,6 +86,18 @@ def test_means_leave_out_what_is_not_finite_and_count_a_lossless_image_as_100_db
     assert one.not_finite == 1
     assert (one.metrics["psnr"].mean, one.metrics["psnr"].n) == (100.0, 3)
     assert "1 reconstruction not finite" in report.warnings[0]
+
+
+def test_a_mean_leaves_lossless_images_out_where_others_are_not():
+    images = load_images("tiles", DatasetConfig(source="bundled:photographs", n=4, holdout=0), resolution=16)
+    for psnr, mean, n, lossless in (([18.1, math.inf, 17.8, math.nan], 17.95, 2, 1), ([math.inf] * 4, 100, 4, 4)):
+        values = torch.tensor(psnr, dtype=torch.float64)
+        one = set_quality(images, OnePass({"psnr": values}, None, ~values.isnan()), {}, eight_bits=False)
+        found = one.metrics["psnr"]
+        assert (found.mean, found.n, found.lossless) == (pytest.approx(mean), n, lossless)
+        said = any("1 of 3 lossless" in text for text in quality_report({}, {"tiles": one}, (), {}).warnings)
+        assert said == (n == 2)
+        assert ("(1 of 3 lossless)" in next(iter(shown("tiles", one).columns[1].cells))) == said
 
 
 ONE_IS_BROKEN = """

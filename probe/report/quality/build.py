@@ -4,9 +4,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from probe.data import ImageSet
 from probe.methods import metrics
 from probe.metrics.frechet import ENOUGH, GROUPS
+from probe.metrics.images import LOSSLESS, for_means
 from probe.metrics.interval import Interval, mean_interval
 from probe.report.model import dump
 from probe.report.page.text import count, fewer, interval, number
@@ -20,9 +23,7 @@ BOOTSTRAP = "percentile bootstrap over images"
 JACKKNIFE = f"jackknife over {GROUPS} groups of images (it says nothing of the bias at this n)"
 CROP, RESIZE = "central square", "Pillow bicubic with antialiasing"
 RFID = "Fréchet distance of Inception features of all y from those of all x (Heusel et al., 2017), 0 for equal sets"
-LOSSLESS = 100.0
-"""dB. The PSNR of equal images is infinite; it counts as this, as any higher one does, so that means exist."""
-CAPPED = f"; counts as at most {LOSSLESS:g} dB"
+CAPPED = f"; counts as at most {LOSSLESS:g} dB; images at that are left out of the mean if there are others"
 DIGITS = 12
 """Of a checksum, in the table."""
 
@@ -39,9 +40,11 @@ def set_quality(
         one = table[name]
         explanation = one.explanation + (CAPPED if name == "psnr" else "")
         about = (one.label, one.unit, one.better, explanation)
-        known = values[~values.isnan()].clamp(max=LOSSLESS).numpy()
+        counted, lossless = for_means(values.numpy()) if name == "psnr" else (values.numpy(), 0)
+        known = counted[~np.isnan(counted)]
         mean = mean_interval(known) if len(known) else Interval(math.nan, None, None)
         numbers[name] = _number(about, mean, len(known), protocol)
+        numbers[name].lossless = int(lossless) or None
     if found.rfid is not None:
         protocol = Protocol(pixels="clamped, rounded to 8 bits", interval=JACKKNIFE, **protocols["rfid"])
         numbers["rfid"] = _number(("rFID", "", "low", RFID), found.rfid, n, protocol)
@@ -93,12 +96,21 @@ def _warnings(sets: Mapping[str, SetQuality]) -> list[str]:
         said += fewer(name, one.images.n, one.images.n_planned)
         if one.not_finite:
             said.append(f"{name}: {count(one.not_finite, 'reconstruction')} not finite: no rFID, and means of the rest")
+        if left_out := _left_out(one.metrics.get("psnr")):
+            said.append(f"{name}: {left_out}; mean PSNR is of the others.")
         if "rfid" in one.metrics and one.images.n < ENOUGH:
             said.append(
                 f"{name}: rFID of {one.images.n} images is too large by a bias that falls with n; compare it with rFID "
                 f"of as many images only, or use {ENOUGH} or more (published numbers: often 50,000)."
             )
     return said
+
+
+def _left_out(metric: Number | None) -> str:
+    """``1 of 4 lossless``: what the mean leaves out; empty if that is nothing."""
+    if metric is None or not metric.lossless or metric.mean is None or metric.mean >= LOSSLESS:
+        return ""
+    return f"{metric.lossless} of {metric.lossless + metric.n} lossless"
 
 
 def shown(name: str, one: SetQuality) -> "Table":
@@ -121,7 +133,10 @@ def shown(name: str, one: SetQuality) -> "Table":
     table.add_column("protocol", overflow="fold")
     for metric in one.metrics.values():
         heading = f"{metric.label} ({metric.unit})" if metric.unit else metric.label
-        table.add_row(heading, number(metric.mean), interval(metric), str(metric.n), _in_words(metric.protocol))
+        beside = f" ({left_out})" if (left_out := _left_out(metric)) else ""
+        table.add_row(
+            heading, number(metric.mean) + beside, interval(metric), str(metric.n), _in_words(metric.protocol)
+        )
     return table
 
 

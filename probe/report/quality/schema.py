@@ -30,6 +30,10 @@ class Number(ReportModel):
     mean: float | None = Field(description="over images; rFID is one number for the set")
     ci95: tuple[float, float] | None = Field(description="95 % interval over images")
     n: int = Field(description="images that have such a number, which the mean is of")
+    lossless: int | None = Field(
+        None,
+        description="of PSNR: images at 100 dB or more, left out of the mean if there are others; null if none",
+    )
     protocol: Protocol
 
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from probe.errors import UserError
 from probe.measures import IDENTITY, MARKS, MEASURES
+from probe.metrics.images import LOSSLESS
 from probe.report.model import provenance
 from probe.report.page.text import as_text, count, fewer, listed, percent
 from probe.report.roundtrip import words
-from probe.report.roundtrip.numbers import LATENT, LOSSLESS, Measured, differences, joined, measured, series
-from probe.report.roundtrip.schema import RoundtripReport, SetReport
+from probe.report.roundtrip.numbers import LATENT, Measured, differences, joined, measured, series
+from probe.report.roundtrip.schema import RoundtripReport, Series, SetReport
 from probe.results.roundtrip import RoundtripResults, Trip
 from probe.studies.roundtrip.between import step
 
@@ -28,8 +29,9 @@ CLIPPED = 0.05
 """Growth of the share of saturated values that is worth a warning."""
 RULES = (
     f"PSNR, SSIM and CIEDE2000 compare the picture after t cycles with the image itself, both clamped to [0, 1]. "
-    f"PSNR counts as at most {LOSSLESS:g} dB, which is shown as lossless. CIEDE2000 is a colour difference; about 1 is "
-    "just noticeable.",
+    f"PSNR counts as at most {LOSSLESS:g} dB, which is shown as lossless. Where only some of the pictures are, means, "
+    "intervals and differences are of the others, and say how many they leave out. CIEDE2000 is a colour difference; "
+    "about 1 is just noticeable.",
     "Colour drift is the mean of picture minus image in a channel, in levels of 8 bits (0 to 255). It is signed: a "
     "brighter picture has a positive drift in all channels.",
     "The control, no model, does the same without encoding and decoding. What it loses, the file format or the "
@@ -183,6 +185,10 @@ def _series(report: RoundtripReport, model: str, between: str) -> Iterator[str]:
             f"{name}: {one.not_finite} of {count(one.n, 'image')} have diverged by cycle {report.cycles}. From there "
             "on, means are of the others, and look too good."
         )
+    partly = _partly_lossless(one)
+    if partly:
+        most = f"{'up to ' if len(set(partly)) > 1 else ''}{max(partly)}"
+        yield f"{name}: {most} of {one.n} lossless; mean PSNR, its intervals and differences leave them out."
     share = one.curves["saturated"].mean if "saturated" in one.curves else []
     ends = [value for value in share if value is not None]
     if model != IDENTITY and ends and ends[-1] - ends[0] > CLIPPED:
@@ -190,6 +196,13 @@ def _series(report: RoundtripReport, model: str, between: str) -> Iterator[str]:
             f"{name}: values clipped at black or white grow from {percent(ends[0])} after the first cycle to "
             f"{percent(ends[-1])}."
         )
+
+
+def _partly_lossless(one: Series) -> list[int]:
+    """How many pictures are lossless, at the cycles at which others are not."""
+    curve = one.curves.get("psnr")
+    pairs = zip(curve.lossless, curve.mean, strict=True) if curve and curve.lossless else ()
+    return [k for k, mean in pairs if k and mean is not None and mean < LOSSLESS]
 
 
 def _any(report: RoundtripReport, measure: str) -> bool:

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from probe.dynamics import Outcome
 from probe.measures import IDENTITY, MARKS, MEASURES
+from probe.metrics.images import LOSSLESS, for_means
 from probe.metrics.interval import Interval, mean_interval, mean_intervals
 from probe.report.roundtrip.schema import Curve, Difference, Extreme, Series, Settled, Spectrum, Until
 from probe.report.run.schema import Mean
 from probe.results.roundtrip import TripResults
 
 Array = NDArray[np.float64]
-LOSSLESS = 100.0
-"""dB. The PSNR of equal pictures is infinite; it counts as this, as any higher one does, so that means exist."""
 LATENT = ("norm", "moved", "from_start")
 """Measures that are divided by ||z_0||, image by image, so that models can be compared."""
 COMPARED = ("psnr", "ssim", "lpips", "ciede2000")
@@ -92,8 +91,11 @@ def series(found: Measured, drawn: Sequence[int], shown: Sequence[int], seed: in
     """Everything that the report says of it."""
     psnr = found.values["psnr"]
     last = np.where(found.finite[:, -1], psnr[:, -1], -np.inf)
-    known = {name: (~np.isnan(one[:, list(drawn)])).sum(axis=0).tolist() for name, one in found.values.items()}
-    curves = {name: _curve(one, known[name]) for name, one in _means(found.values, drawn, seed).items()}
+    values, lossless = _for_means(found.values)
+    known = {name: (~np.isnan(one[:, list(drawn)])).sum(axis=0).tolist() for name, one in values.items()}
+    curves = {name: _curve(one, known[name]) for name, one in _means(values, drawn, seed).items()}
+    if lossless[list(drawn)].any():
+        curves["psnr"].lossless = lossless[list(drawn)].tolist()
     arrays = found.arrays
     return Series(
         model=found.model,
@@ -132,7 +134,9 @@ def differences(sets: Sequence[Measured], shown: Sequence[int], seed: int) -> li
 
 def _difference(mine: Measured, other: Measured, shown: Sequence[int], seed: int) -> Difference:
     both = [name for name in COMPARED if name in mine.values and name in other.values]
-    gaps = {name: _capped(name, mine.values[name]) - _capped(name, other.values[name]) for name in both}
+    (left, _), (right, _) = _for_means(mine.values), _for_means(other.values)
+    gaps = {name: left[name] - right[name] for name in both}
+    lossless = [int((mine.finite & other.finite & np.isnan(gaps["psnr"]))[:, cycle].sum()) for cycle in shown]
     known = {name: gap for name, gap in gaps.items() if not np.isnan(gap).all()}
     found = _means(known, shown, seed)
     measures = {name: [Mean(mean=one.mean, ci95=one.ci95) for one in of_it] for name, of_it in found.items()}
@@ -142,11 +146,14 @@ def _difference(mine: Measured, other: Measured, shown: Sequence[int], seed: int
         against_model=other.model,
         against_between=other.between,
         measures=measures,
+        lossless=lossless if any(lossless) else None,
     )
 
 
-def _capped(name: str, values: Array) -> Array:
-    return np.minimum(values, LOSSLESS) if name == "psnr" else values
+def _for_means(values: Mapping[str, Array]) -> tuple[dict[str, Array], NDArray[np.int64]]:
+    """The measures with PSNR as its means take it, and how many pictures are lossless after each cycle (T + 1,)."""
+    psnr, lossless = for_means(values["psnr"])
+    return {**values, "psnr": psnr}, lossless
 
 
 def means(values: Array, seed: int) -> list[Interval]:
@@ -165,7 +172,7 @@ def _means(values: Mapping[str, Array], cycles: Sequence[int], seed: int) -> dic
     """``means`` of every measure after these cycles, all over the same resamples, which are drawn once."""
     if not values:
         return {}
-    columns = [_capped(name, one)[:, list(cycles)] for name, one in values.items()]
+    columns = [one[:, list(cycles)] for one in values.values()]
     found = iter(means(np.concatenate(columns, axis=1), seed))
     return {name: list(islice(found, len(cycles))) for name in values}
 

@@ -25,6 +25,10 @@ class Curve(ReportModel):
     low: list[float | None] = Field(description="lower end of its interval; null for a single image")
     high: list[float | None] = Field(description="upper end")
     n: list[int] | None = Field(None, description="images that the mean is of; absent in older reports")
+    lossless: list[int] | None = Field(
+        None,
+        description="of PSNR: images at 100 dB or more, left out of the mean if there are others; null if none",
+    )
 
 
 class Until(ReportModel):
@@ -104,6 +108,9 @@ class Difference(ReportModel):
     against_model: str
     against_between: str
     measures: dict[str, list[Mean]] = Field(description="at each of ``cycles_shown``; by measure")
+    lossless: list[int] | None = Field(
+        None, description="images that the PSNR difference leaves out, likewise, as a mean does; null if none"
+    )
 
 
 class SetReport(ReportModel):

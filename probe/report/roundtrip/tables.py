@@ -5,11 +5,11 @@ from itertools import pairwise
 from statistics import fmean
 
 from probe.dynamics import Outcome
+from probe.metrics.images import LOSSLESS
 from probe.names import shortened
 from probe.report.page.content import Table
 from probe.report.page.text import number, with_interval
 from probe.report.roundtrip import words
-from probe.report.roundtrip.numbers import LOSSLESS
 from probe.report.roundtrip.schema import Difference, Extreme, RoundtripReport, Series, SetReport, Spectrum
 from probe.report.run.schema import Mean
 
@@ -28,7 +28,7 @@ def overview(report: RoundtripReport, *, brief: bool = False) -> Table:
     rows = []
     for one in report.overall.series:
         counts, drifted = one.settled.outcomes, [words.at(report, one, name, report.cycles) for name in SHIFTS]
-        levels = [words.decibels(words.at(report, one, "psnr", cycle)) for cycle in steps]
+        levels = [words.level(report, one, cycle) for cycle in steps]
         ends = [f"{counts['converged'] + counts['cycle']} of {one.n}", str(counts["diverged"])]
         rows.append([_name(one), *levels, *([] if brief else [_three(drifted)]), *ends])
     return Table(head, rows)
@@ -45,11 +45,13 @@ def _cells(report: RoundtripReport, one: Series, measure: str) -> list[str]:
     if curve is None:
         return ["-"] * len(report.cycles_shown)
     cells = []
-    for place in map(report.cycles_drawn.index, report.cycles_shown):
+    for cycle in report.cycles_shown:
+        place = report.cycles_drawn.index(cycle)
         mean, low, high = curve.mean[place], curve.low[place], curve.high[place]
         ends = None if low is None or high is None else (low, high)
         capped = measure == "psnr" and mean is not None and mean >= LOSSLESS
-        cells.append("lossless" if capped else with_interval(Mean(mean=mean, ci95=ends)))
+        shown = "lossless" if capped else with_interval(Mean(mean=mean, ci95=ends))
+        cells.append(shown + words.left_out(report, one, measure, cycle))
     return cells
 
 
@@ -124,7 +126,11 @@ def differences(report: RoundtripReport, found: list[Difference], measure: str, 
         if measure in one.measures and (one.model != one.against_model) == models:
             mine, others = words.between_label(one.between), words.between_label(one.against_between)
             pair = f"{one.model}{MINUS}{one.against_model}, {mine}" if models else f"{one.model}, {mine}{MINUS}{others}"
-            rows.append([pair, *map(with_interval, one.measures[measure])])
+            cells = list(map(with_interval, one.measures[measure]))
+            if measure == "psnr" and one.lossless:
+                without = [f" (without {k} lossless)" if k else "" for k in one.lossless]
+                cells = [cell + more for cell, more in zip(cells, without, strict=True)]
+            rows.append([pair, *cells])
     return Table([NAMES, *map(_cycle, report.cycles_shown)], rows)
 
 

@@ -1,8 +1,8 @@
 """Names and sentences of the page."""
 
 from probe.measures import IDENTITY, MARKS, MEASURES
+from probe.metrics.images import LOSSLESS
 from probe.report.page.text import count, listed, number
-from probe.report.roundtrip.numbers import LOSSLESS
 from probe.report.roundtrip.schema import RoundtripReport, Series, Until
 
 CONTROL = "no model"
@@ -38,6 +38,19 @@ def decibels(mean: float | None) -> str:
     return "lossless" if mean is not None and mean >= LOSSLESS else "-" if mean is None else f"{number(mean)} dB"
 
 
+def level(report: RoundtripReport, series: Series, cycle: int) -> str:
+    """Mean PSNR after a cycle: ``24.3 dB``, ``24.3 dB (1 of 4 lossless)``."""
+    return decibels(at(report, series, "psnr", cycle)) + left_out(report, series, "psnr", cycle)
+
+
+def left_out(report: RoundtripReport, series: Series, measure: str, cycle: int) -> str:
+    """`` (1 of 4 lossless)``: how many the mean of a measure leaves out after a cycle; empty if none."""
+    curve, place = series.curves.get(measure), report.cycles_drawn.index(cycle)
+    if curve is None or not curve.lossless or not curve.lossless[place] or curve.mean[place] == LOSSLESS:
+        return ""
+    return f" ({curve.lossless[place]} of {series.n} lossless)"
+
+
 def told(report: RoundtripReport) -> list[int]:
     """The cycles of the headline."""
     return sorted({one for one in TOLD if one in report.cycles_shown} | {report.cycles})
@@ -59,8 +72,8 @@ def headline(report: RoundtripReport, model: str) -> str:
     ]
     sentence = " ".join(parts) + f"; {settles(mine)}."
     if others:
-        ends = {one: at(report, report.overall.of(model, one), "psnr", report.cycles) for one in others}
-        left = [f"{decibels(end)} with {between_label(one)}{_beside(report, one)}" for one, end in ends.items()]
+        ends = {one: level(report, report.overall.of(model, one), report.cycles) for one in others}
+        left = [f"{end} with {between_label(one)}{_beside(report, one)}" for one, end in ends.items()]
         sentence += f" At the end: {listed(left)}."
     return sentence
 
@@ -75,10 +88,10 @@ def _in_words(between: str) -> str:
 
 
 def _levels(report: RoundtripReport, series: Series) -> str:
-    levels = [at(report, series, "psnr", cycle) for cycle in told(report)]
-    if any(one is not None and one >= LOSSLESS for one in levels):
-        return listed([decibels(one) for one in levels])
-    return f"{listed([number(one) for one in levels])} dB"
+    levels = [level(report, series, cycle) for cycle in told(report)]
+    if any("lossless" in one for one in levels):
+        return listed(levels)
+    return f"{listed([one.removesuffix(' dB') for one in levels])} dB"
 
 
 def _control(report: RoundtripReport, between: str) -> str:
@@ -90,7 +103,7 @@ def _control(report: RoundtripReport, between: str) -> str:
 
 def _beside(report: RoundtripReport, between: str) -> str:
     control = report.overall.of(IDENTITY, between)
-    return "" if control.lossless else f" (no model: {decibels(at(report, control, 'psnr', report.cycles))})"
+    return "" if control.lossless else f" (no model: {level(report, control, report.cycles)})"
 
 
 def settles(series: Series) -> str:

@@ -19,11 +19,12 @@ from probe.config import DatasetConfig
 from probe.data import load_images
 from probe.errors import UserError
 from probe.measures import IDENTITY, MEASURES
+from probe.metrics.images import LOSSLESS
 from probe.report.roundtrip import roundtrip_table, tables, words, write_roundtrip_report
 from probe.report.roundtrip.build import drawn_cycles, roundtrip_report, shown_cycles
 from probe.report.roundtrip.drawings import latent
 from probe.report.roundtrip.films import Scene, Shot, gain, sheets_of
-from probe.report.roundtrip.numbers import LOSSLESS, means, until
+from probe.report.roundtrip.numbers import means, until
 from probe.report.roundtrip.schema import RoundtripReport, Series, Until
 from probe.results.roundtrip import RoundtripResults, Trip, read_roundtrip
 from probe.studies.roundtrip.between import codecs
@@ -209,6 +210,33 @@ def test_a_model_that_loses_nothing(tmp_path: Path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         latent(report, report.overall)
+
+
+def test_a_mean_leaves_lossless_pictures_out_where_others_are_not(tmp_path: Path):
+    """18.1, inf, 17.8 and 22.5 dB are 19.5 dB on average, not the 39.3 dB that 100 dB for the second would give."""
+    changes = {"datasets": {"digits": {"n": 6}}, "between": ["none"]}
+    results = read(finished(tmp_path / "trips", **changes))
+    trip, psnr = Trip("bad", "none", "digits"), [18.1, np.inf, 17.8, 22.5, np.nan, 140.0]
+    rows = results.trips[trip].rows
+    at = rows["cycle"] == 5
+    rows.loc[at, "psnr"] = [psnr[image] for image in rows[at]["image"]]
+    report = roundtrip_report(results)
+    one, place = report.overall.of("bad", "none"), report.cycles_drawn.index(5)
+    curve = one.curves["psnr"]
+    assert curve.mean[place] == pytest.approx((18.1 + 17.8 + 22.5) / 3)
+    assert 17.8 <= curve.low[place] <= curve.high[place] <= 22.5
+    assert (curve.n[place], curve.lossless[place], curve.lossless[0]) == (3, 2, 0)
+    assert tables.levels(report, report.overall).rows[1][3].endswith("] (2 of 6 lossless)")
+    assert tables.overview(report).rows[1][2] == "19.5 dB (2 of 6 lossless)"
+    assert "mean PSNR is 31.5 dB, 19.5 dB (2 of 6 lossless) and" in report.headlines["bad"]
+    said = "bad, nothing: 2 of 6 lossless; mean PSNR, its intervals and differences leave them out."
+    assert report.warnings.count(said) == 1
+    (gap,) = report.overall.differences
+    theirs = column(results, Trip("good", "none", "digits"), "psnr", 5)[[0, 2, 3]]
+    assert gap.measures["psnr"][2].mean == pytest.approx(np.mean([18.1, 17.8, 22.5] - theirs))
+    assert gap.lossless == [0, 0, 2, 0]
+    assert "(without 2 lossless)" in tables.differences(report, [gap], "psnr", models=True).rows[0][3]
+    assert report.overall.of("good", "none").curves["psnr"].lossless is None
 
 
 def test_pictures_at_attractors_that_do_not_settle(report):
