@@ -102,7 +102,9 @@ def page(report: RoundtripReport, film: Film, figures: Sequence[str]) -> Page:
 
 def roundtrip_table(content: Mapping[str, Any]) -> RichTable:
     """The overview for a terminal, from the content of report.json."""
-    return tables.overview(RoundtripReport.model_validate(content), brief=True).rich("Mean PSNR over the images")
+    table = tables.overview(RoundtripReport.model_validate(content), brief=True).rich("Mean PSNR over the images")
+    table.caption, table.caption_justify = FURTHER, "left"
+    return table
 
 
 def _by_set(report: RoundtripReport, figures: Sequence[str]) -> list[Block]:
@@ -134,9 +136,13 @@ def _numbers(report: RoundtripReport, data: SetReport) -> list[Section]:
     return sections
 
 
+FURTHER = (
+    "Whether pictures settle is not one criterion: 'nothing' and 'clamp' get up to solver.max_steps further steps of "
+    "the latent map, rounded settings only the cycles."
+)
 OVERVIEW = (
     "Mean PSNR over the images; drift of red / green / blue in levels of 8 bits (0 to 255). 'No model' is the control: "
-    "the same without encoding and decoding."
+    f"the same without encoding and decoding. {FURTHER}"
 )
 UNTIL = (
     "Medians over images with 95 % intervals; an image that never falls so far counts as later than all cycles. "

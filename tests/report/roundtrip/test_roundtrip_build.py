@@ -327,6 +327,9 @@ def test_files_say_the_same(trips: Path, tmp_path: Path, undrawn):
     assert row["n"].item() == 10  # two have diverged
     assert set(found["measure"]) <= {one.name for one in MEASURES}
     assert roundtrip_table(content).row_count == 9
+    further = "up to solver.max_steps further steps of the latent map, rounded settings only the cycles."
+    assert further in str(roundtrip_table(content).caption)
+    assert further.split(", ")[1] in (path / "report" / "report.md").read_text()
     assert next(csv.reader(io.StringIO((path / "report" / "cycles.csv").read_text())))[0] == "dataset"
 
 
