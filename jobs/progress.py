@@ -20,7 +20,7 @@ from jobs.stopping import Ended
 from jobs.world import World
 from probe.files import write_atomically
 from probe.results.layout import PROGRESS
-from probe.terminal import span
+from probe.terminal import amount, span
 
 LINE_EVERY = 30.0
 """Seconds between lines if stderr is no terminal."""
@@ -140,7 +140,7 @@ def progress(folder: Path, world: World, title: str, unit: str, total: float, be
         meter.over.set()
         pulse.join()
     if world.leads and total > before:
-        log.info(f"{title}: {total - before:g} {unit} in {time.monotonic() - began:.1f} s")
+        log.info(f"{title}: {amount(total - before, unit)} in {time.monotonic() - began:.1f} s")
 
 
 def _notebook_line() -> Callable[[str], None] | None:

@@ -27,7 +27,7 @@ from probe.files import write_atomically
 from probe.heap import keep_freed_memory
 from probe.names import given_path, printable
 from probe.results.layout import ERROR
-from probe.terminal import total_output
+from probe.terminal import amount, total_output
 from probe.threads import settle
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
                 for one in before:
                     one.do(work)
             if left := stage.do(work):
-                log.info(f"{left} {stage.unit} are left to other processes; the last one writes the report")
+                many = f"{amount(left, stage.unit)} {'is' if left == 1 else 'are'}"
+                log.info(f"{many} left to other processes; the last one writes the report")
                 return None
             with exclusive(path, SHARED_PATIENCE):
                 return [one.do(work) for one in after][-1]

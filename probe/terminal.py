@@ -117,6 +117,11 @@ def console() -> "Console":
     return Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
 
 
+def amount(n: float, units: str) -> str:
+    """``1 data set``, ``3 data sets``, of a stage's unit."""
+    return f"{n:g} {units.removesuffix('s') if n == 1 else units}"
+
+
 def span(seconds: float) -> str:
     """A duration in at most two units: ``40 s``, ``3 min 20 s``, ``2 h 5 min``."""
     minutes, rest = divmod(round(seconds), 60)

@@ -27,6 +27,13 @@ def test_a_stage_is_never_more_than_done(tmp_path: Path, part: float, done: int,
     assert said["seconds_left"] >= 0
 
 
+@pytest.mark.parametrize(("total", "said"), [(3, "images: 1 data set in "), (4, "images: 2 data sets in ")])
+def test_one_unit_is_not_said_as_several(tmp_path: Path, caplog, total: int, said: str):
+    with caplog.at_level("INFO"), progress(tmp_path, World(), "images", "data sets", total=total, before=2) as meter:
+        meter.finish(total - 2)
+    assert said in caplog.text
+
+
 def test_a_notebook_has_one_line_that_changes(tmp_path: Path, monkeypatch, capsys):
     shown: list[str] = []
 

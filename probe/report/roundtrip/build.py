@@ -181,8 +181,9 @@ def _series(report: RoundtripReport, model: str, between: str) -> Iterator[str]:
     one = report.overall.of(model, between)
     name = f"{words.model_label(model)}, {words.between_label(between)}"
     if one.not_finite:
+        have = "has" if one.not_finite == 1 else "have"
         yield (
-            f"{name}: {one.not_finite} of {count(one.n, 'image')} have diverged by cycle {report.cycles}. From there "
+            f"{name}: {one.not_finite} of {count(one.n, 'image')} {have} diverged by cycle {report.cycles}. From there "
             "on, means are of the others, and look too good."
         )
     partly = _partly_lossless(one)

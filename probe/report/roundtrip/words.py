@@ -3,7 +3,7 @@
 from probe.measures import IDENTITY, MARKS, MEASURES
 from probe.metrics.images import LOSSLESS
 from probe.report.page.text import count, listed, number
-from probe.report.roundtrip.schema import RoundtripReport, Series, Until
+from probe.report.roundtrip.schema import RoundtripReport, Series, Settled, Until
 
 CONTROL = "no model"
 """What the control is called on the page."""
@@ -108,10 +108,12 @@ def _beside(report: RoundtripReport, between: str) -> str:
 
 def settles(series: Series) -> str:
     """``4 of 12 images settle: 3 at fixed points and 1 in cycles, 7 do not, 1 diverges``."""
+    if series.n == 1:
+        return _settles_alone(series.settled)
     found, counts = series.settled, series.settled.outcomes
     points, loops, moving, lost = (counts[key] for key in ("converged", "cycle", "max_steps", "diverged"))
     if points + loops == 0:
-        said = f"none of {count(series.n, 'image')} settles"
+        said = f"none of the {series.n} images settles"
     else:
         certified = f" ({found.certified} at certified attractors)" if found.certified else ""
         kinds = {f"at fixed points{certified}": points, "in cycles": loops}
@@ -119,13 +121,25 @@ def settles(series: Series) -> str:
         parts = (
             f" {next(iter(there))}" if len(there) == 1 else f": {listed([f'{n} {kind}' for kind, n in there.items()])}"
         )
-        said = f"{points + loops} of {count(series.n, 'image')} settle{parts}"
+        said = f"{points + loops} of {series.n} images settle{'s' if points + loops == 1 else ''}{parts}"
     rest = [f"{moving} do{'es' if moving == 1 else ''} not"] if moving and points + loops else []
     rest += [f"{lost} diverge{'s' if lost == 1 else ''}"] if lost else []
     if found.at_attractors is not None:  # also of pictures that still change a little
         at = count(found.attractors or 0, "attractor")
         rest.append(f"{found.at_attractors} end{'s' if found.at_attractors == 1 else ''} at {at} of the run")
     return ", ".join([said, *rest])
+
+
+def _settles_alone(found: Settled) -> str:
+    """The same of a single image: ``the image settles at a certified attractor``."""
+    ends = {
+        "converged": f"settles at a {'certified attractor' if found.certified else 'fixed point'}",
+        "cycle": "settles in a cycle",
+        "max_steps": "does not settle",
+        "diverged": "diverges",
+    }
+    said = next(text for outcome, text in ends.items() if found.outcomes[outcome])
+    return f"the image {said}{', at an attractor of the run' if found.at_attractors else ''}"
 
 
 def until_cell(found: Until, n: int, beyond: str = "never") -> str:

@@ -21,7 +21,7 @@ from probe.errors import UserError
 from probe.measures import IDENTITY, MEASURES
 from probe.metrics.images import LOSSLESS
 from probe.report.roundtrip import roundtrip_table, tables, words, write_roundtrip_report
-from probe.report.roundtrip.build import drawn_cycles, roundtrip_report, shown_cycles
+from probe.report.roundtrip.build import _warnings, drawn_cycles, roundtrip_report, shown_cycles
 from probe.report.roundtrip.drawings import latent
 from probe.report.roundtrip.films import Scene, Shot, gain, sheets_of
 from probe.report.roundtrip.numbers import means, until
@@ -92,7 +92,9 @@ def test_what_is_not_finite_is_left_out_and_said(results, report):
     assert mean_at(report, one, "psnr", 8) == pytest.approx(np.nanmean(values))
     assert (one.worst.image, one.worst.last) == (2, None)
     assert one.worst.first == pytest.approx(column(results, trip, "psnr", 1)[2])
-    assert sum("have diverged" in text for text in report.warnings) == 1
+    assert sum("2 of 12 images have diverged" in text for text in report.warnings) == 1
+    alone = report.model_copy(update={"overall": report.datasets["digits"]})
+    assert any("1 of 6 images has diverged" in text for text in _warnings(results, alone))
 
 
 def test_a_control_that_loses_nothing_is_at_the_cap(report):
@@ -249,7 +251,29 @@ def test_pictures_at_attractors_that_do_not_settle(report):
         }
     )
     said = words.settles(one.model_copy(update={"settled": settled}))
-    assert said == "none of 12 images settles, 1 ends at 1 attractor of the run"
+    assert said == "none of the 12 images settles, 1 ends at 1 attractor of the run"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "more", "said"),
+    [
+        ({"max_steps": 1}, {}, "the image does not settle"),
+        ({"diverged": 1}, {}, "the image diverges"),
+        ({"cycle": 1}, {}, "the image settles in a cycle"),
+        ({"converged": 1}, {"certified": 0}, "the image settles at a fixed point"),
+        (
+            {"converged": 1},
+            {"certified": 1, "at_attractors": 1},
+            "the image settles at a certified attractor, at an attractor of the run",
+        ),
+        ({"max_steps": 4}, {}, "none of the 4 images settles"),
+        ({"cycle": 1, "max_steps": 3}, {}, "1 of 4 images settles in cycles, 3 do not"),
+    ],
+)
+def test_who_settles_in_words(report, outcomes, more, said):
+    one, none = report.overall.of("bad", "8bit"), dict.fromkeys(("converged", "cycle", "max_steps", "diverged"), 0)
+    settled = one.settled.model_copy(update={"outcomes": none | outcomes, **more})
+    assert words.settles(one.model_copy(update={"n": sum(outcomes.values()), "settled": settled})) == said
 
 
 def test_attractors_of_a_run_are_counted(trips: Path):
