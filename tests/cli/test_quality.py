@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from probe.cli.main import app, main
 from probe.config import DatasetConfig
@@ -102,6 +103,7 @@ def test_a_mean_leaves_lossless_images_out_where_others_are_not():
 
 ONE_IS_BROKEN = """
 import torch
+from PIL import Image
 
 class Model(torch.nn.Module):
     image_range = (0.0, 1.0)
@@ -151,3 +153,13 @@ def test_nothing_of_the_extra_is_needed():
     assert "PSNR (dB)" in done.stdout
     for package, metric in (("torchvision", "LPIPS"), ("torch-fidelity", "rFID")):
         assert f"no {metric}: {package} is not installed; pip install 'latent-probe[perceptual]'" in done.stderr
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path, capsys):
+    for name in "abc":
+        Image.new("RGB", (32, 32), (ord(name), 90, 10)).save(tmp_path / f"{name}.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
+    out, _ = quality(capsys, "--images", f"folder:{tmp_path}", "--json")
+    said = "\n".join(json.loads(out)["warnings"])
+    assert "1 image could not be read (broken.png)" in said
+    assert "3 of 500 planned images were used" in said

@@ -11,7 +11,7 @@ from probe.metrics.interval import Interval, on_side
 from probe.metrics.separation import MEASURES, Detection
 from probe.report.model import provenance
 from probe.report.ood.schema import Ends, Measured, OodReport, ScoreClaim, ScoreReport, SetReport
-from probe.report.page.text import fewer, number
+from probe.report.page.text import number, of_images
 from probe.results.ood import OodResults
 from probe.scores import label, of_column
 
@@ -47,7 +47,11 @@ class _Images(BaseModel):
     n_planned: int = 0
     source: _Source
     encodings: dict[str, int] | None = None
+    unreadable: list[str | int] = []
     notes: list[str] = []
+
+    def warnings(self, name: str) -> list[str]:
+        return of_images(name, self.n_used, self.n_planned, [str(one) for one in self.unreadable], self.notes)
 
 
 class _Model(BaseModel):
@@ -80,8 +84,7 @@ def ood_report(results: OodResults) -> OodReport:
         ) from error
     report.warnings = [
         *made.model.warnings,
-        *(text for name, one in made.data.items() for text in fewer(name, one.n_used, one.n_planned)),
-        *(f"{name}: {note}" for name, one in made.data.items() for note in one.notes),
+        *(text for name, one in made.data.items() for text in one.warnings(name)),
         *warnings(report),
     ]
     return report

@@ -54,9 +54,13 @@ def count(n: int, singular: str) -> str:
     return f"{n} {singular}" if n == 1 else f"{n} {singular}s"
 
 
-def fewer(name: str, used: int, planned: int) -> list[str]:
-    """A warning if a set has fewer images than planned."""
-    return [f"{name}: {used} of {planned} planned images were used."] if used < planned else []
+def of_images(name: str, used: int, planned: int, unreadable: list[str], notes: list[str]) -> list[str]:
+    """Warnings of a set: fewer images than planned, images that could not be read, and notes of its source."""
+    found = [f"{name}: {used} of {planned} planned images were used."] if used < planned else []
+    if unreadable:
+        shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
+        found.append(f"{name}: {count(len(unreadable), 'image')} could not be read ({shown}).")
+    return [*found, *(f"{name}: {note}" for note in notes)]
 
 
 def listed(parts: list[str]) -> str:

@@ -12,7 +12,7 @@ from probe.metrics.frechet import ENOUGH, GROUPS
 from probe.metrics.images import LOSSLESS, for_means
 from probe.metrics.interval import Interval, mean_interval
 from probe.report.model import dump
-from probe.report.page.text import count, fewer, interval, number
+from probe.report.page.text import count, interval, number, of_images
 from probe.report.quality.schema import Images, Number, Protocol, QualityReport, SetQuality
 from probe.studies.quality import OnePass
 
@@ -57,7 +57,7 @@ def set_quality(
             resolution=images.images.shape[-1],
             crop=CROP,
             resize=RESIZE,
-            unreadable=len(images.unreadable),
+            unreadable=[str(one) for one in images.unreadable],
             repeated=images.repeated,
             notes=list(images.notes),
         ),
@@ -93,7 +93,7 @@ def quality_report(
 def _warnings(sets: Mapping[str, SetQuality]) -> list[str]:
     said = []
     for name, one in sets.items():
-        said += fewer(name, one.images.n, one.images.n_planned)
+        said += of_images(name, one.images.n, one.images.n_planned, one.images.unreadable, one.images.notes)
         if one.not_finite:
             said.append(f"{name}: {count(one.not_finite, 'reconstruction')} not finite: no rFID, and means of the rest")
         if left_out := _left_out(one.metrics.get("psnr")):

@@ -47,7 +47,7 @@ class Images(ReportModel):
     resolution: int = Field(description="side in pixels, after crop and resize")
     crop: str
     resize: str = Field(description="of images that are not of this size already")
-    unreadable: int
+    unreadable: list[str] = Field(description="ids of images that could not be read")
     repeated: int = Field(description="images left out because their pixels equal those of another")
     notes: list[str]
 

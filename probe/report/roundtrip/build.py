@@ -9,7 +9,7 @@ from probe.errors import UserError
 from probe.measures import IDENTITY, MARKS, MEASURES
 from probe.metrics.images import LOSSLESS
 from probe.report.model import provenance
-from probe.report.page.text import as_text, count, fewer, listed, percent
+from probe.report.page.text import as_text, count, listed, of_images, percent
 from probe.report.roundtrip import words
 from probe.report.roundtrip.numbers import LATENT, Measured, differences, joined, measured, series
 from probe.report.roundtrip.schema import RoundtripReport, Series, SetReport
@@ -160,7 +160,8 @@ def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[st
         if size and 2 * side <= size:
             yield f"{name} was made for images of {size} px, not {side}; set resolution to see what it does to those."
     for name, facts in results.manifest["data"].items():
-        yield from _images(name, facts)
+        odd = [str(one) for one in facts.get("unreadable", [])]
+        yield from of_images(name, facts["n_used"], facts.get("n_planned", 0), odd, facts.get("notes", []))
     few = [name for name, data in report.datasets.items() if data.n < FEW]
     if few:
         yield f"{listed(few)}: fewer than {FEW} images; intervals over so few are rough."
@@ -170,11 +171,6 @@ def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[st
         yield "SSIM is not measured: its window needs images of at least 11 pixels a side."
     reasons = {found.about.get("no_attractors") for found in results.trips.values()} - {"", None}
     yield from sorted(map(str, reasons))
-
-
-def _images(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
-    yield from fewer(name, facts["n_used"], facts.get("n_planned", 0))
-    yield from (f"{name}: {note}" for note in facts.get("notes", []))
 
 
 def _series(report: RoundtripReport, model: str, between: str) -> Iterator[str]:

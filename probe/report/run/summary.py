@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 from probe.methods import BASELINE, OURS, methods
-from probe.report.page.text import count, fewer, listed, number, percent, with_interval
+from probe.report.page.text import count, listed, number, of_images, percent, with_interval
 from probe.report.run.decomposition import overall
 from probe.report.run.sample import MIN_IMAGES
 from probe.report.run.schema import DatasetErrors, DictionaryReport, Report, Semantics
@@ -168,11 +168,7 @@ def _field_warnings(report: Report) -> list[str]:
 def _data_warnings(report: Report) -> list[str]:
     found = []
     for name, data in report.datasets.items():
-        found += fewer(name, data.n_used, data.n_planned)
-        if data.unreadable:
-            shown = ", ".join(data.unreadable[:3]) + (", ..." if len(data.unreadable) > 3 else "")
-            found.append(f"{name}: {count(len(data.unreadable), 'image')} could not be read ({shown}).")
-        found += [f"{name}: {note}" for note in data.notes]
+        found += of_images(name, data.n_used, data.n_planned, data.unreadable, data.notes)
         if data.n_used < MIN_IMAGES:
             found.append(f"{name}: {count(data.n_used, 'image')}, too few for a verdict (at least {MIN_IMAGES}).")
         errors = [one for level in data.levels for one in level.methods.items()]
