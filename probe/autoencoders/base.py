@@ -12,10 +12,10 @@ from probe.autoencoders.coordinates import Coordinates, check_number
 from probe.errors import UserError, reason_of
 from probe.files import tensors_sha256
 
-SAME_TWICE = 1e-2
-SAME_ROW = 1e-3
-"""Changes, relative to the latents' mean size, from which f counts as random, or a row as dependent on its neighbour.
-Batches of one size are computed by the same kernels, so rounding is far below."""
+SAME = 1e-3
+"""Change, relative to the mean size, from which two calls with one input count as random, or a row as dependent on its
+neighbour. Batches of one size are computed by the same kernels, so rounding is far below; not bit by bit, since some
+CUDA kernels add up in any order."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,7 @@ class Autoencoder:
         z = self._rows("encode", x, "an input")
         if z.ndim < 2:
             raise UserError(f"{self.source}: encode gives one number a row; a latent has at least one dimension.")
+        self._check_twice("encode", x, z)
         self._check_row(0, "encode", z, self._called("encode", torch.stack([x[0], x[0]])))
         y = self._rows("decode", z, "the latent of an input")
         if y.shape != x.shape:
@@ -166,17 +167,12 @@ class Autoencoder:
                 f"{self.source} decodes the latent {_of_one(z)} of an {what} {_of_one(x)} to an {what} {_of_one(y)}; a "
                 f"reconstruction needs the same size: try {self._other_size(y)}."
             )
+        self._check_twice("decode", z, y)
         again = self._rows("encode", y, "a reconstruction")
         if again.shape != z.shape:
             raise UserError(
                 f"the shapes of {self.source} do not close at resolution {resolution}: encode gives {_of_one(z)}, and "
                 f"encode(decode(z)) {_of_one(again)}; f(z) = E(D(z)) needs them equal."
-            )
-        # Not bit by bit: some CUDA kernels add up in any order.
-        if not _close(again, self._f(z), SAME_TWICE):
-            raise UserError(
-                f"{self.source} maps one latent to two different ones; encode and decode must be deterministic (the "
-                "mode of a posterior, not a sample; dropout off), or f has no fixed points."
             )
         other = torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(z)
         self._check_row(0, "f", again, self._f(torch.stack([z[0], other])))
@@ -227,8 +223,25 @@ class Autoencoder:
             raise UserError(f"{self.source}: {verb} turns {types}; it must keep the type.")
         return result
 
+    def _check_twice(self, verb: str, value: Tensor, found: Tensor) -> None:
+        """Refuse E or D that draws random numbers, before that shows as rows that depend on each other."""
+        again = self._called(verb, value)
+        if _close(found, again, SAME):
+            return
+        if again.shape != found.shape:
+            how = f"have the shapes {_of_one(found)} and {_of_one(again)}"
+        else:
+            how = f"differ by {float((again - found).abs().max()):.2g}"
+        given, advice = {
+            "encode": ("image" if self.kind == "image" else "input", "return the mean (latent_dist.mode())"),
+            "decode": ("latent", "draw no random numbers"),
+        }[verb]
+        raise UserError(
+            f"{self.source} is not deterministic: two calls of {verb} with one {given} {how}; {advice} and call eval()."
+        )
+
     def _check_row(self, row: int, name: str, found: Tensor, beside_another: Tensor) -> None:
-        if not _close(found[row : row + 1], beside_another[row : row + 1], SAME_ROW):
+        if not _close(found[row : row + 1], beside_another[row : row + 1], SAME):
             raise UserError(f"{self.source}: the rows of a batch are not independent in {name}; treat each by itself.")
 
     def _other_size(self, decoded: Tensor) -> str:

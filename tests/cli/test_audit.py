@@ -86,3 +86,9 @@ def test_a_size_that_the_model_does_not_take(capsys):
     assert (
         "decodes the latent of an image (1, 3, 18, 18) to (1, 3, 16, 16); set --resolution" in capsys.readouterr().err
     )
+
+
+def test_a_random_model_is_audited_all_the_same(capsys):
+    status, out, _ = run(capsys, SOUND.replace(":sound", ":random"), "--only", "determinism")
+    assert status == 0
+    assert "FAIL" in out
