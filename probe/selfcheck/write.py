@@ -67,6 +67,16 @@ def failures(found: Sequence[Done]) -> list[str]:
     return [one.check.name for one in found if any(row.verdict == Verdict.FAIL for row in one.rows)]
 
 
+def headline(found: Sequence[Done]) -> str:
+    """How many checks failed, and how many could not tell."""
+    wrong = failures(found)
+    says = f"{len(wrong)} of {len(found)} checks failed: {', '.join(wrong)}" if wrong else "No check failed"
+    untold = sum(one.status in ("skipped", "stopped") for one in found)
+    if untold:
+        says += f"; {untold} of {len(found)} {'was' if untold == 1 else 'were'} skipped or stopped"
+    return f"{says}."
+
+
 def as_json(found: Sequence[Done], about: dict[str, Any]) -> dict[str, Any]:
     """The whole record: ``about``, then a list ``checks`` with the rows of each."""
     checks = [
@@ -93,7 +103,6 @@ def as_markdown(found: Sequence[Done], about: dict[str, Any]) -> str:
     """A title, what the machine is, and one table of all rows."""
     what = about.get("card") or about["platform"]
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    wrong = failures(found)
     lines = [
         f"# Self-check on {about['device']}",
         "",
@@ -101,7 +110,7 @@ def as_markdown(found: Sequence[Done], about: dict[str, Any]) -> str:
         + (f", CUDA {about['cuda']}, driver {about['driver']}" if "cuda" in about else "")
         + ".",
         "",
-        f"{len(wrong)} of {len(found)} checks failed: {', '.join(wrong)}." if wrong else "No check failed.",
+        headline(found),
         "",
         "| check | what | value | expected | verdict | note |",
         "|---|---|---:|---:|---|---|",

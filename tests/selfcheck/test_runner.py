@@ -9,7 +9,7 @@ import torch
 from probe.errors import UserError
 from probe.selfcheck.check import Check, Row, Verdict, at_least, at_most, equals
 from probe.selfcheck.runner import chosen, run
-from probe.selfcheck.write import as_json, as_markdown, failures, machine, write
+from probe.selfcheck.write import as_json, as_markdown, failures, headline, machine, write
 
 CPU = torch.device("cpu")
 
@@ -66,6 +66,13 @@ def test_every_check_has_its_turn_and_says_how_it_ended(tmp_path):
     assert text == as_markdown(found, about)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.replace("\\|", "").count("|") for line in rows} == {7}
+    assert "1 of 6 checks failed: raises; 4 of 6 were skipped or stopped." in text.splitlines()
+
+
+def test_the_headline_tells_what_was_not_checked():
+    found = run([_check("gpu", _good, cuda=True), _check("good", _good)], CPU)
+    assert headline(found) == "No check failed; 1 of 2 was skipped or stopped."
+    assert headline(found[1:]) == "No check failed."
 
 
 def test_what_was_found_is_kept_after_every_row():
