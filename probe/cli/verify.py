@@ -48,12 +48,12 @@ def verify(only: Only = None, as_json: Json = False) -> None:
 
 
 def _show(rows: "Sequence[Checked]") -> None:
-    """Print the table."""
+    """Print the table, and how many hold."""
     from rich.table import Table
 
-    from probe.terminal import console
+    from probe.terminal import amount, console
 
-    table = Table(title=f"{len(rows)} known truths", title_justify="left")
+    table = Table(title=amount(len(rows), "known truths"), title_justify="left")
     for name in ("name", "what", "known from"):
         table.add_column(name)
     for name in ("expected", "tolerance", "found"):
@@ -64,3 +64,5 @@ def _show(rows: "Sequence[Checked]") -> None:
         verdict = "holds" if one.holds else "does not hold"
         table.add_row(one.name, one.what, one.source, f"{one.expected:.4g}", f"{one.tolerance:g}", found, verdict)
     console().print(table)
+    holding = sum(one.holds for one in rows)
+    print(f"{holding} of {len(rows)} {'holds' if len(rows) == 1 else 'hold'}.")

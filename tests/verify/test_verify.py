@@ -70,7 +70,16 @@ def test_the_command_prints_a_table_and_succeeds(capsys):
     assert left.value.code == 0
     out = capsys.readouterr().out
     assert "rank at 90 %" in out
-    assert out.count("holds") == 2
+    assert sum(line.rstrip(" │").endswith("holds") for line in out.splitlines()) == 2
+    assert out.splitlines()[0].strip() == "2 known truths"
+    assert out.splitlines()[-1] == "2 of 2 hold."
+
+
+def test_one_truth_is_not_several(capsys):
+    with pytest.raises(SystemExit):
+        main(["verify", "--only", "rank"])
+    out = capsys.readouterr().out.splitlines()
+    assert (out[0].strip(), out[-1]) == ("1 known truth", "1 of 1 holds.")
 
 
 def test_the_command_as_json(capsys):
