@@ -2,6 +2,7 @@
 they make, before hours are spent on it."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -164,8 +165,8 @@ class Autoencoder:
         if y.shape != x.shape:
             what = "image" if self.kind == "image" else f"input ({self.kind})"
             raise UserError(
-                f"{self.source} decodes the latent {_of_one(z)} of an {what} {_of_one(x)} to an {what} {_of_one(y)}; a "
-                f"reconstruction needs the same size: try {self._other_size(y)}."
+                f"{self.source} decodes the latent {_of_one(z)} of an {what} {_of_one(x)} to an {what} {_of_one(y)}; "
+                f"{wanted_of_decode(x, y)}: try {self._other_size(y)}."
             )
         self._check_twice("decode", z, y)
         again = self._rows("encode", y, "a reconstruction")
@@ -196,7 +197,8 @@ class Autoencoder:
             raise
         except Exception as error:
             what = f"{self.source} cannot {verb} a tensor of shape {tuple(value.shape)}"
-            raise UserError(f"{what}: {reason_of(error)}") from error
+            hint = grey_hint(error)
+            raise UserError(f"{what}: {reason_of(error)}{f'; {hint}.' if hint else ''}") from error
         if not isinstance(result, Tensor):
             raise UserError(f"{self.source}: {verb} must return a tensor, not a {type(result).__name__}.")
         if not result.is_floating_point() or result.layout is not torch.strided or result.device != value.device:
@@ -265,6 +267,19 @@ class Autoencoder:
         if not any(state for _, state in states):
             return None
         return tensors_sha256((f"{i}.{name}", value) for i, state in states for name, value in sorted(state.items()))
+
+
+def wanted_of_decode(x: Tensor, y: Tensor) -> str:
+    """What D(E(x)) = y of another shape than x breaks."""
+    if x.ndim == y.ndim == 4 and x.shape[:2] == y.shape[:2]:
+        return "decode must return the same height and width"
+    return "decode must return the shape that encode took"
+
+
+def grey_hint(error: BaseException) -> str:
+    """What to do if a model of grey images was given three channels, as torch's convolutions complain; else empty."""
+    grey = re.search(r"to have 1 channels?, but got 3 channels", str(error))
+    return "a model of grey images declares it by the attribute channels = 1" if grey else ""
 
 
 def device_of(name: str) -> torch.device:

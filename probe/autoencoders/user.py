@@ -26,8 +26,8 @@ def load_user(spec: ModelConfig, target: str) -> Autoencoder:
     """Call the named function, without arguments, and wrap the object it returns.
 
     The object has ``encode(x) -> z`` and ``decode(z) -> x``, deterministic and with independent rows. It may have
-    ``image_range`` (default -1, 1), ``scaling_factor``, ``shift_factor`` and ``downsampling``. Modules (the object
-    itself, or its attributes) are moved to the device and put into eval mode.
+    ``image_range`` (default -1, 1), ``scaling_factor``, ``shift_factor``, ``downsampling``, and ``channels = 1`` for
+    grey images. Modules (the object itself, or its attributes) are moved to the device and put into eval mode.
 
     Raises:
         UserError: the function cannot be found or called, or its result lacks encode or decode; or the code calls
@@ -75,10 +75,17 @@ def _wrapped(spec: ModelConfig, function: Callable[[], Any], model: Any) -> Auto
         shift_factor=shift,
         latents=spec.latents,
         downsampling=int(factor) or None,
+        channels=1 if _is_grey(model) else 3,
         code_sha256=source_sha256(function),
         device=device,
         dtype=dtype,
     )
+
+
+def _is_grey(model: Any) -> bool:
+    """Whether it declares grey images. Other numbers may be a width of its own."""
+    channels = getattr(model, "channels", None)
+    return isinstance(channels, int) and channels == 1
 
 
 def _numbers(model: Any, name: str, default: tuple[float, ...], source: str) -> tuple[float, ...]:

@@ -84,8 +84,36 @@ def test_a_size_that_the_model_does_not_take(capsys):
     status = main(["audit", SOUND, "--resolution", "18", "--count", "4", "--device", "cpu"])
     assert status == 2
     assert (
-        "decodes the latent of an image (1, 3, 18, 18) to (1, 3, 16, 16); set --resolution" in capsys.readouterr().err
-    )
+        "decodes the latent of an image (1, 3, 18, 18) to (1, 3, 16, 16); decode must return the same height and width:"
+        " set --resolution"
+    ) in capsys.readouterr().err
+
+
+GREY = """
+import torch
+
+class Own(torch.nn.Module):
+    {declared}
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = torch.nn.Conv2d(1, 4, 4, stride=4), torch.nn.ConvTranspose2d(4, 1, 4, stride=4)
+    def encode(self, x):
+        return self.down(x)
+    def decode(self, z):
+        return self.up(z)
+"""
+
+
+def test_a_model_of_grey_images_declares_them(capsys, tmp_path):
+    (tmp_path / "grey.py").write_text(GREY.format(declared=""))
+    status, _, err = run(capsys, f"python:{tmp_path / 'grey.py'}:Own", "--only", "batch")
+    assert status == 2
+    assert "a model of grey images declares it by the attribute channels = 1." in err
+    assert "--resolution" not in err
+    (tmp_path / "grey.py").write_text(GREY.format(declared="channels = 1"))
+    status, out, _ = run(capsys, f"python:{tmp_path / 'grey.py'}:Own", "--only", "batch", "--json")
+    assert status == 0
+    assert AuditReport.model_validate_json(out).images.source == "bundled:digits"
 
 
 def test_a_random_model_is_audited_all_the_same(capsys):

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from probe.autoencoders import Autoencoder
+from probe.autoencoders.base import grey_hint, wanted_of_decode
 from probe.config import ModelConfig
 from probe.dynamics import gaussian_starts
 from probe.dynamics.memory import Fitting
@@ -114,11 +115,11 @@ class Subject:
             raise
         except Exception as error:  # of any type, from the model's own code or from torch
             what = f"{model.source} cannot encode and decode an image of side {self.resolution}: {reason_of(error)}"
-            raise UserError(f"{what}; set --resolution to a size that it takes.") from error
+            raise UserError(f"{what}; {grey_hint(error) or 'set --resolution to a size that it takes'}.") from error
         if y.shape != x.shape:
             raise UserError(
-                f"{model.source} decodes the latent of an image {tuple(x.shape)} to {tuple(y.shape)}; set --resolution "
-                "to a size that it returns unchanged."
+                f"{model.source} decodes the latent of an image {tuple(x.shape)} to {tuple(y.shape)}; "
+                f"{wanted_of_decode(x, y)}: set --resolution to a size that it returns unchanged."
             )
         return tuple(z.shape[1:])
 
