@@ -84,6 +84,8 @@ def audit(
         print(text, end="")
     else:
         _show(report)
+        if report.images.note:
+            print(report.images.note)
         print(summary(report))
     if strict and report.verdict == "FAIL":
         failed = [check.name for check in report.checks if check.verdict == "FAIL"]

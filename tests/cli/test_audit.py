@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from probe.cli.main import app, main
+from probe.report.audit.build import few
 from probe.report.audit.schema import AuditReport
 
 SOUND = f"python:{Path(__file__).parents[1] / 'studies/audit/fragile.py'}:sound"
@@ -64,6 +66,27 @@ def test_files_of_both_kinds(capsys, tmp_path):
     page = (tmp_path / "audit.md").read_text()
     assert page.startswith(f"# Audit of {SOUND}\n")
     assert "| batch | encode | OK |" in page
+
+
+def test_few_images_are_told(capsys, tmp_path):
+    for number in range(2):
+        Image.new("RGB", (16, 16), (90 * number, 40, 200)).save(tmp_path / f"{number}.png")
+    page = tmp_path / "audit.md"
+    _, out, _ = run(capsys, SOUND, "--images", f"folder:{tmp_path}", "--only", "batch", "--out", str(page))
+    note = "Of 2 images (4 were asked for): statistics of so few mean little."
+    assert out.splitlines()[-2:] == [note, "1 check OK."]
+    assert note in page.read_text().splitlines()
+    _, out, _ = run(capsys, SOUND, "--only", "batch", "--json")
+    images = AuditReport.model_validate_json(out).images
+    assert (images.planned, images.note) == (4, "Of 4 images: statistics of so few mean little.")
+
+
+@pytest.mark.parametrize(
+    ("few_of", "says"),
+    [((16, 16), ""), ((8, 8), ""), ((9, 16), "9 of 16 images that were asked for were used.")],
+)
+def test_enough_images_need_no_word(few_of, says):
+    assert few(*few_of) == says
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,13 @@ import torch
 
 from probe.data import ImageSet
 from probe.report.audit.schema import AuditedImages, AuditedModel, AuditReport, CheckReport, worst
+from probe.report.page.text import count
 from probe.results.audit import WORST_FIRST
 from probe.studies.audit.check import Check, answer
 from probe.studies.audit.subject import Subject
+
+ENOUGH = 8
+"""Images below which statistics of latents mean little."""
 
 
 def audited(
@@ -57,8 +61,10 @@ def audited(
             source=str(pictures.source["source"]),
             sha256=pictures.sha256,
             count=len(pictures.ids),
+            planned=pictures.n_planned,
             resolution=subject.resolution,
             larger=None if subject.larger is None else int(subject.larger.shape[-1]),
+            note=few(len(pictures.ids), pictures.n_planned),
         ),
         seed=subject.seed,
         verdict=worst(findings),
@@ -66,6 +72,14 @@ def audited(
         checks=done,
         provenance=provenance,
     )
+
+
+def few(used: int, planned: int) -> str:
+    """A sentence where fewer images than planned were used, or fewer than ``ENOUGH``; else empty."""
+    of = f"Of {count(used, 'image')}" + (f" ({planned} were asked for)" if used < planned else "")
+    if used < ENOUGH:
+        return f"{of}: statistics of so few mean little."
+    return f"{used} of {planned} images that were asked for were used." if used < planned else ""
 
 
 def name_of(device: torch.device) -> str:

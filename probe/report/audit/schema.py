@@ -22,8 +22,10 @@ class AuditedImages(ReportModel):
     source: str
     sha256: str
     count: int
+    planned: int | None = Field(default=None, description="how many were asked for; null in older files")
     resolution: int
     larger: int | None = Field(description="the second resolution; null for a model of one size")
+    note: str = Field(default="", description="a warning about so few images; empty if there are enough")
 
 
 class CheckReport(ReportModel):

@@ -72,6 +72,7 @@ def markdown(report: AuditReport) -> str:
         f"{' x '.join(map(str, model.latent_shape))}, on {model.device}; {subject_of(report)}.",
         "",
         summary(report),
+        *([report.images.note] if report.images.note else []),
         "",
         "| " + " | ".join(HEADINGS) + " |",
         "|" + "---|" * len(HEADINGS),
