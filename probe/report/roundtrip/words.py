@@ -115,7 +115,7 @@ def settles(series: Series) -> str:
     if points + loops == 0:
         said = f"none of the {series.n} images settles"
     else:
-        certified = f" ({found.certified} at certified attractors)" if found.certified else ""
+        certified = f" (certified attractors: {found.certified} of {found.examined} examined)" if found.examined else ""
         kinds = {f"at fixed points{certified}": points, "in cycles": loops}
         there = {kind: n for kind, n in kinds.items() if n}
         parts = (

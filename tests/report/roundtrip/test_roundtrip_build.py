@@ -268,6 +268,16 @@ def test_pictures_at_attractors_that_do_not_settle(report):
         ),
         ({"max_steps": 4}, {}, "none of the 4 images settles"),
         ({"cycle": 1, "max_steps": 3}, {}, "1 of 4 images settles in cycles, 3 do not"),
+        (
+            {"converged": 54, "max_steps": 10},
+            {"examined": 40, "certified": 39},
+            "54 of 64 images settle at fixed points (certified attractors: 39 of 40 examined), 10 do not",
+        ),
+        (
+            {"converged": 2},
+            {"examined": 1, "certified": 0},
+            "2 of 2 images settle at fixed points (certified attractors: 0 of 1 examined)",
+        ),
     ],
 )
 def test_who_settles_in_words(report, outcomes, more, said):
@@ -285,7 +295,7 @@ def test_attractors_of_a_run_are_counted(trips: Path):
     settled = report.overall.of("good", "none").settled
     assert (settled.at_attractors, settled.attractors) == (6, 2)
     assert (
-        "settle at fixed points (12 at certified attractors), 6 end at 2 attractors of the run"
+        "settle at fixed points (certified attractors: 12 of 12 examined), 6 end at 2 attractors of the run"
         in (report.headlines["good"])
     )
     rows = {row[0]: row for row in tables.outcomes(report, report.overall).rows}
