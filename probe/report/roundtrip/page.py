@@ -87,7 +87,7 @@ def page(report: RoundtripReport, film: Film, figures: Sequence[str]) -> Page:
     blocks: list[Block] = [
         Verdicts(list(report.headlines.values())),
         tables.overview(report),
-        Note(OVERVIEW),
+        Note(f"{OVERVIEW} {_further(report)}".rstrip()),
         Section("Pictures", [Note(f"Difference: |picture - image| times {film.gain}."), film]),
         Section("Cycle by cycle", curves),
         *_numbers(report, report.overall),
@@ -102,9 +102,15 @@ def page(report: RoundtripReport, film: Film, figures: Sequence[str]) -> Page:
 
 def roundtrip_table(content: Mapping[str, Any]) -> RichTable:
     """The overview for a terminal, from the content of report.json."""
-    table = tables.overview(RoundtripReport.model_validate(content), brief=True).rich("Mean PSNR over the images")
-    table.caption, table.caption_justify = FURTHER, "left"
+    report = RoundtripReport.model_validate(content)
+    table = tables.overview(report, brief=True).rich("Mean PSNR over the images")
+    table.caption, table.caption_justify = _further(report) or None, "left"
     return table
+
+
+def _further(report: RoundtripReport) -> str:
+    """What 'settle' and 'diverge' count, where some settings are iterated on after the last cycle."""
+    return FURTHER if words.of_latent_map(report.betweens) else ""
 
 
 def _by_set(report: RoundtripReport, figures: Sequence[str]) -> list[Block]:
@@ -138,11 +144,11 @@ def _numbers(report: RoundtripReport, data: SetReport) -> list[Section]:
 
 FURTHER = (
     "Whether pictures settle is not one criterion: 'nothing' and 'clamp' get up to solver.max_steps further steps of "
-    "the latent map, rounded settings only the cycles."
+    "the latent map, rounded settings only the cycles. 'Diverge' counts images that diverge in the further steps, too."
 )
 OVERVIEW = (
     "Mean PSNR over the images; drift of red / green / blue in levels of 8 bits (0 to 255). 'No model' is the control: "
-    f"the same without encoding and decoding. {FURTHER}"
+    "the same without encoding and decoding."
 )
 UNTIL = (
     "Medians over images with 95 % intervals; an image that never falls so far counts as later than all cycles. "

@@ -303,6 +303,18 @@ def test_attractors_of_a_run_are_counted(trips: Path):
     assert rows["bad, nothing"][-1] == "-"
 
 
+def test_only_settings_without_rounding_are_iterated_on(trips: Path, tmp_path: Path, undrawn):
+    with_both = roundtrip_report(read(trips))
+    assert with_both.protocol["cycles"].startswith("8, and with nothing up to 200 more of the latent map")
+    assert "diverge in the further steps, too" in str(roundtrip_table(with_both.model_dump()).caption)
+    path = finished(tmp_path / "trips", between=["8bit", "jpeg:75"])
+    content = write_roundtrip_report(path)
+    assert content["protocol"]["cycles"] == "8"
+    assert content["protocol"]["settled"].startswith("the picture comes again, bit by bit; diverged: ")
+    assert roundtrip_table(content).caption is None
+    assert "further steps" not in (path / "report" / "report.md").read_text("utf-8")
+
+
 def test_spectra_are_means_in_decibels(results, report):
     spectrum = results.trips[Trip("good", "8bit", "digits")].tensors["spectrum"].numpy()
     found = report.datasets["digits"].of("good", "8bit").spectra
