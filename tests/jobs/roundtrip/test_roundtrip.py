@@ -344,6 +344,8 @@ def test_names_of_models_and_images():
             "other/sd-vae-ft-mse",
             "python:tests/models/taef2.py:load",
             "python:package.module:load",
+            "python:tests/models/taef2.py:small",
+            "python:models.py:Net.of",
             "/models/vae.safetensors",
             "~/models/mine/",
         ]
@@ -354,6 +356,8 @@ def test_names_of_models_and_images():
         "sd-vae-ft-mse-2",
         "taef2",
         "package.module",
+        "taef2-small",
+        "models-Net.of",
         "vae",
         "mine",
     ]
