@@ -88,7 +88,7 @@ def page(report: RoundtripReport, film: Film, figures: Sequence[str]) -> Page:
         Verdicts(list(report.headlines.values())),
         tables.overview(report),
         Note(f"{OVERVIEW} {_further(report)}".rstrip()),
-        Section("Pictures", [Note(f"Difference: |picture - image| times {film.gain}."), film]),
+        Section("Pictures", [Note(f"Difference: |picture - image| times {film.gain}."), film, *_left_out(report)]),
         Section("Cycle by cycle", curves),
         *_numbers(report, report.overall),
     ]
@@ -111,6 +111,16 @@ def roundtrip_table(content: Mapping[str, Any]) -> RichTable:
 def _further(report: RoundtripReport) -> str:
     """What 'settle' and 'diverge' count, where some settings are iterated on after the last cycle."""
     return FURTHER if words.of_latent_map(report.betweens) else ""
+
+
+def _left_out(report: RoundtripReport) -> list[Note]:
+    """Which cells the film does not have."""
+    equal: dict[str, list[str]] = {}
+    for one in report.overall.series:
+        if one.lossless:
+            equal.setdefault(words.model_label(one.model), []).append(words.between_label(one.between))
+    names = [f"{model} ({listed(betweens)})" for model, betweens in equal.items()]
+    return [Note(f"Left out, because their pictures equal the images: {listed(names)}.")] if names else []
 
 
 def _by_set(report: RoundtripReport, figures: Sequence[str]) -> list[Block]:
@@ -161,6 +171,11 @@ ENDS = (
     "those examined; only 'nothing' and 'clamp' can have them. A cycle above {cycles} was found by iterating on."
 )
 
+DIFFERENCES = (
+    "Mean differences, paired by image, with 95 % intervals; no difference is seen where one includes 0. Intervals are "
+    "not corrected for the number of comparisons: of 20 true differences of 0, about one is outside of its interval."
+)
+
 
 def _differences(report: RoundtripReport, data: SetReport, *, models: bool, title: str) -> list[Section]:
     blocks: list[Block] = []
@@ -168,5 +183,4 @@ def _differences(report: RoundtripReport, data: SetReport, *, models: bool, titl
         table = tables.differences(report, data.differences, measure, models=models)
         if table.rows:
             blocks.append(Section(drawings.UNITS.get(measure, words.measure_label(measure)), [table]))
-    note = Note("Mean differences, paired by image, with 95 % intervals; no difference is seen where one includes 0.")
-    return [Section(title, [note, *blocks])] if blocks else []
+    return [Section(title, [Note(DIFFERENCES), *blocks])] if blocks else []
