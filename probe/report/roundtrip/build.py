@@ -147,12 +147,19 @@ def protocol(results: RoundtripResults) -> dict[str, str]:
 
 
 def _lpips(results: RoundtripResults) -> str:
-    """Network, weights and version of LPIPS."""
+    """Network, weights and version of LPIPS, or why it is missing."""
     noted: Mapping[str, Any] = results.manifest.get("perceptual", {}).get("lpips") or {}
     measured = any("lpips" in found.rows for found in results.trips.values())
     if not measured:
-        return "not measured"
+        return _not_measured(results, "LPIPS")
     return as_text({key: noted[key] for key in LPIPS if noted.get(key)}) or "measured"
+
+
+def _not_measured(results: RoundtripResults, metric: str) -> str:
+    """``not measured: the weights of AlexNet are not in torch's cache; save ...``, as noted when the work was begun."""
+    missing = results.manifest.get("perceptual", {}).get("missing", [])
+    why = next((one.removeprefix(f"no {metric}: ") for one in missing if one.startswith(f"no {metric}: ")), "")
+    return f"not measured: {why}" if why else "not measured"
 
 
 def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[str]:

@@ -332,6 +332,8 @@ def test_colour_drift_is_in_levels_of_8_bits(results, report):
 def test_lpips_is_reported_where_it_was_measured(trips: Path):
     results = read(trips)
     assert roundtrip_report(results).protocol["LPIPS"] == "not measured"
+    results.manifest["perceptual"] = {"lpips": None, "missing": ["no LPIPS: nowhere; save it"]}
+    assert roundtrip_report(results).protocol["LPIPS"] == "not measured: nowhere; save it"
     for trip, found in results.trips.items():
         found.rows["lpips"] = 0.3 if trip.model == "bad" else 0.1
     noted = {"network": "AlexNet", "weights": "file.pth", "sha256": "ab", "dtype": "float32"}
