@@ -105,12 +105,13 @@ class RoundtripWork(Work[RoundtripDirectory]):
         asked = self.config.perceptual
         found = load_lpips(asked.network, asked.lpips, self.device) if asked else None
         here = None if isinstance(found, Missing) else found
-        if isinstance(found, Missing) and self.world.leads:
-            log.warning(found.reason)
+        missing = [found.reason] if isinstance(found, Missing) else []
+        if missing and self.world.leads and "perceptual" in self.config.model_fields_set:
+            log.warning("LPIPS is not measured; the protocol in the report says why.")
 
         def note() -> dict[str, Any] | None:
             if "perceptual" not in self.directory.manifest:
-                self.directory.update_manifest(perceptual={"lpips": here and here.protocol})
+                self.directory.update_manifest(perceptual={"lpips": here and here.protocol, "missing": missing})
             noted: dict[str, Any] | None = self.directory.manifest["perceptual"]["lpips"]
             return noted
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from probe.cli.options import Json, Out, Overrides, TrustCode, path_option
+from probe.cli.options import Json, Overrides, TrustCode, path_option
 from probe.cli.work import do_all
 from probe.errors import UserError
 from probe.measures import IDENTITY
@@ -47,7 +47,15 @@ def roundtrip(
         path_option("--run", "RUN_DIR", "A finished run, whose attractors the end points are compared with."),
     ] = None,
     overrides: Overrides = None,
-    out: Out = None,
+    out: Annotated[
+        Path | None,
+        path_option(
+            "--out",
+            "RUN_DIR",
+            "The run directory; default runs/NAME_OF_CONFIG, or runs/roundtrip-MODELS: other images or options for the "
+            "same models need a folder of their own.",
+        ),
+    ] = None,
     trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
@@ -76,14 +84,17 @@ def roundtrip(
 
 
 def by_name(sources: list[str]) -> dict[str, dict[str, str]]:
-    """The models of sources, by the last part of each, such as ``taef2`` for ``python:tests/models/taef2.py:load``."""
+    """The models of sources, by the last part of each: ``taef2`` for ``python:tests/models/taef2.py:load``.
+
+    Functions of other names are part of it: ``taef2-small`` for ``python:tests/models/taef2.py:small``.
+    """
     found: dict[str, dict[str, str]] = {}
     taken = {IDENTITY}
     for source in sources:
         kind, _, rest = source.partition(":")
-        place = rest.rpartition(":")[0] if kind == "python" else rest or source
+        place, _, function = rest.rpartition(":") if kind == "python" else (rest or source, "", "load")
         last = place.rstrip("/").rpartition("/")[2].removesuffix(".py").removesuffix(".safetensors")
-        name = again = _file_name(last, "model")
+        name = again = _file_name(last if function == "load" else f"{last}-{function}", "model")
         number = 1
         while again.casefold() in taken:  # on some file systems, names that differ in case are one
             number += 1

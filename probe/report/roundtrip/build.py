@@ -128,15 +128,18 @@ def protocol(results: RoundtripResults) -> dict[str, str]:
     versions = manifest.get("versions", {})
     known = [f"{name} {versions[name]}" for name in versions if name in PACKAGES]
     known += [f"{name} {version}" for name, version in manifest.get("codecs", {}).items() if version]
-    more = config.solver.max_steps
+    more, mapped = config.solver.max_steps, words.of_latent_map(config.between)
+    labels = listed([words.between_label(one) for one in mapped])
+    further = f", and with {labels} up to {more} more of the latent map to see whether it settles"
+    exact = "the picture comes again, bit by bit"
     return {
         "images": images,
         "size": f"{config.resolution} x {config.resolution} pixels",
         "a cycle": "encode, decode, then what happens between cycles, which the picture after one cycle has seen once",
-        "cycles": f"{config.cycles}, and up to {more} more of the latent map to see whether it settles",
+        "cycles": f"{config.cycles}{further if mapped and more else ''}",
         "precision": f"{manifest.get('dtype', 'unknown')} on {manifest.get('device', 'unknown')}",
-        "settled": f"||f(z) - z||^2 below {config.solver.tolerance:g}; diverged: not finite, or a latent norm above "
-        f"{config.solver.max_norm:g}",
+        "settled": f"{f'||f(z) - z||^2 below {config.solver.tolerance:g}' if mapped else exact}; diverged: not finite, "
+        f"or a latent norm above {config.solver.max_norm:g}",
         "LPIPS": _lpips(results),
         "versions": ", ".join(known) or "unknown",
         **{f"between: {words.between_label(one)}": _meaning(one) for one in config.between},
@@ -144,12 +147,19 @@ def protocol(results: RoundtripResults) -> dict[str, str]:
 
 
 def _lpips(results: RoundtripResults) -> str:
-    """Network, weights and version of LPIPS."""
+    """Network, weights and version of LPIPS, or why it is missing."""
     noted: Mapping[str, Any] = results.manifest.get("perceptual", {}).get("lpips") or {}
     measured = any("lpips" in found.rows for found in results.trips.values())
     if not measured:
-        return "not measured"
+        return _not_measured(results, "LPIPS")
     return as_text({key: noted[key] for key in LPIPS if noted.get(key)}) or "measured"
+
+
+def _not_measured(results: RoundtripResults, metric: str) -> str:
+    """``not measured: the weights of AlexNet are not in torch's cache; save ...``, as noted when the work was begun."""
+    missing = results.manifest.get("perceptual", {}).get("missing", [])
+    why = next((one.removeprefix(f"no {metric}: ") for one in missing if one.startswith(f"no {metric}: ")), "")
+    return f"not measured: {why}" if why else "not measured"
 
 
 def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[str]:

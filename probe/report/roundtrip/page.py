@@ -87,8 +87,8 @@ def page(report: RoundtripReport, film: Film, figures: Sequence[str]) -> Page:
     blocks: list[Block] = [
         Verdicts(list(report.headlines.values())),
         tables.overview(report),
-        Note(OVERVIEW),
-        Section("Pictures", [Note(f"Difference: |picture - image| times {film.gain}."), film]),
+        Note(f"{OVERVIEW} {_further(report)}".rstrip()),
+        Section("Pictures", [Note(f"Difference: |picture - image| times {film.gain}."), film, *_left_out(report)]),
         Section("Cycle by cycle", curves),
         *_numbers(report, report.overall),
     ]
@@ -102,9 +102,25 @@ def page(report: RoundtripReport, film: Film, figures: Sequence[str]) -> Page:
 
 def roundtrip_table(content: Mapping[str, Any]) -> RichTable:
     """The overview for a terminal, from the content of report.json."""
-    table = tables.overview(RoundtripReport.model_validate(content), brief=True).rich("Mean PSNR over the images")
-    table.caption, table.caption_justify = FURTHER, "left"
+    report = RoundtripReport.model_validate(content)
+    table = tables.overview(report, brief=True).rich("Mean PSNR over the images")
+    table.caption, table.caption_justify = _further(report) or None, "left"
     return table
+
+
+def _further(report: RoundtripReport) -> str:
+    """What 'settle' and 'diverge' count, where some settings are iterated on after the last cycle."""
+    return FURTHER if words.of_latent_map(report.betweens) else ""
+
+
+def _left_out(report: RoundtripReport) -> list[Note]:
+    """Which cells the film does not have."""
+    equal: dict[str, list[str]] = {}
+    for one in report.overall.series:
+        if one.lossless:
+            equal.setdefault(words.model_label(one.model), []).append(words.between_label(one.between))
+    names = [f"{model} ({listed(betweens)})" for model, betweens in equal.items()]
+    return [Note(f"Left out, because their pictures equal the images: {listed(names)}.")] if names else []
 
 
 def _by_set(report: RoundtripReport, figures: Sequence[str]) -> list[Block]:
@@ -138,11 +154,11 @@ def _numbers(report: RoundtripReport, data: SetReport) -> list[Section]:
 
 FURTHER = (
     "Whether pictures settle is not one criterion: 'nothing' and 'clamp' get up to solver.max_steps further steps of "
-    "the latent map, rounded settings only the cycles."
+    "the latent map, rounded settings only the cycles. 'Diverge' counts images that diverge in the further steps, too."
 )
 OVERVIEW = (
     "Mean PSNR over the images; drift of red / green / blue in levels of 8 bits (0 to 255). 'No model' is the control: "
-    f"the same without encoding and decoding. {FURTHER}"
+    "the same without encoding and decoding."
 )
 UNTIL = (
     "Medians over images with 95 % intervals; an image that never falls so far counts as later than all cycles. "
@@ -155,6 +171,11 @@ ENDS = (
     "those examined; only 'nothing' and 'clamp' can have them. A cycle above {cycles} was found by iterating on."
 )
 
+DIFFERENCES = (
+    "Mean differences, paired by image, with 95 % intervals; no difference is seen where one includes 0. Intervals are "
+    "not corrected for the number of comparisons: of 20 true differences of 0, about one is outside of its interval."
+)
+
 
 def _differences(report: RoundtripReport, data: SetReport, *, models: bool, title: str) -> list[Section]:
     blocks: list[Block] = []
@@ -162,5 +183,4 @@ def _differences(report: RoundtripReport, data: SetReport, *, models: bool, titl
         table = tables.differences(report, data.differences, measure, models=models)
         if table.rows:
             blocks.append(Section(drawings.UNITS.get(measure, words.measure_label(measure)), [table]))
-    note = Note("Mean differences, paired by image, with 95 % intervals; no difference is seen where one includes 0.")
-    return [Section(title, [note, *blocks])] if blocks else []
+    return [Section(title, [Note(DIFFERENCES), *blocks])] if blocks else []

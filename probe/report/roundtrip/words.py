@@ -1,9 +1,12 @@
 """Names and sentences of the page."""
 
+from collections.abc import Iterable
+
 from probe.measures import IDENTITY, MARKS, MEASURES
 from probe.metrics.images import LOSSLESS
 from probe.report.page.text import count, listed, number
 from probe.report.roundtrip.schema import RoundtripReport, Series, Settled, Until
+from probe.studies.roundtrip.between import step
 
 CONTROL = "no model"
 """What the control is called on the page."""
@@ -23,6 +26,11 @@ def between_label(between: str) -> str:
     if name in CODECS:
         return f"{CODECS[name]} {parameter}"
     return f"resize by {parameter.replace(':', ' ')}" if name == "resize" else LABELS.get(between, between)
+
+
+def of_latent_map(betweens: Iterable[str]) -> list[str]:
+    """Those that do not round, whose pictures go on as latents after the last cycle to see whether they settle."""
+    return [one for one in betweens if not step(one).kind.rounds]
 
 
 def measure_label(name: str) -> str:
@@ -115,7 +123,7 @@ def settles(series: Series) -> str:
     if points + loops == 0:
         said = f"none of the {series.n} images settles"
     else:
-        certified = f" ({found.certified} at certified attractors)" if found.certified else ""
+        certified = f" (certified attractors: {found.certified} of {found.examined} examined)" if found.examined else ""
         kinds = {f"at fixed points{certified}": points, "in cycles": loops}
         there = {kind: n for kind, n in kinds.items() if n}
         parts = (

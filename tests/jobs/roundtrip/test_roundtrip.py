@@ -263,12 +263,23 @@ def test_lpips_is_measured_where_its_weights_are(tmp_path, random_alexnet, monke
         do(RoundtripDirectory.open(work.directory.path), *COMPUTED)
     without = begin(tmp_path / "without", **few, **asked)
     do(without, *COMPUTED)
-    assert "no LPIPS: nowhere" in caplog.text
+    assert "LPIPS is not measured; the protocol in the report says why." in caplog.text
+    assert "nowhere" not in caplog.text
+    assert without.directory.manifest["perceptual"] == {"lpips": None, "missing": ["no LPIPS: nowhere"]}
     (without.directory.path / trip.table).unlink()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     do(RoundtripDirectory.open(without.directory.path), *COMPUTED)
     assert "lpips" not in pd.read_parquet(without.directory.path / trip.table)
+
+
+def test_who_did_not_ask_for_lpips_is_told_in_the_report_only(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("jobs.roundtrip.load_lpips", lambda *_: Missing("no LPIPS: nowhere"))
+    few = {key: SETTINGS[key] for key in ("solver", "film")} | {"datasets": {"digits": {"n": 1}}, "cycles": 1}
+    config = parse_roundtrip_config({**few, "models": {"own": SETTINGS["models"]["own"]}, "between": ["8bit"]})
+    content = do(RoundtripWork(RoundtripDirectory.create(tmp_path / "trips", config)))
+    assert "LPIPS" not in caplog.text
+    assert content["protocol"]["LPIPS"] == "not measured: nowhere"
 
 
 def test_a_run_that_is_not_there_is_refused_before_any_work(tmp_path):
@@ -344,6 +355,8 @@ def test_names_of_models_and_images():
             "other/sd-vae-ft-mse",
             "python:tests/models/taef2.py:load",
             "python:package.module:load",
+            "python:tests/models/taef2.py:small",
+            "python:models.py:Net.of",
             "/models/vae.safetensors",
             "~/models/mine/",
         ]
@@ -354,6 +367,8 @@ def test_names_of_models_and_images():
         "sd-vae-ft-mse-2",
         "taef2",
         "package.module",
+        "taef2-small",
+        "models-Net.of",
         "vae",
         "mine",
     ]

@@ -268,6 +268,16 @@ def test_pictures_at_attractors_that_do_not_settle(report):
         ),
         ({"max_steps": 4}, {}, "none of the 4 images settles"),
         ({"cycle": 1, "max_steps": 3}, {}, "1 of 4 images settles in cycles, 3 do not"),
+        (
+            {"converged": 54, "max_steps": 10},
+            {"examined": 40, "certified": 39},
+            "54 of 64 images settle at fixed points (certified attractors: 39 of 40 examined), 10 do not",
+        ),
+        (
+            {"converged": 2},
+            {"examined": 1, "certified": 0},
+            "2 of 2 images settle at fixed points (certified attractors: 0 of 1 examined)",
+        ),
     ],
 )
 def test_who_settles_in_words(report, outcomes, more, said):
@@ -285,12 +295,24 @@ def test_attractors_of_a_run_are_counted(trips: Path):
     settled = report.overall.of("good", "none").settled
     assert (settled.at_attractors, settled.attractors) == (6, 2)
     assert (
-        "settle at fixed points (12 at certified attractors), 6 end at 2 attractors of the run"
+        "settle at fixed points (certified attractors: 12 of 12 examined), 6 end at 2 attractors of the run"
         in (report.headlines["good"])
     )
     rows = {row[0]: row for row in tables.outcomes(report, report.overall).rows}
     assert rows["good, nothing"][-1] == "6 at 2"
     assert rows["bad, nothing"][-1] == "-"
+
+
+def test_only_settings_without_rounding_are_iterated_on(trips: Path, tmp_path: Path, undrawn):
+    with_both = roundtrip_report(read(trips))
+    assert with_both.protocol["cycles"].startswith("8, and with nothing up to 200 more of the latent map")
+    assert "diverge in the further steps, too" in str(roundtrip_table(with_both.model_dump()).caption)
+    path = finished(tmp_path / "trips", between=["8bit", "jpeg:75"])
+    content = write_roundtrip_report(path)
+    assert content["protocol"]["cycles"] == "8"
+    assert content["protocol"]["settled"].startswith("the picture comes again, bit by bit; diverged: ")
+    assert roundtrip_table(content).caption is None
+    assert "further steps" not in (path / "report" / "report.md").read_text("utf-8")
 
 
 def test_spectra_are_means_in_decibels(results, report):
@@ -310,6 +332,8 @@ def test_colour_drift_is_in_levels_of_8_bits(results, report):
 def test_lpips_is_reported_where_it_was_measured(trips: Path):
     results = read(trips)
     assert roundtrip_report(results).protocol["LPIPS"] == "not measured"
+    results.manifest["perceptual"] = {"lpips": None, "missing": ["no LPIPS: nowhere; save it"]}
+    assert roundtrip_report(results).protocol["LPIPS"] == "not measured: nowhere; save it"
     for trip, found in results.trips.items():
         found.rows["lpips"] = 0.3 if trip.model == "bad" else 0.1
     noted = {"network": "AlexNet", "weights": "file.pth", "sha256": "ab", "dtype": "float32"}

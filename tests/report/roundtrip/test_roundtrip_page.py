@@ -105,3 +105,12 @@ def test_a_sheet_holds_pictures_and_then_their_differences(trips: Path):
             assert tiles[place, at].mean(0) == pytest.approx(now, abs=14)  # lossy, with edges
             gap = (8 * np.abs(original.astype(np.uint8).astype(float) - now)).clip(0, 255)
             assert tiles[len(film["cells"]) + place, at].mean(0) == pytest.approx(gap, abs=14)
+
+
+def test_what_the_film_leaves_out_is_said(trips: Path, tmp_path: Path, undrawn):
+    said = "Left out, because their pictures equal the images: no model (nothing and 8 bits)."
+    for page in ("report.md", "report.html"):
+        assert said in (trips / "report" / page).read_text("utf-8")
+    lossy = finished(tmp_path / "trips", between=["jpeg:75"])
+    write_roundtrip_report(lossy)
+    assert "Left out, because" not in (lossy / "report" / "report.md").read_text("utf-8")
