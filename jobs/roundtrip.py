@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jobs.directory import Directory
 from jobs.progress import Meter
@@ -17,17 +17,19 @@ from probe.autoencoders import Autoencoder
 from probe.data import load_images, resolve
 from probe.errors import UserError
 from probe.measures import IDENTITY
-from probe.metrics.feature_weights import Missing
-from probe.metrics.perceptual import Lpips, load_lpips
+from probe.metrics.frechet import Inception
+from probe.metrics.perceptual import Lpips
 from probe.results import layout
 from probe.results.roundtrip import Trip, trips
 from probe.studies.inputs import image_facts
+from probe.studies.perceptual import Perceptual, load_perceptual
 from probe.studies.roundtrip.between import codecs
 from probe.studies.roundtrip.config import RoundtripConfig, parse_roundtrip_config
 from probe.studies.roundtrip.outcomes import Reference
 from probe.studies.roundtrip.trip import round_trip, table
 
 log = logging.getLogger("probe")
+N = TypeVar("N", Lpips, Inception)
 Look = Callable[..., dict[str, Any] | None]
 """``checked``, ``needed`` or ``claimed`` of a directory."""
 
@@ -96,30 +98,37 @@ class RoundtripWork(Work[RoundtripDirectory]):
         return Reference.of(tensors, run.manifest["model"], about["sha256"])
 
     @cached_property
-    def lpips(self) -> Lpips | None:
-        """LPIPS, if the configuration wants it and its weights were at hand when the work was begun.
+    def perceptual(self) -> Perceptual:
+        """LPIPS and rFID, as far as they are wanted and their weights were at hand when the work was begun.
 
         Raises:
             UserError: the configuration names a file that is no such weights, or the weights are no longer here.
         """
         asked = self.config.perceptual
-        found = load_lpips(asked.network, asked.lpips, self.device) if asked else None
-        here = None if isinstance(found, Missing) else found
-        missing = [found.reason] if isinstance(found, Missing) else []
-        if missing and self.world.leads and "perceptual" in self.config.model_fields_set:
-            log.warning("LPIPS is not measured; the protocol in the report says why.")
+        here = load_perceptual(asked, self.device) if asked else Perceptual()
+        if here.missing and self.world.leads and "perceptual" in self.config.model_fields_set:
+            log.warning("LPIPS or rFID is not measured; the protocol in the report says why.")
 
-        def note() -> dict[str, Any] | None:
+        def note() -> dict[str, Any]:
             if "perceptual" not in self.directory.manifest:
-                self.directory.update_manifest(perceptual={"lpips": here and here.protocol, "missing": missing})
-            noted: dict[str, Any] | None = self.directory.manifest["perceptual"]["lpips"]
+                facts = {"lpips": None, "rfid": None, **here.protocols, "missing": list(here.missing)}
+                self.directory.update_manifest(perceptual=facts)
+            noted: dict[str, Any] = self.directory.manifest["perceptual"]
             return noted
 
         begun = self.world.on_rank_0(note)
+        return Perceptual(
+            self._as_begun("LPIPS", "lpips", begun["lpips"], here.lpips),
+            # An earlier version began without it.
+            self._as_begun("rFID", "inception", begun.get("rfid"), here.inception),
+        )
+
+    def _as_begun(self, metric: str, key: str, begun: dict[str, Any] | None, here: N | None) -> N | None:
+        """The network of a metric, if the work was begun with it; it must be the same."""
         if begun and (here is None or here.sha256 != begun["sha256"]):
             raise UserError(
-                f"{self.directory.path} was begun with LPIPS by {begun['weights']}, which is not here; name the file "
-                "with perceptual.lpips, or choose another folder with --out."
+                f"{self.directory.path} was begun with {metric} by {begun['weights']}, which is not here; name the "
+                f"file with perceptual.{key}, or choose another folder with --out."
             )
         return here if begun else None
 
@@ -185,7 +194,7 @@ def round_trips(work: RoundtripWork) -> None:
 
     todo = work.world.missing(all_trips, lambda trip: work.directory.has(trip, work.directory.claimed, run=run))
     if todo:
-        _ = work.lpips  # all ranks look for its weights together
+        _ = work.perceptual  # all ranks look for its weights together
     for name in (*work.config.models, IDENTITY):
         mine = [trip for trip in todo if trip.model == name]
         if not mine:
@@ -207,25 +216,27 @@ def _make(work: RoundtripWork, trip: Trip, model: Autoencoder | None, run: str |
     tensors, about = directory.load(image_file(trip.dataset))
     known = directory.manifest["models"][trip.model] if model else {}
     unusable = work.reference.unusable(known) if model and work.reference else ""
-    found, results, places = round_trip(
+    found, results, ends = round_trip(
         model,
         trip.between,
         tensors["images"],
         work.config,
         work.reference if model and not unusable else None,
-        work.lpips,
+        work.perceptual.lpips,
+        work.perceptual.inception,
         lambda done: meter.update(done, f"{trip.between}, {trip.dataset}"),
     )
     made_from = {
         "data": about["data"]["sha256"],
         "weights": known.get("weights_sha256"),
         "run": run,
-        "lpips": work.lpips.sha256 if work.lpips else None,
+        "lpips": work.perceptual.checksums["lpips"] or None,
     }
     names = {"model": trip.model, "between": trip.between, "dataset": trip.dataset}
     more = {
         "cycles": work.config.cycles,
-        "places": places,
+        **ends,
+        **({"inception": work.perceptual.inception.sha256} if work.perceptual.inception else {}),
         "latent_shape": known.get("latent_shape"),
         "no_attractors": unusable,
     }

@@ -192,3 +192,11 @@ MARKS: tuple[Mark, ...] = (
     Mark("down_6", "6 dB below the first cycle", fall=6.0),
     Mark("below_25", "PSNR below 25 dB", level=25.0),
 )
+
+SHOWN = (1, 2, 5, 10, 20, 50)
+"""Cycles of tables, and those whose rFID is measured."""
+
+
+def shown_cycles(cycles: int) -> list[int]:
+    """Those of ``SHOWN`` up to the last cycle, and that one."""
+    return sorted({one for one in SHOWN if one <= cycles} | {cycles})

@@ -123,11 +123,15 @@ def frechet(a: Tensor, b: Tensor) -> Interval:
     The interval is for another draw of n images: a jackknife that leaves out each of ``GROUPS`` groups of pairs, and
     Student's t. It is around FID at this n, which is too large by a bias that falls with n: the interval says nothing
     of it, and a bootstrap would add to it, since a resample has fewer distinct images. None below 2 ``GROUPS`` images.
+    Equal sets have 0, where torch-fidelity's rounding leaves up to 1e-4 of either sign.
     """
     from torch_fidelity.metric_fid import fid_features_to_statistics
 
+    few = len(a) < 2 * GROUPS
+    if torch.equal(a, b):  # false where a feature is NaN
+        return Interval(0.0, None, None) if few else Interval(0.0, 0.0, 0.0)
     value = _of_statistics(*(fid_features_to_statistics(features) for features in (a, b)))
-    if len(a) < 2 * GROUPS or not np.isfinite(value):
+    if few or not np.isfinite(value):
         return Interval(value, None, None)
     low, high = over_draws(value, float(jackknife(left_out(a.double().numpy(), b.double().numpy()))), GROUPS)
     return Interval(value, max(low, 0.0), high)

@@ -557,6 +557,15 @@ TRIP_TENSORS = _file(
         *_TRIP_ABOUT,
         Column("cycles", "int", "T"),
         Column("places", "int", "number of distinct fixed points and cycles"),
+        Column("inception", "str", "checksum of the weights of rFID's Inception; absent without it", optional=True),
+        Column(
+            "rfid",
+            "list of objects",
+            "rFID after each of the cycles of the report's tables: `cycle`, `mean` and `ci95`, and `n`, the images that"
+            " have not diverged by then, which alone are compared (`mean` is null for fewer than 2); absent without"
+            " Inception",
+            optional=True,
+        ),
         Column("latent_shape", "list of int or null", "shape of a latent; null for the control"),
         Column("no_attractors", "str", "why no attractors are compared; empty if they are, or no run is named"),
     ),

@@ -164,3 +164,11 @@ def test_no_pickle_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(UserError, match="more than named tensors"):
         load_inception("evil.pth")
     assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize(("n", "ends"), [(39, None), (40, (0.0, 0.0))])
+def test_equal_sets_have_no_distance(n: int, ends: tuple[float, float] | None):
+    """Also where the covariance of many features has few images, and eigenvalues round."""
+    features = torch.rand(n, 2048, generator=torch.Generator().manual_seed(0))
+    found = frechet(features, features.clone())
+    assert (found.mean, found.ci95) == (0, ends)

@@ -8,9 +8,9 @@ import numpy as np
 
 from probe.data import ImageSet
 from probe.methods import metrics
-from probe.metrics.frechet import ENOUGH, GROUPS
 from probe.metrics.images import LOSSLESS, for_means
 from probe.metrics.interval import Interval, mean_interval
+from probe.report.fid import JACKKNIFE, PIXELS, biased
 from probe.report.model import dump
 from probe.report.page.text import count, interval, number, of_images
 from probe.report.quality.schema import Images, Number, Protocol, QualityReport, SetQuality
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 BOOTSTRAP = "percentile bootstrap over images"
-JACKKNIFE = f"jackknife over {GROUPS} groups of images (it says nothing of the bias at this n)"
 CROP, RESIZE = "central square", "Pillow bicubic with antialiasing"
 RFID = "Fréchet distance of Inception features of all y from those of all x (Heusel et al., 2017), 0 for equal sets"
 CAPPED = f"; counts as at most {LOSSLESS:g} dB; images at that are left out of the mean if there are others"
@@ -33,7 +32,7 @@ def set_quality(
 ) -> SetQuality:
     """The numbers of one set; ``protocols`` is ``Perceptual.protocols``."""
     n, table = len(images.images), metrics()
-    pixels = "clamped, rounded to 8 bits" if eight_bits else "clamped, not rounded"
+    pixels = PIXELS if eight_bits else "clamped, not rounded"
     numbers = {}
     for name, values in found.errors.items():
         protocol = Protocol(pixels=pixels, interval=BOOTSTRAP, **protocols.get(name, {}))
@@ -46,7 +45,7 @@ def set_quality(
         numbers[name] = _number(about, mean, len(known), protocol)
         numbers[name].lossless = int(lossless) or None
     if found.rfid is not None:
-        protocol = Protocol(pixels="clamped, rounded to 8 bits", interval=JACKKNIFE, **protocols["rfid"])
+        protocol = Protocol(pixels=PIXELS, interval=JACKKNIFE, **protocols["rfid"])
         numbers["rfid"] = _number(("rFID", "", "low", RFID), found.rfid, n, protocol)
     return SetQuality(
         images=Images(
@@ -98,11 +97,8 @@ def _warnings(sets: Mapping[str, SetQuality]) -> list[str]:
             said.append(f"{name}: {count(one.not_finite, 'reconstruction')} not finite: no rFID, and means of the rest")
         if left_out := _left_out(one.metrics.get("psnr")):
             said.append(f"{name}: {left_out}; mean PSNR is of the others.")
-        if "rfid" in one.metrics and one.images.n < ENOUGH:
-            said.append(
-                f"{name}: rFID of {one.images.n} images is too large by a bias that falls with n; compare it with rFID "
-                f"of as many images only, or use {ENOUGH} or more (published numbers: often 50,000)."
-            )
+        if "rfid" in one.metrics:
+            said += biased(name, one.images.n)
     return said
 
 

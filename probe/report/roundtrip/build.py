@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from probe.errors import UserError
-from probe.measures import IDENTITY, MARKS, MEASURES
+from probe.measures import IDENTITY, MARKS, MEASURES, shown_cycles
 from probe.metrics.images import LOSSLESS
+from probe.report.fid import JACKKNIFE, PIXELS, biased
 from probe.report.model import provenance
 from probe.report.page.text import as_text, count, listed, of_images, percent
 from probe.report.roundtrip import words
@@ -16,7 +17,6 @@ from probe.report.roundtrip.schema import RoundtripReport, Series, SetReport
 from probe.results.roundtrip import RoundtripResults, Trip
 from probe.studies.roundtrip.between import step
 
-SHOWN = (1, 2, 5, 10, 20, 50)
 DRAWN = 24
 """Cycles of a curve, about: all at first, then in steps that grow."""
 PACKAGES = ("pillow", "torch", "scikit-image")
@@ -68,10 +68,6 @@ def drawn_cycles(cycles: int) -> list[int]:
     """1 to ``cycles``, all if they are few; the table's and the last among them."""
     spread = np.unique(np.geomspace(1, cycles, DRAWN).round().astype(int)).tolist()
     return sorted({*spread, *shown_cycles(cycles)})
-
-
-def shown_cycles(cycles: int) -> list[int]:
-    return sorted({one for one in SHOWN if one <= cycles} | {cycles})
 
 
 def _assemble(results: RoundtripResults) -> RoundtripReport:
@@ -141,6 +137,7 @@ def protocol(results: RoundtripResults) -> dict[str, str]:
         "settled": f"{f'||f(z) - z||^2 below {config.solver.tolerance:g}' if mapped else exact}; diverged: not finite, "
         f"or a latent norm above {config.solver.max_norm:g}",
         "LPIPS": _lpips(results),
+        "rFID": _rfid(results),
         "versions": ", ".join(known) or "unknown",
         **{f"between: {words.between_label(one)}": _meaning(one) for one in config.between},
     }
@@ -162,6 +159,14 @@ def _not_measured(results: RoundtripResults, metric: str) -> str:
     return f"not measured: {why}" if why else "not measured"
 
 
+def _rfid(results: RoundtripResults) -> str:
+    """Network, weights and library of rFID, and what it sees."""
+    if not any(found.about.get("rfid") for found in results.trips.values()):
+        return _not_measured(results, "rFID")
+    noted: Mapping[str, Any] = results.manifest.get("perceptual", {}).get("rfid") or {}
+    return as_text({**noted, "pixels": PIXELS, "interval": JACKKNIFE})
+
+
 def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[str]:
     """What to know before believing a number."""
     for name, facts in results.manifest["models"].items():
@@ -172,6 +177,9 @@ def _warnings(results: RoundtripResults, report: RoundtripReport) -> Iterator[st
     for name, facts in results.manifest["data"].items():
         odd = [str(one) for one in facts.get("unreadable", [])]
         yield from of_images(name, facts["n_used"], facts.get("n_planned", 0), odd, facts.get("notes", []))
+    for name, data in report.datasets.items():
+        if any(one.rfid for one in data.series):
+            yield from biased(name, data.n)
     few = [name for name, data in report.datasets.items() if data.n < FEW]
     if few:
         yield f"{listed(few)}: fewer than {FEW} images; intervals over so few are rough."

@@ -15,7 +15,8 @@ def cycles_csv(report: RoundtripReport) -> str:
 
     ``identity`` is the control without a model. Where there are several data sets, ``all`` stands for all images
     together. ``n`` is the number of images that the mean is of. Cells without a number are empty. Every image after
-    every cycle is in the tables of ``roundtrips/``.
+    every cycle is in the tables of ``roundtrips/``. ``rfid``, where it was measured, is of the whole set, at the cycles
+    of the report's tables.
     """
     return csv_text([HEAD, *rows(report)])
 
@@ -29,3 +30,6 @@ def rows(report: RoundtripReport) -> Iterator[list[Any]]:
                 known = curve.n or [one.n] * len(curve.mean)
                 for cycle, *found in zip(report.cycles_drawn, curve.mean, curve.low, curve.high, known, strict=True):
                     yield [name, one.model, one.between, cycle, measure, *found]
+            for each in one.rfid or []:
+                whole = (each.mean, *(each.ci95 or (None, None)), each.n)
+                yield [name, one.model, one.between, each.cycle, "rfid", *whole]

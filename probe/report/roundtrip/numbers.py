@@ -17,7 +17,7 @@ from probe.dynamics import Outcome
 from probe.measures import IDENTITY, MARKS, MEASURES
 from probe.metrics.images import LOSSLESS, for_means
 from probe.metrics.interval import Interval, mean_interval, mean_intervals
-from probe.report.roundtrip.schema import Curve, Difference, Extreme, Series, Settled, Spectrum, Until
+from probe.report.roundtrip.schema import Curve, Difference, Extreme, RfidAfter, Series, Settled, Spectrum, Until
 from probe.report.run.schema import Mean
 from probe.results.roundtrip import TripResults
 
@@ -38,6 +38,7 @@ class Measured:
         values: by measure, v.
         places: distinct fixed points and cycles; None for several data sets.
         arrays: by name the tensors that have a row per image, see ``layout.TRIP_TENSORS``.
+        rfid: of the whole set, as in the file; None if it was not measured, and for several data sets.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Measured:
     values: dict[str, Array]
     places: int | None
     arrays: dict[str, NDArray[Any]]
+    rfid: list[dict[str, Any]] | None = None
 
     @property
     def finite(self) -> NDArray[np.bool_]:
@@ -68,7 +70,8 @@ def measured(found: TripResults) -> Measured:
     n = len(names)
     film = ("film", "film_images", "film_cycles", "bands")
     arrays = {key: one.numpy() for key, one in found.tensors.items() if key not in film and len(one) == n}
-    return Measured(found.trip.model, found.trip.between, names, values, found.about["places"], arrays)
+    about = found.about
+    return Measured(found.trip.model, found.trip.between, names, values, about["places"], arrays, about.get("rfid"))
 
 
 def joined(parts: Sequence[Measured]) -> Measured:
@@ -109,6 +112,7 @@ def series(found: Measured, drawn: Sequence[int], shown: Sequence[int], seed: in
         spectra=_spectra(found, shown),
         worst=_extreme(found, int(last.argmin())),
         best=_extreme(found, int(last.argmax())),
+        rfid=None if found.rfid is None else [RfidAfter.model_validate(one) for one in found.rfid],
     )
 
 

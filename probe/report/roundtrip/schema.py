@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from probe.report.model import ReportModel
-from probe.report.run.schema import Mean
+from probe.report.run.schema import Mean, Rfid
 
 
 class Curve(ReportModel):
@@ -80,6 +80,12 @@ class Extreme(ReportModel):
     last: float | None = Field(description="PSNR after the last cycle, in dB; null if it has diverged")
 
 
+class RfidAfter(Rfid):
+    """rFID after so many cycles: as ``Rfid``, of the pictures that have not diverged by then, from their images."""
+
+    cycle: int
+
+
 class Series(ReportModel):
     """A model (or the control), and what happens between cycles."""
 
@@ -98,6 +104,9 @@ class Series(ReportModel):
     spectra: list[Spectrum] = Field(description="at each of ``cycles_shown``")
     worst: Extreme
     best: Extreme
+    rfid: list[RfidAfter] | None = Field(
+        None, description="at each of ``cycles_shown``; absent where it was not measured, and for several data sets"
+    )
 
 
 class Difference(ReportModel):

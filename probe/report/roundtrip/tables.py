@@ -55,6 +55,20 @@ def _cells(report: RoundtripReport, one: Series, measure: str) -> list[str]:
     return cells
 
 
+def rfid(report: RoundtripReport, data: SetReport) -> Table:
+    """rFID at the cycles shown, of all images or of as many as have not diverged; no rows if it was not measured."""
+    rows = []
+    for one in data.series:
+        if one.rfid:
+            found = {each.cycle: f"{with_interval(each)}{_of_fewer(each.n, one.n)}" for each in one.rfid}
+            rows.append([_name(one), str(one.n), *(found.get(cycle, "-") for cycle in report.cycles_shown)])
+    return Table([NAMES, "n", *map(_cycle, report.cycles_shown)], rows)
+
+
+def _of_fewer(n: int, images: int) -> str:
+    return f" (n = {n})" if n < images else ""
+
+
 def until(report: RoundtripReport, data: SetReport) -> Table:
     """Median cycles until PSNR has fallen; without controls that lose nothing."""
     rows = [

@@ -67,13 +67,6 @@ class RoundtripSolver(ConfigModel):
     )
 
 
-class LpipsConfig(ConfigModel):
-    """LPIPS of each picture (the extra ``perceptual``). Nothing is downloaded; without weights it is left out."""
-
-    network: Literal["alex", "vgg"] = Field("alex", description=as_in(PerceptualConfig, "network"))
-    lpips: Text | None = Field(None, description=as_in(PerceptualConfig, "lpips"))
-
-
 class RoundtripConfig(Tracked):
     """Models, images, and what happens between cycles."""
 
@@ -99,8 +92,8 @@ class RoundtripConfig(Tracked):
         description="a finished run directory of one of the models; where pictures settle is compared with its atoms",
     )
     solver: RoundtripSolver = Field(RoundtripSolver(), description="where pictures settle")
-    perceptual: LpipsConfig | None = Field(
-        LpipsConfig(), description="LPIPS, where its weights are at hand; null: without it"
+    perceptual: PerceptualConfig | None = Field(
+        PerceptualConfig(), description="LPIPS and rFID, where their weights are at hand; null: without them"
     )
     film: FilmConfig = Field(FilmConfig(), description="pictures kept for the report")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of the bootstrap")

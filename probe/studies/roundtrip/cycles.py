@@ -25,6 +25,7 @@ from probe.measures import MEASURES, Seen
 from probe.metrics.spectrum import band_power, bands, decibels, rounding_power
 from probe.precision import full_float32
 from probe.studies.roundtrip.between import Step
+from probe.studies.roundtrip.distance import Features
 from probe.studies.roundtrip.film import Film
 
 Lpips = Callable[[Tensor, Tensor], Tensor]
@@ -105,6 +106,7 @@ def trajectories(
     max_norm: float,
     film: Film,
     lpips: Lpips | None = None,
+    features: Features | None = None,
     on_cycle: Callable[[float], None] = lambda done: None,
 ) -> Trajectories:
     """Iterate from images, uint8 (n, 3, H, W), a batch after the other.
@@ -114,12 +116,13 @@ def trajectories(
         max_norm: of a latent.
         film: keeps pictures.
         lpips: of two batches of pictures, if its weights are at hand.
+        features: for rFID, if its weights are at hand; the pictures are added.
         on_cycle: called with the number of images that are done, parts included.
     """
     found, done, fitting = [], 0, lpips and Fitting(lpips)
     with full_float32():
         for part in images.split(rows):
-            batch = _Batch(coder, step, part, cycles, max_norm, fitting)
+            batch = _Batch(coder, step, part, cycles, max_norm, fitting, features)
             pictures = batch.run(film, partial(_tell, on_cycle, done, len(part) / (cycles + 1)))
             film.add(range(done, done + len(part)), batch.found.columns["psnr"][:, -1], pictures)
             found.append(batch.found)
@@ -148,8 +151,20 @@ def _joined(parts: list[Trajectories]) -> Trajectories:
 class _Batch:
     """Images that go together, and what is found of them."""
 
-    def __init__(self, coder: Coder, step: Step, images: Tensor, cycles: int, max_norm: float, lpips: Fitting | None):
-        self.coder, self.step, self.cycles, self.max_norm, self.lpips = coder, step, cycles, max_norm, lpips
+    def __init__(
+        self,
+        coder: Coder,
+        step: Step,
+        images: Tensor,
+        cycles: int,
+        max_norm: float,
+        lpips: Fitting | None,
+        features: Features | None,
+    ):
+        self.coder, self.step, self.cycles, self.max_norm = coder, step, cycles, max_norm
+        self.lpips, self.features = lpips, features
+        if features:
+            features.start(images)
         self.x0 = coder.pictures(images)
         n, edges, (height, width) = len(images), bands(images.shape[-1]), images.shape[-2:]
         self.power = band_power(self.x0, edges)
@@ -177,6 +192,8 @@ class _Batch:
             z0 = z if t == 0 else z0
             self._note(t, Seen(self.x0, x.clamp(0, 1), z, before, z0, self.lpips))
             stays = self._stays(t, x)
+            if self.features:
+                self.features.look(t, x, self.lives, stays=stays)
             shown = [at for at, cycle in enumerate(film.cycles) if cycle == t or (stays and cycle > t)]
             if shown:
                 kept = torch.where(per_row(self.lives, x), film.pictures(x), 0).cpu()

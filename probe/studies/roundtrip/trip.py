@@ -1,6 +1,7 @@
 """One round trip: a model, what happens between cycles, and the images of a data set."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -8,9 +9,11 @@ from torch import Tensor
 
 from probe.autoencoders import Autoencoder
 from probe.dynamics import LatentMap
+from probe.measures import shown_cycles
 from probe.studies.roundtrip.between import step
 from probe.studies.roundtrip.config import RoundtripConfig
 from probe.studies.roundtrip.cycles import Coder, Lpips, Trajectories, trajectories
+from probe.studies.roundtrip.distance import Features
 from probe.studies.roundtrip.film import Film
 from probe.studies.roundtrip.outcomes import Ends, Reference, of_latents, of_repetitions, until
 
@@ -22,8 +25,9 @@ def round_trip(
     config: RoundtripConfig,
     reference: Reference | None = None,
     lpips: Lpips | None = None,
+    inception: Callable[[Tensor], Tensor] | None = None,
     on_cycle: Callable[[float], None] = lambda done: None,
-) -> tuple[Trajectories, dict[str, Tensor], int]:
+) -> tuple[Trajectories, dict[str, Tensor], dict[str, Any]]:
     """Iterate from images, uint8 (n, 3, R, R), and find where they end.
 
     Args:
@@ -31,12 +35,15 @@ def round_trip(
         between: as in the configuration.
         reference: attractors to compare with.
         lpips: as for ``trajectories``.
+        inception: features of images for rFID, if its weights are at hand.
         on_cycle: called with the number of images that are done, parts included.
 
     Returns:
-        What was measured, the tensors of ``layout.TRIP_TENSORS``, and the number of distinct fixed points and cycles.
+        What was measured, the tensors of ``layout.TRIP_TENSORS``, and of their metadata ``places``, and ``rfid`` if
+        there is Inception.
     """
     coder, film, chosen = Coder(model), Film(config.film, config.film.at(config.cycles)), step(between)
+    features = Features(inception, shown_cycles(config.cycles)) if inception else None
     found = trajectories(
         coder,
         chosen,
@@ -46,6 +53,7 @@ def round_trip(
         max_norm=config.solver.max_norm,
         film=film,
         lpips=lpips,
+        features=features,
         on_cycle=on_cycle,
     )
     if model is None or chosen.kind.rounds:
@@ -60,7 +68,8 @@ def round_trip(
         **until(found.columns["psnr"]),
         **film.tensors(),
     }
-    return found, tensors, ends.places
+    rfid = {"rfid": features.distances()} if features else {}
+    return found, tensors, {"places": ends.places, **rfid}
 
 
 def table(found: Trajectories, ids: Sequence[str]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from probe.cli.roundtrip import by_name, image_set
 from probe.errors import UserError
 from probe.measures import IDENTITY
 from probe.metrics.feature_weights import Missing
+from probe.metrics.frechet import load_inception
 from probe.results import layout
 from probe.results.files import read_tensors
 from probe.results.roundtrip import Trip, read_roundtrip, trips
@@ -126,7 +128,7 @@ def test_every_file_has_the_columns_of_the_layout(whole):
         rows, (tensors, about) = pd.read_parquet(whole / trip.table), read_tensors(whole / trip.tensors)
         assert {*layout.TRIP.names} <= {*rows.columns} <= {one.name for one in layout.TRIP.columns}
         assert {*layout.TRIP_TENSORS.names} <= {*tensors} <= {one.name for one in layout.TRIP_TENSORS.columns}
-        assert {one.name for one in layout.TRIP_TENSORS.about} <= {*about}
+        assert {one.name for one in layout.TRIP_TENSORS.about if not one.optional} <= {*about}
 
 
 def test_python_opens_it(whole):
@@ -256,16 +258,17 @@ def test_lpips_is_measured_where_its_weights_are(tmp_path, random_alexnet, monke
     protocol = work.directory.manifest["perceptual"]["lpips"]
     assert protocol["weights"] == "weights.safetensors"
     assert read_tensors(work.directory.path / trip.tensors)[1]["lpips"] == protocol["sha256"]
-    monkeypatch.setattr("jobs.roundtrip.load_lpips", lambda *_: Missing("no LPIPS: nowhere"))
+    monkeypatch.setattr("probe.studies.perceptual.load_lpips", lambda *_: Missing("no LPIPS: nowhere"))
     do(RoundtripDirectory.open(work.directory.path), *COMPUTED)  # nothing is missing
     (work.directory.path / trip.table).unlink()
     with pytest.raises(UserError, match=r"begun with LPIPS by weights\.safetensors, which is not here"):
         do(RoundtripDirectory.open(work.directory.path), *COMPUTED)
     without = begin(tmp_path / "without", **few, **asked)
     do(without, *COMPUTED)
-    assert "LPIPS is not measured; the protocol in the report says why." in caplog.text
+    assert "LPIPS or rFID is not measured; the protocol in the report says why." in caplog.text
     assert "nowhere" not in caplog.text
-    assert without.directory.manifest["perceptual"] == {"lpips": None, "missing": ["no LPIPS: nowhere"]}
+    noted = without.directory.manifest["perceptual"]
+    assert (noted["lpips"], noted["missing"][0]) == (None, "no LPIPS: nowhere")
     (without.directory.path / trip.table).unlink()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
@@ -274,12 +277,45 @@ def test_lpips_is_measured_where_its_weights_are(tmp_path, random_alexnet, monke
 
 
 def test_who_did_not_ask_for_lpips_is_told_in_the_report_only(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("jobs.roundtrip.load_lpips", lambda *_: Missing("no LPIPS: nowhere"))
+    monkeypatch.setattr("probe.studies.perceptual.load_lpips", lambda *_: Missing("no LPIPS: nowhere"))
     few = {key: SETTINGS[key] for key in ("solver", "film")} | {"datasets": {"digits": {"n": 1}}, "cycles": 1}
     config = parse_roundtrip_config({**few, "models": {"own": SETTINGS["models"]["own"]}, "between": ["8bit"]})
     content = do(RoundtripWork(RoundtripDirectory.create(tmp_path / "trips", config)))
     assert "LPIPS" not in caplog.text
     assert content["protocol"]["LPIPS"] == "not measured: nowhere"
+
+
+def test_rfid_is_measured_where_its_weights_are(tmp_path, random_inception, monkeypatch, caplog):
+    """As LPIPS: what the work was begun with holds, so a folder that was begun without it stays so."""
+    monkeypatch.setattr("probe.studies.perceptual.load_inception", partial(load_inception, layer="64"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none"))
+    few = {
+        "models": {"own": SETTINGS["models"]["own"]},
+        "datasets": {"digits": {"n": 3}},
+        "cycles": 2,
+        "between": ["none"],
+        "perceptual": {"inception": str(shutil.copy(random_inception, tmp_path / "weights.pth"))},
+    }
+    path, trip = tmp_path / "trips", Trip("own", "none", "digits")
+    content = do(begin(path, **few))
+    protocol = RoundtripDirectory.open(path).manifest["perceptual"]["rfid"]
+    about = read_tensors(path / trip.tensors)[1]
+    assert about["inception"] == protocol["sha256"]
+    assert [(one["cycle"], one["n"]) for one in about["rfid"]] == [(1, 3), (2, 3)]
+    own, control = content["datasets"]["digits"]["series"]
+    assert own["rfid"] == about["rfid"]
+    assert own["rfid"][0]["mean"] > 0.01
+    assert control["rfid"][1]["mean"] == pytest.approx(0, abs=1e-6)
+    (path / trip.table).unlink()
+    monkeypatch.setattr("probe.studies.perceptual.load_inception", lambda *_: Missing("no rFID: nowhere"))
+    with pytest.raises(
+        UserError, match=r"begun with rFID by weights\.pth, which is not here; .* perceptual\.inception"
+    ):
+        do(RoundtripDirectory.open(path), *COMPUTED)
+    older = begin(tmp_path / "older", **few)
+    older.directory.update_manifest(perceptual={"lpips": None})  # as an earlier version noted
+    monkeypatch.setattr("probe.studies.perceptual.load_inception", partial(load_inception, layer="64"))
+    assert do(older)["datasets"]["digits"]["series"][0].get("rfid") is None
 
 
 def test_a_run_that_is_not_there_is_refused_before_any_work(tmp_path):

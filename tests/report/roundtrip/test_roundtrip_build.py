@@ -18,11 +18,12 @@ from scipy import stats
 from probe.config import DatasetConfig
 from probe.data import load_images
 from probe.errors import UserError
-from probe.measures import IDENTITY, MEASURES
+from probe.measures import IDENTITY, MEASURES, shown_cycles
 from probe.metrics.images import LOSSLESS
 from probe.report.roundtrip import roundtrip_table, tables, words, write_roundtrip_report
-from probe.report.roundtrip.build import _warnings, drawn_cycles, roundtrip_report, shown_cycles
+from probe.report.roundtrip.build import _warnings, drawn_cycles, roundtrip_report
 from probe.report.roundtrip.drawings import latent
+from probe.report.roundtrip.export import cycles_csv
 from probe.report.roundtrip.films import Scene, Shot, gain, sheets_of
 from probe.report.roundtrip.numbers import means, until
 from probe.report.roundtrip.schema import RoundtripReport, Series, Until
@@ -30,7 +31,7 @@ from probe.results.roundtrip import RoundtripResults, Trip, read_roundtrip
 from probe.studies.roundtrip.between import codecs
 from probe.studies.roundtrip.config import load_roundtrip_config
 
-from ...roundtrips import finished
+from ...roundtrips import N, finished
 
 ONE = {"good": {"device": "cpu"}}
 
@@ -343,6 +344,37 @@ def test_lpips_is_reported_where_it_was_measured(trips: Path):
     assert mean_at(report, report.overall.of("bad", "8bit"), "lpips", 5) == pytest.approx(0.3)
     found = tables.differences(report, report.overall.differences, "lpips", models=True)
     assert found.rows[0][:2] == [f"bad{tables.MINUS}good, nothing", "0.200 [0.200, 0.200]"]
+
+
+def test_rfid_is_reported_where_it_was_measured(trips: Path):
+    results = read(trips)
+    assert roundtrip_report(results).protocol["rFID"] == "not measured"
+    for trip, found in results.trips.items():
+        if trip.dataset == "digits":
+            lost = 0.0 if trip.model == IDENTITY else 1.5
+            found.about["rfid"] = [
+                {"cycle": cycle, "mean": lost * cycle, "ci95": [lost, 9] if cycle == 2 else None, "n": N - (cycle == 8)}
+                for cycle in (1, 2, 5, 8)
+            ]
+    results.manifest["perceptual"] = {"rfid": {"network": "Inception", "sha256": "ab", "resize": "to 299"}}
+    report = roundtrip_report(results)
+    told = report.protocol["rFID"]
+    assert told.startswith("network: Inception, sha256: ab, resize: to 299, pixels: clamped, rounded to 8 bits, ")
+    found = tables.rfid(report, report.datasets["digits"])
+    assert found.head == [tables.NAMES, "n", "1 cycle", "2 cycles", "5 cycles", "8 cycles"]
+    assert found.rows[0] == ["good, nothing", "6", "1.50", "3.00 [1.50, 9.00]", "7.50", "12.0 (n = 5)"]
+    assert found.rows[-1][2:4] == ["0", "0 [0.00, 9.00]"]
+    for data in (report.datasets["textures"], report.overall):  # no number of all sets together
+        assert not tables.rfid(report, data).rows
+        assert all(one.rfid is None for one in data.series)
+    (warning,) = (one for one in report.warnings if "rFID" in one)
+    assert warning.startswith("digits: rFID of 6 images is too large by a bias that falls with n;")
+    rows = [row for row in csv.DictReader(io.StringIO(cycles_csv(report))) if row["measure"] == "rfid"]
+    assert len(rows) == 4 * 3 * 3
+    assert rows[1] | {"model": "good"} == {
+        **{"dataset": "digits", "model": "good", "between": "none", "cycle": "2", "measure": "rfid"},
+        **{"mean": "3.0", "low": "1.5", "high": "9.0", "n": "6"},
+    }
 
 
 def test_the_protocol_names_what_writes_files(trips: Path):

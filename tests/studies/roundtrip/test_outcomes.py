@@ -18,7 +18,8 @@ C, CYCLE, MAX, D = (int(one) for one in (Outcome.CONVERGED, Outcome.CYCLE, Outco
 
 
 def trip(own, between="none", images=None, **changes):
-    return round_trip(own, between, pictures(4) if images is None else images, settings(**changes))[1:]
+    _, tensors, about = round_trip(own, between, pictures(4) if images is None else images, settings(**changes))
+    return tensors, about["places"]
 
 
 @pytest.mark.parametrize("between", ["none", "clamp"])
