@@ -10,9 +10,8 @@ of metrics.
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -45,6 +44,8 @@ def for_means(psnr: "NDArray[np.float64]") -> "tuple[NDArray[np.float64], NDArra
     pictures are lossless and others are not, the lossless ones become NaN, which means leave out. Where all are (of
     those that are not NaN already), they become ``LOSSLESS``.
     """
+    import numpy as np
+
     lossless, known = psnr >= LOSSLESS, ~np.isnan(psnr)
     alone = (lossless == known).all(axis=0)
     return np.where(lossless, np.where(alone, LOSSLESS, np.nan), psnr), lossless.sum(axis=0)
