@@ -144,6 +144,7 @@ def profile(root, tmp_path):
     return write
 
 
+@pytest.mark.slow
 def test_a_run_that_is_preempted_and_killed_on_the_cluster_is_that_of_one_process(
     run_of_one, own, cluster, profile, tmp_path
 ):
