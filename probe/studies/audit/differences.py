@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from probe.metrics.images import pixel_mse
+from probe.metrics import images
 
 EQUAL = 150.0
 """PSNR in dB at most; that of equal pictures is infinite, which JSON has no number for."""
@@ -53,4 +53,4 @@ def psnr(found: Tensor, expected: Tensor, image_range: tuple[float, float]) -> T
         raise ValueError(f"it gives the shape {tuple(found.shape)} instead of {tuple(expected.shape)}")
     low, high = image_range
     one, other = ((x.nan_to_num(low, low, low).clamp(low, high) - low) / (high - low) for x in (found, expected))
-    return (-10 * pixel_mse(one, other).log10()).clamp(max=EQUAL)
+    return images.psnr(one, other).clamp(max=EQUAL)
