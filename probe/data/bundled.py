@@ -8,6 +8,7 @@ deviation of the grey level below 2 of 255 (mostly the black surround of the ret
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -37,7 +38,9 @@ def open_bundled(where: str, spec: DatasetConfig, name: str) -> Opened:
         raise UserError(f"{where}: there is no bundled set {name!r}; choose one of {', '.join(NAMES)}.")
     pictures = _digits() if name == "digits" else _tiles(where, *TILED[name])
     packages = {package: version(package) for package in ("scikit-image", "scikit-learn", "pillow")}
-    facts = {"available": len(pictures), "sample": "exact", "packages": packages}
+    facts: dict[str, Any] = {"available": len(pictures), "sample": "exact", "packages": packages}
+    if name in TILED:
+        facts["pictures"] = len(TILED[name][1])
     drawn = (pictures[index] for index in seeded_order(len(pictures), spec.seed))
     return Opened((Candidate(id_, partial(Image.fromarray, pixels), label) for id_, pixels, label in drawn), facts)
 

@@ -32,7 +32,9 @@ def test_every_set_gives_64_and_128(name):
 @pytest.mark.parametrize("name", TILED)
 def test_tiles_do_not_overlap(name):
     """All tiles of a picture stand on one grid of the tile's side, each cell at most once."""
-    ids = load_images(name, DatasetConfig(n=10_000, holdout=0), resolution=1).ids
+    got = load_images(name, DatasetConfig(n=10_000, holdout=0), resolution=1)
+    ids = got.ids
+    assert got.source["pictures"] == len({i.split("/")[0] for i in ids})
     assert len(set(ids)) == len(ids)
     assert all(int(part) % TILED[name][0] == 0 for i in ids for part in i.split("/")[1:])
 

@@ -46,6 +46,7 @@ class Run:
     spread: float = 0.05
     noise_per_method: float = 0.0
     source: str = "bundled:photographs"
+    pictures: int | None = None
     outcome: list[int] = field(default_factory=lambda: [0] * 9 + [1, 2, 3])
     exponent: float = 0.02
     basin: list[int] = field(default_factory=lambda: [4, 3, 2, 1, 1])
@@ -124,7 +125,7 @@ class Run:
         data = {
             "sha256": "cd" * 32, "n_planned": self.planned, "n_used": self.n_images, "n_heldout": 20,
             "unreadable": self.unreadable, "notes": self.notes,
-            "source": {"source": self.source, "split": "test", "config": None},
+            "source": {"source": self.source, "split": "test", "config": None, "pictures": self.pictures},
         }  # fmt: skip
         return {
             "schema_version": 1, "command": "probe run configs/quickstart.yaml --out 'my runs/first'",

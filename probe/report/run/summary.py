@@ -183,6 +183,9 @@ def _method_warnings(report: Report) -> list[str]:
     found = defaultdict(list)
     d = report.model.d
     for name, data in report.datasets.items():
+        if pictures := data.source.get("pictures"):
+            tiles = f"the images are tiles of {count(pictures, 'picture')}"
+            found[f"{tiles}; intervals over images say nothing of other pictures."].append(name)
         atoms = data.method_atoms.get(OURS, 0)  # without one at the origin, which has no direction
         if atoms < data.five_percent:
             found[

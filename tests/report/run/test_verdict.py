@@ -229,6 +229,7 @@ def test_only_a_certified_dictionary_is_called_attractors(make_run: Make):
         ),
         ({"outcome": [0] * 8 + [3] * 4}, "4 of 12 starts (33.3 %) diverged"),
         ({"planned": 25}, "photos: 20 of 25 planned images were used."),
+        ({"pictures": 6}, "photos: the images are tiles of 6 pictures; intervals over images say nothing"),
         ({"notes": ["3 images were left out."]}, "photos: 3 images were left out."),
         ({"unreadable": ["a.png", "b.png"]}, "photos: 2 images could not be read (a.png, b.png)."),
         ({"basin": [6, 5], "certificate": [1, 1]}, "photos: the dictionary has 2 atoms, fewer than the 3 of 5 % of d"),
