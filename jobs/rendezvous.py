@@ -40,7 +40,9 @@ def pauses(size: int) -> Iterator[float]:
         pause = min(2 * pause, longest)
 
 
-def join(rank: int, size: int, host: str, port: int, patience: float = PATIENCE) -> Store:
+def join(
+    rank: int, size: int, host: str, port: int, patience: float = PATIENCE, kind: type[TCPStore] = TCPStore
+) -> Store:
     """Wait for all ranks; returns the store that they share. Rank 0 hosts it, unless torchrun does.
 
     Rank 0 alone looks for every other rank; if all did, the store would be asked size**2 times.
@@ -56,7 +58,7 @@ def join(rank: int, size: int, host: str, port: int, patience: float = PATIENCE)
             "ports are below 65536."
         )
     waiting = _Waiting(rank, size, f"{host}:{port}", time.monotonic() + patience)
-    store = _open(waiting, host, port)
+    store = _open(waiting, host, port, kind)
     me, keys = f"{socket.gethostname()} {os.getpid()}", [f"here/{other}" for other in range(size)]
     try:
         store.set(keys[rank], me)
@@ -129,7 +131,7 @@ def _names(ranks: list[int], why: str) -> str:
     return f"rank{'s' if len(ranks) > 1 else ''} {names}{why and f': {why}'}"
 
 
-def _open(waiting: _Waiting, host: str, port: int) -> Store:
+def _open(waiting: _Waiting, host: str, port: int, kind: type[TCPStore]) -> Store:
     # torchrun keeps a store in its own process and sets this variable.
     hosts = waiting.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     while not hosts:
@@ -141,7 +143,7 @@ def _open(waiting: _Waiting, host: str, port: int) -> Store:
     if hosts:
         _allow_connections(waiting.size)
     try:
-        return TCPStore(
+        return kind(
             host,
             port,
             waiting.size,
