@@ -26,6 +26,8 @@ LINE_EVERY = 30.0
 """Seconds between lines if stderr is no terminal."""
 FILE_EVERY = 5.0
 """Seconds between updates of progress.json, which `probe status` reads."""
+PARTS = 1_000_000
+"""The ranks count millionths of units: the store adds integers."""
 GRACE = 20.0
 """Seconds that a rank has to end after another ended; then its process exits, whatever it hangs in."""
 
@@ -33,8 +35,8 @@ log = logging.getLogger("probe")
 
 
 class Meter:
-    """How many units of a stage this rank has done. Once a second it publishes that, watches the other ranks, and shows
-    the sum on rank 0.
+    """How many units of a stage this rank has done. Once a second (``World.glance``) it adds that to the sum of all
+    ranks, watches the others, and shows the sum on rank 0.
 
     Attributes:
         note: shown beside the numbers.
@@ -49,7 +51,7 @@ class Meter:
         self._ended: Ended | None = None
         # Signals reach the main thread only; without a handler of ours there they would end the process.
         self._wakes = threading.current_thread() is threading.main_thread()
-        self._key = world.next_key("done")
+        self._key, self._told = world.next_key("done"), 0
         self._began = self._shown = time.monotonic()
         console = Console(stderr=True)
         self._notebook = _notebook_line() if world.leads else None
@@ -76,7 +78,7 @@ class Meter:
         with self._bar:
             last = False
             while not last:
-                last = self.over.wait(0.2 if self._live else 1.0)
+                last = self.over.wait(0.2 if self._live else self.world.glance)
                 try:
                     self._beat()
                 except (Ended, RuntimeError) as end:
@@ -98,10 +100,11 @@ class Meter:
         world, done = self.world, self.done
         if world.size > 1:
             world.watch()
-            world.tell(self._key, done)
-            if world.rank:
+            parts = round(PARTS * done)
+            if world.leads or parts != self._told:
+                done, self._told = world.tell(self._key, parts - self._told) / PARTS, parts
+            if not world.leads:
                 return
-            done = sum(world.heard(self._key))
         done = min(done, self.total - self.before)  # parts of current shards are estimates, and may add up to more
         seconds = time.monotonic() - self._began
         rate = done / seconds if seconds > 0 else 0.0

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -21,16 +22,35 @@ CONNECTING = 30.0
 """Seconds that a connection to an existing store may take."""
 FIRST_WORDS, NEXT_WORDS = 3.0, 30.0
 """Seconds until missing ranks are named, and until they are named again."""
-POLL = 0.1
+ALL_HERE = "all here"
+"""The key that rank 0 sets."""
+POLL, POLL_OF_A_RANK = 0.05, 0.0005
+"""Seconds between two questions in a short wait; those in a long one, times the ranks: together, waiting ranks ask the
+store at most 2,000 times a second, or 20 times each if they are few."""
+SPARE_FILES = 256
+"""Files that a process may have open besides its connections."""
 log = logging.getLogger("probe")
 
 
-def join(rank: int, size: int, host: str, port: int, patience: float = PATIENCE) -> Store:
+def pauses(size: int) -> Iterator[float]:
+    """Seconds to sleep between questions to the store that ``size`` ranks share: short at first, then longer."""
+    pause, longest = POLL, max(POLL, size * POLL_OF_A_RANK)
+    while True:
+        yield pause
+        pause = min(2 * pause, longest)
+
+
+def join(
+    rank: int, size: int, host: str, port: int, patience: float = PATIENCE, kind: type[TCPStore] = TCPStore
+) -> Store:
     """Wait for all ranks; returns the store that they share. Rank 0 hosts it, unless torchrun does.
+
+    Rank 0 alone looks for every other rank; if all did, the store would be asked size**2 times.
 
     Raises:
         UserError: rank or port is out of range.
-        Failure: a rank did not arrive in time, one arrived twice, or the port is taken.
+        Failure: a rank did not arrive in time, one arrived twice, the port is taken, or rank 0 may not have so many
+            connections.
     """
     if rank >= size or not 0 < port < 2**16:
         raise UserError(
@@ -38,12 +58,16 @@ def join(rank: int, size: int, host: str, port: int, patience: float = PATIENCE)
             "ports are below 65536."
         )
     waiting = _Waiting(rank, size, f"{host}:{port}", time.monotonic() + patience)
-    store = _open(waiting, host, port)
+    store = _open(waiting, host, port, kind)
     me, keys = f"{socket.gethostname()} {os.getpid()}", [f"here/{other}" for other in range(size)]
     try:
         store.set(keys[rank], me)
-        while not store.check(keys):
-            waiting.go_on([other for other in range(size) if not store.check([keys[other]])])
+        if rank == 0:
+            while not store.check(keys):
+                waiting.go_on(lambda: _absent(store, keys))
+            store.set(ALL_HERE, "")
+        while not store.check([ALL_HERE]):
+            waiting.go_on(lambda: _absent(store, keys[:1]), lambda: _absent(store, keys))
         if (there := store.get(keys[rank]).decode()) != me:
             raise Failure(f"rank {rank} was started twice, as processes {me} and {there} (host, process id).")
     except RuntimeError as error:
@@ -56,34 +80,58 @@ def join(rank: int, size: int, host: str, port: int, patience: float = PATIENCE)
     return store
 
 
+def _absent(store: Store, keys: Sequence[str], first: int = 0) -> list[int]:
+    """The ranks without a key, found by halves: few questions where few are absent."""
+    if store.check(list(keys)):
+        return []
+    if len(keys) == 1:
+        return [first]
+    half = len(keys) // 2
+    return _absent(store, keys[:half], first) + _absent(store, keys[half:], first + half)
+
+
+Missing = Callable[[], list[int]]
+
+
 class _Waiting:
     """Names missing ranks now and then, and gives up in the end."""
 
     def __init__(self, rank: int, size: int, where: str, until: float):
         self.rank, self.size, self.where, self.until = rank, size, where, until
         self.speaks = time.monotonic() + FIRST_WORDS
+        self.pauses = pauses(size)
 
     def __str__(self) -> str:
         return f"rank {self.rank} of {self.size} on {socket.gethostname()} did not find the others at {self.where}"
 
-    def go_on(self, missing: list[int], why: str = "") -> None:
-        """Sleep a moment; Failure if the time is up."""
-        names = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-        who = f"rank{'s' if len(missing) > 1 else ''} {names}{why and f': {why}'}"
+    def go_on(self, missing: Missing, in_the_end: Missing | None = None, why: str = "") -> None:
+        """Sleep a moment; Failure if the time is up.
+
+        Args:
+            missing: finds the ranks to name, if any.
+            in_the_end: the same for the Failure.
+        """
         now = time.monotonic()
         if now >= self.until:
+            found = (in_the_end or missing)()
             raise Failure(
-                f"{self} (MASTER_ADDR:MASTER_PORT): {len(missing)} of {self.size} ranks did not arrive ({who}); start "
-                "them all, or unset WORLD_SIZE to run alone."
+                f"{self} (MASTER_ADDR:MASTER_PORT): {len(found)} of {self.size} ranks did not arrive "
+                f"({_names(found, why)}); start them all, or unset WORLD_SIZE to run alone."
             )
         if now >= self.speaks:
-            self.speaks = now + NEXT_WORDS
-            left = self.until - now
-            log.warning(f"waiting for {len(missing)} of {self.size} ranks at {self.where} ({who}), {left:.0f} s more")
-        time.sleep(POLL)
+            self.speaks, left = now + NEXT_WORDS, self.until - now
+            if found := missing():
+                many = f"{len(found)} of {self.size} ranks at {self.where} ({_names(found, why)})"
+                log.warning(f"waiting for {many}, {left:.0f} s more")
+        time.sleep(next(self.pauses))
 
 
-def _open(waiting: _Waiting, host: str, port: int) -> Store:
+def _names(ranks: list[int], why: str) -> str:
+    names = ", ".join(map(str, ranks[:8])) + (", ..." if len(ranks) > 8 else "")
+    return f"rank{'s' if len(ranks) > 1 else ''} {names}{why and f': {why}'}"
+
+
+def _open(waiting: _Waiting, host: str, port: int, kind: type[TCPStore]) -> Store:
     # torchrun keeps a store in its own process and sets this variable.
     hosts = waiting.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     while not hosts:
@@ -91,9 +139,11 @@ def _open(waiting: _Waiting, host: str, port: int) -> Store:
             socket.create_connection((host, port), timeout=2).close()  # can be interrupted, unlike TCPStore
             break
         except OSError as error:
-            waiting.go_on([0], error.strerror or str(error))
+            waiting.go_on(lambda: [0], why=error.strerror or str(error))
+    if hosts:
+        _allow_connections(waiting.size)
     try:
-        return TCPStore(
+        return kind(
             host,
             port,
             waiting.size,
@@ -104,6 +154,22 @@ def _open(waiting: _Waiting, host: str, port: int) -> Store:
         )
     except (RuntimeError, ValueError) as error:
         raise Failure(f"{waiting} (MASTER_ADDR:MASTER_PORT): {_line(error)}") from error
+
+
+def _allow_connections(size: int) -> None:
+    """Raise this process's limit of open files, often 1024, so that every rank can connect."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    (soft, hard), needed = resource.getrlimit(resource.RLIMIT_NOFILE), size + SPARE_FILES
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise Failure(
+            f"{size} ranks connect to rank 0, which then has up to {needed} files open, but {hard} are allowed on "
+            f"{socket.gethostname()} (`ulimit -Hn`); raise this limit, or start fewer ranks."
+        )
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _line(error: Exception) -> str:

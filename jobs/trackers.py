@@ -7,6 +7,7 @@ goes back; the step at which it was killed may be missing.
 import importlib.util
 import json
 import logging
+import os
 import secrets
 import shutil
 import sys
@@ -126,7 +127,11 @@ def tracking(
         return
     must_be_installed(config)
     from accelerate import PartialState
+    from torch.distributed import HashStore, init_process_group, is_initialized
 
+    if "LOCAL_RANK" in os.environ and not is_initialized():
+        # Accelerate would wait for a process group of all ranks, whose first one alone is here.
+        init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
     PartialState(cpu=cpu)
     note = folder / TRACKER_NOTE.at(run=name)
     if anew:

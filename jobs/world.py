@@ -1,8 +1,11 @@
 """The processes (ranks) that work on one run: how they share the work and end together.
 
-Ranks communicate through the key-value store of torch.distributed. No collective operation is used, so no rank waits
-inside a library, and the end of a rank is noticed within seconds. A single process is a world of size 1 with a store in
-its own memory.
+Ranks communicate through the key-value store of torch.distributed. There is no process group and no collective
+operation, so no rank waits inside a library, and the end of a rank is noticed within seconds. A single process is a
+world of size 1 with a store in its own memory.
+
+One process serves the store. So a rank asks it a fixed number of questions for each thing it does, and the fewer a
+second the more ranks wait; only rank 0 asks for all ranks, and then in one question. `probe bench ranks` counts them.
 """
 
 import json
@@ -12,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -20,17 +22,16 @@ from torch.distributed import HashStore, Store
 
 from jobs.launcher import take_over_slurm, tasks_of_step
 from jobs.logs import to_stderr
-from jobs.rendezvous import PATIENCE, join
+from jobs.rendezvous import PATIENCE, POLL, join, pauses
 from jobs.stopping import Ended
 from probe.errors import Failure, UserError
 from probe.reading import short
 
 T = TypeVar("T")
 P = ParamSpec("P")
-MEETING = 60.0
-"""Seconds that ranks may take to connect once all are there."""
 MOST_RANKS = 100_000
-POLL = 0.05
+GLANCE, GLANCE_OF_A_RANK = 1.0, 0.001
+"""Seconds between two looks for the end of another rank; if they are many, seconds times the ranks."""
 LAST_WORDS = 10.0
 """Seconds that rank 0, which may host the store, waits after an error for the others to notice."""
 BEAT, SILENCE = 5.0, 12
@@ -58,6 +59,8 @@ class SharedStore:
     def __init__(self, store: Store):
         self.add, self.set = _or_end(store.add), _or_end(store.set)
         self.get, self.check = _or_end(store.get), _or_end(store.check)
+        self.multi_get = _or_end(store.multi_get)
+        self.multi_set = _or_end(store.multi_set)  # type: ignore[attr-defined]  # torch's stub lacks it
 
 
 class World:
@@ -65,13 +68,15 @@ class World:
 
     Attributes:
         rank, size: of this process, and the number of ranks.
-        ranks: host and device of each rank.
+        ranks: host and device of each rank; those of others are known to rank 0 alone.
+        glance: seconds between two looks for the end of another rank.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None):
         self.rank, self.size = rank, size
         self.store = SharedStore(HashStore() if store is None else store)
         self.ranks: list[dict[str, str]] = [{"host": socket.gethostname()}]
+        self.glance = max(GLANCE, size * GLANCE_OF_A_RANK)
         self._count = 0
         self._dead: str | None = None
         if size > 1:
@@ -90,7 +95,7 @@ class World:
         """Join the ranks started by accelerate, torchrun or srun, or by hand with RANK and WORLD_SIZE.
 
         Args:
-            cpu: use the CPU (gloo) even if there is a GPU (nccl).
+            cpu: use the CPU even if there is a GPU.
             expected: the number of ranks that there must be.
 
         Raises:
@@ -110,15 +115,16 @@ class World:
         return _gather(cpu or not torch.cuda.is_available())
 
     def introduce(self, about: dict[str, str]) -> None:
-        """Exchange a record of each rank with all others.
+        """Tell rank 0 a record of each rank.
 
         Raises:
             Ended: another rank ended instead.
         """
-        keys = [f"about/{rank}" for rank in range(self.size)]
+        self.ranks, keys = [about], [f"about/{rank}" for rank in range(self.size)]
         self.store.set(keys[self.rank], json.dumps(about))
-        self._wait(lambda: self.store.check(keys))
-        self.ranks = [json.loads(self.store.get(key)) for key in keys]
+        if self.leads:
+            self._wait(lambda: self.store.check(keys))
+            self.ranks = [json.loads(one) for one in self.store.multi_get(keys)]
 
     def broadcast(self, value: T | None = None) -> T:
         """The value of rank 0, which must be JSON, on every rank."""
@@ -135,7 +141,8 @@ class World:
 
     def missing(self, parts: Sequence[T], is_there: Callable[[T], object]) -> list[T]:
         """The parts that are not there, as rank 0 sees it; the same on all ranks."""
-        return [parts[i] for i in self.on_rank_0(lambda: [i for i, part in enumerate(parts) if not is_there(part)])]
+        spans = self.on_rank_0(lambda: _spans([i for i, part in enumerate(parts) if not is_there(part)]))
+        return [part for first, end in spans for part in parts[first:end]]
 
     def claims(self, items: Sequence[T]) -> Iterator[T]:
         """Items for this rank: each goes to one rank, the next one to whichever is free."""
@@ -154,18 +161,16 @@ class World:
         self._wait(lambda: self.store.add(key, 0) >= self.size)
 
     def _wait(self, until: Callable[[], bool]) -> None:
+        look, waits = 0.0, pauses(self.size)
         while not until():
-            self.watch()
-            time.sleep(POLL)
+            if time.monotonic() >= look:
+                self.watch()
+                look = time.monotonic() + self.glance
+            time.sleep(next(waits))
 
-    def tell(self, key: str, done: float) -> None:
-        """Publish how much this rank has done of a stage; ``key`` is one of ``next_key``."""
-        self.store.set(f"{key}/{self.rank}", repr(done))
-
-    def heard(self, key: str) -> list[float]:
-        """How much each rank has done of a stage."""
-        keys = [f"{key}/{rank}" for rank in range(self.size)]
-        return [float(self.store.get(key)) if self.store.check([key]) else 0.0 for key in keys]
+    def tell(self, key: str, more: int) -> int:
+        """Add to a number that all ranks share; the sum. ``key`` is one of ``next_key``."""
+        return self.store.add(key, more)
 
     def watch(self) -> None:
         """Raise ``Ended`` if another rank has ended or is silent."""
@@ -192,24 +197,21 @@ class World:
                 time.sleep(POLL)
         except Ended:
             return  # the store is gone, so all ranks know
-        finally:
-            from accelerate import PartialState
-
-            if not status:  # after an error nccl might wait for dead ranks
-                PartialState().destroy_process_group()
 
     def _beat(self) -> None:
         """Publish that this rank lives; on rank 0 also watch the others. Ends with the store."""
         others = [f"alive/{rank}" for rank in range(1, self.size)]
         last, missed, beats = [b"0"] * len(others), [0] * len(others), 0
         with suppress(Ended):
+            if self.leads:
+                self.store.multi_set(others, ["0"] * len(others))  # all can then be asked at once
             while self._dead is None:
                 beats += 1
                 self.store.set(f"alive/{self.rank}", str(beats))
                 time.sleep(BEAT)
                 if self.rank:
                     continue
-                heard = [self.store.get(key) if self.store.check([key]) else b"0" for key in others]
+                heard = self.store.multi_get(others)
                 missed = [count + 1 if old == new else 0 for count, old, new in zip(missed, last, heard, strict=True)]
                 last = heard
                 if max(missed) >= SILENCE:
@@ -220,6 +222,12 @@ class World:
         """A key for one use, the same on all ranks, since they make the same calls in the same order."""
         self._count += 1
         return f"{self._count}/{name}"
+
+
+def _spans(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Rising numbers as ranges, first and end: a value in the store has at most 8 MiB."""
+    starts = [i for i, number in enumerate(numbers) if i == 0 or number != numbers[i - 1] + 1]
+    return [(numbers[i], numbers[j - 1] + 1) for i, j in zip(starts, [*starts[1:], len(numbers)], strict=True)]
 
 
 def _or_end(call: Callable[P, T]) -> Callable[P, T]:
@@ -233,24 +241,15 @@ def _or_end(call: Callable[P, T]) -> Callable[P, T]:
 
 
 def _gather(cpu: bool) -> World:
-    from accelerate import PartialState
-
     local = number("LOCAL_RANK", 0)
-    os.environ["LOCAL_RANK"] = str(local)
+    os.environ["LOCAL_RANK"] = str(local)  # Accelerate asks for it
     rank, size, port = (number(name) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
-    where = f"{os.environ['MASTER_ADDR']}:{port}"
     with to_stderr(rank):
-        store = join(rank, size, os.environ["MASTER_ADDR"], port)
-        try:
-            state = PartialState(cpu=cpu, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=MEETING))
-        except (RuntimeError, ValueError) as error:
-            raise Failure(
-                f"rank {rank} of {size} on {socket.gethostname()} did not find the others at {where} "
-                f"(MASTER_ADDR:MASTER_PORT): {str(error).splitlines()[0][:200]}"
-            ) from error
-        device = torch.cuda.get_device_name(state.device) if state.device.type == "cuda" else f"cpu ({local})"
-        world = World(rank, size, store)
-        world.introduce({"host": socket.gethostname(), "device": device, "backend": str(state.backend)})
+        world = World(rank, size, join(rank, size, os.environ["MASTER_ADDR"], port))
+        if not cpu:
+            torch.cuda.set_device(local % torch.cuda.device_count())
+        device = f"cpu ({local})" if cpu else torch.cuda.get_device_name()
+        world.introduce({"host": socket.gethostname(), "device": device})
     return world
 
 

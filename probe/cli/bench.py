@@ -1,4 +1,5 @@
-"""``probe bench dynamics|certificates|sparse|dedup|busy``: speed against the tools that a user would otherwise take."""
+"""``probe bench dynamics|certificates|sparse|dedup|busy``: speed against the tools that a user would otherwise take;
+``probe bench ranks``: how well many ranks share work."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -197,6 +198,36 @@ def busy(
     }
     about = {"starts": starts, "spinners": spinners, "cores": cores(), "repeats": repeats}
     _show(found, columns, f"{starts} starts beside {spinners} spinning processes on {cores()} cores", about, as_json)
+
+
+@app.command()
+def ranks(
+    processes: Annotated[int, count("Real processes, started by torchrun on this machine; 0: none.", least=0)] = 16,
+    simulated: Annotated[int, count("Simulated ranks: threads on a real store; 0: none.", least=0)] = 1024,
+    shards: Annotated[int, count("Shards, times the ranks.")] = 16,
+    seconds: Annotated[float, typer.Option(min=0, help="That a simulated shard takes, in the mean.")] = 2.0,
+    killed: Annotated[
+        list[int] | None, typer.Option("--kill", metavar="RANK", min=0, help="A simulated rank to kill; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Many ranks on shards that cost nothing: time lost, claims a second, questions to the store of rank 0."""
+    from probe.bench.ranks import compare
+    from probe.errors import UserError
+    from probe.machine import cores
+
+    if 1 in (processes, simulated) or any(rank >= simulated for rank in killed or ()):
+        raise UserError(
+            "--processes and --simulated are 0 or from 2 on, and each --kill is one of the simulated ranks."
+        )
+    found = compare(processes=processes, simulated=simulated, shards=shards, mean=seconds, killed=killed or ())
+    columns: Columns = {
+        "": lambda row: row.what,
+        f"{processes} processes": lambda row: row.real,
+        f"{simulated} simulated": lambda row: row.simulated,
+    }
+    about = {"processes": processes, "simulated": simulated, "shards_each": shards, "seconds": seconds}
+    _show(found, columns, f"ranks that share shards, on {cores()} cores", about, as_json)
 
 
 def _show(rows: Sequence[Any], columns: Columns, title: str, about: Mapping[str, Any], as_json: bool) -> None:

@@ -43,7 +43,10 @@ def test_accelerate_launch_gives_the_same_run(run_of_one, own, tmp_path, count):
     assert done.returncode == 0, done.stderr
     assert_same_run(run_of_one, out)
     manifest = RunDirectory.open(out).manifest
-    assert (manifest["world_size"], [rank["backend"] for rank in manifest["ranks"]]) == (count, ["gloo"] * count)
+    assert (manifest["world_size"], [rank["device"] for rank in manifest["ranks"]]) == (
+        count,
+        [f"cpu ({rank})" for rank in range(count)],
+    )
     assert "attractors: 40 starts" in done.stderr
     assert sorted(file.name for file in (out / "logs").iterdir()) == [f"rank-{rank:04d}.log" for rank in range(count)]
 
