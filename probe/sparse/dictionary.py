@@ -12,7 +12,7 @@ from probe.sparse.codes import SCHUR_FLOOR, SparseCodes, combine
 GRAM = 4
 """A Gram matrix may take one part in so many of the memory that is free: a part of the dictionary copies its own from
 it, and other dictionaries have theirs."""
-BLOCK = 1 << 22
+BLOCK = 1 << 20
 """Numbers of the rows that are prepared at once, in float64."""
 BASIS = 4096
 """Atoms among which ``independent`` looks at once, at least."""
