@@ -102,8 +102,8 @@ def compare(
                     rows = x[:many].to(dtype)
                     code, times = solve(rows[:few]), []
                     for _ in range(repeats):
-                        base, _ = _timed(solve, rows[:few])
-                        whole, code = _timed(solve, rows)
+                        base, _ = timed(solve, rows[:few])
+                        whole, code = timed(solve, rows)
                         times.append(max(whole - base, 1e-9) / (many - few))
                     measured[tool, name] = times, code
     finally:
@@ -132,7 +132,8 @@ def _signals(n: int, d: int) -> Tensor:
     return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def _timed(solve: Solver, x: Tensor) -> tuple[float, Tensor]:
+def timed(solve: Solver, x: Tensor) -> tuple[float, Tensor]:
+    """Seconds, and what the solver returns."""
     began = time.perf_counter()
     code = solve(x)
     return time.perf_counter() - began, code

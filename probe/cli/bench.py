@@ -106,12 +106,19 @@ def sparse(
     signals: Annotated[int, count("Signals for ours and SPAMS; scikit-learn gets fewer.", least=2)] = 32,
     repeats: Repeats = 3,
     threads: Annotated[int, count("Threads of every contender.")] = 1,
+    without_gram: Annotated[
+        bool, typer.Option("--without-gram", help="Only what needs no Gram matrix, on random fields; with peak memory.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Milliseconds per sparse code: scikit-learn, SPAMS (if installed) and ours, on one dictionary."""
+    import torch
+
     from probe.bench.sparse import compare, smooth_fields
     from probe.errors import UserError
 
+    if run_dir is not None and without_gram:
+        raise UserError("--without-gram measures random fields: leave out RUN_DIR.")
     if run_dir is not None:
         from jobs.run.work import RunDirectory
         from probe.results.layout import DICTIONARY
@@ -120,7 +127,8 @@ def sparse(
     else:
         if d != 4 * round((d / 4) ** 0.5) ** 2:
             raise UserError(f"--d {d}: random fields have 4 channels on a square; use 1024 or 4096, for example.")
-        dictionary = smooth_fields(n_atoms or d, d, decay=6.0, seed=0)
+        rows = n_atoms or d
+        dictionary = torch.empty(rows, d, device="meta") if without_gram else smooth_fields(rows, d, decay=6.0, seed=0)
     d, least = dictionary.shape[1], min(dictionary.shape)
     atoms = atoms or max(min(round(0.05 * d), (least + 1) // 2), 1)
     if atoms >= least:
@@ -128,6 +136,11 @@ def sparse(
             f"codes of {atoms} atoms leave nothing to choose among {len(dictionary)} atoms of {d} dimensions; lower "
             "--atoms."
         )
+    about = {"n_atoms": len(dictionary), "d": d, "atoms": atoms, "signals": signals, "repeats": repeats}
+    title = f"{len(dictionary)} atoms, d = {d}, codes of {atoms} atoms, {threads} threads"
+    if without_gram:
+        _show_without_gram(about, threads, title, as_json)
+        return
     found = list(compare(dictionary, atoms=atoms, signals=signals, repeats=repeats, threads=threads))
     source = run_dir or "smooth random fields"
     columns: Columns = {
@@ -137,9 +150,22 @@ def sparse(
         "ratio": lambda row: f"{row.ratio:.2f}",
         "error, relative to float64": lambda row: f"{row.error_ratio:.6f}",
     }
-    title = f"{source}: {len(dictionary)} atoms, d = {d}, codes of {atoms} atoms, {threads} threads"
-    about = {"n_atoms": len(dictionary), "d": d, "atoms": atoms, "signals": signals, "repeats": repeats}
-    _show(found, columns, title, about, as_json)
+    _show(found, columns, f"{source}: {title}", about, as_json)
+
+
+def _show_without_gram(about: dict[str, int], threads: int, title: str, as_json: bool) -> None:
+    from probe.bench.without_gram import Problem, compare
+
+    columns: Columns = {
+        "": lambda row: row.tool,
+        "dtype": lambda row: row.dtype,
+        "ms per signal": lambda row: f"{row.ms_per_signal:.2f}",
+        "ratio": lambda row: f"{row.ratio:.2f}",
+        "MB of the dictionary": lambda row: f"{row.dictionary / 1e6:.0f}",
+        "peak MB beside it": lambda row: f"{row.peak / 1e6:.0f}",
+        "error, relative to float64": lambda row: f"{row.error_ratio:.6f}",
+    }
+    _show(list(compare(Problem(**about, threads=threads))), columns, f"random fields: {title}", about, as_json)
 
 
 @app.command()

@@ -31,10 +31,9 @@ def project(dictionary: Dictionary, x: Tensor, greedy: SparseCodes | None, level
     n = len(x)
     empty = SparseCodes((), torch.empty((n, 0), dtype=torch.long, device=x.device), (), x.new_empty((n, 0)))
     before = empty if greedy is None else greedy
-    weights = _solve(dictionary.unit[chosen].double(), factor, x.double())
-    dense = x.new_zeros((n, len(dictionary)))
-    dense[:, chosen] = weights.to(x.dtype)
-    error = (x - dense @ dictionary.unit).square().sum(1)
+    basis = dictionary.unit[chosen]
+    weights = torch.nn.functional.pad(_solve(basis.double(), factor, x.double()).to(x.dtype), (0, 1))
+    error = (x - weights[:, :-1] @ basis).square().sum(1)
     if greedy is None:
         keep = ~x.any(1)
     else:
@@ -42,16 +41,22 @@ def project(dictionary: Dictionary, x: Tensor, greedy: SparseCodes | None, level
         last = greedy.squared_error[:, -1]
         keep = (last <= epsilon**2 * x.square().sum(1)) | (last <= error * (1 + epsilon))
         error = torch.where(keep, last, error)
+    # Where an atom stands in the basis; the column after it is for all others, and for -1.
+    place = torch.full((len(dictionary) + 1,), len(chosen), device=x.device)
+    place[chosen] = torch.arange(len(chosen), device=x.device)
+
+    def column(support: Tensor) -> Tensor:
+        return place[support.where(support >= 0, len(dictionary))]
+
     # The basis atoms that the path has not chosen, in the order of the basis, then -1.
-    taken = torch.zeros((n, len(dictionary) + 1), dtype=torch.bool, device=x.device)
-    taken.scatter_(1, before.support.where(before.support >= 0, len(dictionary)), True)
-    taken = taken[:, chosen] | keep[:, None]
+    taken = torch.zeros((n, len(chosen) + 1), dtype=torch.bool, device=x.device)
+    taken = taken.scatter_(1, column(before.support), True)[:, :-1] | keep[:, None]
     order = taken.to(torch.uint8).argsort(dim=1, stable=True)
     rest = torch.where(taken.gather(1, order), -1, chosen[order])
     if n:
         rest = rest[:, : int((~taken).sum(1).max())]
     support = torch.cat([before.support, rest], 1)
-    code = torch.where(support >= 0, dense.gather(1, support.clamp(min=0)), 0)
+    code = weights.gather(1, column(support))
     if greedy is not None:
         kept = torch.nn.functional.pad(greedy.coefficients[-1], (0, rest.shape[1]))
         code = torch.where(keep[:, None], kept, code)

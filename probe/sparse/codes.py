@@ -16,6 +16,9 @@ DOUBT = 64
 that error, residual and correlations are recomputed, and the ||r||^2 of that residual takes the place of ||x||^2: no
 path stops for lack of digits, whatever the levels."""
 
+DENSE = 8
+"""Atoms in the dictionary for each in the code from which adding up only those is faster than a GEMM with all."""
+
 
 @dataclass(frozen=True)
 class SparseCodes:
@@ -63,10 +66,11 @@ def concatenate(parts: list[SparseCodes]) -> SparseCodes:
 
 
 def combine(atoms: Tensor, support: Tensor, code: Tensor) -> Tensor:
-    """sum_j code_j a_j, (n, d), through the dense code: one GEMM instead of a gather of (n, k, d)."""
-    dense = code.new_zeros((len(code), len(atoms)))
-    dense.scatter_add_(1, support.clamp(min=0), torch.where(support >= 0, code, 0))
-    return dense @ atoms
+    """sum_j code_j a_j, (n, d): one GEMM with the dense code where that is small, which costs no gather."""
+    weights, rows = torch.where(support >= 0, code, 0), support.clamp(min=0)
+    if len(atoms) > DENSE * support.shape[1] > 0:
+        return torch.nn.functional.embedding_bag(rows, atoms, mode="sum", per_sample_weights=weights)
+    return code.new_zeros((len(code), len(atoms))).scatter_add_(1, rows, weights) @ atoms
 
 
 def floor(dtype: torch.dtype, ols: bool) -> float:

@@ -5,7 +5,7 @@
 | A | dictionary, unit-norm atoms as rows | (N, d) |
 | X | signals as rows | (n, d) |
 | G | Gram matrix A A^T | (N, N) |
-| Q | orthonormalised chosen atoms; never formed | (n, k, d) |
+| Q | orthonormalised chosen atoms; formed only by ``directions`` | (n, k, d) |
 | P | P[i] = A Q_i^T: the dictionary on the chosen directions | (n, k, N) |
 | c | correlations of the residual with the atoms, A r | (n, N) |
 | s | Schur diagonal: squared norm of what is left of each atom, 1 - sum_k P^2 | (n, N) |
@@ -19,6 +19,7 @@ formulations differ in where A q comes from:
 | ``compiled`` | G and P (v0 of Zhu et al., "Batch orthogonal matching pursuit", 2020), in numba | CPU |
 | ``batched`` | the same in torch | small problems, GPU up to ``LONG`` atoms or in float32, or where numba is missing |
 | ``cholesky`` | G and the inverse Cholesky factor of the chosen atoms | GPU beyond ``LONG`` atoms, in float64 |
+| ``directions`` | q itself, and A | where G does not fit (``Dictionary.gram_fits``) |
 | ``closed_form`` | no path: the largest coefficients | orthonormal dictionaries |
 | ``closed_form`` | no path: the projection on the span | levels of min(N, d) and more |
 """
@@ -31,7 +32,7 @@ import torch
 from torch import Tensor
 
 from probe.precision import full_float32
-from probe.sparse import batched, cholesky, compiled
+from probe.sparse import batched, cholesky, compiled, directions
 from probe.sparse.closed_form import largest, project
 from probe.sparse.codes import SparseCodes, concatenate
 from probe.sparse.dictionary import Dictionary, power_of_two
@@ -133,12 +134,15 @@ def _solve(ready: Dictionary, x: Tensor, levels: tuple[int, ...], method: Method
     codes = None
     if greedy:
         pursue = engine(ready, greedy[-1])
-        codes = pursue(ready.unit, ready.gram, x, greedy, ols=method == "ols", memory=memory)
+        gram = ready.gram if ready.gram_fits else ready.unit[:0, :0]  # not used
+        codes = pursue(ready.unit, gram, x, greedy, ols=method == "ols", memory=memory)
     return project(ready, x, codes, beyond) if beyond or codes is None else codes
 
 
 def engine(dictionary: Dictionary, depth: int) -> Engine:
     """The formulation for a path of ``depth`` atoms, by size, device and dtype; never by the number of signals."""
+    if not dictionary.gram_fits:
+        return directions.pursue
     if dictionary.unit.device.type != "cpu":
         return cholesky.pursue if depth > LONG and dictionary.dtype == torch.float64 else batched.pursue
     if depth * len(dictionary) < SMALL or not compiled.available():

@@ -34,7 +34,8 @@ class Path:
         self.floor, self.epsilon = floor(x.dtype, ols), torch.finfo(x.dtype).eps
         self.row = torch.arange(n, device=x.device)
         self.correlation = x @ unit.T
-        self.schur = unit.square().sum(1).repeat(n, 1)
+        norms = torch.cat([rows.square().sum(1) for rows in unit.split(4096)])  # no second dictionary
+        self.schur = norms.repeat(n, 1)
         self.image, self.score = torch.empty_like(self.schur), torch.empty_like(self.schur)
         self.mask = torch.empty((n, len(unit)), dtype=torch.bool, device=x.device)
         self.equal = self.mask.view(torch.uint8)  # argmax takes no bool

@@ -39,9 +39,23 @@ def test_the_command_prints_a_row_a_tool_and_dtype(capsys):
     assert {"probe", "probe ols"} <= {row["tool"] for row in found["rows"]}
 
 
+@pytest.mark.slow
+def test_without_gram_matrix_each_contender_has_its_own_process(capsys):
+    options = ["--d", "64", "--n-atoms", "600", "--signals", "8", "--repeats", "1", "--without-gram", "--json"]
+    with pytest.raises(SystemExit) as left:
+        main(["bench", "sparse", *options])
+    assert left.value.code == 0
+    found = {(row["tool"], row["dtype"]): row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert found["probe", "float64"]["dictionary"] == 2 * found["probe", "float32"]["dictionary"] == 600 * 64 * 8
+    for (tool, _), row in found.items():
+        assert row["error_ratio"] == pytest.approx(1, abs=1e-4), tool
+        assert 0 <= row["peak"] < 2**30
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["somewhere", "--without-gram"], "leave out RUN_DIR"),
         (["--d", "101"], "4 channels"),
         (["--d", "64", "--n-atoms", "40", "--atoms", "40"], "nothing to choose"),
     ],

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from probe.dictionary import unit_rows
+from probe.sparse import Dictionary
 
 
 def gaussian(rows: int, columns: int, seed: int) -> torch.Tensor:
@@ -30,3 +31,11 @@ def gaussian_fixture():
 @pytest.fixture(name="atoms_of")
 def atoms_of_fixture():
     return atoms_of
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["gram", "no gram"])
+def with_and_without_gram(request):
+    """Everything once as if the Gram matrix fitted, and once as if it did not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dictionary, "gram_fits", request.param)
+        yield

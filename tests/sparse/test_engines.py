@@ -2,14 +2,16 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from probe.sparse import Dictionary, batched, cholesky, compiled, kernel, omp, working_dtype
+from probe.sparse import Dictionary, batched, cholesky, compiled, directions, kernel, omp, working_dtype
 from probe.sparse.omp import LONG, engine
 
 KINDS = ["random", "correlated", "duplicated", "rank deficient"]
 OTHERS = {
     "cholesky": lambda *a, **k: cholesky.pursue(*a, **k, panel=7),  # paths of several panels
     "compiled": compiled.pursue,
+    "directions": directions.pursue,
 }
 ENGINES = {"batched": batched.pursue, **OTHERS}
 
@@ -46,7 +48,7 @@ def test_a_path_that_foresees_its_atoms_is_the_same(kind, ols, atoms_of, gaussia
         assert torch.allclose(a[:3], b[:3], atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["batched", "compiled"])
+@pytest.mark.parametrize("name", ["batched", "compiled", "directions"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_float32_stays_finite_and_monotone_beyond_the_rank(name, kind, atoms_of, gaussian):
     """Depths that float32 does not hold to: the result may be less good, never NaN, nor worse than a level before."""
@@ -114,6 +116,45 @@ def test_the_formulation_follows_size_device_and_what_is_installed(monkeypatch):
     large.unit = large.unit.double()
     assert engine(large, LONG) is batched.pursue
     assert engine(large, LONG + 1) is cholesky.pursue
+
+
+def test_a_gram_matrix_is_taken_where_four_would_fit(monkeypatch):
+    monkeypatch.setattr("probe.sparse.dictionary.free_bytes", lambda: 4 * 4 * 3000**2)
+    fits, large, double = (
+        Dictionary(torch.randn(n, 8), dtype)
+        for n, dtype in [(3000, torch.float32), (3001, torch.float32), (3000, torch.float64)]
+    )
+    assert [engine(one, 100) for one in (fits, large, double)] == [compiled.pursue, *[directions.pursue] * 2]
+    parts = [one.part(torch.arange(50)) for one in (fits, large)]
+    assert [engine(one, 3) for one in parts] == [batched.pursue, directions.pursue]
+    assert torch.equal(parts[0].gram, fits.gram[:50, :50])
+
+
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest tensor that an operation returns."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        for one in found if isinstance(found, tuple | list) else [found]:
+            if isinstance(one, torch.Tensor):
+                self.numbers = max(self.numbers, one.numel())
+        return found
+
+
+@pytest.mark.parametrize("method", ["omp", "ols"])
+def test_without_gram_matrix_no_array_is_larger_than_dictionary_and_budget(method, monkeypatch, gaussian):
+    n_atoms, d = 3000, 48
+    monkeypatch.setattr(Dictionary, "gram_fits", False)
+    monkeypatch.setattr("probe.sparse.dictionary.BASIS", 1)
+    monkeypatch.setattr("probe.sparse.dictionary.BLOCK", 1000)
+    atoms, x = gaussian(n_atoms, d, 0), gaussian(200, d, 1)
+    with Largest() as largest:
+        codes = omp(atoms, x, [4, 9, d], method=method, memory=1 << 20)
+    assert largest.numbers <= n_atoms * d
+    monkeypatch.undo()
+    assert torch.equal(codes.support[:, :9], omp(atoms, x, [4, 9, d], method=method).support[:, :9])
 
 
 def test_float32_is_for_short_paths_and_on_request(gaussian):

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from probe.sparse import Dictionary, compiled, omp
 
+pytestmark = pytest.mark.usefixtures("with_and_without_gram")
+
 
 def brute_force(atoms: np.ndarray, x: np.ndarray, k: int) -> tuple[list[int], float]:
     chosen: list[int] = []

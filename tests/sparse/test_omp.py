@@ -12,6 +12,8 @@ from sklearn.linear_model import orthogonal_mp
 from probe.dictionary import dct, random_orthogonal, unit_rows
 from probe.sparse import omp
 
+pytestmark = pytest.mark.usefixtures("with_and_without_gram")
+
 
 def gaussian(rows: int, columns: int, seed: int) -> torch.Tensor:
     return torch.randn(rows, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

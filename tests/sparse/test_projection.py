@@ -6,6 +6,8 @@ import torch
 from probe.sparse import omp
 from probe.sparse.dictionary import Dictionary, independent
 
+pytestmark = pytest.mark.usefixtures("with_and_without_gram")
+
 
 @pytest.mark.parametrize(("n", "d"), [(20, 30), (30, 30), (45, 30)])
 @pytest.mark.parametrize("kind", ["random", "correlated", "duplicated", "rank deficient"])
@@ -43,6 +45,23 @@ def test_the_basis_is_independent_and_spans(atoms_of):
     chosen, factor = independent(atoms)
     assert len(chosen) == int(torch.linalg.matrix_rank(atoms)) == 8
     assert torch.allclose(factor @ factor.T, atoms[chosen] @ atoms[chosen].T, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["random", "correlated", "duplicated", "rank deficient"])
+def test_a_basis_found_in_blocks_spans_as_well(kind, atoms_of, gaussian, monkeypatch):
+    """200 atoms, 48 at a time; the first ones are zeros, copies of one atom, and scaled so that they hardly differ."""
+    monkeypatch.setattr("probe.sparse.dictionary.BASIS", 1)
+    atoms = atoms_of(kind, 200, 24, 0)
+    atoms[:10], atoms[10:60] = 0, atoms[60]
+    atoms[30:40] += 1e-7 * gaussian(10, 24, 3)  # within rounding of the floor
+    chosen, factor = independent(torch.nn.functional.normalize(atoms, dim=1))
+    rank = int(torch.linalg.matrix_rank(atoms, rtol=1e-5))
+    assert len(set(chosen.tolist())) == len(chosen) == rank
+    unit = torch.nn.functional.normalize(atoms, dim=1)[chosen]
+    assert torch.allclose(factor @ factor.T, unit @ unit.T, atol=1e-12)
+    x = gaussian(5, 24, 1)
+    exact = x @ torch.linalg.pinv(atoms, rtol=1e-5) @ atoms
+    assert torch.allclose(omp(atoms, x, [24]).reconstruct(atoms, 24), exact, atol=1e-5)
 
 
 def test_a_dictionary_serves_many_calls(atoms_of, gaussian):

@@ -290,7 +290,7 @@ def reconstruct(
         codes = omp(basis, signals, levels)
         used.append(torch.stack([codes.used(level) for level in levels]))
         judged = [
-            judge.errors((codes.reconstruct(basis.atoms, level) + offset).to(model.dtype).view(-1, *shape), error / d)
+            judge.errors((basis.reconstruct(codes, level) + offset).to(model.dtype).view(-1, *shape), error / d)
             for level, error in zip(levels, codes.squared_error.T, strict=True)
         ]
         errors.append(_stack([found for found, _ in judged]))
