@@ -70,7 +70,7 @@ def _pivots(points: Points, radius2: float, most: int) -> tuple[Rows | None, Row
     for start in range(0, len(points), BLOCK):
         mine = np.arange(start, min(start + BLOCK, len(points)))
         if len(pivots):
-            squared, nearest = points.nearest(mine, pivots)
+            squared, nearest = points.nearest(mine, pivots, radius2)
             covered = squared < radius2
             owner[mine[covered]] = pivots[nearest[covered]]
         left = mine[owner[mine] < 0]

@@ -14,14 +14,44 @@ from probe.dictionary.points import Points, Rows, join
 LIMIT = 100_000
 """With more points, and more groups, than this the search is approximate."""
 BLOCK = 512
-KEPT = 2**23
+KEPT = 2**24
 """Pairs of neighbours to keep, about 50 bytes each during sorting; if there are more, they are searched again."""
+JOINED = 2**20
+"""Pairs whose components are joined at once, which takes as long as a pass over all points."""
 SAMPLE = 512
 """Points whose neighbours are also searched exactly, for the recall of an approximate search."""
 ENOUGH = 0.999
 """Recall at which no more cells are searched."""
 RESULTS = 2**26
 """Neighbours that one search may return, 12 bytes each."""
+
+
+NONE = (np.empty(0, np.int32), np.empty(0, np.int32))
+
+
+class Linked:
+    """Connected components of n points, from pairs that arrive in parts."""
+
+    def __init__(self, label: Rows):
+        self.label = label
+        self.waiting, self.count = [NONE], 0
+
+    def add(self, a: Rows, b: Rows) -> None:
+        """Pairs of neighbours (a[i], b[i])."""
+        new = self.label[a] != self.label[b]
+        self.waiting.append((a[new].astype(np.int32), b[new].astype(np.int32)))
+        self.count += int(new.sum())
+        if self.count >= JOINED:
+            self._join()
+
+    def components(self) -> int:
+        """How many there are."""
+        self._join()
+        return len(np.unique(self.label))
+
+    def _join(self) -> None:
+        a, b = (self.label[np.concatenate(one)] for one in zip(*self.waiting, strict=True))
+        self.label, self.waiting, self.count = join(self.label, a, b), [NONE], 0
 
 
 class Near(Protocol):
@@ -63,7 +93,7 @@ class Exact:
         tight = self.cover.tight[group]
         count = np.where(tight, self.size[group], 1)
         label = np.where(tight, self.cover.pivot[group], np.arange(n))
-        kept, total = [(np.empty(0, np.int64), np.empty(0, np.int64))], 0
+        kept, total, linked = [NONE], 0, Linked(label)
         for start in range(0, n, BLOCK):
             mine = self.order[start : start + BLOCK]
             others = self._candidates(mine, known=False)
@@ -76,17 +106,18 @@ class Exact:
                     at, to = at[new], to[new]
                 count[mine] += np.bincount(at, minlength=len(mine))
                 count[rows] += np.bincount(to, minlength=len(rows))
-                label = join(label, label[mine][at], label[rows][to])
+                linked.add(mine[at], rows[to])
                 total += len(at)
                 if total <= KEPT:
-                    kept.append((mine[at], rows[to]))
+                    kept.append((mine[at].astype(np.int32), rows[to].astype(np.int32)))
                 else:
                     kept.clear()
         if kept:
             i, j = (np.concatenate(one) for one in zip(*kept, strict=True))
+            kept.clear()
             half = coo_matrix((np.ones(len(i), np.int8), (i, j)), shape=(n, n)).tocsr()
             self.lists = half + half.T
-        return count, len(np.unique(label))
+        return count, linked.components()
 
     def of(self, rows: Rows, free: NDArray[np.bool_]) -> tuple[Rows, Rows]:
         if self.lists is not None:

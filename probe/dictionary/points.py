@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,23 +24,57 @@ ELEMENTS = 2**24
 """Coordinates copied at once: 64 MiB in float32, 128 MiB in float64."""
 SHARE = 0.5
 """Largest part of a GPU's free memory that a copy of all points may take; otherwise each tile fetches its rows."""
+FEW = 8192
+"""Fewer points than this are compared in all coordinates."""
+SHORT = 32
+"""Coordinates that a tile compares first."""
+SAMPLE = 1024
+"""Points whose principal directions are those coordinates."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Vectors (n, k) and their squared norms (n,), float32, on the CPU or where tiles are compared.
+
+    A tile is |x|^2 + |y|^2 - 2 x.y in float32. Its error grows with the norms and, as a random walk, with sqrt(k):
+    ``slack`` times |x|^2 + |y|^2 bounds it with a margin (a factor of about 17 at k = 4096).
+    """
+
+    rows: Tensor
+    squared: Tensor
+    slack: float
+
+    def taken(self, rows: Rows, device: torch.device) -> tuple[Tensor, Tensor]:
+        index = torch.from_numpy(rows).to(self.rows.device)
+        return self.rows[index].to(device), self.squared[index].to(device)
+
+    def lower(self, a: Rows, b: Rows, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Lower bounds of |x - y|^2 - |x|^2 (k, l), and the squared norms |x|^2 (k, 1) and |y|^2 (l,).
+
+        Upper bounds are larger by 2 ``slack`` times the sum of the squared norms.
+        """
+        (x, p), (y, q) = self.taken(a, device), self.taken(b, device)
+        with full_float32():
+            return torch.addmm(q * (1 - self.slack), x, y.T, alpha=-2), p[:, None], q
 
 
 class Points:
     """Points (n, d), float32, on the CPU; tiles are compared on the first GPU, if there is one.
 
-    A tile is ||x||^2 + ||y||^2 - 2 x.y in float32. Its error grows with the norms and, as a random walk, with sqrt(d):
-    ``slack`` times ||x||^2 + ||y||^2 bounds it with a margin (a factor of about 17 at d = 4096). Pairs this close to
-    the threshold are decided by differences in float64: the result depends neither on the tile nor on the machine's
-    matrix product.
+    Most tiles hold no neighbours, and most of these are settled by ``SHORT`` coordinates: those along the principal
+    directions of a sample, and the norm of the rest. By the triangle inequality no distance is shorter than it is in
+    them. Pairs within rounding of the threshold are decided by differences in float64: the result depends neither on
+    the tile nor on the machine's matrix product.
     """
 
     def __init__(self, rows: Tensor, device: torch.device | None = None):
         self.rows = rows
         self.device = place_of(device)
         self.slack = torch.finfo(torch.float32).eps * (4 + rows.shape[1] ** 0.5 / 2)
-        self.held = rows.to(self.device) if self._fits() else rows
-        self.squared = torch.cat([part.double().square().sum(1) for part in self.held.split(self.at_once)]).float()
+        held = rows.to(self.device) if self._fits() else rows
+        squared = torch.cat([part.double().square().sum(1) for part in held.split(self.at_once)]).float()
+        self.held = Held(held, squared, self.slack)
+        self.short = self._shortened() if len(rows) >= FEW and rows.shape[1] >= 2 * SHORT else None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -47,7 +82,7 @@ class Points:
     @property
     def at_once(self) -> int:
         """Rows copied at once."""
-        return min(max(ELEMENTS // max(self.rows.shape[1], 1), 64), 2**13)
+        return min(max(ELEMENTS // max(self.rows.shape[1], 1), 64), 2**13 if self.device.type == "cuda" else 2**11)
 
     def parts(self, b: Rows) -> Iterator[Rows]:
         """Rows in parts that fit in a tile."""
@@ -60,22 +95,43 @@ class Points:
         free = torch.cuda.mem_get_info(self.device)[0]
         return self.rows.nbytes < SHARE * free
 
-    def _taken(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Some of the points (k, d) and their squared norms (k,), float32, where tiles are compared."""
-        index = torch.from_numpy(rows).to(self.held.device)
-        return self.held[index].to(self.device), self.squared[index].to(self.device)
+    def _shortened(self) -> Held:
+        """All points in few coordinates."""
+        sample = self.rows[torch.linspace(0, len(self.rows) - 1, SAMPLE).long()].double()
+        directions = torch.linalg.svd(sample - sample.mean(0), full_matrices=False)[2][: SHORT - 1].T.to(self.device)
+        parts = []
+        for part in self.held.rows.split(self.at_once):
+            x = part.to(self.device).double()
+            along = x @ directions
+            rest = (x.square().sum(1) - along.square().sum(1)).clamp(min=0).sqrt()
+            parts.append(torch.cat([along, rest[:, None]], 1).float())
+        rows = torch.cat(parts)
+        # Rounding the coordinates may lengthen a squared distance by 2 epsilon times the sum of the squared norms.
+        slack = torch.finfo(torch.float32).eps * (8 + SHORT**0.5 / 2)
+        return Held(rows, rows.double().square().sum(1).float(), slack)
+
+    def _possible(self, a: Rows, b: Rows, radius2: float) -> tuple[Rows, Rows]:
+        """Positions in a, and in b, outside which no pair is closer than the radius."""
+        if self.short is None or not (len(a) and len(b)):
+            return np.arange(len(a)), np.arange(len(b))
+        lower, p, _ = self.short.lower(a, b, self.device)
+        edge = radius2 - p * (1 - self.short.slack)
+        i = (lower.amin(1, keepdim=True) < edge).squeeze(1).nonzero().squeeze(1)
+        if not len(i):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        j = ((lower[i] - edge[i]).amin(0) < 0).nonzero().squeeze(1)
+        return i.cpu().numpy(), j.cpu().numpy()
 
     def lower(self, a: Rows, b: Rows) -> tuple[Tensor, Tensor, Tensor]:
-        """Lower bounds of |x - y|^2 - |x|^2 (k, l), and the squared norms |x|^2 (k, 1) and |y|^2 (l,).
-
-        Upper bounds are larger by 2 ``slack`` times the sum of the squared norms.
-        """
-        (x, p), (y, q) = self._taken(a), self._taken(b)
-        with full_float32():
-            return torch.addmm(q * (1 - self.slack), x, y.T, alpha=-2), p[:, None], q
+        """As ``Held.lower``, in all coordinates."""
+        return self.held.lower(a, b, self.device)
 
     def within(self, a: Rows, b: Rows, radius2: float) -> tuple[Rows, Rows]:
         """Positions in a and in b of the pairs closer than the radius, ascending in a."""
+        k, l = self._possible(a, b, radius2)
+        if not len(k):
+            return k, l
+        a, b = a[k], b[l]
         lower, p, q = self.lower(a, b)
         edge = radius2 - p * (1 - self.slack)
         hit = lower < edge
@@ -88,17 +144,22 @@ class Points:
             exactly = self._exactly(a[i.cpu().numpy()], b[j.cpu().numpy()])
             hit[i, j] = torch.from_numpy(exactly < radius2).to(self.device)
         i, j = hit.nonzero(as_tuple=True)
-        return i.cpu().numpy(), j.cpu().numpy()
+        return k[i.cpu().numpy()], l[j.cpu().numpy()]
 
-    def nearest(self, a: Rows, b: Rows) -> tuple[NDArray[np.float32], Rows]:
-        """For each of a the nearest of b, up to rounding: squared distances (k,), and positions in b (k,)."""
+    def nearest(self, a: Rows, b: Rows, radius2: float) -> tuple[NDArray[np.float32], Rows]:
+        """For each of a the nearest of b, up to rounding: squared distances (k,), and positions in b (k,); where none
+        is closer than the radius, the distance may be infinite."""
         least, place = torch.full((len(a),), torch.inf, device=self.device), torch.zeros(len(a), dtype=torch.long)
         place, at = place.to(self.device), 0
         for part in self.parts(b):
-            lower, p, q = self.lower(a, part)
-            here, where = lower.add_(self.slack * q).min(1)
-            here += p[:, 0]
-            least, place = torch.where(here < least, here, least), torch.where(here < least, at + where, place)
+            k, l = self._possible(a, part, radius2)
+            if len(k):
+                lower, p, q = self.lower(a[k], part[l])
+                here, where = lower.add_(self.slack * q).min(1)
+                here += p[:, 0]
+                rows, columns = torch.from_numpy(k).to(self.device), torch.from_numpy(l).to(self.device)
+                nearer = here < least[rows]
+                least[rows[nearer]], place[rows[nearer]] = here[nearer], at + columns[where[nearer]]
             at += len(part)
         return least.cpu().numpy(), place.cpu().numpy()
 
@@ -109,8 +170,8 @@ class Points:
     def _exactly(self, a: Rows, b: Rows) -> NDArray[np.float64]:
         found = [np.empty(0)]
         for x, y in zip(self.parts(a), self.parts(b), strict=True):
-            i, j = (torch.from_numpy(rows).to(self.held.device) for rows in (x, y))
-            found.append((self.held[i].double() - self.held[j]).square().sum(1).cpu().numpy())
+            i, j = (torch.from_numpy(rows).to(self.held.rows.device) for rows in (x, y))
+            found.append((self.held.rows[i].double() - self.held.rows[j]).square().sum(1).cpu().numpy())
         return np.concatenate(found)
 
 
