@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from probe.errors import without_secrets
 from probe.names import printable
 from probe.results.layout import LOG, LOGS
 
@@ -15,10 +16,11 @@ log = logging.getLogger("probe")
 
 
 class _Formatter(logging.Formatter):
-    """Escapes what a terminal must not see: names in messages may hold anything."""
+    """Escapes what a terminal must not see, since names in messages may hold anything, and leaves secrets out, which
+    tracebacks may hold."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return printable(without_secrets(super().format(record)))
 
 
 class _Stderr(logging.Handler):

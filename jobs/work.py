@@ -128,7 +128,7 @@ class Work(Generic[D]):
         """
         if not self.trusted:
             must_be_trusted(spec, self.directory.path)
-        model = load_autoencoder(spec)
+        model = load_autoencoder(self._pinned(spec, name))
         if self.trusted and self.world.leads and not remember(spec):
             log.info("the model's code cannot be remembered: commands on the directory alone need --trust-code")
         more = describe(model)
@@ -145,8 +145,17 @@ class Work(Generic[D]):
                 f"{told}; choose another folder with --out."
             )
         noted = about | ({"warnings": list(model.warnings)} if model.warnings else {})
+        noted |= {"revision": model.revision} if model.revision else {}
         self.begin(model.device, spec.dtype, **({"models": {name: noted}} if name else {"model": noted}))
         return model
+
+    def _pinned(self, spec: ModelConfig, name: str | None) -> ModelConfig:
+        """The specification with the commit on the hub that the work was begun with: a branch may have moved since.
+        Code from the hub is trusted by what the user names, so that is what runs."""
+        noted = self.world.on_rank_0(lambda: self._noted(name)) or {}
+        if spec.trust_remote_code or noted.get("source") != spec.source or not noted.get("revision"):
+            return spec
+        return spec.model_copy(update={"revision": noted["revision"]})
 
     def _noted(self, name: str | None) -> dict[str, Any] | None:
         """What the manifest says of the model, or of one of several."""

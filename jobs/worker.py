@@ -22,7 +22,7 @@ from jobs.logs import to_file, to_stderr
 from jobs.provenance import now
 from jobs.stopping import INTERRUPTED, STATUS, Ended, Stopped, interruptible, stop_on_signals
 from jobs.trackers import must_be_installed
-from probe.errors import Failure, UserError, leaves
+from probe.errors import Failure, UserError, leaves, without_secrets
 from probe.files import write_atomically
 from probe.heap import keep_freed_memory
 from probe.names import given_path, printable
@@ -173,7 +173,12 @@ def _keeping_errors(path: Path, world: "World") -> Iterator[None]:
 
 
 def status_and_sentence(error: BaseException) -> tuple[int, str]:
-    """The exit status and message of an exception."""
+    """The exit status and message of an exception, without secrets."""
+    status, sentence = _status_and_sentence(error)
+    return status, without_secrets(sentence)
+
+
+def _status_and_sentence(error: BaseException) -> tuple[int, str]:
     match error:
         case UserError():
             return 2, str(error)
@@ -212,7 +217,7 @@ def guarded(command: Callable[[], object]) -> int:
             status, sentence = status_and_sentence(error)
             told = isinstance(error, UserError | Failure | KeyboardInterrupt | Stopped | Ended)
             if not (told or (isinstance(error, OSError) and error.filename is not None)):
-                traceback.print_exc()
+                print(without_secrets(traceback.format_exc()), file=sys.stderr, end="")
         print(f"probe: {printable(sentence)}", file=sys.stderr, flush=True)
         return status
 

@@ -1,4 +1,9 @@
-"""The two errors of the tool: a mistake that the user can fix, and a failure."""
+"""The two errors of the tool: a mistake that the user can fix, and a failure. And what messages of others may say."""
+
+import re
+
+_SECRETS = re.compile(r"(https?://[^\s?'\"<>]+\?)[^\s'\"<>)]+|\b(hf_)[A-Za-z0-9]{8,}")
+"""The query of an address, which may be its signature; a token of the hub."""
 
 
 class UserError(Exception):
@@ -18,6 +23,12 @@ class Interruption(BaseException):
     """The work must stop now. Not an ``Exception``, so that no handler catches it by accident."""
 
 
+def without_secrets(text: str) -> str:
+    """A text without tokens of the hub and without the queries of addresses."""
+    return _SECRETS.sub(lambda found: f"{found[1] or found[2]}...", text)
+
+
 def reason_of(error: BaseException, most: int = 200) -> str:
-    """What an exception says, on one line of at most ``most`` characters; its type if it says nothing."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:most]
+    """What an exception says, on one line of at most ``most`` characters, without secrets; its type if it says
+    nothing."""
+    return without_secrets(" ".join(str(error).split()) or type(error).__name__)[:most]

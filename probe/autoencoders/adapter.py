@@ -8,6 +8,7 @@ from typing import Any, Literal
 from warnings import catch_warnings, simplefilter
 
 import torch
+from diffusers.utils.logging import disable_progress_bar
 from torch import Tensor, nn
 
 from probe.autoencoders.base import Autoencoder, device_of
@@ -217,7 +218,8 @@ def has_quantiser(model: Any) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings of diffusers and transformers: the relevant ones are errors here."""
+    """Without the warnings and bars of diffusers and transformers: the relevant ones are errors here."""
+    disable_progress_bar()
     logs = [getLogger(name) for name in ("diffusers", "transformers")]
     levels = [log.level for log in logs]
     for log in logs:

@@ -40,6 +40,7 @@ class Autoencoder:
         quantisation: for models with a code book, ``continuous`` (D quantises z) or ``quantised`` (E does); else None.
         bins: of a spectrogram, for audio models that take (n, channels, length, bins).
         code_sha256: of the file with a user's own function; None for other sources.
+        revision: the commit on the hub that the files are of; None for other sources.
     """
 
     source: str
@@ -61,6 +62,7 @@ class Autoencoder:
     quantisation: str | None = None
     bins: int | None = None
     code_sha256: str | None = None
+    revision: str | None = None
     coordinates: Coordinates | None = None
     warnings: tuple[str, ...] = ()
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

@@ -3,7 +3,7 @@ accounted for."""
 
 import re
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -13,7 +13,16 @@ from safetensors.torch import load_file
 
 from probe.autoencoders import weights
 from probe.autoencoders.adapter import quiet
-from probe.autoencoders.repository import CONFIG, PICKLES, fetched, folder_of, for_libraries, is_local, local, where
+from probe.autoencoders.repository import (
+    CONFIG,
+    fetched,
+    for_libraries,
+    is_local,
+    local,
+    names_of,
+    optional_file,
+    where,
+)
 from probe.autoencoders.sources import weights_at_hand
 from probe.config import ModelConfig
 from probe.errors import UserError, reason_of
@@ -54,6 +63,8 @@ def from_pretrained(
     else:
         files = weights.weight_files(spec, source, "diffusion_pytorch_model")
         options |= {"torch_dtype": dtype}
+    if not files and not is_local(source):
+        raise UserError(f"{there}{_why_not(spec, source, [])}.")
     header = weights.header_of(files, there)
     if header is not None and (plan := weights.blueprint(build, header, there)):
         state = header
@@ -63,9 +74,9 @@ def from_pretrained(
         weights.check_fit(plan, state, there)
         weights.check_size(header, plan, there)
     try:
-        with quiet(), for_libraries(spec, source) as (name, subfolder):
+        with quiet(), for_libraries(spec, source) as (place, subfolder):
             model, about = cls.from_pretrained(
-                name,
+                place,
                 subfolder=subfolder,
                 revision=spec.revision,
                 variant=spec.variant,
@@ -88,23 +99,18 @@ def from_pretrained(
     return model, weights.unused(model, left, there, prefix)
 
 
-def _why_not(spec: ModelConfig, source: str, damaged: list[Path], error: OSError) -> str:
-    """Why the libraries find no weights, as a predicate."""
+def _why_not(spec: ModelConfig, source: str, damaged: list[Path], error: OSError | None = None) -> str:
+    """Why there are no weights that the libraries can read, as a predicate."""
     if why := weights_at_hand(spec, source):
         return f" {why}"
     if damaged:
         names = ", ".join(file.name for file in damaged[:3])
         return f": the weights ({names:.200}) are damaged or incomplete; copy or download them again"
-    pickles = sorted(file.name for file in folder_of(spec, source).glob("*") if file.suffix in PICKLES)
-    if pickles or ".bin" in str(error):
-        return (
-            f" has weights in pickle form only ({', '.join(pickles) or '.bin'}), which can run code when opened; "
-            "`probe convert` makes safetensors of them without running any"
-        )
-    return (
-        ": no readable weights in safetensors; if they are a variant, set model.variant (fp16, for example) "
-        f"({reason_of(error)})"
-    )
+    if files := [name for name in names_of(spec, source) if name.endswith(".safetensors")]:
+        path = "/".join(part for part in (source, spec.subfolder, files[0]) if part)
+        return f" has its weights as {', '.join(files[:3])}; give {path}"
+    said = f" ({reason_of(error)})" if error else ""
+    return f": no readable weights in safetensors; if they are a variant, set model.variant (fp16, for example){said}"
 
 
 def single_file(spec: ModelConfig, source: str) -> tuple[str, str] | None:
@@ -124,6 +130,8 @@ def single_file(spec: ModelConfig, source: str) -> tuple[str, str] | None:
 
         at = spec.model_copy(update={"revision": spec.revision or parts["revision"], "subfolder": None})
         file = fetched(hf_hub_download, at, parts["repository"], parts["file"])
+        if not spec.config:
+            optional_file(at, parts["repository"], str(PurePosixPath(parts["file"]).with_name(CONFIG)))
     if not spec.config and not (file.parent / CONFIG).is_file():
         raise UserError(
             f"model {file}: there is no config.json beside it; set model.config to a folder or hub id that has one "
@@ -166,9 +174,9 @@ def load_single_file(
             plan._fix_state_dict_keys_on_load(checkpoint)
             checkpoint = {name: value for name, value in checkpoint.items() if name in wanted}
     try:
-        with quiet():
+        with quiet(), for_libraries(spec, source) as (place, subfolder):
             model = cls.from_single_file(
-                checkpoint, torch_dtype=getattr(torch, spec.dtype), config=source, subfolder=spec.subfolder
+                checkpoint, torch_dtype=getattr(torch, spec.dtype), config=place, subfolder=subfolder or None
             )
     except Exception as error:  # a dozen types, for files that do not fit each other
         why = f"the weights do not load: {reason_of(error, 300)}"

@@ -1,11 +1,13 @@
 """Models in the formats of diffusers and transformers, from the hub, a folder or one file."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from probe.autoencoders.adapter import adapted, autoencoder_classes, class_of
 from probe.autoencoders.base import Autoencoder
 from probe.autoencoders.loading import from_pretrained, load_single_file, single_file
-from probe.autoencoders.repository import as_named, located, read_config, where
+from probe.autoencoders.repository import as_named, commit_of, is_local, located, read_config, where
 from probe.autoencoders.sources import check_source
 from probe.autoencoders.vit_mae import load_vit_mae
 from probe.autoencoders.weights import check_bounds
@@ -22,7 +24,15 @@ def load_pretrained(spec: ModelConfig, source: str) -> Autoencoder:
     """
     check_source(spec, source)
     file, home = single_file(spec, source) or (None, source)
+    if file and spec.config:  # another repository, with revisions of its own
+        spec = spec.model_copy(update={"revision": None})
     spec = located(spec, home)
+    commit = commit_of(Path(file)) if file else None if is_local(home) else spec.revision
+    return replace(_loaded(spec, source, file, home), revision=commit)
+
+
+def _loaded(spec: ModelConfig, source: str, file: str | None, home: str) -> Autoencoder:
+    """The model whose config.json is in ``home``; its weights are there, too, unless they are one file."""
     config = read_config(spec, home)
     if not file and config.get("model_type") == "vit_mae":
         return load_vit_mae(spec, source, config)

@@ -2,15 +2,16 @@
 
 import codecs
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from probe.caches import cache_sentence
 from probe.config import ModelConfig
-from probe.errors import UserError, reason_of
+from probe.errors import UserError
+from probe.hub import be_patient, refused
 from probe.reading import JSON_BYTES, Unreadable, read_object, read_text
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -35,12 +36,16 @@ def as_named(source: str) -> str:
 
 @contextmanager
 def for_libraries(spec: ModelConfig, source: str) -> Iterator[tuple[str, str]]:
-    """The source and subfolder for the libraries. They cannot read a config.json with a byte order mark, so such a
-    folder is replaced by one of links, with the file rewritten."""
+    """The source and subfolder for the libraries, in a place where they ask no hub: a folder, or what was fetched of a
+    repository, unless it brings code. They cannot read a config.json with a byte order mark, so such a folder is
+    replaced by one of links, with the file rewritten."""
+    if not is_local(source) and spec.trust_remote_code:
+        yield source, spec.subfolder or ""
+        return
     folder = folder_of(spec, source)
     config = folder / CONFIG
-    if not is_local(source) or not config.is_file() or not config.read_bytes().startswith(codecs.BOM_UTF8):
-        yield as_named(source), spec.subfolder or ""
+    if not config.is_file() or not config.read_bytes().startswith(codecs.BOM_UTF8):
+        yield str(folder), ""
         return
     with TemporaryDirectory(prefix="probe-") as copy:
         for entry in folder.iterdir():
@@ -51,8 +56,13 @@ def for_libraries(spec: ModelConfig, source: str) -> Iterator[tuple[str, str]]:
 
 
 def folder_of(spec: ModelConfig, source: str) -> Path:
-    """The local folder of a model."""
-    return local(source) / (spec.subfolder or "")
+    """The folder of a model: its own, or that of its commit in the hub's cache."""
+    if is_local(source):
+        return local(source) / (spec.subfolder or "")
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(source, _path(spec, CONFIG), revision=spec.revision)
+    return Path(cached).parent if isinstance(cached, str) else local(source) / (spec.subfolder or "")
 
 
 def where(spec: ModelConfig, source: str) -> str:
@@ -61,19 +71,39 @@ def where(spec: ModelConfig, source: str) -> str:
 
 
 def located(spec: ModelConfig, source: str) -> ModelConfig:
-    """The specification with the subfolder vae, if a pipeline keeps its autoencoder there; no other is guessed."""
+    """The specification with the subfolder vae, if a pipeline keeps its autoencoder there (no other is guessed), and
+    with the commit, if it is on the hub.
+
+    UserError if the hub does not give config.json. Where it fails to deliver one that may exist, none is guessed.
+    """
     inside = spec.model_copy(update={"subfolder": "vae"})
-    guess = spec.subfolder is None and _absent(spec, source, CONFIG) and optional_file(inside, source, CONFIG)
-    return inside if guess else spec
-
-
-def _absent(spec: ModelConfig, source: str, name: str) -> bool:
-    """Whether there is no such file. One that the hub fails to deliver may exist: reading it reports the problem."""
     if is_local(source):
-        return optional_file(spec, source, name) is None
-    from huggingface_hub.errors import EntryNotFoundError
+        guess = spec.subfolder is None and not optional_file(spec, source, CONFIG)
+        return inside if guess and optional_file(inside, source, CONFIG) else spec
+    found = _from_hub(spec, source, CONFIG)
+    if spec.subfolder is None and isinstance(found, Exception | None):
+        # Without the hub only the cache can tell.
+        unknown = found is not None
+        other = _from_hub(inside, source, CONFIG, local_files_only=unknown)
+        if isinstance(other, Path):
+            return _at_commit(inside, other)
+    return _at_commit(spec, fetched_file(spec, source, CONFIG, found))
 
-    return isinstance(_from_hub(spec, source, name), EntryNotFoundError)  # offline: not in the cache
+
+def pinned(spec: ModelConfig, source: str) -> ModelConfig:
+    """The specification with the commit that its revision is now, so that all files are of one; as it is for a local
+    source. UserError if the hub does not give config.json."""
+    return spec if is_local(source) else _at_commit(spec, fetched_file(spec, source, CONFIG))
+
+
+def _at_commit(spec: ModelConfig, file: Path) -> ModelConfig:
+    return spec.model_copy(update={"revision": commit_of(file) or spec.revision})
+
+
+def commit_of(file: Path) -> str | None:
+    """The commit that a file in the hub's cache belongs to; None elsewhere."""
+    found = re.search(r"/snapshots/([0-9a-f]{40})/", file.as_posix())
+    return found[1] if found else None
 
 
 def read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
@@ -87,9 +117,7 @@ def read_config(spec: ModelConfig, source: str) -> dict[str, Any]:
         for index in path.parent.glob("*.safetensors*.index.json"):
             shards(index)
     else:
-        from huggingface_hub import hf_hub_download
-
-        path = fetched(hf_hub_download, spec, source, CONFIG, subfolder=spec.subfolder)
+        path = fetched_file(spec, source, CONFIG)
     try:
         return read_object(path, nan=True)  # Mamba 2 has Infinity there; values are checked where they are used
     except Unreadable as error:
@@ -108,9 +136,9 @@ def shards(index: Path) -> dict[str, str]:
 
 
 def optional_file(spec: ModelConfig, source: str, name: str) -> Path | None:
-    """A file of a model, downloaded if it is on the hub; None if there is none, or it is unavailable.
+    """A file of a model, downloaded if it is on the hub; None if there is none (offline: if it is not in the cache).
 
-    UserError for a pipe or the like, which would block whoever opens it.
+    UserError for a pipe or the like, which would block whoever opens it, or if the hub does not tell.
     """
     if is_local(source):
         path = folder_of(spec, source) / name
@@ -118,41 +146,119 @@ def optional_file(spec: ModelConfig, source: str, name: str) -> Path | None:
             raise UserError(f"{where(spec, source)}: {name} is not a regular file; replace it by an intact copy.")
         return path if path.is_file() else None
     found = _from_hub(spec, source, name)
+    if isinstance(found, Exception) and not offline():
+        raise UserError(f"{where(spec, source)} {_why(found, spec, source, name)}") from found
     return found if isinstance(found, Path) else None
 
 
-def _from_hub(spec: ModelConfig, source: str, name: str) -> Path | Exception:
-    """A file of the hub, or why it is unavailable."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+def first_file(spec: ModelConfig, source: str, names: Sequence[str]) -> Path | None:
+    """The first of several files that a model has. UserError if none can be had and the hub does not tell of one."""
+    unknown: Exception | None = None
+    for name in names:
+        found = _from_hub(spec, source, name) if not is_local(source) else optional_file(spec, source, name)
+        if isinstance(found, Path):
+            return found
+        unknown = unknown or found
+    if unknown:
+        raise UserError(f"{where(spec, source)} {_why(unknown, spec, source, names[0])}") from unknown
+    return None
 
+
+def names_of(spec: ModelConfig, source: str) -> list[str]:
+    """The names of the files in a model's folder, sorted; none if the folder is absent or the hub does not tell."""
+    if is_local(source):
+        folder = folder_of(spec, source)
+        return sorted(file.name for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+    import huggingface_hub
+
+    be_patient()
     try:
-        return Path(hf_hub_download(source, name, subfolder=spec.subfolder, revision=spec.revision))
-    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        paths = map(PurePosixPath, huggingface_hub.HfApi().list_repo_files(source, revision=spec.revision))
+    except Exception as error:  # of the client or of its library for HTTP
+        if refused(error, source) is None:
+            raise
+        return []
+    return sorted(path.name for path in paths if path.parent == PurePosixPath(spec.subfolder or ""))
+
+
+def fetched_file(spec: ModelConfig, source: str, name: str, found: Path | Exception | None = None) -> Path:
+    """A file of the hub that must be there; UserError if it is unavailable. found: the answer, if it is known."""
+    found = found or _from_hub(spec, source, name)
+    if isinstance(found, Path):
+        return found
+    if found is None:
+        raise UserError(f"{where(spec, source)} {_no_such_file(name)}")
+    raise UserError(f"{where(spec, source)} {_why(found, spec, source, name)}") from found
+
+
+def _from_hub(spec: ModelConfig, source: str, name: str, local_files_only: bool = False) -> Path | Exception | None:
+    """A file of the hub; None if the repository has none of that name; else why it is unavailable.
+
+    What the cache knows of a commit is not asked again.
+    """
+    from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
+
+    path = _path(spec, name)
+    try:
+        if re.fullmatch("[0-9a-f]{40}", spec.revision or ""):
+            known = try_to_load_from_cache(source, path, revision=spec.revision)
+            if known is not None:
+                return Path(known) if isinstance(known, str) else None
+        be_patient()
+        return Path(hf_hub_download(source, path, revision=spec.revision, local_files_only=local_files_only))
+    except errors.LocalEntryNotFoundError as error:  # it is an EntryNotFoundError, and says nothing about the hub
         return error
+    except errors.EntryNotFoundError:
+        return None
+    except Exception as error:  # of the client or of its library for HTTP; OSError, ValueError for an impossible id
+        if refused(error, source) is None and not isinstance(error, errors.HFValidationError):
+            raise
+        return error
+
+
+def _path(spec: ModelConfig, name: str) -> str:
+    return f"{spec.subfolder}/{name}" if spec.subfolder else name
+
+
+def offline() -> bool:
+    """Whether the user has forbidden the network (HF_HUB_OFFLINE)."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
 
 
 def fetched(download: Any, spec: ModelConfig, source: str, *args: Any, **options: Any) -> Path:
     """What a function of huggingface_hub downloads, or finds in the local cache; UserError if it is unavailable."""
-    from huggingface_hub import errors
-
+    be_patient()
     try:
         return Path(download(source, *args, revision=spec.revision, **options))
-    except errors.GatedRepoError:
-        message = "is gated: accept its terms on the hub, then log in with `hf auth login` or set HF_TOKEN."
-    except errors.RepositoryNotFoundError:
-        message = "is neither a local folder nor a repository of the hub that you may read; check the name, or log in."
-    except errors.RevisionNotFoundError:
-        message = f"has no revision {spec.revision!r}."
-    except errors.LocalEntryNotFoundError:
-        message = "is not in the local cache and the hub cannot be reached; check the network, or give a local folder."
-    except errors.EntryNotFoundError:
-        message = f"has no {args[0] if args else 'file'} there; if it is a pipeline, set model.subfolder (usually vae)."
-    except errors.HFValidationError:
-        message = "is neither a local folder nor a hub id (owner/name), and has no embedded: or python: prefix."
-    except (errors.HfHubHTTPError, OSError) as error:
-        message = f"cannot be fetched from the hub: {cache_sentence(error) or reason_of(error)}"
-    raise UserError(f"{where(spec, source)} {message}")
+    except Exception as error:  # of the client or of its library for HTTP
+        if (why := _why(error, spec, source, args[0] if args else "file")) is None:
+            raise
+        raise UserError(f"{where(spec, source)} {why}") from error
+
+
+def _why(error: Exception, spec: ModelConfig, source: str, name: str) -> str | None:
+    """Why a file cannot be had, and what to do, as a predicate; None for an error that is not of the hub."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.HFValidationError):
+        return "is neither a local folder nor a hub id (owner/name), and has no embedded: or python: prefix."
+    if isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError):
+        from huggingface_hub import get_token
+
+        if get_token():
+            return "is neither a local folder nor a repository of the hub that your token may read; check the name."
+        return (
+            "is neither a local folder nor an open repository of the hub; check the name, or log in if it is private."
+        )
+    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
+        return _no_such_file(name)
+    return refused(error, source, spec.revision)
+
+
+def _no_such_file(name: str) -> str:
+    return f"has no {name} there; if it is a pipeline, set model.subfolder (usually vae)."
 
 
 def what_it_is(file: Path) -> str | None:

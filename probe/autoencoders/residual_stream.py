@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from probe.autoencoders.base import check_finite
 from probe.autoencoders.loading import check_transformers, from_pretrained
-from probe.autoencoders.repository import as_named, read_config, where
+from probe.autoencoders.repository import as_named, pinned, read_config, where
 from probe.autoencoders.weights import LARGEST_OF_LANGUAGE, check_bounds
 from probe.config import ModelConfig
 from probe.errors import UserError, reason_of
@@ -72,6 +72,7 @@ def load_residual_stream(spec: ModelConfig, device: torch.device) -> ResidualStr
     from transformers import AutoConfig, AutoModelForCausalLM
 
     source, there, dtype = spec.source, where(spec, spec.source), getattr(torch, spec.dtype)
+    spec = pinned(spec, source)
     config = read_config(spec, source)
     if "model_type" not in config:
         raise UserError(f"{there} is not a model of transformers: its config.json has no model_type.")

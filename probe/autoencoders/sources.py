@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from probe.autoencoders.adapter import autoencoder_classes
-from probe.autoencoders.repository import CONFIG, PICKLES, folder_of, is_local, local, what_it_is, where
+from probe.autoencoders.repository import CONFIG, PICKLES, is_local, local, names_of, what_it_is, where
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.reading import Unreadable, read_object
@@ -44,19 +44,21 @@ def check_source(spec: ModelConfig, source: str) -> None:
 
 
 def weights_at_hand(spec: ModelConfig, source: str) -> str | None:
-    """Why a local folder has no loadable weights, as a predicate; None if that is unknown."""
-    folder = folder_of(spec, source)
-    if not folder.is_dir():
-        return None
-    names = sorted(file.name for file in folder.iterdir() if file.is_file())
+    """Why a model has no loadable weights, as a predicate, by the names of its files; None if that is unknown."""
+    names = names_of(spec, source)
     variants = sorted({match["one"] for name in names if (match := VARIANT.fullmatch(name))})
     plain = any(name.endswith(".safetensors") and not VARIANT.fullmatch(name) for name in names)
     if variants and spec.variant not in variants and (spec.variant or not plain):
         return f"has its weights as {', '.join(variants)} only; set model.variant={variants[0]}"
     if spec.variant and plain:
         return f"has no variant {spec.variant!r}; leave model.variant out"
+    if not plain and not variants and (pickles := [name for name in names if name.endswith(PICKLES)]):
+        return (
+            f"has weights in pickle form only ({', '.join(pickles[:3])}), which can run code when opened; "
+            "`probe convert` makes safetensors of them without running any"
+        )
     others = [name for name in names if Path(name).suffix.lower() in FORMATS]
-    if others and not plain and not any(name.endswith(PICKLES) for name in names):
+    if others and not plain and not variants:
         return f"has weights in other formats only ({', '.join(others[:3])}), which cannot be read; get its safetensors"
     return None
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from probe.autoencoders.adapter import quiet
-from probe.autoencoders.repository import optional_file, shards
+from probe.autoencoders.repository import first_file, optional_file, shards
 from probe.config import ModelConfig
 from probe.errors import UserError, reason_of
 
@@ -35,15 +35,15 @@ Header = dict[str, Tensor]
 
 
 def weight_files(spec: ModelConfig, source: str, stem: str) -> list[Path]:
-    """The files that diffusers (stem diffusion_pytorch_model) or transformers (model) loads; empty if none is found,
-    which the library then reports."""
+    """The files that diffusers (stem diffusion_pytorch_model) or transformers (model) loads, fetched if they are on the
+    hub; empty if none is found. UserError if the hub does not deliver one."""
     variant = f".{spec.variant}" if spec.variant else ""
     index, single = f"{stem}.safetensors.index{variant}.json", f"{stem}{variant}.safetensors"
-    for name in (single, index) if stem == "model" else (index, single):
-        if path := optional_file(spec, source, name):
-            names = [single] if name == single else sorted(set(shards(path).values()))
-            return [file for one in names if (file := optional_file(spec, source, one))]
-    return []
+    path = first_file(spec, source, (single, index) if stem == "model" else (index, single))
+    if path is None or path.name == single:
+        return [path] if path else []
+    names = sorted(set(shards(path).values()))
+    return [file for one in names if (file := optional_file(spec, source, one))]
 
 
 def header_of(files: Sequence[Path], there: str) -> Header | None:

@@ -15,6 +15,7 @@ from probe.cli.output import print_json, print_rows
 from probe.errors import UserError
 
 LABELS = {
+    "revision": "commit on the hub",
     "resolution": "resolution (as set; default 32)",
     "cores": "cores that this process may use",
     "cpu_quota": "processors' time that the control groups grant",
@@ -76,6 +77,7 @@ def doctor(
     shape = loaded.latent_shape(config.resolution)
     found = {
         "source": loaded.source,
+        "revision": loaded.revision,
         "resolution": config.resolution,
         "class": loaded.class_name,
         "kind": loaded.kind,

@@ -2,19 +2,14 @@
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from diffusers import AsymmetricAutoencoderKL, AutoencoderKL, AutoencoderTiny, VQModel
 
 from probe import LatentMap, load_autoencoder
-from probe.autoencoders.repository import located
 from probe.config import ModelConfig
 from probe.dynamics import Jacobian, spectral_radius
 from probe.errors import UserError
@@ -114,42 +109,6 @@ def test_subfolder_of_a_pipeline(tiny_vae, tmp_path):
     shutil.copytree(tiny_vae, tmp_path / "other")
     with pytest.raises(UserError, match=r"set model\.subfolder to one of other"):
         load_autoencoder(str(tmp_path))
-
-
-def test_subfolder_of_a_pipeline_on_the_hub(tiny_vae, monkeypatch):
-    """Stands in for the hub: what it is asked for is taken from a folder."""
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    def download(_repository, file, *, subfolder=None, revision=None):
-        assert revision == "v1"
-        path = tiny_vae.parent / (subfolder or "") / file
-        if not path.exists():
-            raise LocalEntryNotFoundError("not here")
-        return str(path)
-
-    def from_pretrained(source, **options):
-        assert (source, options["revision"], options["variant"]) == ("somebody/pipeline", "v1", "fp16")
-        return original(tiny_vae.parent, subfolder=options["subfolder"], output_loading_info=True)
-
-    original = AutoencoderKL.from_pretrained
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    monkeypatch.setattr(AutoencoderKL, "from_pretrained", from_pretrained)
-    spec = ModelConfig(source="somebody/pipeline", revision="v1", variant="fp16")
-    assert load_autoencoder(spec).class_name == "AutoencoderKL"
-
-
-def test_a_config_that_the_hub_fails_to_deliver_is_no_reason_to_guess(tiny_vae, monkeypatch):
-    """config.json may exist where the hub answers with an error; the folder vae beside it is another model."""
-    import huggingface_hub
-
-    def download(_repository, file, *, subfolder=None, revision=None):
-        if subfolder is None:
-            raise OSError("503 Service Unavailable")
-        return str(tiny_vae.parent / subfolder / file)
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    assert located(ModelConfig(source="somebody/both"), "somebody/both").subfolder is None
 
 
 def test_a_variant_and_shards_are_read(tiny_vae, tmp_path):
@@ -288,51 +247,9 @@ def test_tiles_and_slices_are_those_of_diffusers(tiny_vae, tmp_path):
         load_autoencoder(ModelConfig(source=str(tmp_path), tiling=True))
 
 
-def test_a_local_cache_is_enough_and_a_token_is_kept_nowhere(tiny_vae, tmp_path):
-    """In a process of its own, since the hub's library reads its environment when it is imported."""
-    commit = "0" * 40
-    store = tmp_path / "home" / "hub" / "models--somebody--pipeline"
-    shutil.copytree(tiny_vae, store / "snapshots" / commit / "vae")
-    (store / "refs").mkdir()
-    (store / "refs" / "main").write_text(commit)
-    settings = ["datasets={}", "seeds.count=2", "solver.max_steps=2", "resolution=16"]
-    command = [sys.executable, "-m", "probe.cli.main", "run", "--model", "somebody/pipeline", "--out", "run"]
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_do_not_tell"}
-    env["PYTHONPATH"] = str(Path(__file__).parents[2])
-    command += [word for setting in settings for word in ("--set", setting)]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    files = [file for file in (tmp_path / "run").rglob("*") if file.is_file()]
-    assert files
-    assert not [file for file in files if b"hf_do_not_tell" in file.read_bytes()]
-    assert "hf_do_not_tell" not in done.stdout + done.stderr
-
-
 def test_resolution_must_suit_the_downsampling(tiny_vae):
     with pytest.raises(UserError, match=r"not divisible by 4.*use 28"):
         load_autoencoder(str(tiny_vae)).latent_shape(30)
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        ("GatedRepoError", "is gated"),
-        ("RepositoryNotFoundError", "neither a local folder"),
-        (None, "cannot be reached"),
-    ],
-)
-def test_hub_errors_are_one_sentence(error, message, monkeypatch):
-    if error:
-        import huggingface_hub
-
-        response = SimpleNamespace(headers={}, request=None, status_code=401)
-
-        def raising(*_args, **_keywords):
-            raise getattr(huggingface_hub.errors, error)("no", response=response)
-
-        monkeypatch.setattr(huggingface_hub, "hf_hub_download", raising)
-    with pytest.raises(UserError, match=message):
-        load_autoencoder("somebody/private-vae")
 
 
 def test_device_and_embedded_names_are_checked():

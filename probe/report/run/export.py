@@ -172,6 +172,7 @@ def _provenance(report: Report) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
     rows = [
         ["command", code(str(facts.get("command", "-")))],
+        *([["commit on the hub", code(report.model.revision)]] if report.model.revision else []),
         ["weights, sha256", code(report.model.weights_sha256 or "none")],
         ["images, sha256", images or "-"],
         ["starts", f"{solver.n}, seed {facts['config']['seeds']['seed']}"],

@@ -80,6 +80,7 @@ def _provenance(report: Report) -> list[tuple[str, str]]:
     facts, model = report.provenance, report.model
     rows: dict[str, Any] = {
         "model": f"{model.class_} from {model.source}",
+        **({"model's commit on the hub": model.revision} if model.revision else {}),
         "weights sha256": model.weights_sha256 or "none",
         "latent": f"{' x '.join(map(str, model.latent_shape))} (d = {model.d})",
         **{key.replace("_", " "): value for key, value in (model.model_extra or {}).items()},

@@ -239,6 +239,7 @@ class DatasetErrors(ReportModel):
 class ModelFacts(ReportModel):
     source: str
     class_: str = Field(alias="class", description="class name of the autoencoder")
+    revision: str | None = Field(None, description="commit on the hub; null for other sources")
     weights_sha256: str | None = Field(description="of names, types, shapes and bytes in memory; null without weights")
     latent_shape: tuple[int, ...] = Field(description="(c, h, w) at the run's resolution")
     d: int = Field(description="c * h * w")

@@ -105,7 +105,8 @@ def _markdown(report: Report, paths: Container[str]) -> str:
         blocks.append(Section("Semantics", [*semantics_sentences(found), *([medians] if medians else [])]))
     keys = ("command", "git_revision", "device", "dtype", "started", "config")
     facts = {key: report.provenance.get(key) for key in keys}
-    made = Provenance.of(facts, **{"model": model.class_, "weights sha256": model.weights_sha256 or "none"})
+    commit = {"commit on the hub": model.revision} if model.revision else {}
+    made = Provenance.of(facts, **{"model": model.class_, **commit, "weights sha256": model.weights_sha256 or "none"})
     return page.markdown(Page(f"Probe of {model.source}", " ".join(report.summary), report.warnings, blocks, made))
 
 

@@ -1,0 +1,173 @@
+"""The Hugging Face hub, as its clients meet it here: patience that ends, and what to do about each refusal.
+
+The clients (huggingface_hub, and on top of it diffusers, transformers and datasets) ask an address that does not answer
+six times for every file, with up to a minute for each. Here it is given up for all files together.
+"""
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from probe.caches import cache_sentence
+from probe.errors import reason_of
+
+FIRST = 15.0
+"""Seconds for an address that has not answered yet in this process."""
+LATER = 120.0
+"""The same for one that has, and may come back."""
+REST = 60.0
+"""Seconds after which one that was given up is tried again, for work of hours."""
+log = logging.getLogger("probe")
+
+
+@dataclass
+class _Host:
+    """What is known of one address.
+
+    answered: whether it ever has. since: when the first of the requests began that had no answer, None if the last one
+    had. last: when the last request began.
+    """
+
+    answered: bool = False
+    since: float | None = None
+    last: float = 0.0
+
+
+_hosts: dict[str, _Host] = {}
+_lock = threading.Lock()
+
+
+def be_patient() -> None:
+    """Let the clients of the hub in this process give up on an address after :data:`FIRST` or :data:`LATER` seconds
+    without an answer, and keep their own messages about retries (which name signed addresses) to themselves."""
+    import huggingface_hub
+
+    with _lock:
+        make = getattr(getattr(huggingface_hub.utils, "_http", None), "_GLOBAL_CLIENT_FACTORY", None)
+        if make is None or getattr(make, "patient", False):  # an early version, with `requests`
+            return
+
+        def factory() -> Any:
+            client = make()
+            hooks = client.event_hooks
+            client.event_hooks = {
+                "request": [*hooks["request"], _before],
+                "response": [*hooks["response"], _after],
+            }
+            return client
+
+        factory.patient = True  # type: ignore[attr-defined]
+        huggingface_hub.set_client_factory(factory)
+        if not {"HF_DEBUG", "HF_HUB_VERBOSITY"} & os.environ.keys():
+            huggingface_hub.utils.logging.set_verbosity_error()
+
+
+def _before(request: Any) -> None:
+    """Refuse a request to an address that is given up; give every other one no more time than is left."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    address, now = f"{request.url.scheme}://{request.url.netloc.decode()}", time.monotonic()
+    with _lock:
+        host = _hosts.setdefault(address, _Host())
+        if host.since is not None and now - host.last > REST:
+            host.since = None
+        patience = LATER if host.answered else FIRST
+        waited = now - host.since if host.since is not None else 0.0
+        if waited > patience - 1:
+            raise OfflineModeIsEnabled(f"{address} has not answered for {waited:.0f} s")
+        again = host.since is not None and now - host.last > 0.5
+        host.since = now if host.since is None else host.since
+        host.last = now
+    if again:
+        log.info(f"{address} does not answer yet; waiting {patience - waited:.0f} s more at most")
+    limits = request.extensions.get("timeout", {})
+    left = patience - waited
+    request.extensions["timeout"] = {
+        key: min(left, limits.get(key) or left) for key in ("connect", "read", "write", "pool")
+    }
+
+
+def _after(response: Any) -> None:
+    """An address has answered."""
+    url = response.request.url
+    with _lock:
+        host = _hosts[f"{url.scheme}://{url.netloc.decode()}"]
+        host.answered, host.since = True, None
+    if response.status_code == 429 or response.status_code >= 500:
+        wait = response.headers.get("Retry-After")
+        again = f", to be asked again in {wait} s" if wait else ""
+        log.info(f"{url.host} answers {response.status_code} ({response.reason_phrase}){again}")
+
+
+def refused(error: Exception, name: str, revision: str | None = None, kind: str = "model") -> str | None:
+    """Why the hub does not give a repository, and what to do, as a predicate; None for another error.
+
+    Args:
+        error: what a client raised. One about a file that is absent in the repository is the caller's to explain.
+        name: the repository's id. revision: what was asked for.
+        kind: ``model`` or ``dataset``.
+    """
+    from huggingface_hub import constants, errors
+
+    endpoint = constants.ENDPOINT
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    page = f"{endpoint}/{'datasets/' if kind == 'dataset' else ''}{name}"
+    if isinstance(error, errors.GatedRepoError):
+        if status == 403:
+            return f"is gated, and your token has no access: accept its terms at {page} with the token's account."
+        return f"is gated: accept its terms at {page}, then log in with `hf auth login` or set HF_TOKEN."
+    if status == 401 and not isinstance(error, errors.RepositoryNotFoundError):
+        return "cannot be fetched: the hub refuses your token; log in again with `hf auth login`, or correct HF_TOKEN."
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"has no revision {revision or 'main'!r} on the hub; give a branch, a tag or a commit that it has."
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        return _unavailable(error, endpoint, constants.is_offline_mode())
+    if isinstance(error, errors.HfHubHTTPError) and status is not None:
+        return _answered(status, error, endpoint)
+    if isinstance(error, errors.OfflineModeIsEnabled) or _is_of_network(error):
+        return _unavailable(error, endpoint, constants.is_offline_mode())
+    if isinstance(error, errors.HfHubHTTPError | OSError):
+        return f"cannot be fetched from the hub: {cache_sentence(error) or reason_of(error)}"
+    return None
+
+
+def _is_of_network(error: BaseException) -> bool:
+    """Whether a client's library for HTTP raised it."""
+    return type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "requests", "urllib3")
+
+
+def _unavailable(error: Exception, endpoint: str, offline: bool) -> str:
+    """Why a file that is not in the cache could not be had either."""
+    cause = error.__cause__ or error
+    status = getattr(getattr(cause, "response", None), "status_code", None)
+    if status is not None:
+        return _answered(status, cause, endpoint)
+    cached = "is not in the local cache"
+    if offline:
+        return f"{cached}, and HF_HUB_OFFLINE is set: run once without it, or give a local folder."
+    if type(cause).__name__ == "FileMetadataError":
+        return f"{cached}, and {endpoint} does not answer as a hub does; check HF_ENDPOINT and your proxy."
+    if type(cause).__name__ in ("ReadError", "RemoteProtocolError"):
+        return "cannot be fetched: the connection was cut again and again; check the network, or try again later."
+    said = reason_of(cause, 100)
+    said = said if said.startswith(endpoint) else f"{endpoint}: {said}"
+    return (
+        f"{cached}, and the hub cannot be reached ({said}); check the network and HF_ENDPOINT, or give a local folder."
+    )
+
+
+def _answered(status: int, error: BaseException, endpoint: str) -> str:
+    """What an answer other than the file means."""
+    response: Any = getattr(error, "response", None)
+    url = getattr(getattr(response, "request", None), "url", None)
+    place = endpoint if url is None or str(url).startswith(endpoint) else f"{url.scheme}://{url.netloc.decode()}"
+    if status == 429:
+        wait = response.headers.get("Retry-After")
+        when = f"in {wait} s" if wait else "later"
+        return f"cannot be fetched: {place} limits your requests (429); try again {when}, or log in for a higher limit."
+    if status >= 500:
+        return f"cannot be fetched: {place} is out of order ({status}); try again later, or give a local folder."
+    return f"cannot be fetched: {place} refuses it ({status} {response.reason_phrase}); try again, or log in."

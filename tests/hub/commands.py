@@ -1,0 +1,80 @@
+"""Commands of ``probe`` in a process of their own that meets a hub.
+
+``HF_ENDPOINT`` is read at import, so a hub takes a new Python; several commands share one, since its imports take five
+seconds. Each command has its own token.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .server import Hub
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import contextlib, io, json, logging, os, sys, time
+from probe.cli.main import main
+for line in open(sys.argv[1]):
+    name, arguments, token = json.loads(line)
+    os.environ.pop("HF_TOKEN", None)
+    if token:
+        os.environ["HF_TOKEN"] = token
+    out, err, begun = io.StringIO(), io.StringIO(), time.monotonic()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(arguments)
+        except SystemExit as error:
+            status = error.code
+    print(json.dumps([name, status, out.getvalue(), err.getvalue(), time.monotonic() - begun]), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, how it ended, and how many seconds that took."""
+
+    status: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def sentence(self) -> str:
+        """The one line that an error is."""
+        lines = [line for line in self.err.splitlines() if line.startswith("probe: ")]
+        assert len(lines) == 1, self.err
+        assert lines[0] == self.err.splitlines()[-1]
+        assert "Traceback" not in self.err
+        return lines[0].removeprefix("probe: ")
+
+
+def environment(hub: Hub, cache: Path, **more: str) -> dict[str, str]:
+    """That of a process which meets the hub: this one's, without its tokens."""
+    own = {name: value for name, value in os.environ.items() if name not in ("HF_TOKEN", "HF_HUB_OFFLINE")}
+    return own | hub.environment(cache) | {"PYTHONPATH": str(ROOT)} | more
+
+
+def said(
+    hub: Hub, cache: Path, commands: Mapping[str, tuple[Sequence[object], str | None]], **env: str
+) -> dict[str, Said]:
+    """Run commands one after the other in one process.
+
+    Args:
+        cache: the folder of the hub's library.
+        commands: by name: arguments and the token, if there is one.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    file = cache / "commands.jsonl"
+    file.write_text("".join(json.dumps([name, [*map(str, a)], t]) + "\n" for name, (a, t) in commands.items()))
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(file)], env=environment(hub, cache, **env), cwd=cache, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    file.unlink()
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == len(commands), done.stdout + done.stderr
+    return {name: Said(*rest) for name, *rest in found}
