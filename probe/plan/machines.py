@@ -7,8 +7,8 @@ and is assumed to be the same on all others.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 from probe.errors import UserError
 from probe.names import did_you_mean
@@ -38,6 +38,11 @@ class Machine(Protocol):
     @property
     def memory(self) -> float:
         """Bytes."""
+        ...
+
+    @property
+    def is_card(self) -> bool:
+        """Whether it is a GPU by its data sheet."""
         ...
 
     @property
@@ -73,6 +78,7 @@ class Card:
     peaks: Mapping[str, float]
     source: str
     measured: bool = False
+    is_card: ClassVar[bool] = True
 
     @property
     def about(self) -> str:
@@ -141,16 +147,14 @@ class Here:
 
     Attributes:
         rates: seconds of one unit by the kind of work.
-        flops: operations a second of kinds of work that were not measured, by arithmetic.
-        bandwidth: bytes a second.
+        flops: operations a second by the kind of work, and by arithmetic for all other kinds.
     """
 
     name: str
     memory: float
     rates: Mapping[str, float]
     flops: Mapping[str, float]
-    bandwidth: float
-    notes: tuple[str, ...] = field(default=())
+    is_card: ClassVar[bool] = False
 
     @property
     def about(self) -> str:
@@ -160,5 +164,4 @@ class Here:
         """As ``Machine.seconds``."""
         if what in self.rates:
             return self.rates[what]
-        known = self.flops.get(arithmetic) or self.flops["float32"]
-        return max(flops / known, moved / self.bandwidth)
+        return flops / (self.flops.get(what) or self.flops[arithmetic])

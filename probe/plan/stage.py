@@ -1,7 +1,8 @@
 """A stage before it is begun, and a plan: stages priced on a machine."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from probe.plan.machines import Machine
@@ -26,6 +27,9 @@ class Range(NamedTuple):
         other = factor if isinstance(factor, Range) else Range.exactly(factor)
         return Range(*(a * b for a, b in zip(self, other, strict=True)))
 
+    def cubed(self) -> "Range":
+        return Range(*(value**3 for value in self))
+
     def at_most(self, bound: float) -> "Range":
         return Range(*(min(value, bound) for value in self))
 
@@ -42,6 +46,8 @@ class Load:
         arithmetic: in which it is done.
         alone: done by one rank while the others wait.
         seconds: of one unit on any machine, for what the processor does whatever the card is.
+        kind: what a machine knows it by; default: ``what``.
+        elsewhere: operations of one unit by the method that a CPU takes, where that is another; default: ``flops``.
     """
 
     what: str
@@ -52,12 +58,19 @@ class Load:
     arithmetic: str = "float32"
     alone: bool = False
     seconds: float | None = None
+    kind: str = ""
+    elsewhere: float | None = None
+
+    def named(self, machine: Machine) -> str:
+        """The kind, on a card with its arithmetic."""
+        return f"{self.what} in {self.arithmetic}" if machine.is_card and self.seconds is None else self.what
 
     def on(self, machine: Machine, ranks: int = 1) -> Range:
         """Seconds on each of ``ranks`` machines of that kind."""
         one = self.seconds
         if one is None:
-            one = machine.seconds(self.what, self.flops, self.moved, self.calls, self.arithmetic)
+            flops = self.flops if machine.is_card or self.elsewhere is None else self.elsewhere
+            one = machine.seconds(self.kind or self.what, flops, self.moved, self.calls, self.arithmetic)
         return self.units.times(one / (1 if self.alone else ranks))
 
 
@@ -69,7 +82,8 @@ class StagePlan:
         name: as in jobs/kinds.py.
         unit, units: what it counts, and how many.
         loads: its work.
-        memory: bytes at the peak, by what takes them.
+        memory: bytes at the peak, where there is so much; batches become smaller where there is not.
+        least: bytes that it needs.
         disk, files: bytes and number of files that it leaves.
         scratch: bytes that it writes and removes.
         shards: parts that ranks share; more ranks than these wait.
@@ -81,6 +95,7 @@ class StagePlan:
     units: float
     loads: tuple[Load, ...] = ()
     memory: float = 0.0
+    least: float = 0.0
     disk: float = 0.0
     files: int = 0
     scratch: float = 0.0
@@ -131,14 +146,16 @@ class Plan:
     Attributes:
         kind: ``run``, ``study``, ``ood`` or ``roundtrip``.
         ranks: machines of that kind at work, one rank each.
-        advice: changes that would save most, best first.
+        advice: changes that would save most, best first, each by itself.
+        halving: changes that together take half of the time; None where none are known.
     """
 
     kind: str
     stages: tuple[StagePlan, ...]
     machine: Machine
     ranks: int = 1
-    advice: tuple[Advice, ...] = field(default=())
+    advice: tuple[Advice, ...] = ()
+    halving: Advice | None = None
 
     @property
     def seconds(self) -> Range:
@@ -169,10 +186,9 @@ class Plan:
     @property
     def dominating(self) -> Sequence[Share]:
         """Loads by their share of the expected time, largest first."""
-        whole = self.seconds.expected or 1.0
-        found = [
-            Share(stage.name, load.what, load.on(self.machine, min(self.ranks, max(stage.shards, 1))).expected / whole)
-            for stage in self.stages
-            for load in stage.loads
-        ]
-        return sorted(found, key=lambda one: one.share, reverse=True)
+        found: Counter[tuple[str, str]] = Counter()
+        for stage in self.stages:
+            for load in stage.loads:
+                taken = load.on(self.machine, min(self.ranks, max(stage.shards, 1))).expected
+                found[stage.name, load.named(self.machine)] += taken / (self.seconds.expected or 1.0)  # type: ignore[assignment]
+        return [Share(*names, share) for names, share in found.most_common()]
