@@ -86,6 +86,8 @@ class Method(_Named):
         challenges: data-free and not the paper's baseline: the strongest of these enters the verdict.
         sees_data: built for each data set from held-out images: an oracle, drawn dashed, that does not compete.
         random: has several dictionaries (``sparse.random_bases``); its errors are means over them.
+        rows: what its number of atoms follows.
+        orthonormal: its atoms are; such codes need no pursuit.
         missing: why there is none, where ``build`` returns no rows.
     """
 
@@ -98,6 +100,8 @@ class Method(_Named):
     challenges: bool = False
     sees_data: bool = False
     random: bool = False
+    rows: Literal["end points", "starts", "dimension", "held-out images"] = "end points"
+    orthonormal: bool = False
     missing: str = "it has no atoms"
 
 
@@ -246,6 +250,8 @@ METHODS: tuple[Method, ...] = (
         phrase="the random orthogonal basis",
         explanation="QR of a Gaussian matrix; the paper's baseline",
         build=_random_bases,
+        rows="dimension",
+        orthonormal=True,
         colour="#7A7A7A",
         mark="s",
         random=True,
@@ -257,6 +263,8 @@ METHODS: tuple[Method, ...] = (
         explanation="the first random orthogonal basis, turned so that its first atom is the mean of the dictionary's"
         " end points (each scaled to norm 1)",
         build=_random_mean,
+        rows="dimension",
+        orthonormal=True,
         colour="#4D4D4D",
         mark="p",
         challenges=True,
@@ -282,6 +290,7 @@ METHODS: tuple[Method, ...] = (
         phrase="Gaussian vectors",
         explanation="random unit vectors, not orthogonalized",
         build=_gaussian,
+        rows="starts",
         colour="#56B4E9",
         mark="v",
         challenges=True,
@@ -292,6 +301,7 @@ METHODS: tuple[Method, ...] = (
         phrase="one step from noise",
         explanation="f applied once to the same noise, no iteration",
         build=_one_step,
+        rows="starts",
         colour="#0072B2",
         mark="^",
         challenges=True,
@@ -303,6 +313,8 @@ METHODS: tuple[Method, ...] = (
         phrase="the 2-D DCT",
         explanation="2-D discrete cosine transform in each latent channel; uses neither weights nor data",
         build=_dct,
+        rows="dimension",
+        orthonormal=True,
         colour="#009E73",
         mark="D",
         challenges=True,
@@ -314,6 +326,8 @@ METHODS: tuple[Method, ...] = (
         explanation="principal components over the channels of f(z0), times the 2-D DCT over space; orthonormal, from"
         " the weights alone",
         build=_weights_transform,
+        rows="dimension",
+        orthonormal=True,
         colour="#E69F00",
         mark=">",
         challenges=True,
@@ -326,6 +340,8 @@ METHODS: tuple[Method, ...] = (
         explanation="the first random orthogonal basis, turned so that its first atom is the mean latent of held-out"
         " images of the same set: an oracle, because it sees the data",
         build=_random_mean_oracle,
+        rows="dimension",
+        orthonormal=True,
         colour="#8C564B",
         mark="h",
         sees_data=True,
@@ -337,6 +353,8 @@ METHODS: tuple[Method, ...] = (
         phrase="the PCA of held-out images",
         explanation="principal components of held-out images of the same set: an oracle, because it sees the data",
         build=_pca_oracle,
+        rows="held-out images",
+        orthonormal=True,
         colour="#CC79A7",
         mark="P",
         sees_data=True,

@@ -9,12 +9,9 @@ from jobs.run.attractors import load_end_points
 from jobs.run.work import RunDirectory, RunWork
 from probe.dynamics import EndPoints
 from probe.results.layout import BASIN_PART, BASINS, DICTIONARY
-from probe.studies.probing.basins import Basins, Chosen, choose
+from probe.studies.probing.basins import KICKS, PAIRS, TOGETHER, Basins, Chosen, choose
 from probe.studies.probing.end_points import batches
 
-PAIRS, KICKS = "pairs", "kicks"
-TOGETHER = {PAIRS: 8, KICKS: 4}
-"""Probes, and attractors, of a part."""
 COLUMNS = ("atoms", "ends", "distance", "from_one", "leader", "basin", "settled", "certificate")
 """Of the dictionary, that are needed here."""
 Part = tuple[str, range]

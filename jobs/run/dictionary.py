@@ -19,6 +19,8 @@ from probe.dynamics.certificate import NO, TOGETHER, UNDECIDED, YES
 from probe.errors import UserError
 from probe.results.layout import BASIN_PART, BASINS, CERTIFICATES, DICTIONARY, GALLERY, MERGED, WANDERING
 from probe.studies.probing.dictionary import (
+    PICTURES,
+    THUMBNAILS,
     Merged,
     assemble_dictionary,
     certify_points,
@@ -29,8 +31,6 @@ from probe.studies.probing.dictionary import (
 from probe.studies.probing.end_points import batches
 from probe.studies.probing.reconstruction import picture, uncoded
 
-PICTURES, THUMBNAILS = 64, 4096
-"""Atoms whose decoded end points are kept as pictures, and as small ones (``picture``); largest basins first."""
 RULE = 2
 """Version of what ``EXAMINATIONS`` compute: what another one left of an unfinished run is computed again."""
 Tensors = dict[str, Tensor]

@@ -9,7 +9,7 @@ from probe.autoencoders.base import Autoencoder, check_loaded, device_of
 from probe.config import ModelConfig
 from probe.errors import UserError
 
-__all__ = ["Autoencoder", "device_of", "embedded_names", "load_autoencoder"]
+__all__ = ["Autoencoder", "device_of", "embedded_names", "load_autoencoder", "outline"]
 
 log = logging.getLogger("probe")
 _EMBEDDED = files("probe") / "autoencoders" / "embedded"
@@ -44,6 +44,20 @@ def load_autoencoder(spec: ModelConfig | str) -> Autoencoder:
         for module in model.modules:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
+
+
+def outline(spec: ModelConfig) -> Autoencoder | None:
+    """A model from its config.json alone, without weights, on the meta device; None where it has to be loaded.
+
+    Raises:
+        UserError: it cannot be found, or is not an autoencoder.
+    """
+    kind, _, name = spec.source.partition(":")
+    if kind == "python":
+        return None
+    from probe.autoencoders.pretrained import outline_of
+
+    return outline_of(spec, _embedded(name) if kind == "embedded" else spec.source)
 
 
 def embedded_names() -> list[str]:

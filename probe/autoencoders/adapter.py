@@ -38,15 +38,18 @@ ROW_BY_ROW = (ALLEGRO, "AutoencoderKLHunyuanVideo15")
 """Classes whose tiles or attention masks fit one row only (diffusers 0.42)."""
 
 
-def adapted(model: Any, spec: ModelConfig, warnings: tuple[str, ...] = ()) -> Autoencoder:
-    """A model of diffusers, or of ours in its format, as an ``Autoencoder``.
+def adapted(
+    model: Any, spec: ModelConfig, warnings: tuple[str, ...] = (), device: torch.device | None = None
+) -> Autoencoder:
+    """A model of diffusers, or of ours in its format, as an ``Autoencoder``; on the device of the specification, or the
+    given one.
 
     Raises:
         UserError: its configuration has an invalid scaling, scaled latents are requested but unknown for the class, or
             tiling or slicing is requested and the class has none.
     """
     there = f"model {spec.source}"
-    device = device_of(spec.device)
+    device = device_of(spec.device) if device is None else device
     model.eval().requires_grad_(False).to(device)
     settings, name, kind = model.config, type(model).__name__, kind_of(model)
     for wanted, always in (("tiling", (ALLEGRO,)), ("slicing", ROW_BY_ROW)):

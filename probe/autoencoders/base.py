@@ -105,6 +105,20 @@ class Autoencoder:
         size = (resolution, resolution)
         return (self.channels, self.length or 1, *size) if self.kind == "video" else (self.channels, *size)
 
+    def check_resolution(self, resolution: int) -> tuple[int, ...]:
+        """``sample_shape``, if the model can halve the resolution as often as it does.
+
+        Raises:
+            UserError: the resolution does not suit the model.
+        """
+        shape = self.sample_shape(resolution)
+        if self.downsampling and resolution % self.downsampling:
+            raise UserError(
+                f"resolution {resolution} is not divisible by {self.downsampling}, the downsampling of {self.source}; "
+                f"use {max(resolution // self.downsampling, 1) * self.downsampling}, for example."
+            )
+        return shape
+
     def from_pixels(self, images: Tensor) -> Tensor:
         """uint8 images (n, 3, R, R) as inputs in the model's range, type and device; a video repeats the image.
 
@@ -151,12 +165,7 @@ class Autoencoder:
             UserError: the resolution does not suit the model, or f(z) = E(D(z)) is not a deterministic map of rows of
                 finite latents to rows of the same shape, each whatever its neighbour is.
         """
-        shape = self.sample_shape(resolution)
-        if self.downsampling and resolution % self.downsampling:
-            raise UserError(
-                f"resolution {resolution} is not divisible by {self.downsampling}, the downsampling of {self.source}; "
-                f"use {max(resolution // self.downsampling, 1) * self.downsampling}, for example."
-            )
+        shape = self.check_resolution(resolution)
         x = self._two_inputs(shape)
         z = self._rows("encode", x, "an input")
         if z.ndim < 2:

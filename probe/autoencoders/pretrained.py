@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from probe.autoencoders.adapter import adapted, autoencoder_classes, class_of
+import torch
+
+from probe.autoencoders.adapter import adapted, autoencoder_classes, class_of, quiet
 from probe.autoencoders.base import Autoencoder
 from probe.autoencoders.loading import from_pretrained, load_single_file, single_file
 from probe.autoencoders.repository import as_named, commit_of, is_local, located, read_config, where
@@ -48,6 +50,31 @@ def _loaded(spec: ModelConfig, source: str, file: str | None, home: str) -> Auto
     else:
         model, warnings = from_pretrained(cls, spec, source, lambda: cls.from_config(config))
     return adapted(model, spec, warnings)
+
+
+def outline_of(spec: ModelConfig, source: str) -> Autoencoder | None:
+    """The same model from its config.json alone, without weights, on the meta device; None where it has to be loaded:
+    one file of weights, code of its own, or a model of transformers.
+
+    Raises:
+        UserError: as ``load_pretrained``, of what config.json shows.
+    """
+    check_source(spec, source)
+    if Path(source).suffix.lower() == ".safetensors":
+        return None
+    spec = located(spec, source)
+    config = read_config(spec, source)
+    if config.get("model_type") == "vit_mae" or config.get("auto_map"):
+        return None
+    there = where(spec, source)
+    cls: Any = class_of(config, there)
+    check_bounds(config, there)
+    try:
+        with quiet(), torch.device("meta"):
+            model = cls.from_config(config).to(getattr(torch, spec.dtype))
+    except Exception:  # whatever a constructor raises that needs values; loading says what is wrong
+        return None
+    return adapted(model, spec, device=torch.device("meta"))
 
 
 def _own_class(reference: str, spec: ModelConfig, source: str) -> Any:

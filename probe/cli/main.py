@@ -17,6 +17,7 @@ from probe.cli import (
     field,
     language,
     models,
+    plan,
     quality,
     reports,
     roundtrip,
@@ -39,7 +40,7 @@ COMMANDS: dict[str, tuple[Any, ...]] = {
         language.language,
     ),
     "Check": (verify.verify, selfcheck.selfcheck),
-    "Jobs": (submit.submit, submit.status, submit.cancel),
+    "Jobs": (plan.plan, submit.submit, submit.status, submit.cancel),
     "Models": (models.models, models.doctor, models.convert, models.train_embedded),
     "Reports": (work.report, reports.compare, reports.export, reports.figure),
 }

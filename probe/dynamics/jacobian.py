@@ -244,24 +244,15 @@ class _Modes:
             raise torch.OutOfMemoryError(f"the graph of f at {n} points takes {n * self.bytes / 2**30:.1f} GiB")
 
     def _measured(self, z: Tensor) -> _Measured:
-        kept: dict[int, int] = {}
-
-        def pack(x: Tensor) -> Tensor:
-            if not isinstance(x, nn.Parameter):
-                kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-            return x
-
         v = directions(z)
         try:
-            with saved_tensors_hooks(pack, lambda x: x):
-                graph = _Graph(self.f, z)
-                graph.times(v)
+            graph, size = kept(self.f, z)
             seconds = _seconds(lambda: graph.times(v), z.device)
         except torch.OutOfMemoryError:
             return _Measured(keep=False)
         except (NotImplementedError, RuntimeError):
             return _Measured(keep=False, forward=True)
-        size = sum(kept.values()) if z.device.type == "cpu" else 0
+        size = size if z.device.type == "cpu" else 0
         try:
             self.step(z, v)
             return _Measured(True, seconds > CLEARLY * _seconds(lambda: self.step(z, v), z.device), size)
@@ -271,6 +262,22 @@ class _Modes:
     def _twice_backward(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         y, back, *_ = torch.func.vjp(self.f, z)
         return y, torch.func.vjp(lambda u: back(u)[0], torch.zeros_like(y))[1](v)[0]
+
+
+def kept(f: Callable[[Tensor], Tensor], z: Tensor) -> tuple[_Graph, int]:
+    """The graph of f at z after a product with J, and the bytes that it keeps, weights left out; also on the meta
+    device."""
+    held: dict[int, int] = {}
+
+    def pack(x: Tensor) -> Tensor:
+        if not isinstance(x, nn.Parameter):
+            held[x.untyped_storage()._cdata] = x.untyped_storage().nbytes()
+        return x
+
+    with _exact(), saved_tensors_hooks(pack, lambda x: x):
+        graph = _Graph(f, z)
+        graph.times(directions(z))
+    return graph, sum(held.values())
 
 
 def _seconds(product: Callable[[], object], device: torch.device) -> float:

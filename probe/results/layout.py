@@ -14,6 +14,7 @@ CLIP embedding.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +29,8 @@ REPLACED = "replaced"
 ATTRACTORS, RECONSTRUCTIONS, CELLS, MODELS, SCORES = "attractors", "reconstructions", "cells", "models", "scores"
 TRIPS = "roundtrips"
 THEORY, LOGS, TRACKERS, SLURM = "theory", "logs", "trackers", "slurm"
+WIDTHS = {"bool": 1, "uint8": 1, "int8": 1, "float32": 4, "float64": 8, "int64": 8}
+"""Bytes of a number by type."""
 DRAWN = ("images", "data")
 """Folders in ``WORK`` that hold images read from their sources, and nothing computed."""
 
@@ -81,6 +84,18 @@ class File:
     def __str__(self) -> str:
         return self.pattern  # so a sentence can name it
 
+    def bytes(self, sizes: Mapping[str, int], number: int = 4, copies: Mapping[str, int] | None = None) -> int:
+        """The size of a safetensors file, to some percent.
+
+        Args:
+            sizes: the counts that its columns name, such as m, d, c; a column that names another is left out.
+            number: bytes of a ``float``.
+            copies: how many there are of each column with ``{fields}``, by its name; default: none.
+        """
+        many = {one: 1 if "{" not in one.name else (copies or {}).get(one.name, 0) for one in self.columns}
+        held = [times * size for one, times in many.items() if times and (size := _bytes(one.form, sizes, number))]
+        return sum(held) + HEADER + ENTRY * sum(many.values())
+
     @cached_property
     def glob(self) -> str:
         """A pattern for ``Path.glob``."""
@@ -90,6 +105,21 @@ class File:
     def names(self) -> tuple[str, ...]:
         """Columns that every such file has, those with fields excluded."""
         return tuple(one.name for one in self.columns if not one.optional and "{" not in one.name)
+
+
+HEADER, ENTRY = 2600, 90
+"""Bytes of a file of tensors beside these: of its metadata, mostly ``made_with``, and of a tensor's line."""
+
+
+def _bytes(form: str, sizes: Mapping[str, int], number: int) -> int:
+    """Of a tensor of this form; a count is a number, a name, a sum of both, or at most so many of the m atoms."""
+    kind, _, shape = form.partition(" (")
+    width = number if kind == "float" else WIDTHS.get(kind, 0)
+    for part in shape.rstrip(")").split(","):
+        most = re.fullmatch(r"at most (\d+)", part.strip())
+        known = [sizes.get(one, int(one) if one.isdecimal() else 0) for one in part.replace(" ", "").split("+") if one]
+        width *= min(int(most[1]), sizes.get("m", 0)) if most else sum(known)
+    return width
 
 
 def _file(pattern: str, says: str, *columns: Column, about: tuple[Column, ...] = ()) -> File:

@@ -14,6 +14,7 @@ from probe.dictionary.points import Points
 from probe.selfcheck.check import Check, Row, Setting
 from probe.selfcheck.speed_device import bandwidth, peak, target
 from probe.sparse import Dictionary, omp
+from probe.sparse.cost import floor_seconds
 
 TIMES = 3.0
 """The most that a pursuit may take, in times of the cost model's floor."""
@@ -22,18 +23,6 @@ TIMES = 3.0
 def _unit(n: int, d: int, setting: Setting, seed: int) -> Tensor:
     """Random rows (n, d) on the device: their codes take every atom asked for."""
     return torch.randn(n, d, generator=torch.Generator(setting.device).manual_seed(seed), device=setting.device)
-
-
-def floor_seconds(n: int, n_atoms: int, depth: int, flops: float, bytes_per_second: float) -> float:
-    """The least seconds of n paths of ``depth`` atoms in float64 by the inverse Cholesky factor F.
-
-    A step is one product of (n, N) by (N, N), shared by all signals, and takes from memory the k^2 / 2 numbers of each
-    signal's F twice, for F g and F^T v, since a factor of a few megabytes a signal does not stay in the cache; and some
-    eight arrays (n, N): c, s and A q are read and written, U f and the scores once each.
-    """
-    products = 2 * n * n_atoms**2 * depth
-    moved = 8 * n * (depth**3 / 3 + 8 * n_atoms * depth)
-    return products / flops + moved / bytes_per_second
 
 
 def _long(setting: Setting) -> Iterator[Row]:

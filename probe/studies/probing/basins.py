@@ -22,6 +22,10 @@ PARTNERS, KICKED = 10**9, 2 * 10**9
 """Indices of random directions: of partners of start i, PARTNERS + i; of kicks of an atom led by start i, KICKED + i.
 No start has one so large."""
 
+PAIRS, KICKS = "pairs", "kicks"
+TOGETHER = {PAIRS: 8, KICKS: 4}
+"""Probes, and attractors, that are measured together."""
+
 STOPS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the way to the nearest attractor that are tried before bisection."""
 

@@ -39,6 +39,8 @@ from probe.metrics.sets import vendi_score
 UNKNOWN = -1
 LEADERS = 12
 """Atoms (largest basins first) whose start is iterated plainly, for comparison with the predicted steps."""
+PICTURES, THUMBNAILS = 64, 4096
+"""Atoms whose decoded end points are kept as pictures, and as small ones (``picture``); largest basins first."""
 CERTIFICATES = {YES: "attractor", NO: "not an attractor", UNDECIDED: "undecided"}
 MEASURED = ("residual", "spectral_radius", "radius_error", "spectral_norm", "norm_error", "distance", "from_one")
 COMPARED = 1024

@@ -56,8 +56,7 @@ class Subsets:
 
     def sizes(self, method: str) -> list[int]:
         """Numbers of first starts: powers of two from the level on, then all."""
-        n = len(self.atom[method])
-        return [*(2**k for k in range(n.bit_length()) if self.level <= 2**k < n), n]
+        return first_sizes(len(self.atom[method]), self.level)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -65,6 +64,16 @@ class Subsets:
         sizes = {method: self.sizes(method) for method in self.atom}
         atoms = {method: [len(_rows(self.atom[method][:size])) for size in sizes[method]] for method in sizes}
         return {"blocks": self.blocks, "starts": sizes, "atoms": atoms}
+
+
+def first_sizes(n: int, level: int) -> list[int]:
+    """Powers of two from the level on, then all n."""
+    return [*(2**k for k in range(n.bit_length()) if level <= 2**k < n), n]
+
+
+def gaussian_atoms(n: int, d: int) -> int:
+    """Atoms of the Gaussian dictionary whose parts are coded."""
+    return max(n, min(2 * d, LARGEST))
 
 
 def subsets_of(
@@ -91,7 +100,7 @@ def subsets_of(
     held = {method: bases[method] for method in atom}
     if GAUSSIAN in bases:
         like = bases[GAUSSIAN]
-        count = max(n, min(2 * d, LARGEST))
+        count = gaussian_atoms(n, d)
         held[GAUSSIAN] = Dictionary(gaussian(count, d, seed + 1).to(like.unit.device), like.dtype)
         atom[GAUSSIAN] = torch.arange(count)
     return Subsets(held, atom, level, min(BLOCKS, n))

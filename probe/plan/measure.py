@@ -1,0 +1,145 @@
+"""What this machine does in a second, measured with the functions that the run itself will call.
+
+Seconds are those of an idle machine as far as that can be known: with one thread the process's own time, which other
+processes do not lengthen; else the shortest of a few.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from probe import machine
+from probe.config import Config
+from probe.dictionary import gaussian
+from probe.dynamics import LatentMap, gaussian_starts, iterate
+from probe.plan.cost import ModelCost
+from probe.plan.machines import Here
+from probe.sparse import Dictionary, omp
+from probe.sparse.cost import greedy_depth, projected_path
+from probe.studies.inputs import encode
+from probe.studies.probing.end_points import iteration, suited
+from probe.studies.probing.reconstruction import reconstruct
+
+LONG = 2.0
+"""Seconds for which one thing is measured, about."""
+SIDE = 1024
+"""Side of the matrices whose product is the speed of linear algebra in float64."""
+ATOMS = 2048
+"""Atoms, at most, of the dictionary in which the pursuit is measured."""
+
+
+def taken(work: Callable[[], object]) -> float:
+    """Seconds of one run."""
+    alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
+    clock = time.process_time if alone else time.perf_counter
+    began = clock()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return clock() - began
+
+
+def shortest(work: Callable[[], object], seconds: float = LONG) -> float:
+    """The shortest of up to five runs, begun within so many seconds; the first one, which prepares, counts only where
+    there is no time for another."""
+    first = taken(work)
+    if first > seconds:
+        return first
+    found: list[float] = []
+    while len(found) < 5 and (not found or first + sum(found) < seconds):
+        found.append(taken(work))
+    return min(found)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A loaded model, and what one row of f takes here."""
+
+    f: LatentMap
+    cost: ModelCost
+    row: float
+
+    @classmethod
+    def of(cls, f: LatentMap, cost: ModelCost) -> "Bench":
+        z = gaussian_starts(0, [0], cost.latent_shape).to(f.autoencoder.device, f.autoencoder.dtype)
+        with torch.no_grad():
+            return cls(f, cost, shortest(lambda: f(z)))
+
+
+def host() -> Here:
+    """The processor alone: what it does whatever the card is."""
+    a = torch.randn(SIDE, SIDE, dtype=torch.float64)
+    linear = 2 * SIDE**3 / shortest(lambda: a @ a, 0.5)
+    return Here("this machine", machine.free_bytes(), {}, {"linear": linear})
+
+
+def this_machine(config: Config, bench: Bench, seconds_of_f: float, atoms: int) -> Here:
+    """Rates of the work of a run, whose dictionary has about so many atoms."""
+    model, rates = bench.f.autoencoder, {"f": seconds_of_f}
+    network = bench.cost.f.flops / rates["f"]
+    if bench.row < LONG / 4:
+        rates |= _pictures(config, bench)
+    flops = {"float32": network, "tf32": network, "float64": network, "bfloat16": network}
+    plain = host()
+    d = bench.cost.d
+    pursuit = _pursuit(min(max(atoms, 2), ATOMS), d, config, model.device)
+    return Here(
+        f"this machine ({model.device})",
+        plain.memory if model.device.type == "cpu" else torch.cuda.mem_get_info(model.device)[0],
+        rates,
+        {**flops, "linear": plain.flops["linear"], "pursuit": pursuit},
+    )
+
+
+def seconds_of_f(config: Config, bench: Bench) -> float:
+    """Seconds of one evaluation of a row in the loop, in the run's batch."""
+    model, shape = bench.f.autoencoder, bench.cost.latent_shape
+    settings = iteration(config.solver, shape, model.device)
+    rows = max(min(settings.batch_size, config.seeds.count, int(LONG / bench.row)), 1)
+    if rows == 1 and bench.row > LONG:
+        return bench.row
+    z = gaussian_starts(config.seeds.seed, range(rows), shape).to(model.device, model.dtype)
+    f = suited(bench.f, config.solver)
+    steps = 4
+
+    def work() -> None:
+        iterate(f, z, max_steps=steps, tolerance=1e-30, batch_size=rows, accelerate=config.solver.accelerate)
+
+    return shortest(work) / (rows * (steps + 1))
+
+
+@torch.no_grad()
+def _pictures(config: Config, bench: Bench) -> dict[str, float]:
+    """Seconds of encoding an image, and of decoding and judging a latent."""
+    model, sparse = bench.f.autoencoder, config.sparse
+    if not config.datasets:
+        return {}
+    side, d = config.resolution, bench.cost.d
+    many = max(min(sparse.batch_size, int(LONG / bench.row / 4)), 1)
+    images = torch.randint(0, 256, (many, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = {"encode": shortest(lambda: encode(model, images, together=sparse.batch_size)) / many}
+    latents = encode(model, images, together=sparse.batch_size)
+    few = sparse.model_copy(update={"levels": (max(d // 8, 1),), "controls": ()})
+    basis = {"attractors": Dictionary(torch.eye(min(d, ATOMS), d, dtype=torch.float64).to(model.device), torch.float64)}
+    levels = len(few.atoms(d))
+
+    def work() -> None:
+        reconstruct(model, basis, images, few, images[0], latents=latents)
+
+    found["pictures"] = shortest(work) / (many * (levels + 3))
+    return found
+
+
+def _pursuit(atoms: int, d: int, config: Config, device: torch.device) -> float:
+    """Operations of a greedy path a second."""
+    depth = greedy_depth(atoms, d, config.sparse.atoms(d)) or max(min(atoms, d) // 2, 1)
+    dictionary = Dictionary(gaussian(atoms, d, 0).to(device), torch.float64)
+    signals = gaussian(16, d, 1).to(device)
+    dictionary.gram, dictionary.orthonormal  # noqa: B018  # made when first asked for
+    omp(dictionary, signals[:1], [depth])
+    cost = projected_path(atoms, depth).flops
+    one = max(taken(lambda: omp(dictionary, signals[:1], [depth])), 1e-6)
+    many = max(min(len(signals), int(LONG / one)), 1)
+    return many * cost / shortest(lambda: omp(dictionary, signals[:many], [depth]))

@@ -1,0 +1,141 @@
+"""A plan as a table, as sentences, and as JSON."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from probe.plan.stage import Plan, Range, StagePlan
+from probe.terminal import amount
+
+UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
+NAMED = 3
+"""Loads that are named as the ones that dominate."""
+
+
+def table(plans: Sequence[Plan]) -> Table:
+    """A row per stage: what it does, and its time on every machine of the plans."""
+    first = plans[0]
+    found = Table(title=f"What this {first.kind} will cost, expected (least to most)", title_justify="left")
+    for name in ("stage", "work", "FLOPs", "bytes moved", "memory", "disk", "files"):
+        found.add_column(name, justify="left" if name in ("stage", "work") else "right", no_wrap=name == "stage")
+    for plan in plans:
+        found.add_column(_machine(plan), justify="right")
+    for stage in first.stages:
+        times = [span(stage.seconds(plan.machine, plan.ranks)) for plan in plans]
+        found.add_row(*_row(stage), *times)
+    found.add_section()
+    totals = ("", si(first.flops.expected), "", "", f"{si(first.disk)}B", str(first.files))
+    found.add_row("all", *totals, *(span(plan.seconds) for plan in plans))
+    if any(plan.machine.is_card for plan in plans):
+        found.add_row("GPU hours", *[""] * 6, *(hours(plan.machine_hours) for plan in plans))
+    return found
+
+
+def _machine(plan: Plan) -> str:
+    return plan.machine.name if plan.ranks == 1 else f"{plan.ranks} x {plan.machine.name}"
+
+
+def _row(stage: StagePlan) -> tuple[str, ...]:
+    work = amount(round(stage.units), stage.unit)
+    work = (
+        work
+        if stage.unit == "shards" or stage.shards in (1, round(stage.units))
+        else f"{work}, {amount(stage.shards, 'shards')}"
+    )
+    memory = f"{si(stage.memory)}B" if stage.memory else ""
+    flops, moved = si(stage.flops.expected), si(stage.moved.expected)
+    return (stage.name, work, flops, f"{moved}B" if moved else "", memory, f"{si(stage.disk)}B", str(stage.files))
+
+
+def lines(plans: Sequence[Plan]) -> Iterator[str]:
+    """What dominates, what would take less, and what all of it rests on."""
+    for plan in plans:
+        yield ""
+        yield f"On {_machine(plan)}:"
+        yield from _about(plan)
+    yield ""
+    yield "These figures rest on:"
+    for stage in plans[0].stages:
+        if stage.assumes:
+            yield f"- {stage.name}: {stage.assumes}"
+    for plan in plans:
+        yield f"- {plan.machine.about}"
+
+
+def _about(plan: Plan) -> Iterator[str]:
+    shares = [f"{one.share:.0%} {one.what} ({one.stage})" for one in plan.dominating[:NAMED] if one.share >= 0.03]
+    yield f"- The time goes to: {', '.join(shares)}."
+    for stage in plan.stages:
+        if stage.least > plan.machine.memory:
+            yield (
+                f"- {stage.name} needs {si(stage.least)}B of memory, and {plan.machine.name} has "
+                f"{si(plan.machine.memory)}B: it will not fit."
+            )
+        elif stage.shards < plan.ranks and stage.seconds(plan.machine, plan.ranks).expected > 60:
+            yield f"- {stage.name} has {amount(stage.shards, 'shards')}: more than so many ranks wait there."
+    for one in plan.advice:
+        yield f"- {_set(one.change)}: {one.share:.0%} less, {length(one.seconds)} in all; {one.price}."
+    if plan.halving:
+        yield f"- To halve it: {_set(plan.halving.change)}: {length(plan.halving.seconds)}; {plan.halving.price}."
+
+
+def _set(change: str) -> str:
+    """Changes as options; the same one of every data set is named once."""
+    options = dict.fromkeys(re.sub(r"^datasets\..*\.n=\d+$", "datasets.NAME.n=...", one) for one in change.split())
+    return " ".join(f"--set {one}" for one in options)
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """All numbers of a plan; ranges are lists of low, expected, high."""
+    return {
+        "kind": plan.kind,
+        "machine": plan.machine.name,
+        "about": plan.machine.about,
+        "ranks": plan.ranks,
+        "seconds": list(plan.seconds),
+        "machine_hours": list(plan.machine_hours),
+        "flops": list(plan.flops),
+        "disk": plan.disk,
+        "files": plan.files,
+        "stages": [_stage(stage, plan) for stage in plan.stages],
+        "dominating": [one._asdict() for one in plan.dominating if one.share >= 0.001],
+        "advice": [one._asdict() for one in plan.advice],
+        "halving": plan.halving and plan.halving._asdict(),
+    }
+
+
+def _stage(stage: StagePlan, plan: Plan) -> dict[str, Any]:
+    about = {key: value for key, value in asdict(stage).items() if key != "loads"}
+    found = {"seconds": stage.seconds(plan.machine, plan.ranks), "flops": stage.flops, "moved": stage.moved}
+    return about | {name: list(value) for name, value in found.items()}
+
+
+def si(value: float) -> str:
+    """A number with two or three digits and the letter of its magnitude: ``1.2 T``; empty for 0."""
+    for size, letter in UNITS:
+        if value >= size:
+            shown = value / size
+            return f"{shown:.0f} {letter}" if shown >= 100 else f"{shown:.2g} {letter}"
+    return ""
+
+
+def length(seconds: float) -> str:
+    """A time in one unit."""
+    if seconds >= 2 * 3600:
+        return f"{seconds / 3600:.3g} h"
+    return f"{seconds / 60:.3g} min" if seconds >= 120 else f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def span(one: Range) -> str:
+    """A time, with its bounds where they differ by a tenth."""
+    if one.high <= 1.1 * one.low:
+        return length(one.expected)
+    return f"{length(one.expected)} ({length(one.low)} to {length(one.high)})"
+
+
+def hours(one: Range) -> str:
+    """Hours, with their bounds."""
+    return f"{one.expected:.2g} ({one.low:.2g} to {one.high:.2g})"
