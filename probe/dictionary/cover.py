@@ -38,6 +38,12 @@ class Cover:
     limits: Rows
     close: Rows
 
+    def pairs(self) -> float:
+        """How many pairs of points an exact search compares."""
+        size = np.bincount(self.group, minlength=len(self.pivot)).astype(float)
+        near = np.add.reduceat(size[self.close], self.limits[:-1])  # no group is without a close one: itself
+        return float((size * near).sum() - (size**2)[self.tight].sum()) / 2
+
 
 def no_cover(n: int) -> Cover:
     """All points in one group that is not tight."""
@@ -46,7 +52,7 @@ def no_cover(n: int) -> Cover:
 
 def cover(points: Points, radius2: float, most: int) -> Cover | None:
     """Groups of points within the radius of a pivot; None if they do not pay off, or are more than ``most``."""
-    owner, pivot = _pivots(points, radius2, min(most, len(points) // SHARE))
+    owner, pivot = pivots(points, radius2, min(most, len(points) // SHARE))
     if owner is None:
         return None
     group = np.searchsorted(pivot, owner)
@@ -64,22 +70,26 @@ def cover(points: Points, radius2: float, most: int) -> Cover | None:
     return Cover(group, pivot, 2 * radius < radius2**0.5, limits, np.concatenate(found))
 
 
-def _pivots(points: Points, radius2: float, most: int) -> tuple[Rows | None, Rows]:
-    """The pivot near each point (n,), None if there are more than ``most``; and all pivots, ascending."""
-    owner, pivots = np.full(len(points), -1), np.empty(0, np.int64)
-    for start in range(0, len(points), BLOCK):
-        mine = np.arange(start, min(start + BLOCK, len(points)))
-        if len(pivots):
-            squared, nearest = points.nearest(mine, pivots, radius2)
+def pivots(
+    points: Points, radius2: float, most: int, rows: NDArray[np.int64] | None = None
+) -> tuple[Rows | None, Rows]:
+    """The pivot near each point (n,), None if there are more than ``most``; and all pivots, ascending. Of all points,
+    or of some ``rows``, ascending."""
+    owner, found = np.full(len(points), -1), np.empty(0, np.int64)
+    rows = np.arange(len(points)) if rows is None else rows
+    for start in range(0, len(rows), BLOCK):
+        mine = rows[start : start + BLOCK]
+        if len(found):
+            squared, nearest = points.nearest(mine, found, radius2)
             covered = squared < radius2
-            owner[mine[covered]] = pivots[nearest[covered]]
+            owner[mine[covered]] = found[nearest[covered]]
         left = mine[owner[mine] < 0]
         at, to = points.within(left, left, radius2)
         claim(left, np.searchsorted(at, np.arange(len(left) + 1)), left[to], owner)
-        pivots = np.concatenate([pivots, left[owner[left] == left]])
-        if len(pivots) > most:
-            return None, pivots
-    return owner, pivots
+        found = np.concatenate([found, left[owner[left] == left]])
+        if len(found) > most:
+            return None, found
+    return owner, found
 
 
 def _close(

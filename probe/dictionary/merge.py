@@ -36,6 +36,7 @@ class Merge:
         components: atoms if chains of near points were merged whole (connected components).
         recall: share of the neighbours that were found, from a sample; 1 if the search was exact.
         exact: whether the search was exact.
+        sampled: points with neighbours that the recall is from; 0 if the search was exact.
     """
 
     leader: Tensor
@@ -44,6 +45,7 @@ class Merge:
     components: int
     recall: float = 1.0
     exact: bool = True
+    sampled: int = 0
 
     @property
     def index(self) -> str:
@@ -181,7 +183,15 @@ def _merge(points: Points, radius2: float, rows: Tensor, priority: Tensor | None
     place[order] = np.arange(len(order))
     member = torch.full((n,), -1)
     member[rows] = torch.from_numpy(place[np.searchsorted(leader, owner)])
-    return Merge(rows[leader[order]], member, torch.from_numpy(basin[order]), components, found.recall, found.exact)
+    return Merge(
+        rows[leader[order]],
+        member,
+        torch.from_numpy(basin[order]),
+        components,
+        found.recall,
+        found.exact,
+        found.sampled,
+    )
 
 
 def _greedy(near: Near, priority: NDArray[np.int64] | None) -> tuple[Rows, int]:

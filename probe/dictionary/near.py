@@ -1,64 +1,42 @@
 """Neighbours of points within a radius, exact or from an approximate index, in bounded memory."""
 
-from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
+from torch import Tensor
 
-from probe.dictionary.cover import SMALL, Cover, cover, no_cover
-from probe.dictionary.points import Points, Rows, join
+from probe.dictionary.cover import SMALL, Cover, cover, no_cover, pivots
+from probe.dictionary.points import SHORT, Points, Rows, join, places
 
-LIMIT = 100_000
-"""With more points, and more groups, than this the search is approximate."""
-BLOCK = 512
+WORK = 2e14
+"""Multiply-adds that an exact search may take, about an hour of one core; where it takes more, it is approximate."""
+FASTER = 64
+"""A GPU may do so many times as much."""
+BLOCK = 1024
 KEPT = 2**24
 """Pairs of neighbours to keep, about 50 bytes each during sorting; if there are more, they are searched again."""
 JOINED = 2**20
 """Pairs whose components are joined at once, which takes as long as a pass over all points."""
-SAMPLE = 512
+TRAINING, ROUNDS = 64, 10
+"""Points for each cell that the cells are made from, and rounds of k-means."""
+PROBES, PROBED = (16, 64, 256), 2**28
+"""Cells that a point searches, the next only if it is needed; and how many of all points are kept, 10 bytes each."""
+SAMPLE = 2048
 """Points whose neighbours are also searched exactly, for the recall of an approximate search."""
 ENOUGH = 0.999
 """Recall at which no more cells are searched."""
-RESULTS = 2**26
-"""Neighbours that one search may return, 12 bytes each."""
-
-
-NONE = (np.empty(0, np.int32), np.empty(0, np.int32))
-
-
-class Linked:
-    """Connected components of n points, from pairs that arrive in parts."""
-
-    def __init__(self, label: Rows):
-        self.label = label
-        self.waiting, self.count = [NONE], 0
-
-    def add(self, a: Rows, b: Rows) -> None:
-        """Pairs of neighbours (a[i], b[i])."""
-        new = self.label[a] != self.label[b]
-        self.waiting.append((a[new].astype(np.int32), b[new].astype(np.int32)))
-        self.count += int(new.sum())
-        if self.count >= JOINED:
-            self._join()
-
-    def components(self) -> int:
-        """How many there are."""
-        self._join()
-        return len(np.unique(self.label))
-
-    def _join(self) -> None:
-        a, b = (self.label[np.concatenate(one)] for one in zip(*self.waiting, strict=True))
-        self.label, self.waiting, self.count = join(self.label, a, b), [NONE], 0
 
 
 class Near(Protocol):
-    """Neighbours among n points; recall: the share of them that is found, 1 if the search is exact."""
+    """Neighbours among n points; ``recall``: the share of them that is found, from the neighbours of ``sampled``
+    points. 1 and 0 if the search is exact."""
 
     exact: bool
     recall: float
+    sampled: int
 
     def degrees(self) -> tuple[Rows, int]:
         """Neighbours of each point, itself included (n,), and the number of connected components."""
@@ -68,17 +46,73 @@ class Near(Protocol):
 
 
 def near(points: Points, radius2: float) -> Near:
-    """Exact if there are up to LIMIT points, or up to LIMIT groups of them; approximate beyond."""
-    groups = cover(points, radius2, LIMIT) if len(points) > SMALL else None
-    if groups is None and len(points) > LIMIT:
+    """Exact, unless that would take more than ``WORK``."""
+    n, may = len(points), WORK * (FASTER if points.device.type == "cuda" else 1)
+    groups = cover(points, radius2, int(min(may / (n * SHORT), n))) if n > SMALL else None
+    a_pair = SHORT + points.remaining(radius2) * points.rows.shape[1]
+    if (n**2 / 2 if groups is None else groups.pairs()) * a_pair > may:
         return Approximate(points, radius2)
-    return Exact(points, radius2, groups or no_cover(len(points)))
+    return Exact(points, radius2, groups or no_cover(n))
+
+
+NONE = (np.empty(0, np.int32), np.empty(0, np.int32))
+
+
+class Pairs:
+    """Pairs of neighbours among n points, which arrive in tiles: kept while they are few, and joined to components."""
+
+    def __init__(self, label: Rows):
+        self.label = label
+        self.kept, self.total = [NONE], 0
+        self.waiting, self.count = [NONE], 0
+
+    def add(self, a: Rows, b: Rows, hit: Tensor) -> None:
+        """Rows a (k,) and b (l,), and which of their pairs are neighbours (k, l); each pair once."""
+        x, y = (torch.from_numpy(self.label[rows]).to(hit.device) for rows in (a, b))
+        if self.total <= KEPT:
+            i, j = places(hit)
+            self.total += len(i)
+            self.kept.append((a[i].astype(np.int32), b[j].astype(np.int32)))
+            apart = self.label[a[i]] != self.label[b[j]]
+            i, j = i[apart], j[apart]
+        else:
+            self.kept.clear()
+            if not (x != x[0]).any() and not (y != x[0]).any():
+                return
+            i, j = places(hit & (x[:, None] != y))
+        self.waiting.append((a[i].astype(np.int32), b[j].astype(np.int32)))
+        self.count += len(i)
+        if self.count >= JOINED:
+            self._join()
+
+    def components(self) -> int:
+        """How many components there are."""
+        self._join()
+        return len(np.unique(self.label))
+
+    def lists(self) -> csr_matrix | None:
+        """The neighbours of each point, itself apart, (n, n); None if they are more than ``KEPT``."""
+        if self.total > KEPT:
+            return None
+        n, (i, j) = len(self.label), _joined(self.kept)
+        half = coo_matrix((np.ones(len(i), np.int8), (i, j)), shape=(n, n)).tocsr()
+        return half + half.T
+
+    def _join(self) -> None:
+        a, b = _joined(self.waiting)
+        self.label = join(self.label, self.label[a], self.label[b])
+        self.waiting, self.count = [NONE], 0
+
+
+def _joined(parts: list[tuple[NDArray[np.int32], NDArray[np.int32]]]) -> tuple[Rows, Rows]:
+    i, j = (np.concatenate(one) for one in zip(*parts, strict=True))
+    return i, j
 
 
 class Exact:
     """Compares every pair of close groups, in tiles."""
 
-    exact, recall = True, 1.0
+    exact, recall, sampled = True, 1.0, 0
 
     def __init__(self, points: Points, radius2: float, cover: Cover):
         self.points, self.radius2, self.cover = points, radius2, cover
@@ -93,31 +127,24 @@ class Exact:
         tight = self.cover.tight[group]
         count = np.where(tight, self.size[group], 1)
         label = np.where(tight, self.cover.pivot[group], np.arange(n))
-        kept, total, linked = [NONE], 0, Linked(label)
+        pairs = Pairs(label)
         for start in range(0, n, BLOCK):
             mine = self.order[start : start + BLOCK]
             others = self._candidates(mine, known=False)
             for part in self.points.parts(others[others > start]):
                 rows = self.order[part]
-                at, to = self.points.within(mine, rows, self.radius2)
+                at, to, hit = self.points.hits(mine, rows, self.radius2)
                 if part[0] < start + BLOCK or tight[mine].any():  # else all pairs are new, the usual case
                     # A pair is found from its lower position, and not within a tight group.
-                    new = (start + at < part[to]) & ~(tight[mine][at] & (group[mine][at] == group[rows][to]))
-                    at, to = at[new], to[new]
-                count[mine] += np.bincount(at, minlength=len(mine))
-                count[rows] += np.bincount(to, minlength=len(rows))
-                linked.add(mine[at], rows[to])
-                total += len(at)
-                if total <= KEPT:
-                    kept.append((mine[at].astype(np.int32), rows[to].astype(np.int32)))
-                else:
-                    kept.clear()
-        if kept:
-            i, j = (np.concatenate(one) for one in zip(*kept, strict=True))
-            kept.clear()
-            half = coo_matrix((np.ones(len(i), np.int8), (i, j)), shape=(n, n)).tocsr()
-            self.lists = half + half.T
-        return count, linked.components()
+                    same = group[mine][at][:, None] == group[rows][to]
+                    new = ((start + at)[:, None] < part[to]) & ~(tight[mine][at][:, None] & same)
+                    hit &= torch.from_numpy(new).to(hit.device)
+                if len(at):
+                    count[mine[at]] += hit.sum(1).cpu().numpy()
+                    count[rows[to]] += hit.sum(0).cpu().numpy()
+                    pairs.add(mine[at], rows[to], hit)
+        self.lists = pairs.lists()
+        return count, pairs.components()
 
     def of(self, rows: Rows, free: NDArray[np.bool_]) -> tuple[Rows, Rows]:
         if self.lists is not None:
@@ -153,68 +180,108 @@ class Exact:
 
 
 class Approximate:
-    """FAISS's inverted-file index of 4 sqrt(n) cells: 16 are searched, or 64 or 256 until the recall is ``ENOUGH``."""
+    """The same for pairs of which one point is in a cell near the other: an inverted-file index.
+
+    FAISS's k-means makes the cells, in the first few coordinates where the points have them. The 16 cells nearest to a
+    point are searched, or 64 or 256 until the recall is ``ENOUGH``. Candidates are compared as in the exact search.
+    """
 
     exact = False
 
     def __init__(self, points: Points, radius2: float):
-        import faiss
-
         self.points, self.radius2 = points, radius2
-        n, d = points.rows.shape
-        cells = max(int(4 * n**0.5), 1)
-        self.quantizer = faiss.IndexFlatL2(d)  # the index does not keep it alive
-        self.index = faiss.IndexIVFFlat(self.quantizer, d, cells)
-        self.index.cp.seed = 0
-        self.index.cp.max_points_per_centroid = 64
-        self.index.cp.min_points_per_centroid = 1  # no warning: few points per cell cost recall, which is measured
-        self.index.train(points.rows.numpy())
-        for part in points.rows.split(points.at_once):
-            self.index.add(part.numpy())
-        for self.index.nprobe in (16, 64, 256):
-            self.recall = self._recall()
+        where = (points.short or points.held).rows.cpu()
+        index = _cells(points, radius2, where)
+        self.lists: csr_matrix | None = None
+        for probes in (one for one in PROBES if one == PROBES[0] or one * len(points) <= PROBED):
+            probes = min(probes, index.ntotal)
+            parts = [index.search(part.numpy(), probes)[1].astype(np.int32) for part in where.split(BLOCK)]
+            self.probed = np.concatenate(parts)
+            self.members = _by_cell(self.probed[:, :1], index.ntotal)
+            self.recall, self.sampled = self._recall()
             if self.recall >= ENOUGH:
                 break
 
     def degrees(self) -> tuple[Rows, int]:
-        n = len(self.points)
-        count, label = np.ones(n, np.int64), np.arange(n)
-        for rows in self._blocks(np.arange(n)):
-            i, j = self._found(rows)
-            new = rows[i] < j  # each pair once, from its lower row
-            i, j = rows[i[new]], j[new]
-            count += np.bincount(i, minlength=n) + np.bincount(j, minlength=n)
-            label = join(label, label[i], label[j])
-        return count, len(np.unique(label))
+        n, cells = len(self.points), self.members.shape[1]
+        count, pairs, seekers = np.ones(n, np.int64), Pairs(np.arange(n)), _by_cell(self.probed, cells)
+        for cell in range(cells):
+            members, seeking = _in_cell(self.members, cell), _in_cell(seekers, cell)
+            for mine in (seeking[start : start + BLOCK] for start in range(0, len(seeking), BLOCK)):
+                for part in self.points.parts(members):
+                    at, to, hit = self.points.hits(mine, part, self.radius2)
+                    if len(at):
+                        a, b = mine[at], part[to]
+                        hit &= torch.from_numpy(self._new(a, b)).to(hit.device)
+                        count[a] += hit.sum(1).cpu().numpy()
+                        count[b] += hit.sum(0).cpu().numpy()
+                        pairs.add(a, b, hit)
+        self.lists = pairs.lists()
+        return count, pairs.components()
 
     def of(self, rows: Rows, free: NDArray[np.bool_]) -> tuple[Rows, Rows]:
-        parts, before = [(np.empty(0, np.int64), np.empty(0, np.int64))], 0
-        for some in self._blocks(rows):
-            i, j = self._found(some)
-            parts.append((before + i[free[j]], j[free[j]]))
-            before += len(some)
-        i, j = (np.concatenate(one) for one in zip(*parts, strict=True))
-        return np.searchsorted(i, np.arange(len(rows) + 1)), j
+        found = [self._near(row, free) for row in rows]
+        return np.cumsum([0, *map(len, found)]), np.concatenate(found)
 
-    def _found(self, rows: Rows) -> tuple[Rows, Rows]:
-        """Positions in ``rows``, rising, and the neighbours found."""
-        limits, _, found = self.index.range_search(self.points.rows[torch.from_numpy(rows)].numpy(), self.radius2)
-        return np.repeat(np.arange(len(rows)), np.diff(limits).astype(np.int64)), found.astype(np.int64)
+    def _near(self, row: int, free: NDArray[np.bool_]) -> Rows:
+        if self.lists is not None:
+            near = self.lists.indices[self.lists.indptr[row] : self.lists.indptr[row + 1]]
+            return near[free[near]]
+        mine, near = np.array([row]), np.concatenate([_in_cell(self.members, cell) for cell in self.probed[row]])
+        near = near[free[near]]
+        parts = [part[self.points.within(mine, part, self.radius2)[1]] for part in self.points.parts(near)]
+        return np.concatenate([near[:0], *parts])
 
-    def _blocks(self, rows: Rows) -> Iterator[Rows]:
-        size = min(max(RESULTS // len(self.points), 1), 1024)
-        return (rows[start : start + size] for start in range(0, len(rows), size))
+    def _new(self, a: Rows, b: Rows) -> NDArray[np.bool_]:
+        """Of points a (k,) that search the cell of b (l,), the pairs (k, l) that count: from the lower row, or from the
+        higher one where the lower does not search its cell."""
+        searches = np.zeros((len(b), self.members.shape[1]), bool)
+        np.put_along_axis(searches, self.probed[b].astype(np.int64), True, 1)
+        return (a[:, None] < b) | ((a[:, None] > b) & ~searches[:, self.probed[a, 0]].T)
 
-    def _recall(self) -> float:
-        """Share of the neighbours of a sample (the points themselves apart) that is found; 1 if there are none.
-
-        The sample is evenly spaced, because the order of rows says nothing about where they lie.
-        """
-        n, there, found = len(self.points), 0, 0
+    def _recall(self) -> tuple[float, int]:
+        """Share of the neighbours of a sample (the points themselves apart) that is found, 1 if there are none; and of
+        how many points with neighbours. The sample is evenly spaced: the order of rows says nothing about where they
+        lie."""
+        n = len(self.points)
         rows = np.unique(np.linspace(0, n - 1, min(SAMPLE, n)).astype(np.int64))
-        for some in self._blocks(rows):
-            exact = [self.points.within(some, part, self.radius2) for part in self.points.parts(np.arange(n))]
-            there += sum(len(i) for i, _ in exact) - len(some)
-            i, j = self._found(some)
-            found += int((some[i] != j).sum())
-        return min(found / there, 1.0) if there else 1.0
+        there, found, all_rows = np.zeros(len(rows), np.int64), 0, np.arange(n)
+        for part in self.points.parts(all_rows):
+            at, to = self.points.within(rows, part, self.radius2)
+            a, b = rows[at], part[to]
+            at, a, b = (one[a != b] for one in (at, a, b))
+            there += np.bincount(at, minlength=len(rows))
+            for x, y in ((a[k : k + BLOCK], b[k : k + BLOCK]) for k in range(0, len(a), BLOCK)):
+                found += int((self._searches(x, y) | self._searches(y, x)).sum())
+        return found / there.sum() if there.any() else 1.0, int((there > 0).sum())
+
+    def _searches(self, x: Rows, y: Rows) -> NDArray[np.bool_]:
+        """Whether x[i] searches the cell of y[i]."""
+        return (self.probed[x] == self.probed[y, :1]).any(1)
+
+
+def _cells(points: Points, radius2: float, where: Tensor) -> Any:
+    """An index of the centres of 4 sqrt(n) cells."""
+    import faiss
+
+    n = len(points)
+    cells = max(int(4 * n**0.5), 1)
+    sample = np.unique(np.linspace(0, n - 1, min(TRAINING * cells, n)).astype(np.int64))
+    # Of points that are neighbours one is enough: else a large basin, of which each knows all, would be many cells.
+    apart = pivots(points, radius2, n, sample)[1]
+    settings = {"max_points_per_centroid": TRAINING, "min_points_per_centroid": 1, "niter": ROUNDS, "seed": 0}
+    gpu = bool(getattr(faiss, "get_num_gpus", int)())
+    means = faiss.Kmeans(where.shape[1], min(cells, len(apart)), gpu=gpu, **settings)
+    means.train(where[torch.from_numpy(apart)].numpy())
+    return means.index
+
+
+def _by_cell(cells: NDArray[np.int32], count: int) -> csc_matrix:
+    """Which points are in a cell, for the cells of each point (n, k)."""
+    n, k = cells.shape
+    ones = np.ones(n * k, np.int8)
+    return csr_matrix((ones, cells.ravel(), np.arange(0, n * k + 1, k)), shape=(n, count)).tocsc()
+
+
+def _in_cell(matrix: csc_matrix, cell: int) -> Rows:
+    return matrix.indices[matrix.indptr[cell] : matrix.indptr[cell + 1]].astype(np.int64)

@@ -110,6 +110,15 @@ class Points:
         slack = torch.finfo(torch.float32).eps * (8 + SHORT**0.5 / 2)
         return Held(rows, rows.double().square().sum(1).float(), slack)
 
+    def remaining(self, radius2: float) -> float:
+        """The share of a tile that the first few coordinates leave to compare in all, estimated from a sample."""
+        if self.short is None:
+            return 1.0
+        rows = np.linspace(0, len(self) - 1, SAMPLE).astype(np.int64)
+        lower, p, _ = self.short.lower(rows, rows, self.device)
+        left = (lower < radius2 - p * (1 - self.short.slack)).fill_diagonal_(False)
+        return float(-np.expm1(self.at_once * np.log1p(-min(float(left.double().mean()), 1 - 1e-9))))
+
     def _possible(self, a: Rows, b: Rows, radius2: float) -> tuple[Rows, Rows]:
         """Positions in a, and in b, outside which no pair is closer than the radius."""
         if self.short is None or not (len(a) and len(b)):
@@ -126,12 +135,13 @@ class Points:
         """As ``Held.lower``, in all coordinates."""
         return self.held.lower(a, b, self.device)
 
-    def within(self, a: Rows, b: Rows, radius2: float) -> tuple[Rows, Rows]:
-        """Positions in a and in b of the pairs closer than the radius, ascending in a."""
-        k, l = self._possible(a, b, radius2)
-        if not len(k):
-            return k, l
-        a, b = a[k], b[l]
+    def hits(self, a: Rows, b: Rows, radius2: float) -> tuple[Rows, Rows, Tensor]:
+        """Positions in a (k,) and in b (l,), and which of their pairs are closer than the radius (k, l); no pair of
+        other positions is."""
+        at, to = self._possible(a, b, radius2)
+        if not (len(at) and len(to)):
+            return at[:0], to[:0], torch.empty(0, 0, dtype=torch.bool, device=self.device)
+        a, b = a[at], b[to]
         lower, p, q = self.lower(a, b)
         edge = radius2 - p * (1 - self.slack)
         hit = lower < edge
@@ -143,8 +153,13 @@ class Points:
         if len(i):
             exactly = self._exactly(a[i.cpu().numpy()], b[j.cpu().numpy()])
             hit[i, j] = torch.from_numpy(exactly < radius2).to(self.device)
-        i, j = hit.nonzero(as_tuple=True)
-        return k[i.cpu().numpy()], l[j.cpu().numpy()]
+        return at, to, hit
+
+    def within(self, a: Rows, b: Rows, radius2: float) -> tuple[Rows, Rows]:
+        """Positions in a and in b of the pairs closer than the radius, ascending in a."""
+        at, to, hit = self.hits(a, b, radius2)
+        i, j = places(hit)
+        return at[i], to[j]
 
     def nearest(self, a: Rows, b: Rows, radius2: float) -> tuple[NDArray[np.float32], Rows]:
         """For each of a the nearest of b, up to rounding: squared distances (k,), and positions in b (k,); where none
@@ -152,12 +167,12 @@ class Points:
         least, place = torch.full((len(a),), torch.inf, device=self.device), torch.zeros(len(a), dtype=torch.long)
         place, at = place.to(self.device), 0
         for part in self.parts(b):
-            k, l = self._possible(a, part, radius2)
-            if len(k):
-                lower, p, q = self.lower(a[k], part[l])
+            mine, others = self._possible(a, part, radius2)
+            if len(mine):
+                lower, p, q = self.lower(a[mine], part[others])
                 here, where = lower.add_(self.slack * q).min(1)
                 here += p[:, 0]
-                rows, columns = torch.from_numpy(k).to(self.device), torch.from_numpy(l).to(self.device)
+                rows, columns = (torch.from_numpy(one).to(self.device) for one in (mine, others))
                 nearer = here < least[rows]
                 least[rows[nearer]], place[rows[nearer]] = here[nearer], at + columns[where[nearer]]
             at += len(part)
@@ -173,6 +188,12 @@ class Points:
             i, j = (torch.from_numpy(rows).to(self.held.rows.device) for rows in (x, y))
             found.append((self.held.rows[i].double() - self.held.rows[j]).square().sum(1).cpu().numpy())
         return np.concatenate(found)
+
+
+def places(hit: Tensor) -> tuple[Rows, Rows]:
+    """Rows and columns of what is true in a matrix, ascending."""
+    i, j = hit.nonzero(as_tuple=True)
+    return i.cpu().numpy(), j.cpu().numpy()
 
 
 def place_of(device: torch.device | None) -> torch.device:
