@@ -79,8 +79,10 @@ class World:
         self.glance = max(GLANCE, size * GLANCE_OF_A_RANK)
         self._count = 0
         self._dead: str | None = None
+        self._over = threading.Event()
+        self._pulse = threading.Thread(target=self._beat, daemon=True, name="beat")
         if size > 1:
-            threading.Thread(target=self._beat, daemon=True, name="beat").start()
+            self._pulse.start()
 
     def __str__(self) -> str:
         return "1 rank" if self.size == 1 else f"{self.size} ranks"
@@ -187,6 +189,7 @@ class World:
         """Tell the others that this rank ends, with which status and why; without an error wait for the last one."""
         if self.size == 1:
             return
+        self._over.set()
         try:
             if status and not self.store.check(["ended"]):
                 last = {"rank": self.rank, "host": socket.gethostname(), "status": status, "message": message}
@@ -197,6 +200,8 @@ class World:
                 time.sleep(POLL)
         except Ended:
             return  # the store is gone, so all ranks know
+        finally:
+            self._pulse.join(BEAT)  # a thread within the store at the end of Python aborts the process
 
     def _beat(self) -> None:
         """Publish that this rank lives; on rank 0 also watch the others. Ends with the store."""
@@ -208,7 +213,8 @@ class World:
             while self._dead is None:
                 beats += 1
                 self.store.set(f"alive/{self.rank}", str(beats))
-                time.sleep(BEAT)
+                if self._over.wait(BEAT):
+                    return
                 if self.rank:
                     continue
                 heard = self.store.multi_get(others)

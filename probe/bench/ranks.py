@@ -245,7 +245,7 @@ def simulate(size: int, *, shards: int, mean: float, killed: Sequence[int] = ())
         said = [(one, *one.communicate()) for one in begun]
     for one, _, errors in said:
         if one.returncode:
-            raise Failure(f"a process of simulated ranks failed: {errors.strip()[-300:]}")
+            raise Failure(f"a process of simulated ranks failed: {errors.strip()[:600]}")
     lived = [Lived(**rank) for _, text, _ in said for rank in json.loads(text)]
     for rank in lived:
         rank.questions = [Question(**question) for question in rank.questions]  # type: ignore[arg-type]
