@@ -10,10 +10,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 
 from jobs.directory import Directory
-from jobs.kinds import KINDS
+from jobs.kinds import KINDS, Kind
 from jobs.provenance import now
 from jobs.slurm import scheduler
-from jobs.slurm.profile import ClusterProfile
+from jobs.slurm.profile import ClusterProfile, Resources
+from jobs.stage import Stage
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
 from probe.reading import Unreadable, read_object, short
@@ -23,6 +24,21 @@ from probe.trust import code_of
 SHIPPED = Path(__file__).parent
 """The folder of the default template."""
 log = logging.getLogger("probe")
+
+
+def resources(kind: Kind, config: Any, profile: ClusterProfile) -> dict[Stage, Resources]:
+    """What the job of each stage asks for, in order. Where a stage is an array, its last task does what comes after.
+
+    Raises:
+        UserError: as ``ClusterProfile.of``.
+    """
+    asked = {}
+    for stage in kind.stages:
+        asked[stage] = profile.of(stage.name, stage.gpu)
+        if stage.array:
+            asked[stage] = asked[stage].as_array(stage.array(config))
+            break
+    return asked
 
 
 def render(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[str, str]:
@@ -47,16 +63,11 @@ def render(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[s
         # The user who submits has named the code; a compute node need not see the note of that in their home.
         trust_code = any(code_of(model) is not None for model in kind.models(run.config))
         scripts = {}
-        for stage in kind.stages:
-            wanted, shared = profile.of(stage.name, stage.gpu), stage.array is not None
-            if stage.array:
-                wanted = wanted.as_array(stage.array(run.config))
+        for stage, wanted in resources(kind, run.config, profile).items():
             content = {**wanted.model_dump(exclude={"options"}), "options": wanted.sbatch_options()}
             scripts[stage.name] = template.render(
-                stage=stage.name, run_dir=path, shared=shared, trust_code=trust_code, **content
+                stage=stage.name, run_dir=path, shared=stage.array is not None, trust_code=trust_code, **content
             )
-            if shared:  # the last task of the array does the rest
-                break
     except TemplateNotFound as error:
         raise UserError(
             f"template {error.name!r} is not in {folder}; put it beside the cluster profile, or leave out `template` "
