@@ -14,6 +14,7 @@ from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.kinds import WHAT
 from probe.kinds import kind_of as name_of
+from probe.results.roundtrip import trips
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,29 @@ RUN = Kind(
     RunWork,
     (
         Stage("images", images.draw, images.count, "data sets", images_used),
-        Stage("attractors", attractors.find_end_points, attractors.count, "starts", attractors.summary),
-        Stage("dictionary", dictionary.build, dictionary.count, "shards", dictionary.summary),
+        Stage(
+            "attractors",
+            attractors.find_end_points,
+            attractors.count,
+            "starts",
+            attractors.summary,
+            array=lambda config: len(attractors.shards(config.seeds)),
+        ),
+        Stage(
+            "dictionary",
+            dictionary.build,
+            dictionary.count,
+            "shards",
+            dictionary.summary,
+            array=lambda config: config.seeds.count,
+        ),
         Stage(
             "reconstruct",
             reconstruct.reconstruct,
             reconstruct.count,
             "shards",
             images_used,
+            array=reconstruct.parts_planned,
             skipped=lambda run: run.uncoded,
         ),
         Stage("report", report.report, count_report, "files", gpu=False),
@@ -83,7 +99,7 @@ STUDY = Kind(
     study.StudyWork,
     (
         Stage("images", study.images, study.count_images, "data sets", study.images_used, gpu=False),
-        Stage("models", study.models, study.count_models, "models", array=lambda config: config.shards),
+        Stage("models", study.models, study.count_models, "models", array=lambda config: config.shards, leaves=True),
         Stage("report", study.report, count_report, "files", gpu=False),
     ),
 )
@@ -93,7 +109,9 @@ OOD = Kind(
     (
         Stage("images", ood.images, ood.count_images, "sets", images_used, gpu=False),
         Stage("attractors", ood.attractors, ood.count_attractors, "files", ood.attractors_found),
-        Stage("scores", ood.scores, ood.count_scores, "sets", images_used),
+        Stage(
+            "scores", ood.scores, ood.count_scores, "sets", images_used, array=lambda config: 1 + len(config.outside)
+        ),
         Stage("report", ood.report, count_report, "files", gpu=False),
     ),
 )
@@ -102,7 +120,14 @@ ROUNDTRIP = Kind(
     roundtrip.RoundtripWork,
     (
         Stage("images", roundtrip.images, roundtrip.count_images, "data sets", images_used, gpu=False),
-        Stage("roundtrips", roundtrip.round_trips, roundtrip.count, "tables", images_used),
+        Stage(
+            "roundtrips",
+            roundtrip.round_trips,
+            roundtrip.count,
+            "tables",
+            images_used,
+            array=lambda config: len(list(trips(config))),
+        ),
         Stage("report", roundtrip.report, count_report, "files", gpu=False),
     ),
 )

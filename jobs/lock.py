@@ -81,6 +81,12 @@ def if_free(path: Path) -> Iterator[bool]:
         yield free
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds a folder that is there."""
+    with if_free(path) as free:
+        return not free
+
+
 @contextmanager
 def _hold(path: Path, patience: float) -> Iterator[None]:
     """Hold a folder's lock of either kind; Timeout if another process still holds it after ``patience`` seconds."""

@@ -113,8 +113,12 @@ def images(work: OodWork) -> None:
     """
     work.begin()
     ood, config = work.directory, work.config
-    todo = work.world.missing(["train", "test", *config.outside], lambda name: _is_settled(ood, name))
-    for name, meter in work.share("images", "sets", todo):
+
+    def settled(name: str) -> bool:
+        return _is_settled(ood, name)
+
+    todo = work.world.missing(["train", "test", *config.outside], settled)
+    for name, meter in work.share("images", "sets", todo, settled):
         meter.note = name
         drawn = draw_set(config, name)
         _keep(ood, name, drawn)
@@ -262,14 +266,18 @@ def scores(work: OodWork) -> None:
     if work.world.on_rank_0(lambda: ood.references_sha256) is None:
         raise UserError(f"{ood.path} has no training attractors; run `probe attractors {ood.path}` first.")
     sizes = {name: ood.drawn(name)["n_used"] for name in ood.sets}
-    todo = work.world.missing(list(sizes), lambda name: ood.claimed(score_file(name), **ood.source(name)))
+
+    def is_there(name: str) -> bool:
+        return ood.claimed(score_file(name), **ood.source(name)) is not None
+
+    todo = work.world.missing(list(sizes), is_there)
     if not todo:
         return
     model = work.model  # all ranks load it together, also those that will find no set left
     tensors, about = ood.load(layout.REFERENCES.name)
     scorer = Scorer(model, References.of(tensors, about["facts"]), work.config)
     before = sum(sizes.values()) - sum(sizes[name] for name in todo)
-    for name, meter in work.share("scores", "images", todo, size=sizes.__getitem__, before=before):
+    for name, meter in work.share("scores", "images", todo, is_there, size=sizes.__getitem__, before=before):
         _score(ood, scorer, name, meter)
 
 

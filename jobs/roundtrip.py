@@ -149,8 +149,12 @@ def images(work: RoundtripWork) -> None:
     """
     work.begin()
     directory = work.directory
-    todo = work.world.missing(list(work.config.datasets), lambda name: _is_settled(directory, name))
-    for name, meter in work.share("images", "data sets", todo):
+
+    def settled(name: str) -> bool:
+        return _is_settled(directory, name)
+
+    todo = work.world.missing(list(work.config.datasets), settled)
+    for name, meter in work.share("images", "data sets", todo, settled):
         meter.note = name
         drawn = load_images(name, work.config.datasets[name], resolution=work.config.resolution)
         facts = {"sha256": drawn.sha256, **image_facts(drawn)}
@@ -192,7 +196,10 @@ def round_trips(work: RoundtripWork) -> None:
     def size(trip: Trip) -> int:
         return sizes[trip.dataset]
 
-    todo = work.world.missing(all_trips, lambda trip: work.directory.has(trip, work.directory.claimed, run=run))
+    def is_there(trip: Trip) -> bool:
+        return work.directory.has(trip, work.directory.claimed, run=run)
+
+    todo = work.world.missing(all_trips, is_there)
     if todo:
         _ = work.perceptual  # all ranks look for its weights together
     for name in (*work.config.models, IDENTITY):
@@ -201,7 +208,7 @@ def round_trips(work: RoundtripWork) -> None:
             continue
         model = None if name == IDENTITY else work.model(name)
         before = sum(map(size, all_trips)) - sum(map(size, todo[todo.index(mine[0]) :]))
-        for trip, meter in work.share(name, "images", mine, size=size, before=before):
+        for trip, meter in work.share(name, "images", mine, is_there, size=size, before=before):
             _make(work, trip, model, run, meter)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from jobs.directory import Directory
 from probe.dynamics import EndPoints
 from probe.dynamics.iterate import Gathered
+from probe.errors import UserError
 from probe.results.layout import SHARD, SHARD_PART
 
 log = logging.getLogger("probe")
@@ -70,5 +71,10 @@ class Shards:
         """The starts of a shard that an earlier process finished, and their end points."""
         if not self.directory.claimed(SHARD_PART.at(shard)):
             return [], []
-        tensors = self.directory.load(SHARD_PART.at(shard))[0]
+        try:
+            tensors = self.directory.load(SHARD_PART.at(shard))[0]
+        except UserError:
+            if (self.directory.path / SHARD.at(shard)).exists():  # an independent process has just completed it
+                return [], []
+            raise
         return tensors.pop("index").tolist(), [EndPoints.of_stored(tensors)]

@@ -24,12 +24,14 @@ class Stage:
     Attributes:
         name: as ``--stage``, ``probe status`` and Slurm call it.
         do: makes what is missing, on every rank alike; takes the ``Work`` of its kind. The last stage returns the
-            report; one with an ``array`` returns how many parts are left to other processes.
+            report; one that ``leaves`` returns how many parts are left to other processes.
         count: what is done, read from the files of a directory alone.
         unit: what ``count`` counts.
         summary: what ``probe NAME`` prints after the stage.
-        array: the number of parts that a configuration has, where Slurm runs the stage as an array of independent
-            processes that share them; the process that finds all parts done goes on with the stages after it.
+        array: at most how many parts a configuration has, where independent processes can share them (see
+            ``jobs.independent``), as the tasks of a Slurm array do.
+        leaves: whether such a process leaves when others hold all parts, since parts take long; the one that finds all
+            parts done goes on with the stages after it. Slurm runs such a stage always as an array.
         skipped: why the stage has nothing to do in a directory: a sentence; empty if it has.
         gpu: whether the stage uses a GPU; where it does not, Slurm is asked for none by default.
     """
@@ -40,6 +42,7 @@ class Stage:
     unit: str
     summary: Callable[[Any], Mapping[str, Any]] | None = None
     array: Callable[[Any], int] | None = None
+    leaves: bool = False
     skipped: Callable[[Any], str] | None = None
     gpu: bool = True
 

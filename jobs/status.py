@@ -131,9 +131,9 @@ def read_status(path: Path) -> Status:
     owner = _read(path / OWNER, Owner, unreadable)
     last_error = _read(path / ERROR, LastError, unreadable)
     life = _life(owner, progress)
-    queued = any(job in (states or {}) and not scheduler.is_over((states or {})[job][0]) for job in jobs.values())
+    known = [states[job][0] for job in jobs.values() if job in states] if states else []
     began = any(stage.done for stage in stages) or (path / PROGRESS).exists()
-    state = life or ("queued" if queued else "stopped" if began else "new")
+    state = life or scheduler.life(known) or ("stopped" if began else "new")
     at_work = state
     for stage in stages:
         stage.job = jobs.get(stage.name)

@@ -103,8 +103,12 @@ def images(work: StudyWork) -> None:
     """
     work.begin()
     study = work.directory
-    todo = work.world.missing(list(work.config.data), lambda name: _is_settled(study, name))
-    for name, meter in work.share("images", "data sets", todo):
+
+    def settled(name: str) -> bool:
+        return _is_settled(study, name)
+
+    todo = work.world.missing(list(work.config.data), settled)
+    for name, meter in work.share("images", "data sets", todo, settled):
         meter.note = name
         _draw(study, name)
     if work.world.leads:
@@ -152,8 +156,12 @@ def models(work: StudyWork) -> int:
     """
     work.begin()
     study, grid = work.directory, work.directory.grid()
-    todo = work.world.missing(grid, lambda shard: study.claimed(cell_file(shard), **study.source(shard)))
-    for shard, meter in work.share("models", "models", todo, before=len(grid) - len(todo)):
+
+    def is_there(shard: Shard) -> bool:
+        return study.claimed(cell_file(shard), **study.source(shard)) is not None
+
+    todo = work.world.missing(grid, is_there)
+    for shard, meter in work.share("models", "models", todo, is_there, before=len(grid) - len(todo)):
         with if_free(study.path / layout.CELL_LOCK.at(shard=shard.name, file="")) as mine:
             if mine and not study.is_there(shard):
                 _make(work, shard, meter)

@@ -51,35 +51,59 @@ class Work(Generic[D]):
         return torch.device("cuda" if gpu else "cpu")
 
     def share(
-        self, title: str, unit: str, todo: Sequence[T], *, size: Callable[[T], int] = lambda part: 1, before: int = 0
+        self,
+        title: str,
+        unit: str,
+        todo: Sequence[T],
+        is_there: Callable[[T], object],
+        *,
+        size: Callable[[T], int] = lambda part: 1,
+        before: int = 0,
     ) -> Iterator[tuple[T, Meter]]:
         """The parts ``todo`` (the same on all ranks), each for one rank, the next for whoever is free. All are done
-        when the iterator ends. A part has ``size`` units; ``before`` units were there already."""
-        with self.claiming(title, unit, todo, total=sum(map(size, todo)), before=before) as (claims, meter):
+        when the iterator ends. A part has ``size`` units; ``before`` units were there already. Independent processes
+        see by ``is_there`` what another has done."""
+        total = sum(map(size, todo))
+        with self.claiming(title, unit, todo, is_there, size=size, total=total, before=before) as (claims, meter):
             for part in claims:
                 yield part, meter
                 meter.finish(size(part))
 
     @contextmanager
     def claiming(
-        self, title: str, unit: str, todo: Sequence[T] = (), *, total: int, before: int = 0
+        self,
+        title: str,
+        unit: str,
+        todo: Sequence[T] = (),
+        is_there: Callable[[T], object] = bool,
+        *,
+        size: Callable[[T], int] = lambda part: 1,
+        total: int,
+        before: int = 0,
     ) -> Iterator[tuple[Iterator[T], Meter]]:
         """As ``share``, for work on several parts at once: the parts as this rank claims them, and the meter. Without
-        parts it is a stage for rank 0 alone: the others wait at the end of the block."""
-        with progress(self.directory.path, self.world, title, unit, before + total, before) as meter:
-            yield self.world.claims(todo), meter
-            self.world.barrier()
+        parts it is a stage for rank 0 alone: the others wait at the end of the block. Parts that independent processes
+        hold may not be there at the end of the block."""
+        world = self.world
+        with progress(self.directory.path, world, title, unit, before + total, before) as meter:
+            try:
+                yield world.claims(title, todo, is_there, lambda part: meter.finish(size(part))), meter
+            finally:
+                world.let_go()
+            world.barrier()
 
     @contextmanager
     def tracked(self, name: str = RUN, **about: Any) -> Iterator[Tracker]:
-        """The trackers of the configuration, within the block; none on other ranks than 0.
+        """The trackers of the configuration, within the block; none on other ranks than 0, and none of the whole work
+        where independent processes share it, since one process writes a series.
 
         Args:
             name: of the series: the whole work, or a part such as a model.
             about: facts of the part, logged as hyperparameters.
         """
         config, cpu = self.config, self.directory.wants_cpu(self.config)
-        wanted = config.trackers if self.world.leads else TrackersConfig()
+        several = self.world.independent and name == RUN
+        wanted = config.trackers if self.world.leads and not several else TrackersConfig()
         with tracking(self.directory.path, wanted, name, {**config.settings(), **about}, cpu=cpu) as tracker:
             yield tracker
 
@@ -88,12 +112,14 @@ class Work(Generic[D]):
 
         Afterwards every rank can read them.
         """
-        if self.world.leads:
+
+        def note() -> None:
             entries = about if self._begun else self._session(device or self.device, dtype, about)
             self.directory.update_manifest(**entries)
             self.directory.keep_made_with()
+
+        self.world.on_rank_0(note)
         self._begun = True
-        self.world.barrier()
 
     def _session(self, device: torch.device, dtype: str, about: dict[str, Any]) -> dict[str, Any]:
         process = {

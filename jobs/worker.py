@@ -17,7 +17,7 @@ import typer
 
 from jobs.faults import sentence_of
 from jobs.launcher import processors_given, ranks_here
-from jobs.lock import exclusive
+from jobs.lock import exclusive, is_held
 from jobs.logs import to_file, to_stderr
 from jobs.provenance import now
 from jobs.stopping import INTERRUPTED, STATUS, Ended, Stopped, interruptible, stop_on_signals
@@ -32,12 +32,17 @@ from probe.threads import settle
 
 if TYPE_CHECKING:
     from jobs.kinds import Kind
+    from jobs.stage import Stage
     from jobs.world import World
 
 T = TypeVar("T")
 SHARED_PATIENCE = 600.0
 """Seconds that a process of a Slurm array waits for another to draw the images or write the report."""
-NOT_SHARED = "--shared is for all stages of a study on one rank; leave it out."
+NOT_SHARED = (
+    "--shared is for all stages of a study, or for one stage whose parts independent processes can share (attractors, "
+    "dictionary and reconstruct of a run, scores of an OOD experiment, roundtrips of a round trip), on one rank; leave "
+    "it out."
+)
 log = logging.getLogger("probe")
 
 
@@ -66,6 +71,7 @@ def work(
         Stopped, Ended: status 75, or that of the rank that ended first.
     """
     with stop_on_signals():
+        from jobs.independent import refuse_beside
         from jobs.world import World
         from probe.precision import full_float32
 
@@ -75,6 +81,8 @@ def work(
             if world.leads:
                 _prepare(path, kind, config)
             with exclusive(path) if world.leads else nullcontext(), _explaining(path):
+                if world.leads:
+                    refuse_beside(path)
                 made = kind.directory.create(path, settings) if world.leads else None
                 settings = world.broadcast(made.config.model_dump(mode="json") if made else None)
                 directory = made or kind.directory(path, kind.directory.parse(settings))
@@ -97,7 +105,7 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
         from jobs.world import World, number
         from probe.precision import full_float32
 
-        at = next((at for at, stage in enumerate(kind.stages) if stage.array), None)
+        at = next((at for at, stage in enumerate(kind.stages) if stage.leaves), None)
         if at is None:
             raise UserError(NOT_SHARED)
         before, stage, after = kind.stages[:at], kind.stages[at], kind.stages[at + 1 :]
@@ -115,6 +123,31 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
                 return None
             with exclusive(path, SHARED_PATIENCE):
                 return [one.do(work) for one in after][-1]
+
+
+def share_stage(path: Path, kind: "Kind", stage: "Stage", *, trusted: bool) -> None:
+    """Work on one stage beside independent processes that do the same (a Slurm array); it is whole at the end.
+
+    Raises:
+        UserError: the parts of the stage cannot be shared so; or as ``work``.
+    """
+    with stop_on_signals(), to_stderr():
+        from jobs.independent import Independent
+        from jobs.world import number
+        from probe.precision import full_float32
+
+        if not stage.array or stage.leaves:
+            raise UserError(NOT_SHARED)
+        task, tasks = number("SLURM_ARRAY_TASK_ID", 0), number("SLURM_ARRAY_TASK_COUNT", 1)
+        world = Independent(path, task, tasks)
+        directory = kind.directory.open(path)
+        done, planned = stage.count(directory)
+        if done == planned and is_held(path):
+            log.info(f"{stage.name} is done, and another process works on what follows")
+            return
+        with to_file(path, task), _keeping_errors(path, world), full_float32(), world.present():
+            log.debug(f"begins: {world}, {' '.join(sys.argv)}")
+            stage.do(kind.work(directory, world, trusted))
 
 
 def _prepare(path: Path, kind: "Kind", config: Any) -> None:
@@ -247,7 +280,9 @@ def main(
             "report of a round trip."
         ),
     ] = "all",
-    shared: Annotated[bool, typer.Option("--shared", help="As for `probe study`.")] = False,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="As for `probe study`; with --stage, share that stage of a RUN_DIR alone.")
+    ] = False,
     world_size: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Fail unless there are exactly this many ranks.")
     ] = None,
@@ -261,7 +296,7 @@ def main(
 
         kind = kind_of(target)
         do = kind.all if stage == "all" else kind.stage(stage).do
-        if shared and (stage != "all" or world_size not in (None, 1)):
+        if shared and (world_size not in (None, 1) or (stage != "all" and not target.is_dir())):
             raise UserError(NOT_SHARED)
         if target.is_dir() and (out or overrides):
             raise UserError(
@@ -269,10 +304,12 @@ def main(
             )
         config = None if target.is_dir() else kind.directory.parse(read_yaml(target, overrides or ()))
         path = target if target.is_dir() else out or Path("runs") / target.stem
-        if shared:
+        trusted = trust_code or not (target.is_dir() or is_in_run_directory(target))
+        if shared and stage != "all":
+            share_stage(path, kind, kind.stage(stage), trusted=trusted)
+        elif shared:
             share(path, kind, config)
         else:
-            trusted = trust_code or not (target.is_dir() or is_in_run_directory(target))
             work(path, kind, do, config, world_size=world_size, trusted=trusted)
 
 

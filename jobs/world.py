@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -69,11 +69,15 @@ class World:
     Attributes:
         rank, size: of this process, and the number of ranks.
         ranks: host and device of each rank; those of others are known to rank 0 alone.
+        processes: how many share the work: the ranks, or the processes of ``jobs.independent``.
+        independent: whether others work here that are no ranks of this world.
         glance: seconds between two looks for the end of another rank.
     """
 
+    independent = False
+
     def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None):
-        self.rank, self.size = rank, size
+        self.rank, self.size, self.processes = rank, size, size
         self.store = SharedStore(HashStore() if store is None else store)
         self.ranks: list[dict[str, str]] = [{"host": socket.gethostname()}]
         self.glance = max(GLANCE, size * GLANCE_OF_A_RANK)
@@ -146,11 +150,31 @@ class World:
         spans = self.on_rank_0(lambda: _spans([i for i, part in enumerate(parts) if not is_there(part)]))
         return [part for first, end in spans for part in parts[first:end]]
 
-    def claims(self, items: Sequence[T]) -> Iterator[T]:
-        """Items for this rank: each goes to one rank, the next one to whichever is free."""
+    def alone(self, patience: float = 0.0) -> AbstractContextManager[None]:
+        """While the block runs, no independent process does what one does alone; ranks of one world know of each other
+        without."""
+        return nullcontext()
+
+    def left(self, parts: Sequence[T], is_there: Callable[[T], object]) -> list[T]:
+        """The parts that independent processes held when this one found no other; none among ranks."""
+        return []
+
+    def claims(
+        self, title: str, items: Sequence[T], is_there: Callable[[T], object], elsewhere: Callable[[T], object]
+    ) -> Iterator[T]:
+        """Items for this rank: each goes to one rank, the next one to whichever is free.
+
+        Args:
+            title: of the items; it and what follows is for independent processes.
+            is_there: whether an item is done.
+            elsewhere: called with every item that another process did.
+        """
         key = self.next_key("claims")
         while (i := self.store.add(key, 1) - 1) < len(items):
             yield items[i]
+
+    def let_go(self) -> None:
+        """Hold no items any more."""
 
     def barrier(self) -> None:
         """Wait until every rank is here.

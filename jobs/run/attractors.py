@@ -1,7 +1,7 @@
 """Stage ``attractors``: every start iterated to its end; a shard is a range of starts."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -29,51 +29,70 @@ def find_end_points(work: RunWork) -> None:
     Raises:
         UserError: as ``RunWork.model``; or a file is in the folder of the shards that is none of them.
     """
-    run, world, seeds, model = work.directory, work.world, work.config.seeds, work.model
+    run, world, seeds = work.directory, work.world, work.config.seeds
+    _ = work.model
     parts = shards(seeds)
+
+    def is_there(shard: range) -> bool:
+        return run.claimed(SHARD.at(shard)) is not None
+
     world.on_rank_0(lambda: _refuse_strangers(run))
-    todo = world.missing(parts, lambda indices: run.claimed(SHARD.at(indices)))
+    todo = world.missing(parts, is_there)
     if not todo:
         return
     kept = Shards(run, lambda start: parts[start // seeds.shard_size], world.rank)
-    total = world.on_rank_0(lambda: sum(len(kept.missing(shard)) for shard in todo))
     if work.config.clip:  # a mistake in it should not be found after hours of iteration
         _ = work.clip, word_list(work.config.clip.labels)
     _ = work.perceptual  # likewise
     course = _Course(run)
     with work.timed("attractors"), work.tracked() as tracker:
-        before = seeds.count - total
-        with work.claiming("attractors", "starts", todo, total=total, before=before) as (claims, meter):
 
-            def on_step(ended: int, running: int, part: float) -> None:
-                meter.update(ended + part, f"{running} running")
+        def tell() -> None:
+            if tracker:
+                tracker.log(*course.so_far())
 
-            def unfinished() -> Iterator[list[int]]:
-                for shard in claims:
-                    if left := kept.missing(shard):
-                        yield left
-                    else:
-                        kept.save(shard)
-
-            solved = solve(
-                work.f,
-                run.latent_shape,
-                unfinished(),
-                seed=seeds.seed,
-                solver=work.config.solver,
-                device=model.device,
-                dtype=model.dtype,
-                most_rows=-(-total // world.size),  # else the first rank would take all of a small run
-                on_step=on_step,
-                gathered=kept.gathered,
-            )
-            with kept:
-                for indices, ends in solved:
-                    kept.save(kept.shard_of(indices[0]), indices, [ends])
-                    if tracker:
-                        tracker.log(*course.so_far())
+        while todo:  # once among ranks; until all is there among independent processes
+            _iterate(work, kept, todo, is_there, tell)
+            todo = world.left(todo, is_there)
         if tracker:  # the last shards may be other ranks'
             tracker.log(*course.so_far())
+
+
+def _iterate(
+    work: RunWork, kept: Shards, todo: list[range], is_there: Callable[[range], bool], on_shard: Callable[[], None]
+) -> None:
+    """Iterate the starts of those of the shards ``todo`` that no other process holds."""
+    world, seeds, model = work.world, work.config.seeds, work.model
+    total = world.on_rank_0(lambda: sum(len(kept.missing(shard)) for shard in todo))
+    before = seeds.count - total
+    with work.claiming("attractors", "starts", todo, is_there, size=len, total=total, before=before) as (claims, meter):
+
+        def on_step(ended: int, running: int, part: float) -> None:
+            meter.update(ended + part, f"{running} running")
+
+        def unfinished() -> Iterator[list[int]]:
+            for shard in claims:
+                if left := kept.missing(shard):
+                    yield left
+                else:
+                    kept.save(shard)
+
+        solved = solve(
+            work.f,
+            work.directory.latent_shape,
+            unfinished(),
+            seed=seeds.seed,
+            solver=work.config.solver,
+            device=model.device,
+            dtype=model.dtype,
+            most_rows=-(-total // world.processes),  # else the first rank would take all of a small run
+            on_step=on_step,
+            gathered=kept.gathered,
+        )
+        with kept:
+            for indices, ends in solved:
+                kept.save(kept.shard_of(indices[0]), indices, [ends])
+                on_shard()
 
 
 def count(run: RunDirectory) -> Counts:

@@ -24,23 +24,30 @@ def measure_basins(work: RunWork) -> None:
     dictionary = world.on_rank_0(lambda: _unmeasured(run))
     if dictionary is None:
         return
+
+    def measured() -> bool:
+        return (run.path / BASINS.name).exists()
+
+    def is_there(part: Part) -> bool:
+        return run.claimed(_file(part), dictionary=dictionary) is not None or measured()
+
     with work.timed("basins"):
         atoms = run.load(DICTIONARY.name, *COLUMNS)[0]
         ends = load_end_points(run)
         chosen = choose(ends, atoms, run.config.basins)
         counts = {PAIRS: len(chosen.probes), KICKS: len(chosen.attractors)}
         parts = [(kind, span) for kind, count in counts.items() for span in batches(count, TOGETHER[kind])]
-        todo = world.missing(parts, lambda part: run.claimed(_file(part), dictionary=dictionary))
+        todo = world.missing(parts, is_there)
         before = sum(counts.values()) - sum(len(span) for _, span in todo)
         like = torch.empty(0, device=work.model.device, dtype=work.model.dtype)
         basins = Basins(work.f, atoms, run.config.solver, run.config.dictionary, like)
-        for part, meter in work.share("basins", "points", todo, size=lambda part: len(part[1]), before=before):
+        for part, meter in work.share(
+            "basins", "points", todo, is_there, size=lambda part: len(part[1]), before=before
+        ):
             meter.note = f"{part[0]} of basins"
             found = _measured(run, basins, chosen, atoms["leader"], part)
             run.save(_file(part), found, dictionary=dictionary, rank=world.rank)
-        if world.leads:
-            _assemble(run, basins, chosen, ends, parts, dictionary)
-        world.barrier()
+        world.on_rank_0(lambda: None if measured() else _assemble(run, basins, chosen, ends, parts, dictionary))
 
 
 def _unmeasured(run: RunDirectory) -> str | None:

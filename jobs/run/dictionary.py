@@ -51,15 +51,25 @@ def build(work: RunWork) -> None:
 def _build(work: RunWork) -> None:
     run, world, model = work.directory, work.world, work.model
     ends_sha256 = world.on_rank_0(lambda: _end_points(run))
+
+    def assembled() -> bool:
+        return not (run.path / MERGED.name).exists()
+
+    def is_there(part: Part) -> bool:
+        return run.claimed(_file(part), ends=ends_sha256, rule=RULE) is not None or assembled()
+
     if world.on_rank_0(lambda: dictionary_sha256(run, ends_sha256, run.claimed) is not None):
         return
     with work.timed("dictionary"):
-        counts = world.on_rank_0(lambda: _merge(run, ends_sha256))
-        parts = [(kind, span) for kind in EXAMINATIONS for span in batches(counts[kind], TOGETHER)]
-        todo = world.missing(parts, lambda part: run.claimed(_file(part), ends=ends_sha256, rule=RULE))
-        points = run.load(MERGED.name)[0] if todo else {}
+        with world.alone():
+            if world.independent and dictionary_sha256(run, ends_sha256, run.checked):  # another process made it
+                return
+            counts = world.on_rank_0(lambda: _merge(run, ends_sha256))
+            parts = [(kind, span) for kind in EXAMINATIONS for span in batches(counts[kind], TOGETHER)]
+            todo = world.missing(parts, is_there)
+            points = run.load(MERGED.name)[0] if todo else {}
         before = sum(counts.values()) - sum(len(span) for _, span in todo)
-        shared = work.share("certificates", "points", todo, size=lambda part: len(part[1]), before=before)
+        shared = work.share("certificates", "points", todo, is_there, size=lambda part: len(part[1]), before=before)
         f = _Counted(model, clamp=run.config.model.clamp)
         with work.tracked() as tracker:
             for part, meter in shared:
@@ -72,9 +82,7 @@ def _build(work: RunWork) -> None:
                     tracker.log(*_certified_so_far(run, parts))
             if tracker:
                 tracker.log(*_certified_so_far(run, parts))
-        if world.leads:
-            _assemble(run, model, parts, ends_sha256)
-        world.barrier()
+        world.on_rank_0(lambda: None if assembled() else _assemble(run, model, parts, ends_sha256))
 
 
 def count(run: RunDirectory) -> Counts:

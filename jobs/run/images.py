@@ -16,8 +16,12 @@ def draw(work: RunWork) -> None:
     """
     _ = work.model  # a resolution that does not suit the model is found before anything is downloaded
     run = work.directory
-    todo = work.world.missing(list(run.config.datasets), lambda name: _is_settled(run, name))
-    for name, meter in work.share("images", "data sets", todo):
+
+    def settled(name: str) -> bool:
+        return _is_settled(run, name)
+
+    todo = work.world.missing(list(run.config.datasets), settled)
+    for name, meter in work.share("images", "data sets", todo, settled):
         meter.note = name
         images = read_again(run, name)
         about = _describe(images)

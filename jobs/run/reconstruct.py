@@ -16,6 +16,7 @@ from jobs.run.semantics import look_at
 from jobs.run.work import RunDirectory, RunWork, table_files
 from jobs.stage import Counts
 from probe.autoencoders import Autoencoder
+from probe.config import Config
 from probe.dictionary import unit_row_of
 from probe.errors import UserError
 from probe.results.layout import DICTIONARY, RECONSTRUCTION, RECONSTRUCTIONS, SUBSETS, WORK
@@ -59,15 +60,17 @@ def reconstruct(work: RunWork) -> None:
     # What was seen when an extra and its weights were there is kept where they are missing: "" is not compared.
     seen_by = {"clip": clip.sha256 if clip else "", **work.perceptual.checksums}
     _same_on_all_ranks(seen_by, world.on_rank_0(lambda: seen_by), world.rank)
-    names = world.on_rank_0(lambda: run.reconstructed)
-    names = world.missing(names, lambda name: run.has_table(name, run.claimed, dictionary=dictionary, **seen_by))
+    with world.alone():
+        names = world.on_rank_0(lambda: run.reconstructed)
+        names = world.missing(names, lambda name: run.has_table(name, run.claimed, dictionary=dictionary, **seen_by))
+        undrawn = world.on_rank_0(lambda: any(run.claimed(image_file(name)) is None for name in names))
+        if undrawn:
+            draw(work)
     if names:
         _solve(work, names, dictionary, seen_by)
     if clip:
         world.on_rank_0(lambda: look_at(run, model, clip, dictionary))
-    if world.leads:
-        shutil.rmtree(run.path / WORK, ignore_errors=True)  # all that was made of it is there
-    world.barrier()
+    world.on_rank_0(lambda: shutil.rmtree(run.path / WORK, ignore_errors=True))  # all that was made of it is there
 
 
 def _same_on_all_ranks(ours: dict[str, str], leader: dict[str, str], rank: int) -> None:
@@ -87,21 +90,32 @@ def count(run: RunDirectory) -> Counts:
     return sum(done), sum(per_set.values())
 
 
+def parts_planned(config: Config) -> int:
+    """Shards of images, as far as the configuration says."""
+    return sum(-(-spec.n // config.sparse.batch_size) for spec in config.datasets.values())
+
+
 def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: dict[str, str]) -> None:
     run, world = work.directory, work.world
-    if world.on_rank_0(lambda: any(run.claimed(image_file(name)) is None for name in names)):
-        draw(work)
     data = world.on_rank_0(lambda: {name: run.drawn(name) for name in names})
     sparse = run.config.sparse
     parts: list[Part] = [(name, span) for name in names for span in batches(data[name]["n_used"], sparse.batch_size)]
     made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"], **seen_by} for n in names}
     # Without CLIP and perceptual metrics nothing is compared, and older files have no such entry.
     expected = {name: {key: value for key, value in about.items() if value} for name, about in made_from.items()}
-    todo = world.missing(parts, lambda part: run.claimed(_file(part), **expected[part[0]]))
+
+    def finished(name: str) -> bool:
+        return not (run.path / image_file(name)).exists()
+
+    def is_there(part: Part) -> bool:
+        return run.claimed(_file(part), **expected[part[0]]) is not None or finished(part[0])
+
+    todo = world.missing(parts, is_there)
     before = sum(len(span) for _, span in parts) - sum(len(span) for _, span in todo)
     bases = _bases(run, work.model)
     with work.timed("reconstruct"):
-        for part, meter in work.share("reconstruct", "images", todo, size=lambda part: len(part[1]), before=before):
+        shared = work.share("reconstruct", "images", todo, is_there, size=lambda part: len(part[1]), before=before)
+        for part, meter in shared:
             name, span = part
             ready = bases(name)
             images, held = ready.images[span.start : span.stop], ready.held
@@ -128,10 +142,14 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: dict[str, 
             smaller = errors_in_subsets(ready.subsets, signals_of(latents, ready.centre), few)
             about = made_from[name] | {"rank": world.rank, "subsets": ready.subsets.facts}
             _save(run, part, found, sizes, about, smaller)
-        if world.leads:
+
+        def finish() -> None:
             for name in names:
-                _finish(run, name, [part for part in parts if part[0] == name], made_from[name], work.perceptual)
-        world.barrier()
+                if not finished(name):
+                    own = [part for part in parts if part[0] == name]
+                    _finish(run, name, own, made_from[name], work.perceptual)
+
+        world.on_rank_0(finish)
 
 
 def _dictionary(run: RunDirectory) -> str:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,8 @@ from probe.studies.perceptual import Perceptual, load_perceptual
 log = logging.getLogger("probe")
 Look = Callable[..., dict[str, Any] | None]
 """``checked``, ``needed`` or ``claimed`` of a directory."""
+SOON = 20.0
+"""Seconds that an independent process waits for the directory to note its time there."""
 OPTIONAL = ("latents_mean", "latents_std", "quantisation", "length")
 """Facts that only some models have, and that stand in the manifest of those. A fact added here later would be missing
 from older manifests, and their runs would be refused: note it as ``None`` for all models instead."""
@@ -148,15 +150,17 @@ class RunWork(Work[RunDirectory]):
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the time within to the stage's in the manifest, also after a stop."""
+        """Add the time within to the stage's in the manifest, also after a stop; that of independent processes adds
+        up."""
         began = time.monotonic()
         try:
             yield
         finally:
             if self.world.leads:
-                before = self.directory.manifest.get("stage_seconds", {}).get(stage, 0.0)
-                seconds = round(before + time.monotonic() - began, 2)
-                self.directory.update_manifest(stage_seconds={stage: seconds})
+                spent = time.monotonic() - began
+                with suppress(UserError), self.world.alone(SOON):  # a stop must not wait for another process
+                    before = self.directory.manifest.get("stage_seconds", {}).get(stage, 0.0)
+                    self.directory.update_manifest(stage_seconds={stage: round(before + spent, 2)})
 
     def _describe(self, model: Autoencoder) -> dict[str, Any]:
         if self.config.datasets:

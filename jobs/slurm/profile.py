@@ -70,7 +70,11 @@ class Resources(ConfigModel):
     signal_seconds: int = Field(120, ge=0, le=65_535, description="of warning before the time limit; 0: none")
     requeues: int = Field(20, ge=0, le=10_000, description="how often a job may be requeued")
     array: int | None = Field(
-        None, ge=1, le=4_000_000, description="tasks of a study's array; by default nodes x tasks_per_node"
+        None,
+        ge=1,
+        le=4_000_000,
+        description="run a stage as an array of so many independent tasks of one rank each, where its parts can be "
+        "shared; by default only the models of a study are one, of nodes x tasks_per_node tasks",
     )
 
     @field_validator("options")
@@ -91,9 +95,9 @@ class Resources(ConfigModel):
         return value
 
     def as_array(self, parts: int) -> "Resources":
-        """The same ranks, at most one per part (a study's model), as tasks of an array of one rank each."""
-        tasks = min(self.array or self.nodes * self.tasks_per_node, parts)
-        one = {"nodes": 1, "tasks_per_node": 1, "options": (*self.options, f"--array=0-{tasks - 1}")}
+        """One rank, to be run by each of ``array`` tasks, at most one per part."""
+        tasks = max(min(self.array or self.nodes * self.tasks_per_node, parts), 1)
+        one = {"nodes": 1, "tasks_per_node": 1, "array": tasks, "options": (*self.options, f"--array=0-{tasks - 1}")}
         return self.model_copy(update=one)
 
     def sbatch_options(self) -> list[str]:

@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from probe.errors import Failure, UserError
 from probe.threads import environment_without_ours
@@ -38,7 +38,8 @@ def submit(script: str, options: Sequence[str]) -> str:
 def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
     """State and reason of the jobs still known to the queue, by id; None without Slurm.
 
-    An array has the state of a task that runs, else of one that waits, else of one that did not complete.
+    An array has the state of a task that runs, else of one that waits; else it is COMPLETED if one of its tasks is, and
+    the reason says how many are not.
 
     Args:
         jobs: ids by stage.
@@ -61,7 +62,15 @@ def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
         state, _, reason = rest.partition("|")
         if state and job in jobs.values():  # other lines are not squeue's
             tasks.setdefault(job, []).append((state, reason))
-    return {job: min(states, key=lambda task: STATES.get(task[0], WAITING)) for job, states in tasks.items()}
+    return {job: _of_array(states) for job, states in tasks.items()}
+
+
+def _of_array(tasks: list[tuple[str, str]]) -> tuple[str, str]:
+    found = min(tasks, key=lambda task: STATES.get(task[0], WAITING))
+    undone = sum(state != "COMPLETED" for state, _ in tasks)
+    if is_over(found[0]) and 0 < undone < len(tasks):
+        return "COMPLETED", f"{undone} of {len(tasks)} tasks {found[0]}"
+    return found
 
 
 WORKING, WAITING, UNDONE, DONE = range(4)
@@ -80,6 +89,12 @@ and can be cancelled."""
 def is_over(state: str) -> bool:
     """Whether a job in this state will never run again."""
     return STATES.get(state, WAITING) >= UNDONE
+
+
+def life(states: Iterable[str]) -> str:
+    """``running`` if a job in one of these states runs, ``queued`` if one is in the queue, else empty."""
+    there = [state for state in states if not is_over(state)]
+    return "" if not there else "running" if "RUNNING" in there else "queued"
 
 
 def job_name(stage: str) -> str:

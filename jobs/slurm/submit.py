@@ -10,10 +10,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 
 from jobs.directory import Directory
-from jobs.kinds import KINDS
+from jobs.kinds import KINDS, Kind
 from jobs.provenance import now
 from jobs.slurm import scheduler
-from jobs.slurm.profile import ClusterProfile
+from jobs.slurm.profile import ClusterProfile, Resources
+from jobs.stage import Stage
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
 from probe.reading import Unreadable, read_object, short
@@ -23,6 +24,25 @@ from probe.trust import code_of
 SHIPPED = Path(__file__).parent
 """The folder of the default template."""
 log = logging.getLogger("probe")
+
+
+def resources(kind: Kind, config: Any, profile: ClusterProfile) -> dict[Stage, Resources]:
+    """What the job of each stage asks for, in order; ``array`` is the number of tasks where it is an array. Where the
+    tasks of a stage leave, the last one does what comes after.
+
+    Raises:
+        UserError: as ``ClusterProfile.of``.
+    """
+    asked = {}
+    for stage in kind.stages:
+        wanted = profile.of(stage.name, stage.gpu)
+        if stage.array and (stage.leaves or wanted.array):
+            asked[stage] = wanted.as_array(stage.array(config))
+        else:
+            asked[stage] = wanted.model_copy(update={"array": None})
+        if stage.leaves:
+            break
+    return asked
 
 
 def render(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[str, str]:
@@ -41,22 +61,22 @@ def render(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[s
         keep_trailing_newline=True,
     )
     environment.filters["quote"] = shlex.quote
-    path, kind = str(run.path.resolve()), next(kind for kind in KINDS if isinstance(run, kind.directory))
+    path, kind = str(run.path.resolve()), _kind_of(run)
     try:
         template = environment.get_template(profile.template)
         # The user who submits has named the code; a compute node need not see the note of that in their home.
         trust_code = any(code_of(model) is not None for model in kind.models(run.config))
         scripts = {}
-        for stage in kind.stages:
-            wanted, shared = profile.of(stage.name, stage.gpu), stage.array is not None
-            if stage.array:
-                wanted = wanted.as_array(stage.array(run.config))
+        for stage, wanted in resources(kind, run.config, profile).items():
             content = {**wanted.model_dump(exclude={"options"}), "options": wanted.sbatch_options()}
             scripts[stage.name] = template.render(
-                stage=stage.name, run_dir=path, shared=shared, trust_code=trust_code, **content
+                stage=stage.name,
+                run_dir=path,
+                shared=wanted.array is not None,
+                leaves=stage.leaves,
+                trust_code=trust_code,
+                **content,
             )
-            if shared:  # the last task of the array does the rest
-                break
     except TemplateNotFound as error:
         raise UserError(
             f"template {error.name!r} is not in {folder}; put it beside the cluster profile, or leave out `template` "
@@ -87,13 +107,14 @@ def submit(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[s
         raise UserError(
             f"{run.path} has jobs in the queue ({', '.join(waiting)}); wait for them, or run `probe cancel {run.path}`."
         )
-    scripts = render(run, profile, folder)
+    scripts, asked = render(run, profile, folder), resources(_kind_of(run), run.config, profile)
     jobs: dict[str, str] = {}
+    before = ""
     (run.path / LOGS).mkdir(exist_ok=True)
-    for number, (stage, script) in enumerate(scripts.items()):
+    for number, ((stage, script), wanted) in enumerate(zip(scripts.items(), asked.values(), strict=True)):
         file = run.path.resolve() / SLURM_SCRIPT.at(number=number, stage=stage)
         write_atomically(file, script)
-        after = [f"--dependency=afterok:{list(jobs.values())[-1]}", "--kill-on-invalid-dep=yes"] if jobs else []
+        after = [f"--dependency={before}", "--kill-on-invalid-dep=yes"] if before else []
         output = str((run.path / LOGS).resolve()).replace("%", "%%") + f"/slurm-%j-{stage}.log"
         options = [f"--job-name={scheduler.job_name(stage)}", f"--output={output}", f"--chdir={os.getcwd()}", *after]
         try:
@@ -104,8 +125,21 @@ def submit(run: Directory[Any], profile: ClusterProfile, folder: Path) -> dict[s
             except (UserError, Failure) as error:  # the first error is the one to report
                 log.warning(f"{error} Still in the queue: {', '.join(jobs.values())}")
             raise
+        before = _done(jobs[stage], wanted.array)
     write_atomically(run.path / SLURM_JOBS, json.dumps({"jobs": jobs, "submitted": now()}))
     return jobs
+
+
+def _kind_of(run: Directory[Any]) -> Kind:
+    return next(kind for kind in KINDS if isinstance(run, kind.directory))
+
+
+def _done(job: str, tasks: int | None) -> str:
+    """What the next job waits for: the end of a job, or of the first task of an array, since that leaves nothing to do;
+    tasks that were cancelled or killed, or have not started, do not matter then."""
+    if tasks is None:
+        return f"afterok:{job}"
+    return "?".join(f"afterok:{job}_{task}" for task in range(tasks))
 
 
 def cancel(path: Path) -> list[str]:

@@ -185,7 +185,7 @@ def live(
             lived.claimed = time.monotonic()
             if dies is not None:
                 threading.Timer(dies, os.kill, (os.getpid(), signal.SIGKILL)).start()
-            for shard in world.claims(parts):
+            for shard in world.claims("simulated", parts, bool, bool):
                 time.sleep(seconds_of(shard, shards, mean, last))
                 meter.finish(1)
                 lived.shards += 1

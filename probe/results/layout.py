@@ -153,12 +153,15 @@ LOG = File("logs/rank-{rank:04d}.log", "messages of one rank, appended by every 
 SLURM_LOG = File("logs/slurm-{job}-{stage}.log", "what a Slurm job printed")
 SLURM_SCRIPT = File("slurm/{number}-{stage}.sbatch", "a submitted batch script")
 SLURM_JOBS = File("slurm/jobs.json", "job ids by stage, and when they were submitted")
+CLAIM = File(
+    "work/claims/{stage}/{part}/{file}", "held by the process that makes a part, where processes share a stage"
+)
 TRACKER_NOTE = File("trackers/{run}.json", "what experiment trackers know: their id, and the last step of each tag")
 REPORT_JSON = File("report/report.json", "all numbers of the report; see the page on report.json")
 REPORT_MD = File("report/report.md", "the report as Markdown")
 REPORT_HTML = File("report/report.html", "the report as one web page, with its figures inside")
 FIGURE = File("report/figures/{name}", "figures of the report, as PNG and SVG")
-_STATE = (CONFIG, MANIFEST, ERROR, PROGRESS, OWNER, LOCK, LOCK_HELD, LOG, SLURM_LOG, SLURM_SCRIPT, SLURM_JOBS)
+_STATE = (CONFIG, MANIFEST, ERROR, PROGRESS, OWNER, LOCK, LOCK_HELD, LOG, SLURM_LOG, SLURM_SCRIPT, SLURM_JOBS, CLAIM)
 COMMON = (*_STATE, TRACKER_NOTE, REPORT_JSON, REPORT_MD, REPORT_HTML, FIGURE)
 
 # A run

@@ -11,7 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+
+from jobs.run.attractors import load_end_points
+from jobs.run.work import RunDirectory
+from probe.results.files import read_tensors
 
 from ..processes import completed
 from .conftest import CLEAN, assert_same_run, shard_files, until
@@ -231,6 +236,42 @@ def test_a_quickstart_that_is_preempted_requeued_killed_cancelled_and_resumed(ro
     assert {"node1", "node2"} in hosts
     status = json.loads(cluster.probe("status", out, "--json"))
     assert (status["state"], {stage["slurm"] for stage in status["stages"]}) == ("complete", {"COMPLETED"})
+
+
+@pytest.mark.slow
+def test_a_run_on_an_array_of_tasks_is_that_of_one_process(run_of_one, own, cluster, profile, tmp_path):
+    """Of four tasks of `attractors` one is cancelled, one is pre-empted, one is killed; `dictionary` and `reconstruct`
+    have more tasks than parts, or than the cluster has processors."""
+    out = tmp_path / "out"
+    shape = profile(
+        nodes=1,
+        gpus_per_task=0,
+        memory="900M",
+        array=4,
+        stages={
+            "attractors": {"environment": {"OMP_NUM_THREADS": "1", "OWN_SLEEP": "0.5"}},
+            "dictionary": {"array": 10},
+        },
+    )
+    jobs = json.loads(cluster.probe("submit", own, "--cluster", shape, "--out", out, "--json"))
+    work = jobs["attractors"]
+    until(lambda: shard_files(out) and cluster.state(f"{work}_3") == "RUNNING", MINUTES)
+    with cluster.held():
+        cluster("scancel", f"{work}_1")
+        cluster("scancel", "--batch", "-s", "USR1", f"{work}_2")
+    cluster.kill_on("node2")
+    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", MINUTES)
+    assert cluster.state(f"{work}_1") == "CANCELLED"
+    assert cluster.restarts(f"{work}_2") == 1
+    assert_same_run(run_of_one, out)
+    a, b = (load_end_points(RunDirectory.open(path)) for path in (run_of_one, out))
+    assert all(torch.equal(getattr(a, name), getattr(b, name)) for name in vars(a))  # rows of this map are independent
+    assert len({read_tensors(file)[1]["rank"] for file in shard_files(out)}) > 2
+    until(lambda: not cluster("squeue", "-h", quiet=True), MINUTES)  # tasks that came late found nothing to do
+    status = json.loads(cluster.probe("status", out, "--json"))
+    assert (status["state"], status["last_error"]) == ("complete", None)
+    hosts = {rank["host"] for one in RunDirectory.open(out).manifest["sessions"] for rank in one["ranks"]}
+    assert {"node1", "node2"} <= hosts
 
 
 @pytest.mark.slow

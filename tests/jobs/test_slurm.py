@@ -129,6 +129,28 @@ def test_the_models_of_a_study_are_an_array(study, profile, root, slurm, tmp_pat
         assert _run_directory_in(script) == str(study.path.resolve())
 
 
+def test_stages_of_a_run_are_arrays_where_the_profile_says_so(run, root, slurm, tmp_path):
+    """At most one task per shard; a stage goes on when one task of the array before it is done."""
+    profile = ClusterProfile(array=16, stages={"reconstruct": {"array": 2}})
+    jobs = submit(run, profile, root / "slurm")
+    assert list(jobs) == list(RUN_STAGES)
+    after = [call[-2 if len(call) < 6 else -3] for call in slurm.calls("sbatch")[1:]]
+    any_of = {name: "?".join(f"afterok:{jobs[name]}_{i}" for i in range(n)) for name, n in TASKS.items()}
+    wanted = [f"afterok:{jobs['images']}", *any_of.values()]
+    assert [option.removeprefix("--dependency=") for option in after] == wanted
+    scripts = render(run, profile, root / "slurm")
+    for stage, script in scripts.items():
+        assert (f"#SBATCH --array=0-{TASKS.get(stage, 0) - 1}\n" in script) == (stage in TASKS)
+        assert (f" --shared --stage {stage} --world-size" in script) == (stage in TASKS)
+        (tmp_path / stage).write_text(script)
+        _shellcheck(tmp_path / stage)
+        assert _run_directory_in(script) == str(run.path.resolve())
+
+
+TASKS = {"attractors": 10, "dictionary": 16, "reconstruct": 2}
+"""Of 10 shards and 40 starts."""
+
+
 @pytest.mark.parametrize("trained", [True, False])
 def test_the_stages_of_an_experiment_are_chained_and_its_ranks_share_the_scores(root, slurm, tmp_path, trained):
     (tmp_path / "own.py").write_text("")
@@ -169,7 +191,8 @@ def test_the_stages_of_an_experiment_are_chained_and_its_ranks_share_the_scores(
     [
         ("COMPLETED PENDING RUNNING", "RUNNING"),
         ("COMPLETED PENDING FAILED", "PENDING"),
-        ("COMPLETED FAILED COMPLETED", "FAILED"),
+        ("COMPLETED FAILED COMPLETED", "COMPLETED (1 of 3 tasks FAILED)"),
+        ("FAILED CANCELLED", "FAILED"),
         ("COMPLETED COMPLETED", "COMPLETED"),
     ],
 )

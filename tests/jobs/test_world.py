@@ -29,7 +29,7 @@ class Gone:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda world: next(world.claims([1])),
+        lambda world: next(world.claims("parts", [1], bool, print)),
         lambda world: world.broadcast(),
         lambda world: world.barrier(),
         lambda world: world.tell("done", 1),
