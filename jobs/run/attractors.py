@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -31,11 +32,16 @@ def find_end_points(work: RunWork) -> None:
     """
     run, world, seeds, model = work.directory, work.world, work.config.seeds, work.model
     parts = shards(seeds)
-    world.on_rank_0(lambda: _refuse_strangers(run))
-    todo = world.missing(parts, lambda indices: run.claimed(SHARD.at(indices)))
+    # Folders are listed once: a parallel file system answers some thousand questions for single files a second.
+    there = _no_strangers(run) if world.leads else set()
+    todo = world.missing(
+        parts, lambda indices: run.path / SHARD.at(indices) in there and run.claimed(SHARD.at(indices))
+    )
     if not todo:
         return
-    kept = Shards(run, lambda start: parts[start // seeds.shard_size], world.rank)
+    stopped = {*run.path.glob(SHARD_PART.glob)} if world.leads else set()
+    fresh = world.missing(todo, lambda indices: run.path / SHARD_PART.at(indices) in stopped)
+    kept = Shards(run, lambda start: parts[start // seeds.shard_size], world.rank, fresh)
     total = world.on_rank_0(lambda: sum(len(kept.missing(shard)) for shard in todo))
     if work.config.clip:  # a mistake in it should not be found after hours of iteration
         _ = work.clip, word_list(work.config.clip.labels)
@@ -149,9 +155,11 @@ class _Course:
         return {**counts, **medians}, len(outcome)
 
 
-def _refuse_strangers(run: RunDirectory) -> None:
-    """Readers of the folder, such as the report, would take any file there for a shard."""
-    known = {run.path / SHARD.at(indices) for indices in shards(run.config.seeds)}
-    strangers = sorted({*run.path.glob(SHARD.glob)} - known)
+def _no_strangers(run: RunDirectory) -> set[Path]:
+    """The files of the folder of shards, all of them shards: readers of the folder, such as the report, would take any
+    file there for one."""
+    found = {*run.path.glob(SHARD.glob)}
+    strangers = sorted(found - {run.path / SHARD.at(indices) for indices in shards(run.config.seeds)})
     if strangers:
         raise UserError(f"{strangers[0]} is no shard of this run; move it out of the folder.")
+    return found

@@ -232,7 +232,9 @@ def simulate(size: int, *, shards: int, mean: float, killed: Sequence[int] = ())
     rest = [rank for rank in range(1, size) if rank not in killed]
     groups = [[0], sorted({*killed} - {0}), *(rest[at::HOLDERS] for at in range(HOLDERS))]
     with tempfile.TemporaryDirectory(prefix="probe-ranks-") as folder, ExitStack() as stack:
-        port, begun, doomed = free_port(), [], []
+        port = free_port()
+        begun: list[subprocess.Popen[str]] = []
+        doomed: list[subprocess.Popen[str]] = []
         for ranks in filter(None, groups):
             dies = mean * shards / size / 2 if ranks[0] in killed else None
             options = {"folder": folder, "shards": shards, "mean": mean, "dies": dies}
