@@ -185,7 +185,7 @@ def attractors(work: OodWork) -> None:
     model = work.model
     whole = range(starts_of(work.config, ood.drawn("train")["n_used"]))
     kept = Shards(ood, lambda start: whole, rank=0)
-    left = work.world.on_rank_0(lambda: kept.missing(whole))
+    left = kept.missing(whole) if work.world.leads else []
     before = len(whole) - len(left)
     with work.claiming("attractors", "starts", total=len(left), before=before) as (_, meter):
         if not work.world.leads:

@@ -1,7 +1,7 @@
 """Starts that are iterated and saved together: whole, or in part where the work was stopped."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -22,12 +22,17 @@ class Shards:
     """The shards (ranges of starts) that one rank iterates. The block saves, after an error or a stop, the finished
     starts of unfinished shards; the next process joins them with the rest.
 
+    Args:
+        fresh: shards of which no earlier process finished a start, as far as that is known.
+
     Attributes:
         gathered: what has ended so far, to be given to ``solve``.
     """
 
-    def __init__(self, directory: Directory[Any], shard_of: Callable[[int], range], rank: int):
-        self.directory, self.shard_of, self.rank = directory, shard_of, rank
+    def __init__(
+        self, directory: Directory[Any], shard_of: Callable[[int], range], rank: int, fresh: Iterable[range] = ()
+    ):
+        self.directory, self.shard_of, self.rank, self.fresh = directory, shard_of, rank, {*fresh}
         self.gathered = Gathered()
 
     def __enter__(self) -> Self:
@@ -54,7 +59,8 @@ class Shards:
     def save(self, shard: range, indices: Sequence[int] = (), ends: Sequence[EndPoints] = ()) -> None:
         """Write the shard that these starts complete."""
         self._write(SHARD.at(shard), *self.joined(shard, indices, ends))
-        (self.directory.path / SHARD_PART.at(shard)).unlink(missing_ok=True)
+        if shard not in self.fresh:
+            (self.directory.path / SHARD_PART.at(shard)).unlink(missing_ok=True)
 
     def joined(self, shard: range, indices: Sequence[int], ends: Sequence[EndPoints]) -> tuple[Tensor, EndPoints]:
         """These starts of a shard and those that an earlier process finished, in order: indices and end points."""
@@ -69,7 +75,7 @@ class Shards:
 
     def _known(self, shard: range) -> tuple[list[int], list[EndPoints]]:
         """The starts of a shard that an earlier process finished, and their end points."""
-        if not self.directory.claimed(SHARD_PART.at(shard)):
+        if shard in self.fresh or not self.directory.claimed(SHARD_PART.at(shard)):
             return [], []
         try:
             tensors = self.directory.load(SHARD_PART.at(shard))[0]

@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import ParamSpec, TypeVar
 
@@ -147,7 +147,7 @@ class World:
 
     def missing(self, parts: Sequence[T], is_there: Callable[[T], object]) -> list[T]:
         """The parts that are not there, as rank 0 sees it; the same on all ranks."""
-        spans = self.on_rank_0(lambda: _spans([i for i, part in enumerate(parts) if not is_there(part)]))
+        spans = self.on_rank_0(lambda: _spans(i for i, part in enumerate(parts) if not is_there(part)))
         return [part for first, end in spans for part in parts[first:end]]
 
     def alone(self, patience: float = 0.0) -> AbstractContextManager[None]:
@@ -182,9 +182,10 @@ class World:
         Raises:
             Ended: another rank ended instead.
         """
-        key = self.next_key("barrier")
-        self.store.add(key, 1)
-        self._wait(lambda: self.store.add(key, 0) >= self.size)
+        key, over = self.next_key("barrier"), f"{self._count}/over"
+        if self.store.add(key, 1) == self.size:
+            self.store.set(over, "")
+        self._wait(lambda: self.store.check([over]))
 
     def _wait(self, until: Callable[[], bool]) -> None:
         look, waits = 0.0, pauses(self.size)
@@ -254,11 +255,15 @@ class World:
         return f"{self._count}/{name}"
 
 
-def _spans(numbers: Sequence[int]) -> list[tuple[int, int]]:
+def _spans(numbers: Iterable[int]) -> list[list[int]]:
     """Rising numbers as ranges, first and end: a value in the store has at most 8 MiB."""
-    starts = [i for i, number in enumerate(numbers) if i == 0 or number != numbers[i - 1] + 1]
-    ends = [*starts[1:], len(numbers)] if starts else []
-    return [(numbers[i], numbers[j - 1] + 1) for i, j in zip(starts, ends, strict=True)]
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1]:
+            spans[-1][1] += 1
+        else:
+            spans.append([number, number + 1])
+    return spans
 
 
 def _or_end(call: Callable[P, T]) -> Callable[P, T]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 
@@ -36,11 +37,16 @@ def find_end_points(work: RunWork) -> None:
     def is_there(shard: range) -> bool:
         return run.claimed(SHARD.at(shard)) is not None
 
-    world.on_rank_0(lambda: _refuse_strangers(run))
-    todo = world.missing(parts, is_there)
+    # Folders are listed once: a parallel file system answers some thousand questions for single files a second.
+    there = _no_strangers(run) if world.leads else set()
+    todo = world.missing(parts, lambda shard: run.path / SHARD.at(shard) in there and is_there(shard))
     if not todo:
         return
-    kept = Shards(run, lambda start: parts[start // seeds.shard_size], world.rank)
+    fresh: list[range] = []
+    if world.size > 1:  # independent processes may leave parts at any time
+        stopped = {*run.path.glob(SHARD_PART.glob)} if world.leads else set()
+        fresh = world.missing(todo, lambda shard: run.path / SHARD_PART.at(shard) in stopped)
+    kept = Shards(run, lambda start: parts[start // seeds.shard_size], world.rank, fresh)
     if work.config.clip:  # a mistake in it should not be found after hours of iteration
         _ = work.clip, word_list(work.config.clip.labels)
     _ = work.perceptual  # likewise
@@ -168,9 +174,11 @@ class _Course:
         return {**counts, **medians}, len(outcome)
 
 
-def _refuse_strangers(run: RunDirectory) -> None:
-    """Readers of the folder, such as the report, would take any file there for a shard."""
-    known = {run.path / SHARD.at(indices) for indices in shards(run.config.seeds)}
-    strangers = sorted({*run.path.glob(SHARD.glob)} - known)
+def _no_strangers(run: RunDirectory) -> set[Path]:
+    """The files of the folder of shards, all of them shards: readers of the folder, such as the report, would take any
+    file there for one."""
+    found = {*run.path.glob(SHARD.glob)}
+    strangers = sorted(found - {run.path / SHARD.at(indices) for indices in shards(run.config.seeds)})
     if strangers:
         raise UserError(f"{strangers[0]} is no shard of this run; move it out of the folder.")
+    return found

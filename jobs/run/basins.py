@@ -7,7 +7,7 @@ from torch import Tensor
 
 from jobs.run.attractors import load_end_points
 from jobs.run.work import RunDirectory, RunWork
-from probe.dynamics import EndPoints
+from probe.dynamics import EndPoints, Outcome
 from probe.results.layout import BASIN_PART, BASINS, DICTIONARY
 from probe.studies.probing.basins import KICKS, PAIRS, TOGETHER, Basins, Chosen, choose
 from probe.studies.probing.end_points import batches
@@ -33,8 +33,9 @@ def measure_basins(work: RunWork) -> None:
 
     with work.timed("basins"):
         atoms = run.load(DICTIONARY.name, *COLUMNS)[0]
-        ends = load_end_points(run)
-        chosen = choose(ends, atoms, run.config.basins)
+        ends = load_end_points(run) if world.leads else None  # all shards, read by all ranks, would be many reads
+        converged = world.on_rank_0(lambda: _converged(ends, run.config.basins.probes))
+        chosen = choose(torch.tensor(converged, dtype=torch.long), atoms, run.config.basins)
         counts = {PAIRS: len(chosen.probes), KICKS: len(chosen.attractors)}
         parts = [(kind, span) for kind, count in counts.items() for span in batches(count, TOGETHER[kind])]
         todo = world.missing(parts, is_there)
@@ -47,7 +48,9 @@ def measure_basins(work: RunWork) -> None:
             meter.note = f"{part[0]} of basins"
             found = _measured(run, basins, chosen, atoms["leader"], part)
             run.save(_file(part), found, dictionary=dictionary, rank=world.rank)
-        world.on_rank_0(lambda: None if measured() else _assemble(run, basins, chosen, ends, parts, dictionary))
+        if ends is not None and not measured():
+            _assemble(run, basins, chosen, ends, parts, dictionary)
+        world.barrier()
 
 
 def _unmeasured(run: RunDirectory) -> str | None:
@@ -55,6 +58,11 @@ def _unmeasured(run: RunDirectory) -> str | None:
     about = run.load(DICTIONARY.name, "leader")[1]
     done = not about.get("basins") or run.claimed(BASINS.name, dictionary=about["sha256"])
     return None if done else about["sha256"]
+
+
+def _converged(ends: EndPoints | None, count: int) -> list[int]:
+    """The first starts that converged."""
+    return [] if ends is None else (ends.outcome == Outcome.CONVERGED).nonzero().squeeze(1)[:count].tolist()
 
 
 def _measured(run: RunDirectory, basins: Basins, chosen: Chosen, leader: Tensor, part: Part) -> dict[str, Tensor]:

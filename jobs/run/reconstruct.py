@@ -19,7 +19,7 @@ from probe.autoencoders import Autoencoder
 from probe.config import Config
 from probe.dictionary import unit_row_of
 from probe.errors import UserError
-from probe.results.layout import DICTIONARY, RECONSTRUCTION, RECONSTRUCTIONS, SUBSETS, WORK
+from probe.results.layout import DICTIONARY, FIRST_STEPS, RECONSTRUCTION, RECONSTRUCTIONS, SUBSETS, WORK
 from probe.sparse import Dictionary
 from probe.studies.inputs import encode
 from probe.studies.perceptual import Perceptual, perception
@@ -112,7 +112,7 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: dict[str, 
 
     todo = world.missing(parts, is_there)
     before = sum(len(span) for _, span in parts) - sum(len(span) for _, span in todo)
-    bases = _bases(run, work.model)
+    bases = _bases(run, work.model, _first_steps(work))
     with work.timed("reconstruct"):
         shared = work.share("reconstruct", "images", todo, is_there, size=lambda part: len(part[1]), before=before)
         for part, meter in shared:
@@ -172,7 +172,16 @@ class Ready:
     subsets: Subsets
 
 
-def _bases(run: RunDirectory, model: Autoencoder) -> Callable[[str], Ready]:
+def _first_steps(work: RunWork) -> Callable[[], Tensor]:
+    """Reads f(z0) of every start. Rank 0 alone opens all shards, and makes one file of them for all."""
+    run, world = work.directory, work.world
+    if world.size == 1:
+        return lambda: load_first_steps(run)
+    world.on_rank_0(lambda: run.save(FIRST_STEPS.name, {"first": load_first_steps(run)}))
+    return lambda: run.load(FIRST_STEPS.name, "first")[0]["first"]
+
+
+def _bases(run: RunDirectory, model: Autoencoder, first: Callable[[], Tensor]) -> Callable[[str], Ready]:
     """A function that gives what a data set is reconstructed with; what can be is made only once."""
     sparse, seed = run.config.sparse, run.config.seeds.seed
     common: dict[str, Tensor] = {}
@@ -186,27 +195,27 @@ def _bases(run: RunDirectory, model: Autoencoder) -> Callable[[str], Ready]:
         heldout = tensors["heldout"]
         latents = encode(model, heldout, together=sparse.batch_size).cpu() if len(heldout) else heldout.float()
         if not common:
-            common.update(dictionaries(points, load_first_steps(run), sparse, seed))
+            common.update(dictionaries(points, first(), sparse, seed))
         held = prepare(with_oracle(common, latents, sparse, seed), sparse, model.device)
         for key in common:
             if key in prepared and prepared[key].dtype == held[key].dtype:
                 held[key] = prepared[key]
         prepared.update({key: held[key] for key in common})
         if not parts:
-            parts.append(_subsets(run, points, held))
+            parts.append(_subsets(run, points, held, first()))
         mean = mean_image(heldout if len(heldout) else tensors["images"])
         return Ready(tensors["images"], mean, centre(sparse, points, latents, name), held, parts[0])
 
     return of
 
 
-def _subsets(run: RunDirectory, points: Tensor, held: dict[str, Dictionary]) -> Subsets:
+def _subsets(run: RunDirectory, points: Tensor, held: dict[str, Dictionary], first: Tensor) -> Subsets:
     """Parts of the dictionaries, to be coded as well; none if an older version made the dictionary."""
     member = run.load(DICTIONARY.name)[0].get("member")
     if member is not None:  # a point at the origin has no direction, and is no row of the prepared dictionary
         row = unit_row_of(centred(points, run.config.sparse))
         member = torch.where(member >= 0, row[member], -1)
-    return subsets_of(held, member, load_first_steps(run), run.config.sparse, run.config.seeds.seed)
+    return subsets_of(held, member, first, run.config.sparse, run.config.seeds.seed)
 
 
 def _points(run: RunDirectory) -> Tensor:

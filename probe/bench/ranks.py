@@ -15,8 +15,10 @@ the store are noted. Rank 0, which serves the store, has a process of its own, a
 import json
 import logging
 import math
+import multiprocessing
 import os
 import random
+import runpy
 import signal
 import socket
 import statistics
@@ -32,6 +34,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from torch.distributed import TCPStore
 
@@ -51,7 +54,6 @@ LAST = 10.0
 """Seconds that the last simulated shard takes, while all other ranks wait."""
 HOST, HOLDERS = "127.0.0.1", 3
 """Where all is; processes that the simulated ranks are spread over."""
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 MAP = '''
 import torch
 
@@ -306,37 +308,60 @@ def facts_of_killed(lived: Sequence[Lived], moment: float) -> dict[str, str]:
 
 
 def launch(size: int, shards: int) -> dict[str, str]:
-    """What real ranks tell that torchrun starts on this machine: stage attractors of a run, a start a shard.
+    """What real ranks tell: stage attractors of a run, a start a shard. They are forked from a process that has read
+    torch, since each would take 360 MB and 5 s of a core to read it.
 
     Raises:
-        Failure: the run failed.
+        Failure: a rank failed.
     """
-    with tempfile.TemporaryDirectory(prefix="probe-ranks-") as folder:
-        run, config = Path(folder) / "run", Path(folder) / "config.yaml"
-        (Path(folder) / "own.py").write_text(MAP)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["jobs.kinds", "jobs.worker"])
+    with tempfile.TemporaryDirectory(prefix="probe-ranks-") as name, mock.patch.dict(os.environ, OMP_NUM_THREADS="1"):
+        folder = Path(name)
+        (folder / "own.py").write_text(MAP)
         seeds, model = {"count": shards, "shard_size": 1}, {"source": f"python:{folder}/own.py:load", "device": "cpu"}
-        config.write_text(json.dumps({"model": model, "resolution": 4, "seeds": seeds, "datasets": {}}))
-        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}"]
-        command += [f"--master-port={free_port()}", "-m", "jobs.worker", str(config), "--out", str(run)]
-        command += ["--stage", "attractors", f"--world-size={size}"]
+        settings = {"model": model, "resolution": 4, "seeds": seeds, "solver": {"batch_size": 4}, "datasets": {}}
+        (folder / "config.yaml").write_text(json.dumps(settings))
+        world = {"WORLD_SIZE": str(size), "MASTER_ADDR": HOST, "MASTER_PORT": str(free_port())}
+        context.Process().start()  # the process that they are forked from
         began = time.time()
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | ONE_THREAD)
+        ranks = [context.Process(target=_become_rank, args=(rank, world, folder)) for rank in range(size)]
+        for one in ranks:
+            one.start()
+        for one in ranks:
+            one.join()
         ended = time.time()
-        if done.returncode:
-            raise Failure(f"the run of {size} ranks failed: {done.stderr.strip()[-300:]}")
-        files = list(run.glob(SHARD.glob))
-        each = Counter(read_tensors(file)[1]["rank"] for file in files)
-        written = sorted(file.stat().st_mtime for file in files)
-        met = max(_first_line(run / LOG.at(rank=rank)) for rank in range(size))
-        return {
-            SHARDS: str(len(files)),
-            "seconds from the launcher's beginning to where all have met": f"{met - began:.1f}",
-            START: f"{written[0] - met:.2f}",
-            RATE: f"{len(files) / (written[-1] - met):.0f}",
-            SHARE: f"{min(each[rank] for rank in range(size))} to {max(each.values())}",
-            END: f"{ended - written[-1]:.2f}",
-            "files": str(sum(file.is_file() for file in run.rglob("*"))),
-        }
+        if failed := [rank for rank, one in enumerate(ranks) if one.exitcode]:
+            said = (folder / f"{failed[0]}.txt").read_text().strip()
+            raise Failure(f"{len(failed)} of {size} ranks failed, rank {failed[0]} with: {said[-300:]}")
+        return _facts_of_run(folder / "run", size, began, ended)
+
+
+def _become_rank(rank: int, world: dict[str, str], folder: Path) -> None:
+    """In a new process: what a launcher starts."""
+    with (folder / f"{rank}.txt").open("w") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    os.environ |= {**world, "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": world["WORLD_SIZE"]}
+    sys.argv = ["jobs.worker", f"{folder}/config.yaml", "--out", f"{folder}/run", "--stage", "attractors"]
+    sys.modules.pop("jobs.worker", None)  # it is run, and not the one that was read
+    runpy.run_module("jobs.worker", run_name="__main__", alter_sys=True)
+
+
+def _facts_of_run(run: Path, size: int, began: float, ended: float) -> dict[str, str]:
+    files = list(run.glob(SHARD.glob))
+    each = Counter(read_tensors(file)[1]["rank"] for file in files)
+    written = sorted(file.stat().st_mtime for file in files)
+    met = max(_first_line(run / LOG.at(rank=rank)) for rank in range(size))
+    return {
+        SHARDS: str(len(files)),
+        "seconds from the first rank's beginning to where all have met": f"{met - began:.1f}",
+        "seconds from there to the first shard": f"{written[0] - met:.2f}",
+        RATE: f"{len(files) / (written[-1] - met):.0f}",
+        SHARE: f"{min(each[rank] for rank in range(size))} to {max(each.values())}",
+        END: f"{ended - written[-1]:.2f}",
+        "files": str(sum(file.is_file() for file in run.rglob("*"))),
+    }
 
 
 def _first_line(log: Path) -> float:
@@ -373,6 +398,7 @@ def _spread(seconds: Sequence[float]) -> str:
 def _process() -> None:
     """A process of simulated ranks, which are told as JSON on stdout."""
     logging.getLogger("probe").addHandler(logging.NullHandler())
+    sys.setswitchinterval(0.5)  # hundreds of threads that ask for their turn every 5 ms leave no time for a turn
     told = json.loads(sys.argv[1])
     lived = live_together(
         told.pop("ranks"), told.pop("size"), told.pop("port"), **told | {"folder": Path(told["folder"])}

@@ -228,7 +228,7 @@ def busy(
 
 @app.command()
 def ranks(
-    processes: Annotated[int, count("Real processes, started by torchrun on this machine; 0: none.", least=0)] = 16,
+    processes: Annotated[int, count("Real processes on this machine, forked; 0: none.", least=0)] = 16,
     simulated: Annotated[int, count("Simulated ranks: threads on a real store; 0: none.", least=0)] = 1024,
     shards: Annotated[int, count("Shards, times the ranks.")] = 16,
     seconds: Annotated[float, typer.Option(min=0, help="That a simulated shard takes, in the mean.")] = 2.0,

@@ -315,6 +315,11 @@ CERTIFICATES = _file(
     "results of one kind of work (certificates, checks, exponents); a range of points by its first and last index",
     about=(_ENDS, _RANK, Column("rule", "int", "version of what is computed; other ones are computed again")),
 )
+FIRST_STEPS = _file(
+    "work/first.safetensors",
+    "of several ranks: one file that all read, instead of every shard",
+    Column("first", "float32 (N, c, h, w)", "as in the shards"),
+)
 IMAGES = _file(
     "work/images/{dataset}.safetensors",
     "images of a data set",
@@ -424,7 +429,7 @@ THEORY_HTML = File("theory/theory.html", "the same as one web page, with its fig
 THEORY_FIGURE = File("theory/figures/{name}", "figures of `probe theory`, as PNG and SVG")
 _RESULTS = (SHARD, DICTIONARY, GALLERY, WANDERING, BASINS, TABLE, PICTURES, SUBSETS, SEMANTICS)
 _THEORY = (THEORY_JSON, THEORY_MD, THEORY_HTML, THEORY_FIGURE)
-RUN = (*_RESULTS, *_THEORY, SHARD_PART, MERGED, CERTIFICATES, BASIN_PART, IMAGES, RECONSTRUCTION)
+RUN = (*_RESULTS, *_THEORY, SHARD_PART, MERGED, CERTIFICATES, BASIN_PART, FIRST_STEPS, IMAGES, RECONSTRUCTION)
 
 # A study
 CELL = _file(

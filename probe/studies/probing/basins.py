@@ -12,7 +12,7 @@ from torch import Tensor
 
 from probe.config import BasinConfig, DictionaryConfig, SolverConfig
 from probe.dictionary import merge_by_cosine
-from probe.dynamics import EndPoints, Outcome, gaussian_starts, iterate
+from probe.dynamics import Outcome, gaussian_starts, iterate
 from probe.dynamics.basins import UNKNOWN, kicks, unit
 from probe.dynamics.certificate import NO
 from probe.dynamics.iterate import Map
@@ -53,9 +53,9 @@ def possible(atoms: dict[str, Tensor]) -> Tensor:
     return ((atoms["settled"] > 0) & (atoms["certificate"] != NO)).nonzero().squeeze(1)
 
 
-def choose(ends: EndPoints, atoms: dict[str, Tensor], basins: BasinConfig) -> Chosen:
-    """The first starts that converged, and the largest basins of ``possible`` attractors; nothing unless there are at
-    least two of these."""
+def choose(converged: Tensor, atoms: dict[str, Tensor], basins: BasinConfig) -> Chosen:
+    """The first of the starts that ``converged`` (indices), and the largest basins of ``possible`` attractors; nothing
+    unless there are at least two of these."""
     nothing = torch.empty(0, dtype=torch.long)
     attractors = possible(atoms)
     if not basins.probes and not basins.attractors:
@@ -63,9 +63,8 @@ def choose(ends: EndPoints, atoms: dict[str, Tensor], basins: BasinConfig) -> Ch
     if len(attractors) < 2:
         found = "one attractor" if len(attractors) else "no attractor"
         return Chosen(nothing, nothing, attractors, f"the starts reached {found}, and it takes two to have a boundary")
-    probes = (ends.outcome == Outcome.CONVERGED).nonzero().squeeze(1)
     order = torch.argsort(atoms["basin"][attractors], descending=True, stable=True)
-    return Chosen(probes[: basins.probes], attractors[order][: basins.attractors], attractors)
+    return Chosen(converged[: basins.probes], attractors[order][: basins.attractors], attractors)
 
 
 class Basins:
