@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,8 +11,10 @@ from typing import Any
 from probe.caches import cache_sentence
 from probe.config import DatasetConfig
 from probe.data.columns import image_column, label_column, label_of
+from probe.data.patience import BUSY, SILENCE, GaveUp, patience
 from probe.data.source import MAX_FILE_BYTES, Candidate, Opened, UnreadableImage, bytes_or_path, check_size, first_line
 from probe.errors import UserError
+from probe.hub import refused
 from probe.names import shortened
 
 # Rows held while shuffling a stream. The order is uniform for a split that fits. For a larger one the sample favours
@@ -28,7 +31,7 @@ def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
     """
     import datasets
 
-    with explained(where, repo):
+    with explained(where, repo, spec.revision):
         stream, facts = open_stream(spec, repo)
         features = columns_of(stream)
         column, classes = image_column(where, features, spec.column), label_column(features)
@@ -37,7 +40,7 @@ def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
         images = images.shuffle(seed=spec.seed, buffer_size=BUFFER)
 
     def candidates() -> Generator[Candidate, None, None]:
-        with explained(where, repo):
+        with explained(where, repo, spec.revision):
             for row in images:
                 label = label_of(features[classes], row[classes]) if classes else None
                 yield Candidate(_stable_id(row[column]), partial(hub_image, row[column]), label)
@@ -49,13 +52,26 @@ def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
 def open_stream(spec: DatasetConfig, repo: str) -> tuple[Any, dict[str, Any]]:
     """The streamed ``datasets.IterableDataset`` of a split, pinned to a commit, and the facts for the report."""
     import datasets
-    import huggingface_hub
 
-    # Without the commit a report would say "whatever was there on that day".
-    commit = huggingface_hub.HfApi().dataset_info(repo, revision=spec.revision).sha
+    commit = _commit(repo, spec.revision)
     stream = datasets.load_dataset(repo, spec.config, split=spec.split, revision=commit, streaming=True)
     split = (stream.info.splits or {}).get(spec.split)
     return stream, {"revision": commit, "available": split.num_examples if split else None}
+
+
+def _commit(repo: str, revision: str | None) -> str | None:
+    """The commit of a revision. Without it a report would say "whatever was there on that day"."""
+    import huggingface_hub
+
+    for pause in (1, 2, 4, 8, None):  # as the client does for files only
+        try:
+            return huggingface_hub.HfApi().dataset_info(repo, revision=revision, timeout=SILENCE).sha
+        except huggingface_hub.errors.HfHubHTTPError as error:
+            if error.response.status_code not in BUSY or pause is None:
+                raise
+            asked = error.response.headers.get("retry-after", "")
+            time.sleep(int(asked) if asked.isdecimal() else pause)
+    return None
 
 
 def columns_of(stream: Any) -> dict[str, Any]:
@@ -64,36 +80,61 @@ def columns_of(stream: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def explained(where: str, repo: str) -> Iterator[None]:
-    """Turn errors of the hub's libraries into one sentence; errors with another cause pass."""
-    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-
+def explained(where: str, repo: str, revision: str | None) -> Iterator[None]:
+    """Turn errors of the hub and its libraries into one sentence, within half a minute; errors of others pass."""
     try:
-        yield
+        with patience():
+            yield
     except Exception as error:
-        what, said = f"hub data set {repo!r}", str(error)
-        not_found = isinstance(error, DatasetNotFoundError | RepositoryNotFoundError)
-        if isinstance(error, GatedRepoError) or (not_found and "gated" in said):
-            what += f" is gated; accept its terms at https://huggingface.co/datasets/{repo}, then log in with "
-            what += "`hf auth login` (once `huggingface-cli login`) or set HF_TOKEN."
-        elif isinstance(error, HFValidationError):
-            what = f"{repo!r} is not the id of a hub data set; write hub:OWNER/NAME."
-        elif isinstance(error, RevisionNotFoundError):
-            what += " has no such revision; set revision to a branch, tag or commit that it has."
-        elif isinstance(error, DataFilesNotFoundError):
-            what += " holds no readable tables or images; choose another."
-        elif not_found:
-            what += " does not exist or is private; check the id, or log in with HF_TOKEN."
-        elif cached := cache_sentence(error):
-            what += f": {cached}"
-        elif isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "aiohttp")):
-            what += f" could not be reached ({first_line(error)}); check the network and try again."
-        elif isinstance(error, ValueError):  # datasets lists the existing splits or configurations, on several lines
-            what += f": {' '.join(said.split()).rstrip('.')}; set split or config accordingly."
-        else:
+        sentence = _sentence(error, repo, revision)
+        if sentence is None:
             raise
-        raise UserError(f"{where}: {what}") from error
+        raise UserError(f"{where}: {sentence}") from error
+
+
+def _sentence(error: Exception, repo: str, revision: str | None) -> str | None:
+    """What is wrong with a data set of the hub, and what to do; None for an error with another cause."""
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
+    from huggingface_hub import constants, errors
+
+    what, said = f"hub data set {repo!r}", " ".join(str(error).split())
+    refusal = next((e for e in _chain(error) if isinstance(e, errors.HfHubHTTPError)), error)
+    if gave_up := next((e for e in _chain(error) if isinstance(e, GaveUp)), None):
+        return f"{what} cannot be read: the hub {gave_up}; try again later (images drawn so far are kept)."
+    if isinstance(error, errors.HFValidationError):
+        return f"{repo!r} is not the id of a hub data set; write hub:OWNER/NAME."
+    if "is a gated dataset" in said:  # of datasets, which keeps its reason to itself
+        terms = f"accept its terms at {constants.ENDPOINT}/datasets/{repo}"
+        if "Visit the dataset page" in said:
+            return f"{what} is gated, and your token has no access: {terms} with the token's account."
+        return f"{what} is gated: {terms}, then log in with `hf auth login` or set HF_TOKEN."
+    if isinstance(error, DatasetNotFoundError) or type(refusal) is errors.RepositoryNotFoundError:
+        return f"{what} does not exist or is private; check the id, or log in with a token that may read it."
+    if isinstance(refusal, errors.DisabledRepoError):
+        return f"{what} has been disabled by the hub; choose another."
+    if isinstance(error, DataFilesNotFoundError | EmptyDatasetError):
+        return f"{what} holds no readable tables or images; choose another."
+    if cached := cache_sentence(error):
+        return f"{what}: {cached}"
+    if constants.HF_HUB_OFFLINE and isinstance(error, OSError):
+        return f"{what} cannot be read offline; run `probe images` with the network, or unset HF_HUB_OFFLINE."
+    if type(error).__module__.startswith("pyarrow"):
+        return f"{what} holds a damaged file ({first_line(error)}); set revision to another commit, or tell its owner."
+    if refusal_said := refused(refusal, repo, revision, "dataset"):
+        return f"{what} {refusal_said}"
+    if isinstance(error, ValueError):  # datasets lists the existing splits or configurations, on several lines
+        return f"{what}: {said.rstrip('.')}; set split or config accordingly."
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[Any]:
+    """An exception and what led to it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _stable_id(cell: dict[str, Any] | None) -> str:

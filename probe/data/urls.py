@@ -74,14 +74,14 @@ def _local(where: str, spec: DatasetConfig, place: str) -> tuple[Iterator[str], 
 
 
 def _hub(where: str, spec: DatasetConfig, repo: str) -> tuple[Iterator[str], dict[str, Any]]:
-    with explained(where, repo):
+    with explained(where, repo, spec.revision):
         stream, facts = open_stream(spec, repo)
         column = url_column(where, columns_of(stream), spec.column)
         rows = stream.select_columns([column]).shuffle(seed=spec.seed, buffer_size=BUFFER)
     facts |= {"column": column, "sample": f"stream shuffled in a buffer of {BUFFER} rows"}
 
     def addresses() -> Iterator[str]:
-        with explained(where, repo):
+        with explained(where, repo, spec.revision):
             for row in rows:
                 yield str(row[column])
 

@@ -153,26 +153,3 @@ def test_bad_tables(tmp_path):
         load(source, 1, 0)
     with pytest.raises(UserError, match="has no column 'lnk': did you mean 'link'"):
         load(source, 1, 0, column="lnk")
-
-
-def test_a_table_on_the_hub(server, tmp_path, monkeypatch):
-    from types import SimpleNamespace
-
-    import datasets
-    import huggingface_hub
-
-    # A pause that datasets makes after every stream, for the sake of remote files.
-    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.05, raising=False)
-    table(tmp_path / "t.parquet", [f"{server}/ok/{i}" for i in range(8)], column="url")
-    real = datasets.load_dataset
-    monkeypatch.setattr(
-        datasets,
-        "load_dataset",
-        lambda *a, **k: real("parquet", data_files=str(tmp_path / "t.parquet"), split="train", streaming=True),
-    )
-    monkeypatch.setattr(
-        huggingface_hub.HfApi, "dataset_info", lambda self, repo, revision=None: SimpleNamespace(sha="c0")
-    )
-    got = load("urls:some/table", 3, 5, split="train")
-    assert sorted(numbers(got.images) + numbers(got.heldout)) == list(range(8))
-    assert (got.source["revision"], got.source["column"]) == ("c0", "url")

@@ -1,0 +1,236 @@
+"""Data sets on a hub, read by the real clients: the public layouts, and what a hub does instead of giving images."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import presets
+from .commands import ROOT, Said, environment, said
+from .presets import LAION, LAYOUTS
+from .server import Hub
+
+QUICK = ROOT / "configs" / "quickstart.yaml"
+EUROSAT = "blanchon/EuroSAT_RGB"
+NAMED = {
+    "imagenet": {},
+    "cifar100": {},
+    "eurosat": {},
+    "patchcamelyon": {},
+    "places365": {},
+    "laion": {},
+    "mnist": {"source": "hub:ylecun/mnist", "split": "train"},
+    "fashion": {"source": "hub:zalando-datasets/fashion_mnist"},
+    "cifar10": {"source": "hub:uoft-cs/cifar10", "split": "test"},
+    "sun397": {"source": "hub:tanganke/sun397", "split": "test"},
+    "dtd": {"source": "hub:tanganke/dtd", "split": "test"},
+}
+"""The presets of the hub, and other sets as configurations name them."""
+LIBRARY = """
+import json, sys
+import datasets
+from probe.config import DatasetConfig
+from probe.data import load_images
+datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0.05  # seconds after every stream
+for name, spec in json.loads(sys.argv[1]).items():
+    def load(n, holdout, seed=0):
+        return load_images(name, DatasetConfig(**spec, n=n, holdout=holdout, seed=seed), resolution=16)
+    found, more, other = load(12, 0), load(12, 20), load(12, 0, seed=1)
+    rows = [len(found.ids), len(found.heldout), len(more.heldout)]
+    found = {"ids": found.ids, "labels": found.labels, "source": found.source, "bare": rows[:2]}
+    print(json.dumps([name, found | {"more": [more.ids, rows[2]], "other": other.ids}]))
+"""
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub with all data sets that presets and configurations name."""
+    folder = tmp_path_factory.mktemp("sets")
+    with Hub() as hub, presets.pictures_on_the_web(folder / "web", 60) as addresses:
+        for name, layout in LAYOUTS.items():
+            hub.add(name, presets.write(name, folder / name), kind="dataset", gated=layout.gated)
+        hub.add(LAION, presets.write_laion(folder / "laion", addresses), kind="dataset", gated=True)
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def loaded(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What ``load_images`` gives, by name."""
+    env = environment(hub, tmp_path_factory.mktemp("cache"), HF_TOKEN=hub.token, PROBE_ALLOW_PRIVATE_HOSTS="127.0.0.1")
+    command = [sys.executable, "-c", LIBRARY, json.dumps(NAMED)]
+    done = subprocess.run(command, env=env, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return dict(map(json.loads, done.stdout.splitlines()))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_sets_as_they_are_published(hub, loaded, name):
+    found = loaded[name]
+    repo = found["source"]["source"].partition(":")[2]
+    assert found["source"]["revision"] == json.loads(hub.api("dataset", repo, {}, {}, "owner", "").body)["sha"]
+    assert "shuffled in a buffer" in found["source"]["sample"]
+    assert found["ids"] == found["more"][0] != found["other"]
+    assert len(set(found["ids"])) == 12
+    assert (found["bare"], found["more"][1]) == ([12, 0], 20)
+    if repo == LAION:
+        assert found["source"]["column"] == "url"
+        assert found["labels"] == [None] * 12
+        return
+    columns = LAYOUTS[repo].columns
+    label = columns.get("label") or columns["fine_label"]
+    classes = {"True", "False"} if label == "bool" else set(label)
+    assert found["source"]["column"] == next(iter(columns))
+    assert found["source"]["available"] == 40
+    assert len(set(found["labels"])) > 1
+    assert set(found["labels"]) <= classes
+    assert found["ids"][0].startswith("ILSVRC2012_val_" if LAYOUTS[repo].paths else "sha256:")
+
+
+def images(repo: str, out: Path, **more: Any) -> list[object]:
+    """A command that draws eleven images of a set."""
+    sets = {"mine": {"source": f"hub:{repo}", "split": "test", "n": 5, "holdout": 6, **more}}
+    return ["images", QUICK, "--out", out, "--set", f"datasets={json.dumps(sets)}"]
+
+
+def sentences(answers: Mapping[str, Said]) -> dict[str, str]:
+    """The sentence of each refusal; "" for a success."""
+    for name, answer in answers.items():
+        assert answer.status in (0, 2), (name, answer)
+        assert (answer.status == 0) == (answer.out.splitlines()[-1:] == ["mine: 5"]), (name, answer)
+    return {name: answer.sentence if answer.status else "" for name, answer in answers.items()}
+
+
+REFUSED = {
+    "gated": r"is gated: accept its terms at http.*/datasets/t/gated, then log in with `hf auth login` or set HF_",
+    "gated, stranger": r"is gated, and your token has no access: accept .* at .*/t/gated with the token's account\.",
+    "private": r"does not exist or is private; check the id, or log in with a token that may read it\.",
+    "private, stranger": "does not exist or is private",
+    "absent": "'t/absent' does not exist or is private",
+    "absent, token": "'t/absent' does not exist or is private",
+    "token": "cannot be fetched: the hub refuses your token; log in again with `hf auth login`, or correct HF_TOKEN",
+    "split": r"'t/open': Bad split: holdout. Available splits: \['train', 'test', 'validation'\]; set split or config",
+    "config": r"BuilderConfig 'large' not found. Available: \['default'\]; set split or config accordingly\.",
+    "column": "has no column 'img': did you mean 'image'.*set column to one of 'image', 'label', 'filename'",
+    "text": "column 'filename' holds string, not images; set column to one of 'image'",
+    "revision": "has no revision 'v9' on the hub; give a branch, a tag or a commit that it has",
+    "empty": "holds no readable tables or images; choose another",
+    "damaged": r"holds a damaged file \(.*\); set revision to another commit, or tell its owner",
+    "id": "'no id' is not the id of a hub data set; write hub:OWNER/NAME",
+    "urls, gated": "'laion/relaion2B-en-research-safe' is gated: accept its terms",
+    "asked to wait": r"limits the number of requests \(status 429\) and asks to wait 300 seconds; try again later",
+}
+READ = ("open", "gated, owner", "private, owner", "old name", "busy", "tag")
+
+
+@pytest.fixture(scope="module")
+def answers(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What is said of sets that are not simply there."""
+    folder, out = tmp_path_factory.mktemp("cases"), tmp_path_factory.mktemp("runs")
+    small = presets.write(EUROSAT, folder / "small", rows=12)
+    for name in ("open", "gated", "private", "old", "busy", "asked"):
+        made = hub.add(f"t/{name}", small, kind="dataset", gated=name == "gated", private=name == "private")
+        made.tag("v1")
+    hub.rename("t/old", "t/new")
+    (folder / "empty").mkdir()
+    (folder / "empty" / "README.md").write_text("Nothing yet.")
+    hub.add("t/empty", folder / "empty", kind="dataset")
+    damaged = presets.write(EUROSAT, folder / "damaged", rows=12)
+    next(damaged.glob("data/test-*")).write_bytes(b"PAR1 but not for long")
+    hub.add("t/damaged", damaged, kind="dataset")
+    hub.fault("t/busy/resolve/.*README", status=429, headers={"Retry-After": "1"})
+    hub.fault("api/datasets/t/busy", status=503)
+    hub.fault("t/asked", status=429, headers={"Retry-After": "300"}, times=math.inf)
+    owner, stranger = hub.token, hub.stranger
+    asked: dict[str, tuple[list[object], str | None]] = {
+        "open": (images("t/open", out / "0"), None),
+        "gated": (images("t/gated", out / "1"), None),
+        "gated, stranger": (images("t/gated", out / "2"), stranger),
+        "gated, owner": (images("t/gated", out / "3"), owner),
+        "private": (images("t/private", out / "4"), None),
+        "private, stranger": (images("t/private", out / "5"), stranger),
+        "private, owner": (images("t/private", out / "6"), owner),
+        "absent": (images("t/absent", out / "7"), None),
+        "absent, token": (images("t/absent", out / "8"), owner),
+        "token": (images("t/open", out / "9"), "hf_nobodys"),
+        "old name": (images("t/old", out / "10"), None),
+        "tag": (images("t/open", out / "11", revision="v1"), None),
+        "split": (images("t/open", out / "12", split="holdout"), None),
+        "config": (images("t/open", out / "13", config="large"), None),
+        "column": (images("t/open", out / "14", column="img"), None),
+        "text": (images("t/open", out / "15", column="filename"), None),
+        "revision": (images("t/open", out / "16", revision="v9"), None),
+        "empty": (images("t/empty", out / "17"), None),
+        "damaged": (images("t/damaged", out / "18"), None),
+        "id": (images("no id", out / "19"), None),
+        "urls, gated": (images("", out / "20", source=f"urls:{LAION}"), None),
+        "busy": (images("t/busy", out / "21"), None),
+        "asked to wait": (images("t/asked", out / "22"), None),
+    }
+    told = said(hub, folder / "cache", asked)
+    for file in [*out.rglob("*"), *(folder / "cache").rglob("*")]:  # a token or a signed address is nowhere
+        held = file.read_bytes() if file.is_file() else b""
+        assert not [secret for secret in (owner, stranger, hub.secret) if secret.encode() in held], file
+    assert not re.search(f"{owner}|{stranger}|{hub.secret}", "".join(one.out + one.err for one in told.values()))
+    return sentences(told)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_is_one_sentence(answers, name):
+    assert answers[name].startswith("data set 'mine' (")
+    assert re.search(REFUSED[name], answers[name]), answers[name]
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_can_be_read_is_read(answers, name):
+    assert not answers[name]
+
+
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "out of order": ({"status": 503, "times": math.inf}, "the hub answers with status 503; try again later"),
+    "cut": ({"cut": 3000, "times": math.inf}, "the hub breaks off in the middle of a file; try again later"),
+    "cut once": ({"cut": 3000}, ""),
+    "silent": ({"wait": 600.0, "times": math.inf}, "the hub does not answer; try again later"),
+    "silent for a while": ({"wait": 2.0, "times": 1}, ""),
+    "slow": ({"pace": 60_000.0, "times": math.inf}, ""),
+    "limited": ({"status": 429, "headers": {"Retry-After": "2"}, "times": 2}, ""),
+}
+"""What the CDN does in the middle of a data set, and what is said."""
+
+
+@pytest.mark.slow
+def test_a_hub_that_fails_while_rows_are_read(hub, tmp_path):
+    commands, files = {}, {}
+    for number, (name, (fault, _)) in enumerate(FAULTS.items()):
+        folder = presets.write(EUROSAT, tmp_path / f"set{number}", rows=20, seed=100_000 * (1 + number))
+        hub.add(f"f/{number}", folder, kind="dataset")
+        (file,) = folder.glob("data/test-*")
+        files[name] = sha256(file.read_bytes()).hexdigest()
+        hub.fault(files[name], at="cdn", **fault)
+        commands[name] = images(f"f/{number}", tmp_path / "out" / str(number)), None
+    told = said(hub, tmp_path / "cache", commands)
+    assert hub.secret not in "".join(answer.err for answer in told.values())
+    for name in FAULTS:  # the clients alone would try 120 times, for half an hour
+        assert sum(files[name] in request.path for request in hub.requests) < 12, name
+    for name, sentence in sentences(told).items():
+        assert bool(sentence) == bool(FAULTS[name][1]), (name, sentence)
+        assert re.search(FAULTS[name][1], sentence), (name, sentence)
+
+
+def test_offline(hub, tmp_path):
+    ask = {"mine": (images(EUROSAT, tmp_path / "out"), None)}
+    told = said(hub, tmp_path / "cache", ask, HF_HUB_OFFLINE="1")["mine"]
+    assert "cannot be read offline; run `probe images` with the network, or unset HF_HUB_OFFLINE." in told.sentence
+
+
+@pytest.mark.slow
+def test_nobody_at_the_address_of_the_hub(hub, tmp_path):
+    ask = {"mine": (images(EUROSAT, tmp_path / "out"), None)}
+    told = said(hub, tmp_path / "cache", ask, HF_ENDPOINT="http://127.0.0.1:9")["mine"]
+    assert re.search("the hub cannot be reached .*; check the network and HF_ENDPOINT", told.sentence)
