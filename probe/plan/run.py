@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from probe.config import Config, DatasetConfig
@@ -35,10 +35,12 @@ DIFFERENTIAL = 4
 """Calls of kernels of a product with the Jacobian, over those of f."""
 JUDGED = Pass(0.0, 400.0, 0.0, 60)
 """Of the metrics: bytes moved for each number of an image, and operations for a batch."""
-START, READ, FIGURE, REPORT = 6.0, 0.004, 0.35, 1.0
-"""Seconds of the processor, measured on one core of a server: to import everything, to read and resize an image, to
-draw a figure, and for the rest of a report."""
-DRAWN_BYTES, PAGE_BYTES = 150_000, 400_000
+START, FIGURE, REPORT = 7.0, 0.4, 1.0
+"""Seconds of the processor, measured on one core of a server: to import everything, to draw a figure, and for the rest
+of a report."""
+READ, READ_PIXEL = 6e-4, 8e-8
+"""The same to read an image, and for each pixel of the side's square."""
+DRAWN_BYTES, PAGE_BYTES = 170_000, 570_000
 """Bytes of a figure (PNG and SVG), and of report.html and report.json by data set."""
 STATE = ("config.yaml", "manifest.json", "progress.json", ".lock", "logs/rank-0000.log")
 STATE_BYTES = 15_000
@@ -95,7 +97,7 @@ class RunPlanner:
             len(self.datasets),
             (
                 Load("start", Range.exactly(1), seconds=START, alone=True),
-                Load("read images", Range.exactly(many), seconds=READ),
+                Load("read images", Range.exactly(many), seconds=READ + READ_PIXEL * self.config.resolution**2),
             ),
             memory=max(((one.n + one.holdout) * bytes_of_one for one in sets), default=0) * 2.0,
             files=len(STATE),
@@ -200,12 +202,12 @@ class RunPlanner:
     def _products(self, what: str, evaluations: Range) -> Load:
         f = self.cost.f
         exact = "float64" if self.config.solver.certificate_dtype == "float64" else self.config.model.dtype
-        return Load(what, evaluations, f.flops, f.moved, DIFFERENTIAL * f.operations / TOGETHER, exact)
+        return Load(what, evaluations, f.flops, f.moved, DIFFERENTIAL * f.operations / TOGETHER, exact, kind="f")
 
     def _named(self, what: str, evaluations: Range) -> Iterator[Load]:
         """``_iterated``, under another name."""
         for one in self._iterated(evaluations):
-            yield Load(what, one.units, one.flops, one.moved, one.calls, one.arithmetic)
+            yield replace(one, what=what, kind="f")
 
     def _merging(self) -> Iterator[Load]:
         """Products of end points with leaders, by cosine and by distance, and two Vendi scores."""
@@ -375,7 +377,7 @@ class RunPlanner:
     # report
 
     def report(self) -> StagePlan:
-        figures = 5 + 4 * len(self.datasets) + (3 if self.datasets else 0)
+        figures = 4 + 4 * len(self.datasets) + (3 if self.datasets else 0)
         return StagePlan(
             "report",
             "files",
