@@ -20,7 +20,8 @@ from probe.plan.cost import ModelCost, Pass
 from probe.plan.machines import Here
 from probe.plan.stage import Load, Range, StagePlan
 from probe.results import layout
-from probe.sparse.cost import cholesky_path, greedy_depth, projected_path
+from probe.sparse.cost import cholesky_path, direct_path, greedy_depth, projected_path
+from probe.sparse.dictionary import GRAM
 from probe.sparse.omp import LONG
 from probe.studies.probing import basins, subsets
 from probe.studies.probing.dictionary import COMPARED, LEADERS, PICTURES, THUMBNAILS
@@ -44,6 +45,8 @@ DRAWN_BYTES, PAGE_BYTES = 170_000, 570_000
 """Bytes of a figure (PNG and SVG), and of report.html and report.json by data set."""
 STATE = ("config.yaml", "manifest.json", "progress.json", ".lock", "logs/rank-0000.log")
 STATE_BYTES = 15_000
+LARGE = 64 * 2**30
+"""Bytes in which Gram matrices are taken to fit."""
 OVER = 1.4
 """Times the floor of its cost model that the pursuit takes on a GPU (docs/benchmarks.md, "On a GPU")."""
 
@@ -323,11 +326,17 @@ class RunPlanner:
         width = 4 if self.config.sparse.dtype == "float32" else 8
         on_cpu = projected_path(rows, depth, width)
         path = cholesky_path(rows, depth, width) if depth > LONG and width == 8 else on_cpu
+        if not self._gram_fits(rows):
+            path = on_cpu = direct_path(rows, self.cost.d, depth, width)
         arithmetic = "float32" if width == 4 else "float64"
         calls = path.calls / self.config.sparse.batch_size
         return Load(
             what, paths, OVER * path.flops, OVER * path.moved, calls, arithmetic, kind="pursuit", elsewhere=on_cpu.flops
         )
+
+    def _gram_fits(self, rows: int) -> bool:
+        """Whether a Gram matrix of so many atoms fits into the memory of the larger cards."""
+        return GRAM * rows**2 * 8 <= LARGE
 
     def _bases_made(self, sets: int) -> Iterator[Load]:
         """Random bases and principal components on the processor; Gram matrices where the codes are computed."""
@@ -337,17 +346,21 @@ class RunPlanner:
         held = [min(one.holdout, d) for one in self.datasets.values()]
         made += sum(14.0 * k**2 * max(d, k) for k in held)  # SVD
         yield self._linear("bases", Range.exactly(made))
-        gram = sum(2.0 * many * rows**2 * d for method, many, rows in self.bases if not method.orthonormal)
-        gram += 2.0 * subsets.gaussian_atoms(self.config.seeds.count, d) ** 2 * d
+        gram = 2.0 * d * sum(rows**2 for rows in self._grams)
         yield Load("Gram matrices", Range.exactly(1), gram, arithmetic="float64", alone=True, kind="linear")
 
     def _coding_bytes(self) -> float:
         """Dictionaries as they are and of unit norm, and Gram matrices."""
         d, width = self.cost.d, 4 if self.config.sparse.dtype == "float32" else 8
-        atoms = sum(2 * many * rows * d for _, many, rows in self.bases)
-        gram = sum(many * rows**2 for method, many, rows in self.bases if not method.orthonormal)
-        largest = subsets.gaussian_atoms(self.config.seeds.count, d)
-        return width * (atoms + gram + largest * (2 * d + largest))
+        atoms = sum(many * rows * d for _, many, rows in self.bases)
+        atoms += subsets.gaussian_atoms(self.config.seeds.count, d) * d
+        return width * (2 * atoms + sum(rows**2 for rows in self._grams))
+
+    @property
+    def _grams(self) -> list[int]:
+        """Sides of the Gram matrices: of dictionaries that are not orthonormal, and of the large Gaussian one."""
+        rows = [rows for method, many, rows in self.bases if not method.orthonormal for _ in range(many)]
+        return [*filter(self._gram_fits, (*rows, subsets.gaussian_atoms(self.config.seeds.count, self.cost.d)))]
 
     def _table_bytes(self, one: DatasetConfig, dictionaries: int, levels: int) -> float:
         """The table, the pictures and the subsets of a data set."""

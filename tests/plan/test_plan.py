@@ -19,6 +19,7 @@ from probe.plan.stage import Load, Plan, Range, StagePlan
 from probe.results import layout
 
 TINY = "python:tests/jobs/finished/tiny.py:load"
+ARITHMETIC = ("float32", "tf32", "bfloat16", "float64")
 HOST = Here("host", 2.0**34, {}, {"linear": 1e10})
 
 
@@ -231,3 +232,11 @@ def test_the_command_prints_a_table_and_writes_json(config: Config, tmp_path: Pa
         "report",
     ]
     assert first["machine_hours"][1] == pytest.approx(2 * first["seconds"][1] / 3600)
+
+
+def test_the_guide_shows_the_table_of_cards(root: Path):
+    rows = [line.split("|")[1:-1] for line in (root / "docs" / "guides" / "plan.md").read_text().splitlines()]
+    shown = {cells[0].strip(" `"): [cell.strip() for cell in cells[1:]] for cells in rows if len(cells) == 7}
+    for one in CARDS:
+        peaks = [f"{one.peaks[kind] / 1e12:g}" if kind in one.peaks else "" for kind in ARITHMETIC]
+        assert shown[one.name] == [f"{one.memory / 2**30:.0f} GiB", f"{one.bandwidth / 1e9:.0f}", *peaks]
