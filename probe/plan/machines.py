@@ -164,4 +164,4 @@ class Here:
         """As ``Machine.seconds``."""
         if what in self.rates:
             return self.rates[what]
-        return flops / (self.flops.get(what) or self.flops[arithmetic])
+        return flops / (self.flops.get(what) or self.flops[arithmetic]) if flops else 0.0

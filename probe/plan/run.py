@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from probe.config import Config, DatasetConfig
@@ -20,7 +20,8 @@ from probe.plan.cost import ModelCost, Pass
 from probe.plan.machines import Here
 from probe.plan.stage import Load, Range, StagePlan
 from probe.results import layout
-from probe.sparse.cost import cholesky_path, greedy_depth, projected_path
+from probe.sparse.cost import cholesky_path, direct_path, greedy_depth, projected_path
+from probe.sparse.dictionary import GRAM
 from probe.sparse.omp import LONG
 from probe.studies.probing import basins, subsets
 from probe.studies.probing.dictionary import COMPARED, LEADERS, PICTURES, THUMBNAILS
@@ -35,13 +36,17 @@ DIFFERENTIAL = 4
 """Calls of kernels of a product with the Jacobian, over those of f."""
 JUDGED = Pass(0.0, 400.0, 0.0, 60)
 """Of the metrics: bytes moved for each number of an image, and operations for a batch."""
-START, READ, FIGURE, REPORT = 6.0, 0.004, 0.35, 1.0
-"""Seconds of the processor, measured on one core of a server: to import everything, to read and resize an image, to
-draw a figure, and for the rest of a report."""
-DRAWN_BYTES, PAGE_BYTES = 150_000, 400_000
+START, FIGURE, REPORT = 7.0, 0.4, 1.0
+"""Seconds of the processor, measured on one core of a server: to import everything, to draw a figure, and for the rest
+of a report."""
+READ, READ_PIXEL = 6e-4, 8e-8
+"""The same to read an image, and for each pixel of the side's square."""
+DRAWN_BYTES, PAGE_BYTES = 170_000, 570_000
 """Bytes of a figure (PNG and SVG), and of report.html and report.json by data set."""
 STATE = ("config.yaml", "manifest.json", "progress.json", ".lock", "logs/rank-0000.log")
 STATE_BYTES = 15_000
+LARGE = 64 * 2**30
+"""Bytes in which Gram matrices are taken to fit."""
 OVER = 1.4
 """Times the floor of its cost model that the pursuit takes on a GPU (docs/benchmarks.md, "On a GPU")."""
 
@@ -95,7 +100,7 @@ class RunPlanner:
             len(self.datasets),
             (
                 Load("start", Range.exactly(1), seconds=START, alone=True),
-                Load("read images", Range.exactly(many), seconds=READ),
+                Load("read images", Range.exactly(many), seconds=READ + READ_PIXEL * self.config.resolution**2),
             ),
             memory=max(((one.n + one.holdout) * bytes_of_one for one in sets), default=0) * 2.0,
             files=len(STATE),
@@ -200,12 +205,12 @@ class RunPlanner:
     def _products(self, what: str, evaluations: Range) -> Load:
         f = self.cost.f
         exact = "float64" if self.config.solver.certificate_dtype == "float64" else self.config.model.dtype
-        return Load(what, evaluations, f.flops, f.moved, DIFFERENTIAL * f.operations / TOGETHER, exact)
+        return Load(what, evaluations, f.flops, f.moved, DIFFERENTIAL * f.operations / TOGETHER, exact, kind="f")
 
     def _named(self, what: str, evaluations: Range) -> Iterator[Load]:
         """``_iterated``, under another name."""
         for one in self._iterated(evaluations):
-            yield Load(what, one.units, one.flops, one.moved, one.calls, one.arithmetic)
+            yield replace(one, what=what, kind="f")
 
     def _merging(self) -> Iterator[Load]:
         """Products of end points with leaders, by cosine and by distance, and two Vendi scores."""
@@ -321,11 +326,17 @@ class RunPlanner:
         width = 4 if self.config.sparse.dtype == "float32" else 8
         on_cpu = projected_path(rows, depth, width)
         path = cholesky_path(rows, depth, width) if depth > LONG and width == 8 else on_cpu
+        if not self._gram_fits(rows):
+            path = on_cpu = direct_path(rows, self.cost.d, depth, width)
         arithmetic = "float32" if width == 4 else "float64"
         calls = path.calls / self.config.sparse.batch_size
         return Load(
             what, paths, OVER * path.flops, OVER * path.moved, calls, arithmetic, kind="pursuit", elsewhere=on_cpu.flops
         )
+
+    def _gram_fits(self, rows: int) -> bool:
+        """Whether a Gram matrix of so many atoms fits into the memory of the larger cards."""
+        return GRAM * rows**2 * 8 <= LARGE
 
     def _bases_made(self, sets: int) -> Iterator[Load]:
         """Random bases and principal components on the processor; Gram matrices where the codes are computed."""
@@ -335,17 +346,21 @@ class RunPlanner:
         held = [min(one.holdout, d) for one in self.datasets.values()]
         made += sum(14.0 * k**2 * max(d, k) for k in held)  # SVD
         yield self._linear("bases", Range.exactly(made))
-        gram = sum(2.0 * many * rows**2 * d for method, many, rows in self.bases if not method.orthonormal)
-        gram += 2.0 * subsets.gaussian_atoms(self.config.seeds.count, d) ** 2 * d
+        gram = 2.0 * d * sum(rows**2 for rows in self._grams)
         yield Load("Gram matrices", Range.exactly(1), gram, arithmetic="float64", alone=True, kind="linear")
 
     def _coding_bytes(self) -> float:
         """Dictionaries as they are and of unit norm, and Gram matrices."""
         d, width = self.cost.d, 4 if self.config.sparse.dtype == "float32" else 8
-        atoms = sum(2 * many * rows * d for _, many, rows in self.bases)
-        gram = sum(many * rows**2 for method, many, rows in self.bases if not method.orthonormal)
-        largest = subsets.gaussian_atoms(self.config.seeds.count, d)
-        return width * (atoms + gram + largest * (2 * d + largest))
+        atoms = sum(many * rows * d for _, many, rows in self.bases)
+        atoms += subsets.gaussian_atoms(self.config.seeds.count, d) * d
+        return width * (2 * atoms + sum(rows**2 for rows in self._grams))
+
+    @property
+    def _grams(self) -> list[int]:
+        """Sides of the Gram matrices: of dictionaries that are not orthonormal, and of the large Gaussian one."""
+        rows = [rows for method, many, rows in self.bases if not method.orthonormal for _ in range(many)]
+        return [*filter(self._gram_fits, (*rows, subsets.gaussian_atoms(self.config.seeds.count, self.cost.d)))]
 
     def _table_bytes(self, one: DatasetConfig, dictionaries: int, levels: int) -> float:
         """The table, the pictures and the subsets of a data set."""
@@ -375,7 +390,7 @@ class RunPlanner:
     # report
 
     def report(self) -> StagePlan:
-        figures = 5 + 4 * len(self.datasets) + (3 if self.datasets else 0)
+        figures = 4 + 4 * len(self.datasets) + (3 if self.datasets else 0)
         return StagePlan(
             "report",
             "files",

@@ -133,7 +133,7 @@ def span(one: Range) -> str:
     """A time, with its bounds where they differ by a tenth."""
     if one.high <= 1.1 * one.low:
         return length(one.expected)
-    return f"{length(one.expected)} ({length(one.low)} to {length(one.high)})"
+    return f"{length(one.expected)}\n({length(one.low)} to {length(one.high)})"
 
 
 def hours(one: Range) -> str:

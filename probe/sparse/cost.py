@@ -47,6 +47,12 @@ def cholesky_path(n_atoms: int, depth: int, width: int = 8) -> Path:
     return Path(2 * n_atoms**2 * depth, width * (depth**3 / 3 + 8 * n_atoms * depth), LONG_STEP * depth)
 
 
+def direct_path(n_atoms: int, d: int, depth: int, width: int = 8) -> Path:
+    """Without the Gram matrix (``directions``): a step is one product of a row by (d, N), and Gram-Schmidt twice."""
+    flops = 2 * n_atoms * d * depth + 4 * d * depth**2
+    return Path(flops, width * (8 * n_atoms * depth + 2 * d * depth**2), LONG_STEP * depth)
+
+
 def floor_seconds(n: int, n_atoms: int, depth: int, flops: float, bytes_per_second: float) -> float:
     """The least seconds of n paths of ``depth`` atoms in float64 by the inverse Cholesky factor, at these speeds."""
     path = cholesky_path(n_atoms, depth)

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from probe.autoencoders import Autoencoder
 from probe.config import SparseConfig
 from probe.dictionary import unit_row_of
+from probe.dynamics.pace import Paced
 from probe.errors import Failure, UserError
 from probe.methods import AUTOENCODER, OURS, SANITY, Compared, Material, methods, metrics
 from probe.metrics.frechet import Inception
@@ -281,7 +282,8 @@ def reconstruct(
     levels, signals = sparse.atoms(d), signals_of(latents, centre)
     offset = latents.new_zeros(()) if centre is None else centre.to(latents.device)
     look = Look(clip, clip.images(images / 255)) if clip else None
-    judge = _Judge(model, images, latents, sparse.batch_size, look, perceptual.lpips if perceptual else None)
+    lpips = perceptual.lpips if perceptual else None
+    judge = _Judge(model, Paced(model.decode), images, latents, sparse.batch_size, look, lpips)
     floor, shown = judge.errors(latents, torch.zeros(len(images), dtype=torch.float64))
     examples = {"original": picture(images[:EXAMPLES]), AUTOENCODER.name: shown}
     used: list[Tensor] = []
@@ -345,6 +347,7 @@ class _Judge:
     decoded to, by the batch's first row."""
 
     model: Autoencoder
+    decode: Callable[[Tensor], Tensor]
     images: Tensor
     latents: Tensor
     batch_size: int
@@ -381,9 +384,9 @@ class _Judge:
     def _decoded(self, z_hat: Tensor, rows: slice) -> Tensor:
         """The images of a batch's latents. A whole basis gives the encoded latents again, to the last bit."""
         if not torch.equal(z_hat, self.latents[rows]):
-            return self.model.decode(z_hat)
+            return self.decode(z_hat)
         if rows.start not in self.floor:
-            self.floor[rows.start] = self.model.decode(z_hat)
+            self.floor[rows.start] = self.decode(z_hat)
         return self.floor[rows.start]
 
     def features(self, inception: Inception) -> dict[str, Tensor]:

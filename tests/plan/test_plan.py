@@ -1,0 +1,242 @@
+"""Plans against closed forms, and against what a real run leaves."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from probe.cli.main import app
+from probe.config import Config, ModelConfig, parse_config
+from probe.errors import UserError
+from probe.plan.behaviour import Pilot, expected, expected_groups
+from probe.plan.cost import model_cost, passing
+from probe.plan.machines import CARDS, Here, card
+from probe.plan.plan import plan_run, priced
+from probe.plan.run import RunPlanner
+from probe.plan.stage import Load, Plan, Range, StagePlan
+from probe.results import layout
+
+TINY = "python:tests/jobs/finished/tiny.py:load"
+ARITHMETIC = ("float32", "tf32", "bfloat16", "float64")
+HOST = Here("host", 2.0**34, {}, {"linear": 1e10})
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    """A run of seconds, whose files are mostly content."""
+    return parse_config(
+        {
+            "model": {"source": TINY, "device": "cpu"},
+            "resolution": 64,
+            "seeds": {"count": 12, "shard_size": 5},
+            "solver": {"max_steps": 30},
+            "sparse": {"levels": [4, 16], "random_bases": 2, "batch_size": 8},
+            "datasets": {"digits": {"n": 20, "holdout": 12}, "textures": {"n": 9, "holdout": 12}},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def planned(config: Config) -> Plan:
+    """With a pilot of all starts: nothing is left to guess."""
+    (plan,) = plan_run(config, pilot=12)
+    return plan
+
+
+def _stage(plan: Plan, name: str) -> StagePlan:
+    return next(stage for stage in plan.stages if stage.name == name)
+
+
+# What a model costs
+
+
+def test_flops_and_traffic_of_a_convolution_are_those_of_the_closed_form():
+    conv = torch.nn.Conv2d(3, 8, 3, padding=1, bias=False, device="meta")
+    x = torch.zeros(1, 3, 10, 10, device="meta")
+    found, y = passing(lambda x: conv(x).relu(), x, list(conv.parameters()))
+    assert found.flops == 2 * 8 * 10 * 10 * 3 * 9
+    # The convolution reads 300 numbers and writes 800; ReLU reads and writes 800.
+    assert found.moved == 4 * (300 + 800 + 800 + 800)
+    assert found.peak == 4 * (800 + 800)
+    assert found.operations == 2
+    assert y.shape == (1, 8, 10, 10)
+
+
+def test_a_model_costs_the_same_by_its_config_alone_as_by_its_weights(monkeypatch: pytest.MonkeyPatch):
+    spec = ModelConfig(source="embedded:cifar-attractors", device="cpu")
+    outlined = model_cost(spec, 32)
+    monkeypatch.setattr("probe.plan.cost.outline", lambda spec: None)
+    loaded = model_cost(spec, 32)
+    assert outlined.model is None
+    assert loaded.model is not None
+    assert replace(loaded, model=None, graph=None) == replace(outlined, graph=None)
+    assert loaded.graph == pytest.approx(outlined.graph, rel=0.01)
+    assert outlined.weights == 4 * 165_043
+    assert outlined.latent_shape == (4, 8, 8)
+
+
+def test_only_config_json_of_a_folder_is_needed(tmp_path: Path):
+    folder = Path("probe/autoencoders/embedded/cifar-attractors")
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    assert model_cost(ModelConfig(source=str(tmp_path)), 64).latent_shape == (4, 16, 16)
+    with pytest.raises(UserError, match="not divisible by 4"):
+        model_cost(ModelConfig(source=str(tmp_path)), 30)
+
+
+# How starts behave
+
+
+def test_distinct_end_points_are_extrapolated():
+    assert expected_groups([1] * 8, 8, 100).expected == 100  # every start ended elsewhere
+    assert expected_groups([4, 4], 8, 100).expected == 2  # nothing was met only once
+    assert expected_groups([5, 3], 8, 8) == Range(2, 2, 2)  # nothing is left to draw
+    # 50 equally likely groups: the mean number that n draws meet is known.
+    drawn = torch.randint(50, (200, 40), generator=torch.Generator().manual_seed(0))
+    estimates = [expected_groups(torch.bincount(one)[torch.bincount(one) > 0].tolist(), 40, 200) for one in drawn]
+    known = 50 * (1 - (1 - 1 / 50) ** 200)
+    assert sum(one.expected for one in estimates) / 200 == pytest.approx(known, rel=0.15)
+
+
+# A plan of a run
+
+
+@pytest.fixture(scope="module")
+def run(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, really done, without its report."""
+    folder = tmp_path_factory.mktemp("planned")
+    file, path = folder / "run.yaml", folder / "run"
+    file.write_text(json.dumps(config.model_dump(mode="json", exclude_unset=True)))
+    app(["images", str(file), "--out", str(path), "--trust-code"], standalone_mode=False)
+    for stage in ("attractors", "dictionary", "reconstruct"):
+        app([stage, str(path), "--trust-code"], standalone_mode=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("stage", "patterns"),
+    [
+        ("attractors", ["attractors/*"]),
+        (
+            "dictionary",
+            ["dictionary.safetensors", "gallery.safetensors", "wandering.safetensors", "basins.safetensors"],
+        ),
+        ("reconstruct", ["reconstructions/*", "subsets/*"]),
+    ],
+)
+def test_files_of_a_stage_are_those_that_a_run_leaves(planned: Plan, run: Path, stage: str, patterns: list[str]):
+    made = [file for pattern in patterns for file in run.glob(pattern)]
+    found = _stage(planned, stage)
+    assert found.files == len(made)
+    assert found.disk == pytest.approx(sum(file.stat().st_size for file in made), rel=0.08)
+
+
+def test_starts_and_shards_are_those_of_a_run(planned: Plan, run: Path):
+    attractors = _stage(planned, "attractors")
+    assert attractors.units == 12
+    assert attractors.shards == len(list(run.glob(layout.SHARD.glob))) == 3
+    assert _stage(planned, "reconstruct").shards == 3 + 2  # batches of 8 images of 20 and of 9
+
+
+def _changed(config: Config, **sections: dict[str, object]) -> Plan:
+    """Without a pilot, on an H100."""
+    data = config.model_dump(mode="json", exclude_unset=True)
+    changed = parse_config({**data, **{name: {**data.get(name, {}), **values} for name, values in sections.items()}})
+    cost = model_cost(changed.model, changed.resolution)
+    stages = RunPlanner(changed, cost, expected(changed, None), HOST).stages()
+    return Plan("run", stages, card("H100"))
+
+
+def test_twice_the_starts_are_twice_the_work(config: Config):
+    once, twice = (_changed(config, seeds={"count": n}) for n in (1000, 2000))
+    assert _stage(twice, "attractors").flops == _stage(once, "attractors").flops.times(2)
+    assert _stage(twice, "attractors").disk == pytest.approx(2 * _stage(once, "attractors").disk)
+    assert twice.seconds.expected > once.seconds.expected
+
+
+def test_two_ranks_share_what_can_be_shared(config: Config):
+    plan = _changed(config, seeds={"count": 1000})
+    alone, shared = (_stage(plan, "attractors").seconds(plan.machine, ranks) for ranks in (1, 2))
+    assert shared.expected == pytest.approx(alone.expected / 2)
+    report = _stage(plan, "report")
+    assert report.seconds(plan.machine, 2) == report.seconds(plan.machine, 1)
+
+
+def test_bounds_hold_what_is_expected(config: Config):
+    plan = _changed(config)
+    for stage in plan.stages:
+        for load in stage.loads:
+            assert load.units.low <= load.units.expected <= load.units.high, load.what
+
+
+def test_a_pilot_tells_more_than_no_pilot(config: Config):
+    pilot = Pilot((10.0, 12.0, 14.0), 3, 0, (2, 1), (2, 1), 50.0, None)
+    known, unknown = expected(config, pilot), expected(config, None)
+    assert known.evaluations.expected == 12
+    assert known.certificate.expected == 50
+    assert known.evaluations.high - known.evaluations.low < unknown.evaluations.high - unknown.evaluations.low
+
+
+def test_what_dominates_is_named_and_halving_it_helps():
+    big, small = (Load("f", Range.exactly(n), flops=1e12) for n in (1e4, 1.0))
+
+    def stages(config: Config) -> tuple[StagePlan, ...]:
+        part = config.seeds.count / 256
+        return (StagePlan("attractors", "starts", 1, (replace(big, units=big.units.times(part)), small)),)
+
+    plan = priced("run", stages, Config(), card("H100"), 1)
+    assert plan.dominating[0][:2] == ("attractors", "f in float32")
+    assert plan.dominating[0].share > 0.99
+    assert plan.advice[0].change == "seeds.count=128"
+    assert plan.advice[0].share == pytest.approx(0.5, abs=0.01)
+    assert plan.halving is None or plan.halving.share >= 0.5
+
+
+def test_a_card_is_bound_by_the_slowest_of_operations_memory_and_calls():
+    h100 = card("h100")
+    assert h100.seconds("f", 30.5 * 0.895e12, 0, 0, "float32") == pytest.approx(1)  # as measured there
+    assert h100.seconds("f", 0, 2962e9, 0, "float32") == pytest.approx(1, rel=0.01)
+    assert h100.seconds("f", 1, 1, 90, "tf32") == pytest.approx(1.2e-3)
+    t4 = card("T4")
+    assert t4.seconds("f", 1e12, 0, 0, "tf32") == t4.seconds("f", 1e12, 0, 0, "float32")  # it has no TF32
+
+
+@pytest.mark.parametrize(("name", "means"), [("a100", "A100-80"), ("RTX 4090", "RTX4090"), ("h100_pcie", "H100-PCIe")])
+def test_cards_are_found_as_people_write_them(name: str, means: str):
+    assert card(name).name == means
+
+
+def test_a_wrong_card_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(UserError, match=r"did you mean 'H200'\?.*It has H100"):
+        card("H20O")
+    assert len({one.name for one in CARDS}) == len(CARDS)
+
+
+def test_the_command_prints_a_table_and_writes_json(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file, to = tmp_path / "run.yaml", tmp_path / "plan.json"
+    file.write_text(json.dumps(config.model_dump(mode="json", exclude_unset=True)))
+    given = ["plan", str(file), "--gpu", "H100", "--gpu", "T4", "--gpus", "2", "--pilot", "0", "--json", str(to)]
+    app(given, standalone_mode=False)
+    said = capsys.readouterr().out
+    assert "2 x H100" in said
+    assert "2 x T4" in said
+    assert "GPU hours" in said
+    assert "The time goes to:" in said
+    first, _ = json.loads(to.read_text())
+    assert [stage["name"] for stage in first["stages"]] == [
+        "images",
+        "attractors",
+        "dictionary",
+        "reconstruct",
+        "report",
+    ]
+    assert first["machine_hours"][1] == pytest.approx(2 * first["seconds"][1] / 3600)
+
+
+def test_the_guide_shows_the_table_of_cards(root: Path):
+    rows = [line.split("|")[1:-1] for line in (root / "docs" / "guides" / "plan.md").read_text().splitlines()]
+    shown = {cells[0].strip(" `"): [cell.strip() for cell in cells[1:]] for cells in rows if len(cells) == 7}
+    for one in CARDS:
+        peaks = [f"{one.peaks[kind] / 1e12:g}" if kind in one.peaks else "" for kind in ARITHMETIC]
+        assert shown[one.name] == [f"{one.memory / 2**30:.0f} GiB", f"{one.bandwidth / 1e9:.0f}", *peaks]
