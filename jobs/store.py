@@ -114,7 +114,7 @@ class Store(ABC):
         """The metadata, or None and the reason."""
         file = self.path / name
         try:
-            about = (read_table if file.suffix == ".parquet" else read_tensors)(file)[1]
+            about = read_table(file)[1] if file.suffix == ".parquet" else read_tensors(file, (), check=True)[1]
         except FileNotFoundError:
             return None, "is missing"
         except Damaged as error:

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,8 +39,9 @@ def _sync_folder(path: Path) -> None:
             raise
 
 
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write ``data`` to ``path``: a temporary name in the same folder, fsync, rename.
+def write_atomically(path: Path, data: bytes | str | Callable[[Path], None]) -> None:
+    """Write ``data``, or what a function writes to the path that it is given, to ``path``: a temporary name in the same
+    folder, fsync, rename.
 
     Readers of ``path`` see the old content or the new one, also after a crash. Text is encoded as UTF-8, a lone
     surrogate as ``\\udcff``, as in JSON. Missing folders are made.
@@ -51,9 +52,11 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
-            file.flush()
+        if callable(data):
+            data(temporary)
+        else:
+            temporary.write_bytes(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
+        with temporary.open("rb+") as file:
             sync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)  # the rename itself lives in the folder
@@ -71,12 +74,17 @@ def tensors_sha256(named: "Iterable[tuple[str, Tensor]]", *more: str) -> str:
 
     digest = hashlib.sha256()
     for name, value in named:
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(heading(name, value))
         if value.numel():  # an empty tensor may have strides that `view` refuses
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     for text in more:
         digest.update(text.encode())
     return digest.hexdigest()
+
+
+def heading(name: str, value: "Tensor") -> bytes:
+    """What ``tensors_sha256`` takes of a tensor before its bytes."""
+    return f"{name} {value.dtype} {tuple(value.shape)}\n".encode()
 
 
 def source_sha256(thing: Any) -> str | None:

@@ -102,8 +102,8 @@ def draws_like(points: Tensor, seed: int) -> Tensor:
     centred = points - mean
     # Of two points the estimate is 0 up to rounding, to either side.
     shrinkage = min(max(float(ledoit_wolf_shrinkage(centred.numpy(), assume_centered=True)), 0.0), 1.0)
-    # S = X^T X / m for centred rows X, so X^T g / sqrt(m) with normal g (m,) has the covariance S; and so has R^T g
-    # with g (d,), for X = Q R: no matrix is m x m.
+    # S = X^T X / m for centred rows X, so X^T g / sqrt(m) with normal g (m,) has the covariance S. For X = Q R so has
+    # R^T g / sqrt(m) with g (d,): no matrix is m x m.
     rows = torch.linalg.qr(centred, mode="r").R if m > d else centred
     mixed = _gaussian(m, len(rows), seed) @ rows * ((1 - shrinkage) / m) ** 0.5
     rest = _gaussian(m, d, seed + 1) * (shrinkage * centred.square().sum() / (m * d)) ** 0.5

@@ -3,13 +3,13 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import UserError
-from probe.files import tensors_sha256, write_atomically
+from probe.files import heading, tensors_sha256, write_atomically
 from probe.reading import Unreadable, parse_json
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NOT_WHOLE = "its content does not match its checksum"
+AT_ONCE = 1 << 20
+"""Bytes that are read at once to check a file."""
 
 
 class Damaged(Exception):
@@ -47,20 +49,34 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[st
 
     Each entry of ``about`` becomes JSON in the file's metadata, beside the SHA-256 of the content, which is returned.
     """
-    from safetensors.torch import save
+    from safetensors import SafetensorError
+    from safetensors.torch import save, save_file
 
     whole = {name: value.contiguous() for name, value in tensors.items()}
     digest = content_sha256(whole, about)
     metadata = {key: json.dumps(value) for key, value in {**about, "sha256": digest}.items()}
-    write_atomically(path, save(whole, metadata))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(whole, temporary, metadata)  # without a copy of all in memory
+        except SafetensorError:  # it does not say which error of the system this was: write again, and see
+            temporary.write_bytes(save(whole, metadata))
+
+    write_atomically(path, write)
     return digest
 
 
-def read_tensors(path: Path, names: tuple[str, ...] | None = None) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+def read_tensors(
+    path: Path, names: Collection[str] | None = None, *, check: bool | None = None
+) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read a file of ``write_tensors``: its tensors and its metadata, ``sha256`` included.
 
+    A tensor is a view of the file: the system reads its pages when they are needed, and drops them when it needs room.
+
     Args:
-        names: read only these tensors; the content is then not checked.
+        names: give only these tensors, those that are there.
+        check: whether to compare the whole content with its checksum, a few bytes at a time; by default only without
+            ``names``, which must then all be there.
 
     Raises:
         Damaged: it is truncated, or its content does not match its checksum.
@@ -74,13 +90,35 @@ def read_tensors(path: Path, names: tuple[str, ...] | None = None) -> "tuple[dic
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             about = {key: parse_json(value, f"its entry {key}", nan=True) for key, value in metadata.items()}
-            tensors = {key: file.get_tensor(key) for key in (sorted(file.keys()) if names is None else names)}
+            there = sorted(file.keys())
+            check = names is None if check is None else check
+            wanted = there if names is None else [name for name in names if name in there] if check else names
+            tensors = {key: file.get_tensor(key) for key in wanted}
+            metadata.pop("sha256", None)
+            if check and _digest_of(path, {key: file.get_tensor(key) for key in there}, metadata) != about.get(
+                "sha256"
+            ):
+                raise Damaged(NOT_WHOLE)
     except (SafetensorError, OSError, ValueError, UserError) as error:
         raise _damage(error, path) from None
-    digest = about.get("sha256")
-    if names is None and _digest(tensors, {key: metadata[key] for key in metadata if key != "sha256"}) != digest:
-        raise Damaged(NOT_WHOLE)
     return tensors, about
+
+
+def _digest_of(path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> str:
+    """``_digest`` of the tensors and metadata of a safetensors file. The tensors, sorted by name, are views of it, and
+    their content is not looked at: pages that were would stay in memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        begin = file.tell()
+        for name, one in tensors.items():
+            digest.update(heading(name, one))
+            first, last = header[name]["data_offsets"]
+            file.seek(begin + first)
+            for at in range(first, last, AT_ONCE):
+                digest.update(file.read(min(AT_ONCE, last - at)))
+    digest.update(json.dumps(metadata, sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def tensor_names(path: Path) -> set[str]:

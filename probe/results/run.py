@@ -184,7 +184,7 @@ def _arrays(
 ) -> tuple[Arrays, dict[str, Any]]:
     """Tensors of a file, and its metadata, which has the given entries."""
     with reading(run / file, f"probe {command} {run}") as path:
-        tensors, about = read_tensors(path)
+        tensors, about = read_tensors(path, (*names, *optional), check=True)
         if missing := sorted({*names} - {*tensors}) + sorted({*entries} - {*about}):
             raise KeyError(f"no {', '.join(missing)}")
         return {name: tensors[name].numpy() for name in (*names, *optional) if name in tensors}, about

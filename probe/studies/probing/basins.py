@@ -4,7 +4,7 @@ Distances are relative to sqrt(d), the typical norm of a start. Labels are atoms
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,9 @@ TOGETHER = {PAIRS: 8, KICKS: 4}
 
 STOPS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the way to the nearest attractor that are tried before bisection."""
+
+BLOCK = 4096
+"""Atoms that points are compared with at once."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Basins:
         self, f: Map, atoms: dict[str, Tensor], solver: SolverConfig, dictionary: DictionaryConfig, like: Tensor
     ):
         self.f = suited(f, solver)
-        self.atoms, self.units = atoms["ends"], atoms["atoms"].double()
+        self.atoms, self.units = atoms["ends"], atoms["atoms"]
         self.cosine, self.like = dictionary.cosine, like
         self.iteration = iteration(solver, self.atoms.shape[1:], like.device)
         self.scale = math.sqrt(self.atoms[0].numel())
@@ -98,14 +101,15 @@ class Basins:
             return found
         points = ends[rows].flatten(1).double()
         norm = points.norm(dim=1)
-        cosine, nearest = (points / norm.clamp(min=1e-300)[:, None] @ self.units.T).max(1)
-        label = torch.where(cosine > self.cosine, nearest, UNKNOWN)
+        directions, every = points / norm.clamp(min=1e-300)[:, None], torch.arange(len(self.units))
+        minus_cosine, nearest = _least(lambda unit: -(directions @ unit.T), self.units, every)
+        label = torch.where(-minus_cosine > self.cosine, nearest, UNKNOWN)
         for atom in self.origin.tolist():
             label[norm <= self.reach[atom]] = atom
         # A slow approach stops far from its fixed point, and in another direction.
         new = (label == UNKNOWN).nonzero().squeeze(1)
         if len(new):
-            apart, close = torch.cdist(points[new], self.atoms.flatten(1).double()).min(1)
+            apart, close = _least(lambda atom: torch.cdist(points[new], atom), self.atoms, every)
             label[new] = torch.where(apart <= self.reach[close], close, UNKNOWN)
             new = new[label[new] == UNKNOWN]
         if len(new):
@@ -145,9 +149,30 @@ class Basins:
         """On the straight way from each attractor to the nearest of the others (rows of the dictionary, itself left
         out): the length of the way in units of sqrt(d) (a,), and the share of it after which a kicked attractor does
         not come back (a,)."""
-        points = self.atoms.flatten(1).double()
-        ways = [points[others[others != one]] - points[one] for one in attractors.tolist()]
-        shortest = torch.stack([way[way.norm(dim=1).argmin()] for way in ways])
+        points = self.atoms[attractors].flatten(1).double()
+        closest = []
+        for one, point in zip(attractors.tolist(), points, strict=True):
+
+            def apart(atoms: Tensor, point: Tensor = point) -> Tensor:
+                return torch.linalg.vector_norm(atoms - point, dim=1)[None]
+
+            closest.append(_least(apart, self.atoms, others[others != one])[1])
+        shortest = self.atoms[torch.cat(closest)].flatten(1).double() - points
         steps = shortest.view(len(attractors), *self.atoms.shape[1:]).to(self.atoms)
         found = kicks(self, self.atoms[attractors], attractors, steps, STOPS, rounds=rounds)
         return shortest.norm(dim=1) / self.scale, found.smallest
+
+
+def _least(measure: Callable[[Tensor], Tensor], rows: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
+    """The least number (n,) that ``measure`` gives for rows, and which row that is (n,).
+
+    Args:
+        measure: of a block of rows (b, d) in float64, which would take twice the memory of all: (n, b).
+        rows: (m, ...).
+        of: which of them to look at, at least one.
+    """
+    blocks = [(part, measure(rows[part].flatten(1).double()).min(1)) for part in of.split(BLOCK)]
+    values = torch.stack([found.values for _, found in blocks])
+    value, block = values.min(0)
+    place = torch.stack([part[found.indices] for part, found in blocks])
+    return value, place.gather(0, block[None])[0]
