@@ -257,7 +257,8 @@ class World:
 def _spans(numbers: Sequence[int]) -> list[tuple[int, int]]:
     """Rising numbers as ranges, first and end: a value in the store has at most 8 MiB."""
     starts = [i for i, number in enumerate(numbers) if i == 0 or number != numbers[i - 1] + 1]
-    return [(numbers[i], numbers[j - 1] + 1) for i, j in zip(starts, [*starts[1:], len(numbers)], strict=True)]
+    ends = [*starts, len(numbers)][1:]
+    return [(numbers[i], numbers[j - 1] + 1) for i, j in zip(starts, ends, strict=True)]
 
 
 def _or_end(call: Callable[P, T]) -> Callable[P, T]:
