@@ -48,8 +48,9 @@ def measure_basins(work: RunWork) -> None:
             meter.note = f"{part[0]} of basins"
             found = _measured(run, basins, chosen, atoms["leader"], part)
             run.save(_file(part), found, dictionary=dictionary, rank=world.rank)
-        if ends is not None and not measured():
-            _assemble(run, basins, chosen, ends, parts, dictionary)
+        with world.alone():
+            if ends is not None and not measured():
+                _assemble(run, basins, chosen, ends, parts, dictionary)
         world.barrier()
 
 

@@ -185,3 +185,8 @@ def test_numbers_of_a_launcher_that_are_none(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=f"{name} must be an integer from 0 to .*, not '{value}'"):
         World.gather(cpu=True)
+
+
+@pytest.mark.parametrize("there", [set(range(9)), set(), {0, 1, 4, 8}, {2, 3, 7}])
+def test_missing_parts_are_those_that_are_not_there(there):
+    assert World().missing(range(9), there.__contains__) == [part for part in range(9) if part not in there]
