@@ -64,7 +64,7 @@ def test_run_and_stages(config, tmp_path):
         (["run", "CONFIG", "--set", "datasets.digits.source=parquet:absent.parquet"], "absent.parquet"),
         (["run", "CONFIG", "--set", "datasets.digits.source=folder:."], "holds no image files"),
         (["run", "CONFIG", "--set", "datasets={digit: {}}"], "digits"),
-        (["run", "CONFIG", "--set", "model.source=nobody/nothing"], "cannot be reached"),
+        (["run", "CONFIG", "--set", "model.source=nobody/nothing"], "HF_HUB_OFFLINE is set"),
         (["attractors", "."], "is not the directory of a run"),
         (["attract", "."], "No such command"),
         (["run", "CONFIG", "--ouT", "x"], "No such option"),
