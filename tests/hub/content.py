@@ -1,7 +1,6 @@
 """What the hub for tests keeps: repositories, their commits, branches and tags, and their files by content."""
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -78,6 +77,11 @@ class Commit:
         return found
 
 
+def is_large(path: str, size: int) -> bool:
+    """Whether the hub keeps a file in LFS."""
+    return PurePosixPath(path).suffix.lower() in LARGE or size > LARGE_BYTES
+
+
 def folder_entry(path: str) -> dict[str, Any]:
     """A folder, as the hub's API shows it."""
     return {"type": "directory", "oid": hashlib.sha1(path.encode()).hexdigest(), "size": 0, "path": path}
@@ -118,7 +122,7 @@ class Repository:
         at = self.objects / sha256
         if not at.exists():
             at.write_bytes(content)
-        large = PurePosixPath(path).suffix.lower() in LARGE or len(content) > LARGE_BYTES
+        large = is_large(path, len(content))
         sha1 = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
         return File(path, len(content), sha1, sha256, large, at)
 
@@ -164,9 +168,3 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     for file in sorted(folder.rglob("*")):
         if file.is_file():
             yield file.relative_to(folder).as_posix(), file
-
-
-def copied(folder: Path, to: Path) -> Path:
-    """A copy of a folder, to be changed for the next commit."""
-    shutil.copytree(folder, to)
-    return to

@@ -5,13 +5,14 @@ as huggingface.co does (documentation of the Hub API, and what huggingface_hub 2
 it is told to: ``Hub.fault``. Nothing here knows of ``probe``.
 """
 
+import hashlib
 import json
 import re
 import secrets
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,11 +20,13 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from . import upload
 from .content import Commit, File, Kind, Repository, folder_entry
 
 CHUNK = 1 << 16
 TOKEN = "hf_" + "Owner" * 6
 STRANGER = "hf_" + "Guest" * 6
+LFS = ".git/info/lfs/objects/batch"
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,10 @@ class Hub:
         made.commit(folder, title="The first version")
         return made
 
+    def repository(self, name: str, kind: Kind = "model") -> Repository | None:
+        """A repository by its name; None if there is none."""
+        return self._repositories.get((kind, name))
+
     def rename(self, old: str, new: str) -> None:
         """Rename a repository; its old name leads to the new one."""
         self._renamed[old] = new
@@ -179,6 +186,7 @@ class Hub:
             "HF_HOME": str(cache),
             "HF_HUB_OFFLINE": "0",  # the other tests forbid the network
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_XET": "1",  # uploads would need its servers, too
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_DATASETS_CACHE": str(Path(cache) / "datasets"),
         }
@@ -229,19 +237,18 @@ class Hub:
         raise Refusal(404, "RepoNotFound", "Repository not found")
 
     def api(
-        self,
-        kind: Kind,
-        path: str,
-        query: dict[str, list[str]],
-        form: dict[str, list[str]],
-        user: str | None,
-        address: str,
+        self, kind: Kind, path: str, query: dict[str, list[str]], body: bytes | None, user: str | None, address: str
     ) -> Answer:
-        """The hub's API on a repository: info, tree, paths-info, refs and commits."""
+        """The hub's API on a repository: info, tree, paths-info, refs and commits. body: what was posted, else None."""
         repository, rest = self.found(kind, path, user, address)
         verb, _, rest = rest.partition("/")
         if verb == "refs":
             return as_json(_refs(repository))
+        if body is not None and verb != "paths-info":
+            _must_write(user)
+            made = upload.posted(self, repository, verb, rest, body)
+            if made is not None:
+                return as_json(made)
         revision, _, inside = rest.partition("/")
         commit = _commit(repository, unquote(revision) or "main")
         if verb in ("", "revision"):
@@ -249,11 +256,36 @@ class Hub:
         if verb == "tree":
             return self._tree(commit, unquote(inside), query, address)
         if verb == "paths-info":
-            return as_json(_paths(commit, form.get("paths", [])))
+            return as_json(_paths(commit, parse_qs((body or b"").decode()).get("paths", [])))
         if verb == "commits":
             upto = repository.history[: repository.history.index(commit) + 1]
             return as_json([_as_commit(each) for each in reversed(upto)])
         raise Refusal(404, None, f"Sorry, we can't find {verb}")
+
+    def of_users(self, path: str, body: bytes | None, user: str | None) -> Answer:
+        """The hub's API on users and new repositories."""
+        if path == "validate-yaml":
+            return as_json({"errors": [], "warnings": []})
+        if path == "whoami-v2":
+            _must_write(user, "owner", "stranger")
+            return as_json({"type": "user", "name": user, "orgs": [], "auth": {"type": "access_token"}})
+        if path == "repos/create" and body is not None:
+            _must_write(user)
+            return as_json(*upload.created(self, json.loads(body)))
+        raise Refusal(404, None, "Sorry, we can't find the page you are looking for.")
+
+    def large_files(self, kind: Kind, path: str, body: bytes, user: str | None, address: str) -> Answer:
+        """The LFS endpoint of a repository, for uploads."""
+        _must_write(user)
+        repository, _ = self.found(kind, path, user, address)
+        return as_json(upload.batch(self, repository, json.loads(body)))
+
+    def taken(self, path: str, query: dict[str, list[str]], body: bytes) -> Answer:
+        """What the CDN takes of an upload."""
+        if query.get("Signature") != [self.secret] or hashlib.sha256(body).hexdigest() != path.removeprefix("/repos/"):
+            return Answer(403)
+        (Path(self._folder.name) / path.removeprefix("/repos/")).write_bytes(body)
+        return Answer(200)
 
     def _tree(self, commit: Commit, path: str, query: dict[str, list[str]], address: str) -> Answer:
         """One page of a tree."""
@@ -316,6 +348,12 @@ class Hub:
         if not at.is_file():
             return Answer(404, {"Content-Type": "application/xml"}, b"<Error><Code>NoSuchKey</Code></Error>")
         return Answer(200, {"ETag": f'"{at.name}"', "Accept-Ranges": "bytes"}, at)
+
+
+def _must_write(user: str | None, *users: str) -> None:
+    """Refuse those who may not write."""
+    if user not in (users or ("owner",)):
+        raise Refusal(401 if user in (None, "?") else 403, None, "Invalid username or password.")
 
 
 def _commit(repository: Repository, revision: str) -> Commit:
@@ -385,7 +423,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self) -> None:
         hub = self.server.hub
         length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
+        chunked = "chunked" in self.headers.get("Transfer-Encoding", "")
+        body = b"".join(self._chunks()) if chunked else self.rfile.read(length)
         fault = hub.met(self.server.at, self.command, self.path)
         if fault and fault.wait and hub.closing.wait(fault.wait):
             self.close_connection = True
@@ -399,25 +438,34 @@ class _Handler(BaseHTTPRequestHandler):
                 answer = refused.answer
         self._send(answer, fault)
 
+    def _chunks(self) -> Iterator[bytes]:
+        """The body of a request that does not say its length."""
+        while size := int(self.rfile.readline(), 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
     def _answer(self, body: bytes) -> Answer:
         hub = self.server.hub
         address = urlsplit(self.path)
         query = parse_qs(address.query)
+        posted = body if self.command == "POST" else None
         if self.server.at == "cdn":
-            return hub.delivered(address.path, query)
+            return hub.taken(address.path, query, body) if self.command == "PUT" else hub.delivered(address.path, query)
         user = hub.user(self.headers.get("Authorization"))
         path = address.path.removeprefix("/")
         if path.startswith("api/resolve-cache/"):
             return hub.cached(path.removeprefix("api/resolve-cache/"), user, self.path)
         for kind in ("model", "dataset"):
             if path.startswith(f"api/{kind}s/"):
-                form = parse_qs(body.decode()) if body else {}
-                return hub.api(kind, path.removeprefix(f"api/{kind}s/"), query, form, user, self.path)
+                return hub.api(kind, path.removeprefix(f"api/{kind}s/"), query, posted, user, self.path)
         if path.startswith("api/"):
-            raise Refusal(404, None, "Sorry, we can't find the page you are looking for.")
-        if path.startswith("datasets/"):
-            return hub.resolve("dataset", path.removeprefix("datasets/"), user, self.path)
-        return hub.resolve("model", path, user, self.path)
+            return hub.of_users(path.removeprefix("api/"), posted, user)
+        kind = "dataset" if path.startswith("datasets/") else "model"
+        path = path.removeprefix("datasets/")
+        if path.endswith(LFS):
+            return hub.large_files(kind, path.removesuffix(LFS), body, user, self.path)
+        return hub.resolve(kind, path, user, self.path)
 
     def _send(self, answer: Answer, fault: Fault | None) -> None:
         hub = self.server.hub

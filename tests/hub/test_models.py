@@ -155,13 +155,13 @@ def test_every_case_is_looked_at(told):
 
 def test_the_commit_is_that_of_the_revision(told, hub):
     for name, revision in {"plain": "main", "tag": "v1", "branch": "a/branch", "cut": "main"}.items():
-        repository = hub._repositories["model", f"case/{name}"]
+        repository = hub.repository(f"case/{name}")
         assert json.loads(told[name].out)["revision"] == repository[revision].sha
 
 
 def test_a_download_that_was_cut_goes_on_where_it_was(told, hub):
     """The client keeps pieces of 10 MiB."""
-    file = weights(hub._repositories["model", "case/cut"])
+    file = weights(hub.repository("case/cut"))
     first, second = [request for request in hub.requests if file in request.path and request.at == "cdn"]
     assert (first.bytes, first.range) == (12_000_000, None)
     assert (second.status, second.range) == (206, f"bytes={10 << 20}-")

@@ -58,7 +58,7 @@ def runs(hub: Hub, sd: Folders, tmp_path_factory: pytest.TempPathFactory) -> tup
 def test_a_run_has_the_commit_and_the_weights_of_the_hub(runs, hub, sd):
     tmp, done = runs
     assert done["private"].status == 0, done["private"].err
-    commit = hub._repositories["model", "runs/private"]["main"].sha
+    commit = hub.repository("runs/private")["main"].sha
     noted = json.loads((tmp / "private" / "manifest.json").read_text())["model"]
     assert noted["revision"] == commit
     assert noted["weights_sha256"] == load_autoencoder(str(sd(subfolder="vae") / "vae")).weights_sha256()
@@ -100,7 +100,7 @@ def test_a_resumed_run_goes_on_with_its_commit(runs, hub, sd):
     """A branch that has moved since would give other weights; offline, the cache has the commit."""
     tmp, done = runs
     assert done["moving"].status == 0, done["moving"].err
-    repository = hub._repositories["model", "runs/moving"]
+    repository = hub.repository("runs/moving")
     before = repository["main"].sha
     repository.commit(sd(seed=23))
     for online in (True, False):
