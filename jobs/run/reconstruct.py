@@ -32,7 +32,6 @@ from probe.studies.probing.reconstruction import (
     centred,
     dictionaries,
     mean_image,
-    prepare,
     pursuit_dtype,
     signals_of,
     with_oracle,
@@ -184,7 +183,6 @@ def _first_steps(work: RunWork) -> Callable[[], Tensor]:
 def _bases(run: RunDirectory, model: Autoencoder, first: Callable[[], Tensor]) -> Callable[[str], Ready]:
     """A function that gives what a data set is reconstructed with; what can be is made only once."""
     sparse, seed = run.config.sparse, run.config.seeds.seed
-    common: dict[str, Tensor] = {}
     prepared: dict[str, Dictionary] = {}  # with their Gram matrices, for all parts and data sets
     parts: list[Subsets] = []
     points = _points(run)
@@ -194,13 +192,15 @@ def _bases(run: RunDirectory, model: Autoencoder, first: Callable[[], Tensor]) -
         tensors, _ = run.load(image_file(name))
         heldout = tensors["heldout"]
         latents = encode(model, heldout, together=sparse.batch_size).cpu() if len(heldout) else heldout.float()
-        if not common:
-            common.update(dictionaries(points, first(), sparse, seed))
-        held = prepare(with_oracle(common, latents, sparse, seed), sparse, model.device)
-        for key in common:
-            if key in prepared and prepared[key].dtype == held[key].dtype:
-                held[key] = prepared[key]
-        prepared.update({key: held[key] for key in common})
+        oracles = with_oracle({}, latents, sparse, seed)
+        common = {} if prepared else dictionaries(points, first(), sparse, seed)
+        sizes = [*map(len, (common or prepared).values()), *map(len, oracles.values())]
+        dtype = getattr(torch, pursuit_dtype(sparse, points.shape[1], sizes))
+        if any(basis.dtype != dtype for basis in prepared.values()):  # few images were held out of this data set
+            common = dictionaries(points, first(), sparse, seed)
+        for key in list(common):  # one after the other is dropped: what is prepared takes half of its memory
+            prepared[key] = Dictionary(common.pop(key).to(model.device), dtype)
+        held = prepared | {key: Dictionary(basis.to(model.device), dtype) for key, basis in oracles.items()}
         if not parts:
             parts.append(_subsets(run, points, held, first()))
         mean = mean_image(heldout if len(heldout) else tensors["images"])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from probe.selfcheck.check import Check, Row, Setting, at_most, equals
 from probe.selfcheck.correctness_dynamics import tf32_allowed
-from probe.sparse import Dictionary, SparseCodes, batched, cholesky
+from probe.sparse import Dictionary, SparseCodes, batched, cholesky, directions
 from probe.sparse.omp import Method, engine, omp
 
 
@@ -92,12 +92,13 @@ def _same(name: str, found: SparseCodes, reference: SparseCodes, signals: Tensor
 
 
 def _formulations(setting: Setting) -> Iterator[Row]:
-    """Both torch formulations on the device, in chunks of several sizes."""
+    """All torch formulations on the device, in chunks of several sizes."""
     case = Case(120, 60, (4, 30), 40) if setting.small else Case(512, 256, (16, 128), 150)
     atoms, signals = _atoms(case)
     reference = _on_cpu(atoms, signals, case)
     ready, x = Dictionary(atoms.to(setting.device), torch.float64), signals.to(setting.device)
-    for name, pursue in (("batched", batched.pursue), ("cholesky", cholesky.pursue)):
+    formulations = {"batched": batched.pursue, "cholesky": cholesky.pursue, "directions": directions.pursue}
+    for name, pursue in formulations.items():
         for memory in (1 << 30, 1 << 22):
             found = pursue(ready.unit, ready.gram, x, case.levels, ols=False, memory=memory)
             yield _same(f"{name} with {memory >> 20} MiB of work arrays", found, reference, signals)

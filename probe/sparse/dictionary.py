@@ -1,5 +1,6 @@
 """A dictionary prepared for pursuits: unit atoms, their Gram matrix, and whether they are orthonormal."""
 
+import logging
 from functools import cached_property
 
 import torch
@@ -9,6 +10,7 @@ from probe.machine import free_bytes
 from probe.precision import full_float32
 from probe.sparse.codes import SCHUR_FLOOR, SparseCodes, combine
 
+log = logging.getLogger("probe")
 GRAM = 4
 """A Gram matrix may take one part in so many of the memory that is free: a part of the dictionary copies its own from
 it, and other dictionaries have theirs."""
@@ -76,7 +78,10 @@ class Dictionary:
         """Whether pursuits take the Gram matrix: by its bytes and the memory that is free when first asked."""
         device = self.unit.device
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_bytes()
-        return GRAM * len(self) ** 2 * self.unit.element_size() <= free
+        size = len(self) ** 2 * self.unit.element_size()
+        if GRAM * size > free:
+            log.info(f"sparse codes in {len(self)} atoms are found without a Gram matrix, of {size / 2**30:.3g} GiB")
+        return GRAM * size <= free
 
     @property
     def dtype(self) -> torch.dtype:

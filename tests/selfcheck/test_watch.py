@@ -10,7 +10,7 @@ import torch
 
 from probe.dynamics import Iteration, certify, iterate
 from probe.dynamics import jacobian as jacobians
-from probe.sparse import Dictionary, batched, cholesky, omp
+from probe.sparse import Dictionary, batched, cholesky, directions, omp
 from probe.verify.bank import bank, starts
 
 from .pretended import Pretended, Watch, there
@@ -133,7 +133,7 @@ def test_certificates(monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["omp", "ols"])
-@pytest.mark.parametrize("pursue", [batched.pursue, cholesky.pursue])
+@pytest.mark.parametrize("pursue", [batched.pursue, cholesky.pursue, directions.pursue])
 def test_the_pursuit(pursue, method):
     generator = torch.Generator().manual_seed(0)
     atoms, x = (torch.randn(n, 40, dtype=torch.float64, generator=generator) for n in (60, 8))
