@@ -117,7 +117,9 @@ def _rows(run: RunDirectory, part: str) -> int:
 
 def summary(work: RunWork) -> dict[str, int]:
     """Starts by outcome."""
-    return load_end_points(work.directory).counts()
+    parts = [work.directory.load(SHARD.at(indices), "outcome")[0] for indices in shards(work.config.seeds)]
+    outcome = torch.cat([part["outcome"] for part in parts])
+    return {one.label: int((outcome == one).sum()) for one in Outcome}
 
 
 def load_end_points(run: RunDirectory) -> EndPoints:
@@ -126,11 +128,20 @@ def load_end_points(run: RunDirectory) -> EndPoints:
     Raises:
         UserError: a shard is missing or damaged, or the indices are not exactly 0..count-1.
     """
-    seeds = run.config.seeds
-    parts = [run.load(SHARD.at(indices))[0] for indices in shards(seeds)]
-    index = torch.cat([part.pop("index") for part in parts])
-    check_starts(index, seeds.count, run.path)
-    return EndPoints.concatenate([EndPoints.of_stored(part) for part in parts])
+    count = run.config.seeds.count
+    index, whole = torch.full((count,), -1), dict[str, torch.Tensor]()
+    begun = 0
+    for indices in shards(run.config.seeds):  # one after the other: all of them and all in one would be twice as much
+        part = run.load(SHARD.at(indices))[0]
+        rows = slice(begun, begun + len(part["index"]))
+        if rows.stop > count:
+            check_starts(torch.cat([index[:begun], part["index"]]), count, run.path)
+        index[rows] = part.pop("index")
+        for name, value in part.items():
+            whole.setdefault(name, value.new_empty((count, *value.shape[1:])))[rows] = value
+        begun = rows.stop
+    check_starts(index[:begun], count, run.path)
+    return EndPoints.of_stored(whole)
 
 
 def load_first_steps(run: RunDirectory) -> torch.Tensor:

@@ -23,6 +23,8 @@ from probe.dictionary.near import Near, near
 from probe.dictionary.points import ELEMENTS, Points, Rows, claim, place_of
 
 BLOCK = 128
+CERTIFIED = 1024
+"""Certified attractors compared at once."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,10 @@ def merge_by_cosine(
 ) -> Merge:
     """Merge end points (n, d) whose cosine exceeds the threshold (paper, Section 4.1).
 
-    No two atoms exceed the threshold if the search is exact. Points with a lower ``priority`` (n,) lead first,
-    whatever their neighbours; ties go to the lower of ``starts`` (n,). Points at the origin, which have no direction,
-    and points that are not finite are left out. Points are compared on ``device``, by default the first GPU if there is
-    one; the result is the same on all.
+    No two atoms exceed the threshold if the search is exact; if not, few do (``Merge.recall``). Points with a lower
+    ``priority`` (n,) lead first, whatever their neighbours; ties go to the lower of ``starts`` (n,). Points at the
+    origin, which have no direction, and points that are not finite are left out. Points are compared on ``device``, by
+    default the first GPU if there is one; the result is the same on all.
     """
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms) & (norms > 0))
@@ -120,13 +122,25 @@ def merge_certified(points: Tensor, distance: Tensor, cosine: float = 0.99) -> T
     points, distance = points.detach().flatten(1).double().cpu(), distance.double().cpu()
     norms = torch.linalg.vector_norm(points, dim=1)
     lengths = torch.where(at_origin(points, distance), torch.inf, norms)
-    first, leads = torch.arange(len(points)), torch.zeros(len(points), dtype=torch.bool)
-    for i in range(len(points)):
-        product = points @ points[i]
-        apart = (norms.square() + norms[i].square() - 2 * product).clamp(min=0).sqrt()
-        joins = leads & ((apart <= distance + distance[i]) | (product / (lengths * lengths[i]) > cosine))
-        leads[i] = not joins.any()
-        first[i] = i if leads[i] else joins.nonzero()[0, 0]
+
+    def joins(a: Tensor, b: Tensor) -> Tensor:
+        product = points[a] @ points[b].T
+        apart = (norms[a, None].square() + norms[b].square() - 2 * product).clamp(min=0).sqrt()
+        return (apart <= distance[a, None] + distance[b]) | (product / (lengths[a, None] * lengths[b]) > cosine)
+
+    first, leads = torch.arange(len(points)), torch.empty(0, dtype=torch.long)
+    for block in first.clone().split(CERTIFIED):
+        for some in leads.split(CERTIFIED) if len(leads) else ():
+            near, place = joins(block, some).max(1)  # the place of the first
+            new = near & (first[block] == block)
+            first[block[new]] = some[place[new]]
+        left = block[first[block] == block]
+        among = joins(left, left).tril(-1)
+        alone = torch.ones(len(left), dtype=torch.bool)
+        for k in range(1, len(left)):
+            if (among[k] & alone).any():
+                alone[k], first[left[k]] = False, left[(among[k] & alone).nonzero()[0, 0]]
+        leads = torch.cat([leads, left[alone]])
     return first
 
 
@@ -176,7 +190,10 @@ def _merge(points: Points, radius2: float, rows: Tensor, priority: Tensor | None
         empty = torch.empty(0, dtype=torch.long)
         return Merge(empty, torch.full((n,), -1), empty, 0)
     found = near(points, radius2)
-    owner, components = _greedy(found, None if priority is None else priority.cpu()[rows].numpy())
+    rank = np.zeros(len(rows), np.int64) if priority is None else priority.cpu()[rows].numpy()
+    owner, components = _greedy(found, rank)
+    if not found.exact:
+        owner = _searched_again(points, radius2, owner, rank)
     leader, basin = np.unique(owner, return_counts=True)
     order = np.argsort(-basin, kind="stable")
     place = np.empty_like(order)
@@ -194,12 +211,25 @@ def _merge(points: Points, radius2: float, rows: Tensor, priority: Tensor | None
     )
 
 
-def _greedy(near: Near, priority: NDArray[np.int64] | None) -> tuple[Rows, int]:
+def _searched_again(points: Points, radius2: float, owner: Rows, priority: NDArray[np.int64]) -> Rows:
+    """For each point its leader (n,), after leaders that the approximate search did not see to be neighbours have been
+    searched for among the leaders alone: exactly if that may be, else in other cells. The one of the larger basin takes
+    the other with all its points, also those beyond the radius."""
+    leaders, basin = np.unique(owner, return_counts=True)
+    order = np.lexsort((leaders, -basin, priority[leaders]))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    alone = Points(points.rows[torch.from_numpy(leaders)], points.device)
+    first, _ = _greedy(near(alone, radius2), rank)
+    return leaders[first[np.searchsorted(leaders, owner)]]
+
+
+def _greedy(near: Near, priority: NDArray[np.int64]) -> tuple[Rows, int]:
     """For each point its leader (n,), and the number of connected components."""
     count, components = near.degrees()
     rows = np.arange(len(count))
     owner = np.where(count == 1, rows, -1)
-    todo = np.lexsort((rows, -count, rows * 0 if priority is None else priority))
+    todo = np.lexsort((rows, -count, priority))
     while len(todo := todo[owner[todo] < 0]):
         leading = todo[:BLOCK]  # the first free ones: only they can lead each other
         claim(leading, *near.of(leading, owner < 0), owner)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from probe.dictionary import merge_by_cosine, merge_by_euclid, with_origin
+from probe.dictionary import merge as merging
+from probe.dictionary import merge_by_cosine, merge_by_euclid, merge_certified, with_origin
 
 
 def clusters(seed: int, sizes: list[int], d: int = 24, spread: float = 0.01) -> torch.Tensor:
@@ -91,3 +92,26 @@ def test_euclid_knows_no_scale(scale):
     near, far = merge_by_euclid(points), merge_by_euclid(points * scale)
     assert len(far.leader) == 5
     assert torch.equal(far.member, near.member)
+
+
+@pytest.mark.parametrize("block", [1024, 7])
+def test_certified_attractors_join_the_first_that_leads(monkeypatch: pytest.MonkeyPatch, block: int):
+    """In blocks or at once as one after the other; the last one of all is at the origin."""
+    monkeypatch.setattr(merging, "CERTIFIED", block)
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(200, 3, generator=generator)
+    points[-1] = 0
+    distance = 0.3 * torch.rand(200, generator=generator) ** 4
+    x, near = points.double(), distance.double()
+    norm = x.norm(dim=1)
+    first: list[int] = []
+    for i in range(200):
+        joins = [
+            j
+            for j in range(i)
+            if first[j] == j
+            and ((x[i] - x[j]).norm() <= near[i] + near[j] or x[i] @ x[j] > 0.99 * norm[i] * norm[j] > 0)
+        ]
+        first.append(joins[0] if joins else i)
+    assert merge_certified(points, distance).tolist() == first
+    assert 20 < len(set(first)) < 180

@@ -33,10 +33,18 @@ def outcome(found: merge.Merge) -> list[tuple[int, int]]:
     return list(zip(found.leader.tolist(), found.basin.tolist(), strict=True))
 
 
-@pytest.fixture(params=["brute", "groups", "small blocks", "nothing kept"])
+@pytest.fixture(params=["brute", "groups", "small blocks", "nothing kept", "few coordinates", "all cells"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Points compared with all others; in groups; in blocks smaller than a group; without lists from the first pass."""
-    if request.param != "brute":
+    """Points compared with all others; in groups; in blocks smaller than a group; without lists from the first pass; in
+    few coordinates first; from an inverted-file index of which all cells are searched."""
+    if request.param == "few coordinates":
+        monkeypatch.setattr(points, "FEW", 0)
+        monkeypatch.setattr(points, "SHORT", 3)
+    elif request.param == "all cells":
+        monkeypatch.setattr(near, "WORK", 0)
+        monkeypatch.setattr(near, "PROBES", (500,))
+        monkeypatch.setattr(near, "BLOCK", 64)
+    elif request.param != "brute":
         monkeypatch.setattr(cover, "SMALL", 0)
         monkeypatch.setattr(near, "SMALL", 0)
     if request.param == "small blocks":
@@ -183,3 +191,69 @@ def test_few_groups_are_exact_whatever_the_number_of_points(monkeypatch: pytest.
     monkeypatch.setattr(near, "WORK", 1e8)  # all pairs are 1e9
     found = merge_by_cosine(clusters(8, 6000, 50, 24, 0.02))
     assert (len(found.leader), found.recall) == (50, 1.0)
+
+
+def grid(n: int, d: int, seed: int) -> torch.Tensor:
+    """Whole numbers far from the origin: the squared distances of many pairs are exactly the same whole number."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 2, (n, d), generator=generator).float() + 1000
+
+
+@pytest.mark.parametrize("index", ["exact", "few coordinates", "cells"])
+@pytest.mark.parametrize("radius2", [9 - 1e-9, 9.0, 9 + 1e-9])
+def test_pairs_on_the_threshold_are_decided_in_float64(monkeypatch: pytest.MonkeyPatch, index: str, radius2: float):
+    x = grid(700, 24, 0)
+    if index != "exact":
+        monkeypatch.setattr(points, "FEW", 0)
+        monkeypatch.setattr(points, "SHORT", 12)
+    rows = points.Points(x)
+    assert (rows.short is None) == (index == "exact")
+    monkeypatch.setattr(near, "PROBES", (10_000,))
+    found = near.Approximate(rows, radius2) if index == "cells" else near.Exact(rows, radius2, cover.no_cover(len(x)))
+    count = ((x[:, None] - x).double().square().sum(2) < radius2).sum(1)
+    assert found.degrees()[0].tolist() == count.tolist()
+    assert (count > 1).any()
+
+
+def test_the_few_coordinates_never_hide_a_neighbour(monkeypatch: pytest.MonkeyPatch):
+    """Pairs that differ along one principal direction only, by just less than the radius: nothing is to spare."""
+    monkeypatch.setattr(points, "FEW", 0)
+    x = torch.randn(3000, 80, generator=torch.Generator().manual_seed(1)) * torch.linspace(3, 0.1, 80)
+    first = torch.linalg.svd((x - x.mean(0)).double(), full_matrices=False)[2][0].float()
+    shifted = torch.cat([x, x + 0.4999999 * first])
+    near_enough = ((shifted[3000:].double() - x).square().sum(1) < 0.25).nonzero().squeeze(1).tolist()
+    assert 1000 < len(near_enough) < 3000  # float32 rounds some to beyond the radius
+    at, to = points.Points(shifted).within(np.arange(3000), np.arange(3000, 6000), 0.25)
+    assert {*zip(at.tolist(), to.tolist(), strict=True)} >= {(k, k) for k in near_enough}
+
+
+@pytest.mark.parametrize(("spread", "kept"), [(1e-4, True), (0.06, True), (0.06, False), (0.1, True)])
+def test_an_index_of_recall_1_merges_as_the_exact_search_does(
+    monkeypatch: pytest.MonkeyPatch, spread: float, kept: bool
+):
+    """Clusters of Zipf's sizes, some across several cells, most in a few."""
+    generator = torch.Generator().manual_seed(3)
+    centres = torch.nn.functional.normalize(torch.randn(300, 32, generator=generator), dim=1)
+    which = torch.multinomial(1 / torch.arange(1.0, 301), 4000, replacement=True, generator=generator)
+    x = centres[which] + spread / 32**0.5 * torch.randn(4000, 32, generator=generator)
+    exact = merge_by_cosine(x)
+    monkeypatch.setattr(near, "WORK", 0)
+    if not kept:
+        monkeypatch.setattr(near, "KEPT", 0)
+    found = merge_by_cosine(x)
+    assert (found.exact, found.recall) == (False, 1.0)
+    assert found.sampled > 1000
+    assert found.components == exact.components
+    assert torch.equal(found.member, exact.member)
+
+
+def test_leaders_that_a_poor_index_left_near_each_other_are_merged(monkeypatch: pytest.MonkeyPatch):
+    x = torch.nn.functional.normalize(clusters(10, 3000, 40, 12, 0.15), dim=1)
+    monkeypatch.setattr(near, "PROBES", (1,))
+    monkeypatch.setattr(near, "WORK", 1e8)  # all pairs take 2e8, those of the leaders less
+    found = merge_by_cosine(x)
+    assert (found.exact, found.recall < 0.99) == (False, True)
+    leader = x[found.leader].double()
+    apart = (leader[:, None] - leader).square().sum(2) + torch.eye(len(leader))
+    assert apart.min() >= 0.02
+    assert torch.equal(found.basin, torch.bincount(found.member))

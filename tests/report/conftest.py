@@ -159,7 +159,7 @@ class Run:
         stated = {
             "atoms": m, "rule": "cosine > 0.99", "atoms_euclidean": m + 2, "rule_euclidean": "distance < 0.05 rms",
             "components": m, "index": "exact" if self.recall == 1 else "approximate", "recall": self.recall,
-            "index_euclidean": "exact", "recall_euclidean": 1.0,
+            "recall_sampled": 0 if self.recall == 1 else 400, "index_euclidean": "exact", "recall_euclidean": 1.0,
             "outcomes_used": ["converged", "cycle", "max_steps"], "starts_used": sum(self.basin),
             "certified": int((certificate == 1).sum()), "not_attractors": int((certificate == 0).sum()),
             "undecided": int((certificate == -1).sum()),

@@ -333,6 +333,9 @@ class DictionaryReport(ReportModel):
     components: int = Field(description="connected components: atoms if chains of near end points were merged whole")
     index: Literal["exact", "approximate"] = Field(description="search for near end points under the rule")
     recall: float = Field(description="share of near pairs that were found, from a sample; 1 where index is exact")
+    recall_sampled: int = Field(
+        0, description="end points with near ones that recall is from; 0 where index is exact, and in older versions"
+    )
     united: int = Field(
         0, description="atoms merged with another one because their certificates may be about one fixed point"
     )
@@ -342,6 +345,7 @@ class DictionaryReport(ReportModel):
     atoms_euclidean: int = Field(description="atoms under the Euclidean rule")
     index_euclidean: Literal["exact", "approximate"] = Field(description="as index, under the Euclidean rule")
     recall_euclidean: float = Field(description="as recall, under the Euclidean rule")
+    recall_euclidean_sampled: int = Field(0, description="as recall_sampled, under the Euclidean rule")
     vendi: Diversity | None = Field(None, description="null without atoms, and in runs of older versions")
     starts_used: int
     largest_basin: float | None = Field(description="share of starts_used in the largest basin; null without atoms")

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from probe.dynamics.basins import wilson
 from probe.methods import BASELINE, OURS, methods
 from probe.report.page.text import count, listed, number, of_images, percent, with_interval
 from probe.report.run.decomposition import overall
@@ -151,11 +152,15 @@ def _field_warnings(report: Report) -> list[str]:
         found.append(f"The field is trivial: half of the starts that converged took {few} or fewer.")
     if dictionary.atoms == 0:
         found.append("The dictionary is empty: no start ended in an admitted outcome.")
-    for recall, rule in ((dictionary.recall, "cosine"), (dictionary.recall_euclidean, "distance")):
+    for recall, sampled, rule in (
+        (dictionary.recall, dictionary.recall_sampled, "cosine"),
+        (dictionary.recall_euclidean, dictionary.recall_euclidean_sampled, "distance"),
+    ):
         if recall < 0.99:
             found.append(
-                f"End points were compared by an approximate index that found {100 * recall:.3g} % of the near pairs: "
-                f"under the rule of {rule}, some atoms are near others, and the number of atoms is too large."
+                f"End points were compared by an approximate index that found {100 * recall:.3g} % of the near pairs"
+                f"{_interval(recall, sampled)}: under the rule of {rule}, some atoms are near others, and the number "
+                "of atoms is too large."
             )
     if diverged := solver.outcomes["diverged"]:
         found.append(
@@ -163,6 +168,15 @@ def _field_warnings(report: Report) -> list[str]:
             f"and are not in the dictionary."
         )
     return found
+
+
+def _interval(recall: float, sampled: int) -> str:
+    """Of how many points the recall is, and how sure. Neighbours of one point are found or missed together, so that the
+    points count; a mean of shares varies no more than one of yes and no. Empty where older versions do not say."""
+    if not sampled:
+        return ""
+    low, high = (100 * float(end) for end in wilson(recall, sampled))
+    return f" of {count(sampled, 'sampled point')} (95 % interval {low:.3g} to {high:.3g} %)"
 
 
 def _data_warnings(report: Report) -> list[str]:

@@ -43,6 +43,8 @@ PICTURES, THUMBNAILS = 64, 4096
 """Atoms whose decoded end points are kept as pictures, and as small ones (``picture``); largest basins first."""
 CERTIFICATES = {YES: "attractor", NO: "not an attractor", UNDECIDED: "undecided"}
 MEASURED = ("residual", "spectral_radius", "radius_error", "spectral_norm", "norm_error", "distance", "from_one")
+TOGETHER = 1 << 14
+"""Atoms made at once."""
 COMPARED = 1024
 """Atoms (largest basins first) that enter the Vendi score."""
 
@@ -167,10 +169,12 @@ def merge_end_points(ends: EndPoints, *, solver: SolverConfig, dictionary: Dicti
         "rule": f"cosine > {dictionary.cosine:g}",
         "index": merge.index,
         "recall": merge.recall,
+        "recall_sampled": merge.sampled,
         "atoms_euclidean": len(apart.leader),
         "rule_euclidean": f"distance < {dictionary.euclidean:g} of the root mean square norm",
         "index_euclidean": apart.index,
         "recall_euclidean": apart.recall,
+        "recall_euclidean_sampled": apart.sampled,
         "components": merge.components,
         "outcomes_used": list(dictionary.outcomes),
         "starts_used": len(rows),
@@ -261,13 +265,15 @@ def assemble_dictionary(
     if merged.member is not None and len(same):  # at the origin the cosine is that of rounding
         member = merged.member[merged.check[: merged.sampled]]
         same[(same == 0) & (member >= 0) & nowhere[member]] = 1
-    atoms = torch.zeros_like(found.point.flatten(1), dtype=torch.float64)
-    atoms[~nowhere] = unit_rows(found.point[~nowhere])
+    atoms = torch.zeros_like(found.point.flatten(1), dtype=torch.float32)
+    for rows in (~nowhere).nonzero().squeeze(1).split(TOGETHER):  # float64 of all could be several GB
+        atoms[rows] = unit_rows(found.point[rows]).float()
+    directions = (~nowhere).nonzero().squeeze(1)[:COMPARED]
     summary = {
         **merged.summary,
         "atoms": len(leader),
         "at_origin": int(merged.basin[nowhere].sum()),
-        "vendi": diversity(atoms[~nowhere]),
+        "vendi": diversity(unit_rows(found.point[directions])),
         "plain_checked": merged.sampled,
         "plain_same": int((same == 1).sum()),
         "plain_elsewhere": int((same == 0).sum()),
@@ -276,7 +282,7 @@ def assemble_dictionary(
         "undecided": int((found.attractor == UNDECIDED).sum()),
     }
     return AttractorDictionary(
-        atoms=atoms.float(),
+        atoms=atoms,
         ends=found.point,
         leader=leader,
         basin=merged.basin,
