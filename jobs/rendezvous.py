@@ -24,6 +24,8 @@ FIRST_WORDS, NEXT_WORDS = 3.0, 30.0
 """Seconds until missing ranks are named, and until they are named again."""
 ALL_HERE = "all here"
 """The key that rank 0 sets."""
+FEW = 64
+"""Ranks, up to which each names those that it waits for; of more, rank 0 does."""
 POLL, POLL_OF_A_RANK = 0.05, 0.0005
 """Seconds between two questions in a short wait; those in a long one, times the ranks: together, waiting ranks ask the
 store at most 2,000 times a second, or 20 times each if they are few."""
@@ -45,7 +47,7 @@ def join(
 ) -> Store:
     """Wait for all ranks; returns the store that they share. Rank 0 hosts it, unless torchrun does.
 
-    Rank 0 alone looks for every other rank; if all did, the store would be asked size**2 times.
+    Rank 0 alone looks for all ranks all the time; if every rank did, the store would be asked size**2 times.
 
     Raises:
         UserError: rank or port is out of range.
@@ -66,8 +68,9 @@ def join(
             while not store.check(keys):
                 waiting.go_on(lambda: _absent(store, keys))
             store.set(ALL_HERE, "")
+        named = keys if size <= FEW else keys[:1]
         while not store.check([ALL_HERE]):
-            waiting.go_on(lambda: _absent(store, keys[:1]), lambda: _absent(store, keys))
+            waiting.go_on(lambda: _absent(store, named), lambda: _absent(store, keys))
         if (there := store.get(keys[rank]).decode()) != me:
             raise Failure(f"rank {rank} was started twice, as processes {me} and {there} (host, process id).")
     except RuntimeError as error:

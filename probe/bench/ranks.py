@@ -398,7 +398,7 @@ def _spread(seconds: Sequence[float]) -> str:
 def _process() -> None:
     """A process of simulated ranks, which are told as JSON on stdout."""
     logging.getLogger("probe").addHandler(logging.NullHandler())
-    sys.setswitchinterval(0.5)  # hundreds of threads that ask for their turn every 5 ms leave no time for a turn
+    sys.setswitchinterval(0.05)  # hundreds of threads that ask for their turn every 5 ms leave no time for a turn
     told = json.loads(sys.argv[1])
     lived = live_together(
         told.pop("ranks"), told.pop("size"), told.pop("port"), **told | {"folder": Path(told["folder"])}
