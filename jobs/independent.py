@@ -5,7 +5,7 @@ alone is done under the lock of the directory by whoever comes first, and a part
 lock. The kernel ends a lock with its process, so that what a killed process held goes to another.
 """
 
-import logging
+import os
 import re
 import time
 from collections import deque
@@ -25,8 +25,9 @@ PATIENCE = 3600.0
 """Seconds that a process waits for another to do what one does alone, such as merging."""
 POLL = 1.0
 """Seconds between looks at parts that other processes hold."""
+LEAVING = 600.0 if "SLURM_JOB_ID" in os.environ else LOCK_PATIENCE
+"""Seconds to wait for processes that find nothing to do; one that came late loads the model before it sees that."""
 TASKS = "tasks"
-log = logging.getLogger("probe")
 
 
 class Independent(World):
@@ -129,7 +130,7 @@ class Independent(World):
         return True
 
 
-def refuse_beside(path: Path, patience: float = LOCK_PATIENCE) -> None:
+def refuse_beside(path: Path, patience: float = LEAVING) -> None:
     """Refuse a directory that independent processes share; one that is ending is waited for.
 
     Raises:

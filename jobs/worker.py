@@ -80,9 +80,8 @@ def work(
         with to_stderr(world.rank), _ending_together(world, path):
             if world.leads:
                 _prepare(path, kind, config)
+                refuse_beside(path)  # before it is held: they may need it to end
             with exclusive(path) if world.leads else nullcontext(), _explaining(path):
-                if world.leads:
-                    refuse_beside(path)
                 made = kind.directory.create(path, settings) if world.leads else None
                 settings = world.broadcast(made.config.model_dump(mode="json") if made else None)
                 directory = made or kind.directory(path, kind.directory.parse(settings))

@@ -29,8 +29,8 @@ def submit(
 ) -> None:
     """Submit a run, study or other work to Slurm.
 
-    Submits one job per stage and prints the job ids; the models of a study are shared by an array of tasks. Rerun the
-    same command to resume.
+    Submits one job per stage and prints the job ids. The models of a study are shared by an array of tasks, and so is
+    every stage with parts where the profile says `array`. Rerun the same command to resume.
     """
     from jobs.kinds import kind_of
     from jobs.lock import exclusive

@@ -4,7 +4,9 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -209,3 +211,32 @@ def assert_same_results(one: dict, two: dict) -> None:
         assert values == two[name][1], name
         assert tensors.keys() == two[name][0].keys()
         assert all(torch.equal(tensors[key], two[name][0][key]) for key in tensors), name
+
+
+@pytest.fixture(scope="session")
+def slurmd(root):
+    from .slurm_cluster import Cluster
+
+    lacking = [tool for tool in ("slurmctld", "slurmd", "munged", "ip") if not shutil.which(tool, path=PATH)]
+    if lacking or os.geteuid():
+        reason = f"{', '.join(lacking) or 'root'} is needed for a Slurm cluster on this machine; see `make debian`"
+        pytest.fail(reason) if os.environ.get("PROBE_REQUIRE_SLURM") else pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="probe-slurm-"))  # munge wants a path that everybody may walk
+    script = root / "tests" / "jobs" / "cluster.sh"
+    try:
+        with (folder / "start").open("w") as out:  # daemons inherit it, so that a pipe would never end
+            started = subprocess.run([script, "start", folder], stdout=out, stderr=subprocess.STDOUT, timeout=60)
+        assert started.returncode == 0, (folder / "start").read_text()
+        yield Cluster(folder)
+    finally:
+        subprocess.run([script, "stop", folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+
+@pytest.fixture
+def cluster(slurmd):
+    yield slurmd
+    slurmd.stop()
