@@ -81,3 +81,48 @@ def taesd_shaped(folder: Path, seed: int = 0, **changes: Any) -> Path:
     AutoencoderTiny(**(TAESD_SHAPED | changes)).save_pretrained(folder)
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# A model for tests\n")
     return folder
+
+
+def vit_mae_shaped(folder: Path) -> Path:
+    """A ViT-MAE of transformers, small, with the normalisation of its images."""
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    decoder = {f"decoder_{name}": value for name, value in sizes.items()}
+    settings = transformers.ViTMAEConfig(image_size=32, patch_size=8, **sizes, **decoder)
+    transformers.ViTMAEForPreTraining(settings).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}))
+    return folder
+
+
+OWN = """
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+
+
+class Halving(ModelMixin, ConfigMixin):
+    @register_to_config
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(0.5))
+
+    def encode(self, x):
+        return torch.nn.functional.avg_pool2d(x, 4) * self.scale
+
+    def decode(self, z):
+        return torch.nn.functional.interpolate(z, scale_factor=4)
+"""
+
+
+def with_code(folder: Path) -> Path:
+    """A model that brings its class as a Python file."""
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    (folder / "halving.py").write_text(OWN)
+    config = {"_class_name": "Halving", "auto_map": {"AutoModel": "halving.Halving"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file({"scale": torch.tensor(0.25)}, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    return folder

@@ -13,7 +13,7 @@ import torch
 from .commands import Said, said
 from .conftest import Folders
 from .content import Repository
-from .repositories import sdxl_shaped, taesd_shaped
+from .repositories import sdxl_shaped, taesd_shaped, vit_mae_shaped, with_code
 from .server import Hub
 
 ALWAYS = math.inf
@@ -32,12 +32,15 @@ LOADED = (
     *("gated-for-members", "private-for-owners", "tag", "branch", "old-name", "limited-for-a-while"),
     *("down-for-a-while", "cut", "slow"),
 )
+OTHERS = ("vit-mae", "own-code-trusted", "converted")
+"""Loaded or made, too, with latents of other shapes."""
 REFUSED = {
     "other-name": r"has its weights as vae-ft\.safetensors; give case/other-name/vae-ft\.safetensors\.",
     "only-half": r"has its weights as fp16 only; set model\.variant=fp16\.",
     "no-such-variant": r"has no variant 'bf16'; leave model\.variant out\.",
     "pickled": r"has weights in pickle form only \(diffusion_pytorch_model\.bin\).*`probe convert` makes safetensors",
     "damaged": r"the weights \(diffusion_pytorch_model\.safetensors\) are damaged or incomplete; .*download them again",
+    "own-code": r"would run its own code, halving\.py; read that file, and set model\.trust_remote_code=true",
     "empty": r"has no config\.json there; if it is a pipeline, set model\.subfolder \(usually vae\)\.",
     "absent": "is neither a local folder nor an open repository of the hub; check the name, or log in if it is private",
     "absent-with-a-token": "nor a repository of the hub that your token may read; check the name",
@@ -92,8 +95,12 @@ def told(hub: Hub, sd: Folders, tmp_path_factory: pytest.TempPathFactory) -> dic
     case("no-such-variant", plain, "model.variant=bf16")
     pickled = Path(shutil.copytree(plain, tmp / "pickled"))
     (pickled / WEIGHTS).unlink()
-    torch.save({}, pickled / "diffusion_pytorch_model.bin")
+    torch.save({"one.weight": torch.ones(2)}, pickled / "diffusion_pytorch_model.bin")
     case("pickled", pickled)
+    cases["converted"] = ["convert", "case/pickled", str(tmp / "converted")], None
+    case("vit-mae", vit_mae_shaped(tmp / "vit-mae"))
+    case("own-code", with_code(tmp / "own-code"))
+    cases["own-code-trusted"] = doctor("case/own-code", "model.trust_remote_code=true"), None
     damaged = Path(shutil.copytree(plain, tmp / "damaged"))
     (damaged / WEIGHTS).write_bytes((plain / WEIGHTS).read_bytes()[:1000])
     case("damaged", damaged)
@@ -149,8 +156,13 @@ def test_it_is_refused_in_one_sentence(told, hub, name):
     assert told[name].out == ""
 
 
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_kinds_load(told, name):
+    assert told[name].status == 0, told[name].err
+
+
 def test_every_case_is_looked_at(told):
-    assert set(told) == {*LOADED, *REFUSED}
+    assert set(told) == {*LOADED, *OTHERS, *REFUSED}
 
 
 def test_the_commit_is_that_of_the_revision(told, hub):
