@@ -28,11 +28,14 @@ class GaveUp(Exception):
 def patience() -> Iterator[None]:
     """Raise GaveUp from requests of the hub's client that have failed for too long; its libraries are silent."""
     import datasets
+    from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
     be_patient()
-    settings = {f"STREAMING_{name}_INTERVAL": 0 for name in _INTERVALS}
+    settings: dict[str, int] = {f"STREAMING_{name}_INTERVAL": 0 for name in _INTERVALS}
     settings |= {f"STREAMING_{name}_MAX_RETRIES": 1 for name in ("READ", "OPEN")}
+    if "huggingface.co" not in constants.ENDPOINT:  # downloads are counted at an address that has nothing to do with it
+        settings["HF_UPDATE_DOWNLOAD_COUNTS"] = False
     before = {name: getattr(datasets.config, name, None) for name in settings}
     loggers = {logger: logger.level for logger in map(logging.getLogger, ("datasets", "huggingface_hub"))}
     client: Any = get_session()

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .server import Hub
+
 IMAGENET = ("tench, Tinca tinca", "goldfish, Carassius auratus", "great white shark, white shark", "tiger shark")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR100 = ("apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle")
@@ -183,6 +185,16 @@ def write_laion(folder: Path, addresses: list[str]) -> Path:
     return folder
 
 
+@contextmanager
+def published(folder: Path) -> Iterator[Hub]:
+    """A hub with all of these sets; the pictures of LAION want PROBE_ALLOW_PRIVATE_HOSTS=127.0.0.1."""
+    with Hub() as hub, pictures_on_the_web(folder / "web", 60) as addresses:
+        for name, layout in LAYOUTS.items():
+            hub.add(name, write(name, folder / name), kind="dataset", gated=layout.gated)
+        hub.add(LAION, write_laion(folder / "laion", addresses), kind="dataset", gated=True)
+        yield hub
+
+
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *args: Any) -> None:
         pass
@@ -190,8 +202,8 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def pictures_on_the_web(folder: Path, count: int) -> Iterator[list[str]]:
-    """The addresses of ``count`` pictures on a server on loopback; set PROBE_ALLOW_PRIVATE_HOSTS=127.0.0.1."""
-    folder.mkdir()
+    """The addresses of ``count`` pictures on a server on loopback."""
+    folder.mkdir(parents=True)
     for i in range(count):
         (folder / f"{i}.png").write_bytes(picture(10_000 + i, Layout({}, {})))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder))

@@ -52,11 +52,7 @@ for name, spec in json.loads(sys.argv[1]).items():
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A hub with all data sets that presets and configurations name."""
-    folder = tmp_path_factory.mktemp("sets")
-    with Hub() as hub, presets.pictures_on_the_web(folder / "web", 60) as addresses:
-        for name, layout in LAYOUTS.items():
-            hub.add(name, presets.write(name, folder / name), kind="dataset", gated=layout.gated)
-        hub.add(LAION, presets.write_laion(folder / "laion", addresses), kind="dataset", gated=True)
+    with presets.published(tmp_path_factory.mktemp("sets")) as hub:
         yield hub
 
 
