@@ -60,7 +60,7 @@ def _prototypes(run: RunDirectory) -> Prototypes:
     ends, seeds = load_end_points(run), run.config.seeds
     certified = dictionary["certificate"] == YES
     some = bool(certified.any())
-    points = dictionary.get("ends", ends.end[dictionary["leader"]])
+    points = dictionary["ends"] if "ends" in dictionary else ends.end[dictionary["leader"]]
     points = points[certified if some else dictionary["outcome"] != Outcome.DIVERGED]
     return Prototypes(
         attractors=points,

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +57,12 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[st
     metadata = {key: json.dumps(value) for key, value in {**about, "sha256": digest}.items()}
 
     def write(temporary: Path) -> None:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             save_file(whole, temporary, metadata)  # without a copy of all in memory
+            with suppress(OSError):  # file systems without modes
+                temporary.chmod(mode)  # it makes files that nobody else may read
         except SafetensorError:  # it does not say which error of the system this was: write again, and see
             temporary.write_bytes(save(whole, metadata))
 

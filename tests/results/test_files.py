@@ -86,6 +86,8 @@ def test_a_file_is_checked_in_parts_and_only_what_is_asked_for_is_given(tmp_path
     file, about = tmp_path / "some.safetensors", {"z": 1, "a": [None, "ü"]}
     digest = write_tensors(file, TENSORS, about)
     assert digest == content_sha256(TENSORS, about)
+    (tmp_path / "other").touch()
+    assert file.stat().st_mode == (tmp_path / "other").stat().st_mode  # a colleague may read it
     found, there = read_tensors(file)
     assert there == {**about, "sha256": digest}
     assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in TENSORS.items())

@@ -173,7 +173,10 @@ def test_an_interval_of_nothing_is_unknown():
     assert low[1] < 0.5 < high[1]
 
 
-def test_an_attractor_at_the_origin_is_told_by_distance():
+@pytest.mark.parametrize("block", [1, 2, 4096])
+def test_an_attractor_at_the_origin_is_told_by_distance(block, monkeypatch):
+    monkeypatch.setattr("probe.studies.probing.basins.BLOCK", block)
+
     # In each coordinate, 0 attracts what lies within 0.3, and +-0.9575 the rest.
     def f(z):
         return torch.where(z.abs() < 0.3, 0.5 * z, torch.tanh(2 * z))
@@ -185,6 +188,10 @@ def test_an_attractor_at_the_origin_is_told_by_distance():
     basins = Basins(f, columns, SolverConfig(), DictionaryConfig(), torch.empty(0))
     points = torch.tensor([[0.2, 0.1], [-0.1, -0.2], [0.5, 2.0], [-0.4, 0.9], [-1.0, -1.0], [-3.0, -0.5], [0.1, 0.6]])
     assert basins(points).tolist() == [1, 1, 0, 2, 4, 4, 5]
+    apart, _ = basins.towards(torch.tensor([0, 2]), torch.arange(3), 1)
+    assert apart.tolist() == pytest.approx([ROOT, ROOT])  # the origin is nearest to both, at sqrt(2) ROOT
+    apart, _ = basins.towards(torch.tensor([0, 2]), torch.tensor([0, 2]), 1)
+    assert apart.tolist() == pytest.approx([2**0.5 * ROOT] * 2)  # each other, at 2 ROOT
 
 
 def test_a_point_that_does_not_converge_has_no_label():
