@@ -3,6 +3,7 @@
 | contender | what it does |
 |---|---|
 | probe | ``merge_by_cosine``: greedy leaders and connected components |
+| probe, cells | the same from the inverted-file index that it takes where an exact search would take too long |
 | FAISS range_search | all neighbour lists from an exact index; greedy leaders and connected components from them |
 | scikit-learn DBSCAN | cosine, min_samples = 1, brute force in blocks: connected components |
 | torch N x N | the whole matrix of cosines, then greedy leaders |
@@ -10,22 +11,27 @@
 
 import os
 import statistics
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from probe.bench import in_turn, paired_ratio
-from probe.dictionary import merge_by_cosine
+from probe.dictionary import merge_by_cosine, near
 from probe.dictionary.points import claim
 
-Counts = tuple[int | None, int | None]
-"""Greedy leaders and connected components; None for what a contender does not count."""
+Counts = tuple[int | None, int | None, float]
+"""Greedy leaders and connected components, None for what a contender does not count; and the recall."""
 Contender = Callable[[Tensor, float], Counts]
 WARM_UP = 256
+PER_SECOND, LONGEST = 5e10, 3600
+"""Multiply-adds of one core, about; and seconds of work above which a contender that compares all pairs is not run."""
 
 
 @dataclass
@@ -37,6 +43,8 @@ class Measured:
         atoms: greedy leaders; None for a contender that chains.
         components: connected components; None for a contender that does not chain.
         ratio: its seconds over ours, the median over the repeats.
+        recall: share of the neighbours that it found, from a sample; 1 where it compares all.
+        gib: memory that it took at its highest, beside what was taken before; from a look every 10 ms.
         note: why it was not run.
     """
 
@@ -45,6 +53,8 @@ class Measured:
     atoms: int | None = None
     components: int | None = None
     ratio: float | None = None
+    recall: float | None = None
+    gib: float | None = None
     note: str = ""
 
 
@@ -74,14 +84,15 @@ def compare(points: Tensor, cosine: float = 0.99, *, repeats: int = 3, memory: i
     """
     memory = memory or int(0.7 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     reasons = dict(_too_large(points, cosine, memory))
-    running = {tool: partial(one, points, cosine) for tool, one in CONTENDERS.items() if tool not in reasons}
+    running = {tool: partial(_watched, one, points, cosine) for tool, one in CONTENDERS.items() if tool not in reasons}
     for tool in running:
         CONTENDERS[tool](points[:WARM_UP], cosine)
-    seconds, counts = in_turn(running, repeats)
+    seconds, found = in_turn(running, repeats)
 
     def measured(tool: str) -> Measured:
-        times = seconds[tool]
-        return Measured(tool, statistics.median(times), *counts[tool], paired_ratio(times, seconds["probe"]))
+        times, ((atoms, components, recall), gib) = seconds[tool], found[tool]
+        ratio = paired_ratio(times, seconds["probe"])
+        return Measured(tool, statistics.median(times), atoms, components, ratio, recall, gib)
 
     return [Measured(tool, note=reasons[tool]) if tool in reasons else measured(tool) for tool in CONTENDERS]
 
@@ -89,6 +100,11 @@ def compare(points: Tensor, cosine: float = 0.99, *, repeats: int = 3, memory: i
 def _too_large(points: Tensor, cosine: float, memory: int) -> Iterator[tuple[str, str]]:
     """Contenders that would not fit into memory, with the reason."""
     n, gib = len(points), 2**30
+    hours = n**2 * points.shape[1] / PER_SECOND / 3600
+    if 3600 * hours > LONGEST:
+        for tool in ("FAISS range_search", "scikit-learn DBSCAN", "torch N x N"):
+            yield tool, f"takes about {hours:.1f} hours of a core"
+        return
     matrix = 5 * n**2  # float32 cosines and the mask
     if matrix > memory:
         yield "torch N x N", f"needs {matrix / gib:.1f} GiB"
@@ -100,9 +116,38 @@ def _too_large(points: Tensor, cosine: float, memory: int) -> Iterator[tuple[str
             yield tool, f"needs about {lists / gib:.1f} GiB"
 
 
-def _ours(points: Tensor, cosine: float) -> Counts:
-    merge = merge_by_cosine(points, cosine)
-    return len(merge.leader), merge.components
+def _watched(contender: Contender, points: Tensor, cosine: float) -> tuple[Counts, float]:
+    """What it found, and the GiB that it took at its highest."""
+    before = highest = _resident()
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not done.wait(0.01):
+            highest = max(highest, _resident())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        counts = contender(points, cosine)
+    finally:
+        done.set()
+        watching.join()
+    return counts, (highest - before) / 2**30
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:
+        return 0
+
+
+def _ours(points: Tensor, cosine: float, work: float = near.WORK) -> Counts:
+    with patch.object(near, "WORK", work):
+        merge = merge_by_cosine(points, cosine, starts=torch.arange(len(points)))
+    return len(merge.leader), merge.components, merge.recall
 
 
 def _faiss(points: Tensor, cosine: float) -> Counts:
@@ -119,14 +164,14 @@ def _faiss(points: Tensor, cosine: float) -> Counts:
     owner = np.full(len(unit), -1)
     for row in np.argsort(-np.diff(limits), kind="stable"):
         claim(np.array([row]), limits[row : row + 2] - limits[row], near[limits[row] : limits[row + 1]], owner)
-    return len(np.unique(owner)), int(connected_components(graph, directed=False)[0])
+    return len(np.unique(owner)), int(connected_components(graph, directed=False)[0]), 1.0
 
 
 def _scikit_learn(points: Tensor, cosine: float) -> Counts:
     from sklearn.cluster import DBSCAN
 
     found = DBSCAN(eps=1 - cosine, min_samples=1, metric="cosine", algorithm="brute").fit(points.numpy())
-    return None, int(found.labels_.max()) + 1
+    return None, int(found.labels_.max()) + 1, 1.0
 
 
 def _torch(points: Tensor, cosine: float) -> Counts:
@@ -138,9 +183,13 @@ def _torch(points: Tensor, cosine: float) -> Counts:
             free &= ~near[row]
             free[row] = False
             atoms += 1
-    return atoms, None
+    return atoms, None, 1.0
 
 
 CONTENDERS: dict[str, Contender] = {
-    "probe": _ours, "FAISS range_search": _faiss, "scikit-learn DBSCAN": _scikit_learn, "torch N x N": _torch
-}  # fmt: skip
+    "probe": _ours,
+    "probe, cells": partial(_ours, work=0.0),
+    "FAISS range_search": _faiss,
+    "scikit-learn DBSCAN": _scikit_learn,
+    "torch N x N": _torch,
+}

@@ -179,7 +179,7 @@ def dedup(
     repeats: Repeats = 3,
     as_json: Json = False,
 ) -> None:
-    """Merging end points: FAISS range search, scikit-learn, an N x N matrix and ours, on the same points."""
+    """Merging end points: FAISS range search, scikit-learn, an N x N matrix and ours; time and memory."""
     from probe.bench import dedup as bench
 
     known: int | None = None
@@ -195,6 +195,8 @@ def dedup(
         "seconds": lambda row: row.note or "-" if row.seconds is None else f"{row.seconds:.2f}",
         "atoms": lambda row: "-" if row.atoms is None else str(row.atoms),
         "components": lambda row: "-" if row.components is None else str(row.components),
+        "recall": lambda row: "-" if row.recall is None else f"{row.recall:.4f}",
+        "GiB": lambda row: "-" if row.gib is None else f"{row.gib:.2f}",
         "times ours": lambda row: "-" if row.ratio is None else f"{row.ratio:.2f}",
     }
     title = f"{len(rows)} points of {rows.shape[1]} dimensions, {source}, cosine > {cosine:g}"

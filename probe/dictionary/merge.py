@@ -148,7 +148,7 @@ def at_origin(points: Tensor, distance: Tensor) -> Tensor:
     """Whether each of points (m, ...) is no further from the origin than from its fixed point (m,), so that its
     direction is that of rounding; bool (m,) on the CPU. Where the distance is NaN, only 0 itself is."""
     reach = distance.double().cpu().nan_to_num(nan=0.0, posinf=torch.inf)
-    return torch.linalg.vector_norm(points.flatten(1).double().cpu(), dim=1) <= reach
+    return _on_cpu(points)[1] <= reach
 
 
 def _on_cpu(points: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from probe.bench import dedup
 from probe.bench.dedup import clusters, compare
 from probe.cli.main import main
 
@@ -13,10 +14,10 @@ def test_all_find_the_clusters():
     points, known = clusters(600, 32, 40)
     assert known == 40
     found = {row.tool: row for row in compare(points, repeats=1)}
-    assert [row.atoms for row in found.values()] == [40, 40, None, 40]
-    assert [row.components for row in found.values()] == [40, 40, 40, None]
+    assert [row.atoms for row in found.values()] == [40, 40, 40, None, 40]
+    assert [row.components for row in found.values()] == [40, 40, 40, 40, None]
     assert found["probe"].ratio == 1
-    assert all(row.seconds is not None for row in found.values())
+    assert all(row.seconds is not None and row.recall == 1 and row.gib is not None for row in found.values())
 
 
 def test_greedy_counts_agree_where_clusters_overlap():
@@ -33,8 +34,15 @@ def test_greedy_counts_agree_where_clusters_overlap():
 def test_what_does_not_fit_is_not_run():
     points, _ = clusters(600, 8, 2)
     found = {row.tool: row for row in compare(points, repeats=1, memory=100_000)}
-    assert [tool for tool, row in found.items() if row.seconds is None] == [*found][1:]
-    assert all("GiB" in row.note for tool, row in found.items() if tool != "probe")
+    assert [tool for tool, row in found.items() if row.seconds is None] == [*found][2:]
+    assert all("GiB" in row.note for row in [*found.values()][2:])
+
+
+def test_what_takes_hours_is_not_run(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dedup, "PER_SECOND", 1)
+    points, _ = clusters(600, 8, 20)
+    found = {row.tool: row for row in compare(points, repeats=1)}
+    assert [row.note for row in found.values()] == ["", ""] + ["takes about 800.0 hours of a core"] * 3
 
 
 def run(*arguments: str) -> int:
