@@ -1,5 +1,6 @@
 """The kinds of work: run, study, OOD experiment and round trip. All are begun, shared, resumed and shown alike."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.kinds import WHAT
 from probe.kinds import kind_of as name_of
+from probe.plan.ood import plan_ood
+from probe.plan.plan import plan_run
+from probe.plan.roundtrip import plan_roundtrip
+from probe.plan.stage import Plan
+from probe.plan.study import plan_study
 from probe.results.roundtrip import trips
 
 
@@ -25,11 +31,14 @@ class Kind:
         directory: its configuration and result files.
         work: what its stages take.
         stages: in order; the last one returns the report.
+        plan: what a configuration will take, on each GPU named or on this machine; further the number of GPUs, or
+            processes, and the starts of a pilot.
     """
 
     directory: type[Directory[Any]]
     work: type[Work[Any]]
     stages: tuple[Stage, ...]
+    plan: Callable[[Any, Sequence[str], int, int | None], list[Plan]]
 
     @property
     def name(self) -> str:
@@ -73,6 +82,7 @@ RUN = Kind(
             "starts",
             attractors.summary,
             array=lambda config: len(attractors.shards(config.seeds)),
+            planned=True,
         ),
         Stage(
             "dictionary",
@@ -81,6 +91,7 @@ RUN = Kind(
             "shards",
             dictionary.summary,
             array=lambda config: config.seeds.count,
+            planned=True,
         ),
         Stage(
             "reconstruct",
@@ -90,30 +101,48 @@ RUN = Kind(
             images_used,
             array=reconstruct.parts_planned,
             skipped=lambda run: run.uncoded,
+            planned=True,
         ),
         Stage("report", report.report, count_report, "files", gpu=False),
     ),
+    plan_run,
 )
 STUDY = Kind(
     study.StudyDirectory,
     study.StudyWork,
     (
         Stage("images", study.images, study.count_images, "data sets", study.images_used, gpu=False),
-        Stage("models", study.models, study.count_models, "models", array=lambda config: config.shards, leaves=True),
+        Stage(
+            "models",
+            study.models,
+            study.count_models,
+            "models",
+            array=lambda config: config.shards,
+            leaves=True,
+            planned=True,
+        ),
         Stage("report", study.report, count_report, "files", gpu=False),
     ),
+    plan_study,
 )
 OOD = Kind(
     ood.OodDirectory,
     ood.OodWork,
     (
         Stage("images", ood.images, ood.count_images, "sets", images_used, gpu=False),
-        Stage("attractors", ood.attractors, ood.count_attractors, "files", ood.attractors_found),
+        Stage("attractors", ood.attractors, ood.count_attractors, "files", ood.attractors_found, planned=True),
         Stage(
-            "scores", ood.scores, ood.count_scores, "sets", images_used, array=lambda config: 1 + len(config.outside)
+            "scores",
+            ood.scores,
+            ood.count_scores,
+            "sets",
+            images_used,
+            array=lambda config: 1 + len(config.outside),
+            planned=True,
         ),
         Stage("report", ood.report, count_report, "files", gpu=False),
     ),
+    plan_ood,
 )
 ROUNDTRIP = Kind(
     roundtrip.RoundtripDirectory,
@@ -127,9 +156,11 @@ ROUNDTRIP = Kind(
             "tables",
             images_used,
             array=lambda config: len(list(trips(config))),
+            planned=True,
         ),
         Stage("report", roundtrip.report, count_report, "files", gpu=False),
     ),
+    plan_roundtrip,
 )
 KINDS: tuple[Kind, ...] = (RUN, STUDY, OOD, ROUNDTRIP)
 

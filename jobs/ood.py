@@ -20,6 +20,9 @@ from probe.dynamics import EndPoints, Iteration, Outcome
 from probe.dynamics.iterate import Map, iterate_batches
 from probe.dynamics.memory import Fitting
 from probe.errors import UserError
+from probe.plan.begun import is_small
+from probe.plan.ood import ood_cost, ood_stages, plan_ood
+from probe.plan.stage import Plan
 from probe.results import layout
 from probe.studies.inputs import note_overlap
 from probe.studies.ood.config import OodConfig, OodTraining, parse_ood_config
@@ -72,6 +75,19 @@ class OodWork(Work[OodDirectory]):
     """The model is loaded once."""
 
     config: OodConfig
+
+    def prepare(self) -> None:
+        """As ``Work.prepare``."""
+        if self.config.model:
+            _ = self.model
+
+    def plan(self) -> Plan | None:
+        """As ``Work.plan``."""
+        config, model = self.config, self.model if self.config.model else None
+        channels = 3 if model else self.directory.network[0]
+        if is_small(ood_stages(config, ood_cost(config, channels, model))):
+            return None
+        return plan_ood(config, ranks=self.world.size, channels=channels, model=model)[0]
 
     @cached_property
     def model(self) -> Autoencoder:

@@ -19,6 +19,9 @@ from probe.errors import UserError
 from probe.measures import IDENTITY
 from probe.metrics.frechet import Inception
 from probe.metrics.perceptual import Lpips
+from probe.plan.begun import is_small
+from probe.plan.roundtrip import plan_roundtrip, roundtrip_costs, roundtrip_stages
+from probe.plan.stage import Plan
 from probe.results import layout
 from probe.results.roundtrip import Trip, trips
 from probe.studies.inputs import image_facts
@@ -27,6 +30,7 @@ from probe.studies.roundtrip.between import codecs
 from probe.studies.roundtrip.config import RoundtripConfig, parse_roundtrip_config
 from probe.studies.roundtrip.outcomes import Reference
 from probe.studies.roundtrip.trip import round_trip, table
+from probe.trust import must_be_trusted
 
 log = logging.getLogger("probe")
 N = TypeVar("N", Lpips, Inception)
@@ -59,6 +63,15 @@ class RoundtripWork(Work[RoundtripDirectory]):
     """Models are loaded one after the other, by all ranks together."""
 
     config: RoundtripConfig
+
+    def plan(self) -> Plan | None:
+        """As ``Work.plan``."""
+        for spec in self.config.models.values() if not self.trusted else ():
+            must_be_trusted(spec, self.directory.path)
+        config = self.config
+        if is_small(roundtrip_stages(config, roundtrip_costs(config), 0.0)):
+            return None
+        return plan_roundtrip(config, ranks=self.world.size)[0]
 
     def model(self, name: str) -> Autoencoder:
         """One of the models, the same on all ranks and the one that made what is already there.

@@ -7,10 +7,12 @@ model, the images.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.directory import Directory
+from jobs.spent import accounted
 from probe.results.layout import REPORT_JSON, File
 
 Counts = tuple[int, int | None]
@@ -23,7 +25,7 @@ class Stage:
 
     Attributes:
         name: as ``--stage``, ``probe status`` and Slurm call it.
-        do: makes what is missing, on every rank alike; takes the ``Work`` of its kind. The last stage returns the
+        make: makes what is missing, on every rank alike; takes the ``Work`` of its kind. The last stage returns the
             report; one that ``leaves`` returns how many parts are left to other processes.
         count: what is done, read from the files of a directory alone.
         unit: what ``count`` counts.
@@ -34,10 +36,11 @@ class Stage:
             parts done goes on with the stages after it. Slurm runs such a stage always as an array.
         skipped: why the stage has nothing to do in a directory: a sentence; empty if it has.
         gpu: whether the stage uses a GPU; where it does not, Slurm is asked for none by default.
+        planned: whether its time is planned: not that of reading images, and of the report, which shows the plan.
     """
 
     name: str
-    do: Callable[[Any], Any]
+    make: Callable[[Any], Any]
     count: Callable[[Any], Counts]
     unit: str
     summary: Callable[[Any], Mapping[str, Any]] | None = None
@@ -45,6 +48,12 @@ class Stage:
     leaves: bool = False
     skipped: Callable[[Any], str] | None = None
     gpu: bool = True
+    planned: bool = False
+
+    def do(self, work: Any) -> Any:
+        """``make``, and note what it took beside what was planned; what ``make`` returns."""
+        with accounted(work, self) if self.planned else nullcontext():
+            return self.make(work)
 
 
 def count_drawn(directory: Directory[Any], images: File, names: Collection[str]) -> Counts:

@@ -16,6 +16,9 @@ from jobs.trackers import Tracker, is_complete, log_training, numbers
 from jobs.work import Work
 from probe.errors import UserError
 from probe.files import tensors_sha256
+from probe.plan.begun import is_small
+from probe.plan.stage import Plan
+from probe.plan.study import plan_study, study_stages
 from probe.report.study.kinds import StudyKind, parse_study_config, study_kind
 from probe.results import layout
 from probe.studies.sweeps.config import GridConfig, StudyConfig
@@ -49,12 +52,15 @@ class StudyDirectory(Directory[Any]):
         Raises:
             UserError: as the kind's ``shards``.
         """
+        return self.kind.shards(self.config, self.sizes(*names))
+
+    def sizes(self, *names: str) -> dict[str, dict[str, int]]:
+        """The number of training images, the channels and the side of all data sets, or of these."""
         known = {name: self.drawn(name) for name in names or self.config.data}
-        sizes = {
+        return {
             name: {"n_train": facts["train"]["n_used"], "channels": facts["channels"], "side": facts["side"]}
             for name, facts in known.items()
         }
-        return self.kind.shards(self.config, sizes)
 
     def source(self, shard: Shard) -> dict[str, str]:
         """What a model's result is made from: the checksum of its images, if it is trained."""
@@ -74,6 +80,13 @@ class StudyWork(Work[StudyDirectory]):
 
     config: StudyConfig
     _drawn: tuple[str, dict[str, Tensor]] = ("", {})
+
+    def plan(self) -> Plan | None:
+        """As ``Work.plan``."""
+        drawn = self.directory.sizes()
+        if is_small(study_stages(self.config, drawn)):
+            return None
+        return plan_study(self.config, ranks=self.world.size, drawn=drawn)[0]
 
     def images(self, name: str) -> dict[str, Tensor]:
         """``train`` and ``test`` of a data set, uint8 (n, c, side, side); those of the last call are kept."""

@@ -18,6 +18,7 @@ from jobs.world import World
 from probe.autoencoders import Autoencoder, load_autoencoder
 from probe.config import ModelConfig, TrackersConfig
 from probe.errors import UserError
+from probe.plan.stage import Plan
 from probe.results.layout import REPORT_HTML, WORK
 from probe.trust import must_be_trusted, remember
 
@@ -35,11 +36,13 @@ class Work(Generic[D]):
         config: its configuration.
         world: the ranks.
         trusted: whether the user asked for the code that the model may bring, rather than for the directory alone.
+        models: those that were loaded so far.
     """
 
     def __init__(self, directory: D, world: World | None = None, trusted: bool = True):
         self.directory, self.world, self.trusted = directory, world or World(), trusted
         self.config: Any = directory.config
+        self.models: list[Autoencoder] = []
         self._begun = False
         if self.world.leads:
             directory.unchanged()
@@ -133,6 +136,15 @@ class Work(Generic[D]):
         sessions = [*self.directory.manifest.get("sessions", []), process]
         return {"schema_version": 1, **sessions[0], **about, "sessions": sessions, "data": {}}
 
+    def prepare(self) -> None:
+        """Load, on all ranks together, what ``plan`` looks at and the stages need in any case."""
+
+    def plan(self) -> Plan | None:
+        """What the work is expected to take on this machine, for rank 0, after ``prepare``; None for a small work.
+
+        It may take a second, and changes nothing that results depend on."""
+        raise NotImplementedError
+
     def load_model(
         self,
         spec: ModelConfig,
@@ -155,6 +167,7 @@ class Work(Generic[D]):
         if not self.trusted:
             must_be_trusted(spec, self.directory.path)
         model = load_autoencoder(self._pinned(spec, name))
+        self.models.append(model)
         if self.trusted and self.world.leads and not remember(spec):
             log.info("the model's code cannot be remembered: commands on the directory alone need --trust-code")
         more = describe(model)

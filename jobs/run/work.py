@@ -18,6 +18,8 @@ from probe.config import Config, parse_config
 from probe.data import resolve
 from probe.dynamics import LatentMap
 from probe.errors import UserError
+from probe.plan.begun import plan_begun
+from probe.plan.stage import Plan
 from probe.results import layout
 from probe.results.files import Damaged, read_tensors, tensor_names
 from probe.semantics import MISSING, is_installed
@@ -142,6 +144,14 @@ class RunWork(Work[RunDirectory]):
         for sentence in found.missing if self.world.leads else ():
             log.warning(sentence)
         return found
+
+    def prepare(self) -> None:
+        """As ``Work.prepare``."""
+        _ = self.model
+
+    def plan(self) -> Plan | None:
+        """As ``Work.plan``."""
+        return plan_begun(self.config, self.model, self.world.size)
 
     @property
     def f(self) -> LatentMap:

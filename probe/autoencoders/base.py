@@ -3,6 +3,7 @@ they make, before hours are spent on it."""
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -34,6 +35,7 @@ class Autoencoder:
         latents: ``raw`` or ``scaled``: the coordinates of ``encode`` and ``decode``.
         coordinates: the scaled ones, by the rule of the class; None: (raw - shift_factor) * scaling_factor.
         warnings: sentences on unused weights.
+        rows: how many rows were encoded and decoded so far; those of compiled code are not counted.
         downsampling: H / h if known beforehand, otherwise None.
         kind: ``image`` (n, channels, H, W), ``video`` (n, channels, length, H, W) or ``audio`` (n, channels, length).
         channels: of an input. side: of an image, if the model takes only one. length: frames or samples.
@@ -67,15 +69,22 @@ class Autoencoder:
     warnings: tuple[str, ...] = ()
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
+    rows: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
 
     def encode(self, x: Tensor) -> Tensor:
         """Inputs to latents, in the coordinates named by ``latents``; differentiable."""
+        self._count("encode", x)
         z = self.encoder(x)
         return self._scaling.scaled(z) if self.latents == "scaled" else z
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents to inputs, not clamped; the inverse coordinates of ``encode``; differentiable."""
+        self._count("decode", z)
         return self.decoder(self._scaling.raw(z) if self.latents == "scaled" else z)
+
+    def _count(self, verb: str, value: Tensor) -> None:
+        if not torch.compiler.is_compiling():  # a counter in compiled code would be compiled again at every value
+            self.rows[verb] += len(value)
 
     @property
     def _scaling(self) -> Coordinates:

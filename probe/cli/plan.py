@@ -1,6 +1,7 @@
 """``probe plan CONFIG``: what a piece of work will cost, before it is begun."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,9 @@ def plan(
             least=0,
         ),
     ] = None,
+    cluster: Annotated[
+        Path | None, path_option("--cluster", "FILE", "Also show the Slurm jobs, by a cluster profile.")
+    ] = None,
     to: Annotated[Path | None, path_option("--json", "FILE", "Also write the plan as JSON.")] = None,
 ) -> None:
     """Show what a configuration will cost, before it is run.
@@ -34,19 +38,30 @@ def plan(
     Without --gpu the time is that of this machine, whose speed is measured in some seconds. With --gpu it follows from
     a table of GPUs, and of a model on the hub only config.json is read.
     """
-    from probe.config import load_config
-
-    settings = load_config(config, overrides or ())
-
+    from jobs.kinds import kind_of
+    from probe.config import read_yaml
     from probe.files import write_atomically
-    from probe.plan.plan import plan_run
     from probe.plan.show import as_json, lines, table
     from probe.terminal import console
 
-    plans = plan_run(settings, gpu or (), gpus, pilot)
+    kind = kind_of(config)
+    settings = kind.directory.parse(read_yaml(config, overrides or ()))
+    plans = kind.plan(settings, gpu or (), gpus, pilot)
     out = console()
     out.print(table(plans))
     for line in lines(plans):
         out.print(line, soft_wrap=True)
+    found = [as_json(one) for one in plans]
+    if cluster is not None:
+        from jobs.slurm.expected import expected_jobs, jobs_table
+        from jobs.slurm.profile import load_profile
+
+        profile = load_profile(cluster)
+        for one, content in zip(plans, found, strict=True):
+            jobs = expected_jobs(kind, settings, profile, {stage.name: stage for stage in one.stages}, one.machine)
+            out.print(jobs_table(jobs, one.machine))
+            for warning in (warning for job in jobs for warning in job.warnings):
+                out.print(f"warning: {warning}", soft_wrap=True)
+            content["jobs"] = [asdict(job) for job in jobs]
     if to is not None:
-        write_atomically(to, json.dumps([as_json(one) for one in plans], indent=1).encode())
+        write_atomically(to, json.dumps(found, indent=1).encode())

@@ -87,7 +87,7 @@ def model_cost(spec: ModelConfig, resolution: int) -> ModelCost:
     if without_weights is not None:
         without_weights.check_resolution(resolution)
         try:
-            return _counted(without_weights, spec, resolution)
+            return counted(without_weights, spec, resolution)
         except Exception as error:  # any operation that needs values, or has no kernel for the meta device
             log.debug(f"the cost of {spec.source} is counted on its weights: {type(error).__name__}: {error}")
     return cost_of(load_autoencoder(spec), spec, resolution)
@@ -96,10 +96,11 @@ def model_cost(spec: ModelConfig, resolution: int) -> ModelCost:
 def cost_of(model: Autoencoder, spec: ModelConfig, resolution: int) -> ModelCost:
     """``model_cost`` of a loaded model."""
     model.latent_shape(resolution)  # says what does not fit, in one sentence
-    return _counted(model, spec, resolution)
+    return counted(model, spec, resolution)
 
 
-def _counted(model: Autoencoder, spec: ModelConfig, resolution: int) -> ModelCost:
+def counted(model: Autoencoder, spec: ModelConfig, resolution: int) -> ModelCost:
+    """``model_cost`` of a model as it is, on whatever device; nothing is checked."""
     shape = model.sample_shape(resolution)
     x = torch.zeros(1, *shape, device=model.device, dtype=model.dtype)
     known = [p for module in model.modules for p in module.parameters()]

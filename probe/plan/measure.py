@@ -26,6 +26,8 @@ LONG = 2.0
 """Seconds for which one thing is measured, about."""
 SIDE = 1024
 """Side of the matrices whose product is the speed of linear algebra in float64."""
+FEWEST = 16
+"""Images, at least, that are judged together: fewer hardly show what one of a whole batch takes."""
 ATOMS = 2048
 """Atoms, at most, of the dictionary in which the pursuit is measured."""
 
@@ -55,23 +57,24 @@ def shortest(work: Callable[[], object], seconds: float = LONG) -> float:
 
 @dataclass(frozen=True)
 class Bench:
-    """A loaded model, and what one row of f takes here."""
+    """A loaded model, what one row of f takes here, and for about how many seconds a thing is measured (``long``)."""
 
     f: LatentMap
     cost: ModelCost
     row: float
+    long: float = LONG
 
     @classmethod
-    def of(cls, f: LatentMap, cost: ModelCost) -> "Bench":
+    def of(cls, f: LatentMap, cost: ModelCost, long: float = LONG) -> "Bench":
         z = gaussian_starts(0, [0], cost.latent_shape).to(f.autoencoder.device, f.autoencoder.dtype)
         with torch.no_grad():
-            return cls(f, cost, shortest(lambda: f(z)))
+            return cls(f, cost, shortest(lambda: f(z), long), long)
 
 
-def host() -> Here:
+def host(long: float = LONG) -> Here:
     """The processor alone: what it does whatever the card is."""
-    a = torch.randn(SIDE, SIDE, dtype=torch.float64)
-    linear = 2 * SIDE**3 / shortest(lambda: a @ a, 0.5)
+    a = torch.randn(SIDE, SIDE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    linear = 2 * SIDE**3 / shortest(lambda: a @ a, long / 4)
     return Here("this machine", machine.free_bytes(), {}, {"linear": linear})
 
 
@@ -79,12 +82,12 @@ def this_machine(config: Config, bench: Bench, seconds_of_f: float, atoms: int) 
     """Rates of the work of a run, whose dictionary has about so many atoms."""
     model, rates = bench.f.autoencoder, {"f": seconds_of_f}
     network = bench.cost.f.flops / rates["f"]
-    if bench.row < LONG / 4:
+    if bench.row < bench.long / 4:
         rates |= _pictures(config, bench)
     flops = {"float32": network, "tf32": network, "float64": network, "bfloat16": network}
-    plain = host()
+    plain = host(bench.long)
     d = bench.cost.d
-    pursuit = _pursuit(min(max(atoms, 2), ATOMS), d, config, model.device)
+    pursuit = _pursuit(min(max(atoms, 2), ATOMS), d, config, model.device, bench.long)
     return Here(
         f"this machine ({model.device})",
         plain.memory if model.device.type == "cpu" else torch.cuda.mem_get_info(model.device)[0],
@@ -97,8 +100,8 @@ def seconds_of_f(config: Config, bench: Bench) -> float:
     """Seconds of one evaluation of a row in the loop, in the run's batch."""
     model, shape = bench.f.autoencoder, bench.cost.latent_shape
     settings = iteration(config.solver, shape, model.device)
-    rows = max(min(settings.batch_size, config.seeds.count, int(LONG / bench.row)), 1)
-    if rows == 1 and bench.row > LONG:
+    rows = max(min(settings.batch_size, config.seeds.count, int(bench.long / bench.row)), 1)
+    if rows == 1 and bench.row > bench.long:
         return bench.row
     z = gaussian_starts(config.seeds.seed, range(rows), shape).to(model.device, model.dtype)
     f = suited(bench.f, config.solver)
@@ -107,7 +110,7 @@ def seconds_of_f(config: Config, bench: Bench) -> float:
     def work() -> None:
         iterate(f, z, max_steps=steps, tolerance=1e-30, batch_size=rows, accelerate=config.solver.accelerate)
 
-    return shortest(work) / (rows * (steps + 1))
+    return shortest(work, bench.long) / (rows * (steps + 1))
 
 
 @torch.no_grad()
@@ -117,9 +120,9 @@ def _pictures(config: Config, bench: Bench) -> dict[str, float]:
     if not config.datasets:
         return {}
     side, d = config.resolution, bench.cost.d
-    many = max(min(sparse.batch_size, int(LONG / bench.row / 4)), 1)
+    many = min(sparse.batch_size, max(int(bench.long / bench.row / 4), FEWEST))
     images = torch.randint(0, 256, (many, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    found = {"encode": shortest(lambda: encode(model, images, together=sparse.batch_size)) / many}
+    found = {"encode": shortest(lambda: encode(model, images, together=sparse.batch_size), bench.long) / many}
     latents = encode(model, images, together=sparse.batch_size)
     few = sparse.model_copy(update={"levels": (max(d // 8, 1),), "controls": ()})
     basis = {"attractors": Dictionary(torch.eye(min(d, ATOMS), d, dtype=torch.float64).to(model.device), torch.float64)}
@@ -128,11 +131,11 @@ def _pictures(config: Config, bench: Bench) -> dict[str, float]:
     def work() -> None:
         reconstruct(model, basis, images, few, images[0], latents=latents)
 
-    found["pictures"] = shortest(work) / (many * (levels + 3))
+    found["pictures"] = shortest(work, bench.long) / (many * (levels + 3))
     return found
 
 
-def _pursuit(atoms: int, d: int, config: Config, device: torch.device) -> float:
+def _pursuit(atoms: int, d: int, config: Config, device: torch.device, long: float) -> float:
     """Operations of a greedy path a second."""
     depth = greedy_depth(atoms, d, config.sparse.atoms(d)) or max(min(atoms, d) // 2, 1)
     dictionary = Dictionary(gaussian(atoms, d, 0).to(device), torch.float64)
@@ -141,5 +144,5 @@ def _pursuit(atoms: int, d: int, config: Config, device: torch.device) -> float:
     omp(dictionary, signals[:1], [depth])
     cost = projected_path(atoms, depth).flops
     one = max(taken(lambda: omp(dictionary, signals[:1], [depth])), 1e-6)
-    many = max(min(len(signals), int(LONG / one)), 1)
-    return many * cost / shortest(lambda: omp(dictionary, signals[:many], [depth]))
+    many = max(min(len(signals), int(long / one)), 1)
+    return many * cost / shortest(lambda: omp(dictionary, signals[:many], [depth]), long)

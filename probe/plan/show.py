@@ -109,7 +109,12 @@ def as_json(plan: Plan) -> dict[str, Any]:
 
 def _stage(stage: StagePlan, plan: Plan) -> dict[str, Any]:
     about = {key: value for key, value in asdict(stage).items() if key != "loads"}
-    found = {"seconds": stage.seconds(plan.machine, plan.ranks), "flops": stage.flops, "moved": stage.moved}
+    found = {
+        "seconds": stage.seconds(plan.machine, plan.ranks),
+        "evaluations": stage.evaluations,
+        "flops": stage.flops,
+        "moved": stage.moved,
+    }
     return about | {name: list(value) for name, value in found.items()}
 
 

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from probe.plan.machines import Machine
 
+DECODED = ("f", "certificates", "exponents", "plain checks", "basins", "decode", "pictures")
+"""Loads whose unit is a row that the decoder is given, or takes as long."""
+
 
 class Range(NamedTuple):
     """A number that is not known yet: its bounds, and what is expected."""
@@ -109,6 +112,11 @@ class StagePlan:
     @property
     def moved(self) -> Range:
         return Range.total(load.units.times(load.moved) for load in self.loads)
+
+    @property
+    def evaluations(self) -> Range:
+        """Rows that the decoder is given."""
+        return Range.total(load.units for load in self.loads if load.what in DECODED)
 
     def seconds(self, machine: Machine, ranks: int = 1) -> Range:
         """From the first of its ranks to the last."""

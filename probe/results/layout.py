@@ -146,6 +146,17 @@ MANIFEST = File(
 )
 ERROR = File("error.json", "the last error: time, rank, exit status, message; absent after a good end")
 PROGRESS = File("progress.json", "the stage at work, units done and planned, rate, seconds left; written every 5 s")
+PLAN = File(
+    "plan.json",
+    "what `probe plan` expected of the stages on the machine where the first of them began; absent where nothing was"
+    " planned, as in folders of early versions",
+)
+SPENT = File(
+    "spent.jsonl",
+    "what the stages took: a line per process and planned stage that had something to do, with `stage`, `ended`,"
+    " `seconds`, `cpu_seconds`, `ranks`, `rows` encoded and decoded, `memory_bytes` and `gpu_bytes` (largest); of"
+    " several ranks those of rank 0",
+)
 OWNER = File(".owner.json", "host, process id and time of the process at work")
 LOCK = File(".lock", "lock file of the process at work")
 LOCK_HELD = File(".lock.held", "the same where the file system has no locks; it exists while the folder is held")
@@ -161,7 +172,22 @@ REPORT_JSON = File("report/report.json", "all numbers of the report; see the pag
 REPORT_MD = File("report/report.md", "the report as Markdown")
 REPORT_HTML = File("report/report.html", "the report as one web page, with its figures inside")
 FIGURE = File("report/figures/{name}", "figures of the report, as PNG and SVG")
-_STATE = (CONFIG, MANIFEST, ERROR, PROGRESS, OWNER, LOCK, LOCK_HELD, LOG, SLURM_LOG, SLURM_SCRIPT, SLURM_JOBS, CLAIM)
+_STATE = (
+    CONFIG,
+    MANIFEST,
+    PLAN,
+    SPENT,
+    ERROR,
+    PROGRESS,
+    OWNER,
+    LOCK,
+    LOCK_HELD,
+    LOG,
+    SLURM_LOG,
+    SLURM_SCRIPT,
+    SLURM_JOBS,
+    CLAIM,
+)
 COMMON = (*_STATE, TRACKER_NOTE, REPORT_JSON, REPORT_MD, REPORT_HTML, FIGURE)
 
 # A run

@@ -19,6 +19,7 @@ from probe.report.ood.schema import Measured, OodReport
 from probe.report.page.content import Block, Bullets, Code, Figure, Note, Page, Provenance, Section, Table, Verdicts
 from probe.report.page.text import count, listed
 from probe.report.page.write import rendered, write
+from probe.report.planned import with_plan
 from probe.results.ood import OodResults, read_ood
 from probe.scores import label
 from probe.studies.ood.config import load_ood_config
@@ -43,7 +44,7 @@ def write_ood_report(path: Path) -> dict[str, Any]:
     report = ood_report(results)
     drawn = {f"figures/{name}": figure for name, figure in drawings(report, results).items()}
     content = dump(report)
-    write(path / "report", rendered(page(report), "report", drawn), "report", content)
+    write(path / "report", rendered(with_plan(page(report), path), "report", drawn), "report", content)
     return content
 
 

@@ -14,6 +14,7 @@ from probe.report.page.html import html
 from probe.report.page.markdown import markdown
 from probe.report.page.text import count, listed
 from probe.report.page.write import drawn, write
+from probe.report.planned import with_plan
 from probe.report.roundtrip import drawings, tables, words
 from probe.report.roundtrip.build import roundtrip_report
 from probe.report.roundtrip.export import cycles_csv
@@ -53,7 +54,7 @@ def write_roundtrip_report(path: Path) -> dict[str, Any]:
     results = read_roundtrip(path, load_roundtrip_config(path / "config.yaml"))
     report = roundtrip_report(results)
     moving, figures = filmed(report, results), figures_of(report)
-    made = page(report, moving.film, list(figures))
+    made = with_plan(page(report, moving.film, list(figures)), path)
     pictures = drawn({f"figures/{name}": figure for name, figure in figures.items()}) | moving.sheets
     pictures |= {f"{name}.png": render(figure, "png") for name, figure in moving.strips.items()}
     pages = {"report.md": markdown(made), "report.html": html(made, pictures), CSV: cycles_csv(report)}

@@ -13,7 +13,7 @@ from probe.dynamics import Outcome
 from probe.methods import OUTCOME_COLOURS, label, methods, metrics
 from probe.report.model import finite
 from probe.report.page import text as words
-from probe.report.page.content import Figure
+from probe.report.page.content import Figure, Section
 from probe.report.page.html import environment
 from probe.report.page.pictures import sheet, small, strip, uri
 from probe.report.run import forest, tables
@@ -27,8 +27,9 @@ Strips = dict[str, list[Markup]]
 LABELS = {"label", "label_similarity", "label_above_noise", "nearest", "nearest_similarity"}
 
 
-def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
-    """The page; ``results`` hold its pictures, ``files`` the figures (by path) shown without a script and in print."""
+def html(report: Report, results: Results, files: Mapping[str, bytes], planned: Section | None = None) -> str:
+    """The page; ``results`` hold its pictures, ``files`` the figures (by path) shown without a script and in print;
+    ``planned`` is its section on the plan."""
     plotly, script = (_script(path) for path in ("page/plotly/plotly-basic.min.js", "run/report.js"))
     template = environment(plotly, script).get_template("run/report.html.j2")
     strips = [_strips(results.datasets[name]) for name in report.datasets]
@@ -53,6 +54,7 @@ def html(report: Report, results: Results, files: Mapping[str, bytes]) -> str:
         part_colours=forest.COLOURS,
         figure=lambda name: uri("image/svg+xml", files[f"figures/{name}.svg"]),
         gallery=small(files["figures/gallery.png"], 0.45) if "figures/gallery.png" in files else None,
+        planned=planned,
         basins=basins_section(report.basins, report.model.d, pictures) if report.basins else None,
         semantics=semantics_sentences(report.semantics) if report.semantics else [],
         provenance=_provenance(report),

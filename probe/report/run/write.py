@@ -17,6 +17,7 @@ from probe.report.page.content import Block, Bullets, Page, Provenance, Section,
 from probe.report.page.content import Figure as Picture
 from probe.report.page.text import percent
 from probe.report.page.write import drawn, write
+from probe.report.planned import planned_section
 from probe.report.run import decomposition, tables
 from probe.report.run.basins import basins_section
 from probe.report.run.build import report_of
@@ -41,7 +42,11 @@ def write_report(run: Path) -> dict[str, Any]:
     report = report_of(results, run)
     pictures = drawn({f"figures/{name}": figure for name, figure in drawings(report, results).items()})
     content = dump(report)
-    pages = {"report.md": _markdown(report, pictures), "report.html": html(report, results, pictures)}
+    planned = planned_section(run)
+    pages = {
+        "report.md": _markdown(report, pictures, planned),
+        "report.html": html(report, results, pictures, planned),
+    }
     write(run / "report", {**pictures, **pages}, "report", content)
     return content
 
@@ -74,8 +79,8 @@ def drawings(report: Report, results: Results) -> dict[str, Figure]:
     return made
 
 
-def _markdown(report: Report, paths: Container[str]) -> str:
-    """The page; ``paths`` are those of figures in the report's folder."""
+def _markdown(report: Report, paths: Container[str], planned: Section | None) -> str:
+    """The page; ``paths`` are those of figures in the report's folder, ``planned`` its section on the plan."""
     model = report.model
 
     def shown(*names: str) -> list[Block]:
@@ -103,6 +108,7 @@ def _markdown(report: Report, paths: Container[str]) -> str:
     if found := report.semantics:
         medians = tables.semantics(found)
         blocks.append(Section("Semantics", [*semantics_sentences(found), *([medians] if medians else [])]))
+    blocks += [planned] if planned else []
     keys = ("command", "git_revision", "device", "dtype", "started", "config")
     facts = {key: report.provenance.get(key) for key in keys}
     commit = {"commit on the hub": model.revision} if model.revision else {}

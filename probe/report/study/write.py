@@ -14,6 +14,7 @@ from probe.report.model import dump, provenance
 from probe.report.page.content import Block, Code, Figure, Note, Page, Provenance, Section, Verdicts
 from probe.report.page.text import count, listed, number
 from probe.report.page.write import rendered, write
+from probe.report.planned import with_plan
 from probe.report.study.kinds import load_study_config, study_kind
 from probe.report.study.page import Rule, StudyPage, table
 from probe.report.study.schema import StudyClaim, StudyReport, StudySection
@@ -40,7 +41,7 @@ def write_study_report(study: Path, cells: Sequence[str]) -> dict[str, Any]:
     report = study_report(results)
     drawn = drawings(report, results)
     by_path = {f"figures/{name}": figure for of_one in drawn.values() for name, figure in of_one.items()}
-    files, content = rendered(page(report, drawn), "report", by_path), dump(report)
+    files, content = rendered(with_plan(page(report, drawn), study), "report", by_path), dump(report)
     write(study / "report", files, "report", content)
     return content
 
