@@ -97,9 +97,11 @@ def _after(response: Any) -> None:
         host = _hosts[f"{url.scheme}://{url.netloc.decode()}"]
         host.answered, host.since = True, None
     if response.status_code == 429 or response.status_code >= 500:
-        wait = response.headers.get("Retry-After")
-        again = f", to be asked again in {wait} s" if wait else ""
-        log.info(f"{url.host} answers {response.status_code} ({response.reason_phrase}){again}")
+        wait = response.headers.get("Retry-After") or ""
+        again = f" and is to be asked again in {wait} s" if wait else ""
+        # A long wait is shown by commands without a log, too.
+        level = logging.WARNING if wait.isdecimal() and int(wait) >= 5 else logging.INFO
+        log.log(level, f"{url.host} answers {response.status_code} ({response.reason_phrase}){again}")
 
 
 def refused(error: Exception, name: str, revision: str | None = None, kind: str = "model") -> str | None:
