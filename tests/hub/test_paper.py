@@ -51,19 +51,16 @@ def check(hub: Hub, out: Path, config: str) -> None:
     """The report names the commits, columns and classes of what was read."""
     sets: dict[str, Any] = yaml.safe_load((ROOT / "configs" / config).read_text())
     report = json.loads((out / "report" / "report.json").read_text())
-    assert report["model"]["revision"] == _commit(hub, "model", sets["model"]["source"])
+    assert report["model"]["revision"] == hub.repository(sets["model"]["source"])["main"].sha
     assert list(report["datasets"]) == list(sets["datasets"])
     for name, found in report["datasets"].items():
         source = found["source"]
-        assert source["revision"] == _commit(hub, "dataset", source["source"].partition(":")[2]), name
+        repository = hub.repository(source["source"].partition(":")[2], "dataset")
+        assert source["revision"] == repository["main"].sha, name
         assert source["column"] == {"laion": "url", "cifar100": "img"}.get(name, "image")
         assert "shuffled in a buffer" in source["sample"]
         assert (found["n_used"], found["n_heldout"], found["unreadable"]) == (5, 6, [])
     assert not holds(out, hub.token, hub.secret)
-
-
-def _commit(hub: Hub, kind: Any, name: str) -> str:
-    return json.loads(hub.api(kind, name, {}, {}, "owner", "").body)["sha"]
 
 
 @pytest.mark.parametrize("config", ["paper_sdxl.yaml", "taesd.yaml"])
