@@ -277,13 +277,12 @@ class RunPlanner:
         loads = [
             Load("encode", Range.exactly(n + held), encode.flops, encode.moved, encode.operations / batch, exact),
             Load(
-                "decoding and judging",
+                "pictures",
                 Range.exactly(pictures),
                 decode.flops,
                 decode.moved + JUDGED.moved * numbers,
                 (decode.operations + JUDGED.operations) / batch,
                 exact,
-                kind="pictures",
             ),
             *self._pursuits(n, levels),
             *self._bases_made(len(sets)),
