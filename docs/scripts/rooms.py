@@ -14,6 +14,7 @@ ABOUT = {
     "jobs": "stages, ranks, Slurm",
     "studies": "the experiments",
     "report": "JSON, pages, figures",
+    "plan": "costs beforehand",
     "training": "the paper's model",
     "autoencoders": "E and D",
     "dynamics": "f, the loop, outcomes",

@@ -43,8 +43,9 @@ READ, READ_PIXEL = 6e-4, 8e-8
 """The same to read an image, and for each pixel of the side's square."""
 DRAWN_BYTES, PAGE_BYTES = 170_000, 570_000
 """Bytes of a figure (PNG and SVG), and of report.html and report.json by data set."""
-STATE = ("config.yaml", "manifest.json", "progress.json", ".lock", "logs/rank-0000.log")
-STATE_BYTES = 15_000
+STATE = (layout.CONFIG, layout.MANIFEST, layout.PROGRESS, layout.LOCK, layout.LOG, layout.PLAN, layout.SPENT)
+"""Files of every folder that was finished without an error, on one rank."""
+STATE_BYTES = 25_000
 LARGE = 64 * 2**30
 """Bytes in which Gram matrices are taken to fit."""
 OVER = 1.4
@@ -277,13 +278,12 @@ class RunPlanner:
         loads = [
             Load("encode", Range.exactly(n + held), encode.flops, encode.moved, encode.operations / batch, exact),
             Load(
-                "decoding and judging",
+                "pictures",
                 Range.exactly(pictures),
                 decode.flops,
                 decode.moved + JUDGED.moved * numbers,
                 (decode.operations + JUDGED.operations) / batch,
                 exact,
-                kind="pictures",
             ),
             *self._pursuits(n, levels),
             *self._bases_made(len(sets)),

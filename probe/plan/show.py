@@ -11,6 +11,7 @@ from probe.plan.stage import Plan, Range, StagePlan
 from probe.terminal import amount
 
 UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
+SAID = {"f": "iterating f", "pictures": "decoding and judging", "pursuit": "sparse codes"}
 NAMED = 3
 """Loads that are named as the ones that dominate."""
 
@@ -66,7 +67,9 @@ def lines(plans: Sequence[Plan]) -> Iterator[str]:
 
 
 def _about(plan: Plan) -> Iterator[str]:
-    shares = [f"{one.share:.0%} {one.what} ({one.stage})" for one in plan.dominating[:NAMED] if one.share >= 0.03]
+    shares = [
+        f"{one.share:.0%} {_said(one.what)} ({one.stage})" for one in plan.dominating[:NAMED] if one.share >= 0.03
+    ]
     yield f"- The time goes to: {', '.join(shares)}."
     for stage in plan.stages:
         if stage.least > plan.machine.memory:
@@ -80,6 +83,11 @@ def _about(plan: Plan) -> Iterator[str]:
         yield f"- {_set(one.change)}: {one.share:.0%} less, {length(one.seconds)} in all; {one.price}."
     if plan.halving:
         yield f"- To halve it: {_set(plan.halving.change)}: {length(plan.halving.seconds)}; {plan.halving.price}."
+
+
+def _said(what: str) -> str:
+    kind, _, arithmetic = what.partition(" in ")
+    return SAID.get(kind, kind) + (f" in {arithmetic}" if arithmetic else "")
 
 
 def _set(change: str) -> str:

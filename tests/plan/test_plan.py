@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from probe.autoencoders import load_autoencoder
+from probe.autoencoders.adapter import autoencoder_classes
+from probe.autoencoders.compatibility import small_configurations
 from probe.cli.main import app
 from probe.config import Config, ModelConfig, parse_config
 from probe.errors import UserError
 from probe.plan.behaviour import Pilot, expected, expected_groups
-from probe.plan.cost import model_cost, passing
+from probe.plan.cost import cost_of, model_cost, passing
 from probe.plan.machines import CARDS, Here, card
 from probe.plan.plan import plan_run, priced
 from probe.plan.run import RunPlanner
@@ -75,6 +78,13 @@ def test_a_model_costs_the_same_by_its_config_alone_as_by_its_weights(monkeypatc
     assert loaded.graph == pytest.approx(outlined.graph, rel=0.01)
     assert outlined.weights == 4 * 165_043
     assert outlined.latent_shape == (4, 8, 8)
+
+
+def test_attention_is_counted_alike_with_weights_and_without(tmp_path: Path):
+    config = small_configurations()["AutoencoderKL"]["config"]
+    autoencoder_classes()["AutoencoderKL"](**config).save_pretrained(tmp_path)
+    spec = ModelConfig(source=str(tmp_path), device="cpu")
+    assert model_cost(spec, 16).f == cost_of(load_autoencoder(spec), spec, 16).f
 
 
 def test_only_config_json_of_a_folder_is_needed(tmp_path: Path):
