@@ -216,6 +216,8 @@ def _searched_again(points: Points, radius2: float, owner: Rows, priority: NDArr
     searched for among the leaders alone: exactly if that may be, else in other cells. The one of the larger basin takes
     the other with all its points, also those beyond the radius."""
     leaders, basin = np.unique(owner, return_counts=True)
+    if len(leaders) == len(owner):  # these have been searched, in the same cells
+        return owner
     order = np.lexsort((leaders, -basin, priority[leaders]))
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
