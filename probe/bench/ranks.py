@@ -257,8 +257,8 @@ def simulate(size: int, *, shards: int, mean: float, killed: Sequence[int] = ())
         said = [(one, *one.communicate()) for one in begun]
     for one, _, errors in said:
         if one.returncode:
-            said = "; ".join(line for line in errors.splitlines() if not line.startswith("[W"))  # torch's own warnings
-            raise Failure(f"a process of simulated ranks ended with status {one.returncode}: {said[-300:]}")
+            told = "; ".join(line for line in errors.splitlines() if not line.startswith("[W"))  # torch's own warnings
+            raise Failure(f"a process of simulated ranks ended with status {one.returncode}: {told[-300:]}")
     lived = [Lived(**rank) for _, text, _ in said for rank in json.loads(text)]
     for rank in lived:
         rank.questions = [Question(**question) for question in rank.questions]  # type: ignore[arg-type]
