@@ -171,8 +171,9 @@ class _Course:
 
     def so_far(self) -> tuple[dict[str, float], int]:
         """For a tracker: starts by outcome, medians of steps and residual (of the finite ones); how many starts."""
+        there = {*self.run.path.glob(SHARD.glob)}
         for indices in shards(self.run.config.seeds):
-            if indices not in self.known and (self.run.path / SHARD.at(indices)).exists():
+            if indices not in self.known and self.run.path / SHARD.at(indices) in there:
                 self.known[indices] = self.run.load(SHARD.at(indices), "outcome", "steps", "residual")[0]
         outcome, steps, residual = (
             torch.cat([part[name] for part in self.known.values()]) for name in ("outcome", "steps", "residual")

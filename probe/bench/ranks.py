@@ -38,7 +38,7 @@ from unittest import mock
 
 from torch.distributed import TCPStore
 
-from jobs.progress import progress
+from jobs.progress import Meter, progress
 from jobs.rendezvous import join
 from jobs.stopping import Ended
 from jobs.world import World
@@ -188,7 +188,7 @@ def live(
             if dies is not None:
                 threading.Timer(dies, os.kill, (os.getpid(), signal.SIGKILL)).start()
             for shard in world.claims("simulated", parts, bool, bool):
-                time.sleep(seconds_of(shard, shards, mean, last))
+                _work(seconds_of(shard, shards, mean, last), meter)
                 meter.finish(1)
                 lived.shards += 1
             lived.idle = time.monotonic()
@@ -200,6 +200,14 @@ def live(
         world.end(1, lived.why)
     lived.ended = time.monotonic()
     return lived
+
+
+def _work(seconds: float, meter: Meter) -> None:
+    """Sleep, and tell the progress now and then, which raises ``Ended`` where another rank has ended."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        meter.update(1 - left / seconds)
+        time.sleep(min(left, 0.5))
 
 
 def live_together(ranks: Iterable[int], size: int, port: int, **options: Any) -> list[Lived]:
@@ -249,7 +257,8 @@ def simulate(size: int, *, shards: int, mean: float, killed: Sequence[int] = ())
         said = [(one, *one.communicate()) for one in begun]
     for one, _, errors in said:
         if one.returncode:
-            raise Failure(f"a process of simulated ranks failed: {errors.strip()[:600]}")
+            told = "; ".join(line for line in errors.splitlines() if not line.startswith("[W"))  # torch's own warnings
+            raise Failure(f"a process of simulated ranks ended with status {one.returncode}: {told[-300:]}")
     lived = [Lived(**rank) for _, text, _ in said for rank in json.loads(text)]
     for rank in lived:
         rank.questions = [Question(**question) for question in rank.questions]  # type: ignore[arg-type]

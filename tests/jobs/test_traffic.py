@@ -86,7 +86,7 @@ def test_a_short_wait_is_short_for_any_number_of_ranks():
 def test_of_many_ranks_each_gets_shards_and_none_is_idle_while_there_are_some():
     size, shards = 1024, 8 * 1024
     store, seconds = HashStore(), [seconds_of(shard, shards, 1.0, 5.0) for shard in range(shards)]
-    ranks = [World(0, 1, store).claims(range(shards)) for _ in range(size)]
+    ranks = [World(0, 1, store).claims("shards", range(shards), bool, bool) for _ in range(size)]
     done, claimed, idle = Counter(), [], []
     free = [(0.0, rank) for rank in range(size)]
     while free:  # the one that is free first claims next
