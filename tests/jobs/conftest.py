@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ import torch
 import yaml
 
 from jobs.directory import Directory
+from jobs.independent import Independent
 from jobs.kinds import KINDS
 from jobs.run.attractors import load_end_points
 from jobs.run.work import RunDirectory
@@ -101,6 +103,19 @@ def do(directory: Directory | Work, *stages: str):
     work = directory if isinstance(directory, Work) else work_on(directory)
     kind = next(kind for kind in KINDS if isinstance(work, kind.work))
     return [kind.stage(name).do(work) for name in stages][-1] if stages else kind.all(work)
+
+
+def shared_by(tasks: int, directory: Directory, stage: str) -> None:
+    """Do a stage by so many independent processes; they are threads here."""
+    kind = next(kind for kind in KINDS if isinstance(directory, kind.directory))
+
+    def task(number: int) -> None:
+        torch.set_num_threads(1)
+        world = Independent(directory.path, number, tasks)
+        kind.stage(stage).do(kind.work(kind.directory.open(directory.path), world))
+
+    with ThreadPoolExecutor(tasks) as pool:
+        list(pool.map(task, range(tasks)))
 
 
 class Ranks:

@@ -25,7 +25,7 @@ from probe.results.files import read_tensors
 from probe.studies.ood.config import parse_ood_config
 from probe.studies.ood.images import as_taken
 
-from ..conftest import do
+from ..conftest import do, shared_by
 
 SETTINGS = {
     "train": {"k": 4, "epochs": 2, "batch_size": 16, "base_channels": 2, "device": "cpu", "initialisation": "he"},
@@ -187,6 +187,14 @@ def assert_same_experiment(one, two):
     pd.testing.assert_frame_equal(scores(one), scores(two))
     assert_same_report(one, two)
     assert not (one / "work").exists()
+
+
+def test_independent_processes_share_the_scores(whole, tmp_path):
+    work = begin(tmp_path / "ood")
+    do(work, "images", "attractors")
+    shared_by(3, work.directory, "scores")
+    do(work, "report")
+    assert_same_experiment(whole, tmp_path / "ood")
 
 
 def test_from_images_to_report(whole):

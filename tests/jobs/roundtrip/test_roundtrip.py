@@ -27,7 +27,7 @@ from probe.results.files import read_tensors
 from probe.results.roundtrip import Trip, read_roundtrip, trips
 from probe.studies.roundtrip.config import parse_roundtrip_config
 
-from ..conftest import MAP, do
+from ..conftest import MAP, do, shared_by
 
 SETTINGS = {
     "models": {
@@ -121,6 +121,14 @@ def test_from_images_to_report(whole):
         "complete",
         [("images", 2, 2), ("roundtrips", 12, 12), ("report", 1, 1)],
     )
+
+
+def test_independent_processes_share_the_trips(whole, tmp_path):
+    work = begin(tmp_path / "trips")
+    do(work, "images")
+    shared_by(2, work.directory, "roundtrips")
+    do(work, "report")
+    assert_same(whole, tmp_path / "trips")
 
 
 def test_every_file_has_the_columns_of_the_layout(whole):
