@@ -105,8 +105,8 @@ def _job(
         shared = ranks * array if one.name == stage.name else 1  # one task of an array does what comes after
         seconds = Range.total([seconds, one.seconds(machine, shared)])
         work += one.seconds(machine).expected
-    memory = max((max(one.memory, PROCESS) for one in there), default=PROCESS)
-    on_node = memory * asked.tasks_per_node
+    memory = max((one.memory for one in there), default=0.0)
+    on_node = (memory + PROCESS) * asked.tasks_per_node
     limit, allowed = limit_seconds(asked.time), memory_bytes(asked.memory)
     life = None if limit is None else limit - asked.signal_seconds
     gpus = asked.gpus_per_task * ranks

@@ -7,7 +7,7 @@ import torch
 from probe.autoencoders import Autoencoder, device_of, load_autoencoder
 from probe.plan.cost import ModelCost, counted, model_cost
 from probe.plan.machines import Machine, card
-from probe.plan.parts import PROCESS, certificates, evaluation_seconds, here, images_stage, joined, passes, report_stage
+from probe.plan.parts import certificates, evaluation_seconds, here, images_stage, joined, passes, report_stage
 from probe.plan.stage import Load, Plan, Range, StagePlan
 from probe.plan.study import (
     EVALUATIONS,
@@ -70,7 +70,7 @@ def ood_stages(config: OodConfig, cost: ModelCost) -> tuple[StagePlan, ...]:
     if "knn" in config.scores:
         scored.append(Load(DISTANCE, Range.exactly(images * first), 2.0 * d))
     pixels = 3.0 * config.resolution**2
-    memory = PROCESS + cost.weights + 2 * pixels * max(n, *sizes) + 2 * (first + starts) * latent
+    memory = cost.weights + 2 * pixels * max(n, *sizes) + 2 * (first + starts) * latent
     told = f"a start takes {steps.expected:.0f} of {solver.max_steps} steps"
     read = [(one, config.resolution) for one in (n, *sizes)]
     return (

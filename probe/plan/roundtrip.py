@@ -11,7 +11,6 @@ from probe.metrics.spectrum import band_power, bands
 from probe.plan.cost import ModelCost, model_cost
 from probe.plan.machines import Machine, card
 from probe.plan.parts import (
-    PROCESS,
     certificates,
     evaluation_seconds,
     here,
@@ -80,7 +79,7 @@ def roundtrip_stages(config: RoundtripConfig, costs: dict[str, ModelCost], measu
             "tables",
             len(every),
             joined(loads),
-            memory=PROCESS + weights + batch + 30 * 8 * picture * rows,
+            memory=weights + batch + 30 * 8 * picture * rows,
             disk=disk + len(every) * shown * picture * len(config.film.at(cycles)),
             files=2 * len(every),
             shards=len(every) // (len(config.models) + 1),

@@ -24,7 +24,6 @@ from probe.metrics.memorization import nearest_cosine
 from probe.plan.cost import ModelCost, counted
 from probe.plan.machines import Machine, card
 from probe.plan.parts import (
-    PROCESS,
     certificates,
     evaluation_seconds,
     here,
@@ -137,7 +136,7 @@ def _grid(config: GridConfig, grid: Sequence[tuple[Cell, ModelCost]]) -> StagePl
         unit="models",
         units=len(grid),
         loads=joined(loads),
-        memory=PROCESS + 2 * max(_images_bytes(config, cell) for cell, _ in grid) + 4 * largest,
+        memory=2 * max(_images_bytes(config, cell) for cell, _ in grid) + 4 * largest,
         disk=sum(many * cost.weights for many, (_, cost) in zip(kept, grid, strict=True)),
         files=sum(2 * many for many in kept) + len(grid),
         scratch=3 * largest,
@@ -196,7 +195,7 @@ def _contraction(config: ContractionConfig) -> StagePlan:
         cost = counted(model, spec, arguments.get("resolution", RESOLUTION))
         loads.append(passes(EVALUATIONS, Range.exactly(2 * config.samples * len(config.seeds)), cost.f, TOGETHER))
     return StagePlan(
-        name="models", unit="architectures", units=len(names), loads=joined(loads), memory=2 * PROCESS,
+        name="models", unit="architectures", units=len(names), loads=joined(loads), memory=0.0,
         files=len(names), shards=len(names), assumes="networks of random weights, built small",
     )  # fmt: skip
 

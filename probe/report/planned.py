@@ -30,7 +30,8 @@ def planned_section(folder: Path) -> Section | None:
     note = (
         f"Planned for {machine} when the work was begun ({'; '.join(told)}). Times are those of all processes and ranks"
         " together, in brackets the bounds of the plan. An evaluation is a row that the decoder was given; where"
-        " several ranks shared a stage they are not counted."
+        " several ranks shared a stage they are not counted. The memory that is planned is that of tensors; on a"
+        " processor Python and its libraries take some 0.7 GiB besides."
     )
     return Section("Planned and taken", [Table(HEAD, rows), Note(note)], folded=True)
 
