@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from probe.autoencoders import Autoencoder
 from probe.config import Config
 from probe.dynamics import LatentMap
-from probe.plan.behaviour import PILOT, expected, pilot_of
+from probe.plan.behaviour import EXPONENT, PILOT, expected, pilot_of
 from probe.plan.cost import counted
 from probe.plan.measure import Bench, seconds_of_f, this_machine
 from probe.plan.run import RunPlanner
 from probe.plan.stage import Plan, StagePlan
 
-LONG = 0.1
+LONG = 0.05
 """Seconds for which a thing is measured: there are six."""
 SHARE = 0.01
-"""Of the time that is expected without a pilot, for a pilot."""
+"""Of the time that is expected without a pilot, for the starts of a pilot; half of it for what it examines."""
 FEWEST = 4
 LEAST = 3e11
 """FLOPs, about, from which a work is worth a plan of its own: a core takes some ten seconds for so many."""
@@ -39,11 +39,12 @@ def plan_begun(config: Config, model: Autoencoder, ranks: int) -> Plan | None:
     row = seconds_of_f(config, bench)
     here = this_machine(config, bench, row, config.seeds.count // 2)
 
-    def plan(pilot: int) -> Plan:
-        seen = pilot_of(config, bench.f, cost.latent_shape, pilot, row, SHARE) if pilot else None
+    def plan(pilot: int, seconds: float) -> Plan:
+        seen = pilot_of(config, bench.f, cost.latent_shape, pilot, row, seconds) if pilot else None
         return Plan("run", RunPlanner(config, cost, expected(config, seen), here).stages(), here, ranks)
 
-    assumed = plan(0)
-    start = row * (config.solver.max_steps + 1) / 2
-    most = int(SHARE * assumed.seconds.expected / start)
-    return plan(min(most, PILOT)) if most >= FEWEST else assumed
+    assumed = plan(0, 0.0)
+    spare = SHARE * assumed.seconds.expected
+    most = int(spare / (row * (config.solver.max_steps + 1) / 2))
+    examined = spare / 2 if spare / 2 > EXPONENT.expected * row else 0.0
+    return plan(min(most, PILOT), examined) if most >= FEWEST else assumed

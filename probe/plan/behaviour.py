@@ -105,7 +105,7 @@ def pilot_of(config: Config, f: LatentMap, shape: tuple[int, ...], starts: int, 
     Args:
         starts: how many.
         row: seconds of an evaluation of one row of f here, in the run's batch.
-        seconds: for certificates, and for starts at the step limit, about; one point is always examined.
+        seconds: for certificates, and for starts at the step limit, about; unless it is 0 one point is always examined.
     """
     model, solver = f.autoencoder, config.solver
     part = range(min(starts, config.seeds.count))
@@ -117,6 +117,8 @@ def pilot_of(config: Config, f: LatentMap, shape: tuple[int, ...], starts: int, 
         member, certify, wandering = merged.member, merged.leader[merged.certify], merged.wandering  # type: ignore[assignment]
 
     def each(rows: torch.Tensor, examine: Callable[[torch.Tensor], object], expected: float) -> float | None:
+        if not seconds:
+            return None
         rows = rows[: int(max(min(seconds / (expected * row), TOGETHER), 1))]
         return taken(lambda: examine(ends.end[rows].to(model.device))) / len(rows) / row if len(rows) else None
 

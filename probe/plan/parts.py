@@ -12,7 +12,7 @@ from probe.autoencoders import Autoencoder
 from probe.dynamics import LatentMap
 from probe.plan.cost import ModelCost, Pass
 from probe.plan.machines import Here
-from probe.plan.run import DRAWN_BYTES, FIGURE, PAGE_BYTES, READ, REPORT, START, STATE, STATE_BYTES
+from probe.plan.run import DRAWN_BYTES, FIGURE, PAGE_BYTES, READ, READ_PIXEL, REPORT, START, STATE, STATE_BYTES
 from probe.plan.stage import Load, Range, StagePlan
 
 CERTIFICATE = Range(80, 200, 900)
@@ -26,10 +26,12 @@ SIDE = 768
 """Of the matrices of a product that is timed."""
 
 
-def images_stage(sets: Sequence[tuple[int, int]], each: float = READ) -> StagePlan:
-    """The stage that draws images, of sets of so many of such a side; ``each`` is read in so many seconds."""
+def images_stage(sets: Sequence[tuple[int, int]]) -> StagePlan:
+    """The stage that draws images, of sets of so many of such a side."""
     sizes = [3.0 * n * side**2 for n, side in sets]
-    read = Load("read images", Range.exactly(sum(n for n, _ in sets)), seconds=each)
+    many = sum(n for n, _ in sets)
+    seconds = sum(n * (READ + READ_PIXEL * side**2) for n, side in sets)
+    read = Load("read images", Range.exactly(many), seconds=seconds / max(many, 1))
     return StagePlan(
         "images",
         "data sets",

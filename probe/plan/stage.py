@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from probe.plan.machines import Machine
 
-DECODED = ("f", "certificates", "exponents", "plain checks", "basins", "decode", "decoding and judging")
+DECODED = ("f", "certificates", "exponents", "plain checks", "basins", "decode", "pictures")
 """Loads whose unit is a row that the decoder is given, or takes as long."""
 
 

@@ -53,8 +53,6 @@ SAVED = 0.3
 """Seconds for which a model is built, saved, loaded, and its result written."""
 TRAINING, EVALUATIONS, SIMILARITY = "training", "f", "similarity"
 OURS = "the paper's network"
-READ_SMALL = 6e-4
-"""Seconds in which one of the small images of a study is read from a parquet file."""
 BATCHES = 16
 """Of a training that is timed: it is built and saved as well."""
 IMAGES = 2048
@@ -81,7 +79,7 @@ def study_stages(config: StudyConfig, drawn: Facts | None = None) -> tuple[Stage
     else:
         assert isinstance(config, GridConfig)
         models = _grid(config, grid_of(config, drawn))
-    return (images_stage(read, READ_SMALL), models, report_stage(2 + 3 * len(config.data), len(config.data)))
+    return (images_stage(read), models, report_stage(2 + 3 * len(config.data), len(config.data)))
 
 
 def grid_of(config: GridConfig, drawn: Facts | None = None) -> list[tuple[Cell, ModelCost]]:
