@@ -137,14 +137,25 @@ def refuse_beside(path: Path, patience: float = LEAVING) -> None:
         UserError: they are still there after ``patience`` seconds.
     """
     until = time.monotonic() + patience
-    for folder in sorted((path / CLAIM.at(stage=TASKS, part="", file="")).glob("*")):
-        while is_held(folder):
-            if time.monotonic() >= until:
-                raise UserError(
-                    f"{path} is being worked on by task {folder.name} of a Slurm array; wait for it, or cancel it "
-                    f"with `probe cancel {path}`."
-                )
-            time.sleep(POLL)
+    while present := tasks_present(path):
+        if time.monotonic() >= until:
+            raise UserError(
+                f"{path} is being worked on by task {present[0]} of a Slurm array; wait for it, or cancel it with "
+                f"`probe cancel {path}`."
+            )
+        time.sleep(POLL)
+
+
+def tasks_present(path: Path) -> list[str]:
+    """The numbers of the independent processes at work in a directory."""
+    folders = (path / CLAIM.at(stage=TASKS, part="", file="")).glob("*")
+    return [folder.name for folder in sorted(folders) if is_held(folder)]
+
+
+def is_passed_on(path: Path) -> bool:
+    """Whether a process that works on all holds a directory. A task that holds it may only be joining the parts of its
+    stage, which are not whole before that."""
+    return is_held(path) and not tasks_present(path)
 
 
 def _key(item: object) -> str:

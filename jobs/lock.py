@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,14 @@ def if_free(path: Path) -> Iterator[bool]:
         except Timeout:
             free = False
             if clear := _how_to_clear(path):
-                log.info(f"{path.name} is held by {_owner(path)}.{clear}")
+                _tell(f"{path.name} is held by {_owner(path)}.{clear}")
         yield free
+
+
+@cache
+def _tell(text: str) -> None:
+    """Log once: who waits looks again and again."""
+    log.info(text)
 
 
 def is_held(path: Path) -> bool:

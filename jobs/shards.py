@@ -80,7 +80,7 @@ class Shards:
         try:
             tensors = self.directory.load(SHARD_PART.at(shard))[0]
         except UserError:
-            if (self.directory.path / SHARD.at(shard)).exists():  # an independent process has just completed it
-                return [], []
-            raise
+            if (self.directory.path / SHARD_PART.at(shard)).exists():
+                raise
+            return [], []  # an independent process has just completed the shard, or is adding to what is known
         return tensors.pop("index").tolist(), [EndPoints.of_stored(tensors)]

@@ -81,6 +81,8 @@ def _plan(work: Any) -> None:
             write_atomically(file, json.dumps(as_json(plan), indent=1) + "\n")
     except Exception as error:
         log.debug(f"nothing is planned: {type(error).__name__}: {error}")
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # stages look at what is free: for batches, and for where a matrix fits
 
 
 def _rows(work: Any) -> Counter[str]:

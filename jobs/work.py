@@ -118,7 +118,8 @@ class Work(Generic[D]):
 
         def note() -> None:
             entries = about if self._begun else self._session(device or self.device, dtype, about)
-            self.directory.update_manifest(**entries)
+            if entries:  # else other processes of a study, which note theirs under the lock, would be overwritten
+                self.directory.update_manifest(**entries)
             self.directory.keep_made_with()
 
         self.world.on_rank_0(note)

@@ -17,7 +17,7 @@ import typer
 
 from jobs.faults import sentence_of
 from jobs.launcher import processors_given, ranks_here
-from jobs.lock import exclusive, is_held
+from jobs.lock import exclusive
 from jobs.logs import to_file, to_stderr
 from jobs.provenance import now
 from jobs.stopping import INTERRUPTED, STATUS, Ended, Stopped, interruptible, stop_on_signals
@@ -131,7 +131,7 @@ def share_stage(path: Path, kind: "Kind", stage: "Stage", *, trusted: bool) -> N
         UserError: the parts of the stage cannot be shared so; or as ``work``.
     """
     with stop_on_signals(), to_stderr():
-        from jobs.independent import Independent
+        from jobs.independent import Independent, is_passed_on
         from jobs.world import number
         from probe.precision import full_float32
 
@@ -141,7 +141,7 @@ def share_stage(path: Path, kind: "Kind", stage: "Stage", *, trusted: bool) -> N
         world = Independent(path, task, tasks)
         directory = kind.directory.open(path)
         done, planned = stage.count(directory)
-        if done == planned and is_held(path):
+        if done == planned and is_passed_on(path):
             log.info(f"{stage.name} is done, and another process works on what follows")
             return
         with to_file(path, task), _keeping_errors(path, world), full_float32(), world.present():

@@ -103,14 +103,20 @@ def _iterate(
 
 def count(run: RunDirectory) -> Counts:
     """Starts that are there, those of unfinished shards included."""
-    parts = shards(run.config.seeds)
-    there = [len(part) if (run.path / SHARD.at(part)).exists() else _rows(run, SHARD_PART.at(part)) for part in parts]
-    return sum(there), run.config.seeds.count
+    whole, begun = ({*run.path.glob(file.glob)} for file in (SHARD, SHARD_PART))  # listed once: many shards, many tasks
+
+    def rows(part: range) -> int:
+        if run.path / SHARD.at(part) in whole:
+            return len(part)
+        file = run.path / SHARD_PART.at(part)
+        return _rows(file) if file in begun else 0
+
+    return sum(map(rows, shards(run.config.seeds))), run.config.seeds.count
 
 
-def _rows(run: RunDirectory, part: str) -> int:
+def _rows(part: Path) -> int:
     try:
-        return len(read_tensors(run.path / part, ("index",))[0]["index"])
+        return len(read_tensors(part, ("index",))[0]["index"])
     except (FileNotFoundError, Damaged):
         return 0
 

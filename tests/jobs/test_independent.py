@@ -6,9 +6,11 @@ import threading
 import pytest
 import torch
 
-from jobs.independent import Independent, refuse_beside
+from jobs.independent import Independent, is_passed_on, refuse_beside
+from jobs.lock import exclusive
 from jobs.run.attractors import load_end_points
 from jobs.run.work import RunDirectory
+from jobs.shards import Shards
 from probe.config import parse_config, read_yaml
 from probe.errors import UserError
 from probe.results.files import read_tensors
@@ -65,6 +67,23 @@ def test_a_process_that_works_on_all_is_refused_beside_them(tmp_path):
     with Independent(tmp_path, 3, 4).present(), pytest.raises(UserError, match="task 3 of a Slurm array; wait"):
         refuse_beside(tmp_path, 0.0)
     refuse_beside(tmp_path, 0.0)
+
+
+def test_a_task_that_joins_the_parts_is_waited_for_and_what_follows_is_left_alone(tmp_path):
+    """The next Slurm job begins when one task has ended well: it must not end while another joins the parts."""
+    assert not is_passed_on(tmp_path)
+    with exclusive(tmp_path):
+        assert is_passed_on(tmp_path)
+        with Independent(tmp_path, 3, 4).present():
+            assert not is_passed_on(tmp_path)
+
+
+def test_a_part_that_another_process_takes_away_between_two_looks_is_no_error(tmp_path, own, monkeypatch):
+    """Who counts what is left holds no shard, while those that do complete it or add to its part."""
+    run = RunDirectory.create(tmp_path / "out", parse_config(read_yaml(own)))
+    kept = Shards(run, lambda start: range(4), 0)
+    monkeypatch.setattr(RunDirectory, "claimed", lambda *_: {})  # it was there a moment ago
+    assert kept.missing(range(4)) == [0, 1, 2, 3]
 
 
 @pytest.mark.busy
