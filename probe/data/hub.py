@@ -13,7 +13,7 @@ from probe.config import DatasetConfig
 from probe.data.columns import image_column, label_column, label_of
 from probe.data.patience import BUSY, SILENCE, GaveUp, patience
 from probe.data.source import MAX_FILE_BYTES, Candidate, Opened, UnreadableImage, bytes_or_path, check_size, first_line
-from probe.errors import UserError, reason_of
+from probe.errors import UserError, reason_of, without_secrets
 from probe.hub import refused
 from probe.names import shortened
 
@@ -113,7 +113,7 @@ def _sentence(error: Exception, repo: str, revision: str | None) -> str | None:
     if isinstance(error, errors.HFValidationError):
         return f"{repo!r} is not the id of a hub data set; write hub:OWNER/NAME."
     if "is a gated dataset" in said:  # of datasets, which keeps its reason to itself
-        terms = f"accept its terms at {constants.ENDPOINT}/datasets/{repo}"
+        terms = f"accept its terms at {without_secrets(constants.ENDPOINT)}/datasets/{repo}"
         if "Visit the dataset page" in said:
             return f"{what} is gated, and your token has no access: {terms} with the token's account."
         return f"{what} is gated: {terms}, then log in with `hf auth login` or set HF_TOKEN."
