@@ -4,6 +4,8 @@ import re
 
 _SECRETS = re.compile(r"(https?://[^\s?'\"<>]+\?)[^\s'\"<>)]+|\b(hf_)[A-Za-z0-9]{8,}")
 """The query of an address, which may be its signature; a token of the hub."""
+_USER = re.compile(r"(https?://)[^\s/?'\"<>@]+@")
+"""A name and password before an address, as mirrors of the hub may have it."""
 
 
 class UserError(Exception):
@@ -24,8 +26,8 @@ class Interruption(BaseException):
 
 
 def without_secrets(text: str) -> str:
-    """A text without tokens of the hub and without the queries of addresses."""
-    return _SECRETS.sub(lambda found: f"{found[1] or found[2]}...", text)
+    """A text without tokens of the hub and without the queries and passwords of addresses."""
+    return _SECRETS.sub(lambda found: f"{found[1] or found[2]}...", _USER.sub(r"\1", text))
 
 
 def reason_of(error: BaseException, most: int = 200) -> str:

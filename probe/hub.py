@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe.caches import cache_sentence
-from probe.errors import reason_of
+from probe.errors import reason_of, without_secrets
 
 FIRST = 15.0
 """Seconds for an address that has not answered yet in this process."""
@@ -114,7 +114,7 @@ def refused(error: Exception, name: str, revision: str | None = None, kind: str 
     """
     from huggingface_hub import constants, errors
 
-    endpoint = constants.ENDPOINT
+    endpoint = without_secrets(constants.ENDPOINT)
     status = getattr(getattr(error, "response", None), "status_code", None)
     page = f"{endpoint}/{'datasets/' if kind == 'dataset' else ''}{name}"
     if isinstance(error, errors.GatedRepoError):

@@ -69,6 +69,7 @@ def test_an_address_that_answered_has_more_time(clock):
     [
         ("for url 'https://cdn.example/x?Expires=1&Signature=abc' now", "for url 'https://cdn.example/x?...' now"),
         ("GET https://cdn.example/x?a=1, again", "GET https://cdn.example/x?... again"),
+        ("at https://me:word@hub.example/x?a=1", "at https://hub.example/x?..."),
         ("Bearer hf_AbCdEf0123456789", "Bearer hf_..."),
         ("hf_hub_download of https://hub.example/x failed", "hf_hub_download of https://hub.example/x failed"),
         ("what? nothing", "what? nothing"),
@@ -77,3 +78,10 @@ def test_an_address_that_answered_has_more_time(clock):
 def test_secrets_are_left_out(text, told):
     assert without_secrets(text) == told
     assert reason_of(OSError(text)) == told
+
+
+def test_a_password_in_the_address_of_the_hub_is_left_out(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://me:word@hub.example")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    said = hub.refused(OfflineModeIsEnabled("https://hub.example has not answered for 15 s"), "a/b")
+    assert "cannot be reached (https://hub.example has not answered for 15 s)" in said

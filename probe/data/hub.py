@@ -13,7 +13,7 @@ from probe.config import DatasetConfig
 from probe.data.columns import image_column, label_column, label_of
 from probe.data.patience import BUSY, SILENCE, GaveUp, patience
 from probe.data.source import MAX_FILE_BYTES, Candidate, Opened, UnreadableImage, bytes_or_path, check_size, first_line
-from probe.errors import UserError
+from probe.errors import UserError, reason_of, without_secrets
 from probe.hub import refused
 from probe.names import shortened
 
@@ -36,14 +36,20 @@ def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
         features = columns_of(stream)
         column, classes = image_column(where, features, spec.column), label_column(features)
         columns = [column, classes] if classes else [column]
+        if stream.features and hasattr(stream, "decode"):  # else datasets decodes files in threads, before any cast
+            stream = stream.decode(False)
         images = stream.select_columns(columns).cast_column(column, datasets.Image(decode=False))
         images = images.shuffle(seed=spec.seed, buffer_size=BUFFER)
+
+    def read(cell: Any) -> bytes:
+        with explained(where, repo, spec.revision):
+            return hub_image(cell)
 
     def candidates() -> Generator[Candidate, None, None]:
         with explained(where, repo, spec.revision):
             for row in images:
                 label = label_of(features[classes], row[classes]) if classes else None
-                yield Candidate(_stable_id(row[column]), partial(hub_image, row[column]), label)
+                yield Candidate(_stable_id(row[column]), partial(read, row[column]), label)
 
     facts |= {"column": column, "sample": f"stream shuffled in a buffer of {BUFFER} rows"}
     return Opened(candidates(), facts, tries=4)
@@ -85,6 +91,8 @@ def explained(where: str, repo: str, revision: str | None) -> Iterator[None]:
     try:
         with patience():
             yield
+    except UnreadableImage:
+        raise
     except Exception as error:
         sentence = _sentence(error, repo, revision)
         if sentence is None:
@@ -105,7 +113,7 @@ def _sentence(error: Exception, repo: str, revision: str | None) -> str | None:
     if isinstance(error, errors.HFValidationError):
         return f"{repo!r} is not the id of a hub data set; write hub:OWNER/NAME."
     if "is a gated dataset" in said:  # of datasets, which keeps its reason to itself
-        terms = f"accept its terms at {constants.ENDPOINT}/datasets/{repo}"
+        terms = f"accept its terms at {without_secrets(constants.ENDPOINT)}/datasets/{repo}"
         if "Visit the dataset page" in said:
             return f"{what} is gated, and your token has no access: {terms} with the token's account."
         return f"{what} is gated: {terms}, then log in with `hf auth login` or set HF_TOKEN."
@@ -145,18 +153,22 @@ def _stable_id(cell: dict[str, Any] | None) -> str:
 
 
 def hub_image(cell: Any) -> bytes:
-    """The encoded image of a cell: its bytes, or the file on the hub that its path names; else UnreadableImage."""
+    """The encoded image of a cell: its bytes, or the file on the hub that its path names; else UnreadableImage.
+    Errors of the hub pass."""
     path = bytes_or_path(cell)
     if isinstance(path, bytes):
         return path
     if not _ON_THE_HUB.fullmatch(path):
         raise UnreadableImage(f"its path {shortened(path, 60)!r} is not on the hub")
     import fsspec  # type: ignore[import-untyped]
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
     try:
         with fsspec.open(path, "rb") as file:
             data: bytes = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError, KeyError) as error:  # KeyError: no such member of an archive
-        raise UnreadableImage(str(error)) from error
+        if isinstance(error, HfHubHTTPError | ConnectionError) and not isinstance(error, EntryNotFoundError):
+            raise
+        raise UnreadableImage(reason_of(error)) from error
     check_size(len(data))
     return data

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -122,8 +123,10 @@ REFUSED = {
     "id": "'no id' is not the id of a hub data set; write hub:OWNER/NAME",
     "urls, gated": "'laion/relaion2B-en-research-safe' is gated: accept its terms",
     "asked to wait": r"limits the number of requests \(status 429\) and asks to wait 300 seconds; try again later",
+    "asked to wait for a file": r"limits the number of requests \(status 429\) and asks to wait 300 seconds; try again",
+    "files forbidden": r"CDN refuses it \(403 Forbidden\); try again, or log in",
 }
-READ = ("open", "gated, owner", "private, owner", "old name", "busy", "tag")
+READ = ("open", "gated, owner", "private, owner", "old name", "busy", "tag", "files", "archive")
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +144,19 @@ def answers(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
     damaged = presets.write(EUROSAT, folder / "damaged", rows=12)
     next(damaged.glob("data/test-*")).write_bytes(b"PAR1 but not for long")
     hub.add("t/damaged", damaged, kind="dataset")
+    for number, name in enumerate(("files", "asked-files", "forbidden", "archive")):
+        where = folder / name / "test"
+        where.mkdir(parents=True)
+        for i in range(12):
+            (where / f"{i}.png").write_bytes(presets.picture(1000 * (1 + number) + i, LAYOUTS[EUROSAT]))
+        if name == "archive":
+            shutil.make_archive(str(where), "zip", where)
+            shutil.rmtree(where)
+        files = hub.add(f"t/{name}", folder / name, kind="dataset")["main"].files
+        if name == "forbidden":
+            for file in files.values():
+                hub.fault(file.sha256, at="cdn", status=403, times=math.inf)
+    hub.fault("t/asked-files/resolve/.*png", status=429, headers={"Retry-After": "300"}, times=math.inf)
     hub.fault("t/busy/resolve/.*README", status=429, headers={"Retry-After": "1"})
     hub.fault("api/datasets/t/busy", status=503)
     hub.fault("t/asked", status=429, headers={"Retry-After": "300"}, times=math.inf)
@@ -169,6 +185,10 @@ def answers(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
         "urls, gated": (images("", out / "20", source=f"urls:{LAION}"), None),
         "busy": (images("t/busy", out / "21"), None),
         "asked to wait": (images("t/asked", out / "22"), None),
+        "files": (images("t/files", out / "23"), None),
+        "archive": (images("t/archive", out / "24"), None),
+        "asked to wait for a file": (images("t/asked-files", out / "25"), None),
+        "files forbidden": (images("t/forbidden", out / "26"), None),
     }
     told = said(hub, folder / "cache", asked)
     for file in [*out.rglob("*"), *(folder / "cache").rglob("*")]:  # a token or a signed address is nowhere
@@ -179,9 +199,9 @@ def answers(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_is_one_sentence(answers, name):
+def test_what_is_refused_is_one_sentence(hub, answers, name):
     assert answers[name].startswith("data set 'mine' (")
-    assert re.search(REFUSED[name], answers[name]), answers[name]
+    assert re.search(REFUSED[name].replace("CDN", re.escape(hub.cdn)), answers[name]), answers[name]
 
 
 @pytest.mark.parametrize("name", READ)
