@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.table import Table
@@ -13,7 +13,7 @@ from jobs.slurm.profile import ClusterProfile, Resources
 from jobs.slurm.submit import resources
 from jobs.stage import Stage
 from probe.plan.machines import Machine
-from probe.plan.parts import PROCESS
+from probe.plan.parts import PROCESS, WITH_CARD
 from probe.plan.show import length, si
 from probe.plan.show import span as ranged
 from probe.plan.stage import Range, StagePlan
@@ -36,7 +36,8 @@ class Job:
         seconds: that one job takes, all its lives together.
         requeues: how often it is expected to reach its limit; None where there is no limit.
         gpu_hours: allocated; used: those in which a rank had work to do.
-        memory: bytes expected on one node; allowed: of the profile; None: the cluster's default.
+        memory: bytes expected in the main memory of a node; allowed: of the profile; None: the cluster's default.
+        gpu: bytes that a rank takes on its GPU; 0 without one.
         warnings: sentences.
     """
 
@@ -53,6 +54,7 @@ class Job:
     used: float
     memory: float
     allowed: float | None
+    gpu: float
     warnings: tuple[str, ...]
 
 
@@ -75,7 +77,17 @@ def expected_jobs(
 def jobs_table(jobs: Sequence[Job], machine: Machine) -> Table:
     """A row per job."""
     found = Table(title=f"Slurm jobs on {machine.name}", title_justify="left")
-    names = ("job", "partition", "nodes x tasks", "time", "limit", "requeues", "GPU hours (with work)", "memory a node")
+    names = (
+        "job",
+        "partition",
+        "nodes x tasks",
+        "time",
+        "limit",
+        "requeues",
+        "GPU hours (with work)",
+        "GPU memory",
+        "node memory",
+    )
     for name in names:
         found.add_column(name, justify="left" if name in names[:2] else "right")
     for job in jobs:
@@ -88,6 +100,7 @@ def jobs_table(jobs: Sequence[Job], machine: Machine) -> Table:
             "none" if job.limit is None else length(job.limit),
             "-" if job.requeues is None else str(job.requeues),
             f"{job.gpu_hours:.3g} ({job.used:.3g})" if job.gpu_hours else "-",
+            f"{si(job.gpu)}B of {si(machine.memory)}B" if job.gpu else "-",
             f"{si(job.memory)}B of {f'{si(job.allowed)}B' if job.allowed else 'the default'}",
         )
     return found
@@ -105,8 +118,9 @@ def _job(
         shared = ranks * array if one.name == stage.name else 1  # one task of an array does what comes after
         seconds = Range.total([seconds, one.seconds(machine, shared)])
         work += one.seconds(machine).expected
-    memory = max((one.memory for one in there), default=0.0)
-    on_node = (memory + PROCESS) * asked.tasks_per_node
+    # Tensors on a GPU are not in the memory that Slurm counts.
+    own = max((one.host if asked.gpus_per_task else one.memory + one.host for one in there), default=0.0)
+    on_node = (own + (WITH_CARD if asked.gpus_per_task else PROCESS)) * asked.tasks_per_node
     limit, allowed = limit_seconds(asked.time), memory_bytes(asked.memory)
     life = None if limit is None else limit - asked.signal_seconds
     gpus = asked.gpus_per_task * ranks
@@ -124,12 +138,13 @@ def _job(
         used=asked.gpus_per_task * work / 3600,
         memory=on_node,
         allowed=allowed,
+        gpu=max((one.taken(machine) for one in there), default=0.0) if gpus else 0.0,
         warnings=(),
     )
-    return Job(**{**vars(found), "warnings": tuple(_warnings(found, asked, machine, memory))})
+    return replace(found, warnings=tuple(_warnings(found, asked, machine)))
 
 
-def _warnings(job: Job, asked: Resources, machine: Machine, memory: float) -> Iterator[str]:
+def _warnings(job: Job, asked: Resources, machine: Machine) -> Iterator[str]:
     tries = (asked.requeues if asked.signal_seconds else 0) + 1
     if job.requeues is not None and job.requeues >= tries:
         lives = "1 life" if tries == 1 else f"{tries} lives"
@@ -142,8 +157,8 @@ def _warnings(job: Job, asked: Resources, machine: Machine, memory: float) -> It
             f"job {job.stage} takes {_gib(job.memory)} on a node, and its `memory` is {asked.memory}; raise it, or "
             "lower `tasks_per_node`."
         )
-    if asked.gpus_per_task and memory > machine.memory:
-        yield f"a rank of job {job.stage} takes {_gib(memory)}, and {machine.name} has {_gib(machine.memory)}."
+    if job.gpu > machine.memory:
+        yield f"a rank of job {job.stage} needs {_gib(job.gpu)}, and {machine.name} has {_gib(machine.memory)}."
 
 
 def limit_seconds(text: str | None) -> float | None:

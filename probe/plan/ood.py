@@ -70,14 +70,16 @@ def ood_stages(config: OodConfig, cost: ModelCost) -> tuple[StagePlan, ...]:
     if "knn" in config.scores:
         scored.append(Load(DISTANCE, Range.exactly(images * first), 2.0 * d))
     pixels = 3.0 * config.resolution**2
-    memory = cost.weights + 2 * pixels * max(n, *sizes) + 2 * (first + starts) * latent
+    memory, host = cost.weights + 2 * (first + starts) * latent, 2 * pixels * max(n, *sizes)
     told = f"a start takes {steps.expected:.0f} of {solver.max_steps} steps"
     read = [(one, config.resolution) for one in (n, *sizes)]
     return (
         images_stage(read),
-        StagePlan("attractors", "starts", starts, joined(loads), memory, disk=disk, files=files, assumes=told),
         StagePlan(
-            "scores", "images", images, joined(scored), memory, disk=images * 60.0,
+            "attractors", "starts", starts, joined(loads), memory, host=host, disk=disk, files=files, assumes=told
+        ),
+        StagePlan(
+            "scores", "images", images, joined(scored), memory, host=host, disk=images * 60.0,
             files=len(sizes) + 2, shards=len(sizes), assumes=told,
         ),
         report_stage(2 + len(config.scores), len(sizes)),

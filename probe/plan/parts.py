@@ -18,8 +18,8 @@ from probe.plan.stage import Load, Range, StagePlan
 CERTIFICATE = Range(80, 200, 900)
 """Evaluations of f that the certificate of a point takes: products count as one and a half, and a point that attracts
 slowly is led on by many plain steps (docs/benchmarks.md)."""
-PROCESS = 600e6
-"""Bytes of a process that has imported what it needs and has done nothing yet."""
+PROCESS, WITH_CARD = 1e9, 2e9
+"""Bytes of main memory of a process that has imported what it needs, and of one that has a GPU besides."""
 LONG = 0.15
 """Seconds for which a unit is timed."""
 SIDE = 768
@@ -37,7 +37,7 @@ def images_stage(sets: Sequence[tuple[int, int]]) -> StagePlan:
         "data sets",
         len(sets),
         (Load("start", Range.exactly(1), seconds=START, alone=True), read),
-        memory=2 * max(sizes, default=0.0),
+        host=2 * max(sizes, default=0.0),
         scratch=sum(sizes),
         files=len(STATE),
         disk=STATE_BYTES,

@@ -103,7 +103,7 @@ class RunPlanner:
                 Load("start", Range.exactly(1), seconds=START, alone=True),
                 Load("read images", Range.exactly(many), seconds=READ + READ_PIXEL * self.config.resolution**2),
             ),
-            memory=max(((one.n + one.holdout) * bytes_of_one for one in sets), default=0) * 2.0,
+            host=2.0 * max(((one.n + one.holdout) * bytes_of_one for one in sets), default=0),
             files=len(STATE),
             disk=STATE_BYTES,
             scratch=many * bytes_of_one,
@@ -124,6 +124,7 @@ class RunPlanner:
             tuple(self._iterated(self.behaviour.evaluations.times(seeds.count))),
             memory=self.cost.weights + rows * self._row_bytes,
             least=self.cost.weights + self._row_bytes,
+            host=3.0 * max(map(len, parts)) * self.cost.d * self.cost.element,  # of a shard: starts, end points, a copy
             disk=sum(layout.SHARD.bytes(self.sizes | {"n": len(part)}, self.cost.element) for part in parts),
             files=len(parts),
             shards=len(parts),
@@ -174,7 +175,8 @@ class RunPlanner:
                 self._decoding(behaviour.atoms.at_most(THUMBNAILS)),
             ),
             memory=self.cost.weights + max(together, 1) * max(graph, self._row_bytes),
-            least=self.cost.weights + self._row_bytes,
+            least=self.cost.weights + max(graph, self._row_bytes),
+            host=n * self.cost.d * (2.0 * self.cost.element + 8),  # end points, and once more to be merged in float64
             disk=self._dictionary_bytes(round(points["exponents"].expected), probes, kicked),
             files=4,
             shards=max(len(spans), 1),
@@ -295,7 +297,9 @@ class RunPlanner:
             shards,
             tuple(loads),
             memory=self._coding_bytes() + self.cost.weights + batch * decode.peak,
-            least=self._coding_bytes() + self.cost.weights + batch * decode.peak,
+            least=self._coding_bytes(grams=False) + self.cost.weights + batch * decode.peak,
+            host=self._coding_bytes(grams=False) / 2
+            + max((2.0 * (one.n + one.holdout) * numbers for one in sets.values()), default=0.0),
             disk=sum(self._table_bytes(one, dictionaries, len(levels)) for one in sets.values()),
             files=3 * len(sets),
             shards=shards,
@@ -349,12 +353,12 @@ class RunPlanner:
         gram = 2.0 * d * sum(rows**2 for rows in self._grams)
         yield Load("Gram matrices", Range.exactly(1), gram, arithmetic="float64", alone=True, kind="linear")
 
-    def _coding_bytes(self) -> float:
-        """Dictionaries as they are and of unit norm, and Gram matrices."""
+    def _coding_bytes(self, *, grams: bool = True) -> float:
+        """Dictionaries as they are and of unit norm, and Gram matrices, which pursuits can do without."""
         d, width = self.cost.d, 4 if self.config.sparse.dtype == "float32" else 8
         atoms = sum(many * rows * d for _, many, rows in self.bases)
         atoms += subsets.gaussian_atoms(self.config.seeds.count, d) * d
-        return width * (2 * atoms + sum(rows**2 for rows in self._grams))
+        return float(width * (2 * atoms + grams * sum(rows**2 for rows in self._grams)))
 
     @property
     def _grams(self) -> list[int]:

@@ -26,7 +26,7 @@ def table(plans: Sequence[Plan]) -> Table:
         found.add_column(_machine(plan), justify="right")
     for stage in first.stages:
         times = [span(stage.seconds(plan.machine, plan.ranks)) for plan in plans]
-        found.add_row(*_row(stage), *times)
+        found.add_row(*_row(stage, plans), *times)
     found.add_section()
     totals = ("", si(first.flops.expected), "", "", f"{si(first.disk)}B", str(first.files))
     found.add_row("all", *totals, *(span(plan.seconds) for plan in plans))
@@ -39,16 +39,23 @@ def _machine(plan: Plan) -> str:
     return plan.machine.name if plan.ranks == 1 else f"{plan.ranks} x {plan.machine.name}"
 
 
-def _row(stage: StagePlan) -> tuple[str, ...]:
+def _row(stage: StagePlan, plans: Sequence[Plan]) -> tuple[str, ...]:
     work = amount(round(stage.units), stage.unit)
     work = (
         work
         if stage.unit == "shards" or stage.shards in (1, round(stage.units))
         else f"{work}, {amount(stage.shards, 'shards')}"
     )
-    memory = f"{si(stage.memory)}B" if stage.memory else ""
+    memory = " / ".join(dict.fromkeys(_memory(stage, plan) for plan in plans))
     flops, moved = si(stage.flops.expected), si(stage.moved.expected)
     return (stage.name, work, flops, f"{moved}B" if moved else "", memory, f"{si(stage.disk)}B", str(stage.files))
+
+
+def _memory(stage: StagePlan, plan: Plan) -> str:
+    """What it takes at the peak; and what it needs, where batches become smaller."""
+    taken = stage.taken(plan.machine)
+    shown = f"{si(taken)}B" if taken else ""
+    return f"{shown} (needs {si(stage.least)}B)" if taken < stage.memory else shown
 
 
 def lines(plans: Sequence[Plan]) -> Iterator[str]:
@@ -72,9 +79,9 @@ def _about(plan: Plan) -> Iterator[str]:
     ]
     yield f"- The time goes to: {', '.join(shares)}."
     for stage in plan.stages:
-        if stage.least > plan.machine.memory:
+        if not stage.fits(plan.machine):
             yield (
-                f"- {stage.name} needs {si(stage.least)}B of memory, and {plan.machine.name} has "
+                f"- {stage.name} needs {si(stage.taken(plan.machine))}B of memory, and {plan.machine.name} has "
                 f"{si(plan.machine.memory)}B: it will not fit."
             )
         elif stage.shards < plan.ranks and stage.seconds(plan.machine, plan.ranks).expected > 60:
@@ -123,6 +130,7 @@ def _stage(stage: StagePlan, plan: Plan) -> dict[str, Any]:
         "flops": stage.flops,
         "moved": stage.moved,
     }
+    about |= {"memory": stage.taken(plan.machine), "wanted": stage.memory}
     return about | {name: list(value) for name, value in found.items()}
 
 

@@ -85,8 +85,9 @@ class StagePlan:
         name: as in jobs/kinds.py.
         unit, units: what it counts, and how many.
         loads: its work.
-        memory: bytes at the peak, where there is so much; batches become smaller where there is not.
-        least: bytes that it needs.
+        memory: bytes of tensors at the peak on the device that computes, where there is so much; batches become smaller
+            where there is not.
+        least: bytes that it needs of these; ``host``: bytes in main memory beside them.
         disk, files: bytes and number of files that it leaves.
         scratch: bytes that it writes and removes.
         shards: parts that ranks share; more ranks than these wait.
@@ -99,6 +100,7 @@ class StagePlan:
     loads: tuple[Load, ...] = ()
     memory: float = 0.0
     least: float = 0.0
+    host: float = 0.0
     disk: float = 0.0
     files: int = 0
     scratch: float = 0.0
@@ -117,6 +119,15 @@ class StagePlan:
     def evaluations(self) -> Range:
         """Rows that the decoder is given."""
         return Range.total(load.units for load in self.loads if load.what in DECODED)
+
+    def taken(self, machine: Machine) -> float:
+        """Bytes at the peak on a machine: on a card of its own memory, elsewhere with what lies in main memory."""
+        host = 0.0 if machine.is_card else self.host
+        return max(min(self.memory + host, machine.memory), self.least + host)
+
+    def fits(self, machine: Machine) -> bool:
+        """Whether there is what it needs at least."""
+        return self.least + (0.0 if machine.is_card else self.host) <= machine.memory
 
     def seconds(self, machine: Machine, ranks: int = 1) -> Range:
         """From the first of its ranks to the last."""
@@ -181,7 +192,7 @@ class Plan:
 
     @property
     def memory(self) -> float:
-        return max((stage.memory for stage in self.stages), default=0.0)
+        return max((stage.taken(self.machine) for stage in self.stages), default=0.0)
 
     @property
     def disk(self) -> float:

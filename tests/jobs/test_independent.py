@@ -1,7 +1,9 @@
 """Processes that share the stages of a run and know nothing of each other, as the tasks of a Slurm array."""
 
+import json
 import signal
 import threading
+from collections import Counter
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from jobs.shards import Shards
 from probe.config import parse_config, read_yaml
 from probe.errors import UserError
 from probe.results.files import read_tensors
+from probe.results.layout import SPENT
 
 from .conftest import assert_same_run, do, shard_files, until
 
@@ -111,3 +114,22 @@ def test_a_run_by_independent_processes_is_that_of_one(run_of_one, own, tmp_path
     ranks = {read_tensors(file)[1]["rank"] for file in shard_files(out)}
     assert len(ranks) > 1
     assert task(0, "reconstruct").wait() == [0]
+
+
+@pytest.mark.busy
+@pytest.mark.slow
+def test_an_array_plans_once_and_each_of_its_processes_notes_its_part(own, tmp_path, start):
+    """On a map that is just large enough to be planned."""
+    file, out = own.parent / "own.py", tmp_path / "out"
+    work = "torch.eye(256) @ torch.eye(256)\n        return torch.nn.functional.interpolate"
+    file.write_text(file.read_text().replace("return torch.nn.functional.interpolate", work))
+    do(RunDirectory.create(out, parse_config(read_yaml(own, ["solver.max_steps=600"]))), "images")
+    for stage in STAGES:
+        array = ({"SLURM_ARRAY_TASK_ID": number, "SLURM_ARRAY_TASK_COUNT": "2", "OWN_SLEEP": "0.01"} for number in "01")
+        tasks = [start(out, "--stage", stage, "--shared", "--trust-code", **one) for one in array]
+        assert [one.wait() for one in tasks] == [[0], [0]], [one.said() for one in tasks]
+    assert start(out, "--stage", "report").wait() == [0]
+    noted = Counter(json.loads(line)["stage"] for line in (out / SPENT).read_text().splitlines())
+    assert noted["attractors"] == 2  # the dictionary's and the reconstructions' parts may all go to the first one
+    assert set(noted) == set(STAGES)
+    assert "Planned and taken" in (out / "report" / "report.md").read_text()

@@ -155,10 +155,10 @@ def test_the_jobs_of_a_plan_are_those_that_are_submitted(own, study, root, tmp_p
                 assert asked.get("array", "0-0") == f"0-{job.array - 1}"
 
 
-def _job(study, hours: float, size: float = 1e9, **profile) -> Job:
+def _job(study, hours: float, size: dict[str, float] | None = None, **profile) -> Job:
     """The job of the models, which take so many hours of one rank."""
     load = Load("training", Range.exactly(1), seconds=3600 * hours)
-    plan = StagePlan("models", "models", 6, (load,), memory=size, shards=6)
+    plan = StagePlan("models", "models", 6, (load,), **(size or {}), shards=6)
     asked = ClusterProfile(gpus_per_task=1, **profile)
     return expected_jobs(STUDY, study.config, asked, {"models": plan}, HERE)[1]
 
@@ -181,7 +181,12 @@ def test_requeues_are_expected_and_a_job_that_never_ends_is_named(study):
 
 
 def test_memory_that_does_not_fit_is_named(study):
-    (sentence,) = _job(study, 1, 1.5e9, array=1, memory="1G").warnings
-    assert "`memory` is 1G" in sentence
-    (sentence,) = _job(study, 1, 3e9, array=1).warnings
-    assert "here has 1.86 GiB" in sentence
+    (sentence,) = _job(study, 1, {"host": 1.5e9}, array=1, memory="3G").warnings
+    assert "`memory` is 3G" in sentence
+    (sentence,) = _job(study, 1, {"memory": 3e9, "least": 2.5e9}, array=1, memory="3G").warnings
+    assert "needs 2.33 GiB, and here has 1.86 GiB" in sentence
+
+
+def test_tensors_on_a_gpu_are_not_in_the_memory_of_the_node(study):
+    job = _job(study, 1, {"memory": 9e9, "least": 1e9, "host": 1e8}, array=1, memory="3G")
+    assert (job.memory, job.gpu, job.warnings) == (2.1e9, HERE.memory, ())  # batches become smaller

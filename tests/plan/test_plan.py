@@ -1,24 +1,32 @@
 """Plans against closed forms, and against what a real run leaves."""
 
+import gc
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from probe.autoencoders import load_autoencoder
 from probe.autoencoders.adapter import autoencoder_classes
 from probe.autoencoders.compatibility import small_configurations
 from probe.cli.main import app
 from probe.config import Config, ModelConfig, parse_config
+from probe.dynamics import LatentMap
+from probe.dynamics.jacobian import _Graph as Graph
+from probe.dynamics.jacobian import kept
 from probe.errors import UserError
 from probe.plan.behaviour import Pilot, expected, expected_groups
+from probe.plan.cost import _Traffic as Traffic
 from probe.plan.cost import cost_of, model_cost, passing
 from probe.plan.machines import CARDS, Here, card
 from probe.plan.plan import plan_run, priced
 from probe.plan.run import RunPlanner
+from probe.plan.show import lines
 from probe.plan.stage import Load, Plan, Range, StagePlan
+from probe.precision import full_float32
 from probe.results import layout
 
 TINY = "python:tests/jobs/finished/tiny.py:load"
@@ -210,6 +218,29 @@ def test_a_card_is_bound_by_the_slowest_of_operations_memory_and_calls():
     assert h100.seconds("f", 1, 1, 90, "tf32") == pytest.approx(1.2e-3)
     t4 = card("T4")
     assert t4.seconds("f", 1e12, 0, 0, "tf32") == t4.seconds("f", 1e12, 0, 0, "float32")  # it has no TF32
+
+
+def test_the_memory_of_a_stage_is_what_there_is_and_at_least_what_it_needs(config: Config):
+    stage, small = StagePlan("dictionary", "shards", 1, memory=234e9, least=7e9, host=1e9), replace(HOST, memory=8.5e9)
+    assert stage.taken(card("H100")) == card("H100").memory
+    assert stage.taken(card("T4")) == card("T4").memory
+    assert stage.taken(small) == small.memory
+    needy = replace(stage, least=8e9)
+    assert (stage.fits(small), needy.fits(small), needy.taken(small)) == (True, False, 9e9)
+    shown = "\n".join(lines([Plan("run", (needy,), small)]))
+    assert "dictionary needs 9 GB of memory, and host has 8.5 GB: it will not fit." in shown
+
+
+def test_the_graph_of_a_row_is_what_the_process_keeps():
+    """The bytes of a graph, against those of tensors that are alive after both kinds of products."""
+    f = LatentMap(load_autoencoder(ModelConfig(source="embedded:cifar-attractors", device="cpu")))
+    known = [p for module in f.autoencoder.modules for p in module.parameters()]
+    z = torch.zeros(1, 4, 8, 8)
+    with full_float32(), sdpa_kernel(SDPBackend.MATH), Traffic(known) as traffic:
+        graph = Graph(f, z)
+        graph.times(torch.ones_like(z))
+        gc.collect()
+    assert kept(f, z)[1] == pytest.approx(traffic.now, rel=0.05)
 
 
 @pytest.mark.parametrize(("name", "means"), [("a100", "A100-80"), ("RTX 4090", "RTX4090"), ("h100_pcie", "H100-PCIe")])
