@@ -3,8 +3,6 @@ planned, and a line of spent.jsonl after each."""
 
 import json
 import logging
-import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ import torch
 
 from jobs.provenance import now
 from probe.files import write_atomically
+from probe.machine import resident_bytes
 from probe.plan.show import as_json
 from probe.results.layout import PLAN, SPENT
 
@@ -50,16 +49,12 @@ def accounted(work: Any, stage: "Stage") -> Iterator[None]:
                 "cpu_seconds": round(time.process_time() - cpu, 3),
                 "ranks": work.world.size,
                 "rows": {verb: n - rows[verb] for verb, n in _rows(work).items()},
-                "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if _IN_BYTES else 1024),
+                "memory_bytes": resident_bytes(most=True),
                 "gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0,
             }
             # Several processes of an array append to one file: a short line goes there whole.
             with suppress(OSError), (work.directory.path / SPENT).open("a") as file:
                 file.write(json.dumps(line) + "\n")
-
-
-_IN_BYTES = sys.platform == "darwin"
-"""What ``ru_maxrss`` counts; elsewhere kilobytes."""
 
 
 def _is_undone(work: Any, stage: "Stage") -> bool:

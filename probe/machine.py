@@ -10,6 +10,7 @@ OWN = Path("/proc/self/cgroup")
 CPUS = Path("/sys/devices/system/cpu")
 LOAD = Path("/proc/loadavg")
 MEMORY = Path("/proc/meminfo")
+STATUS = Path("/proc/self/status")
 GLANCES, BETWEEN = 5, 0.005
 """How often, and how many seconds apart, ``running`` looks."""
 
@@ -25,12 +26,24 @@ def free_bytes() -> int:
     return max(left, 0)
 
 
+def resident_bytes(most: bool = False) -> int:
+    """Main memory that this process holds, or the most that it has held so far. Not Linux' ru_maxrss, which begins with
+    that of the process that started this one."""
+    try:
+        about = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+        return int(about["VmHWM" if most else "VmRSS"].split()[0]) * 1024
+    except (OSError, KeyError):  # another system than Linux, or a container's
+        import psutil  # type: ignore[import-untyped]
+
+        return int(psutil.Process().memory_info().rss)
+
+
 def _available() -> int:
     """Main memory that is free, or that the system frees when asked to."""
     try:
         lines = MEMORY.read_text().splitlines()
     except OSError:  # another system than Linux
-        import psutil  # type: ignore[import-untyped]  # every command asks for processors at its start; this takes longer
+        import psutil  # every command asks for processors at its start; this takes longer
 
         return int(psutil.virtual_memory().available)
     return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024

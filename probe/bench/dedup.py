@@ -9,13 +9,11 @@
 | torch N x N | the whole matrix of cosines, then greedy leaders |
 """
 
-import os
 import statistics
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -25,6 +23,7 @@ from torch import Tensor
 from probe.bench import in_turn, paired_ratio
 from probe.dictionary import merge_by_cosine, near
 from probe.dictionary.points import claim
+from probe.machine import free_bytes, resident_bytes
 
 Counts = tuple[int | None, int | None, float]
 """Greedy leaders and connected components, None for what a contender does not count; and the recall."""
@@ -82,7 +81,7 @@ def compare(points: Tensor, cosine: float = 0.99, *, repeats: int = 3, memory: i
         points: (n, d), without origins.
         memory: bytes that a contender may take beside the points; by default 0.7 of what is free.
     """
-    memory = memory or int(0.7 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    memory = memory or int(0.7 * free_bytes())
     reasons = dict(_too_large(points, cosine, memory))
     running = {tool: partial(_watched, one, points, cosine) for tool, one in CONTENDERS.items() if tool not in reasons}
     for tool in running:
@@ -118,13 +117,13 @@ def _too_large(points: Tensor, cosine: float, memory: int) -> Iterator[tuple[str
 
 def _watched(contender: Contender, points: Tensor, cosine: float) -> tuple[Counts, float]:
     """What it found, and the GiB that it took at its highest."""
-    before = highest = _resident()
+    before = highest = resident_bytes()
     done = threading.Event()
 
     def watch() -> None:
         nonlocal highest
         while not done.wait(0.01):
-            highest = max(highest, _resident())
+            highest = max(highest, resident_bytes())
 
     watching = threading.Thread(target=watch)
     watching.start()
@@ -134,14 +133,6 @@ def _watched(contender: Contender, points: Tensor, cosine: float) -> tuple[Count
         done.set()
         watching.join()
     return counts, (highest - before) / 2**30
-
-
-def _resident() -> int:
-    """Bytes of memory that this process holds; 0 where the system does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except FileNotFoundError:
-        return 0
 
 
 def _ours(points: Tensor, cosine: float, work: float = near.WORK) -> Counts:

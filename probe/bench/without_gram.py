@@ -4,25 +4,22 @@ Every contender runs in a process of its own, which makes the same dictionary an
 resident set less what the process held when dictionary and libraries were loaded.
 """
 
-import resource
 import statistics
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from probe.bench.sparse import Solver, smooth_fields, timed
+from probe.machine import resident_bytes
 from probe.sparse import Dictionary, omp
 
 Prepare = Callable[[Tensor], Solver]
 """A solver for a dictionary (N, d), which maps signals (n, d) to their reconstructions."""
-STATUS = Path("/proc/self/status")
 REFERENCE = "scikit-learn orthogonal_mp"
 FEW = 4
 """Signals of the reference, which solves one after the other: the time of a signal does not depend on them."""
@@ -98,10 +95,10 @@ def _measure(problem: Problem, tool: str, dtype: str) -> tuple[float, int, list[
     solve = _theirs(problem) if tool == REFERENCE else _ours(problem)
     with threadpool_limits(problem.threads):
         solve(dictionary[:ROWS])(x[:1])  # loads what is loaded late
-        before = _resident("VmRSS")
+        before = resident_bytes()
         ready = solve(dictionary)
         runs = [timed(ready, x) for _ in range(problem.repeats)]
-    peak = _resident("VmHWM") - before
+    peak = resident_bytes(most=True) - before
     errors = torch.linalg.vector_norm(x.double() - runs[0][1].double(), dim=1).tolist()
     return 1e3 * statistics.median(seconds for seconds, _ in runs) / len(x), peak, errors
 
@@ -128,13 +125,3 @@ def _theirs(problem: Problem) -> Prepare:
         return solve
 
     return prepare
-
-
-def _resident(name: str) -> int:
-    """Bytes of this process: ``VmRSS`` now, ``VmHWM`` at most. Not the ru_maxrss of Linux, which begins with that of
-    the process before it."""
-    if STATUS.exists():
-        line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
-        return int(line.split()[1]) * 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

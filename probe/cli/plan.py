@@ -39,6 +39,8 @@ def plan(
     a table of GPUs, and of a model on the hub only config.json is read.
     """
     from jobs.kinds import kind_of
+    from jobs.slurm.expected import expected_jobs, jobs_table
+    from jobs.slurm.profile import load_profile
     from probe.config import read_yaml
     from probe.files import write_atomically
     from probe.plan.show import as_json, lines, table
@@ -46,17 +48,14 @@ def plan(
 
     kind = kind_of(config)
     settings = kind.directory.parse(read_yaml(config, overrides or ()))
+    profile = load_profile(cluster) if cluster else None
     plans = kind.plan(settings, gpu or (), gpus, pilot)
     out = console()
     out.print(table(plans))
     for line in lines(plans):
         out.print(line, soft_wrap=True)
     found = [as_json(one) for one in plans]
-    if cluster is not None:
-        from jobs.slurm.expected import expected_jobs, jobs_table
-        from jobs.slurm.profile import load_profile
-
-        profile = load_profile(cluster)
+    if profile is not None:
         for one, content in zip(plans, found, strict=True):
             jobs = expected_jobs(kind, settings, profile, {stage.name: stage for stage in one.stages}, one.machine)
             out.print(jobs_table(jobs, one.machine))

@@ -75,10 +75,10 @@ def expected(config: Config, pilot: Pilot | None) -> Behaviour:
     n, most = config.seeds.count, config.solver.max_steps + 1
     if pilot is None:
         return Behaviour(
-            evaluations=Range(min(10, most), most / 2, most),
+            evaluations=Range(min(10, most / 2), most / 2, most),
             settled=Range(0, 0.5, 1),
             limited=Range(0, 0.5, 1),
-            atoms=Range(min(2, n), n / 2, n),
+            atoms=Range(min(2, n / 2), n / 2, n),
             certified=Range(0, n / 2, n),
             certificate=CERTIFICATE,
             exponent=EXPONENT,

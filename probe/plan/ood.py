@@ -51,7 +51,7 @@ def ood_stages(config: OodConfig, cost: ModelCost) -> tuple[StagePlan, ...]:
     first = min(solver.starts, n)
     loads = [
         passes(EVALUATIONS, steps.times(starts), cost.f, rows),
-        certificates(cost, Range(1, 0.7 * solver.certificates, solver.certificates).times(starts / first)),
+        certificates(cost, Range(0, 0.7 * solver.certificates, solver.certificates).times(starts / first)),
     ]
     latent = cost.element * d
     disk, files = float((first + starts) * latent), 1

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import NamedTuple
 
 from probe.plan.machines import Machine
@@ -68,7 +69,7 @@ class Load:
         """The kind, on a card with its arithmetic."""
         return f"{self.what} in {self.arithmetic}" if machine.is_card and self.seconds is None else self.what
 
-    def on(self, machine: Machine, ranks: int = 1) -> Range:
+    def on(self, machine: Machine, ranks: float = 1) -> Range:
         """Seconds on each of ``ranks`` machines of that kind."""
         one = self.seconds
         if one is None:
@@ -131,7 +132,12 @@ class StagePlan:
 
     def seconds(self, machine: Machine, ranks: int = 1) -> Range:
         """From the first of its ranks to the last."""
-        return Range.total(load.on(machine, min(ranks, max(self.shards, 1))) for load in self.loads)
+        return Range.total(load.on(machine, self.at_work(ranks)) for load in self.loads)
+
+    def at_work(self, ranks: int) -> float:
+        """How many of the ranks work in the mean, where each takes one shard after the other."""
+        shards = max(self.shards, 1)
+        return shards / ceil(shards / ranks)
 
 
 class Share(NamedTuple):
@@ -208,6 +214,6 @@ class Plan:
         found: Counter[tuple[str, str]] = Counter()
         for stage in self.stages:
             for load in stage.loads:
-                taken = load.on(self.machine, min(self.ranks, max(stage.shards, 1))).expected
+                taken = load.on(self.machine, stage.at_work(self.ranks)).expected
                 found[stage.name, load.named(self.machine)] += taken / (self.seconds.expected or 1.0)  # type: ignore[assignment]
         return [Share(*names, share) for names, share in found.most_common()]

@@ -172,14 +172,18 @@ def _measured(config: GridConfig, cell: Cell, cost: ModelCost) -> list[Load]:
     starts = solver.starts
     if isinstance(config, MemorizationConfig):
         starts, nulls = min(cell.size, solver.starts), config.measure.nulls
-        evaluations(Range.total([steps.times(starts), UNTRAINED.times(starts), Range.exactly(test + starts)]))
+        evaluations(
+            Range.total(
+                [steps.times(starts), UNTRAINED.at_most(solver.max_steps).times(starts), Range.exactly(test + starts)]
+            )
+        )
         compared(Range(1, 0.3 * starts, 2 * starts), cell.size)
         compared(Range.exactly(3 * nulls + 1), cell.size)
     else:
         evaluations(steps.times(starts))
     if isinstance(solver, CertifyingSolverConfig):
         most = min(solver.certificates, starts)
-        found.append(certificates(cost, Range(1, 0.7 * most, most)))
+        found.append(certificates(cost, Range(0, 0.7 * most, most)))
     return found
 
 

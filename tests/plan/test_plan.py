@@ -281,3 +281,22 @@ def test_the_guide_shows_the_table_of_cards(root: Path):
     for one in CARDS:
         peaks = [f"{one.peaks[kind] / 1e12:g}" if kind in one.peaks else "" for kind in ARITHMETIC]
         assert shown[one.name] == [f"{one.memory / 2**30:.0f} GiB", f"{one.bandwidth / 1e9:.0f}", *peaks]
+
+
+@pytest.mark.parametrize(("ranks", "rounds"), [(1, 12), (4, 3), (8, 2), (12, 1), (100, 1)])
+def test_ranks_take_one_shard_after_the_other(ranks, rounds):
+    stage = StagePlan("attractors", "starts", 12, (Load("f", Range.exactly(12), seconds=1.0),), shards=12)
+    assert stage.seconds(HOST, ranks) == pytest.approx((rounds,) * 3)
+    assert Plan("run", (stage,), HOST, ranks).dominating[0].share == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("count", "steps"), [(1, 1), (3, 5), (100, 12), (100, 1000)])
+def test_what_is_assumed_lies_within_its_bounds(config, count, steps):
+    few = config.model_copy(
+        update={
+            "seeds": config.seeds.model_copy(update={"count": count}),
+            "solver": config.solver.model_copy(update={"max_steps": steps}),
+        }
+    )
+    ranges = [value for value in vars(expected(few, None)).values() if isinstance(value, Range)]
+    assert all(one.low <= one.expected <= one.high for one in ranges)
