@@ -154,20 +154,21 @@ def _stable_id(cell: dict[str, Any] | None) -> str:
 
 def hub_image(cell: Any) -> bytes:
     """The encoded image of a cell: its bytes, or the file on the hub that its path names; else UnreadableImage.
-    Errors of the hub pass."""
+    Errors of the hub pass, but for a file that it does not have."""
     path = bytes_or_path(cell)
     if isinstance(path, bytes):
         return path
     if not _ON_THE_HUB.fullmatch(path):
         raise UnreadableImage(f"its path {shortened(path, 60)!r} is not on the hub")
     import fsspec  # type: ignore[import-untyped]
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         with fsspec.open(path, "rb") as file:
             data: bytes = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError, KeyError) as error:  # KeyError: no such member of an archive
-        if isinstance(error, HfHubHTTPError | ConnectionError) and not isinstance(error, EntryNotFoundError):
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(error, HfHubHTTPError | ConnectionError) and status != 404:
             raise
         raise UnreadableImage(reason_of(error)) from error
     check_size(len(data))

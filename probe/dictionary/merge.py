@@ -67,7 +67,7 @@ def merge_by_cosine(
     No two atoms exceed the threshold if the search is exact; if not, few do (``Merge.recall``). Points with a lower
     ``priority`` (n,) lead first, whatever their neighbours; ties go to the lower of ``starts`` (n,). Points at the
     origin, which have no direction, and points that are not finite are left out. Points are compared on ``device``, by
-    default the first GPU if there is one; the result is the same on all.
+    default the first GPU if there is one; an exact search gives the same on all.
     """
     points, norms = _on_cpu(points)
     rows = _sorted(points, starts, torch.isfinite(norms) & (norms > 0))
@@ -195,6 +195,7 @@ def _merge(points: Points, radius2: float, rows: Tensor, priority: Tensor | None
     if not found.exact:
         owner = _searched_again(points, radius2, owner, rank)
     leader, basin = np.unique(owner, return_counts=True)
+    components = min(components, len(leader))  # the first search alone may see chains in pieces
     order = np.argsort(-basin, kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))

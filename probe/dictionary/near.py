@@ -201,12 +201,13 @@ class Approximate:
             self.recall, self.sampled = self._recall()
             if self.recall >= ENOUGH:
                 break
+        self.seekers = _by_cell(self.probed, index.ntotal)
 
     def degrees(self) -> tuple[Rows, int]:
         n, cells = len(self.points), self.members.shape[1]
-        count, pairs, seekers = np.ones(n, np.int64), Pairs(np.arange(n)), _by_cell(self.probed, cells)
+        count, pairs = np.ones(n, np.int64), Pairs(np.arange(n))
         for cell in range(cells):
-            members, seeking = _in_cell(self.members, cell), _in_cell(seekers, cell)
+            members, seeking = _in_cell(self.members, cell), _in_cell(self.seekers, cell)
             for mine in (seeking[start : start + BLOCK] for start in range(0, len(seeking), BLOCK)):
                 for part in self.points.parts(members):
                     at, to, hit = self.points.hits(mine, part, self.radius2)
@@ -227,8 +228,10 @@ class Approximate:
         if self.lists is not None:
             near = self.lists.indices[self.lists.indptr[row] : self.lists.indptr[row + 1]]
             return near[free[near]]
-        mine, near = np.array([row]), np.concatenate([_in_cell(self.members, cell) for cell in self.probed[row]])
-        near = near[free[near]]
+        found = [_in_cell(self.members, cell) for cell in self.probed[row]]
+        # A pair counts if either point searches the cell of the other.
+        near = np.concatenate([*found, _in_cell(self.seekers, self.probed[row, 0])])
+        mine, near = np.array([row]), np.unique(near[free[near]])
         parts = [part[self.points.within(mine, part, self.radius2)[1]] for part in self.points.parts(near)]
         return np.concatenate([near[:0], *parts])
 

@@ -97,7 +97,7 @@ class Points:
 
     def _shortened(self) -> Held:
         """All points in few coordinates."""
-        sample = self.rows[torch.linspace(0, len(self.rows) - 1, SAMPLE).long()].double()
+        sample = self.rows[torch.linspace(0, len(self.rows) - 1, SAMPLE, dtype=torch.float64).long()].double()
         directions = torch.linalg.svd(sample - sample.mean(0), full_matrices=False)[2][: SHORT - 1].T.to(self.device)
         parts = []
         for part in self.held.rows.split(self.at_once):

@@ -257,3 +257,16 @@ def test_leaders_that_a_poor_index_left_near_each_other_are_merged(monkeypatch: 
     apart = (leader[:, None] - leader).square().sum(2) + torch.eye(len(leader))
     assert apart.min() >= 0.02
     assert torch.equal(found.basin, torch.bincount(found.member))
+
+
+def test_a_poor_index_says_the_same_whether_pairs_are_kept_or_not(monkeypatch: pytest.MonkeyPatch):
+    """Of one cell for each point; there are no more components than atoms, as in the exact search."""
+    x = torch.nn.functional.normalize(clusters(3, 3000, 40, 12, 0.08), dim=1)
+    monkeypatch.setattr(near, "PROBES", (1,))
+    monkeypatch.setattr(near, "WORK", 3e6)
+    kept = merge_by_cosine(x)
+    monkeypatch.setattr(near, "KEPT", 0)
+    found = merge_by_cosine(x)
+    assert (found.exact, found.recall < 0.9) == (False, True)
+    assert torch.equal(found.member, kept.member)
+    assert found.components == kept.components <= len(found.leader)

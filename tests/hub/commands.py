@@ -16,31 +16,30 @@ from .server import Hub
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
-import contextlib, io, json, logging, os, sys, time
+import contextlib, io, json, os, sys
 from probe.cli.main import main
 for line in open(sys.argv[1]):
     name, arguments, token = json.loads(line)
     os.environ.pop("HF_TOKEN", None)
     if token:
         os.environ["HF_TOKEN"] = token
-    out, err, begun = io.StringIO(), io.StringIO(), time.monotonic()
+    out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             status = main(arguments)
         except SystemExit as error:
             status = error.code
-    print(json.dumps([name, status, out.getvalue(), err.getvalue(), time.monotonic() - begun]), flush=True)
+    print(json.dumps([name, status, out.getvalue(), err.getvalue()]), flush=True)
 """
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a command printed, how it ended, and how many seconds that took."""
+    """What a command printed, and how it ended."""
 
     status: int
     out: str
     err: str
-    seconds: float
 
     @property
     def sentence(self) -> str:

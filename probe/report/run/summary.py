@@ -159,8 +159,8 @@ def _field_warnings(report: Report) -> list[str]:
         if recall < 0.99:
             found.append(
                 f"End points were compared by an approximate index that found {100 * recall:.3g} % of the near pairs"
-                f"{_interval(recall, sampled)}: under the rule of {rule}, some atoms are near others, and the number "
-                "of atoms is too large."
+                f"{_interval(recall, sampled)}: under the rule of {rule}, some end points may be with an atom "
+                "that is not near them, and the number of atoms may be off."
             )
     if diverged := solver.outcomes["diverged"]:
         found.append(
