@@ -13,6 +13,8 @@ from probe.precision import full_float32
 TRANSIENT, FURTHER = 20, 10
 """Steps in which the tangent vector aligns, before growth is counted; and by which this is lengthened as long as the
 two halves of what is counted differ."""
+COUNTED = 80
+"""Steps in which growth is counted."""
 APART = 3
 """Standard errors, of the later half, by which the halves may differ."""
 BLOCKS = 8
@@ -37,7 +39,7 @@ class Exponents:
 
 
 @torch.no_grad()
-def lyapunov_exponents(f: Callable[[Tensor], Tensor], z: Tensor, *, steps: int = 80) -> Exponents:
+def lyapunov_exponents(f: Callable[[Tensor], Tensor], z: Tensor, *, steps: int = COUNTED) -> Exponents:
     """The largest finite-time Lyapunov exponent of trajectories that continue from z (n, ...), in units of 1 / step:
     are starts that do not settle chaotic, or do they approach a point slowly?
 

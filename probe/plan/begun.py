@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from probe.autoencoders import Autoencoder
 from probe.config import Config
 from probe.dynamics import LatentMap
-from probe.plan.behaviour import EXPONENT, PILOT, expected, pilot_of
+from probe.plan.behaviour import CERTIFICATE, EXPONENT, PILOT, Pilot, expected, first_ends, pilot_of
 from probe.plan.cost import counted
-from probe.plan.measure import Bench, seconds_of_f, this_machine
+from probe.plan.machines import Here
+from probe.plan.measure import Bench, paced, seconds_of_f, this_machine
 from probe.plan.run import RunPlanner
 from probe.plan.stage import Plan, StagePlan
 
 LONG = 0.05
 """Seconds for which a thing is measured: there are six."""
-SHARE = 0.01
-"""Of the time that is expected without a pilot, for the starts of a pilot; half of it for what it examines."""
+STARTS, EXAMINED = 0.0075, 0.005
+"""Share, for the starts of a pilot, of the time that is expected without them; and for what it examines, of the time
+that is expected with them."""
 FEWEST = 4
 LEAST = 3e11
 """FLOPs, about, from which a work is worth a plan of its own: a core takes some ten seconds for so many."""
@@ -39,12 +41,25 @@ def plan_begun(config: Config, model: Autoencoder, ranks: int) -> Plan | None:
     row = seconds_of_f(config, bench)
     here = this_machine(config, bench, row, config.seeds.count // 2)
 
-    def plan(pilot: int, seconds: float) -> Plan:
-        seen = pilot_of(config, bench.f, cost.latent_shape, pilot, row, seconds) if pilot else None
+    def plan(here: Here, seen: Pilot | None) -> Plan:
         return Plan("run", RunPlanner(config, cost, expected(config, seen), here).stages(), here, ranks)
 
-    assumed = plan(0, 0.0)
-    spare = SHARE * assumed.seconds.expected
-    most = int(spare / (row * (config.solver.max_steps + 1) / 2))
-    examined = spare / 2 if spare / 2 > EXPONENT.expected * row else 0.0
-    return plan(min(most, PILOT), examined) if most >= FEWEST else assumed
+    assumed = plan(here, None)
+    starts = int(STARTS * assumed.seconds.expected / (row * (config.solver.max_steps + 1) / 2))
+    starts = min(starts, PILOT, config.seeds.count)
+    if starts < FEWEST:
+        return assumed
+    # All in one batch: of a small model a few cost hardly less.
+    ends, seconds = first_ends(config, bench.f, cost.latent_shape, range(starts))
+    here = paced(here, min(row, seconds / int(ends.evaluations.sum())))  # that of the larger batch, about
+    row = here.rates["f"]
+    seen = pilot_of(config, bench.f, ends, row, 0.0)
+    found = plan(here, seen)
+    spare = EXAMINED * found.seconds.expected
+    wanted = max(
+        (most.high for most, any_there in ((CERTIFICATE, seen.converged), (EXPONENT, seen.limited)) if any_there),
+        default=0.0,
+    )
+    if not wanted or spare < wanted * bench.row:
+        return found
+    return plan(here, pilot_of(config, bench.f, ends, row, spare))

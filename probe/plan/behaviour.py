@@ -12,6 +12,7 @@ from probe.config import Config
 from probe.dynamics import EndPoints, LatentMap, Outcome, lyapunov_exponents
 from probe.dynamics.basins import wilson
 from probe.dynamics.certificate import TOGETHER
+from probe.dynamics.rates import COUNTED, TRANSIENT
 from probe.errors import UserError
 from probe.plan.measure import taken
 from probe.plan.stage import Range
@@ -20,9 +21,13 @@ from probe.studies.probing.end_points import solve
 
 PILOT = 32
 """Starts of a pilot, unless that takes too long."""
-CERTIFICATE, EXPONENT = Range(20, 200, 1000), Range(150, 500, 900)
-"""Evaluations of f that a certificate, and the examination of a start at the step limit, take where no pilot has
-measured it: medians of the embedded models (docs/benchmarks.md, "Certificates") and wide bounds."""
+CERTIFICATE = Range(20, 200, 1000)
+"""Evaluations of f that a certificate takes where no pilot has measured it: medians of the embedded models
+(docs/benchmarks.md, "Certificates") and wide bounds."""
+EXPONENT = Range(2, 3.5, 5.5).times(TRANSIENT + COUNTED)
+"""The same of the examination of a start at the step limit: for each of its steps one along the trajectory, one for the
+graph, one and a quarter back through it; the radius takes a tenth of these. TAEF2's took 3.4, and 5.5 a small model's,
+four together."""
 PLAIN = 1.25
 """Evaluations without extrapolation, over those with it (docs/developing/learned.md: 0.75 to 0.84 of them)."""
 
@@ -99,19 +104,29 @@ def expected(config: Config, pilot: Pilot | None) -> Behaviour:
     )
 
 
-def pilot_of(config: Config, f: LatentMap, shape: tuple[int, ...], starts: int, row: float, seconds: float) -> Pilot:
-    """The first starts of the run itself, with its solver.
+def first_ends(config: Config, f: LatentMap, shape: tuple[int, ...], part: range) -> tuple[EndPoints, float]:
+    """End points of some of the first starts of the run itself, with its solver, and the seconds that they took."""
+    device, dtype = f.autoencoder.device, f.autoencoder.dtype
+    found: list[EndPoints] = []
+
+    def work() -> None:
+        solved = solve(f, shape, [part], seed=config.seeds.seed, solver=config.solver, device=device, dtype=dtype)
+        found.extend(ends for _, ends in solved)
+
+    seconds = taken(work)
+    return found[0], seconds
+
+
+def pilot_of(config: Config, f: LatentMap, ends: EndPoints, row: float, seconds: float) -> Pilot:
+    """What the first starts of the run show.
 
     Args:
-        starts: how many.
+        ends: where they ended.
         row: seconds of an evaluation of one row of f here, in the run's batch.
         seconds: for certificates, and for starts at the step limit, about; unless it is 0 one point is always examined.
     """
-    model, solver = f.autoencoder, config.solver
-    part = range(min(starts, config.seeds.count))
-    solved = solve(f, shape, [part], seed=config.seeds.seed, solver=solver, device=model.device, dtype=model.dtype)
-    ends: EndPoints = next(iter(solved))[1]
-    member, certify, wandering = torch.full((len(part),), -1), torch.empty(0).long(), torch.empty(0).long()
+    model, solver, many = f.autoencoder, config.solver, len(ends.outcome)
+    member, certify, wandering = torch.full((many,), -1), torch.empty(0).long(), torch.empty(0).long()
     with suppress(UserError):  # none of them may become an atom
         merged = merge_end_points(ends, solver=solver, dictionary=config.dictionary)
         member, certify, wandering = merged.member, merged.leader[merged.certify], merged.wandering  # type: ignore[assignment]

@@ -6,7 +6,7 @@ processes do not lengthen; else the shortest of a few.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -27,7 +27,12 @@ LONG = 2.0
 SIDE = 1024
 """Side of the matrices whose product is the speed of linear algebra in float64."""
 FEWEST = 16
-"""Images, at least, that are judged together: fewer hardly show what one of a whole batch takes."""
+"""Images, at least, that are judged together where they take no longer than a measurement: fewer hardly show what one
+of a whole batch of a small model takes."""
+ROWS = 8
+"""Rows of f that are evaluated together, at least, for the same reason."""
+NETWORK = ("float32", "tf32", "float64", "bfloat16")
+"""Arithmetics, which a processor is taken to be equally fast in."""
 ATOMS = 2048
 """Atoms, at most, of the dictionary in which the pursuit is measured."""
 
@@ -81,10 +86,9 @@ def host(long: float = LONG) -> Here:
 def this_machine(config: Config, bench: Bench, seconds_of_f: float, atoms: int) -> Here:
     """Rates of the work of a run, whose dictionary has about so many atoms."""
     model, rates = bench.f.autoencoder, {"f": seconds_of_f}
-    network = bench.cost.f.flops / rates["f"]
+    network = dict.fromkeys(NETWORK, bench.cost.f.flops / seconds_of_f)
     if bench.row < bench.long / 4:
         rates |= _pictures(config, bench)
-    flops = {"float32": network, "tf32": network, "float64": network, "bfloat16": network}
     plain = host(bench.long)
     d = bench.cost.d
     pursuit = _pursuit(min(max(atoms, 2), ATOMS), d, config, model.device, bench.long)
@@ -92,20 +96,27 @@ def this_machine(config: Config, bench: Bench, seconds_of_f: float, atoms: int) 
         f"this machine ({model.device})",
         plain.memory if model.device.type == "cpu" else torch.cuda.mem_get_info(model.device)[0],
         rates,
-        {**flops, "linear": plain.flops["linear"], "pursuit": pursuit},
+        {**network, "linear": plain.flops["linear"], "pursuit": pursuit},
     )
+
+
+def paced(here: Here, seconds_of_f: float) -> Here:
+    """This machine with another time of an evaluation of f in the loop."""
+    faster = here.rates["f"] / seconds_of_f
+    flops = {kind: rate * (faster if kind in NETWORK else 1) for kind, rate in here.flops.items()}
+    return replace(here, rates={**here.rates, "f": seconds_of_f}, flops=flops)
 
 
 def seconds_of_f(config: Config, bench: Bench) -> float:
     """Seconds of one evaluation of a row in the loop, in the run's batch."""
     model, shape = bench.f.autoencoder, bench.cost.latent_shape
     settings = iteration(config.solver, shape, model.device)
-    rows = max(min(settings.batch_size, config.seeds.count, int(bench.long / bench.row)), 1)
-    if rows == 1 and bench.row > bench.long:
+    rows = min(settings.batch_size, config.seeds.count, max(int(bench.long / bench.row), ROWS))
+    if bench.row > bench.long:
         return bench.row
     z = gaussian_starts(config.seeds.seed, range(rows), shape).to(model.device, model.dtype)
     f = suited(bench.f, config.solver)
-    steps = 4
+    steps = 4 if bench.long == LONG else 1
 
     def work() -> None:
         iterate(f, z, max_steps=steps, tolerance=1e-30, batch_size=rows, accelerate=config.solver.accelerate)
@@ -120,7 +131,8 @@ def _pictures(config: Config, bench: Bench) -> dict[str, float]:
     if not config.datasets:
         return {}
     side, d = config.resolution, bench.cost.d
-    many = min(sparse.batch_size, max(int(bench.long / bench.row / 4), FEWEST))
+    in_time = int(bench.long / bench.row)
+    many = min(sparse.batch_size, max(in_time // 4, min(FEWEST, in_time), 1))
     images = torch.randint(0, 256, (many, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     found = {"encode": shortest(lambda: encode(model, images, together=sparse.batch_size), bench.long) / many}
     latents = encode(model, images, together=sparse.batch_size)
@@ -128,9 +140,10 @@ def _pictures(config: Config, bench: Bench) -> dict[str, float]:
     basis = {"attractors": Dictionary(torch.eye(min(d, ATOMS), d, dtype=torch.float64).to(model.device), torch.float64)}
     levels = len(few.atoms(d))
 
-    def work() -> None:
-        reconstruct(model, basis, images, few, images[0], latents=latents)
+    def work(n: int = many) -> None:
+        reconstruct(model, basis, images[:n], few, images[0], latents=latents[:n])
 
+    work(1)  # imports the metrics, which may take longer than they do
     found["pictures"] = shortest(work, bench.long) / (many * (levels + 3))
     return found
 

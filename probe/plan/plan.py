@@ -9,7 +9,7 @@ from probe.config import Config, parse_config
 from probe.data import resolve
 from probe.dynamics import LatentMap
 from probe.errors import UserError
-from probe.plan.behaviour import PILOT, Pilot, expected, pilot_of
+from probe.plan.behaviour import PILOT, Pilot, expected, first_ends, pilot_of
 from probe.plan.cost import ModelCost, cost_of, model_cost
 from probe.plan.machines import Here, Machine, card
 from probe.plan.measure import Bench, host, seconds_of_f, this_machine
@@ -71,7 +71,10 @@ def known(config: Config, *, measured: bool, pilot: int | None = None) -> Known:
     bench = Bench.of(LatentMap(model, clamp=config.model.clamp), cost)
     one = seconds_of_f(config, bench)
     starts = _starts(config, one) if pilot is None else pilot
-    seen = pilot_of(config, bench.f, cost.latent_shape, starts, one, EXAMINED_SECONDS) if starts else None
+    seen = None
+    if starts:
+        ends, _ = first_ends(config, bench.f, cost.latent_shape, range(min(starts, config.seeds.count)))
+        seen = pilot_of(config, bench.f, ends, one, EXAMINED_SECONDS)
     atoms = round(expected(config, seen).atoms.expected)
     here = this_machine(config, bench, one, atoms) if measured else None
     return Known(cost, seen, here, processor)
