@@ -291,5 +291,5 @@ def _finish(run: RunDirectory, name: str, parts: list[Part], made_from: dict[str
         dtype=pursuit_dtype(sparse, whole.d, about["method_atoms"].values()),
         **({"perception": perception(perceptual, whole.features)} if run.config.perceptual else {}),
     )
+    (run.path / image_file(name)).unlink()  # first: while it is there, the parts are looked for
     shutil.rmtree((run.path / _file(parts[0])).parent)
-    (run.path / image_file(name)).unlink()
