@@ -14,10 +14,10 @@ from probe.plan.stage import Plan, StagePlan
 
 LONG = 0.05
 """Seconds for which a thing is measured: there are six."""
-STARTS, EXAMINED = 0.0075, 0.005
-"""Share, for the starts of a pilot, of the time that is expected without them; and for what it examines, of the time
-that is expected with them."""
-FEWEST = 4
+STARTS, EXAMINED = 0.01, 0.005
+"""Share, for the starts of a pilot, of the time that is expected without them (between what it takes at least and what
+is assumed: their geometric mean); and for what it examines, of the time that is expected with them."""
+FEWEST = 2
 LEAST = 3e11
 """FLOPs, about, from which a work is worth a plan of its own: a core takes some ten seconds for so many."""
 
@@ -45,7 +45,8 @@ def plan_begun(config: Config, model: Autoencoder, ranks: int) -> Plan | None:
         return Plan("run", RunPlanner(config, cost, expected(config, seen), here).stages(), here, ranks)
 
     assumed = plan(here, None)
-    starts = int(STARTS * assumed.seconds.expected / (row * (config.solver.max_steps + 1) / 2))
+    least, likely, _ = assumed.seconds
+    starts = int(STARTS * (least * likely) ** 0.5 / (row * (config.solver.max_steps + 1) / 2))
     starts = min(starts, PILOT, config.seeds.count)
     if starts < FEWEST:
         return assumed

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import log
 from statistics import fmean, stdev
 
 import torch
@@ -176,15 +177,15 @@ def expected_groups(groups: Sequence[int], seen: int, n: int) -> Range:
 
     Chao's estimate of how many are unseen, and the part of these that the further draws meet (Chao et al., Rarefaction
     and extrapolation with Hill numbers, Ecological Monographs 84 (2014), Equation 9). Where every draw was another
-    group, nothing says that it will stop: then n are expected.
+    group there may be n, or so few that such draws are as likely as not: expected is their geometric mean.
     """
     found = len(groups)
     once, twice = (sum(count == k for count in groups) for k in (1, 2))
     if not found or n <= seen:
         return Range(found, found, max(found, 0 if n <= seen else n - seen))
     if once == sum(groups):
-        every = n * found / seen
-        return Range(found, every, n)
+        fewest = min(max(once * (once - 1) / (2 * log(2)), once), n)  # of equal size; draws that share a group are rare
+        return Range(found, n * found / seen * (fewest / n) ** 0.5, n)
     unseen = once**2 / (2 * twice) if twice else once * (once - 1) / 2
     unseen *= (seen - 1) / seen
     if not unseen:

@@ -22,6 +22,7 @@ from probe.plan.behaviour import Pilot, expected, expected_groups
 from probe.plan.cost import _Traffic as Traffic
 from probe.plan.cost import cost_of, model_cost, passing
 from probe.plan.machines import CARDS, Here, card
+from probe.plan.measure import paced
 from probe.plan.plan import plan_run, priced
 from probe.plan.run import RunPlanner
 from probe.plan.show import lines
@@ -107,7 +108,11 @@ def test_only_config_json_of_a_folder_is_needed(tmp_path: Path):
 
 
 def test_distinct_end_points_are_extrapolated():
-    assert expected_groups([1] * 8, 8, 100).expected == 100  # every start ended elsewhere
+    apart = expected_groups([1] * 30, 30, 1000)  # every start ended elsewhere: of 628 as likely as not, or of 1000
+    assert apart == pytest.approx((30, (628 * 1000) ** 0.5, 1000), rel=0.001)
+    assert 1 - torch.arange(30).div(628).neg().log1p().sum().exp() == pytest.approx(0.5, abs=0.01)
+    assert expected_groups([1] * 3, 4, 4).expected == 3
+    assert expected_groups([1] * 80, 80, 1000).expected == 1000
     assert expected_groups([4, 4], 8, 100).expected == 2  # nothing was met only once
     assert expected_groups([5, 3], 8, 8) == Range(2, 2, 2)  # nothing is left to draw
     # 50 equally likely groups: the mean number that n draws meet is known.
@@ -229,6 +234,12 @@ def test_the_memory_of_a_stage_is_what_there_is_and_at_least_what_it_needs(confi
     assert (stage.fits(small), needy.fits(small), needy.taken(small)) == (True, False, 9e9)
     shown = "\n".join(lines([Plan("run", (needy,), small)]))
     assert "dictionary needs 9 GB of memory, and host has 8.5 GB: it will not fit." in shown
+
+
+def test_a_faster_loop_is_a_faster_network_and_nothing_else():
+    here = replace(HOST, rates={"f": 2.0, "encode": 1.0}, flops={"float32": 1e9, "linear": 1e10})
+    found = paced(here, 0.5)
+    assert (found.rates, found.flops) == ({"f": 0.5, "encode": 1.0}, {"float32": 4e9, "linear": 1e10})
 
 
 def test_the_graph_of_a_row_is_what_the_process_keeps():
