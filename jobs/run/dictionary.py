@@ -69,7 +69,8 @@ def _build(work: RunWork) -> None:
             todo = world.missing(parts, is_there)
             points = run.load(MERGED.name)[0] if todo else {}
         before = sum(counts.values()) - sum(len(span) for _, span in todo)
-        shared = work.share("certificates", "points", todo, is_there, size=lambda part: len(part[1]), before=before)
+        title = ", ".join(kind for kind in EXAMINATIONS if counts[kind]) or "certificates"  # the same in all processes
+        shared = work.share(title, "points", todo, is_there, size=lambda part: len(part[1]), before=before)
         f = _Counted(model, clamp=run.config.model.clamp)
         with work.tracked() as tracker:
             for part, meter in shared:

@@ -50,7 +50,7 @@ def dynamics(
         "fixed points": lambda row: str(row.fixed),
         "certified": lambda row: str(row.certified),
         "certified / s": lambda row: f"{row.per_second:.2f}",
-        "ratio": lambda row: f"{row.ratio:.2f}",
+        "certified / s over the plain loop's": lambda row: f"{row.ratio:.2f}",
     }
     if on == "gpu":
         columns["share of peak"] = lambda row: "" if row.flops_share is None else f"{100 * row.flops_share:.0f} %"
@@ -89,7 +89,7 @@ def certificates(
         "time in evaluations": lambda row: f"{row.evaluations:.0f}",
         "seconds": lambda row: f"{row.seconds:.2f}",
         "certified": lambda row: str(row.certified),
-        "times ours": lambda row: f"{row.ratio:.2f}",
+        "time / probe's": lambda row: f"{row.ratio:.2f}",
     }
     about = {"model": model.source, "latent_shape": shape, "points": points, "repeats": repeats}
     _show(found, columns, f"{model.source}, {points} points of {shape}, a certificate", about, as_json)
@@ -147,7 +147,7 @@ def sparse(
         "": lambda row: row.tool,
         "dtype": lambda row: row.dtype,
         "ms per signal": lambda row: f"{row.ms_per_signal:.2f}",
-        "ratio": lambda row: f"{row.ratio:.2f}",
+        "orthogonal_mp_gram's time / this": lambda row: f"{row.ratio:.2f}",
         "error, relative to float64": lambda row: f"{row.error_ratio:.6f}",
     }
     _show(found, columns, f"{source}: {title}", about, as_json)
@@ -160,7 +160,7 @@ def _show_without_gram(about: dict[str, int], threads: int, title: str, as_json:
         "": lambda row: row.tool,
         "dtype": lambda row: row.dtype,
         "ms per signal": lambda row: f"{row.ms_per_signal:.2f}",
-        "ratio": lambda row: f"{row.ratio:.2f}",
+        "orthogonal_mp's time / this": lambda row: f"{row.ratio:.2f}",
         "MB of the dictionary": lambda row: f"{row.dictionary / 1e6:.0f}",
         "peak MB beside it": lambda row: f"{row.peak / 1e6:.0f}",
         "error, relative to float64": lambda row: f"{row.error_ratio:.6f}",
@@ -197,7 +197,7 @@ def dedup(
         "components": lambda row: "-" if row.components is None else str(row.components),
         "recall": lambda row: "-" if row.recall is None else f"{row.recall:.4f}",
         "GiB": lambda row: "-" if row.gib is None else f"{row.gib:.2f}",
-        "times ours": lambda row: "-" if row.ratio is None else f"{row.ratio:.2f}",
+        "time / probe's": lambda row: "-" if row.ratio is None else f"{row.ratio:.2f}",
     }
     title = f"{len(rows)} points of {rows.shape[1]} dimensions, {source}, cosine > {cosine:g}"
     about = {"source": source, "points": len(rows), "d": rows.shape[1], "clusters": known, "repeats": repeats}
@@ -222,7 +222,7 @@ def busy(
         "seconds": lambda row: f"{statistics.median(row.seconds):.1f}",
         "least to most": lambda row: f"{min(row.seconds):.1f} to {max(row.seconds):.1f}",
         "fair share": lambda row: f"{row.fair_seconds:.1f}",
-        "times fair share": lambda row: f"{row.ratio:.2f}",
+        "seconds / fair share": lambda row: f"{row.ratio:.2f}",
     }
     about = {"starts": starts, "spinners": spinners, "cores": cores(), "repeats": repeats}
     _show(found, columns, f"{starts} starts beside {spinners} spinning processes on {cores()} cores", about, as_json)

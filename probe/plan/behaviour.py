@@ -24,7 +24,8 @@ PILOT = 32
 """Starts of a pilot, unless that takes too long."""
 CERTIFICATE = Range(20, 200, 1000)
 """Evaluations of f that a certificate takes where no pilot has measured it: medians of the embedded models
-(docs/benchmarks.md, "Certificates") and wide bounds."""
+(docs/benchmarks.md, "Certificates") and wide bounds. Products count as one and a half; a point that attracts slowly is
+led on by many plain steps."""
 EXPONENT = Range(2, 3.5, 5.5).times(TRANSIENT + COUNTED)
 """The same of the examination of a start at the step limit: for each of its steps one along the trajectory, one for the
 graph, one and a quarter back through it; the radius takes a tenth of these. TAEF2's took 3.4, and 5.5 a small model's,

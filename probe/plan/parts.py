@@ -10,14 +10,12 @@ from torch import Tensor
 from probe import machine
 from probe.autoencoders import Autoencoder
 from probe.dynamics import LatentMap
+from probe.plan.behaviour import CERTIFICATE
 from probe.plan.cost import ModelCost, Pass
 from probe.plan.machines import Here
 from probe.plan.run import DRAWN_BYTES, FIGURE, PAGE_BYTES, READ, READ_PIXEL, REPORT, START, STATE, STATE_BYTES
 from probe.plan.stage import Load, Range, StagePlan
 
-CERTIFICATE = Range(80, 200, 900)
-"""Evaluations of f that the certificate of a point takes: products count as one and a half, and a point that attracts
-slowly is led on by many plain steps (docs/benchmarks.md)."""
 PROCESS, WITH_CARD = 1e9, 2e9
 """Bytes of main memory of a process that has imported what it needs, and of one that has a GPU besides."""
 LONG = 0.15

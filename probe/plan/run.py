@@ -181,8 +181,8 @@ class RunPlanner:
             files=4,
             shards=max(len(spans), 1),
             assumes=f"{self.atoms} atoms ({round(behaviour.atoms.low)} to {round(behaviour.atoms.high)}), "
-            f"{round(points['certificates'].expected)} of them examined; the graphs of {together} points are "
-            "kept, or of as many as fit",
+            f"{round(points['certificates'].expected)} of them given a certificate; the graphs of {together} points "
+            "are kept, or of as many as fit",
         )
 
     def _checked(self, settled: Range) -> Range:

@@ -115,10 +115,10 @@ def _float32(setting: Setting) -> Iterator[Row]:
             found = omp(*there, case.levels, method=case.method, dtype=torch.float32)
         support, energy = found.support.cpu(), signals.square().sum(1)
         other = float((support != reference.support).any(1).double().mean())
-        limit = 0.35 if case.kind == "coherent" else 0.02
-        yield at_most(f"other supports: {case.name}", other, limit, "of signals")
+        limit = 35 if case.kind == "coherent" else 2
+        yield at_most(f"other supports: {case.name}", 100 * other, limit, "% of the signals")
         gap = (found.squared_error.cpu().double()[:, -1] - _least(atoms, signals, support)).abs() / energy
-        yield at_most(f"errors beyond the least: {case.name}", float(gap.max()), 1e-5, "of a signal")
+        yield at_most(f"errors beyond the least: {case.name}", float(gap.max()), 1e-5, note="of a signal's energy")
 
 
 def _least(atoms: Tensor, signals: Tensor, support: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from probe.selfcheck.check import Row, Verdict
 from probe.selfcheck.runner import Done
 
 SCHEMA = 1
+NAMED = 5
+"""Checks that were skipped or stopped and are named in the first sentence, at most."""
 PACKAGES = ("torch", "numpy", "scipy", "triton", "numba", "diffusers", "faiss-cpu", "faiss-gpu-cu12")
 
 
@@ -71,9 +73,9 @@ def headline(found: Sequence[Done]) -> str:
     """How many checks failed, and how many could not tell."""
     wrong = failures(found)
     says = f"{len(wrong)} of {len(found)} checks failed: {', '.join(wrong)}" if wrong else "No check failed"
-    untold = sum(one.status in ("skipped", "stopped") for one in found)
-    if untold:
-        says += f"; {untold} of {len(found)} {'was' if untold == 1 else 'were'} skipped or stopped"
+    if untold := [one.check.name for one in found if one.status in ("skipped", "stopped")]:
+        says += f"; {len(untold)} of {len(found)} {'was' if len(untold) == 1 else 'were'} skipped or stopped"
+        says += f": {', '.join(untold)}" if len(untold) <= NAMED else ""
     return f"{says}."
 
 

@@ -66,12 +66,12 @@ def test_every_check_has_its_turn_and_says_how_it_ended(tmp_path):
     assert text == as_markdown(found, about)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.replace("\\|", "").count("|") for line in rows} == {7}
-    assert "1 of 6 checks failed: raises; 4 of 6 were skipped or stopped." in text.splitlines()
+    assert "1 of 6 checks failed: raises; 4 of 6 were skipped or stopped: slow, absent, gpu, long." in text.splitlines()
 
 
 def test_the_headline_tells_what_was_not_checked():
     found = run([_check("gpu", _good, cuda=True), _check("good", _good)], CPU)
-    assert headline(found) == "No check failed; 1 of 2 was skipped or stopped."
+    assert headline(found) == "No check failed; 1 of 2 was skipped or stopped: gpu."
     assert headline(found[1:]) == "No check failed."
 
 
