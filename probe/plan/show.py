@@ -1,6 +1,6 @@
 """A plan as a table, as sentences, and as JSON."""
 
-import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -98,9 +98,8 @@ def _said(what: str) -> str:
 
 
 def _set(change: str) -> str:
-    """Changes as options; the same one of every data set is named once."""
-    options = dict.fromkeys(re.sub(r"^datasets\..*\.n=\d+$", "datasets.NAME.n=...", one) for one in change.split())
-    return " ".join(f"--set {one}" for one in options)
+    """Changes as options, to be copied into a shell."""
+    return " ".join(f"--set {shlex.quote(one)}" for one in change.split())
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
