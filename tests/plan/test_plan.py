@@ -251,7 +251,7 @@ def test_the_memory_of_a_stage_is_what_there_is_and_at_least_what_it_needs(confi
     needy = replace(stage, least=8e9)
     assert (stage.fits(small), needy.fits(small), needy.taken(small)) == (True, False, 9e9)
     shown = "\n".join(lines([Plan("run", (needy,), small)]))
-    assert "dictionary needs 9 GB of memory, and host has 8.5 GB: it will not fit." in shown
+    assert "dictionary needs 8.38 GiB of memory, and host has 7.92 GiB: it will not fit." in shown
 
 
 def test_a_faster_loop_is_a_faster_network_and_nothing_else():
