@@ -47,6 +47,7 @@ def accounted(work: Any, stage: "Stage") -> Iterator[None]:
                 "ended": now(),
                 "seconds": round(time.monotonic() - began, 3),
                 "cpu_seconds": round(time.process_time() - cpu, 3),
+                "threads": torch.get_num_threads(),
                 "ranks": work.world.size,
                 "rows": {verb: n - rows[verb] for verb, n in _rows(work).items()},
                 "memory_bytes": resident_bytes(most=True),

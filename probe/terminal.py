@@ -122,6 +122,27 @@ def amount(n: float, units: str) -> str:
     return f"{n:g} {units.removesuffix('s') if n == 1 else units}"
 
 
+def digits(value: float) -> str:
+    """Three digits, never with an exponent, and two decimals at most: ``120``, ``5.18``, ``0.4``."""
+    return f"{value:.0f}" if value >= 99.5 else f"{round(value, 2):.3g}"
+
+
+def size(count: float) -> str:
+    """A number of bytes: ``25 KiB``, ``1.6 GiB``."""
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+    power = 0
+    while count >= 1000 and power < len(units) - 1:
+        count, power = count / 1024, power + 1
+    return f"{digits(count)} {units[power]}"
+
+
+def length(seconds: float) -> str:
+    """A duration in one unit, for tables of times that are compared: ``0.4 s``, ``43 s``, ``12.4 min``, ``5.18 h``."""
+    if seconds >= 2 * 3600:
+        return f"{digits(seconds / 3600)} h"
+    return f"{digits(seconds / 60)} min" if seconds >= 120 else f"{round(seconds, 1 if seconds < 9.95 else None):g} s"
+
+
 def span(seconds: float) -> str:
     """A duration in at most two units: ``40 s``, ``3 min 20 s``, ``2 h 5 min``."""
     minutes, rest = divmod(round(seconds), 60)

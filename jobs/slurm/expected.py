@@ -14,9 +14,9 @@ from jobs.slurm.submit import resources
 from jobs.stage import Stage
 from probe.plan.machines import Machine
 from probe.plan.parts import PROCESS, WITH_CARD
-from probe.plan.show import length, si
 from probe.plan.show import span as ranged
 from probe.plan.stage import Range, StagePlan
+from probe.terminal import digits, length, size
 
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 STARTING = 30.0
@@ -99,9 +99,9 @@ def jobs_table(jobs: Sequence[Job], machine: Machine) -> Table:
             ranged(job.seconds),
             "none" if job.limit is None else length(job.limit),
             "-" if job.requeues is None else str(job.requeues),
-            f"{job.gpu_hours:.3g} ({job.used:.3g})" if job.gpu_hours else "-",
-            f"{si(job.gpu)}B of {si(machine.memory)}B" if job.gpu else "-",
-            f"{si(job.memory)}B of {f'{si(job.allowed)}B' if job.allowed else 'the default'}",
+            f"{digits(job.gpu_hours)} ({digits(job.used)})" if job.gpu_hours else "-",
+            f"{size(job.gpu)} of {size(machine.memory)}" if job.gpu else "-",
+            f"{size(job.memory)} of {size(job.allowed) if job.allowed else 'the default'}",
         )
     return found
 
@@ -154,11 +154,11 @@ def _warnings(job: Job, asked: Resources, machine: Machine) -> Iterator[str]:
         )
     if job.allowed is not None and job.memory > job.allowed:
         yield (
-            f"job {job.stage} takes {_gib(job.memory)} on a node, and its `memory` is {asked.memory}; raise it, or "
+            f"job {job.stage} takes {size(job.memory)} on a node, and its `memory` is {asked.memory}; raise it, or "
             "lower `tasks_per_node`."
         )
     if job.gpu > machine.memory:
-        yield f"a rank of job {job.stage} needs {_gib(job.gpu)}, and {machine.name} has {_gib(machine.memory)}."
+        yield f"a rank of job {job.stage} needs {size(job.gpu)}, and {machine.name} has {size(machine.memory)}."
 
 
 def limit_seconds(text: str | None) -> float | None:
@@ -183,7 +183,3 @@ def memory_bytes(text: str | None) -> float | None:
         return None
     number, unit = re.fullmatch(r"(\d+)([KMGT]?)B?", text.upper()).groups()  # type: ignore[union-attr]  # the profile checks it
     return float(int(number) * UNITS[unit or "M"]) or None
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.3g} GiB"

@@ -93,7 +93,7 @@ def expected(config: Config, pilot: Pilot | None) -> Behaviour:
             "starts end apart",
         )
     seen = len(pilot.evaluations)
-    evaluations = _mean(pilot.evaluations).at_most(most)
+    evaluations = _mean([min(one, most) for one in pilot.evaluations]).at_most(most)
     return Behaviour(
         evaluations=evaluations,
         settled=_share(pilot.converged, seen),

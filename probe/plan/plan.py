@@ -104,13 +104,23 @@ def plan_run(config: Config, gpus: Sequence[str] = (), ranks: int = 1, pilot: in
     config = config.model_copy(update={"datasets": named})
     facts = known(config, measured=not cards, pilot=pilot)
     machines: list[Machine] = [*cards] if cards else [facts.here or facts.host]
-    return [priced("run", facts.stages, config, machine, ranks) for machine in machines]
+    seen = facts.pilot is not None
+    return [priced("run", facts.stages, config, machine, ranks, seen) for machine in machines]
 
 
 def priced(
-    kind: str, stages: Callable[[Config], tuple[StagePlan, ...]], config: Config, machine: Machine, ranks: int
+    kind: str,
+    stages: Callable[[Config], tuple[StagePlan, ...]],
+    config: Config,
+    machine: Machine,
+    ranks: int,
+    seen: bool = True,
 ) -> Plan:
-    """The plan of a configuration, with what would change it most."""
+    """The plan of a configuration, with what would change it most.
+
+    Args:
+        seen: a pilot showed how many steps starts take. Where half of the limit is assumed, half the limit saves half.
+    """
     plan = Plan(kind, stages(config), machine, ranks)
     before = plan.seconds.expected
 
@@ -118,17 +128,19 @@ def priced(
         after = Plan(kind, stages(change.config), machine, ranks).seconds.expected
         return Advice(change.says, after, 1 - after / before, change.price)
 
-    alone = sorted((changed(one) for one in changes(config)), key=lambda one: one.share, reverse=True)
-    return replace(plan, advice=tuple(one for one in alone if one.share >= WORTH), halving=_halving(config, changed))
+    alone = sorted((changed(one) for one in changes(config, seen)), key=lambda one: one.share, reverse=True)
+    return replace(
+        plan, advice=tuple(one for one in alone if one.share >= WORTH), halving=_halving(config, changed, seen)
+    )
 
 
-def _halving(config: Config, changed: "Callable[[Change], Advice]") -> Advice | None:
+def _halving(config: Config, changed: "Callable[[Change], Advice]", seen: bool) -> Advice | None:
     """The fewest changes, the best one first each time, that take half of the time; None where all do not."""
     said: list[str] = []
     now = Change(config, "", "")
     best: Advice | None = None
     while True:
-        further = [one for one in changes(now.config) if not any(one.key == key for key in said)]
+        further = [one for one in changes(now.config, seen) if not any(one.key == key for key in said)]
         tried = [(changed(one), one) for one in further]
         if not tried:
             return None
@@ -157,8 +169,8 @@ class Change:
     key: str = ""
 
 
-def changes(config: Config) -> Iterator[Change]:
-    """What a run can do with less of."""
+def changes(config: Config, seen: bool = True) -> Iterator[Change]:
+    """What a run can do with less of; ``seen`` as for ``priced``."""
 
     def less(price: str, key: str, **values: Any) -> Iterator[Change]:
         data = config.model_dump(mode="json", exclude_unset=False)
@@ -175,9 +187,10 @@ def changes(config: Config) -> Iterator[Change]:
 
     seeds, solver, sparse, basins = config.seeds, config.solver, config.sparse, config.basins
     yield from less("fewer end points, wider intervals", "seeds", seeds__count=max(seeds.count // 2, 1))
-    yield from less(
-        "starts that need more steps stay unfinished", "steps", solver__max_steps=max(solver.max_steps // 2, 1)
-    )
+    if seen:
+        yield from less(
+            "starts that need more steps stay unfinished", "steps", solver__max_steps=max(solver.max_steps // 2, 1)
+        )
     if solver.certificates:
         yield from less("no end point is certified", "certificates", solver__certificates=0)
     if solver.exponents:

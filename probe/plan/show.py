@@ -1,6 +1,6 @@
 """A plan as a table, as sentences, and as JSON."""
 
-import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -8,9 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from probe.plan.stage import Plan, Range, StagePlan
-from probe.terminal import amount
+from probe.terminal import amount, digits, length, size
 
-UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
+UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 SAID = {"f": "iterating f", "pictures": "decoding and judging", "pursuit": "sparse codes"}
 NAMED = 3
 """Loads that are named as the ones that dominate."""
@@ -28,7 +28,7 @@ def table(plans: Sequence[Plan]) -> Table:
         times = [span(stage.seconds(plan.machine, plan.ranks)) for plan in plans]
         found.add_row(*_row(stage, plans), *times)
     found.add_section()
-    totals = ("", si(first.flops.expected), "", "", f"{si(first.disk)}B", str(first.files))
+    totals = ("", si(first.flops.expected), "", "", size(first.disk), str(first.files))
     found.add_row("all", *totals, *(span(plan.seconds) for plan in plans))
     if any(plan.machine.is_card for plan in plans):
         found.add_row("GPU hours", *[""] * 6, *(hours(plan.machine_hours) for plan in plans))
@@ -47,15 +47,15 @@ def _row(stage: StagePlan, plans: Sequence[Plan]) -> tuple[str, ...]:
         else f"{work}, {amount(stage.shards, 'shards')}"
     )
     memory = " / ".join(dict.fromkeys(_memory(stage, plan) for plan in plans))
-    flops, moved = si(stage.flops.expected), si(stage.moved.expected)
-    return (stage.name, work, flops, f"{moved}B" if moved else "", memory, f"{si(stage.disk)}B", str(stage.files))
+    moved = size(stage.moved.expected) if stage.moved.expected else ""
+    return (stage.name, work, si(stage.flops.expected), moved, memory, size(stage.disk), str(stage.files))
 
 
 def _memory(stage: StagePlan, plan: Plan) -> str:
     """What it takes at the peak; and what it needs, where batches become smaller."""
     taken = stage.taken(plan.machine)
-    shown = f"{si(taken)}B" if taken else ""
-    return f"{shown} (needs {si(stage.least)}B)" if taken < stage.memory else shown
+    shown = size(taken) if taken else ""
+    return f"{shown} (needs {size(stage.least)})" if taken < stage.memory else shown
 
 
 def lines(plans: Sequence[Plan]) -> Iterator[str]:
@@ -81,8 +81,8 @@ def _about(plan: Plan) -> Iterator[str]:
     for stage in plan.stages:
         if not stage.fits(plan.machine):
             yield (
-                f"- {stage.name} needs {si(stage.taken(plan.machine))}B of memory, and {plan.machine.name} has "
-                f"{si(plan.machine.memory)}B: it will not fit."
+                f"- {stage.name} needs {size(stage.taken(plan.machine))} of memory, and {plan.machine.name} has "
+                f"{size(plan.machine.memory)}: it will not fit."
             )
         elif stage.shards < plan.ranks and stage.seconds(plan.machine, plan.ranks).expected > 60:
             yield f"- {stage.name} has {amount(stage.shards, 'shards')}: more than so many ranks wait there."
@@ -98,9 +98,8 @@ def _said(what: str) -> str:
 
 
 def _set(change: str) -> str:
-    """Changes as options; the same one of every data set is named once."""
-    options = dict.fromkeys(re.sub(r"^datasets\..*\.n=\d+$", "datasets.NAME.n=...", one) for one in change.split())
-    return " ".join(f"--set {one}" for one in options)
+    """Changes as options, to be copied into a shell."""
+    return " ".join(f"--set {shlex.quote(one)}" for one in change.split())
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -136,18 +135,11 @@ def _stage(stage: StagePlan, plan: Plan) -> dict[str, Any]:
 
 def si(value: float) -> str:
     """A number with two or three digits and the letter of its magnitude: ``1.2 T``; empty for 0."""
-    for size, letter in UNITS:
-        if value >= size:
-            shown = value / size
+    for unit, letter in UNITS:
+        if value >= unit:
+            shown = value / unit
             return f"{shown:.0f} {letter}" if shown >= 100 else f"{shown:.2g} {letter}"
     return ""
-
-
-def length(seconds: float) -> str:
-    """A time in one unit."""
-    if seconds >= 2 * 3600:
-        return f"{seconds / 3600:.3g} h"
-    return f"{seconds / 60:.3g} min" if seconds >= 120 else f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def span(one: Range) -> str:
@@ -159,4 +151,4 @@ def span(one: Range) -> str:
 
 def hours(one: Range) -> str:
     """Hours, with their bounds."""
-    return f"{one.expected:.2g} ({one.low:.2g} to {one.high:.2g})"
+    return f"{digits(one.expected)} ({digits(one.low)} to {digits(one.high)})"

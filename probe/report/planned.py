@@ -8,9 +8,20 @@ from typing import Any
 from probe.report.page.content import Note, Page, Section, Table
 from probe.report.page.text import number
 from probe.results.planned import Spent, read_plan, read_spent
-from probe.terminal import span
+from probe.terminal import length, size
 
-HEAD = ("stage", "planned", "taken", "taken / planned", "evaluations planned", "made", "memory planned", "largest")
+HEAD = (
+    "stage",
+    "planned",
+    "wall time",
+    "wall / planned",
+    "processor time",
+    "processor / planned",
+    "evaluations planned",
+    "made",
+    "memory planned",
+    "largest",
+)
 
 
 def planned_section(folder: Path) -> Section | None:
@@ -28,10 +39,11 @@ def planned_section(folder: Path) -> Section | None:
     if not rows:
         return None
     note = (
-        f"Planned for {machine} when the work was begun ({'; '.join(told)}). Times are those of all processes and ranks"
-        " together, in brackets the bounds of the plan. An evaluation is a row that the decoder was given; where"
-        " several ranks shared a stage they are not counted. The memory that is planned is that of tensors; on a"
-        " processor Python and its libraries take some 0.7 GiB besides."
+        f"Planned for {machine} when the work was begun ({'; '.join(told)}). Wall times are those of all processes and"
+        " ranks together, in brackets the bounds of the plan. Where a processor did the work, compare its own time (of"
+        " one rank, by thread) with the plan: other work on the machine lengthens the wall time alone. An evaluation is"
+        " a row that the decoder was given; where several ranks shared a stage they are not counted. The memory that is"
+        " planned is that of tensors; on a processor Python and its libraries take some 0.7 GiB besides."
     )
     return Section("Planned and taken", [Table(HEAD, rows), Note(note)], folded=True)
 
@@ -44,20 +56,21 @@ def with_plan(page: Page, folder: Path) -> Page:
 
 def _row(stage: Mapping[str, Any], took: Spent, ranks: int) -> list[str]:
     low, expected, high = (ranks * value for value in stage["seconds"])
-    ratio = took.rank_seconds / expected if expected else None
     evaluations = stage["evaluations"][1]
-    made = took.decoded
+    made, cpu = took.decoded, took.cpu_seconds
+
+    def ratio(seconds: float) -> str:
+        return number(seconds / expected if expected else None)
+
     return [
         stage["name"],
-        f"{span(expected)} [{span(low)}, {span(high)}]",
-        span(took.rank_seconds),
-        number(ratio),
-        f"{evaluations:.3g}" if evaluations else "-",
-        f"{made:.3g}" if made else "-",
-        _size(stage["memory"]),
-        _size(took.gpu or took.memory),
+        f"{length(expected)} [{length(low)}, {length(high)}]",
+        length(took.rank_seconds),
+        ratio(took.rank_seconds),
+        "-" if cpu is None else length(cpu),
+        "-" if cpu is None else ratio(cpu),
+        f"{float(f'{evaluations:.3g}'):,.0f}" if evaluations else "-",
+        f"{made:,}" if made else "-",
+        size(stage["memory"]),
+        size(took.gpu or took.memory),
     ]
-
-
-def _size(value: float) -> str:
-    return f"{value / 2**30:.2g} GiB" if value >= 2**30 else f"{value / 2**20:.3g} MiB"

@@ -154,8 +154,8 @@ PLAN = File(
 SPENT = File(
     "spent.jsonl",
     "what the stages took: a line per process and planned stage that had something to do, with `stage`, `ended`,"
-    " `seconds`, `cpu_seconds`, `ranks`, `rows` encoded and decoded, `memory_bytes` and `gpu_bytes` (largest); of"
-    " several ranks those of rank 0",
+    " `seconds`, `cpu_seconds` of `threads`, `ranks`, `rows` encoded and decoded, `memory_bytes` and `gpu_bytes`"
+    " (largest); of several ranks those of rank 0",
 )
 OWNER = File(".owner.json", "host, process id and time of the process at work")
 LOCK = File(".lock", "lock file of the process at work")

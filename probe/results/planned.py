@@ -16,7 +16,7 @@ class Spent:
     Attributes:
         seconds: from begin to end of each process, added up: a job that went on after a stop has several, an array too.
         rank_seconds: the same times the ranks of the process: what a cluster counts.
-        cpu_seconds: processor time of one rank.
+        cpu_seconds: processor time of one rank, over its threads; None where several ranks, or a GPU, did the work.
         encoded, decoded: rows that went through E and D; None where several ranks shared them, and each knows its own.
         memory: largest main memory of a process, in bytes.
         gpu: largest memory that a process took on its GPU, in bytes; 0 without one.
@@ -24,7 +24,7 @@ class Spent:
 
     seconds: float = 0.0
     rank_seconds: float = 0.0
-    cpu_seconds: float = 0.0
+    cpu_seconds: float | None = 0.0
     encoded: int | None = 0
     decoded: int | None = 0
     memory: int = 0
@@ -35,7 +35,9 @@ class Spent:
         alone, rows = line["ranks"] == 1, line["rows"]
         self.seconds += line["seconds"]
         self.rank_seconds += line["seconds"] * line["ranks"]
-        self.cpu_seconds += line["cpu_seconds"]
+        on_cpu = alone and "threads" in line and not line["gpu_bytes"]
+        cpu = line["cpu_seconds"] / line["threads"] if on_cpu else None
+        self.cpu_seconds = None if cpu is None or self.cpu_seconds is None else self.cpu_seconds + cpu
         self.encoded = self.encoded + rows.get("encode", 0) if alone and self.encoded is not None else None
         self.decoded = self.decoded + rows.get("decode", 0) if alone and self.decoded is not None else None
         self.memory = max(self.memory, line["memory_bytes"])

@@ -24,6 +24,7 @@ from probe.report.planned import planned_section
 from probe.report.study.kinds import parse_study_config
 from probe.results.files import read_tensors
 from probe.results.planned import read_spent
+from probe.terminal import length
 
 from .test_finished import FINISHED
 
@@ -55,6 +56,9 @@ def test_a_run_shows_what_was_planned_and_its_results_do_not_know(tmp_path, monk
     assert "Planned and taken" in page
     rows = [line for line in text.partition("## Planned and taken")[2].splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows[2:5]] == ["| attractors", "| dictionary", "| reconstruct"]
+    cells = [cell.strip() for cell in rows[2].split("|")]
+    assert spent["attractors"].cpu_seconds is not None
+    assert cells[5] == length(spent["attractors"].cpu_seconds)  # beside the wall time
 
     before = (first / "spent.jsonl").read_bytes()
     probe.run(FINISHED / "run.yaml", out=first, trust_code=True)
@@ -106,6 +110,7 @@ def test_a_stopped_stage_is_noted_and_a_torn_line_is_left_out(tmp_path):
             stopped()
     found = read_spent(tmp_path)["attractors"]
     assert found.decoded is None  # three ranks shared the rows
+    assert found.cpu_seconds is None
     assert found.rank_seconds == pytest.approx(3 * found.seconds)
     lines = [json.loads(line) for line in (tmp_path / "spent.jsonl").read_text().splitlines()[2:]]
     assert [line["rows"] for line in lines] == [{"decode": 5}] * 2

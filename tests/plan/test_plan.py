@@ -216,6 +216,24 @@ def test_what_dominates_is_named_and_halving_it_helps():
     assert plan.halving is None or plan.halving.share >= 0.5
 
 
+def test_the_step_limit_is_no_advice_where_half_of_it_was_assumed(config: Config):
+    cost = model_cost(config.model, config.resolution)
+
+    def advised(pilot: Pilot | None) -> Plan:
+        def stages(config: Config) -> tuple[StagePlan, ...]:
+            return RunPlanner(config, cost, expected(config, pilot), HOST).stages()
+
+        return priced("run", stages, config, card("T4"), 1, pilot is not None)
+
+    config = config.model_copy(update={"seeds": config.seeds.model_copy(update={"count": 100_000})})
+    all_of_them, few = (Pilot((steps,) * 4, 4, 0, (2, 2), (2, 2), 50.0, None) for steps in (30.0, 8.0))
+    plans = [advised(pilot) for pilot in (None, all_of_them, few)]
+    said = [any("max_steps" in one.change for one in plan.advice) for plan in plans]
+    assert said == [False, True, False]  # eight steps are as many under half of the limit
+    assert "max_steps" not in (plans[0].halving.change if plans[0].halving else "")
+    assert "--set datasets.digits.n=10 --set datasets.textures.n=4" in "\n".join(lines(plans))
+
+
 def test_a_card_is_bound_by_the_slowest_of_operations_memory_and_calls():
     h100 = card("h100")
     assert h100.seconds("f", 30.5 * 0.895e12, 0, 0, "float32") == pytest.approx(1)  # as measured there
@@ -233,7 +251,7 @@ def test_the_memory_of_a_stage_is_what_there_is_and_at_least_what_it_needs(confi
     needy = replace(stage, least=8e9)
     assert (stage.fits(small), needy.fits(small), needy.taken(small)) == (True, False, 9e9)
     shown = "\n".join(lines([Plan("run", (needy,), small)]))
-    assert "dictionary needs 9 GB of memory, and host has 8.5 GB: it will not fit." in shown
+    assert "dictionary needs 8.38 GiB of memory, and host has 7.92 GiB: it will not fit." in shown
 
 
 def test_a_faster_loop_is_a_faster_network_and_nothing_else():
