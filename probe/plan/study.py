@@ -193,7 +193,7 @@ def _contraction(config: ContractionConfig) -> StagePlan:
     loads = []
     for name in names:
         cls, arguments = known[name]
-        model = untrained(cls, **{key: one for key, one in arguments.items() if key != "resolution"})
+        model = untrained(cls, seed=0, **{key: one for key, one in arguments.items() if key != "resolution"})
         spec = ModelConfig(source=name)
         cost = counted(model, spec, arguments.get("resolution", RESOLUTION))
         loads.append(passes(EVALUATIONS, Range.exactly(2 * config.samples * len(config.seeds)), cost.f, TOGETHER))
