@@ -14,15 +14,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from jobs.lock import MARKER, exclusive, if_free, is_held
 from jobs.lock import PATIENCE as LOCK_PATIENCE
-from jobs.lock import exclusive, if_free, is_held
 from jobs.world import World
 from probe.errors import UserError
 from probe.results.layout import CLAIM
 
 T = TypeVar("T")
-PATIENCE = 3600.0
-"""Seconds that a process waits for another to do what one does alone, such as merging."""
+PATIENCE, MARKED = 86400.0, 3600.0
+"""Seconds that a process waits for another to do what one does alone, such as merging, which may take hours. The
+kernel's lock ends with its process; a file that marks one may be left, so that is waited for ``MARKED`` seconds."""
 POLL = 1.0
 """Seconds between looks at parts that other processes hold."""
 LEAVING = 600.0 if "SLURM_JOB_ID" in os.environ else LOCK_PATIENCE
@@ -54,15 +55,17 @@ class Independent(World):
         return True
 
     @contextmanager
-    def alone(self, patience: float = PATIENCE) -> Iterator[None]:
+    def alone(self, patience: float | None = None) -> Iterator[None]:
         """Hold the directory.
 
         Raises:
-            UserError: another process still holds it after ``patience`` seconds.
+            UserError: another process still holds it after ``patience`` seconds, by default ``PATIENCE``.
         """
         if self._alone:
             yield
             return
+        if patience is None:
+            patience = MARKED if (self.path / MARKER).exists() else PATIENCE
         with exclusive(self.path, patience):
             self._alone = True
             try:

@@ -1,15 +1,18 @@
 """The Hugging Face hub, as its clients meet it here: patience that ends, and what to do about each refusal.
 
 The clients (huggingface_hub, and on top of it diffusers, transformers and datasets) ask an address that does not answer
-six times for every file, with up to a minute for each. Here it is given up for all files together.
+six times for every file, with up to a minute for each. Here it is given up for all files together, and at once where no
+connection can be made.
 """
 
 import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from probe.caches import cache_sentence
 from probe.errors import reason_of, without_secrets
@@ -18,6 +21,8 @@ FIRST = 15.0
 """Seconds for an address that has not answered yet in this process."""
 LATER = 120.0
 """The same for one that has, and may come back."""
+CONNECTIONS = 2
+"""Connections in turn to one that has not answered yet which may fail at once: its name is unknown, or it refuses."""
 REST = 60.0
 """Seconds after which one that was given up is tried again, for work of hours."""
 log = logging.getLogger("probe")
@@ -28,21 +33,37 @@ class _Host:
     """What is known of one address.
 
     answered: whether it ever has. since: when the first of the requests began that had no answer, None if the last one
-    had. last: when the last request began.
+    had. last: when the last request began. failed, cause: how many connections have failed since then, and why.
     """
 
     answered: bool = False
     since: float | None = None
     last: float = 0.0
+    failed: int = 0
+    cause: str = ""
+
+    @property
+    def hopeless(self) -> bool:
+        return not self.answered and self.failed >= CONNECTIONS
+
+
+class Watcher(Protocol):
+    """Sees each request before it is sent, and each answer; what it raises ends the request."""
+
+    def asked(self, request: Any) -> None: ...
+
+    def answered(self, response: Any) -> None: ...
 
 
 _hosts: dict[str, _Host] = {}
+_watchers: list[Watcher] = []
 _lock = threading.Lock()
 
 
 def be_patient() -> None:
     """Let the clients of the hub in this process give up on an address after :data:`FIRST` or :data:`LATER` seconds
-    without an answer, and keep their own messages about retries (which name signed addresses) to themselves."""
+    without an answer, or :data:`CONNECTIONS` that fail at once, and keep their own messages about retries (which name
+    signed addresses) to themselves."""
     import huggingface_hub
 
     with _lock:
@@ -52,7 +73,17 @@ def be_patient() -> None:
 
         def factory() -> Any:
             client = make()
-            hooks = client.event_hooks
+            hooks, send = client.event_hooks, client.send
+
+            def patient_send(*args: Any, **options: Any) -> Any:
+                try:
+                    return send(*args, **options)
+                except Exception as error:
+                    if type(error).__name__ == "ConnectError":  # of httpx or httpx2
+                        _failed(error)
+                    raise
+
+            client.send = patient_send
             client.event_hooks = {
                 "request": [*hooks["request"], _before],
                 "response": [*hooks["response"], _after],
@@ -65,20 +96,50 @@ def be_patient() -> None:
             huggingface_hub.utils.logging.set_verbosity_error()
 
 
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Show a watcher all requests of the hub's clients, also of one that replaces another; after ``be_patient``."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def _address(url: Any) -> str:
+    return f"{url.scheme}://{url.netloc.decode()}"
+
+
+def _failed(error: Any) -> None:
+    """A connection has failed at once; the last one that may ends the request, which its client would try again."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    address = _address(error.request.url)
+    with _lock:
+        host = _hosts.setdefault(address, _Host())
+        host.failed, host.cause = host.failed + 1, reason_of(error)
+        if host.hopeless:
+            raise OfflineModeIsEnabled(f"{address}: {host.cause}") from error
+    log.info(f"{address}: {host.cause}; it is tried again")
+
+
 def _before(request: Any) -> None:
     """Refuse a request to an address that is given up; give every other one no more time than is left."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    address, now = f"{request.url.scheme}://{request.url.netloc.decode()}", time.monotonic()
+    address, now = _address(request.url), time.monotonic()
     with _lock:
         host = _hosts.setdefault(address, _Host())
         if host.since is not None and now - host.last > REST:
-            host.since = None
+            host.since, host.failed = None, 0
+        if host.hopeless:
+            raise OfflineModeIsEnabled(f"{address}: {host.cause}")
         patience = LATER if host.answered else FIRST
         waited = now - host.since if host.since is not None else 0.0
         if waited > patience - 1:
-            raise OfflineModeIsEnabled(f"{address} has not answered for {waited:.0f} s")
-        again = host.since is not None and now - host.last > 0.5
+            why = f": {host.cause}" if host.failed else ""
+            raise OfflineModeIsEnabled(f"{address} has not answered for {waited:.0f} s{why}")
+        again = host.since is not None and not host.failed and now - host.last > 0.5
         host.since = now if host.since is None else host.since
         host.last = now
     if again:
@@ -88,20 +149,24 @@ def _before(request: Any) -> None:
     request.extensions["timeout"] = {
         key: min(left, limits.get(key) or left) for key in ("connect", "read", "write", "pool")
     }
+    for watcher in _watchers:
+        watcher.asked(request)
 
 
 def _after(response: Any) -> None:
     """An address has answered."""
     url = response.request.url
     with _lock:
-        host = _hosts[f"{url.scheme}://{url.netloc.decode()}"]
-        host.answered, host.since = True, None
+        host = _hosts[_address(url)]
+        host.answered, host.since, host.failed = True, None, 0
     if response.status_code == 429 or response.status_code >= 500:
         wait = response.headers.get("Retry-After") or ""
         again = f" and is to be asked again in {wait} s" if wait else ""
         # A long wait is shown by commands without a log, too.
         level = logging.WARNING if wait.isdecimal() and int(wait) >= 5 else logging.INFO
         log.log(level, f"{url.host} answers {response.status_code} ({response.reason_phrase}){again}")
+    for watcher in _watchers:
+        watcher.answered(response)
 
 
 def refused(error: Exception, name: str, revision: str | None = None, kind: str = "model") -> str | None:
@@ -126,11 +191,11 @@ def refused(error: Exception, name: str, revision: str | None = None, kind: str 
     if isinstance(error, errors.RevisionNotFoundError):
         return f"has no revision {revision or 'main'!r} on the hub; give a branch, a tag or a commit that it has."
     if isinstance(error, errors.LocalEntryNotFoundError):
-        return _unavailable(error, endpoint, constants.is_offline_mode())
+        return _unavailable(error, endpoint, constants.is_offline_mode(), kind)
     if isinstance(error, errors.HfHubHTTPError) and status is not None:
-        return _answered(status, error, endpoint)
+        return _answered(status, error, endpoint, kind)
     if isinstance(error, errors.OfflineModeIsEnabled) or _is_of_network(error):
-        return _unavailable(error, endpoint, constants.is_offline_mode())
+        return _unavailable(error, endpoint, constants.is_offline_mode(), kind)
     if isinstance(error, errors.HfHubHTTPError | OSError):
         return f"cannot be fetched from the hub: {cache_sentence(error) or reason_of(error)}"
     return None
@@ -141,27 +206,29 @@ def _is_of_network(error: BaseException) -> bool:
     return type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 
-def _unavailable(error: Exception, endpoint: str, offline: bool) -> str:
+def _unavailable(error: Exception, endpoint: str, offline: bool, kind: str) -> str:
     """Why a file that is not in the cache could not be had either."""
     cause = error.__cause__ or error
     status = getattr(getattr(cause, "response", None), "status_code", None)
     if status is not None:
-        return _answered(status, cause, endpoint)
+        return _answered(status, cause, endpoint, kind)
     cached = "is not in the local cache"
     if offline:
-        return f"{cached}, and HF_HUB_OFFLINE is set: run once without it, or give a local folder."
+        return f"{cached}, and HF_HUB_OFFLINE is set: run once without it, or {_folder(kind)}."
     if type(cause).__name__ == "FileMetadataError":
         return f"{cached}, and {endpoint} does not answer as a hub does; check HF_ENDPOINT and your proxy."
     if type(cause).__name__ in ("ReadError", "RemoteProtocolError"):
         return "cannot be fetched: the connection was cut again and again; check the network, or try again later."
     said = reason_of(cause, 100)
-    said = said if said.startswith(endpoint) else f"{endpoint}: {said}"
-    return (
-        f"{cached}, and the hub cannot be reached ({said}); check the network and HF_ENDPOINT, or give a local folder."
-    )
+    said = said if said.startswith(("http://", "https://")) else f"{endpoint}: {said}"
+    return f"{cached}, and the hub cannot be reached ({said}); check the network and HF_ENDPOINT, or {_folder(kind)}."
 
 
-def _answered(status: int, error: BaseException, endpoint: str) -> str:
+def _folder(kind: str) -> str:
+    return f"give a local folder ({'--set model.source=FOLDER' if kind == 'model' else 'source: folder:PATH'})"
+
+
+def _answered(status: int, error: BaseException, endpoint: str, kind: str) -> str:
     """What an answer other than the file means."""
     response: Any = getattr(error, "response", None)
     url = getattr(getattr(response, "request", None), "url", None)
@@ -171,5 +238,5 @@ def _answered(status: int, error: BaseException, endpoint: str) -> str:
         when = f"in {wait} s" if wait else "later"
         return f"cannot be fetched: {place} limits your requests (429); try again {when}, or log in for a higher limit."
     if status >= 500:
-        return f"cannot be fetched: {place} is out of order ({status}); try again later, or give a local folder."
+        return f"cannot be fetched: {place} is out of order ({status}); try again later, or {_folder(kind)}."
     return f"cannot be fetched: {place} refuses it ({status} {response.reason_phrase}); try again, or log in."

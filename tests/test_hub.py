@@ -1,10 +1,12 @@
 """Patience with an address that does not answer, and what messages leave out."""
 
+import socket
 from types import SimpleNamespace
 
 import httpx2
 import pytest
 from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub.utils import http_backoff
 
 from probe import hub
 from probe.errors import reason_of, without_secrets
@@ -62,6 +64,49 @@ def test_an_address_that_answered_has_more_time(clock):
     clock.now += 20
     with pytest.raises(OfflineModeIsEnabled):
         ask()
+
+
+def fail(said: str = "[Errno -2] Name or service not known") -> None:
+    hub._failed(httpx2.ConnectError(said, request=httpx2.Request("GET", "http://hub.example/a")))
+
+
+def test_a_connection_that_fails_at_once_is_tried_once_more(clock):
+    ask()
+    fail()
+    clock.now += 1
+    ask()
+    cause = r"^http://hub.example: \[Errno -2\] Name or service not known$"
+    with pytest.raises(OfflineModeIsEnabled, match=cause):
+        fail()
+    with pytest.raises(OfflineModeIsEnabled, match=cause):
+        ask()
+    clock.now += hub.REST + 1
+    ask()
+    fail()  # once more
+    answer()
+    for _ in range(hub.CONNECTIONS):  # what has answered may come back
+        ask()
+        fail()
+    clock.now += hub.LATER / 2
+    ask()
+    clock.now += hub.LATER / 2
+    with pytest.raises(OfflineModeIsEnabled, match=r"has not answered for 120 s: \[Errno -2\] Name or"):
+        ask()
+
+
+def test_a_client_that_replaces_another_is_watched_too(clock, monkeypatch):
+    """The hub's library replaces its client when a connection fails."""
+    asked = []
+    watcher = SimpleNamespace(asked=lambda request: asked.append(request.url.host), answered=lambda response: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    hub.be_patient()
+    with socket.socket() as closed, hub.watched(watcher):
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(OfflineModeIsEnabled, match=rf"^{address}: .*refused"):
+            http_backoff("GET", address, base_wait_time=0)
+    assert asked == ["127.0.0.1"] * 2
+    assert not hub._watchers
 
 
 @pytest.mark.parametrize(

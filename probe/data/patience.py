@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from probe.hub import be_patient
+from probe.hub import be_patient, watched
 
 PATIENCE = 20.0
 """Seconds from the first failure of a request, to the last time that it is tried again."""
@@ -29,7 +29,6 @@ def patience() -> Iterator[None]:
     """Raise GaveUp from requests of the hub's client that have failed for too long; its libraries are silent."""
     import datasets
     from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
 
     be_patient()
     settings: dict[str, int] = {f"STREAMING_{name}_INTERVAL": 0 for name in _INTERVALS}
@@ -38,27 +37,20 @@ def patience() -> Iterator[None]:
         settings["HF_UPDATE_DOWNLOAD_COUNTS"] = False
     before = {name: getattr(datasets.config, name, None) for name in settings}
     loggers = {logger: logger.level for logger in map(logging.getLogger, ("datasets", "huggingface_hub"))}
-    client: Any = get_session()
-    hooks = getattr(client, "event_hooks", None)  # None: of requests, before huggingface_hub 1.0
-    watch = _Watch()
     try:
         vars(datasets.config).update(settings)
         for logger in loggers:
             logger.setLevel(logging.CRITICAL + 1)
-        if hooks is not None:
-            answered = [*hooks.get("response", []), watch.answered]
-            client.event_hooks = {"request": [*hooks.get("request", []), watch.asked], "response": answered}
-        yield
+        with watched(_Watch()):
+            yield
     finally:
-        if hooks is not None:
-            client.event_hooks = hooks
         for logger, level in loggers.items():
             logger.setLevel(level)
         vars(datasets.config).update(before)
 
 
 class _Watch:
-    """Hooks of an httpx client. A request that is like the one before it, soon after, is tried again."""
+    """A watcher of the hub's client. A request that is like the one before it, soon after, is tried again."""
 
     def __init__(self) -> None:
         self.key: tuple[str, ...] = ()

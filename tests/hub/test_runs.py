@@ -155,11 +155,11 @@ def test_a_hub_that_does_not_answer_is_given_up(hub, sd, tmp_path):
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
         found = said(hub, tmp_path / "cache", doctor("cached", "new", "other"), HF_ENDPOINT=address)
     assert found["cached"].status == 0
-    unreachable = rf"is not in the local cache, and the hub cannot be reached \({address} has not answered for \d+ s\)"
+    unreachable = "is not in the local cache, and the hub cannot be reached"
     for name in ("new", "other"):
-        assert re.search(unreachable, found[name].sentence)
+        assert re.search(rf"{unreachable} \({address}: .*Connection refused\)", found[name].sentence)
     begun = len(hub.requests)
     hub.fault("runs/silent/", wait=600.0, times=math.inf)
     found = said(hub, tmp_path / "cache", doctor("silent"))
-    assert re.search(unreachable.replace(address, hub.url), found["silent"].sentence)
+    assert re.search(rf"{unreachable} \({hub.url} has not answered for \d+ s\)", found["silent"].sentence)
     assert len(hub.requests) == begun, "nothing was answered"
