@@ -61,6 +61,8 @@ def plan(
             out.print(jobs_table(jobs, one.machine))
             for warning in (warning for job in jobs for warning in job.warnings):
                 out.print(f"warning: {warning}", soft_wrap=True)
+            for hint in (hint for job in jobs for hint in job.hints):
+                out.print(f"- {hint}", soft_wrap=True)
             content["jobs"] = [asdict(job) for job in jobs]
     if to is not None:
         write_atomically(to, json.dumps(found, indent=1).encode())

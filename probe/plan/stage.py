@@ -136,8 +136,15 @@ class StagePlan:
 
     def at_work(self, ranks: int) -> float:
         """How many of the ranks work in the mean, where each takes one shard after the other."""
-        shards = max(self.shards, 1)
-        return shards / ceil(shards / ranks)
+        return max(self.shards, 1) / self.rounds(ranks)
+
+    def rounds(self, ranks: int) -> int:
+        """How many shards the busiest rank takes."""
+        return ceil(max(self.shards, 1) / ranks)
+
+    def enough(self, ranks: int) -> int:
+        """The fewest ranks that take as many rounds."""
+        return ceil(max(self.shards, 1) / self.rounds(ranks))
 
 
 class Share(NamedTuple):
