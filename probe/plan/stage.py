@@ -66,8 +66,10 @@ class Load:
     elsewhere: float | None = None
 
     def named(self, machine: Machine) -> str:
-        """The kind, on a card with its arithmetic."""
-        return f"{self.what} in {self.arithmetic}" if machine.is_card and self.seconds is None else self.what
+        """The kind, on a card with its arithmetic, and with what bounds its time where that is not its peak."""
+        if self.seconds is not None:
+            return self.what
+        return self.what + machine.how(self.flops, self.moved, self.calls, self.arithmetic)
 
     def on(self, machine: Machine, ranks: float = 1) -> Range:
         """Seconds on each of ``ranks`` machines of that kind."""
