@@ -16,7 +16,7 @@ from probe.plan.machines import Machine
 from probe.plan.parts import PROCESS, WITH_CARD
 from probe.plan.show import span as ranged
 from probe.plan.stage import Range, StagePlan
-from probe.terminal import digits, length, size
+from probe.terminal import amount, digits, length, size
 
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 STARTING = 30.0
@@ -38,7 +38,7 @@ class Job:
         gpu_hours: allocated; used: those in which a rank had work to do.
         memory: bytes expected in the main memory of a node; allowed: of the profile; None: the cluster's default.
         gpu: bytes that a rank takes on its GPU; 0 without one.
-        warnings: sentences.
+        warnings: sentences; hints: what would save some of it.
     """
 
     stage: str
@@ -56,6 +56,7 @@ class Job:
     allowed: float | None
     gpu: float
     warnings: tuple[str, ...]
+    hints: tuple[str, ...] = ()
 
 
 def expected_jobs(
@@ -75,16 +76,16 @@ def expected_jobs(
 
 
 def jobs_table(jobs: Sequence[Job], machine: Machine) -> Table:
-    """A row per job."""
-    found = Table(title=f"Slurm jobs on {machine.name}", title_justify="left")
+    """A row per job, and one for all of them, one after the other."""
+    found = Table(title=f"Slurm jobs on {machine.name}, without the time in the queue", title_justify="left")
     names = (
         "job",
         "partition",
         "nodes x tasks",
         "time",
         "limit",
-        "requeues",
-        "GPU hours (with work)",
+        "expected\nrequeues",
+        "GPU hours\n(with work)",
         "GPU memory",
         "node memory",
     )
@@ -103,6 +104,10 @@ def jobs_table(jobs: Sequence[Job], machine: Machine) -> Table:
             f"{size(job.gpu)} of {size(machine.memory)}" if job.gpu else "-",
             f"{size(job.memory)} of {size(job.allowed) if job.allowed else 'the default'}",
         )
+    found.add_section()
+    held, used = (sum(getattr(job, name) for job in jobs) for name in ("gpu_hours", "used"))
+    seconds = ranged(Range.total(job.seconds for job in jobs))
+    found.add_row("all", "", "", seconds, "", "", f"{digits(held)} ({digits(used)})" if held else "-")
     return found
 
 
@@ -134,14 +139,35 @@ def _job(
         limit=limit,
         seconds=seconds,
         requeues=None if life is None else math.ceil(seconds.expected / max(life - STARTING, 1.0)) - 1,
-        gpu_hours=gpus * array * seconds.expected / 3600,
+        gpu_hours=gpus * _held(stage, array, seconds.expected, work) / 3600,
         used=asked.gpus_per_task * work / 3600,
         memory=on_node,
         allowed=allowed,
         gpu=max((one.taken(machine) for one in there), default=0.0) if gpus else 0.0,
         warnings=(),
     )
-    return replace(found, warnings=tuple(_warnings(found, asked, machine)))
+    return replace(
+        found,
+        warnings=tuple(_warnings(found, asked, machine)),
+        hints=tuple(_hints(found, stage, plans[stage.name])) if stage.name in plans else (),
+    )
+
+
+def _held(stage: Stage, array: int, seconds: float, work: float) -> float:
+    """Seconds for which the jobs of an array are there, in all. The tasks of a stage that leaves end when no part is
+    left to take; those of others wait for the last part."""
+    return array * STARTING + work if stage.leaves else array * seconds
+
+
+def _hints(job: Job, stage: Stage, plan: StagePlan) -> Iterator[str]:
+    """What would save GPU hours and take no longer: tasks that find no part, or fewer parts than others."""
+    enough = plan.enough(job.array)
+    if not stage.leaves and enough < job.array and job.gpu_hours:
+        less = digits(job.gpu_hours * (1 - enough / job.array))
+        yield (
+            f"stage {job.stage} has {amount(plan.shards, 'shards')} to share for {job.array} tasks: "
+            f"`array: {enough}` for it in `stages` takes as long and holds {less} GPU hours less."
+        )
 
 
 def _warnings(job: Job, asked: Resources, machine: Machine) -> Iterator[str]:
@@ -150,12 +176,12 @@ def _warnings(job: Job, asked: Resources, machine: Machine) -> Iterator[str]:
         lives = "1 life" if tries == 1 else f"{tries} lives"
         yield (
             f"job {job.stage} needs {length(job.seconds.expected)} and would not end within {lives} of {asked.time}; "
-            f"raise `time` or `requeues` of stage {job.stage}, or give it more ranks."
+            f"raise `time` or `requeues` of stage {job.stage}, or give it more {'tasks' if job.array > 1 else 'ranks'}."
         )
     if job.allowed is not None and job.memory > job.allowed:
         yield (
-            f"job {job.stage} takes {size(job.memory)} on a node, and its `memory` is {asked.memory}; raise it, or "
-            "lower `tasks_per_node`."
+            f"job {job.stage} takes {size(job.memory)} on a node, and its `memory` is {asked.memory}; raise it"
+            f"{', or lower `tasks_per_node`' if asked.tasks_per_node > 1 else ''}."
         )
     if job.gpu > machine.memory:
         yield f"a rank of job {job.stage} needs {size(job.gpu)}, and {machine.name} has {size(machine.memory)}."

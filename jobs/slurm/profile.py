@@ -8,12 +8,13 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, field_validator
 
 from jobs.kinds import KINDS
 from probe.config import ConfigModel, Name, Text, read_yaml, validated
+from probe.errors import UserError
 from probe.reading import short
 
 STAGES = tuple(dict.fromkeys(stage.name for kind in KINDS for stage in kind.stages))
@@ -163,7 +164,18 @@ def load_profile(path: Path) -> ClusterProfile:
     Raises:
         UserError: it cannot be read, or a key is unknown or wrong, for the cluster or for one of its stages.
     """
-    profile = validated(ClusterProfile, read_yaml(path))
-    for stage in STAGES:
-        profile.of(stage)
+    data = read_yaml(path)
+    if len(data) > 1 and not data.keys() & ClusterProfile.model_fields.keys():
+        raise UserError(f"{path} is no cluster profile: it has none of its keys; slurm/example.yaml shows one.")
+    try:
+        profile = validated(ClusterProfile, data)
+        for stage in STAGES:
+            profile.of(stage)
+    except UserError as error:
+        raise UserError(f"cluster profile {path}: {error}") from None
     return profile
+
+
+def is_profile(data: dict[str, Any]) -> bool:
+    """Whether the content of a file, given as a configuration, is a cluster profile."""
+    return bool(data) and data.keys() <= ClusterProfile.model_fields.keys()

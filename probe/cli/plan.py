@@ -40,14 +40,18 @@ def plan(
     """
     from jobs.kinds import kind_of
     from jobs.slurm.expected import expected_jobs, jobs_table
-    from jobs.slurm.profile import load_profile
+    from jobs.slurm.profile import is_profile, load_profile
     from probe.config import read_yaml
+    from probe.errors import UserError
     from probe.files import write_atomically
     from probe.plan.show import as_json, lines, table
     from probe.terminal import console
 
     kind = kind_of(config)
-    settings = kind.directory.parse(read_yaml(config, overrides or ()))
+    data = read_yaml(config, overrides or ())
+    if is_profile(data):
+        raise UserError(f"{config} is a cluster profile, no configuration: probe plan CONFIG --cluster {config}.")
+    settings = kind.directory.parse(data)
     profile = load_profile(cluster) if cluster else None
     plans = kind.plan(settings, gpu or (), gpus, pilot)
     out = console()
@@ -61,6 +65,8 @@ def plan(
             out.print(jobs_table(jobs, one.machine))
             for warning in (warning for job in jobs for warning in job.warnings):
                 out.print(f"warning: {warning}", soft_wrap=True)
+            for hint in (hint for job in jobs for hint in job.hints):
+                out.print(f"- {hint}", soft_wrap=True)
             content["jobs"] = [asdict(job) for job in jobs]
     if to is not None:
         write_atomically(to, json.dumps(found, indent=1).encode())

@@ -6,12 +6,12 @@ measured on one card, an H100 SXM (docs/benchmarks.md, "On a GPU"), with an auto
 and is assumed to be the same on all others.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from probe.errors import UserError
-from probe.names import did_you_mean
 
 TERA, GIB = 1e12, 2**30
 MEASURED_ON = "H100 SXM"
@@ -48,6 +48,10 @@ class Machine(Protocol):
     @property
     def about(self) -> str:
         """What of its figures is measured, and what assumed."""
+        ...
+
+    def how(self, flops: float, moved: float, calls: float, arithmetic: str) -> str:
+        """In which arithmetic a unit of work is done, and what its time comes from; empty where it is measured."""
         ...
 
     def seconds(self, what: str, flops: float, moved: float, calls: float, arithmetic: str) -> float:
@@ -89,10 +93,25 @@ class Card:
 
     def seconds(self, what: str, flops: float, moved: float, calls: float, arithmetic: str) -> float:
         """As ``Machine.seconds``."""
-        known = arithmetic if arithmetic in self.peaks else "float32"
-        return max(
-            flops / (self.peaks[known] * REACHED[known]), moved / (self.bandwidth * COPIED), calls * CALL
-        )  # nothing of this overlaps so well that it would be less
+        # Nothing of this overlaps so well that it would be less.
+        return max(self._bounds(flops, moved, calls, self._used(arithmetic)).values())
+
+    def how(self, flops: float, moved: float, calls: float, arithmetic: str) -> str:
+        """As ``Machine.how``."""
+        used = self._used(arithmetic)
+        bounds = self._bounds(flops, moved, calls, used)
+        slowest = max(bounds, key=lambda one: bounds[one])
+        return f" in {used}{slowest}"
+
+    def _used(self, arithmetic: str) -> str:
+        return arithmetic if arithmetic in self.peaks else "float32"
+
+    def _bounds(self, flops: float, moved: float, calls: float, used: str) -> dict[str, float]:
+        return {
+            "": flops / (self.peaks[used] * REACHED[used]),
+            ", bound by the bandwidth of memory": moved / (self.bandwidth * COPIED),
+            ", bound by the host's calls of kernels": calls * CALL,
+        }
 
 
 def _card(
@@ -118,27 +137,30 @@ CARDS: tuple[Card, ...] = (
 """Peaks in TFLOP/s without sparsity: float32, TF32, bfloat16, float64 (with tensor cores where there are any for it).
 GiB of memory as they are called, and GB/s. 0: the card computes it as float32."""
 
+ALIAS: Mapping[str, str] = {
+    **dict.fromkeys(("h100-sxm", "h100-sxm5", "h100-80gb", "h100-80gb-hbm3"), "h100"),
+    **dict.fromkeys(("a100", "a100-80gb", "a100-sxm4-80gb", "a100-80gb-pcie"), "a100-80"),
+    **dict.fromkeys(("a100-40gb", "a100-sxm4-40gb", "a100-pcie-40gb"), "a100-40"),
+    **dict.fromkeys(("v100-32gb", "v100-sxm2-32gb"), "v100"),
+    "rtx-4090": "rtx4090",
+}
+"""What else people and nvidia-smi call them, without the maker; the PCIe card with 80 GB has 5 % less bandwidth."""
+
 
 def card(name: str) -> Card:
-    """A card by its name, in any case; ``A100`` is the one with 80 GB.
+    """A card by its name, in any case, or as nvidia-smi prints it; ``A100`` is the one with 80 GB.
 
     Raises:
         UserError: it is none of ``CARDS``.
     """
     by_name = {one.name.lower(): one for one in CARDS}
-    asked = name.strip().lower().replace(" ", "-").replace("_", "-")
-    alias = {
-        "a100": "a100-80",
-        "h100-sxm": "h100",
-        "a100-80gb": "a100-80",
-        "a100-40gb": "a100-40",
-        "rtx-4090": "rtx4090",
-    }
-    if found := by_name.get(alias.get(asked, asked)):
+    words = [word for word in re.split(r"[\s_-]+", name.lower()) if word not in ("", "nvidia", "tesla", "geforce")]
+    asked = "-".join(words)
+    if found := by_name.get(ALIAS.get(asked, asked)):
         return found
-    names = ", ".join(one.name for one in CARDS)
-    question = did_you_mean(name.upper(), [one.name for one in CARDS])
-    raise UserError(f"there is no GPU {name!r} in the table: {question + ' ' if question else ''}It has {names}.")
+    raise UserError(
+        f"there is no GPU {name!r} in the table, which has {', '.join(by_name[one].name for one in by_name)}."
+    )
 
 
 @dataclass(frozen=True)
@@ -159,6 +181,10 @@ class Here:
     @property
     def about(self) -> str:
         return f"{self.name}: measured just now ({', '.join(self.rates)})"
+
+    def how(self, flops: float, moved: float, calls: float, arithmetic: str) -> str:
+        """As ``Machine.how``."""
+        return ""
 
     def seconds(self, what: str, flops: float, moved: float, calls: float, arithmetic: str) -> float:
         """As ``Machine.seconds``."""

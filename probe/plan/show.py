@@ -14,6 +14,8 @@ UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k
 SAID = {"f": "iterating f", "pictures": "decoding and judging", "pursuit": "sparse codes"}
 NAMED = 3
 """Loads that are named as the ones that dominate."""
+FULL = 0.9
+"""Share of the ranks that work in the mean, below which it is said how many would take as long."""
 
 
 def table(plans: Sequence[Plan]) -> Table:
@@ -85,7 +87,12 @@ def _about(plan: Plan) -> Iterator[str]:
                 f"{size(plan.machine.memory)}: it will not fit."
             )
         elif stage.shards < plan.ranks and stage.seconds(plan.machine, plan.ranks).expected > 60:
-            yield f"- {stage.name} has {amount(stage.shards, 'shards')}: more than so many ranks wait there."
+            yield f"- {stage.name} has {amount(stage.shards, 'shards')} to share: more than so many ranks wait there."
+        elif stage.at_work(plan.ranks) < FULL * plan.ranks and stage.seconds(plan.machine, plan.ranks).expected > 60:
+            yield (
+                f"- {stage.name} has {stage.shards} shards, {stage.rounds(plan.ranks)} rounds of {plan.ranks} ranks: "
+                f"{stage.enough(plan.ranks)} ranks take as long."
+            )
     for one in plan.advice:
         yield f"- {_set(one.change)}: {one.share:.0%} less, {length(one.seconds)} in all; {one.price}."
     if plan.halving:

@@ -66,8 +66,10 @@ class Load:
     elsewhere: float | None = None
 
     def named(self, machine: Machine) -> str:
-        """The kind, on a card with its arithmetic."""
-        return f"{self.what} in {self.arithmetic}" if machine.is_card and self.seconds is None else self.what
+        """The kind, on a card with its arithmetic, and with what bounds its time where that is not its peak."""
+        if self.seconds is not None:
+            return self.what
+        return self.what + machine.how(self.flops, self.moved, self.calls, self.arithmetic)
 
     def on(self, machine: Machine, ranks: float = 1) -> Range:
         """Seconds on each of ``ranks`` machines of that kind."""
@@ -136,8 +138,15 @@ class StagePlan:
 
     def at_work(self, ranks: int) -> float:
         """How many of the ranks work in the mean, where each takes one shard after the other."""
-        shards = max(self.shards, 1)
-        return shards / ceil(shards / ranks)
+        return max(self.shards, 1) / self.rounds(ranks)
+
+    def rounds(self, ranks: int) -> int:
+        """How many shards the busiest rank takes."""
+        return ceil(max(self.shards, 1) / ranks)
+
+    def enough(self, ranks: int) -> int:
+        """The fewest ranks that take as many rounds."""
+        return ceil(max(self.shards, 1) / self.rounds(ranks))
 
 
 class Share(NamedTuple):

@@ -185,9 +185,34 @@ def test_requeues_are_expected_and_a_job_that_never_ends_is_named(study):
     assert "within 1 life" in sentence
 
 
+def test_tasks_of_an_array_take_rounds_and_fewer_that_take_as_long_are_named(own):
+    config = load_config(own)
+    parts = StagePlan("dictionary", "shards", 6, (Load("f", Range.exactly(6), seconds=3600.0),), shards=6)
+
+    def job(array: int) -> Job:
+        asked = ClusterProfile(gpus_per_task=1, stages={"dictionary": {"array": array}})
+        found = expected_jobs(RUN, config, asked, {"dictionary": parts}, HERE)
+        return next(one for one in found if one.stage == "dictionary")
+
+    four = job(4)
+    assert four.array == 4
+    assert four.seconds.expected == pytest.approx(2 * 3600, rel=0.01)  # four shards, then two
+    (hint,) = four.hints
+    assert "`array: 3` for it" in hint
+    assert "2.01 GPU hours less" in hint
+    assert job(3).hints == ()
+
+
+def test_tasks_of_a_study_leave_when_all_models_are_taken(study):
+    four = _job(study, 1, array=4)  # six models: two tasks take two of them
+    assert four.seconds.expected == pytest.approx(2 * 600, rel=0.05)
+    assert four.gpu_hours == pytest.approx(1 + 4 * 30 / 3600)
+    assert four.hints == ()
+
+
 def test_memory_that_does_not_fit_is_named(study):
     (sentence,) = _job(study, 1, {"host": 1.5e9}, array=1, memory="3G").warnings
-    assert "`memory` is 3G" in sentence
+    assert sentence.endswith("`memory` is 3G; raise it.")
     (sentence,) = _job(study, 1, {"memory": 3e9, "least": 2.5e9}, array=1, memory="3G").warnings
     assert "needs 2.33 GiB, and here has 1.86 GiB" in sentence
 

@@ -471,7 +471,8 @@ def _run_directory_in(script: str) -> str:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"partitoin": "gpu"}, "did you mean 'partition'"),
+        ({"partitoin": "gpu"}, "^cluster profile .*c.yaml: .*did you mean 'partition'"),
+        ({"model": {}, "seeds": {}}, "c.yaml is no cluster profile: .* slurm/example.yaml shows one"),
         ({"stages": {"attractor": {}}}, "there is no stage 'attractor'"),
         ({"stages": {"report": {"tme": 1}}}, "did you mean 'time'"),
         ({"nodes": 0}, "greater than or equal to 1"),

@@ -241,6 +241,8 @@ def test_a_card_is_bound_by_the_slowest_of_operations_memory_and_calls():
     assert h100.seconds("f", 1, 1, 90, "tf32") == pytest.approx(1.2e-3)
     t4 = card("T4")
     assert t4.seconds("f", 1e12, 0, 0, "tf32") == t4.seconds("f", 1e12, 0, 0, "float32")  # it has no TF32
+    assert t4.how(1e12, 0, 0, "tf32") == " in float32"
+    assert h100.how(1, 1, 90, "tf32") == " in tf32, bound by the host's calls of kernels"
 
 
 def test_the_memory_of_a_stage_is_what_there_is_and_at_least_what_it_needs(config: Config):
@@ -272,14 +274,28 @@ def test_the_graph_of_a_row_is_what_the_process_keeps():
     assert kept(f, z)[1] == pytest.approx(traffic.now, rel=0.05)
 
 
-@pytest.mark.parametrize(("name", "means"), [("a100", "A100-80"), ("RTX 4090", "RTX4090"), ("h100_pcie", "H100-PCIe")])
+@pytest.mark.parametrize(
+    ("name", "means"),
+    [
+        ("a100", "A100-80"),
+        ("RTX 4090", "RTX4090"),
+        ("h100_pcie", "H100-PCIe"),
+        ("NVIDIA H100", "H100"),
+        ("H100 80GB HBM3", "H100"),
+        ("NVIDIA H100 PCIe", "H100-PCIe"),
+        ("NVIDIA A100-SXM4-40GB", "A100-40"),
+        ("Tesla V100-SXM2-32GB", "V100"),
+        ("NVIDIA GeForce RTX 4090", "RTX4090"),
+    ],
+)
 def test_cards_are_found_as_people_write_them(name: str, means: str):
     assert card(name).name == means
 
 
-def test_a_wrong_card_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(UserError, match=r"did you mean 'H200'\?.*It has H100"):
-        card("H20O")
+def test_another_card_is_refused_with_the_table():
+    for other in ("H20O", "B200", "RTX A6000", "A10G", "NVIDIA"):
+        with pytest.raises(UserError, match=rf"no GPU '{other}' in the table, which has H100, .*T4\.$"):
+            card(other)
     assert len({one.name for one in CARDS}) == len(CARDS)
 
 
@@ -302,6 +318,11 @@ def test_the_command_prints_a_table_and_writes_json(config: Config, tmp_path: Pa
         "report",
     ]
     assert first["machine_hours"][1] == pytest.approx(2 * first["seconds"][1] / 3600)
+
+
+def test_a_cluster_profile_is_no_configuration(root: Path):
+    with pytest.raises(UserError, match=r"array\.yaml is a cluster profile, no configuration: probe plan CONFIG"):
+        app(["plan", str(root / "slurm" / "array.yaml")], standalone_mode=False)
 
 
 def test_the_guide_shows_the_table_of_cards(root: Path):
