@@ -28,12 +28,12 @@ def reduced(precision: str, device: str) -> Iterator[None]:
 def _tf32(allowed: bool) -> Iterator[None]:
     newer = [(place, place.fp32_precision) for place in _newer()]
     older = [(place, _older(place, name)) for place, name in zip(_PLACES, ("matmul", "conv"), strict=True)]
-    for place in _PLACES:
-        place.allow_tf32 = allowed
-    # The older switches leave convolutions to a newer, general one.
-    for place, _ in newer:
-        place.fp32_precision = "tf32" if allowed else "ieee"
-    try:
+    try:  # a signal may raise at any line
+        for place in _PLACES:
+            place.allow_tf32 = allowed
+        # The older switches leave convolutions to a newer, general one.
+        for place, _ in newer:
+            place.fp32_precision = "tf32" if allowed else "ieee"
         yield
     finally:
         for place, value in older:

@@ -225,7 +225,7 @@ def test_the_step_limit_is_no_advice_where_half_of_it_was_assumed(config: Config
 
         return priced("run", stages, config, card("T4"), 1, pilot is not None)
 
-    config = config.model_copy(update={"seeds": config.seeds.model_copy(update={"count": 100_000})})
+    config = config.model_copy(update={"seeds": config.seeds.model_copy(update={"count": 20_000})})
     all_of_them, few = (Pilot((steps,) * 4, 4, 0, (2, 2), (2, 2), 50.0, None) for steps in (30.0, 8.0))
     plans = [advised(pilot) for pilot in (None, all_of_them, few)]
     said = [any("max_steps" in one.change for one in plan.advice) for plan in plans]
