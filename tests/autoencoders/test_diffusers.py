@@ -14,6 +14,8 @@ from probe.config import ModelConfig
 from probe.dynamics import Jacobian, spectral_radius
 from probe.errors import UserError
 
+from ..hub.repositories import OWN
+
 SMALL = {"block_out_channels": (8, 8), "norm_num_groups": 4, "latent_channels": 3}
 MAKERS = {
     "AutoencoderKL": lambda: AutoencoderKL(
@@ -184,26 +186,7 @@ def test_weights_that_would_stay_at_random_are_refused(tiny_vae, tmp_path):
         load_autoencoder(str(file))
 
 
-OWN_CODE = """
-import pathlib
-import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
-
-pathlib.Path({trace!r}).touch()
-
-class Halving(ModelMixin, ConfigMixin):
-    @register_to_config
-    def __init__(self):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.tensor(0.5))
-
-    def encode(self, x):
-        return torch.nn.functional.avg_pool2d(x, 4) * self.scale
-
-    def decode(self, z):
-        return torch.nn.functional.interpolate(z, scale_factor=4)
-"""
+OWN_CODE = "import pathlib\n\npathlib.Path({trace!r}).touch()\n" + OWN
 
 
 def test_code_of_a_repository_runs_only_where_it_is_trusted(tmp_path, monkeypatch):
