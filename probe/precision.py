@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 
 import torch
@@ -26,20 +28,57 @@ def reduced(precision: str, device: str) -> Iterator[None]:
 
 @contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
-    newer = [(place, place.fp32_precision) for place in _newer()]
-    older = [(place, _older(place, name)) for place, name in zip(_PLACES, ("matmul", "conv"), strict=True)]
+    """The switches are the process's, and threads enter and leave in any order: the first one in keeps what was set
+    before, the last one out restores it, and in between the request made last holds."""
+    request = _Request(allowed)
     try:  # a signal may raise at any line
-        for place in _PLACES:
-            place.allow_tf32 = allowed
-        # The older switches leave convolutions to a newer, general one.
-        for place, _ in newer:
-            place.fp32_precision = "tf32" if allowed else "ieee"
+        with _turn:
+            if not _requests:
+                _before[:] = _seen()
+            _requests.append(request)
+            _allow(allowed)
         yield
     finally:
-        for place, value in older:
-            place.allow_tf32 = value
-        for place, name in newer:
-            place.fp32_precision = name
+        with _turn:
+            if request in _requests:
+                _requests.remove(request)
+                if _requests:
+                    _allow(_requests[-1].allowed)
+                else:
+                    _restore()
+
+
+@dataclass(eq=False)
+class _Request:
+    """One context that is entered."""
+
+    allowed: bool
+
+
+_turn = RLock()
+_requests: list[_Request] = []
+_before: list[tuple[Any, str, Any]] = []
+"""The switches (where, name, value) as they were before the first request, in the order in which to set them."""
+
+
+def _seen() -> list[tuple[Any, str, Any]]:
+    older = [
+        (place, "allow_tf32", _older(place, name)) for place, name in zip(_PLACES, ("matmul", "conv"), strict=True)
+    ]
+    return older + [(place, "fp32_precision", place.fp32_precision) for place in _newer()]
+
+
+def _restore() -> None:
+    for place, name, value in _before:
+        setattr(place, name, value)
+
+
+def _allow(allowed: bool) -> None:
+    for place in _PLACES:
+        place.allow_tf32 = allowed
+    # The older switches leave convolutions to a newer, general one.
+    for place in _newer():
+        place.fp32_precision = "tf32" if allowed else "ieee"
 
 
 _PLACES: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)

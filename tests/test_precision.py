@@ -2,6 +2,11 @@
 
 import subprocess
 import sys
+import threading
+
+import torch
+
+from probe.precision import full_float32
 
 SETUPS = (
     "torch.set_float32_matmul_precision('high')",
@@ -46,3 +51,24 @@ for setup in sys.argv[1:]:
 def test_tf32_is_forbidden_inside_and_as_before_afterwards():
     done = subprocess.run([sys.executable, "-c", CODE, *SETUPS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_threads_leave_the_switches_as_they_were():
+    """Two threads enter one after the other, and leave in that order."""
+    before = torch.backends.cudnn.allow_tf32
+    entered, left, seen = threading.Event(), threading.Event(), []
+
+    def second():
+        with full_float32():
+            entered.set()
+            left.wait(60)
+            seen.append(torch.backends.cudnn.allow_tf32)
+
+    thread = threading.Thread(target=second)
+    with full_float32():
+        thread.start()
+        assert entered.wait(60)
+    left.set()
+    thread.join(60)
+    assert seen == [False]  # still forbidden for the one that is inside
+    assert torch.backends.cudnn.allow_tf32 == before

@@ -161,9 +161,9 @@ def test_a_mistake_before_the_last_session_does_not_count(settings, tmp_path):
     refused(RunDirectory, run.path, parse_config({**settings, "resolution": 32}), "resolution: 16 there, 32 now")
 
 
-def test_no_stage_computes_in_tf32(settings, tmp_path, monkeypatch):
+def test_no_stage_computes_in_tf32(settings, tmp_path):
     """cuDNN convolves in TF32 by default: images would be encoded and decoded with errors of 5e-4."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # whatever a test before has left
+    assert torch.backends.cudnn.allow_tf32
     seen, _ = work(tmp_path / "run", RUN, lambda _: torch.backends.cudnn.allow_tf32, parse_config(settings))
     assert not seen
     assert torch.backends.cudnn.allow_tf32
