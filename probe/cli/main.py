@@ -22,6 +22,7 @@ from probe.cli import (
     reports,
     roundtrip,
     selfcheck,
+    serve,
     submit,
     verify,
     work,
@@ -43,6 +44,7 @@ COMMANDS: dict[str, tuple[Any, ...]] = {
     "Jobs": (plan.plan, submit.submit, submit.status, submit.cancel),
     "Models": (models.models, models.doctor, models.convert, models.train_embedded),
     "Reports": (work.report, reports.compare, reports.export, reports.figure),
+    "Serve": (serve.serve,),
 }
 """The commands by panel of ``probe --help``."""
 REMOVED = {
