@@ -46,3 +46,15 @@ def kind_of(target: Path) -> Kind:
         return kind(read_yaml(target / "config.yaml" if target.is_dir() else target))
     except UserError:
         return "run"
+
+
+def check_is_run(folder: Path) -> None:
+    """Refuse anything but a run directory.
+
+    Raises:
+        UserError: it is no folder, or that of a study or an OOD experiment.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not the directory of a run: give the folder that `probe run` wrote.")
+    if (kind := kind_of(folder)) != "run":
+        raise UserError(f"{folder} holds {WHAT[kind]}, not a run: give the folder that `probe run` wrote.")

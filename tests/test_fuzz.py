@@ -17,7 +17,7 @@ from probe.cli.main import main
 from probe.config import ModelConfig, load_config
 from probe.errors import UserError
 from probe.kinds import kind_of
-from probe.report.run.build import read_report
+from probe.report.run.schema import read_report
 from probe.report.study.kinds import load_study_config
 from probe.results.manifest import read_manifest
 from probe.studies.ood.config import load_ood_config

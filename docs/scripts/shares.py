@@ -44,7 +44,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "decoding": ("probe.studies.probing.reconstruction:_Judge._decoded",),
     "metrics": ("probe.studies.probing.reconstruction:measured",),
     "figures": ("probe.report.run.write:drawn",),
-    "report": ("probe.report.run:write_report",),
+    "report": ("probe.report.run.write:write_report",),
 }
 WHOLE = {
     "imports",

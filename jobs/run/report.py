@@ -16,7 +16,7 @@ def report(work: RunWork) -> dict[str, Any]:
     Raises:
         UserError: a result is missing, damaged, or was made from others than those that are there. Nothing is changed.
     """
-    from probe.report.run import write_report
+    from probe.report.run.write import write_report
 
     def write() -> dict[str, Any]:
         _check_complete(work.directory)

@@ -33,7 +33,7 @@ def compare(
     Errors are paired by image; solver outcomes, differing settings and the similarity of dictionaries are shown as
     well. Writes compare.html, compare.md, compare.csv, compare.json, ratios.png and ratios.svg.
     """
-    from probe.report.compare import write_comparison
+    from probe.report.compare.page import write_comparison
 
     content = write_comparison(runs, out, unpaired=unpaired, common=common)
     if as_json:
@@ -53,9 +53,9 @@ def export(
     booktabs) and model_card.md (a section for a Hugging Face model card), and prints the paths.
     """
     from probe.files import write_atomically
-    from probe.report.run.build import read_report
     from probe.report.run.export import levels_csv, model_card
     from probe.report.run.latex import table_tex
+    from probe.report.run.schema import read_report
 
     found, folder = read_report(run_dir), out or run_dir / "export"
     files = {"levels.csv": levels_csv(found), "table.tex": table_tex(found), "model_card.md": model_card(found)}
@@ -105,7 +105,7 @@ def figure(
     from probe.files import write_atomically
     from probe.report.figures.drawing import render
     from probe.report.figures.run import paper_figure
-    from probe.report.run.build import read_report
+    from probe.report.run.schema import read_report
     from probe.report.run.tables import known_metrics
     from probe.report.run.write import drawings
     from probe.results.run import read_results

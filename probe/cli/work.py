@@ -221,7 +221,8 @@ def _print_report(name: str, report: dict[str, Any], as_json: bool) -> None:
         console().print(ood_table(report))
         print("\n".join(report["verdicts_in_words"]))
     elif report["datasets"]:
-        from probe.report.run import decomposition_table, five_percent_table
+        from probe.report.run.decomposition import decomposition_table
+        from probe.report.run.tables import five_percent_table
 
         console().print(five_percent_table(report, console().width))
         if parts := decomposition_table(report):

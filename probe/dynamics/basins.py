@@ -27,6 +27,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, optimize, stats
 from torch import Tensor
 
+from probe.metrics.interval import wilson
+
 Basin = Callable[[Tensor], Tensor]
 Floats = NDArray[np.float64]
 UNKNOWN = -1
@@ -221,18 +223,6 @@ def kicks(
         inside[rows] = torch.where(back, middle, inside[rows])
         smallest[rows] = torch.where(back, smallest[rows], middle)
     return Kicks(returned, smallest)
-
-
-def wilson(share: ArrayLike, count: ArrayLike, z: float = 1.959963984540054) -> tuple[Floats, Floats]:
-    """Wilson's 95 % interval of shares of ``count`` observations, of the same shape; NaN where there are none.
-
-    ``scipy.stats.binomtest`` has it for whole numbers of successes only; the share of a probe's partners is none.
-    """
-    p, n = np.asarray(share, dtype=np.float64), np.asarray(count, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return np.where(p == 0, 0, middle - half) + 0 * middle, np.where(p == 1, 1, middle + half) + 0 * middle
 
 
 def _mean(apart: Floats) -> tuple[Floats, NDArray[np.int64]]:

@@ -119,6 +119,18 @@ def grouped_mean_interval(values: ArrayLike, groups: ArrayLike, *, seed: int = 0
     return Interval.of(mean, totals[:, 0] / totals[:, 1])
 
 
+def wilson(share: ArrayLike, count: ArrayLike, z: float = 1.959963984540054) -> tuple[Floats, Floats]:
+    """Wilson's 95 % interval of shares of ``count`` observations, of the same shape; NaN where there are none.
+
+    ``scipy.stats.binomtest`` has it for whole numbers of successes only; the share of a probe's partners is none.
+    """
+    p, n = np.asarray(share, dtype=np.float64), np.asarray(count, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return np.where(p == 0, 0, middle - half) + 0 * middle, np.where(p == 1, 1, middle + half) + 0 * middle
+
+
 class Ratios(NamedTuple):
     """Ratios of k columns with all bootstrap values, so that ratios can be subtracted from each other.
 

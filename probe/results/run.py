@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from probe.config import Config, load_config
 from probe.errors import UserError
-from probe.kinds import WHAT, kind_of
+from probe.kinds import check_is_run
 from probe.methods import AUTOENCODER, BASELINE, methods, metrics
 from probe.results import layout
 from probe.results.files import read_table, read_tensors, reading
@@ -147,18 +147,6 @@ def read_atoms(run: Path) -> NDArray[np.floating[Any]]:
         UserError: the dictionary is missing or damaged.
     """
     return _arrays(run, layout.DICTIONARY.name, "dictionary", ("atoms",))[0]["atoms"]
-
-
-def check_is_run(folder: Path) -> None:
-    """Refuse anything but a run directory.
-
-    Raises:
-        UserError: it is no folder, or that of a study or an OOD experiment.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not the directory of a run: give the folder that `probe run` wrote.")
-    if (kind := kind_of(folder)) != "run":
-        raise UserError(f"{folder} holds {WHAT[kind]}, not a run: give the folder that `probe run` wrote.")
 
 
 def check_starts(index: ArrayLike, n: int, run: Path) -> None:

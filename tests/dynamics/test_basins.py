@@ -9,6 +9,7 @@ from scipy import stats
 
 from probe.dynamics import basins
 from probe.dynamics.basins import UNKNOWN, Kicks, basin_entropy, grid_entropy, grid_uncertainty, kicks, uncertainty
+from probe.metrics.interval import wilson
 
 SEPARATIONS = [1.5 * part for part in (1 / 128, 1 / 64, 1 / 32, 1 / 16, 0.05, 1 / 8, 1 / 4)]
 
@@ -141,7 +142,7 @@ def test_entropies_reach_their_bounds():
 
 
 def test_intervals_are_those_of_scipy():
-    low, high = basins.wilson([0, 3 / 50, 1], [20, 50, 7])
+    low, high = wilson([0, 3 / 50, 1], [20, 50, 7])
     for place, (k, n) in enumerate([(0, 20), (3, 50), (7, 7)]):
         expected = stats.binomtest(k, n).proportion_ci(method="wilson")
         assert (low[place], high[place]) == pytest.approx((expected.low, expected.high), abs=1e-12)

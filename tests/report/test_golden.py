@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from probe.report.compare import write_comparison
+from probe.report.compare.page import write_comparison
 from probe.report.ood import write_ood_report
 from probe.report.page.html import html
 from probe.report.page.markdown import markdown

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from probe.cli.main import main
-from probe.report.run import write_report
+from probe.report.run.write import write_report
 from probe.terminal import _Total, console, total_output
 
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -11,7 +11,6 @@ from probe.methods import AUTOENCODER, BASELINE, OURS
 from probe.metrics.interval import Ratios, jackknife, over_both, over_draws, ratios_of_means
 from probe.report.compare.protocol import ComparedRun
 from probe.report.compare.schema import (
-    FIVE,
     MEASURES,
     ComparedError,
     DatasetComparison,
@@ -20,6 +19,7 @@ from probe.report.compare.schema import (
     Measure,
     RunValues,
 )
+from probe.report.protocol import FIVE
 from probe.report.run.sample import ROUNDING, mean_of
 from probe.report.run.schema import Mean
 

@@ -9,12 +9,13 @@ from matplotlib.figure import Figure as Drawing
 from probe.methods import METHODS
 from probe.names import csv_text
 from probe.report.compare.build import compare
-from probe.report.compare.schema import FIVE, MEASURES, ComparedError, ComparisonReport, DatasetComparison, Measure
+from probe.report.compare.schema import MEASURES, ComparedError, ComparisonReport, DatasetComparison, Measure
 from probe.report.figures.drawing import canvas, legend_name, marks, row_names
 from probe.report.model import dump
 from probe.report.page.content import Block, Code, Figure, Note, Page, Section, Table, Verdicts
 from probe.report.page.text import count, listed, number, percent, with_interval
 from probe.report.page.write import rendered, write
+from probe.report.protocol import FIVE
 from probe.report.run.export import mean_and_ends
 
 CONTRASTED: tuple[Measure, ...] = ("pixel_mse", "latent_ratio")

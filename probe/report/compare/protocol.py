@@ -1,9 +1,7 @@
-"""Whether runs can be compared, and how they differ.
+"""Whether runs can be compared (see ``probe.report.protocol``), and how they differ.
 
-What must be equal: the resolution, the names of the data sets and their images (by SHA-256, wherever they come from),
-the methods, the coordinates of the latents, and the levels of sparsity. Levels are compared as fractions of d: runs
-with the same d must have the same levels, other runs are compared at those that they share. Everything else may
-differ, and is listed.
+Levels are compared as fractions of d: runs with the same d must have the same levels, other runs are compared at those
+that they share.
 """
 
 import json
@@ -13,16 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from probe.errors import UserError
-from probe.methods import BASELINE
 from probe.names import shown
-from probe.report.compare.schema import FIVE, Setting
+from probe.report import protocol
+from probe.report.compare.schema import Setting
 from probe.report.page.text import listed
-from probe.report.run.build import read_report
-from probe.report.run.schema import Report
+from probe.report.run.schema import Report, read_report
 from probe.results.run import Results, read_results
-
-SHOWN = 3
-"""Keys named by an error."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +30,8 @@ class ComparedRun:
 
     @property
     def levels(self) -> dict[float, int]:
-        """Atoms by fraction of d; the level for 5 % has the key 0.05, whatever it was rounded to."""
-        sparse, d = self.results.config.sparse, self.report.model.d
-        stated = {round(level * d): level for level in sparse.levels if isinstance(level, float)}
-        five = sparse.five_percent(d)
-        return {FIVE if atoms == five else stated.get(atoms, atoms / d): atoms for atoms in sparse.atoms(d)}
+        """Atoms by fraction of d; see ``probe.report.protocol``."""
+        return protocol.levels(self.results.config.sparse, self.report.model.d)
 
     def images(self, dataset: str) -> str | None:
         """SHA-256 of the images of a data set; None if it was not recorded."""
@@ -100,17 +91,14 @@ def check(runs: Sequence[ComparedRun], *, unpaired: bool = False, common: bool =
     for run in runs[1:]:
         same_d = first.report.model.d == run.report.model.d
         mine, others = (_protocol(one, same_d, unpaired, shared_sets if common else None) for one in (first, run))
-        shared = mine.keys() & others.keys()  # a data set that one lacks is named by the key datasets
-        found = [key for key in mine if key in shared and mine[key] != others[key]]
-        if found:
-            named = [f"{key} ({_short(mine[key])} and {_short(others[key])})" for key in found[:SHOWN]]
-            more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        if found := protocol.differing(mine, others):
+            named = protocol.told(found, mine, others)
             images = all(key.startswith("images of ") for key in found)
             hint = ", or add --unpaired to compare on different images" if images else ""
             if "datasets" in found and shared_sets:
                 hint = f", or add --common to compare on {listed(shared_sets)}"
             raise UserError(
-                f"runs {first.path} and {run.path} used different protocols: they differ in {', '.join(named)}{more}; "
+                f"runs {first.path} and {run.path} used different protocols: they differ in {named}; "
                 f"compare runs with equal settings{hint}."
             )
 
@@ -122,27 +110,13 @@ def common_datasets(runs: Sequence[ComparedRun]) -> list[str]:
 
 def _protocol(run: ComparedRun, same_d: bool, unpaired: bool, only: Sequence[str] | None) -> dict[str, Any]:
     """What must be equal, by key; with ``only``, on these data sets."""
-    config = run.results.config
     datasets = run.results.datasets if only is None else only
-    asked: dict[str, Any] = {
-        "resolution": config.resolution,
-        "model.latents": config.model.latents,
-        "model.quantisation": config.model.quantisation,
-        "sparse.random_bases": config.sparse.random_bases if BASELINE in config.sparse.controls else 0,
-        "sparse.centre": config.sparse.centre,
-        "datasets": sorted(datasets),
-    }
+    asked = protocol.comparable(run.results.config, datasets)
     if same_d:
         asked["sparse.levels"] = sorted(run.levels.values())
     if not unpaired:
-        # Images without a hash equal no others.
-        asked |= {f"images of {name}": run.images(name) or f"unknown in {run.path}" for name in datasets}
+        asked |= protocol.images({name: run.images(name) for name in datasets}, run.path)
     return asked
-
-
-def _short(value: Any) -> str:
-    text = (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
-    return text if len(text) < 60 else text[:12] + "..."
 
 
 def differences(runs: Sequence[ComparedRun]) -> list[Setting]:
@@ -159,18 +133,11 @@ def _facts(run: ComparedRun) -> dict[str, Any]:
         "model": model.class_,
         "weights sha256": model.weights_sha256,
         "latent shape": list(model.latent_shape),
-        **_flat(run.results.config.settings()),
+        **protocol.flat(run.results.config.settings()),
         **{f"images of {name} (sha256)": entry.get("sha256") for name, entry in manifest["data"].items()},
         **{key.replace("_", " "): manifest.get(key) for key in ("git_revision", "device", "dtype", "world_size")},
         **{f"version of {name}": version for name, version in manifest["versions"].items()},
     }
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
-    return flat
 
 
 def _text(value: Any) -> str:

@@ -13,8 +13,6 @@ from pydantic import Field
 from probe.report.model import ReportModel
 from probe.report.run.schema import Mean
 
-FIVE = 0.05
-"""The level, as a fraction of d, that the verdict and the figure are about."""
 Measure = Literal["pixel_mse", "latent_mse", "latent_ratio", "pixel_ratio", "floor_ratio"]
 MEASURES: dict[Measure, str] = {
     "pixel_mse": "pixel MSE",

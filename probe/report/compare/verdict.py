@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from probe.report.compare.schema import FIVE, ComparedError, DatasetComparison
+from probe.report.compare.schema import ComparedError, DatasetComparison
 from probe.report.page.text import count, listed
+from probe.report.protocol import FIVE
 
 
 def verdict(datasets: Mapping[str, DatasetComparison], runs: Sequence[str]) -> str:

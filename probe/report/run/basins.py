@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from probe.dynamics.basins import basin_entropy, uncertain_pairs, wilson
+from probe.dynamics.basins import basin_entropy, uncertain_pairs
+from probe.metrics.interval import wilson
 from probe.report.page.content import Block, Note, Section, Table
 from probe.report.page.text import count, number, percent
 from probe.report.run.schema import BasinsReport, Mean

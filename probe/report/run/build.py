@@ -1,4 +1,4 @@
-"""The report of a run: built from results, or read."""
+"""The report of a run, built from results."""
 
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from probe.dynamics import Outcome
 from probe.errors import UserError
 from probe.methods import subject
 from probe.metrics.interval import RESAMPLES
-from probe.report.model import dump, finite, read_as
+from probe.report.model import dump, finite
 from probe.report.run.basins import basins_report
 from probe.report.run.datasets import dataset_report
 from probe.report.run.schema import Report
 from probe.report.run.summary import summary, warnings
 from probe.report.run.verdict import JUDGED, comparisons_among, confidence, headline, rule
-from probe.results.run import Results, check_is_run, read_results
+from probe.results.run import Results, read_results
 from probe.semantics import MISSING
 
 COUNTS = ("leader", "basin", "steps")
@@ -35,12 +35,6 @@ def build_report(run: Path) -> dict[str, Any]:
         UserError: a file of the run is missing, truncated, or contradicts another.
     """
     return dump(report_of(read_results(run), run))
-
-
-def read_report(run: Path) -> Report:
-    """The report that `probe report` wrote into a run directory. Errors as ``read_as``."""
-    check_is_run(run)
-    return read_as(run, Report, f"probe report {run}")
 
 
 def report_of(results: Results, run: Path) -> Report:

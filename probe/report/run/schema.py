@@ -9,12 +9,14 @@
 | x, x' | the original image, and D(z') clamped to the valid range, both in [0, 1], (3, H, W) |
 """
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from probe.kinds import check_is_run
 from probe.methods import METHODS, METRICS, subject
-from probe.report.model import ReportModel
+from probe.report.model import ReportModel, read_as
 
 CHALLENGERS = ", ".join(one.name for one in METHODS if one.challenges)
 
@@ -499,3 +501,9 @@ class Report(ReportModel):
     def subject(self) -> str:
         """What to call the dictionary's atoms; see ``probe.methods.subject``."""
         return subject(self.solver.certificates.certified, self.dictionary.atoms)
+
+
+def read_report(run: Path) -> Report:
+    """The report that `probe report` wrote into a run directory. Errors as ``read_as``."""
+    check_is_run(run)
+    return read_as(run, Report, f"probe report {run}")

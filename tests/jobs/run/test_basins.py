@@ -10,7 +10,7 @@ import torch
 from jobs.run.work import RunDirectory
 from jobs.status import read_status
 from probe.config import DictionaryConfig, SolverConfig, parse_config
-from probe.dynamics.basins import wilson
+from probe.metrics.interval import wilson
 from probe.results.layout import BASIN_PART, BASINS
 from probe.studies.probing.basins import Basins
 

@@ -17,12 +17,11 @@ from scipy.stats import t
 from probe.cli.main import main
 from probe.errors import UserError
 from probe.files import write_atomically
-from probe.report.compare import write_comparison
 from probe.report.compare.build import compare
-from probe.report.compare.page import page
+from probe.report.compare.page import page, write_comparison
 from probe.report.compare.schema import ComparedError
 from probe.report.page.markdown import markdown
-from probe.report.run import build_report
+from probe.report.run.build import build_report
 from probe.report.run.schema import Mean
 from probe.results.files import read_table, write_table
 

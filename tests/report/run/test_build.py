@@ -12,7 +12,7 @@ from scipy.stats import bootstrap, ttest_rel
 from probe.methods import METHODS
 from probe.metrics.interval import mean_interval
 from probe.report.model import finite
-from probe.report.run import build_report
+from probe.report.run.build import build_report
 from probe.results.files import read_table, write_table
 
 Make = Callable[..., Path]

@@ -14,10 +14,11 @@ from probe.config import SparseConfig
 from probe.dictionary import random_orthogonal, unit_rows
 from probe.methods import OURS
 from probe.metrics.interval import ratios_of_means
-from probe.report.run import build_report, decomposition_table, write_report
-from probe.report.run.decomposition import CHAIN, PARTS, decomposition
+from probe.report.run.build import build_report
+from probe.report.run.decomposition import CHAIN, PARTS, decomposition, decomposition_table
 from probe.report.run.sample import Key, Sample
 from probe.report.run.schema import Decomposition
+from probe.report.run.write import write_report
 from probe.results.run import read_results
 from probe.sparse import omp
 from probe.studies.probing.reconstruction import dictionaries

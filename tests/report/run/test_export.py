@@ -14,10 +14,10 @@ from probe.cli.main import app, main
 from probe.files import write_atomically
 from probe.methods import METRICS, label, metrics
 from probe.report.figures.run import paper_figure
-from probe.report.run import build_report
-from probe.report.run.build import read_report
+from probe.report.run.build import build_report
 from probe.report.run.export import model_name
 from probe.report.run.latex import HEAD, table_tex
+from probe.report.run.schema import read_report
 from probe.report.run.tables import known_metrics
 
 Make = Callable[..., Path]

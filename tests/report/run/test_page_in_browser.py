@@ -14,8 +14,8 @@ import yaml
 import probe.report
 from probe.config import DatasetConfig
 from probe.data import load_images
-from probe.report.compare import write_comparison
-from probe.report.run import write_report
+from probe.report.compare.page import write_comparison
+from probe.report.run.write import write_report
 from probe.results.files import read_tensors, write_tensors
 
 PHONE = {"width": 390, "height": 844}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from probe.report.run import build_report
+from probe.report.run.build import build_report
 from probe.report.run.schema import Contrast, ControlComparison
 from probe.report.run.verdict import against_bases, headline, result
 from probe.results.files import read_table, write_table

@@ -14,7 +14,9 @@ from rich.console import Console
 import probe.report
 from probe.errors import UserError
 from probe.files import write_atomically
-from probe.report.run import build_report, five_percent_table, write_report
+from probe.report.run.build import build_report
+from probe.report.run.tables import five_percent_table
+from probe.report.run.write import write_report
 
 Make = Callable[..., Path]
 PLOTLY = Path(probe.report.__file__).parent / "page" / "plotly"
