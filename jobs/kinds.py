@@ -1,25 +1,24 @@
-"""The kinds of work: run, study, OOD experiment and round trip. All are begun, shared, resumed and shown alike."""
+"""The kinds of work: run, study, OOD experiment and round trip. All are begun, shared, resumed and shown alike.
 
-from collections.abc import Callable, Sequence
+This table says what each kind is. What is done in its stages is in ``jobs.doing``, which imports torch; so the commands
+and the service that only look at directories need none.
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs import ood, roundtrip, study
 from jobs.directory import Directory
-from jobs.run import attractors, dictionary, images, reconstruct, report
-from jobs.run.work import RunDirectory, RunWork
-from jobs.stage import Stage, count_report, images_used
-from jobs.work import Work
+from jobs.ood import directory as ood
+from jobs.roundtrip import directory as roundtrip
+from jobs.run import directory as run
+from jobs.stage import Stage, count_report
+from jobs.study import directory as study
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.kinds import WHAT
+from probe.kinds import Kind as Name
 from probe.kinds import kind_of as name_of
-from probe.plan.ood import plan_ood
-from probe.plan.plan import plan_run
-from probe.plan.roundtrip import plan_roundtrip
-from probe.plan.stage import Plan
-from probe.plan.study import plan_study
 from probe.results.roundtrip import trips
 
 
@@ -29,19 +28,14 @@ class Kind:
 
     Attributes:
         directory: its configuration and result files.
-        work: what its stages take.
-        stages: in order; the last one returns the report.
-        plan: what a configuration will take, on each GPU named or on this machine; further the number of GPUs, or
-            processes, and the starts of a pilot.
+        stages: in order; the last one writes the report.
     """
 
     directory: type[Directory[Any]]
-    work: type[Work[Any]]
     stages: tuple[Stage, ...]
-    plan: Callable[[Any, Sequence[str], int, int | None], list[Plan]]
 
     @property
-    def name(self) -> str:
+    def name(self) -> Name:
         """``probe NAME`` is the command that makes it."""
         return self.directory.NOUN
 
@@ -57,110 +51,73 @@ class Kind:
         names = ", ".join(stage.name for stage in self.stages)
         raise UserError(f"{WHAT[self.directory.NOUN]} has no stage {name!r}; its stages are {names}.")
 
-    def all(self, work: Any) -> dict[str, Any]:
-        """Do every stage in order; the report, which is not written again where it would be the same."""
-        *before, report = self.stages
-        for stage in before:
-            stage.do(work)
-        return work.finished() or report.do(work)
-
     def models(self, config: Any) -> list[ModelConfig]:
         """The models of a configuration, which may bring code; none where it trains them."""
         one = getattr(config, "model", None)
         return [one] if one else list(getattr(config, "models", {}).values())
 
 
+REPORT = Stage("report", count_report, "files", gpu=False)
 RUN = Kind(
-    RunDirectory,
-    RunWork,
+    run.RunDirectory,
     (
-        Stage("images", images.draw, images.count, "data sets", images_used),
+        Stage("images", run.count_images, "data sets"),
         Stage(
             "attractors",
-            attractors.find_end_points,
-            attractors.count,
+            run.count_starts,
             "starts",
-            attractors.summary,
-            array=lambda config: len(attractors.shards(config.seeds)),
+            array=lambda config: len(run.shards(config.seeds)),
             planned=True,
         ),
-        Stage(
-            "dictionary",
-            dictionary.build,
-            dictionary.count,
-            "shards",
-            dictionary.summary,
-            array=lambda config: config.seeds.count,
-            planned=True,
-        ),
+        Stage("dictionary", run.count_dictionary, "shards", array=lambda config: config.seeds.count, planned=True),
         Stage(
             "reconstruct",
-            reconstruct.reconstruct,
-            reconstruct.count,
+            run.count_reconstructed,
             "shards",
-            images_used,
-            array=reconstruct.parts_planned,
-            skipped=lambda run: run.uncoded,
+            array=run.parts_planned,
+            skipped=lambda its: its.uncoded,
             planned=True,
         ),
-        Stage("report", report.report, count_report, "files", gpu=False),
+        REPORT,
     ),
-    plan_run,
 )
 STUDY = Kind(
     study.StudyDirectory,
-    study.StudyWork,
     (
-        Stage("images", study.images, study.count_images, "data sets", study.images_used, gpu=False),
+        Stage("images", study.count_images, "data sets", gpu=False),
         Stage(
             "models",
-            study.models,
             study.count_models,
             "models",
             array=lambda config: config.shards,
             leaves=True,
             planned=True,
         ),
-        Stage("report", study.report, count_report, "files", gpu=False),
+        REPORT,
     ),
-    plan_study,
 )
 OOD = Kind(
     ood.OodDirectory,
-    ood.OodWork,
     (
-        Stage("images", ood.images, ood.count_images, "sets", images_used, gpu=False),
-        Stage("attractors", ood.attractors, ood.count_attractors, "files", ood.attractors_found, planned=True),
-        Stage(
-            "scores",
-            ood.scores,
-            ood.count_scores,
-            "sets",
-            images_used,
-            array=lambda config: 1 + len(config.outside),
-            planned=True,
-        ),
-        Stage("report", ood.report, count_report, "files", gpu=False),
+        Stage("images", ood.count_images, "sets", gpu=False),
+        Stage("attractors", ood.count_attractors, "files", planned=True),
+        Stage("scores", ood.count_scores, "sets", array=lambda config: 1 + len(config.outside), planned=True),
+        REPORT,
     ),
-    plan_ood,
 )
 ROUNDTRIP = Kind(
     roundtrip.RoundtripDirectory,
-    roundtrip.RoundtripWork,
     (
-        Stage("images", roundtrip.images, roundtrip.count_images, "data sets", images_used, gpu=False),
+        Stage("images", roundtrip.count_images, "data sets", gpu=False),
         Stage(
             "roundtrips",
-            roundtrip.round_trips,
-            roundtrip.count,
+            roundtrip.count_trips,
             "tables",
-            images_used,
             array=lambda config: len(list(trips(config))),
             planned=True,
         ),
-        Stage("report", roundtrip.report, count_report, "files", gpu=False),
+        REPORT,
     ),
-    plan_roundtrip,
 )
 KINDS: tuple[Kind, ...] = (RUN, STUDY, OOD, ROUNDTRIP)
 

@@ -1,18 +1,10 @@
-"""One stage of a kind of work, as the worker, ``probe status`` and Slurm see it.
+"""One stage of a kind of work, as ``probe status``, Slurm and the service see it; ``jobs.doing`` says what it does."""
 
-All stages of a kind take the same thing, its ``Work``: the directory, the ranks, and whether code is trusted, with the
-few things that need these together (parts that ranks share, trackers, the manifest's sessions, the model that is loaded
-once). So the worker drives any stage of any kind alike. What a stage calls takes what it needs: the directory, the
-model, the images.
-"""
-
-from collections.abc import Callable, Collection, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.directory import Directory
-from jobs.spent import accounted
 from probe.results.layout import REPORT_JSON, File
 
 Counts = tuple[int, int | None]
@@ -25,11 +17,8 @@ class Stage:
 
     Attributes:
         name: as ``--stage``, ``probe status`` and Slurm call it.
-        make: makes what is missing, on every rank alike; takes the ``Work`` of its kind. The last stage returns the
-            report; one that ``leaves`` returns how many parts are left to other processes.
         count: what is done, read from the files of a directory alone.
         unit: what ``count`` counts.
-        summary: what ``probe NAME`` prints after the stage.
         array: at most how many parts a configuration has, where independent processes can share them (see
             ``jobs.independent``), as the tasks of a Slurm array do.
         leaves: whether such a process leaves when others hold all parts, since parts take long; the one that finds all
@@ -40,20 +29,13 @@ class Stage:
     """
 
     name: str
-    make: Callable[[Any], Any]
     count: Callable[[Any], Counts]
     unit: str
-    summary: Callable[[Any], Mapping[str, Any]] | None = None
     array: Callable[[Any], int] | None = None
     leaves: bool = False
     skipped: Callable[[Any], str] | None = None
     gpu: bool = True
     planned: bool = False
-
-    def do(self, work: Any) -> Any:
-        """``make``, and note what it took beside what was planned; what ``make`` returns."""
-        with accounted(work, self) if self.planned else nullcontext():
-            return self.make(work)
 
 
 def count_drawn(directory: Directory[Any], images: File, names: Collection[str]) -> Counts:
@@ -65,8 +47,3 @@ def count_drawn(directory: Directory[Any], images: File, names: Collection[str])
 def count_report(directory: Directory[Any]) -> Counts:
     """The ``count`` of every kind's report."""
     return int((directory.path / REPORT_JSON).is_file()), 1
-
-
-def images_used(work: Any) -> dict[str, int]:
-    """The ``summary`` of images by data set, as the manifest of a run or OOD experiment counts them."""
-    return {name: facts["n_used"] for name, facts in work.directory.data.items()}

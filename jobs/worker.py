@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -58,7 +59,7 @@ def work(
     """Join the other ranks, hold the directory, and do something with it, on all ranks alike.
 
     Args:
-        do: takes the ``Work`` of that kind, such as ``kind.all`` or the ``do`` of a stage.
+        do: takes the ``Work`` of that kind, such as ``Doing.all``.
         config: starts the work, or must equal the one in the directory; None: the work must have been started.
         world_size: fail unless there are so many ranks; by default what the launcher says.
         trusted: whether the user allowed the code that the model may bring; by default with a ``config`` only.
@@ -71,6 +72,7 @@ def work(
         Stopped, Ended: status 75, or that of the rank that ended first.
     """
     with stop_on_signals():
+        from jobs.doing import doing_of
         from jobs.independent import refuse_beside
         from jobs.world import World
         from probe.precision import full_float32
@@ -87,7 +89,8 @@ def work(
                 directory = made or kind.directory(path, kind.directory.parse(settings))
                 with to_file(path, world.rank), _keeping_errors(path, world), full_float32():
                     log.debug(f"begins: {world}, {' '.join(sys.argv)}")
-                    done = do(kind.work(directory, world, config is not None if trusted is None else trusted))
+                    asked = config is not None if trusted is None else trusted
+                    done = do(doing_of(kind).work(directory, world, asked))
         return done, world
 
 
@@ -101,27 +104,29 @@ def share(path: Path, kind: "Kind", config: Any = None) -> dict[str, Any] | None
         UserError: the work has no stage that can be shared so; or as ``work``.
     """
     with stop_on_signals(), to_stderr():
+        from jobs.doing import doing_of
         from jobs.world import World, number
         from probe.precision import full_float32
 
         at = next((at for at, stage in enumerate(kind.stages) if stage.leaves), None)
         if at is None:
             raise UserError(NOT_SHARED)
+        doing = doing_of(kind)
         before, stage, after = kind.stages[:at], kind.stages[at], kind.stages[at + 1 :]
         _prepare(path, kind, config)
         with _explaining(path), exclusive(path, SHARED_PATIENCE):
-            work = kind.work(kind.directory.create(path, config) if config else kind.directory.open(path))
+            work = doing.work(kind.directory.create(path, config) if config else kind.directory.open(path))
         task = number("SLURM_ARRAY_TASK_ID", 0)
         with _explaining(path), to_file(path, task), _keeping_errors(path, World()), full_float32():
             with exclusive(path, SHARED_PATIENCE):
                 for one in before:
-                    one.do(work)
-            if left := stage.do(work):
+                    doing.do(one.name, work)
+            if left := doing.do(stage.name, work):
                 many = f"{amount(left, stage.unit)} {'is' if left == 1 else 'are'}"
                 log.info(f"{many} left to other processes; the last one writes the report")
                 return None
             with exclusive(path, SHARED_PATIENCE):
-                return [one.do(work) for one in after][-1]
+                return [doing.do(one.name, work) for one in after][-1]
 
 
 def share_stage(path: Path, kind: "Kind", stage: "Stage", *, trusted: bool) -> None:
@@ -131,6 +136,7 @@ def share_stage(path: Path, kind: "Kind", stage: "Stage", *, trusted: bool) -> N
         UserError: the parts of the stage cannot be shared so; or as ``work``.
     """
     with stop_on_signals(), to_stderr():
+        from jobs.doing import doing_of
         from jobs.independent import Independent, is_passed_on
         from jobs.world import number
         from probe.precision import full_float32
@@ -146,7 +152,8 @@ def share_stage(path: Path, kind: "Kind", stage: "Stage", *, trusted: bool) -> N
             return
         with to_file(path, task), _keeping_errors(path, world), full_float32(), world.present():
             log.debug(f"begins: {world}, {' '.join(sys.argv)}")
-            stage.do(kind.work(directory, world, trusted))
+            doing = doing_of(kind)
+            doing.do(stage.name, doing.work(directory, world, trusted))
 
 
 def _prepare(path: Path, kind: "Kind", config: Any) -> None:
@@ -289,12 +296,13 @@ def main(
 ) -> None:
     """Work on a run, study, OOD experiment or round trip as one of the ranks that a launcher started."""
     with stop_on_signals():
+        from jobs.doing import doing_of
         from jobs.kinds import kind_of
         from probe.config import read_yaml
         from probe.trust import is_in_run_directory
 
         kind = kind_of(target)
-        do = kind.all if stage == "all" else kind.stage(stage).do
+        one = None if stage == "all" else kind.stage(stage)
         if shared and (world_size not in (None, 1) or (stage != "all" and not target.is_dir())):
             raise UserError(NOT_SHARED)
         if target.is_dir() and (out or overrides):
@@ -304,11 +312,13 @@ def main(
         config = None if target.is_dir() else kind.directory.parse(read_yaml(target, overrides or ()))
         path = target if target.is_dir() else out or Path("runs") / target.stem
         trusted = trust_code or not (target.is_dir() or is_in_run_directory(target))
-        if shared and stage != "all":
-            share_stage(path, kind, kind.stage(stage), trusted=trusted)
+        if shared and one:
+            share_stage(path, kind, one, trusted=trusted)
         elif shared:
             share(path, kind, config)
         else:
+            doing = doing_of(kind)
+            do = partial(doing.do, one.name) if one else doing.all
             work(path, kind, do, config, world_size=world_size, trusted=trusted)
 
 

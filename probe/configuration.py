@@ -61,19 +61,19 @@ class Key:
 def models() -> dict[str, type[BaseModel]]:
     """The configuration class of every kind of work."""
     from probe.config import Config
-    from probe.report.study.kinds import KINDS
     from probe.studies.ood.config import OodConfig
     from probe.studies.roundtrip.config import RoundtripConfig
+    from probe.studies.sweeps.kinds import STUDIES
 
-    studies = {kind.name: kind.configuration for kind in KINDS}
+    studies = {study.name: study.configuration for study in STUDIES}
     return {"run": Config, **studies, "ood": OodConfig, "roundtrip": RoundtripConfig}
 
 
 def examples() -> dict[str, dict[str, Any]]:
     """What the example of each kind of work sets, because it has no default; everything else in it is a default."""
-    from probe.report.study.kinds import KINDS
+    from probe.studies.sweeps.kinds import STUDIES
 
-    studies = {kind.name: {"study": kind.name, **_given(kind.configuration), **kind.example} for kind in KINDS}
+    studies = {one.name: {"study": one.name, **_given(one.configuration), **one.example} for one in STUDIES}
     return {"run": {}, **studies, "ood": _OOD, "roundtrip": _ROUNDTRIP}
 
 

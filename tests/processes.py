@@ -35,6 +35,7 @@ READ = [
     "skimage.io",
     "pillow_heif",
     "tabulate",
+    "jobs.doing",
     "jobs.kinds",
     "jobs.worker",
     "jobs.world",

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from jobs.roundtrip import RoundtripDirectory
+from jobs.roundtrip.directory import RoundtripDirectory
 from probe.dynamics import Outcome
 from probe.measures import IDENTITY, MARKS, MEASURES
 from probe.results.roundtrip import Trip, trips

@@ -74,7 +74,7 @@ def test_what_is_no_mapping_is_refused(tmp_path, text):
 
 
 def test_every_config_of_the_project_is_valid_and_its_presets_resolve(root):
-    from probe.data import resolve
+    from probe.data.presets import resolve
 
     keys = {file: yaml.safe_load(file.read_text()).keys() for file in sorted((root / "configs").glob("*.yaml"))}
     files = [file for file in keys if "model" in keys[file] and "inside" not in keys[file]]  # not those of `probe ood`

@@ -14,13 +14,13 @@ from probe.autoencoders.embedded.train import TrainConfig as EmbeddedTraining
 from probe.config import Config, validated
 from probe.errors import UserError
 from probe.mistakes import _branches
-from probe.report.study.kinds import KINDS, parse_study_config
 from probe.studies.ood.config import OodConfig
 from probe.studies.roundtrip.config import RoundtripConfig
+from probe.studies.sweeps.kinds import STUDIES, parse_study_config
 
 ALL: tuple[type[BaseModel], ...] = (
     *(Config, OodConfig, RoundtripConfig, ClusterProfile, Resources, EmbeddedTraining),
-    *dict.fromkeys(kind.configuration for kind in KINDS),
+    *dict.fromkeys(kind.configuration for kind in STUDIES),
 )
 IMAGES = {"source": "noise", "n": 3}
 PARTS = {
@@ -39,7 +39,7 @@ PARTS = {
             "datasets": {"a": {"train": IMAGES, "test": {**IMAGES, "split": "b"}}},
             "k": [2],
         }
-        for kind in KINDS
+        for kind in STUDIES
         if kind.name != "contraction"
     },
 }

@@ -18,10 +18,10 @@ from probe.config import ModelConfig, load_config
 from probe.errors import UserError
 from probe.kinds import kind_of
 from probe.report.run.schema import read_report
-from probe.report.study.kinds import load_study_config
 from probe.results.manifest import read_manifest
 from probe.studies.ood.config import load_ood_config
 from probe.studies.roundtrip.config import load_roundtrip_config
+from probe.studies.sweeps.kinds import load_study_config
 
 JUNK = (
     "",

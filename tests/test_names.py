@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from probe.config import DatasetConfig, parse_config
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.errors import UserError
 from probe.files import write_atomically
 from probe.names import csv_text, printable, shortened, shown

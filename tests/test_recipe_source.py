@@ -7,9 +7,9 @@ import pytest
 
 from probe import plugins
 from probe.config import DatasetConfig
-from probe.data import is_remote, known_sources, load_images
+from probe.data.load import load_images
 from probe.data.source import Candidate, Opened, Source
-from probe.data.sources import SOURCES
+from probe.data.sources import SOURCES, is_remote, known_sources
 from probe.errors import Failure, UserError
 
 PAGE = Path(__file__).parents[1] / "docs" / "developing" / "recipe-source.md"

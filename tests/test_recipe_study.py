@@ -1,7 +1,7 @@
-"""docs/developing/recipe-study.md: a new kind of study is two files and one entry in ``KINDS``.
+"""docs/developing/recipe-study.md: a new kind of study is a configuration, two files and two entries.
 
-The toy kind asks whether small bottlenecks shrink the norm of latents of test images: its first part would be
-probe/studies/sweeps/shrinkage.py, its second probe/report/study/shrinkage.py.
+The toy kind asks whether small bottlenecks shrink the norm of latents of test images: its first part would be in
+probe/studies/sweeps/kinds.py, its second probe/studies/sweeps/shrinkage.py, its third probe/report/study/shrinkage.py.
 """
 
 import json
@@ -15,24 +15,26 @@ import yaml
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from jobs.kinds import STUDY
-from jobs.study import StudyDirectory, StudyWork
+from jobs.doing import STUDY
+from jobs.study.directory import StudyDirectory
+from jobs.study.stages import StudyWork
 from probe import load_autoencoder
 from probe.configuration import example, keys
 from probe.errors import UserError
 from probe.metrics.interval import mean_interval, verdict
 from probe.report.study import kinds, study_table
-from probe.report.study.kinds import parse_study_config
 from probe.report.study.page import Rule, StudyKind, StudyPage
 from probe.report.study.schema import StudyClaim, TrainedModel
 from probe.results.study import Found
 from probe.studies.inputs import encode
+from probe.studies.sweeps import kinds as configurations
 from probe.studies.sweeps.config import GridConfig
 from probe.studies.sweeps.datasets import draw
 from probe.studies.sweeps.grid import Measured, Tell
 from probe.studies.sweeps.grid import TrainedModel as Model
+from probe.studies.sweeps.kinds import Study, parse_study_config
 
-# --- probe/studies/sweeps/shrinkage.py: the configuration and the measure
+# --- probe/studies/sweeps/kinds.py: the configuration, and ``ASKED`` in ``STUDIES``
 
 
 class ShrinkageConfig(GridConfig):
@@ -40,6 +42,11 @@ class ShrinkageConfig(GridConfig):
 
     study: Literal["shrinkage"] = Field(description="the kind of study")
     images: int = Field(8, ge=1, le=10**6, description="test images whose latents are measured")
+
+
+ASKED = Study("shrinkage", ShrinkageConfig)
+
+# --- probe/studies/sweeps/shrinkage.py: the measure
 
 
 def measure(trained: Model, config: ShrinkageConfig, tell: Tell) -> Measured:
@@ -95,7 +102,7 @@ PAGE = StudyPage(
     figures=figures,
 )
 
-KIND = StudyKind("shrinkage", ShrinkageConfig, measure, PAGE)
+KIND = StudyKind("shrinkage", measure, PAGE)
 
 # --- probe/report/study/kinds.py: ``shrinkage.KIND`` in ``KINDS``
 
@@ -112,6 +119,7 @@ SETTINGS = {
 def test_a_new_kind_of_study_from_its_entry_to_its_page(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="there is no study 'shrinkage'"):
         parse_study_config(SETTINGS)
+    monkeypatch.setattr(configurations, "STUDIES", (*configurations.STUDIES, ASKED))
     monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, KIND))
     directory = StudyDirectory.create(tmp_path, parse_study_config(SETTINGS))
     report = STUDY.all(StudyWork(directory))
@@ -142,7 +150,7 @@ def test_a_new_kind_of_study_from_its_entry_to_its_page(tmp_path, monkeypatch):
 
 
 def test_its_keys_are_listed_exemplified_and_checked(monkeypatch):
-    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, KIND))
+    monkeypatch.setattr(configurations, "STUDIES", (*configurations.STUDIES, ASKED))
     (key,) = [key for key in keys("images") if "shrinkage" in key.kinds]
     assert (key.meaning, key.default) == ("test images whose latents are measured", "8")
     assert parse_study_config(yaml.safe_load(example("shrinkage"))).images == 8

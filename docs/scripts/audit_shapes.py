@@ -17,7 +17,7 @@ from torch import Tensor
 
 from probe.autoencoders import load_autoencoder
 from probe.config import ModelConfig
-from probe.data import ImageSet
+from probe.data.load import ImageSet
 from probe.report.audit.build import audited
 from probe.report.audit.text import markdown, summary
 from probe.studies.audit.checks import CHECKS

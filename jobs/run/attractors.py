@@ -6,22 +6,15 @@ from pathlib import Path
 
 import torch
 
-from jobs.run.work import RunDirectory, RunWork
+from jobs.run.directory import RunDirectory, shards
+from jobs.run.work import RunWork
 from jobs.shards import Shards
-from jobs.stage import Counts
-from probe.config import SeedConfig
 from probe.dynamics import EndPoints, Outcome
 from probe.errors import UserError
-from probe.results.files import Damaged, read_tensors
 from probe.results.layout import SHARD, SHARD_PART
 from probe.results.run import check_starts
 from probe.semantics.clip import word_list
-from probe.studies.probing.end_points import batches, solve
-
-
-def shards(seeds: SeedConfig) -> list[range]:
-    """The ranges of starts of a run."""
-    return batches(seeds.count, seeds.shard_size)
+from probe.studies.probing.end_points import solve
 
 
 def find_end_points(work: RunWork) -> None:
@@ -99,26 +92,6 @@ def _iterate(
             for indices, ends in solved:
                 kept.save(kept.shard_of(indices[0]), indices, [ends])
                 on_shard()
-
-
-def count(run: RunDirectory) -> Counts:
-    """Starts that are there, those of unfinished shards included."""
-    whole, begun = ({*run.path.glob(file.glob)} for file in (SHARD, SHARD_PART))  # listed once: many shards, many tasks
-
-    def rows(part: range) -> int:
-        if run.path / SHARD.at(part) in whole:
-            return len(part)
-        file = run.path / SHARD_PART.at(part)
-        return _rows(file) if file in begun else 0
-
-    return sum(map(rows, shards(run.config.seeds))), run.config.seeds.count
-
-
-def _rows(part: Path) -> int:
-    try:
-        return len(read_tensors(part, ("index",))[0]["index"])
-    except (FileNotFoundError, Damaged):
-        return 0
 
 
 def summary(work: RunWork) -> dict[str, int]:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from jobs.run.attractors import load_end_points
-from jobs.run.work import RunDirectory, RunWork
+from jobs.run.directory import RunDirectory
+from jobs.run.work import RunWork
 from probe.dynamics import EndPoints, Outcome
 from probe.results.layout import BASIN_PART, BASINS, DICTIONARY
 from probe.studies.probing.basins import KICKS, PAIRS, TOGETHER, Basins, Chosen, choose

@@ -10,14 +10,14 @@ from torch import Tensor
 from jobs.progress import Meter
 from jobs.run.attractors import end_points_sha256, load_end_points
 from jobs.run.basins import measure_basins
-from jobs.run.work import Look, RunDirectory, RunWork
-from jobs.stage import Counts
+from jobs.run.directory import Look, RunDirectory
+from jobs.run.work import RunWork
 from probe.autoencoders import Autoencoder
 from probe.config import Config
 from probe.dynamics import Certificates, EndPoints, LatentMap, lyapunov_exponents
 from probe.dynamics.certificate import NO, TOGETHER, UNDECIDED, YES
 from probe.errors import UserError
-from probe.results.layout import BASIN_PART, BASINS, CERTIFICATES, DICTIONARY, GALLERY, MERGED, WANDERING
+from probe.results.layout import CERTIFICATES, DICTIONARY, GALLERY, MERGED, WANDERING
 from probe.studies.probing.dictionary import (
     PICTURES,
     THUMBNAILS,
@@ -84,15 +84,6 @@ def _build(work: RunWork) -> None:
             if tracker:
                 tracker.log(*_certified_so_far(run, parts))
         world.on_rank_0(lambda: None if assembled() else _assemble(run, model, parts, ends_sha256))
-
-
-def count(run: RunDirectory) -> Counts:
-    """Shards of certificates, then the dictionary and shards of basins; one in all when everything is there."""
-    if not (run.path / DICTIONARY.name).is_file():
-        return len(list(run.path.glob(CERTIFICATES.glob))), None
-    if not run.about_dictionary.get("basins") or (run.path / BASINS.name).is_file():  # older ones have none
-        return 1, 1
-    return 1 + len(list(run.path.glob(BASIN_PART.glob))), None
 
 
 def dictionary_sha256(run: RunDirectory, ends_sha256: str, look: Look) -> str | None:

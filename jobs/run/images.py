@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from jobs.run.work import RunDirectory, RunWork
-from jobs.stage import Counts
-from probe.data import ImageSet, is_remote, load_images
-from probe.results import layout
+from jobs.run.directory import RunDirectory, image_file
+from jobs.run.work import RunWork
+from probe.data.load import ImageSet, load_images
+from probe.data.sources import is_remote
 
 
 def draw(work: RunWork) -> None:
@@ -38,18 +38,6 @@ def draw(work: RunWork) -> None:
     work.world.barrier()
 
 
-def count(run: RunDirectory) -> Counts:
-    """Data sets whose images are drawn."""
-    kept = {file.stem for file in run.path.glob(layout.IMAGES.glob)}
-    drawn = kept | set(run.data if run.uncoded else tables(run))
-    return len(drawn & set(run.config.datasets)), len(run.config.datasets)
-
-
-def tables(run: RunDirectory) -> list[str]:
-    """Data sets that are finished."""
-    return [name for name in run.config.datasets if (run.path / layout.TABLE.at(dataset=name)).is_file()]
-
-
 def read_again(run: RunDirectory, name: str) -> ImageSet:
     """A data set's images from their source, the same as those in the manifest, if it has them.
 
@@ -59,11 +47,6 @@ def read_again(run: RunDirectory, name: str) -> ImageSet:
     images = load_images(name, run.config.datasets[name], resolution=run.config.resolution)
     run.check_same_images(name, _describe(images))
     return images
-
-
-def image_file(name: str) -> str:
-    """Where a data set's images are kept."""
-    return layout.IMAGES.at(dataset=name)
 
 
 def _is_settled(run: RunDirectory, name: str) -> bool:

@@ -11,15 +11,14 @@ from torch import Tensor
 
 from jobs.run.attractors import end_points_sha256, load_end_points, load_first_steps
 from jobs.run.dictionary import dictionary_sha256
-from jobs.run.images import draw, image_file, tables
+from jobs.run.directory import RunDirectory, image_file, table_files
+from jobs.run.images import draw
 from jobs.run.semantics import look_at
-from jobs.run.work import RunDirectory, RunWork, table_files
-from jobs.stage import Counts
+from jobs.run.work import RunWork
 from probe.autoencoders import Autoencoder
-from probe.config import Config
 from probe.dictionary import unit_row_of
 from probe.errors import UserError
-from probe.results.layout import DICTIONARY, FIRST_STEPS, RECONSTRUCTION, RECONSTRUCTIONS, SUBSETS, WORK
+from probe.results.layout import DICTIONARY, FIRST_STEPS, RECONSTRUCTION, SUBSETS, WORK
 from probe.sparse import Dictionary
 from probe.studies.inputs import encode
 from probe.studies.perceptual import Perceptual, perception
@@ -79,19 +78,6 @@ def _same_on_all_ranks(ours: dict[str, str], leader: dict[str, str], rank: int) 
             f"rank {rank} has other weights for {', '.join(other)} than rank 0, or only one of them has any: name "
             "files that all nodes see, in perceptual or clip."
         )
-
-
-def count(run: RunDirectory) -> Counts:
-    """Shards of images; a finished table counts as all of its shards."""
-    per_set = {name: -(-run.config.datasets[name].n // run.config.sparse.batch_size) for name in run.reconstructed}
-    finished, shards = set(tables(run)), run.path / WORK / RECONSTRUCTIONS
-    done = [n if name in finished else len(list(shards.glob(f"{name}/*.safetensors"))) for name, n in per_set.items()]
-    return sum(done), sum(per_set.values())
-
-
-def parts_planned(config: Config) -> int:
-    """Shards of images, as far as the configuration says."""
-    return sum(-(-spec.n // config.sparse.batch_size) for spec in config.datasets.values())
 
 
 def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: dict[str, str]) -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 from jobs.run.attractors import end_points_sha256
 from jobs.run.dictionary import dictionary_sha256
-from jobs.run.work import RunDirectory, RunWork, table_files
+from jobs.run.directory import RunDirectory, table_files
+from jobs.run.work import RunWork
 from jobs.trackers import numbers
 from probe.errors import UserError
 from probe.results.layout import BASINS, DICTIONARY, SEMANTICS

@@ -5,7 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from jobs.run.work import RunDirectory, table_files
+from jobs.run.directory import RunDirectory, table_files
 from probe.autoencoders import Autoencoder
 from probe.dynamics import gaussian_starts
 from probe.results.layout import GALLERY, SEMANTICS

@@ -5,8 +5,9 @@ from typing import Any
 
 from jobs.provenance import describe_process
 from jobs.run.attractors import load_end_points, load_first_steps
+from jobs.run.directory import RunDirectory
 from jobs.run.images import read_again
-from jobs.run.work import RunDirectory, RunWork
+from jobs.run.work import RunWork
 from probe.dynamics import Outcome, gaussian_starts
 from probe.dynamics.certificate import YES
 from probe.errors import UserError

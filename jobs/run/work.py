@@ -1,114 +1,32 @@
-"""The directory of a run of ``probe run``, and what its stages take: the model, CLIP, and the time of each stage."""
+"""What the stages of a run of ``probe run`` take: the model, CLIP, and the time of each stage."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from jobs.directory import Directory
+from jobs.run.directory import RunDirectory
 from jobs.work import Work
 from probe.autoencoders import Autoencoder, device_of
-from probe.config import Config, parse_config
-from probe.data import resolve
+from probe.config import Config
 from probe.dynamics import LatentMap
 from probe.errors import UserError
 from probe.plan.begun import plan_begun
 from probe.plan.stage import Plan
-from probe.results import layout
-from probe.results.files import Damaged, read_tensors, tensor_names
 from probe.semantics import MISSING, is_installed
 from probe.semantics.clip import Clip, load_clip
 from probe.studies.perceptual import Perceptual, load_perceptual
 
 log = logging.getLogger("probe")
-Look = Callable[..., dict[str, Any] | None]
-"""``checked``, ``needed`` or ``claimed`` of a directory."""
 SOON = 20.0
 """Seconds that an independent process waits for the directory to note its time there."""
 OPTIONAL = ("latents_mean", "latents_std", "quantisation", "length")
 """Facts that only some models have, and that stand in the manifest of those. A fact added here later would be missing
 from older manifests, and their runs would be refused: note it as ``None`` for all models instead."""
-
-
-@dataclass(frozen=True)
-class RunDirectory(Directory[Config]):
-    """A folder that holds one run of ``probe run``."""
-
-    NOUN = "run"
-    RESULTS = (layout.ATTRACTORS, layout.DICTIONARY.name, layout.RECONSTRUCTIONS)
-    parse = staticmethod(parse_config)
-
-    @classmethod
-    def create(cls, path: Path, config: Config) -> "RunDirectory":
-        """As ``Directory.create``, with the presets of the data sets written out."""
-        named = {name: resolve(name, spec) for name, spec in config.datasets.items()}
-        return super().create(path, config.model_copy(update={"datasets": named}))
-
-    @classmethod
-    def wants_cpu(cls, config: Config) -> bool:
-        return config.model.device == "cpu"
-
-    def model_checksums(self) -> dict[str, str | None]:
-        """Of weights and code; the manifest knows them once a stage has loaded the model.
-
-        Raises:
-            UserError: no stage has.
-        """
-        model = self.manifest.get("model")
-        if model is None:
-            raise UserError(
-                f"{self.path} has no results yet; run `probe run {self.path}/config.yaml --out {self.path}` first."
-            )
-        try:
-            return {name: model[name] for name in ("weights_sha256", "code_sha256")}
-        except KeyError as error:
-            raise UserError(
-                f"{self.path / layout.MANIFEST} is damaged: its model has no {error.args[0]}; put the file back, or "
-                "choose another folder with --out."
-            ) from None
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """(c, h, w) at the configured resolution, once a stage has loaded the model."""
-        return tuple(self.manifest["model"]["latent_shape"])
-
-    @property
-    def about_dictionary(self) -> dict[str, Any]:
-        """The metadata of the dictionary, unchecked; empty where it is missing, or cannot be read: the stages that need
-        it say so."""
-        try:
-            return read_tensors(self.path / layout.DICTIONARY, ("leader",))[1]
-        except (FileNotFoundError, Damaged):
-            return {}
-
-    @property
-    def uncoded(self) -> str:
-        """Why no image is reconstructed although there are data sets: a sentence; else empty."""
-        return self.about_dictionary.get("uncoded", "") if self.config.datasets else ""
-
-    @property
-    def reconstructed(self) -> list[str]:
-        """The data sets whose images are reconstructed: all, unless they are ``uncoded``."""
-        return [] if self.uncoded else list(self.config.datasets)
-
-    def has_table(self, name: str, look: Look, **made_from: str | None) -> bool:
-        """Whether a data set's final files are there, made from these results where they are given."""
-        expected = {key: value for key, value in made_from.items() if value}
-        files = [*table_files(name)]
-        if "member" in tensor_names(self.path / layout.DICTIONARY):  # else an older version made them
-            files.append(layout.SUBSETS.at(dataset=name))
-        return all(look(file, **expected) for file in files)
-
-
-def table_files(name: str) -> tuple[str, str]:
-    """The table of errors of a data set, and its example pictures."""
-    return layout.TABLE.at(dataset=name), layout.PICTURES.at(dataset=name)
 
 
 class RunWork(Work[RunDirectory]):

@@ -170,6 +170,7 @@ def run(
 
     before_torch(ranks_here(), processors_given())
 
+    from jobs.doing import doing_of
     from jobs.kinds import KINDS
     from jobs.worker import work
     from probe.trust import is_in_run_directory
@@ -189,5 +190,5 @@ def run(
     path = given_path(Path(out)) if out is not None else Path("runs") / Path(file or "").stem
     trusted = trust_code or file is None or not is_in_run_directory(file)
     chosen = next(one for one in KINDS if one.name == kind(data))
-    work(path, chosen, chosen.all, chosen.directory.parse(data), trusted=trusted)
+    work(path, chosen, doing_of(chosen).all, chosen.directory.parse(data), trusted=trusted)
     return Run(path)

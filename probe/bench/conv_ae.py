@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.config import DatasetConfig
-from probe.data import load_images
+from probe.data.load import load_images
 
 SIDE, K, STEPS = 32, 16, 600
 

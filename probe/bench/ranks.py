@@ -324,7 +324,7 @@ def launch(size: int, shards: int) -> dict[str, str]:
         Failure: a rank failed.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["jobs.kinds", "jobs.worker"])
+    context.set_forkserver_preload(["jobs.doing", "jobs.worker"])
     with tempfile.TemporaryDirectory(prefix="probe-ranks-") as name, mock.patch.dict(os.environ, OMP_NUM_THREADS="1"):
         folder = Path(name)
         (folder / "own.py").write_text(MAP)

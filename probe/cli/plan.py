@@ -38,6 +38,7 @@ def plan(
     Without --gpu the time is that of this machine, whose speed is measured in some seconds. With --gpu it follows from
     a table of GPUs, and of a model on the hub only config.json is read.
     """
+    from jobs.doing import doing_of
     from jobs.kinds import kind_of
     from jobs.slurm.expected import expected_jobs, jobs_table
     from jobs.slurm.profile import is_profile, load_profile
@@ -53,7 +54,7 @@ def plan(
         raise UserError(f"{config} is a cluster profile, no configuration: probe plan CONFIG --cluster {config}.")
     settings = kind.directory.parse(data)
     profile = load_profile(cluster) if cluster else None
-    plans = kind.plan(settings, gpu or (), gpus, pilot)
+    plans = doing_of(kind).plan(settings, gpu or (), gpus, pilot)
     out = console()
     out.print(table(plans))
     for line in lines(plans):

@@ -106,7 +106,7 @@ def by_name(sources: list[str]) -> dict[str, dict[str, str]]:
 
 def image_set(spec: str) -> tuple[str, dict[str, Any] | None]:
     """The name and the configuration of a data set: a preset by its name, or ``FEW`` images of a source."""
-    from probe.data import preset_names
+    from probe.data.presets import preset_names
 
     if spec in preset_names():
         return spec, None

@@ -4,6 +4,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,11 +128,12 @@ def report(run_dir: RunDir, as_json: Json = False) -> None:
 
     Prints its table. For a run, study, OOD experiment or round trip.
     """
+    from jobs.doing import doing_of
     from jobs.kinds import kind_of
     from jobs.worker import work
 
     kind = kind_of(run_dir)
-    made, world = work(run_dir, kind, kind.stage("report").do)
+    made, world = work(run_dir, kind, partial(doing_of(kind).do, "report"))
     if world.rank == 0:
         _print_report(kind.name, made, as_json)
 
@@ -163,6 +165,7 @@ def do_all(
     from jobs.stopping import stop_on_signals
 
     with stop_on_signals():
+        from jobs.doing import doing_of
         from jobs.kinds import KINDS
         from jobs.worker import share, work
         from probe.trust import is_in_run_directory
@@ -173,7 +176,7 @@ def do_all(
             report = share(path, kind, settings)
         else:
             trusted = trusted or config is None or not is_in_run_directory(config)
-            made, world = work(path, kind, kind.all, settings, trusted=trusted)
+            made, world = work(path, kind, doing_of(kind).all, settings, trusted=trusted)
             report = None if world.rank else made
     if report is not None:
         _print_report(name, report, as_json)
@@ -183,15 +186,17 @@ def _do_stage(
     name: str, path: Path, trusted: bool, as_json: bool, settings: Any = None, config: Path | None = None
 ) -> None:
     """Do one stage, and print its summary; ``settings``, read from the file ``config``, begin the work."""
+    from jobs.doing import doing_of
     from jobs.kinds import kind_of
     from jobs.worker import work
 
     kind = kind_of(config or path)
-    stage = kind.stage(name)
+    kind.stage(name)
+    doing = doing_of(kind)
 
     def do(its: Any) -> Any:
-        stage.do(its)
-        return stage.summary(its) if stage.summary else {}
+        doing.do(name, its)
+        return doing.summary[name](its) if name in doing.summary else {}
 
     values, world = work(path, kind, do, settings, trusted=trusted)
     if world.rank == 0:

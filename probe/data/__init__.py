@@ -1,19 +1,7 @@
-"""Images: from the hub, parquet files, folders, web addresses, or installed packages, as (n, 3, R, R) bytes."""
+"""Images: from the hub, parquet files, folders, web addresses, or installed packages, as (n, 3, R, R) bytes.
 
-from probe.data.load import ImageSet, load_images
+Here is what the opener of a source needs; ``load`` and what it imports need torch."""
+
 from probe.data.source import Candidate, Opened, Source, UnreadableImage, seeded_order
-from probe.data.sources import is_remote, known_sources, preset_names, resolve
 
-__all__ = [
-    "Candidate",
-    "ImageSet",
-    "Opened",
-    "Source",
-    "UnreadableImage",
-    "is_remote",
-    "known_sources",
-    "load_images",
-    "preset_names",
-    "resolve",
-    "seeded_order",
-]
+__all__ = ["Candidate", "Opened", "Source", "UnreadableImage", "seeded_order"]

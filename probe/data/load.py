@@ -17,8 +17,9 @@ from torch import Tensor
 
 from probe.config import DatasetConfig
 from probe.data.decode import BROKEN_PROFILE, DIM, image_to_tensor
+from probe.data.presets import resolve
 from probe.data.source import Candidate, UnreadableImage
-from probe.data.sources import recognised, resolve
+from probe.data.sources import recognised
 from probe.errors import UserError
 from probe.names import shortened, shown
 from probe.plugins import call

@@ -1,4 +1,4 @@
-"""The sources of images: the kinds, one entry each, the data sets known by name, and what a configuration means.
+"""The sources of images: the kinds, one entry each, and what a configuration means.
 
 To add a kind, write its opener and list it in ``SOURCES``.
 """
@@ -6,12 +6,7 @@ To add a kind, write its opener and list it in ``SOURCES``.
 import os
 import re
 from collections import Counter
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from probe.config import DatasetConfig
 from probe.data.bundled import open_bundled
@@ -21,7 +16,7 @@ from probe.data.parquet import open_parquet
 from probe.data.source import Source
 from probe.data.urls import open_urls
 from probe.errors import UserError
-from probe.names import did_you_mean, given_path, shortened
+from probe.names import given_path, shortened
 from probe.plugins import with_plugins
 
 ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
@@ -59,35 +54,6 @@ def is_remote(source: str | None) -> bool:
     """Whether a source takes long to read again, or may give other images."""
     prefix, _, place = (source or "").partition(":")
     return bool(place) and prefix in known_sources() and known_sources()[prefix].remote
-
-
-@cache
-def _presets() -> dict[str, dict[str, Any]]:
-    return yaml.safe_load(files("probe.data").joinpath("presets.yaml").read_text(encoding="utf-8"))
-
-
-def preset_names() -> list[str]:
-    """The names that need no ``source``, in the order of presets.yaml."""
-    return list(_presets())
-
-
-def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
-    """The specification with its source; without one, what the user left unset comes from the preset ``name``.
-
-    Idempotent, so a resolved specification can be written to a run's config.yaml and read again. An unresolved one
-    cannot: its defaults, once written out, would count as set by the user.
-
-    Raises:
-        UserError: there is no source, and no preset of that name.
-    """
-    if spec.source is not None:
-        return spec
-    if name not in _presets():
-        ways = f"set datasets.{name}.source, or use one of {', '.join(preset_names())}."
-        advice = f"{did_you_mean(name, preset_names())} {ways}".lstrip()
-        raise UserError(f"data set {name!r} has no source and is not a preset: {advice}")
-    mine = {field: getattr(spec, field) for field in spec.model_fields_set if field != "source"}
-    return DatasetConfig.model_validate(_presets()[name] | mine)
 
 
 def recognised(where: str, spec: DatasetConfig) -> tuple[Source, str]:

@@ -22,7 +22,7 @@ from probe.plan.study import (
 from probe.studies.ood.config import OodConfig
 from probe.studies.ood.scores import starts_of
 from probe.studies.probing.end_points import iteration
-from probe.training import fitted
+from probe.training.images import fitted
 
 DISTANCE = "distances"
 

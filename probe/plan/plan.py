@@ -6,7 +6,7 @@ from typing import Any
 
 from probe.autoencoders import load_autoencoder
 from probe.config import Config, parse_config
-from probe.data import resolve
+from probe.data.presets import resolve
 from probe.dynamics import LatentMap
 from probe.errors import UserError
 from probe.plan.behaviour import PILOT, Pilot, expected, first_ends, pilot_of

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from probe.autoencoders import Autoencoder, device_of, load_autoencoder
-from probe.data import resolve
+from probe.data.presets import resolve
 from probe.measures import IDENTITY, MEASURES, Seen
 from probe.metrics.spectrum import band_power, bands
 from probe.plan.cost import ModelCost, model_cost

@@ -37,12 +37,14 @@ from probe.plan.parts import (
 from probe.plan.stage import Load, Plan, Range, StagePlan
 from probe.studies.field import PRODUCTS
 from probe.studies.probing.end_points import iteration
-from probe.studies.sweeps.across_training import STARTS, AcrossTrainingConfig
+from probe.studies.sweeps.across_training import STARTS
 from probe.studies.sweeps.config import CertifyingSolverConfig, GridConfig, StudyConfig
-from probe.studies.sweeps.contraction import TOGETHER, ContractionConfig, backbones
+from probe.studies.sweeps.contraction import TOGETHER, backbones
 from probe.studies.sweeps.grid import Cell, cells
-from probe.studies.sweeps.memorization import MemorizationConfig
-from probe.training import TrainConfig, build, fitted, train
+from probe.studies.sweeps.kinds import AcrossTrainingConfig, ContractionConfig, MemorizationConfig
+from probe.training.config import TrainConfig
+from probe.training.images import fitted
+from probe.training.train import build, train
 
 FORWARD_AND_BACK = 3
 UPDATE = 40

@@ -130,10 +130,21 @@ def tensor_names(path: Path) -> set[str]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             return set(file.keys())
     except (SafetensorError, OSError, ValueError):
         return set()
+
+
+def rows_of(path: Path, name: str) -> int:
+    """Rows of a tensor of a safetensors file; 0 if the file, or the tensor, is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            return file.get_slice(name).get_shape()[0]
+    except (SafetensorError, OSError, ValueError, IndexError):
+        return 0
 
 
 def write_table(path: Path, rows: "pd.DataFrame", about: Mapping[str, Any]) -> None:
@@ -173,16 +184,24 @@ def read_table(path: Path) -> "tuple[pd.DataFrame, dict[str, Any]]":
 
 def read_about(path: Path) -> dict[str, Any]:
     """The metadata of a result file; its content is not read. Empty if the file cannot be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    if path.suffix == ".parquet":
+        return _about_table(path)
     from safetensors import SafetensorError, safe_open
 
     try:
-        if path.suffix == ".parquet":
-            return json.loads((pq.read_schema(path).metadata or {})[b"probe"])
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:  # "pt" would import torch
             return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-    except (SafetensorError, pa.ArrowException, OSError, ValueError, KeyError):
+    except (SafetensorError, OSError, ValueError):
+        return {}
+
+
+def _about_table(path: Path) -> dict[str, Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return json.loads((pq.read_schema(path).metadata or {})[b"probe"])
+    except (pa.ArrowException, OSError, ValueError, KeyError):
         return {}
 
 

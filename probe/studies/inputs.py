@@ -9,11 +9,9 @@ from torch import Tensor
 
 from probe.autoencoders import Autoencoder
 from probe.config import DatasetConfig
-from probe.data import ImageSet, load_images
-from probe.data.load import overlap
+from probe.data.load import ImageSet, load_images, overlap
 from probe.errors import UserError
-from probe.training import crop, pad
-from probe.training.images import is_grey
+from probe.training.images import crop, is_grey, pad
 
 TOGETHER = 256
 """Images encoded at once."""

@@ -20,7 +20,7 @@ from probe.precision import full_float32
 from probe.studies.inputs import as_pictures, inputs
 from probe.studies.perceptual import Perceptual
 from probe.studies.probing.reconstruction import measured
-from probe.training import crop
+from probe.training.images import crop
 
 OTHERS = ("latent_mse", "clip")
 """Metrics of the table that say nothing here."""

@@ -11,7 +11,7 @@ from probe import LatentMap, find_attractors, load_autoencoder
 from probe.autoencoders import embedded_names
 from probe.autoencoders.embedded.train import TrainConfig, train_embedded, well
 from probe.config import DatasetConfig, SeedConfig, SolverConfig, load_config
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.errors import UserError
 
 

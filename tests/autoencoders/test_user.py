@@ -104,7 +104,7 @@ def test_shapes_that_do_not_close_are_named(module):
 @pytest.mark.shared
 def test_the_real_taef2_reconstructs_photographs(shared, monkeypatch, root):
     from probe.config import DatasetConfig
-    from probe.data import load_images
+    from probe.data.load import load_images
 
     monkeypatch.chdir(root)
     model = load_autoencoder("python:tests/models/taef2.py:load")

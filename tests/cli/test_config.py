@@ -13,9 +13,9 @@ from probe.cli.main import app, main
 from probe.config import Config, parse_config
 from probe.configuration import describe, example, examples, keys, models
 from probe.kinds import kind
-from probe.report.study.kinds import parse_study_config
 from probe.studies.ood.config import parse_ood_config
 from probe.studies.roundtrip.config import parse_roundtrip_config
+from probe.studies.sweeps.kinds import parse_study_config
 
 PARSERS = {
     "run": parse_config,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from probe.cli.main import app, main
 from probe.config import DatasetConfig
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.metrics.frechet import load_inception
 from probe.metrics.interval import mean_interval
 from probe.report.quality import quality_report, set_quality, shown

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from probe.config import DatasetConfig
-from probe.data import load_images
 from probe.data.bundled import NAMES, TILED
+from probe.data.load import load_images
 from probe.errors import UserError
 
 

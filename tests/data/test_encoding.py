@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from probe.config import DatasetConfig
-from probe.data import load_images
 from probe.data.decode import Collecting, Encoding, encoding_of, reencode, reencoding
+from probe.data.load import load_images
 from probe.data.source import UnreadableImage
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from probe.config import DatasetConfig
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.errors import UserError
 
 

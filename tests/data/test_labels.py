@@ -4,8 +4,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from probe.config import DatasetConfig
-from probe.data import load_images
 from probe.data.columns import label_column, label_of
+from probe.data.load import load_images
 from probe.errors import UserError
 
 from .test_files import write_folder, write_parquet

@@ -1,7 +1,9 @@
 import pytest
 
 from probe.config import DatasetConfig, parse_config
-from probe.data import known_sources, load_images, preset_names, resolve
+from probe.data.load import load_images
+from probe.data.presets import preset_names, resolve
+from probe.data.sources import known_sources
 from probe.errors import UserError
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from probe.config import DatasetConfig
-from probe.data import load_images
+from probe.data.load import load_images
 
 SIX = ("imagenet", "cifar100", "eurosat", "patchcamelyon", "places365", "laion_standin_coco")
 

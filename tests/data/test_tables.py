@@ -12,9 +12,10 @@ from PIL import Image
 from pyarrow import parquet
 
 from probe.config import DatasetConfig
-from probe.data import hub, load_images
+from probe.data import hub
 from probe.data import parquet as tables
 from probe.data import source as limits
+from probe.data.load import load_images
 from probe.data.source import UnreadableImage
 from probe.errors import UserError
 

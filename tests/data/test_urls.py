@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from probe.config import DatasetConfig
-from probe.data import download, load_images
+from probe.data import download
+from probe.data.load import load_images
 from probe.data.source import UnreadableImage
 from probe.errors import UserError
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from probe import LatentMap, load_autoencoder
 from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.config import DatasetConfig, ModelConfig
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.dynamics import Jacobian, certify, gaussian_starts, iterate, spectral_norm, spectral_radius
 from probe.dynamics.certificate import NO, YES, spectra_at
 

@@ -39,7 +39,7 @@ LIBRARY = """
 import json, sys
 import datasets
 from probe.config import DatasetConfig
-from probe.data import load_images
+from probe.data.load import load_images
 datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0.05  # seconds after every stream
 for name, spec in json.loads(sys.argv[1]).items():
     def load(n, holdout, seed=0):

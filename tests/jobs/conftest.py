@@ -18,10 +18,10 @@ import torch
 import yaml
 
 from jobs.directory import Directory
+from jobs.doing import DOINGS, Doing
 from jobs.independent import Independent
-from jobs.kinds import KINDS
 from jobs.run.attractors import load_end_points
-from jobs.run.work import RunDirectory
+from jobs.run.directory import RunDirectory
 from jobs.work import Work
 from probe.dynamics import Outcome
 from probe.results.files import read_tensors
@@ -95,24 +95,28 @@ def run_of_one(tmp_path_factory) -> Path:
 
 def work_on(directory: Directory) -> Work:
     """The work on a directory of any kind, of one process."""
-    return next(kind for kind in KINDS if isinstance(directory, kind.directory)).work(directory)
+    return _doing(directory).work(directory)
 
 
 def do(directory: Directory | Work, *stages: str):
     """Do stages by their names, or all of them; what the last one returns."""
     work = directory if isinstance(directory, Work) else work_on(directory)
-    kind = next(kind for kind in KINDS if isinstance(work, kind.work))
-    return [kind.stage(name).do(work) for name in stages][-1] if stages else kind.all(work)
+    doing = _doing(work.directory)
+    return [doing.do(name, work) for name in stages][-1] if stages else doing.all(work)
+
+
+def _doing(directory: Directory) -> Doing:
+    return next(one for one in DOINGS if isinstance(directory, one.kind.directory))
 
 
 def shared_by(tasks: int, directory: Directory, stage: str) -> None:
     """Do a stage by so many independent processes; they are threads here."""
-    kind = next(kind for kind in KINDS if isinstance(directory, kind.directory))
+    doing = _doing(directory)
 
     def task(number: int) -> None:
         torch.set_num_threads(1)
         world = Independent(directory.path, number, tasks)
-        kind.stage(stage).do(kind.work(kind.directory.open(directory.path), world))
+        doing.do(stage, doing.work(doing.kind.directory.open(directory.path), world))
 
     with ThreadPoolExecutor(tasks) as pool:
         list(pool.map(task, range(tasks)))

@@ -6,17 +6,18 @@ import pytest
 import torch
 import yaml
 
+from jobs import doing
 from jobs.kinds import RUN
 from jobs.kinds import STUDY as STUDY_KIND
-from jobs.ood import OodDirectory
+from jobs.ood.directory import OodDirectory
 from jobs.run.attractors import load_end_points
-from jobs.run.work import RunDirectory
-from jobs.study import StudyDirectory
+from jobs.run.directory import RunDirectory
+from jobs.study.directory import StudyDirectory
 from jobs.worker import work
 from probe.config import parse_config
 from probe.errors import UserError
-from probe.report.study.kinds import parse_study_config
 from probe.studies.ood.config import parse_ood_config
+from probe.studies.sweeps.kinds import parse_study_config
 
 from .conftest import configure, do, work_on
 from .ood.test_ood import SETTINGS as OOD
@@ -68,7 +69,7 @@ def test_a_run_that_ended_before_its_first_shard_keeps_its_configuration(
     with monkeypatch.context() as patched:
         patched.setattr("jobs.run.attractors.solve", end)
         with pytest.raises((Killed, KeyboardInterrupt)):
-            work(path, RUN, RUN.all, parse_config(settings))
+            work(path, RUN, doing.RUN.all, parse_config(settings))
     assert not (path / "attractors").exists()
     changed = parse_config({**settings, "seeds": {"count": 8, "seed": 2, "shard_size": 4}})
     refused(RunDirectory, path, changed, "seeds.count: 40 there, 8 now; seeds.seed: 1 there, 2 now")
@@ -96,8 +97,8 @@ def test_a_study_that_was_begun_keeps_its_configuration(during, tmp_path, monkey
     if during == "first cell":
         settings = {"study": "contraction", "architectures": ["ConvAutoencoder, k = 2"], "seeds": [0, 1]}
     name = {
-        "draw": "jobs.study.draw_images",
-        "train": "jobs.study.train",
+        "draw": "jobs.study.stages.draw_images",
+        "train": "jobs.study.stages.train",
         "first cell": "probe.studies.sweeps.contraction.variance_ratio",
     }
     monkeypatch.setattr(name[during], stop)
@@ -112,7 +113,7 @@ def test_a_study_that_was_begun_keeps_its_configuration(during, tmp_path, monkey
 @pytest.mark.parametrize("during", ["draw_set", "train", "references"])
 def test_an_experiment_that_was_begun_keeps_its_configuration(during, tmp_path, monkeypatch):
     path = tmp_path / "ood"
-    monkeypatch.setattr(f"jobs.ood.{during}", stop)
+    monkeypatch.setattr(f"jobs.ood.stages.{during}", stop)
     with pytest.raises(Killed):
         do(OodDirectory.create(path, parse_ood_config(OOD)))
     refused(OodDirectory, path, parse_ood_config({**OOD, "seed": 3}), "seed: 0 there, 3 now")
@@ -129,8 +130,8 @@ def test_a_folder_that_holds_nothing_is_begun_anew_with_a_word(settings, tmp_pat
     path = tmp_path / "run"
     wrong = {**settings, "model": {"source": f"python:{tmp_path}/none.py:load", "device": "cpu"}}
     with pytest.raises(UserError):
-        work(path, RUN, RUN.all, parse_config(wrong))
-    report, _ = work(path, RUN, RUN.all, parse_config({**settings, "datasets": {}}))
+        work(path, RUN, doing.RUN.all, parse_config(wrong))
+    report, _ = work(path, RUN, doing.RUN.all, parse_config({**settings, "datasets": {}}))
     assert report["solver"]["n"] == 40
     told = capsys.readouterr().err
     assert f"{path} was begun with other settings and holds no results yet: datasets.digits: only there" in told
@@ -140,7 +141,7 @@ def test_a_folder_that_holds_nothing_is_begun_anew_with_a_word(settings, tmp_pat
 def test_after_a_mistake_images_are_no_work_but_results_are(tmp_path, caplog):
     path = tmp_path / "study"
     with pytest.raises(UserError, match="k = 100 is more than"):
-        work(path, STUDY_KIND, STUDY_KIND.all, parse_study_config({**STUDY, "k": [2, 100]}))
+        work(path, STUDY_KIND, doing.STUDY.all, parse_study_config({**STUDY, "k": [2, 100]}))
     assert (path / "work" / "data" / "digits.safetensors").exists()
     partial = path / "work" / "attractors" / "some.safetensors"
     partial.parent.mkdir()

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from jobs.run.attractors import load_end_points
-from jobs.run.work import RunDirectory
+from jobs.run.directory import RunDirectory
 from probe.results.files import read_tensors
 
 from ..processes import completed

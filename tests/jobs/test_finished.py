@@ -11,17 +11,17 @@ import yaml
 from pydantic import Field
 
 from jobs.made_with import ENTRY
-from jobs.ood import OodDirectory
-from jobs.roundtrip import RoundtripDirectory
-from jobs.run.work import RunDirectory
-from jobs.study import StudyDirectory
+from jobs.ood.directory import OodDirectory
+from jobs.roundtrip.directory import RoundtripDirectory
+from jobs.run.directory import RunDirectory
+from jobs.study.directory import StudyDirectory
 from probe.cli.main import main
 from probe.config import Config, SolverConfig, parse_config, validated
 from probe.results.files import read_about, write_tensors
 from probe.results.layout import REPLACED
 from probe.studies.ood.config import OodConfig
 from probe.studies.roundtrip.config import RoundtripConfig
-from probe.studies.sweeps.contraction import ContractionConfig
+from probe.studies.sweeps.kinds import ContractionConfig
 
 from .conftest import do
 

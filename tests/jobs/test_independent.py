@@ -11,7 +11,7 @@ import torch
 from jobs.independent import Independent, is_passed_on, refuse_beside
 from jobs.lock import exclusive
 from jobs.run.attractors import load_end_points
-from jobs.run.work import RunDirectory
+from jobs.run.directory import RunDirectory
 from jobs.shards import Shards
 from probe.config import parse_config, read_yaml
 from probe.errors import UserError

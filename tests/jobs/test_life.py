@@ -2,7 +2,8 @@
 
 from jobs.progress import Meter
 from jobs.run.dictionary import summary
-from jobs.run.work import RunDirectory, RunWork
+from jobs.run.directory import RunDirectory
+from jobs.run.work import RunWork
 from probe.config import load_config
 
 from .conftest import do

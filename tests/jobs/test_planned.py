@@ -11,19 +11,19 @@ import torch
 
 import probe
 from jobs.kinds import RUN, STUDY
-from jobs.run.work import RunDirectory
+from jobs.run.directory import RunDirectory
 from jobs.slurm.expected import Job, expected_jobs, limit_seconds, memory_bytes
 from jobs.slurm.profile import ClusterProfile, load_profile
 from jobs.slurm.submit import render
 from jobs.spent import accounted
-from jobs.study import StudyDirectory
+from jobs.study.directory import StudyDirectory
 from probe.config import load_config
 from probe.plan.machines import Here
 from probe.plan.stage import Load, Range, StagePlan
 from probe.report.planned import planned_section
-from probe.report.study.kinds import parse_study_config
 from probe.results.files import read_tensors
 from probe.results.planned import read_spent
+from probe.studies.sweeps.kinds import parse_study_config
 from probe.terminal import length
 
 from .test_finished import FINISHED

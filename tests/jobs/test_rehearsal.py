@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from jobs.run.attractors import load_end_points
-from jobs.run.work import RunDirectory
+from jobs.run.directory import RunDirectory
 
 from ..hub.presets import LAION, LAYOUTS, pictures_on_the_web, write, write_laion
 from ..hub.repositories import sd_shaped

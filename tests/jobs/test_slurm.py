@@ -11,17 +11,17 @@ import pytest
 import yaml
 
 from jobs.kinds import RUN
-from jobs.ood import OodDirectory
-from jobs.run.work import RunDirectory
+from jobs.ood.directory import OodDirectory
+from jobs.run.directory import RunDirectory
 from jobs.slurm import scheduler
 from jobs.slurm.profile import ClusterProfile, load_profile
 from jobs.slurm.submit import cancel, render, submit
 from jobs.status import read_status
-from jobs.study import StudyDirectory
+from jobs.study.directory import StudyDirectory
 from probe.config import load_config
 from probe.errors import Failure, UserError
-from probe.report.study.kinds import parse_study_config
 from probe.studies.ood.config import parse_ood_config
+from probe.studies.sweeps.kinds import parse_study_config
 
 from .ood.test_ood import SETTINGS as OOD_SETTINGS
 

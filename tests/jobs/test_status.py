@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobs.lock import this_process
-from jobs.run.work import RunDirectory
+from jobs.run.directory import RunDirectory
 from jobs.status import read_status
 from probe.config import load_config
 from probe.results.layout import OWNER

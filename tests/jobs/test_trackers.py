@@ -15,20 +15,22 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jobs import trackers
-from jobs.ood import OodDirectory
-from jobs.roundtrip import RoundtripDirectory
-from jobs.run.work import RunDirectory, RunWork
-from jobs.study import StudyDirectory, StudyWork
+from jobs.ood.directory import OodDirectory
+from jobs.roundtrip.directory import RoundtripDirectory
+from jobs.run.directory import RunDirectory
+from jobs.run.work import RunWork
+from jobs.study.directory import StudyDirectory
+from jobs.study.stages import StudyWork
 from jobs.trackers import Tracker, flat, numbers, tracking
 from probe import load_autoencoder
 from probe.cli.main import app
 from probe.config import TrackersConfig, load_config, parse_config
 from probe.dynamics import Outcome
 from probe.errors import UserError
-from probe.report.study.kinds import parse_study_config
 from probe.results.files import read_tensors
 from probe.studies.ood.config import parse_ood_config
 from probe.studies.roundtrip.config import parse_roundtrip_config
+from probe.studies.sweeps.kinds import parse_study_config
 from probe.training.config import TrainConfig
 
 from .conftest import CLEAN, do, results_of
@@ -132,7 +134,7 @@ def begin(path: Path, **changes) -> StudyWork:
 
 
 def test_each_model_of_a_study_has_its_training_curve_also_after_a_kill(tmp_path, monkeypatch):
-    from jobs import study as module
+    from jobs.study import stages as module
 
     real, trained = module.train, []
 
@@ -283,13 +285,14 @@ def test_a_run_keeps_its_id_and_its_steps(fake, tmp_path, caplog, capsys):
 
 
 def test_an_absent_package_is_named_before_any_work(own, tmp_path, monkeypatch):
+    from jobs import doing
     from jobs.kinds import RUN
     from jobs.worker import work
 
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
     config = load_config(own, ["trackers.log_with=[trackio]"])
     with pytest.raises(UserError, match=r"trackio is not installed; `pip install trackio`, or leave it out\.$"):
-        work(tmp_path / "run", RUN, RUN.all, config)
+        work(tmp_path / "run", RUN, doing.RUN.all, config)
     assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match=r"trackers\.log_with"):
         parse_config({"trackers": {"log_with": ["tensorbord"]}})
@@ -297,9 +300,9 @@ def test_an_absent_package_is_named_before_any_work(own, tmp_path, monkeypatch):
 
 def test_trackers_are_not_imported_when_they_are_off(own, tmp_path):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom probe.config import load_config\nfrom jobs.kinds import RUN\n"
+        "import sys\nfrom pathlib import Path\nfrom probe.config import load_config\nfrom jobs.doing import RUN\n"
         "from jobs.worker import work\n"
-        "work(Path(sys.argv[2]), RUN, RUN.stage('attractors').do, load_config(sys.argv[1]))\n"
+        "work(Path(sys.argv[2]), RUN.kind, lambda its: RUN.do('attractors', its), load_config(sys.argv[1]))\n"
         "print([name for name in ('tensorboard', 'trackio', 'wandb') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(own), str(tmp_path / "run")]

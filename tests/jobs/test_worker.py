@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from jobs.run.attractors import load_end_points
-from jobs.run.work import RunDirectory
+from jobs.run.directory import RunDirectory
 from jobs.world import BEAT, SILENCE
 from probe.dynamics import gaussian_starts
 from probe.results.files import read_tensors

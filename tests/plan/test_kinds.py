@@ -4,15 +4,16 @@ import itertools
 
 import pytest
 
+from jobs.doing import doing_of
 from jobs.kinds import KINDS
 from probe.config import read_yaml
 from probe.plan.machines import card
 from probe.plan.ood import ood_cost, ood_stages
 from probe.plan.roundtrip import roundtrip_costs, roundtrip_stages
 from probe.plan.study import study_stages
-from probe.report.study.kinds import parse_study_config
 from probe.studies.ood.config import parse_ood_config
 from probe.studies.roundtrip.config import parse_roundtrip_config
+from probe.studies.sweeps.kinds import parse_study_config
 
 SETTINGS = {
     "study": "bottleneck",
@@ -100,7 +101,9 @@ def test_every_kind_has_a_plan_on_a_card(name, root):
         for kind in KINDS
         if kind.name == ("study" if "study" in data else "ood" if "inside" in data else "roundtrip")
     )
-    for one, machines in ((kind.plan(kind.directory.parse(data), ["H100"], ranks, None)[0], ranks) for ranks in (1, 4)):
+    for one, machines in (
+        (doing_of(kind).plan(kind.directory.parse(data), ["H100"], ranks, None)[0], ranks) for ranks in (1, 4)
+    ):
         assert one.machine is card("H100")
         assert [stage.name for stage in one.stages] == [stage.name for stage in kind.stages]
         assert 0 < one.seconds.low <= one.seconds.expected <= one.seconds.high

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from probe import load_autoencoder
 from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.errors import UserError
-from probe.training import TrainConfig, build, crop, fitted, pad, train
-from probe.training.images import as_input, is_grey
-from probe.training.train import disturbed
+from probe.training.config import TrainConfig
+from probe.training.images import as_input, crop, fitted, is_grey, pad
+from probe.training.train import build, disturbed, train
 
 SMALL = TrainConfig(base_channels=2, epochs=4, batch_size=16, learning_rate=1e-2)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from probe.data import ImageSet
+from probe.data.load import ImageSet
 from probe.report.audit.schema import AuditedImages, AuditedModel, AuditReport, CheckReport, worst
 from probe.report.page.text import count
 from probe.results.audit import WORST_FIRST

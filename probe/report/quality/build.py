@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probe.data import ImageSet
+from probe.data.load import ImageSet
 from probe.methods import metrics
 from probe.metrics.images import LOSSLESS, for_means
 from probe.metrics.interval import Interval, mean_interval

@@ -30,7 +30,7 @@ from probe.report.study.verdicts import (
     over_seeds,
 )
 from probe.results.study import Arrays, Found, StudyResults
-from probe.studies.sweeps.across_training import AcrossTrainingConfig, measure
+from probe.studies.sweeps.across_training import measure
 
 
 class AcrossTraining(TrainedModel):
@@ -351,6 +351,4 @@ PAGE = StudyPage(
     brief=BRIEF,
     warnings=_warnings,
 )
-KIND = StudyKind(
-    "across_training", AcrossTrainingConfig, measure, PAGE, example={"k": [128], "training": {"checkpoint_every": 50}}
-)
+KIND = StudyKind("across_training", measure, PAGE)

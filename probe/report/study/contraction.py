@@ -12,7 +12,7 @@ from probe.report.model import ReportModel
 from probe.report.study.page import Column, Figures, Rule, StudyKind, StudyPage, seed_spread
 from probe.report.study.schema import SeedSpread, StudyClaim, StudySection
 from probe.results.study import Found, StudyResults
-from probe.studies.sweeps.contraction import ContractionConfig, architectures, measure
+from probe.studies.sweeps.contraction import architectures, measure
 
 
 class Ratios(ReportModel):
@@ -117,4 +117,4 @@ PAGE = StudyPage(
     figures=_figures,
     rows=lambda found: {one.model.name: [one.model] for one in found},
 )
-KIND = StudyKind("contraction", ContractionConfig, measure, PAGE, architectures)
+KIND = StudyKind("contraction", measure, PAGE, architectures)

@@ -12,7 +12,7 @@ from probe.report.study.page import Column, Figures, Rule, StudyKind, StudyPage,
 from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
 from probe.report.study.verdicts import Estimated, claimed
 from probe.results.study import Found, StudyResults
-from probe.studies.sweeps.convergence import FEWEST, ConvergenceConfig, Starts, correlation, gain, measure
+from probe.studies.sweeps.convergence import FEWEST, Starts, correlation, gain, measure
 
 
 class GroupedMean(Mean):
@@ -126,4 +126,4 @@ PAGE = StudyPage(
     figures=_figures,
     warnings=lambda found: counted([one.model for one in found], WARNINGS),
 )
-KIND = StudyKind("convergence", ConvergenceConfig, measure, PAGE)
+KIND = StudyKind("convergence", measure, PAGE)

@@ -24,7 +24,7 @@ from probe.report.study.page import Figures, Rule, StudyKind, StudyPage, by_axis
 from probe.report.study.schema import StudyClaim, StudySection, TrainedModel
 from probe.report.study.verdicts import TREND, Values, above_null, difference_interval, trend
 from probe.results.study import Found, StudyResults
-from probe.studies.sweeps.memorization import MemorizationConfig, measure
+from probe.studies.sweeps.memorization import measure
 
 
 class Memorization(TrainedModel):
@@ -281,7 +281,5 @@ def _page(axis: str) -> StudyPage:
     )
 
 
-BOTTLENECK = StudyKind("bottleneck", MemorizationConfig, measure, _page("k"), example={"k": [2, 4, 8, 16, 32, 64]})
-TRAINING_SIZE = StudyKind(
-    "training_size", MemorizationConfig, measure, _page("size"), example={"k": [128], "sizes": [100, 1000, 10_000]}
-)
+BOTTLENECK = StudyKind("bottleneck", measure, _page("k"))
+TRAINING_SIZE = StudyKind("training_size", measure, _page("size"))

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -12,7 +12,6 @@ from probe.report.page.content import Table
 from probe.report.page.text import number
 from probe.report.study.schema import Point, SeedSpread, StudyClaim, StudySection
 from probe.results.study import Found, StudyResults
-from probe.studies.sweeps.config import StudyConfig
 from probe.studies.sweeps.grid import Backbone, Cell, Measured, Tell, cells
 
 Column = tuple[str, Callable[[Any], float | SeedSpread | None]]
@@ -78,25 +77,21 @@ class StudyPage:
 
 @dataclass(frozen=True)
 class StudyKind:
-    """One kind of study.
+    """What one kind of study measures and reports; its configuration is in ``probe.studies.sweeps.kinds``.
 
     Attributes:
         name: the value of ``study`` in a configuration.
-        configuration: its keys.
         measure: a ``TrainedModel`` or ``Backbone`` to what its result file holds, given the configuration and a
             function that reports progress.
         page: how the results are reported.
         shards: what the study has one result for, given the configuration and ``n_train``, ``channels`` and ``side`` of
             each data set: ``cells`` of a grid of trained models, or architectures.
-        example: keys of its example file (``probe config --example``), beside the fields that have ``examples``.
     """
 
     name: str
-    configuration: type[StudyConfig]
     measure: Callable[[Any, Any, Tell], Measured]
     page: StudyPage
     shards: Callable[[Any, Mapping[str, Mapping[str, int]]], Sequence[Cell | Backbone]] = cells
-    example: Mapping[str, Any] = field(default_factory=dict)
 
 
 def points(columns: Mapping[str, Column], rows: Rows) -> list[Point]:

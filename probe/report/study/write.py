@@ -15,11 +15,13 @@ from probe.report.page.content import Block, Code, Figure, Note, Page, Provenanc
 from probe.report.page.text import count, listed, number
 from probe.report.page.write import rendered, write
 from probe.report.planned import with_plan
-from probe.report.study.kinds import load_study_config, study_kind
+from probe.report.study.kinds import study_kind
 from probe.report.study.page import Rule, StudyPage, table
 from probe.report.study.schema import StudyClaim, StudyReport, StudySection
 from probe.results.study import Found, StudyResults, read_study
-from probe.training import TrainConfig, fitted
+from probe.studies.sweeps.kinds import load_study_config
+from probe.training.config import TrainConfig
+from probe.training.images import fitted
 
 PARTS = ("train", "test")
 

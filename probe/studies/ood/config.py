@@ -19,8 +19,7 @@ from probe.config import (
     validated,
 )
 from probe.scores import SCORES
-from probe.studies.sweeps.config import AcceleratedSolverConfig, Natural, as_in
-from probe.studies.sweeps.datasets import Part, Positive, StudyImages
+from probe.studies.sweeps.config import AcceleratedSolverConfig, Natural, Part, Positive, StudyImages, as_in
 from probe.training.config import TrainConfig
 
 NOISE = "noise"
@@ -158,3 +157,8 @@ def load_ood_config(path: str | Path | None, overrides: Iterable[str] = ()) -> O
 def parse_ood_config(data: dict[str, Any]) -> OodConfig:
     """Validate a mapping."""
     return validated(OodConfig, data)
+
+
+def control_name(outside: str) -> str:
+    """Name of the control set: in-distribution images re-encoded like those of an OOD set."""
+    return f"reencoded-{outside}"

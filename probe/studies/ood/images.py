@@ -10,9 +10,8 @@ from torch import Tensor
 
 from probe.autoencoders import Autoencoder
 from probe.config import DatasetConfig
-from probe.data import load_images
 from probe.data.decode import Collecting, Encoding, reencoding
-from probe.data.load import Prepare
+from probe.data.load import Prepare, load_images
 from probe.errors import UserError
 from probe.files import tensors_sha256
 from probe.metrics.memorization import noise_images
@@ -30,11 +29,6 @@ class Drawn:
     ids: list[str]
     facts: dict[str, Any]
     encodings: list[Encoding]
-
-
-def control_name(outside: str) -> str:
-    """Name of the control set: in-distribution images re-encoded like those of an OOD set."""
-    return f"reencoded-{outside}"
 
 
 def draw_set(config: OodConfig, name: str) -> Drawn:

@@ -30,7 +30,7 @@ from probe.studies.inputs import TOGETHER, encode, inputs
 from probe.studies.ood.config import OodConfig
 from probe.studies.probing.end_points import OnStep, iteration
 from probe.studies.trajectories import trajectory_scores
-from probe.training import crop
+from probe.training.images import crop
 
 Solve = Callable[[Map, Tensor, Iteration, OnStep | None], EndPoints]
 NOISE_SCORE = "trajectory_noise"

@@ -7,11 +7,13 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, features
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pixels = np.ndarray
 """uint8 (H, W, 3)."""
@@ -66,8 +68,10 @@ class Step:
         """As a part of a path."""
         return self.name.replace(":", "-")
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: "Tensor") -> "Tensor":
         """Pictures (n, 3, H, W) for values in [0, 1] to such pictures, each by itself; they must be finite."""
+        import torch  # reading a configuration needs none
+
         x = x.clamp(0, 1) if self.kind.clamps else x
         x = (x * 255).round() if self.kind.rounds else x
         if self.on_pixels is not None and len(x):

@@ -18,15 +18,14 @@ There are two kinds of noise because a latent space need not be close to N(0, I)
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from probe.autoencoders import Autoencoder, load_autoencoder
 from probe.config import Config, SolverConfig
-from probe.data import ImageSet
+from probe.data.load import ImageSet
 from probe.dictionary import merge_by_cosine
 from probe.dynamics import EndPoints, Iteration, LatentMap, Outcome, gaussian_starts
 from probe.dynamics.field import jacobian_norm
@@ -39,40 +38,14 @@ from probe.studies.field import PRODUCTS
 from probe.studies.fixed_points import distinct, end_points
 from probe.studies.inputs import as_pictures, decode, drawn, encode, squared_error
 from probe.studies.probing.end_points import iteration
-from probe.studies.sweeps.config import GridConfig, MergeConfig, PlainSolverConfig
 from probe.studies.sweeps.grid import Measured, Tell, TrainedModel
+from probe.studies.sweeps.kinds import POINTS, AcrossTrainingConfig, AcrossTrainingMeasure
 from probe.studies.trajectories import trajectory_scores
 
 STARTS = ("train", "test", "noise", "noise_images")
 NOISES = ("noise", "noise_images")
-POINTS = 64
 Stored = TypeVar("Stored")
 """A checkpoint before it is loaded."""
-
-
-class AcrossTrainingMeasure(MergeConfig):
-    """What is measured of each checkpoint."""
-
-    points: int = Field(
-        POINTS, ge=1, le=10**8, description="starts of each kind at which the spectral norm of J_f is computed"
-    )
-    film: int = Field(10, ge=1, le=10_000, description="training images whose decoded end points are kept as pictures")
-
-
-class AcrossTrainingConfig(GridConfig):
-    """The checkpoints of each model, including the untrained network (Figure 3); k has one value."""
-
-    study: Literal["across_training"] = Field(description="the kind of study")
-    solver: PlainSolverConfig = Field(PlainSolverConfig(), description="the iteration, from starts of four kinds")
-    measure: AcrossTrainingMeasure = Field(AcrossTrainingMeasure(), description="what is measured of each checkpoint")
-
-    @model_validator(mode="after")
-    def _checkpoints(self) -> "AcrossTrainingConfig":
-        if len(self.k) > 1:
-            raise ValueError("an across_training study varies the epoch; give k one value")
-        if self.training.checkpoint_every is None or self.training.checkpoint_every >= self.training.epochs:
-            raise ValueError("an across_training study needs training.checkpoint_every, below training.epochs")
-        return self
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,24 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from probe.config import LARGEST_SEED, MOST, ConfigModel, Name, SolverConfig, Tracked, file_names
-from probe.studies.sweeps.datasets import Positive, StudyDataset
+from probe.config import (
+    LARGEST_SEED,
+    LARGEST_SIDE,
+    MOST,
+    ConfigModel,
+    DatasetConfig,
+    Name,
+    SolverConfig,
+    Text,
+    Tracked,
+    file_names,
+)
 from probe.training.config import TrainConfig
 
+Positive = Annotated[int, Field(ge=1, le=10**8)]
+Part = Literal["train", "test"]
 Natural = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 MNIST = {"train": {"source": "hub:ylecun/mnist", "n": 10_000}, "test": {"source": "hub:ylecun/mnist", "n": 2000}}
 """The data set in example files."""
@@ -17,6 +29,47 @@ MNIST = {"train": {"source": "hub:ylecun/mnist", "n": 10_000}, "test": {"source"
 def as_in(model: type[BaseModel], name: str) -> str | None:
     """The description of a key of another configuration, for a key of the same name and meaning."""
     return model.model_fields[name].description
+
+
+class StudyImages(ConfigModel):
+    """A source of images, as in ``DatasetConfig``; the first n in an order drawn with seed 0."""
+
+    source: Text = Field(description="hub:ID, parquet:PATH, folder:PATH, bundled:NAME, urls:ID, or a path")
+    config: Text | None = Field(None, description="configuration of a hub data set")
+    split: Text | None = Field(None, description="split of a hub data set; default: train or test, by use")
+    column: Text | None = Field(None, description="column of the images; default: the only one")
+    revision: Text | None = Field(None, description="revision of a hub data set")
+    n: int = Field(ge=1, le=MOST, description="number of images")
+
+    def dataset(self, part: Part, more: int = 0) -> DatasetConfig:
+        """The same for ``load_images``, with ``more`` further images held out."""
+        given = self.model_dump(exclude_none=True, include=set(StudyImages.model_fields))
+        if self.source.startswith(("hub:", "urls:")):
+            given = {"split": part, **given}
+        return DatasetConfig(**given, holdout=more)
+
+
+class StudyDataset(ConfigModel):
+    """Images to train on, and test images that no model has seen."""
+
+    train: StudyImages = Field(description="training images")
+    test: StudyImages | Positive = Field(
+        description="a source of its own, or a number of further images from the training source"
+    )
+    side: int = Field(
+        32, ge=1, le=LARGEST_SIDE, description="image side in pixels; padded to a multiple of 16 for the network"
+    )
+    classes: Annotated[tuple[Name, ...], Field(max_length=100_000)] | None = Field(
+        None, description="use these classes only"
+    )
+
+    @model_validator(mode="after")
+    def _apart(self) -> "StudyDataset":
+        if isinstance(self.test, StudyImages) and self.train.dataset("train") == self.test.dataset("test").model_copy(
+            update={"n": self.train.n}
+        ):
+            raise ValueError("train and test are the same images; give test a number, for images left out of training")
+        return self
 
 
 class StudyConfig(Tracked):

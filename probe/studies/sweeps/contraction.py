@@ -13,42 +13,20 @@ average. (The variance over all coordinates together would count a constant outp
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from probe.autoencoders import Autoencoder
 from probe.autoencoders.compatibility import RESOLUTION, small_classes, small_configurations, untrained
-from probe.config import Name
 from probe.dynamics import LatentMap
 from probe.errors import UserError
 from probe.metrics.interval import mean_interval, verdict
-from probe.studies.sweeps.config import Natural, StudyConfig
 from probe.studies.sweeps.grid import Backbone, Measured, Tell
+from probe.studies.sweeps.kinds import BOTTLENECKS, ContractionConfig
 
-BOTTLENECKS = (2, 8, 32, 128, 512)
-"""k of the paper's convolutional autoencoder at 32 px with its 16 channels."""
 TOGETHER = 16
-
-
-class ContractionConfig(StudyConfig):
-    """Variance ratios of random weights (Figure 6): nothing is trained, and no images are needed."""
-
-    study: Literal["contraction"] = Field(description="the kind of study")
-    architectures: Annotated[tuple[Name, ...], Field(max_length=1000)] | None = Field(
-        None, description="architectures to build; default: all that are available"
-    )
-    seeds: tuple[Natural, ...] = Field(
-        tuple(range(10)), min_length=1, max_length=10_000, description="seeds of the weights and of the inputs"
-    )
-    samples: int = Field(64, ge=2, le=10**6, description="inputs, and latents, for each model")
-    device: Literal["cpu"] = Field("cpu", description="these networks are small")
-
-    @property
-    def shards(self) -> int:
-        return len(self.architectures or backbones())
 
 
 def backbones() -> dict[str, tuple[str, dict[str, Any]]]:

@@ -7,13 +7,12 @@ and the attractor's spectral radius.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy.stats
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
 from probe.config import SolverConfig
@@ -25,22 +24,14 @@ from probe.dynamics.rates import log_error, predicted_steps
 from probe.metrics.interval import Interval, correlation_interval, grouped_mean_interval, on_side
 from probe.studies.fixed_points import certify_first, end_points, fixed_points
 from probe.studies.probing.end_points import iteration
-from probe.studies.sweeps.config import CertifyingSolverConfig, EuclideanConfig, GridConfig
 from probe.studies.sweeps.grid import Measured, Tell, TrainedModel
+from probe.studies.sweeps.kinds import ConvergenceConfig
 
 FEWEST = 3
 """From this many attractors on, intervals are over attractors; with fewer they are over starts and say less."""
 LISTS = ("predicted", "actual", "radius", "attractor")
 Starts = Mapping[str, NDArray[Any]]
 """What is known of starts, each (n,): ``LISTS``, ``error`` and ``null_error`` of ``Convergence``."""
-
-
-class ConvergenceConfig(GridConfig):
-    """Predicted against actual steps from Gaussian starts (Proposition A.9, Figure 11)."""
-
-    study: Literal["convergence"] = Field(description="the kind of study")
-    solver: CertifyingSolverConfig = Field(CertifyingSolverConfig(), description="the iteration, from Gaussian starts")
-    measure: EuclideanConfig = Field(EuclideanConfig(), description="which end points count as one attractor")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ from probe.autoencoders.adapter import adapted
 from probe.config import ModelConfig
 from probe.errors import UserError
 from probe.studies.sweeps.config import GridConfig
-from probe.training import TrainConfig, build, fitted
 from probe.training.checkpoint import epoch_of
+from probe.training.config import TrainConfig
+from probe.training.images import fitted
+from probe.training.train import build
 
 Tell = Callable[[float, str], None]
 """Reports progress: the share that is done, in [0, 1], and a note."""

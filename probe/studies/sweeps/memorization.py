@@ -12,10 +12,9 @@ Images are padded with black to a multiple of 16 for the network; errors and cos
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from probe.autoencoders import Autoencoder
@@ -27,54 +26,13 @@ from probe.metrics.sets import rank_at_variance
 from probe.studies.fixed_points import certify_first, end_points, finite_or_none
 from probe.studies.inputs import as_pictures, decode, encode, squared_error
 from probe.studies.probing.end_points import OnStep, iteration
-from probe.studies.sweeps.config import AcceleratedSolverConfig, GridConfig, MergeConfig
-from probe.studies.sweeps.datasets import Positive
 from probe.studies.sweeps.grid import Measured, Tell, TrainedModel
+from probe.studies.sweeps.kinds import MemorizationConfig
 
 TOGETHER = 512
 """Images encoded at once."""
 NOT_EXAMINED = -2
 """Code of an end point without certificate, beside those of ``Certificates.attractor``."""
-
-
-class MemorizationMeasure(MergeConfig):
-    """What is measured of each model."""
-
-    nulls: int = Field(
-        1000,
-        ge=2,
-        le=10**8,
-        description="images in each null level of mem: unseen test images, their reconstructions, and noise",
-    )
-    variance: float = Field(
-        0.9, gt=0, le=1, description="share of the variance that defines the rank of the decoded attractors"
-    )
-    gallery: int = Field(8, ge=0, le=10_000, description="decoded attractors to keep as pictures, largest basins first")
-
-
-class MemorizationConfig(GridConfig):
-    """Memorization against k (``bottleneck``) or against the number of training images (``training_size``)."""
-
-    study: Literal["bottleneck", "training_size"] = Field(description="the axis; the other axis has one value")
-    sizes: Annotated[tuple[Positive, ...], Field(max_length=1000)] | None = Field(
-        None, description="numbers of training images, drawn with the model's seed; default: all images"
-    )
-    solver: AcceleratedSolverConfig = Field(
-        AcceleratedSolverConfig(), description="the iteration, from latents of training images"
-    )
-    measure: MemorizationMeasure = Field(MemorizationMeasure(), description="what is measured of each model")
-
-    def numbers(self, n_train: int) -> tuple[int, ...]:
-        """The training-set sizes, given that there are ``n_train`` training images."""
-        return self.sizes or super().numbers(n_train)
-
-    @model_validator(mode="after")
-    def _one_axis(self) -> "MemorizationConfig":
-        if self.study == "bottleneck" and self.sizes is not None and len(self.sizes) > 1:
-            raise ValueError("a bottleneck study varies k; give sizes one value, or none to use all images")
-        if self.study == "training_size" and (len(self.k) > 1 or self.sizes is None):
-            raise ValueError("a training_size study varies sizes; list them, and give k one value")
-        return self
 
 
 @dataclass(frozen=True)

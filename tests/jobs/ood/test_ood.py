@@ -10,7 +10,8 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
-from jobs.ood import OodDirectory, OodWork
+from jobs.ood.directory import OodDirectory
+from jobs.ood.stages import OodWork
 from jobs.status import read_status
 from jobs.stopping import Stopped
 from jobs.worker import guarded
@@ -240,7 +241,7 @@ def test_the_status_of_an_experiment(whole, tmp_path):
 
 
 def test_the_status_after_the_images_were_killed_counts_the_sets_that_are_there(tmp_path, monkeypatch):
-    from jobs import ood
+    from jobs.ood import stages as ood
 
     real = ood.draw_set
 
@@ -309,8 +310,8 @@ def test_a_manifest_without_a_fact_of_the_images_is_one_sentence(whole, tmp_path
 
 def test_what_was_killed_goes_on_to_the_same_table(whole, tmp_path, monkeypatch):
     """Killed inside the training, then after the first table; nothing is done twice."""
-    from jobs import ood as scoring
-    from jobs import ood as training
+    from jobs.ood import stages as scoring
+    from jobs.ood import stages as training
 
     path, real = tmp_path / "parts", training.train
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 import yaml
 
+from jobs import doing
 from jobs.kinds import ROUNDTRIP
-from jobs.roundtrip import RoundtripDirectory, RoundtripWork
+from jobs.roundtrip.directory import RoundtripDirectory
+from jobs.roundtrip.stages import RoundtripWork
 from jobs.status import read_status
 from jobs.worker import work
 from probe.api import open_run
@@ -177,7 +179,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("at", [0, 5, 11])
 def test_what_was_killed_goes_on_to_the_same_results(whole, tmp_path, monkeypatch, at):
     """Nothing is done twice."""
-    from jobs import roundtrip
+    from jobs.roundtrip import stages as roundtrip
 
     done, real = [], roundtrip._make
 
@@ -447,5 +449,5 @@ def test_the_size_that_a_model_was_made_for_is_noted(tmp_path):
             "solver": {"max_steps": 0},
         }
     )
-    report, _ = work(tmp_path / "small", ROUNDTRIP, ROUNDTRIP.all, config)
+    report, _ = work(tmp_path / "small", ROUNDTRIP, doing.ROUNDTRIP.all, config)
     assert "embedded was made for images of 32 px, not 16" in "\n".join(report["warnings"])

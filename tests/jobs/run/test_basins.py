@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.run.work import RunDirectory
+from jobs.run.directory import RunDirectory
 from jobs.status import read_status
 from probe.config import DictionaryConfig, SolverConfig, parse_config
 from probe.metrics.interval import wilson

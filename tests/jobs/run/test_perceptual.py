@@ -9,11 +9,11 @@ import pytest
 import torch
 import yaml
 
+from jobs.run.directory import RunDirectory
 from jobs.run.reconstruct import _same_on_all_ranks
-from jobs.run.work import RunDirectory
 from probe import load_autoencoder
 from probe.config import load_config
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.errors import UserError
 from probe.metrics.frechet import frechet, load_inception
 from probe.metrics.perceptual import load_lpips

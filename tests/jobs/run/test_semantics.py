@@ -11,10 +11,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from jobs.run.work import RunDirectory
+from jobs.run.directory import RunDirectory
 from probe import load_autoencoder
 from probe.config import ClipConfig, load_config
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.dynamics import gaussian_starts
 from probe.errors import UserError
 from probe.semantics import MISSING

@@ -7,7 +7,8 @@ import torch
 from typer.testing import CliRunner
 
 from jobs.run.attractors import load_end_points, shards
-from jobs.run.work import RunDirectory, RunWork
+from jobs.run.directory import RunDirectory
+from jobs.run.work import RunWork
 from jobs.status import read_status
 from jobs.stopping import Stopped
 from probe.cli.main import app

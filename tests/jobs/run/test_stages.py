@@ -11,9 +11,11 @@ import torch
 import yaml
 from PIL import Image
 
+from jobs import doing
 from jobs.kinds import RUN
 from jobs.run.attractors import load_end_points
-from jobs.run.work import RunDirectory, RunWork
+from jobs.run.directory import RunDirectory
+from jobs.run.work import RunWork
 from jobs.worker import work
 from probe.config import load_config, parse_config
 from probe.dynamics import iterate
@@ -253,7 +255,7 @@ def test_images_of_the_hub_are_read_once(run, monkeypatch):
 def test_a_mistake_leaves_the_folder_to_the_corrected_command(settings, tmp_path, caplog):
     wrong = parse_config({**settings, "datasets": {"digits": {"source": "bundled:digit", "n": 6}}})
     with pytest.raises(UserError, match="digit"):
-        work(tmp_path / "run", RUN, RUN.all, wrong)
+        work(tmp_path / "run", RUN, doing.RUN.all, wrong)
     right = RunDirectory.create(tmp_path / "run", parse_config(settings))
     assert (
         "was begun with other settings and holds no results yet: datasets.digits.holdout: 500 there, 5 now"

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from jobs.run.work import RunDirectory
+from jobs.run.directory import RunDirectory
 from jobs.status import read_status
 from probe.cli.main import app
 from probe.config import parse_config

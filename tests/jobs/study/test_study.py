@@ -6,15 +6,17 @@ import signal
 import pytest
 import yaml
 
+from jobs import doing
 from jobs.kinds import STUDY
 from jobs.lock import if_free
 from jobs.status import read_status
-from jobs.study import StudyDirectory, StudyWork
+from jobs.study.directory import StudyDirectory
+from jobs.study.stages import StudyWork
 from jobs.worker import work
 from probe import load_autoencoder
 from probe.errors import UserError
-from probe.report.study.kinds import parse_study_config
 from probe.results.files import read_tensors
+from probe.studies.sweeps.kinds import parse_study_config
 from probe.training.checkpoint import STATE
 
 from ...processes import completed
@@ -77,7 +79,7 @@ class Killed(BaseException):
 
 
 def test_a_study_that_was_killed_goes_on_to_the_same_results(whole, tmp_path, monkeypatch):
-    from jobs import study as module
+    from jobs.study import stages as module
 
     real, trained = module.train, []
 
@@ -133,7 +135,7 @@ def test_another_configuration_is_refused_and_named(whole, tmp_path):
 def test_a_mistake_is_found_before_anything_is_trained(tmp_path):
     wrong = parse_study_config({**SETTINGS, "k": [2, 100]})
     with pytest.raises(UserError, match="k = 100 is more than the 16 features"):
-        work(tmp_path / "study", STUDY, STUDY.all, wrong)
+        work(tmp_path / "study", STUDY, doing.STUDY.all, wrong)
     assert not (tmp_path / "study" / "models").exists()
     begin(tmp_path / "study", k=[2])  # and so the folder is still free
 
@@ -141,7 +143,7 @@ def test_a_mistake_is_found_before_anything_is_trained(tmp_path):
 def test_changed_images_are_refused(whole, tmp_path, monkeypatch):
     import shutil
 
-    from jobs import study as module
+    from jobs.study import stages as module
 
     copy = tmp_path / "copy"
     shutil.copytree(whole, copy)

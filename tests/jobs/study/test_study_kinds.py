@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jobs import study as study_models
-from jobs.study import StudyDirectory, StudyWork
+from jobs.study import stages as study_models
+from jobs.study.directory import StudyDirectory
+from jobs.study.stages import StudyWork
 from probe import load_autoencoder
 from probe.errors import UserError
 from probe.report.study import kinds, study_table
-from probe.report.study.kinds import parse_study_config, study_kind
+from probe.report.study.kinds import study_kind
+from probe.studies.sweeps.kinds import parse_study_config
 from probe.training.checkpoint import STATE
 
 from ..conftest import assert_same_results, do, results_of

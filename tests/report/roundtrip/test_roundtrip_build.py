@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 from probe.config import DatasetConfig
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.errors import UserError
 from probe.measures import IDENTITY, MEASURES, shown_cycles
 from probe.metrics.images import LOSSLESS

@@ -13,7 +13,7 @@ import yaml
 
 import probe.report
 from probe.config import DatasetConfig
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.report.compare.page import write_comparison
 from probe.report.run.write import write_report
 from probe.results.files import read_tensors, write_tensors

@@ -11,11 +11,11 @@ from scipy import stats
 from probe.metrics.separation import fpr95
 from probe.report.study import study_table, write_study_report
 from probe.report.study.across_training import CHANGES, difference
-from probe.report.study.kinds import parse_study_config
 from probe.results.files import write_tensors
 from probe.studies.sweeps.contraction import record as ratios
 from probe.studies.sweeps.convergence import Convergence
 from probe.studies.sweeps.convergence import record as steps
+from probe.studies.sweeps.kinds import parse_study_config
 
 IMAGES = {"datasets": {"made-up": {"train": {"source": "folder:a", "n": 40}, "test": 8, "side": 28}}}
 

@@ -12,11 +12,11 @@ from scipy import stats
 
 from probe.errors import UserError
 from probe.report.study import study_table, write_study_report
-from probe.report.study.kinds import parse_study_config
 from probe.report.study.memorization import null
 from probe.report.study.schema import StudyReport
 from probe.report.study.verdicts import difference_interval, spearman_interval
 from probe.results.files import write_tensors
+from probe.studies.sweeps.kinds import parse_study_config
 
 KS, SEEDS = (2, 8, 32), (0, 1)
 

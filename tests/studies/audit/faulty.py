@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from probe.autoencoders import load_autoencoder
 from probe.config import DatasetConfig
-from probe.data import load_images
+from probe.data.load import load_images
 
 PATCH, CHANNELS, RESOLUTION = 4, 8, 32
 SCALE, SHIFT = 0.18215, 0.5

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from probe.autoencoders import load_autoencoder
 from probe.config import DatasetConfig, ModelConfig
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.results.audit import Finding, Verdict
 from probe.studies.audit import ways
 from probe.studies.audit.check import answer

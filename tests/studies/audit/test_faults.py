@@ -9,7 +9,7 @@ import torch
 
 from probe.autoencoders import Autoencoder, load_autoencoder
 from probe.config import DatasetConfig, ModelConfig
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.results.audit import Finding
 from probe.studies.audit.check import answer, chosen
 from probe.studies.audit.checks import CHECKS

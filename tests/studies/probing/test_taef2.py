@@ -5,7 +5,7 @@ import torch
 
 from probe import LatentMap, load_autoencoder
 from probe.config import DatasetConfig, SolverConfig, SparseConfig
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.dynamics import EndPoints
 from probe.studies.probing.end_points import batches, solve
 from probe.studies.probing.reconstruction import dictionaries, mean_image, prepare, reconstruct

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from probe.config import DatasetConfig
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.dynamics import Outcome
 from probe.studies.roundtrip.outcomes import Ends, Reference, until
 from probe.studies.roundtrip.trip import round_trip

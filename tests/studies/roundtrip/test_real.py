@@ -7,7 +7,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from probe import load_autoencoder
 from probe.config import DatasetConfig, ModelConfig
-from probe.data import load_images
+from probe.data.load import load_images
 from probe.studies.roundtrip.trip import round_trip
 
 from .models import settings

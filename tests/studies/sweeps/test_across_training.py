@@ -11,13 +11,8 @@ import torch
 from probe.autoencoders.base import Autoencoder
 from probe.config import SolverConfig
 from probe.report.study.across_training import film_strip, training_figure, write_checkpoints
-from probe.studies.sweeps.across_training import (
-    STARTS,
-    AcrossTrainingMeasure,
-    CheckpointSettings,
-    across_training,
-    measure_checkpoint,
-)
+from probe.studies.sweeps.across_training import STARTS, CheckpointSettings, across_training, measure_checkpoint
+from probe.studies.sweeps.kinds import AcrossTrainingMeasure
 from probe.studies.trajectories import trajectory_scores
 
 SOLVER = SolverConfig(tolerance=1e-8, certificates=0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from probe.report.study.kinds import load_study_config
+from probe.studies.sweeps.kinds import load_study_config
 
 
 @pytest.mark.parametrize(

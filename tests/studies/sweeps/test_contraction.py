@@ -10,8 +10,9 @@ from probe.autoencoders.compatibility import small_classes, untrained
 from probe.errors import UserError
 from probe.report.study.contraction import Contraction, ratios_figure
 from probe.studies.sweeps import contraction as study
-from probe.studies.sweeps.contraction import ContractionConfig, architectures, measure, record, variance_ratio
+from probe.studies.sweeps.contraction import architectures, measure, record, variance_ratio
 from probe.studies.sweeps.grid import Backbone
+from probe.studies.sweeps.kinds import ContractionConfig
 
 
 def contraction(name: str, **settings) -> dict:

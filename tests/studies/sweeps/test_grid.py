@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 
 from probe.errors import UserError
-from probe.report.study.kinds import parse_study_config, study_kind
+from probe.report.study.kinds import study_kind
 from probe.studies.sweeps.datasets import draw
 from probe.studies.sweeps.grid import Cell, cells, training_images
+from probe.studies.sweeps.kinds import parse_study_config
 
 DIGITS = {"train": {"source": "bundled:digits", "n": 30}, "test": 12, "side": 16}
 

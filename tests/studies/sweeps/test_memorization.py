@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from probe.autoencoders import Autoencoder
-from probe.studies.sweeps.memorization import MemorizationConfig, measure
+from probe.studies.sweeps.kinds import MemorizationConfig
+from probe.studies.sweeps.memorization import measure
 
 SIDE = 16
 P = torch.zeros(1, SIDE, SIDE)

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from probe.report.study.kinds import load_study_config
 from probe.studies.sweeps.datasets import draw
 from probe.studies.sweeps.grid import Cell, TrainedModel, training_images
+from probe.studies.sweeps.kinds import load_study_config
 from probe.studies.sweeps.memorization import measure
-from probe.training import train
+from probe.training.train import train
 
 
 def test_the_configuration_is_the_setting_that_was_published(root):

@@ -1,17 +1,14 @@
-"""A study of ``probe study``: its directory, its grid of models, and its stages."""
+"""A study of ``probe study``: its grid of models, and its stages."""
 
 import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from jobs.directory import Directory
 from jobs.lock import if_free
 from jobs.progress import Meter
-from jobs.stage import Counts, count_drawn
+from jobs.study.directory import StudyDirectory, cell_file, data_file
 from jobs.trackers import Tracker, is_complete, log_training, numbers
 from jobs.work import Work
 from probe.errors import UserError
@@ -19,60 +16,18 @@ from probe.files import tensors_sha256
 from probe.plan.begun import is_small
 from probe.plan.stage import Plan
 from probe.plan.study import plan_study, study_stages
-from probe.report.study.kinds import StudyKind, parse_study_config, study_kind
 from probe.results import layout
 from probe.studies.sweeps.config import GridConfig, StudyConfig
 from probe.studies.sweeps.datasets import draw as draw_images
 from probe.studies.sweeps.grid import Backbone, Cell, Measured, TrainedModel, training_images
-from probe.training import Trained, fitted, train
 from probe.training.checkpoint import STATE
+from probe.training.images import fitted
+from probe.training.train import Trained, train
 
 TRAINING = 0.7
 """Part of a model's work that is training, for the progress bar."""
 Shard = Cell | Backbone
 log = logging.getLogger("probe")
-
-
-@dataclass(frozen=True)
-class StudyDirectory(Directory[Any]):
-    """A folder that holds one study; its ``config`` is of one of the kinds of ``StudyConfig``."""
-
-    NOUN = "study"
-    RESULTS = (layout.CELLS, layout.MODELS)
-    parse = staticmethod(parse_study_config)
-
-    @property
-    def kind(self) -> StudyKind:
-        """The kind of study."""
-        return study_kind(self.config.study)
-
-    def grid(self, *names: str) -> Sequence[Shard]:
-        """All models of the study, or of these data sets.
-
-        Raises:
-            UserError: as the kind's ``shards``.
-        """
-        return self.kind.shards(self.config, self.sizes(*names))
-
-    def sizes(self, *names: str) -> dict[str, dict[str, int]]:
-        """The number of training images, the channels and the side of all data sets, or of these."""
-        known = {name: self.drawn(name) for name in names or self.config.data}
-        return {
-            name: {"n_train": facts["train"]["n_used"], "channels": facts["channels"], "side": facts["side"]}
-            for name, facts in known.items()
-        }
-
-    def source(self, shard: Shard) -> dict[str, str]:
-        """What a model's result is made from: the checksum of its images, if it is trained."""
-        return {"data": self.drawn(shard.dataset)["sha256"]} if isinstance(shard, Cell) else {}
-
-    def is_there(self, shard: Shard) -> bool:
-        """Whether the result of a model is there."""
-        return self.checked(cell_file(shard), **self.source(shard)) is not None
-
-    def left(self) -> list[Shard]:
-        """The models whose results are not there."""
-        return [shard for shard in self.grid() if not self.is_there(shard)]
 
 
 class StudyWork(Work[StudyDirectory]):
@@ -93,16 +48,6 @@ class StudyWork(Work[StudyDirectory]):
         if self._drawn[0] != name:
             self._drawn = name, self.directory.load(data_file(name))[0]
         return self._drawn[1]
-
-
-def cell_file(shard: Shard) -> str:
-    """Where a model's result is kept."""
-    return layout.CELL.at(shard=shard.name)
-
-
-def data_file(name: str) -> str:
-    """Where a data set's images are kept until every model is there."""
-    return layout.STUDY_IMAGES.at(dataset=name)
 
 
 # Stage ``images``, without a GPU
@@ -128,11 +73,6 @@ def images(work: StudyWork) -> None:
         study.update_manifest(data={name: study.load(data_file(name), "test")[1]["data"] for name in todo})
         study.grid()
     work.world.barrier()
-
-
-def count_images(study: StudyDirectory) -> Counts:
-    """Data sets that are drawn."""
-    return count_drawn(study, layout.STUDY_IMAGES, study.config.data)
 
 
 def images_used(work: StudyWork) -> dict[str, int]:
@@ -179,11 +119,6 @@ def models(work: StudyWork) -> int:
             if mine and not study.is_there(shard):
                 _make(work, shard, meter)
     return work.world.on_rank_0(lambda: len(study.left()))
-
-
-def count_models(study: StudyDirectory) -> Counts:
-    """Models whose results are there."""
-    return len(list(study.path.glob(layout.CELL.glob))), study.config.shards
 
 
 def tell_trackers(work: StudyWork, shard: Shard, values: dict[str, Any]) -> None:

@@ -1,17 +1,15 @@
-"""An OOD experiment of ``probe ood``: its directory, its sets and model, and its stages."""
+"""An OOD experiment of ``probe ood``: its sets and model, and its stages."""
 
 import shutil
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
-from jobs.directory import Directory
+from jobs.ood.directory import OodDirectory, data_file, score_file
 from jobs.progress import Meter
 from jobs.shards import Shards
-from jobs.stage import Counts, count_drawn
 from jobs.trackers import log_training, numbers
 from jobs.work import Work
 from probe.autoencoders import Autoencoder
@@ -25,50 +23,13 @@ from probe.plan.ood import ood_cost, ood_stages, plan_ood
 from probe.plan.stage import Plan
 from probe.results import layout
 from probe.studies.inputs import note_overlap
-from probe.studies.ood.config import OodConfig, OodTraining, parse_ood_config
-from probe.studies.ood.images import Drawn, as_taken, control_name, draw_control, draw_set, must_fit
+from probe.studies.ood.config import OodConfig, OodTraining, control_name
+from probe.studies.ood.images import Drawn, as_taken, draw_control, draw_set, must_fit
 from probe.studies.ood.scores import References, Scorer, references, starts_of
 from probe.studies.probing.end_points import OnStep
-from probe.training import build, fitted, train
 from probe.training.checkpoint import STATE, model_folder
-
-
-@dataclass(frozen=True)
-class OodDirectory(Directory[OodConfig]):
-    """A folder that holds one experiment: training attractors, and a table per set."""
-
-    NOUN = "ood"
-    RESULTS = (layout.OOD_MODEL, layout.REFERENCES.name, layout.SCORES)
-    parse = staticmethod(parse_ood_config)
-
-    @property
-    def sets(self) -> list[str]:
-        """Sets that are scored: ``test``, the OOD sets, and a control for each that comes from files."""
-        outside = list(self.config.outside)
-        return ["test", *outside, *(control for name in outside if (control := control_name(name)) in self.data)]
-
-    @property
-    def network(self) -> tuple[int, int]:
-        """Channels (1 for grey training images) and side of the images that a model takes that is trained here."""
-        assert self.config.train is not None
-        side = fitted(self.config.resolution, "inside/train", self.config.train.convolutions)
-        return (1 if self.drawn("train")["grey"] else 3), side
-
-    def images(self, name: str) -> Tensor:
-        """The images of a set, uint8 (n, 3, R, R)."""
-        return self.load(data_file(name), "images")[0]["images"]
-
-    def source(self, name: str) -> dict[str, str | None]:
-        """What the table of a set is made from."""
-        return {"data": self.drawn(name)["sha256"], "references": self.references_sha256}
-
-    @property
-    def references_sha256(self) -> str | None:
-        """Checksum of the training attractors; None where they are not there."""
-        found: str | None = self.__dict__.get("_references")
-        if not found and (about := self.checked(layout.REFERENCES.name, data=self.drawn("train")["sha256"])):
-            found = self.__dict__["_references"] = about["sha256"]  # the file can be large: it is read through once
-        return found
+from probe.training.images import fitted
+from probe.training.train import build, train
 
 
 class OodWork(Work[OodDirectory]):
@@ -84,10 +45,17 @@ class OodWork(Work[OodDirectory]):
     def plan(self) -> Plan | None:
         """As ``Work.plan``."""
         config, model = self.config, self.model if self.config.model else None
-        channels = 3 if model else self.directory.network[0]
+        channels = 3 if model else self.network[0]
         if is_small(ood_stages(config, ood_cost(config, channels, model))):
             return None
         return plan_ood(config, ranks=self.world.size, channels=channels, model=model)[0]
+
+    @property
+    def network(self) -> tuple[int, int]:
+        """Channels (1 for grey training images) and side of the images that a model takes that is trained here."""
+        assert self.config.train is not None
+        side = fitted(self.config.resolution, "inside/train", self.config.train.convolutions)
+        return (1 if self.directory.drawn("train")["grey"] else 3), side
 
     @cached_property
     def model(self) -> Autoencoder:
@@ -106,16 +74,6 @@ class OodWork(Work[OodDirectory]):
             return {"source": source, "latent_shape": shape, "parameters": model.parameters()}
 
         return self.load_model(spec, describe)
-
-
-def data_file(name: str) -> str:
-    """Where the images of a set are kept until the report is there."""
-    return layout.OOD_IMAGES.at(set=name)
-
-
-def score_file(name: str) -> str:
-    """The table of a set."""
-    return layout.SCORE.at(set=name)
 
 
 # Stage ``images``, without a GPU
@@ -146,15 +104,10 @@ def images(work: OodWork) -> None:
         _note_shared(ood, facts)
         ood.update_manifest(data=facts)
         if config.train:  # what cannot be trained is refused here
-            channels, side = ood.network
+            channels, side = work.network
             must_fit(channels, ood.data)
             build(channels, side, config.train.k, config.train, 0)
     work.world.barrier()
-
-
-def count_images(ood: OodDirectory) -> Counts:
-    """Sets that are drawn, controls aside."""
-    return count_drawn(ood, layout.OOD_IMAGES, ["train", "test", *ood.config.outside])
 
 
 def _keep(ood: OodDirectory, name: str, drawn: Drawn) -> None:
@@ -222,11 +175,6 @@ def attractors(work: OodWork) -> None:
         ood.save(layout.REFERENCES.name, found.tensors(), **made_from, facts=found.facts)
 
 
-def count_attractors(ood: OodDirectory) -> Counts:
-    """The file of training attractors."""
-    return int((ood.path / layout.REFERENCES).is_file()), 1
-
-
 def attractors_found(work: OodWork) -> dict[str, Any]:
     """What is known of the training attractors."""
     return work.directory.load(layout.REFERENCES.name, "attractors")[1]["facts"]
@@ -247,7 +195,7 @@ def _trained_model(work: OodWork) -> ModelConfig:
 
 def _train(work: OodWork, settings: OodTraining, meter: Meter) -> None:
     ood = work.directory
-    (channels, side), folder = ood.network, ood.path / layout.OOD_MODEL
+    (channels, side), folder = work.network, ood.path / layout.OOD_MODEL
     with work.tracked() as tracker:
 
         def on_epoch(done: int, epochs: int, loss: float) -> None:
@@ -295,12 +243,6 @@ def scores(work: OodWork) -> None:
     before = sum(sizes.values()) - sum(sizes[name] for name in todo)
     for name, meter in work.share("scores", "images", todo, is_there, size=sizes.__getitem__, before=before):
         _score(ood, scorer, name, meter)
-
-
-def count_scores(ood: OodDirectory) -> Counts:
-    """Tables that are there."""
-    sets = {"test", *ood.config.outside, *ood.data} - {"train"}
-    return len(list(ood.path.glob(layout.SCORE.glob))), len(sets)
 
 
 def _score(ood: OodDirectory, scorer: Scorer, name: str, meter: Meter) -> None:

@@ -1,20 +1,18 @@
-"""A round trip of ``probe roundtrip``: its directory, its models, and its stages."""
+"""A round trip of ``probe roundtrip``: its models, and its stages."""
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jobs.directory import Directory
 from jobs.progress import Meter
-from jobs.run.work import RunDirectory
-from jobs.stage import Counts, count_drawn
+from jobs.roundtrip.directory import RoundtripDirectory, image_file
+from jobs.run.directory import RunDirectory
 from jobs.work import Work
 from probe.autoencoders import Autoencoder
-from probe.data import load_images, resolve
+from probe.data.load import load_images
 from probe.errors import UserError
 from probe.measures import IDENTITY
 from probe.metrics.frechet import Inception
@@ -27,36 +25,13 @@ from probe.results.roundtrip import Trip, trips
 from probe.studies.inputs import image_facts
 from probe.studies.perceptual import Perceptual, load_perceptual
 from probe.studies.roundtrip.between import codecs
-from probe.studies.roundtrip.config import RoundtripConfig, parse_roundtrip_config
+from probe.studies.roundtrip.config import RoundtripConfig
 from probe.studies.roundtrip.outcomes import Reference
 from probe.studies.roundtrip.trip import round_trip, table
 from probe.trust import must_be_trusted
 
 log = logging.getLogger("probe")
 N = TypeVar("N", Lpips, Inception)
-Look = Callable[..., dict[str, Any] | None]
-"""``checked``, ``needed`` or ``claimed`` of a directory."""
-
-
-@dataclass(frozen=True)
-class RoundtripDirectory(Directory[RoundtripConfig]):
-    """A folder that holds a table and tensors per model, between and data set."""
-
-    NOUN = "roundtrip"
-    RESULTS = (layout.TRIPS,)
-    parse = staticmethod(parse_roundtrip_config)
-
-    @classmethod
-    def create(cls, path: Path, config: RoundtripConfig) -> "RoundtripDirectory":
-        """As ``Directory.create``, with the presets of the data sets written out."""
-        named = {name: resolve(name, spec) for name, spec in config.datasets.items()}
-        return super().create(path, config.model_copy(update={"datasets": named}))
-
-    def has(self, trip: Trip, look: Look, **made_from: str | None) -> bool:
-        """Whether the files of a trip are there, made from the images and these results."""
-        about = {"data": self.drawn(trip.dataset)["sha256"], **made_from}
-        found = [look(file, **about) for file in (trip.table, trip.tensors)]  # both, also where the first is missing
-        return None not in found
 
 
 class RoundtripWork(Work[RoundtripDirectory]):
@@ -146,11 +121,6 @@ class RoundtripWork(Work[RoundtripDirectory]):
         return here if begun else None
 
 
-def image_file(name: str) -> str:
-    """Where the images of a data set are kept until the report is there."""
-    return layout.TRIP_IMAGES.at(dataset=name)
-
-
 # Stage ``images``, without a GPU
 
 
@@ -177,11 +147,6 @@ def images(work: RoundtripWork) -> None:
         facts = {name: directory.load(image_file(name), "images")[1]["data"] for name in todo}
         directory.update_manifest(data=facts)
     work.world.barrier()
-
-
-def count_images(directory: RoundtripDirectory) -> Counts:
-    """Data sets that are drawn."""
-    return count_drawn(directory, layout.TRIP_IMAGES, directory.config.datasets)
 
 
 def _is_settled(directory: RoundtripDirectory, name: str) -> bool:
@@ -223,12 +188,6 @@ def round_trips(work: RoundtripWork) -> None:
         before = sum(map(size, all_trips)) - sum(map(size, todo[todo.index(mine[0]) :]))
         for trip, meter in work.share(name, "images", mine, is_there, size=size, before=before):
             _make(work, trip, model, run, meter)
-
-
-def count(directory: RoundtripDirectory) -> Counts:
-    """Trips whose files are there."""
-    there = [trip for trip in trips(directory.config) if (directory.path / trip.tensors).is_file()]
-    return len(there), len(list(trips(directory.config)))
 
 
 def _make(work: RoundtripWork, trip: Trip, model: Autoencoder | None, run: str | None, meter: Meter) -> None:

@@ -1,0 +1,1 @@
+"""An OOD experiment of ``probe ood``."""

@@ -1,0 +1,1 @@
+"""A round trip of ``probe roundtrip``."""
