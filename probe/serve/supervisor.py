@@ -1,0 +1,510 @@
+"""The one thread that brings about what was asked: it starts, ends and adopts runs, and keeps the index true.
+
+Whoever asks for something writes it into the run's ticket, and wakes the thread. It looks at every run that is not over
+each second, derives its state from facts and does what follows; now and then it looks through the whole root. Nothing
+that it knows is needed after a crash: a new one finds the same from the folders.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from jobs.kinds import KINDS
+from jobs.provenance import now
+from probe.errors import Failure, UserError, reason_of
+from probe.kinds import Kind
+from probe.serve.executors import Executor, Held, Life
+from probe.serve.executors.local import Local
+from probe.serve.facts import look
+from probe.serve.index import Index, Row
+from probe.serve.rows import row_of
+from probe.serve.scan import LONGEST, Absent, find, fingerprint, is_part, path_of
+from probe.serve.settings import Settings
+from probe.serve.states import OVER, State, derive
+from probe.serve.ticket import TICKET, Ticket, read_ticket
+
+TICK = 1.0
+"""Seconds between two looks at the runs that are not over."""
+SCAN_EVERY = 30.0
+QUOTA_EVERY = 10.0
+GRACE = 10.0
+"""Seconds that a cancelled run has to clean up before it is killed."""
+AGAIN = 10.0
+"""Seconds after which a start that failed is tried again."""
+SETTLES = 2.0
+"""Seconds for which a folder's time may not tell two changes apart."""
+log = logging.getLogger("probe")
+
+
+class Conflict(UserError):
+    """What was asked does not go with what is there (HTTP 409)."""
+
+
+class QueueFull(Failure):
+    """The queue takes no more runs (HTTP 429)."""
+
+
+class DiskFull(Failure):
+    """The runs may take no more of the disk (HTTP 507)."""
+
+
+class Submission(Protocol):
+    """What is submitted, checked already; see probe.serve.submission."""
+
+    id: str | None
+    name: str
+    key: str | None
+    digest: str
+    kind: Kind
+    settings: dict[str, Any]
+    executor: str
+
+
+@dataclass
+class Active:
+    """A run of the service that is not over.
+
+    Attributes:
+        path: its folder.
+        state: as derived last.
+        done: units of all stages that are done.
+        told: monotonic time at which this process first asked it to end.
+        not_before: monotonic time before which it is not started again.
+    """
+
+    ticket: Ticket
+    path: Path
+    state: State
+    done: int = 0
+    told: float | None = None
+    not_before: float = 0.0
+
+
+class Supervisor:
+    """One server's hold of a root. Methods may be called from any thread; ``changes`` from any event loop."""
+
+    def __init__(self, settings: Settings):
+        """Take the root.
+
+        Raises:
+            UserError: another server has it.
+            Failure: it cannot be written.
+        """
+        self.settings = settings
+        self._held = _hold(settings.own)
+        self.index = Index(settings.index_path)
+        if settings.rebuild:
+            self.index.clear()
+        self.executors: dict[str, Executor] = {"local": Local(settings)}
+        if settings.cluster:
+            self.executors["slurm"] = import_module("probe.serve.executors.slurm").Slurm(settings)
+        self._active: dict[str, Active] = {}
+        self._lock = threading.RLock()
+        self._woken, self._over = threading.Event(), threading.Event()
+        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._scanned = self._weighed = -float("inf")
+        self.adopted = threading.Event()
+        """Set once every run that was there at the start is known."""
+
+    # What is asked
+
+    def submit(self, request: Submission) -> Row:
+        """Take a run into the queue; ``created`` of the row is False where the same was submitted before.
+
+        Raises:
+            Conflict: another run has this id, or this key was used for another submission.
+            QueueFull, DiskFull: no more runs are taken for now.
+            UserError: the id cannot be one, or there is no such executor; or as ``Directory.create``.
+        """
+        if request.executor not in self.executors:
+            there = " and ".join(self.executors)
+            raise UserError(f"executor {request.executor!r} is not one of this server, which has {there}.")
+        with self._lock:
+            if known := self._known(request):
+                return known
+            waiting = sum(run.state is State.QUEUED for run in self._active.values())
+            if waiting >= self.settings.limits.queue:
+                raise QueueFull(f"{waiting} runs wait already, and the queue takes no more; submit it again later.")
+            if full := self.settings.limits.full([path for _, path in find(self.settings.root)]):
+                raise DiskFull(full)
+            allow = self.settings.allow
+            ticket = Ticket(
+                id=request.id or _new_id(request.name),
+                name=request.name,
+                kind=request.kind,
+                executor=request.executor,
+                settings=request.settings,
+                key=request.key,
+                digest=request.digest,
+                submitted=now(),
+                order=time.time_ns(),
+                trust=allow.python or allow.remote_code,
+            )
+            path = path_of(self.settings.root, ticket.id)
+            self._make(ticket, path)
+            row = self._settle(Active(ticket, path, State.QUEUED))
+        self.wake()
+        return replace(row, created=True)
+
+    def _known(self, request: Submission) -> Row | None:
+        """The run of an earlier submission that was the same."""
+        if request.id is not None and (not is_part(request.id) or len(request.id) > LONGEST):
+            raise UserError(
+                f"id {request.id[:LONGEST]!r} cannot name a run: take at most {LONGEST} letters, digits, '.', '_' and "
+                "'-', not beginning with a dot."
+            )
+        row = self.index.by_key(request.key) if request.key else None
+        if row and request.id not in (None, row.id):
+            raise Conflict(f"Idempotency-Key was used for run {row.id}; take another key for {request.id}.")
+        if row is None and request.id:
+            row = self.index.get(request.id)
+        if row and row.digest != request.digest:
+            which = "this Idempotency-Key" if request.key and row.key == request.key else f"the id {row.id}"
+            raise Conflict(f"{which} was used for another submission; take another one.")
+        return row
+
+    def _make(self, ticket: Ticket, path: Path) -> None:
+        """The run's folder, with its ticket and configuration: all of it or nothing."""
+        kind = next(kind for kind in KINDS if kind.name == ticket.kind)
+        new = self.settings.own / "new" / ticket.id
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            kind.directory.create(new, kind.directory.parse(ticket.settings))
+            ticket.write(new)
+            os.rename(new, path)
+        except OSError as error:
+            if os.path.lexists(path):
+                raise Conflict(f"the id {ticket.id} is taken by a folder of that name; choose another one.") from None
+            raise Failure(f"{path} cannot be written: {error.strerror or error}.") from None
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+    def cancel(self, id: str) -> Row:
+        """End a run, or never begin it; nothing for one that is over.
+
+        Raises:
+            Absent, Conflict: there is no such run; it is not the service's.
+        """
+        with self._lock:
+            run = self._ours(id)
+            if run.state in OVER or run.ticket.wanted == "cancel":
+                return self.get(id)
+            return self._cancel(run, "")
+
+    def _cancel(self, run: Active, reason: str) -> Row:
+        run.ticket = run.ticket.cancelled(reason)
+        self._write(run)
+        row = self._settle(run)
+        self.wake()
+        return row
+
+    def resume(self, id: str) -> Row:
+        """Take a run that failed, was cancelled or lost into the queue again; nothing for one that is done or not over.
+
+        Raises:
+            Absent, Conflict: there is no such run; it is not the service's, or it is stopping.
+        """
+        with self._lock:
+            run = self._ours(id)
+            if run.state is State.STOPPING:
+                raise Conflict(f"{id} is stopping; resume it once it has stopped.")
+            if run.state in OVER and run.state is not State.DONE:
+                run.ticket, run.told = run.ticket.resumed(), None
+                self._write(run)
+                self._settle(run)
+                self.wake()
+            return self.get(id)
+
+    def delete(self, id: str) -> None:
+        """Move a run to the trash, ROOT/.probe-serve/trash.
+
+        Raises:
+            Absent, Conflict: there is no such run; it is not the service's, or something is at work in it.
+        """
+        with self._lock:
+            run = self._ours(id)
+            if run.state in (State.RUNNING, State.STOPPING) or self._life(run.ticket, run.path).alive:
+                raise Conflict(f"{id} is {run.state}; cancel it, and delete it once it has stopped.")
+            trash = self.settings.own / "trash"
+            try:
+                trash.mkdir(parents=True, exist_ok=True)
+                os.rename(run.path, trash / f"{id}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+            except OSError as error:
+                raise Failure(f"{run.path} cannot be moved to the trash: {error.strerror or error}.") from None
+            self._active.pop(id, None)
+            self.index.remove(id)
+        self._tell()
+
+    def get(self, id: str) -> Row:
+        """A run as it was seen last. Raises ``Absent``."""
+        row = self.index.get(id)
+        if row is None:
+            raise Absent(f"there is no run {id[:LONGEST]!r}.")
+        return row
+
+    def folder(self, id: str) -> Path:
+        """The folder of a known run. Raises ``Absent``."""
+        return path_of(self.settings.root, self.get(id).id)
+
+    def slots(self) -> tuple[int, int]:
+        """Slots of this machine: in use, and all."""
+        return len(self._taken("local")), self.executors["local"].size() or 0
+
+    def _ours(self, id: str) -> Active:
+        """A run of the service, over or not, as its ticket says now."""
+        path = path_of(self.settings.root, self.get(id).id)
+        if id in self._active:
+            return self._active[id]
+        ticket = read_ticket(path)
+        if ticket is None:
+            raise Conflict(f"{id} was not made by this service, which only shows it.")
+        run = Active(ticket, path, State.LOST)
+        self._settle(run)
+        return run
+
+    # The thread
+
+    def start(self) -> None:
+        """Adopt what is there, and go on with it."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and leave the workers at work: the next server adopts them."""
+        self._over.set()
+        self.wake()
+        if self._thread.is_alive():
+            self._thread.join(30)
+        self._tell()
+        self.index.close()
+        os.close(self._held)
+
+    def wake(self) -> None:
+        """Look at once."""
+        self._woken.set()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._woken.clear()
+            self._carefully("a round", self._tick)
+            self._woken.wait(TICK)
+
+    def _tick(self) -> None:
+        if time.monotonic() - self._scanned >= SCAN_EVERY:
+            self._scanned = time.monotonic()
+            self._scan()
+            self.adopted.set()
+        for run in list(self._active.values()):
+            if run.state is not State.QUEUED or run.ticket.wanted == "cancel" or self._is_elsewhere(run):
+                self._carefully(run.ticket.id, partial(self._look, run))
+        for run in sorted(self._active.values(), key=lambda run: run.ticket.order):
+            if run.state is State.QUEUED and not self._over.is_set():
+                self._carefully(run.ticket.id, partial(self._begin, run))
+        if time.monotonic() - self._weighed >= QUOTA_EVERY:
+            self._weighed = time.monotonic()
+            for run in list(self._active.values()):
+                if run.state is State.RUNNING:
+                    self._carefully(run.ticket.id, partial(self._weigh, run))
+
+    def _is_elsewhere(self, run: Active) -> bool:
+        """Whether it waits in another queue than ours, which moves on by itself."""
+        return run.ticket.last is not None and self.executors[run.ticket.executor].size() is None
+
+    def _carefully(self, what: str, do: Callable[[], None]) -> None:
+        """Nothing that is wrong with one run may keep the others from going on."""
+        try:
+            do()
+        except Exception as error:
+            expected = isinstance(error, UserError | Failure | OSError)
+            log.warning(f"{what}: {reason_of(error)}", exc_info=None if expected else error)
+            with suppress(Exception):
+                self._note(what, reason_of(error))
+
+    def _note(self, id: str, reason: str) -> None:
+        if row := self.index.get(id):
+            self.index.put(replace(row, reason=reason))
+            self._tell()
+
+    def _look(self, run: Active) -> None:
+        """Derive a run's state, and do what follows from it."""
+        with self._lock:
+            if self._active.get(run.ticket.id) is not run:
+                return  # deleted meanwhile
+            self._settle(run)
+            if run.state is State.STOPPING:
+                run.told = run.told or time.monotonic()
+                hard = time.monotonic() - run.told >= GRACE
+                self.executors[run.ticket.executor].cancel(run.ticket, run.path, hard)
+
+    def _begin(self, run: Active) -> None:
+        """Start a run if there is a slot for it."""
+        with self._lock:
+            id, executor = run.ticket.id, self.executors.get(run.ticket.executor)
+            if self._active.get(id) is not run or run.state is not State.QUEUED or run.ticket.wanted != "run":
+                return
+            if executor is None:
+                raise UserError(
+                    f"executor {run.ticket.executor!r} is not one of this server; it waits for one that has it."
+                )
+            slot = executor.room(self._taken(run.ticket.executor))
+            if slot is None or time.monotonic() < run.not_before:
+                return
+            before = run.ticket
+            run.ticket = run.ticket.attempted(slot, run.done)
+            try:
+                self._write(run)
+                executor.start(run.ticket, run.path)
+            except Held:
+                pass  # it lives, as the next look shows
+            except (Failure, UserError, OSError):
+                run.not_before = time.monotonic() + AGAIN
+                run.ticket = before
+                with suppress(OSError, Failure):
+                    self._write(run)
+                raise
+            self._settle(run)
+
+    def _taken(self, executor: str) -> set[int]:
+        """Slots of the runs that live."""
+        runs = [run for run in self._active.values() if run.ticket.executor == executor and run.ticket.attempts]
+        return {run.ticket.attempts[-1].slot for run in runs if run.state in (State.RUNNING, State.STOPPING)}
+
+    def _weigh(self, run: Active) -> None:
+        """Cancel a run that takes more of the disk than it may."""
+        if reason := self.settings.limits.over_quota(run.path):
+            with self._lock:
+                if run.ticket.wanted == "run":
+                    self._cancel(run, reason)
+
+    def _settle(self, run: Active) -> Row:
+        """Derive the state of a run of the service, and keep it."""
+        mark = _mark(run.path)
+        facts, status = look(run.path, run.ticket, self._life)
+        run.state, reason = derive(run.ticket, facts)
+        run.done = sum(stage.done for stage in status.stages) if status else 0
+        row = row_of(run.ticket.id, run.path, run.ticket, run.state, reason, facts, status, mark)
+        if run.state in OVER:
+            self._active.pop(run.ticket.id, None)
+        else:
+            self._active[run.ticket.id] = run
+        return self._put(row)
+
+    def _life(self, ticket: Ticket, path: Path) -> Life:
+        executor = self.executors.get(ticket.executor)
+        if executor is None or not ticket.attempts:
+            return Life(alive=False, began=False)
+        return executor.life(ticket, path)
+
+    def _write(self, run: Active) -> None:
+        try:
+            run.ticket.write(run.path)
+        except OSError as error:
+            raise Failure(f"{run.path / TICKET} cannot be written: {error.strerror or error}.") from None
+
+    def _put(self, row: Row) -> Row:
+        before = self.index.rev
+        kept = self.index.put(row)
+        if self.index.rev != before:
+            self._tell()
+        return kept
+
+    # The root
+
+    def _scan(self) -> None:
+        """Look through the root for runs that are new, changed or gone."""
+        known, there = self.index.fingerprints(), set()
+        for id, path in find(self.settings.root):
+            there.add(id)
+            if self._over.is_set():
+                return
+            if id in self._active:
+                continue
+            print_before, state = known.get(id, ("", None))
+            if state in OVER and print_before and print_before == _mark(path):
+                continue
+            self._carefully(id, partial(self._read, id, path))
+        for id in known.keys() - there:
+            with self._lock:
+                if id not in self._active or not self._active[id].path.is_dir():
+                    self._active.pop(id, None)
+                    self.index.remove(id)
+
+    def _read(self, id: str, path: Path) -> None:
+        """A run that is not active, as its folder says: it may become so."""
+        with self._lock:
+            if id in self._active:
+                return
+            ticket = read_ticket(path)
+            if ticket and ticket.id == id:
+                self._settle(Active(ticket, path, State.LOST))
+                return
+            mark = _mark(path)
+            facts, status = look(path, None)
+            state, reason = derive(None, facts)
+            self._put(row_of(id, path, None, state, reason, facts, status, mark))
+
+    # Who waits for changes
+
+    def _tell(self) -> None:
+        for loop, event in list(self._waiting):
+            with suppress(RuntimeError):  # its loop is closed
+                loop.call_soon_threadsafe(event.set)
+
+    async def changes(self, after: int, timeout: float) -> bool:
+        """Wait for a change after a revision; False where there is none within ``timeout`` seconds."""
+        event = asyncio.Event()
+        mine = (asyncio.get_running_loop(), event)
+        self._waiting.add(mine)
+        try:
+            if self.index.rev > after:
+                return True
+            async with asyncio.timeout(timeout):
+                await event.wait()
+            return self.index.rev > after
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting.discard(mine)
+
+
+def _hold(own: Path) -> int:
+    """The lock of the root, as a descriptor that no worker inherits."""
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+        held = os.open(own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Failure(f"{own} cannot be written: {error.strerror or error}.") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise UserError(
+            f"{own.parent} is served by another server already; stop that one, or choose another --root."
+        ) from None
+    return held
+
+
+def _mark(path: Path) -> str:
+    """The fingerprint of a folder as it is now; empty if it has changed just now, and may again unseen."""
+    found = fingerprint(path)
+    newest = max(map(int, found.split()))
+    return found if time.time_ns() - newest > SETTLES * 1e9 else ""
+
+
+def _new_id(name: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}{'-' + slug if slug else ''}"
