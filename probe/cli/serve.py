@@ -57,7 +57,7 @@ def serve(
     root_path: Annotated[str, typer.Option(metavar="PATH", help="Sub-path at the reverse proxy, such as /probe.")] = "",
     allow: Annotated[
         list[str] | None,
-        typer.Option(metavar="WHAT", help="Allow python, remote-code or urls in configurations; repeatable."),
+        typer.Option(metavar="WHAT", help="Allow python, remote-code, urls or trackers in configurations; repeatable."),
     ] = None,
     allow_folder: Annotated[
         list[Path] | None,
@@ -178,14 +178,15 @@ def _tls(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None
 def _allowance(root: Path, names: list[str], folders: list[Path]) -> "Allowance":
     from probe.serve.policy import Allowance
 
-    known = ("python", "remote-code", "urls")
+    known = ("python", "remote-code", "urls", "trackers")
     for name in names:
         if name not in known:
             raise UserError(f"--allow {name}: allow {', '.join(known)}, or --allow-folder FOLDER.")
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"--allow-folder {folder} is no folder; give one that is there.")
-    return Allowance("python" in names, "remote-code" in names, "urls" in names, tuple(map(Path.resolve, folders)))
+    flags = {name.replace("-", "_"): True for name in names}
+    return Allowance(**flags, folders=tuple(map(Path.resolve, folders)), runs=root)
 
 
 def _gpus(given: str | None) -> tuple[str, ...]:
