@@ -1,7 +1,6 @@
 """The built site: strict, every link leads somewhere, nothing is fetched from anywhere else."""
 
 import os
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -78,27 +77,19 @@ def test_no_page_loads_anything_from_another_host(site: Path, pages: dict[Path, 
         assert "@import" not in text, sheet
 
 
-def test_in_a_browser_nothing_is_fetched_and_the_search_works(site: Path):
-    where = shutil.which("chromium") or shutil.which("chromium-browser")
-    if where is None:
-        reason = "Chromium is needed (Debian: chromium); see `make debian`"
-        pytest.fail(reason) if os.environ.get("PROBE_REQUIRE_BROWSER") else pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
+def test_in_a_browser_nothing_is_fetched_and_the_search_works(site: Path, chromium):
     requests: list[str] = []
     complaints: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=where, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(120_000)
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        for name in ("index", "concepts", "developing/architecture", "reference/cli"):
-            page.goto((site / f"{name}.html").as_uri())
-        page.locator(".md-search__input").click()
-        page.keyboard.type("spectral radius")
-        page.locator(".md-search-result__item").first.wait_for()
-        browser.close()
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(120_000)
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    for name in ("index", "concepts", "developing/architecture", "reference/cli"):
+        page.goto((site / f"{name}.html").as_uri())
+    page.locator(".md-search__input").click()
+    page.keyboard.type("spectral radius")
+    page.locator(".md-search-result__item").first.wait_for()
+    page.close()
     assert requests
     assert not [address for address in requests if not address.startswith(("file:", "data:", "blob:"))]
     assert not complaints

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -270,20 +268,6 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return Run(**changes).write(tmp_path / "run")
 
     return make
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[object]:
-    where = shutil.which("chromium") or shutil.which("chromium-browser")
-    if where is None:
-        reason = "Chromium is needed (Debian: chromium); see `make debian`"
-        pytest.fail(reason) if os.environ.get("PROBE_REQUIRE_BROWSER") else pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=where, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
