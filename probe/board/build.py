@@ -13,7 +13,7 @@ from probe.methods import label
 from probe.metrics.interval import wilson
 from probe.names import shown
 from probe.report.model import dump
-from probe.report.page.text import count, listed, number, with_interval
+from probe.report.page.text import count, listed, with_interval
 from probe.report.protocol import differing, told
 from probe.report.run.schema import Mean
 
@@ -162,10 +162,7 @@ def _cell(found: Mean) -> Cell:
 
 def _strongest(score: Score) -> Cell:
     cell = _cell(score.strongest)
-    if score.to:
-        cell.text = (
-            f"{number(score.strongest.mean)} {label(score.to)}{cell.text.removeprefix(number(score.strongest.mean))}"
-        )
+    cell.text = f"{cell.text} {label(score.to)}" if score.to else cell.text
     return cell
 
 
