@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[Any, ...]] = {
     "Check": (verify.verify, selfcheck.selfcheck),
     "Jobs": (plan.plan, submit.submit, submit.status, submit.cancel),
     "Models": (models.models, models.doctor, models.convert, models.train_embedded),
-    "Reports": (work.report, reports.compare, reports.export, reports.figure),
+    "Reports": (work.report, reports.compare, reports.leaderboard, reports.export, reports.figure),
     "Serve": (serve.serve,),
 }
 """The commands by panel of ``probe --help``."""

@@ -1,4 +1,4 @@
-"""``probe compare|export|figure|theory RUN_DIR``: what is written from finished runs."""
+"""``probe compare|leaderboard|export|figure|theory RUN_DIR``: what is written from finished runs."""
 
 import json
 from pathlib import Path
@@ -40,6 +40,30 @@ def compare(
         print(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
     else:
         print((out / "compare.md").read_text("utf-8"), end="")
+
+
+def leaderboard(
+    folders: Annotated[
+        list[Path],
+        path_argument("FOLDER", "Directories of finished runs, or folders that hold such directories."),
+    ],
+    out: OutDir = Path("runs/leaderboard"),
+    as_json: Json = False,
+) -> None:
+    """Rank finished runs of one protocol.
+
+    A run is ahead of another only where the 95 % intervals of their ratios to the random orthogonal basis do not
+    overlap; runs of different protocols are shown apart. Reads report.json alone. Writes leaderboard.html,
+    leaderboard.md, leaderboard.csv and leaderboard.json.
+    """
+    from probe.board.page import write_leaderboard
+    from probe.board.runs import find_runs
+
+    content = write_leaderboard(find_runs(folders), out)
+    if as_json:
+        print(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
+    else:
+        print((out / "leaderboard.md").read_text("utf-8"), end="")
 
 
 def export(

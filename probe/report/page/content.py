@@ -1,6 +1,6 @@
 """What a page is made of; ``page.html`` and ``page.markdown`` render it. All text is plain text, escaped there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -43,12 +43,14 @@ class Table:
     Attributes:
         facts: names and values as text, left aligned, instead of numbers.
         ours: the first row is the method that the page is about.
+        sortable: in HTML a click on a head sorts the rows.
     """
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     facts: bool = False
     ours: bool = False
+    sortable: bool = False
 
     def rich(self, title: str | None = None) -> RichTable:
         """For a terminal."""
@@ -130,12 +132,13 @@ Block: TypeAlias = str | Note | Bullets | Verdicts | Table | Figure | Film | Sec
 """A plain ``str`` is a paragraph."""
 
 
-def films(blocks: Sequence[Block]) -> list[Film]:
-    """All films among the blocks, and in their sections."""
-    found: list[Film] = []
+def each(blocks: Sequence[Block]) -> Iterator[Block]:
+    """All blocks, and those in their sections."""
     for one in blocks:
-        found += [one] if isinstance(one, Film) else films(one.blocks) if isinstance(one, Section) else []
-    return found
+        if isinstance(one, Section):
+            yield from each(one.blocks)
+        else:
+            yield one
 
 
 @dataclass(frozen=True)

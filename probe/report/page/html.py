@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from probe.names import printable
-from probe.report.page.content import Film, Page, films
+from probe.report.page.content import Film, Page, Table, each
 from probe.report.page.pictures import small, uri
 from probe.report.page.text import as_text
 
@@ -22,10 +22,13 @@ STATIC = 0.4
 
 def html(page: Page, files: Mapping[str, bytes]) -> str:
     """The page; ``files`` hold its figures as SVG, by their paths, and of its films the sheets, and figures as PNG."""
-    script = Markup(resources.files("probe.report").joinpath("page/film.js").read_text("utf-8"))
-    moving = films(page.blocks)
-    made = environment(script) if moving else environment()
-    made.globals["script"] = script if moving else ""
+    blocks = list(each(page.blocks))
+    moving = any(isinstance(one, Film) for one in blocks)
+    needed = {"film": moving, "sort": any(isinstance(one, Table) and one.sortable for one in blocks)}
+    folder = resources.files("probe.report").joinpath("page")
+    scripts = [Markup(folder.joinpath(f"{name}.js").read_text("utf-8")) for name, is_ in needed.items() if is_]
+    made = environment(*scripts)
+    made.globals |= {"scripts": scripts, "moving": moving}
     made.filters["frames"] = lambda film: _frames(film, files)
     made.filters |= {"as_text": as_text, "json": partial(json.dumps, indent=2, ensure_ascii=False)}
     made.filters["kind"] = lambda block: type(block).__name__
