@@ -13,14 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jobs.provenance import now
 from jobs.stopping import Ended
 from jobs.world import World
 from probe.files import write_atomically
 from probe.results.layout import PROGRESS
-from probe.terminal import amount, span
+from probe.terminal import amount, bar, span
 
 LINE_EVERY = 30.0
 """Seconds between lines if stderr is no terminal."""
@@ -56,9 +55,7 @@ class Meter:
         console = Console(stderr=True)
         self._notebook = _notebook_line() if world.leads else None
         self._live = console.is_terminal and world.leads and self._notebook is None
-        what = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        self._bar = Progress(*what, *times, console=console, disable=not self._live)
+        self._bar = bar(console, live=self._live)
         self._task = self._bar.add_task(title, total=total, note="")
 
     def update(self, part: float, note: str = "") -> None:

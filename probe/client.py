@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TERMINAL = frozenset({"done", "failed", "cancelled", "lost"})
 """States in which nothing happens until someone asks for it."""
-WAITS = (0.3, 0.7, 1.5, 3.0)
+WAITS = (0.3, 0.7, 1.5)
 """Seconds before a request that is safe to repeat is sent again."""
 PATIENCE = 120.0
 """Seconds without an answer after which a run is no longer followed: a server that restarts is back in a few."""
@@ -142,12 +142,19 @@ class Client:
 
     def compare(self, *runs: "str | RemoteRun") -> dict[str, Any]:
         """compare.json of finished runs; differences are to the first one."""
-        ids = [one if isinstance(one, str) else one.id for one in runs]
-        return self._json("/v1/compare", {"runs": ",".join(ids)}, timeout=SLOW)
+        return dict(self._json("/v1/compare", {"runs": _ids(runs)}, timeout=SLOW))
 
-    def plan(self, config: str | os.PathLike[str] | Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What a configuration will cost, a plan per machine, as `probe plan --json` writes them; nothing is run."""
-        return list(self._json("/v1/plan", method="POST", json=_body(config), timeout=SLOW)["plans"])
+    def comparison_text(self, *runs: "str | RemoteRun") -> str:
+        """compare.md of finished runs."""
+        return self._ask("GET", "/v1/compare", params={"runs": _ids(runs), "format": "md"}, timeout=SLOW).text
+
+    def plan(self, config: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
+        """What a configuration will cost on the server; nothing is run.
+
+        Returns:
+            ``plans``, as ``probe plan --json`` writes them, and ``text``, as it prints them.
+        """
+        return dict(self._json("/v1/plan", method="POST", json=_body(config), timeout=SLOW))
 
     def board(self) -> Any:
         """The leaderboard over the finished runs."""
@@ -399,6 +406,10 @@ class RemoteRun:
 
     def _path(self, below: str = "") -> str:
         return f"/v1/runs/{quote(self.id, safe='')}{below}"
+
+
+def _ids(runs: Iterable[str | RemoteRun]) -> str:
+    return ",".join(one if isinstance(one, str) else one.id for one in runs)
 
 
 def _checked(url: str) -> tuple[str, str]:

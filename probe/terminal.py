@@ -12,6 +12,7 @@ from probe.names import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 P = ParamSpec("P")
 _CONTROL_SEQUENCE = re.compile(r"(\x1b\[[0-9;?]*[A-Za-z])")  # colours, and a progress bar's cursor
@@ -115,6 +116,22 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
+
+
+def bar(console: "Console", *, live: bool) -> "Progress":
+    """Bars of stages, each with a field ``note``; nothing is shown unless ``live``."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    what = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return Progress(*what, *times, console=console, disable=not live)
 
 
 def amount(n: float, units: str) -> str:

@@ -1,11 +1,15 @@
 """``probe``: the entry point. Exit statuses: jobs/worker.py."""
 
+import functools
+import os
 import shlex
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command
 
 from jobs.worker import guarded
 from probe import __version__
@@ -19,6 +23,7 @@ from probe.cli import (
     models,
     plan,
     quality,
+    remote,
     reports,
     roundtrip,
     selfcheck,
@@ -28,6 +33,10 @@ from probe.cli import (
     work,
 )
 from probe.errors import UserError
+from probe.names import given_path, printable
+
+if TYPE_CHECKING:
+    from probe.client import Client
 
 COMMANDS: dict[str, tuple[Any, ...]] = {
     "Probe": (work.run, config.config, work.images, work.attractors, work.dictionary, work.reconstruct),
@@ -62,19 +71,32 @@ class _Panels(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         panels: dict[str, list[tuple[str, str]]] = {}
-        for name in self.list_commands(ctx):
-            command: Any = self.get_command(ctx, name)
-            panels.setdefault(command.rich_help_panel, []).append((name, command.get_short_help_str(80)))
+        server = ctx.params.get("server")
+        shown: Any = get_command(remote.app) if server else self
+        for name in shown.list_commands(ctx):
+            command = shown.get_command(ctx, name)
+            panels.setdefault(f"On {printable(server)}" if server else command.rich_help_panel, []).append(
+                (name, command.get_short_help_str(80))
+            )
         width = max(len(name) for rows in panels.values() for name, _ in rows)
         for panel, rows in panels.items():
             with formatter.section(panel):
                 formatter.write_dl([(name.ljust(width), text) for name, text in rows])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        server = None if ctx.resilient_parsing else ctx.params.get("server")
+        if server and args[0] in remote.COMMANDS:
+            return get_command(remote.app).resolve_command(ctx, args)  # type: ignore[attr-defined]
         if args[0] in REMOVED and not ctx.resilient_parsing:
             model = next((shlex.quote(word) for word in args[1:] if not word.startswith("-")), "MODEL")
             raise UserError(REMOVED[args[0]].format(model=model))
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if server:
+            if ctx.get_parameter_source("server").name == "COMMANDLINE":
+                raise UserError(remote.not_there(args[0]))
+            print(f"probe: `{args[0]}` runs here, not on {printable(server)} (PROBE_SERVER).", file=sys.stderr)
+            os.environ.pop("PROBE_SERVER", None)  # the commands that it starts are to run here, too
+        return name, command, rest
 
 
 app = typer.Typer(
@@ -93,10 +115,40 @@ for _panel, _commands in COMMANDS.items():
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+def _options(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            envvar="PROBE_SERVER",
+            is_eager=True,
+            help="Have a server of `probe serve` do it.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar="PROBE_TOKEN_FILE", help="The server's token.", parser=given_path),
+    ] = None,
+    plain_http: Annotated[
+        bool, typer.Option("--plain-http", help="Send the token over http to another machine, readable on the way.")
+    ] = False,
+) -> None:
     if version:
         print(__version__)
         raise typer.Exit()
+
+    def client() -> "Client":
+        from probe.client import Client
+
+        # PROBE_TOKEN goes before PROBE_TOKEN_FILE, and an option before both.
+        named = ctx.get_parameter_source("token_file")
+        given = token_file if named is not None and named.name == "COMMANDLINE" else None
+        return Client(server or "", given, plain_http=plain_http)
+
+    ctx.obj = functools.cache(client)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,31 +17,37 @@ FEW = 64
 """Images of a source that is named on the command line."""
 
 
+Models = Annotated[
+    list[str],
+    typer.Argument(metavar="MODEL...|CONFIG", help="Models, as model.source; or one configuration file (.yaml)."),
+]
+Images = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--images",
+        metavar="SPEC",
+        help="A preset, or a source such as parquet:PATH (64 images of it); repeatable; default: the bundled sets.",
+    ),
+]
+Cycles = Annotated[
+    int | None, typer.Option(min=1, max=100_000, help="How often each image is encoded and decoded; default 50.")
+]
+Between = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--between",
+        metavar="NAME",
+        help="What happens between cycles: none, clamp, 8bit, png, jpeg:QUALITY, webp:QUALITY, resize:FACTOR; "
+        "repeatable.",
+    ),
+]
+
+
 def roundtrip(
-    models: Annotated[
-        list[str],
-        typer.Argument(metavar="MODEL...|CONFIG", help="Models, as model.source; or one configuration file (.yaml)."),
-    ],
-    images: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--images",
-            metavar="SPEC",
-            help="A preset, or a source such as parquet:PATH (64 images of it); repeatable; default: the bundled sets.",
-        ),
-    ] = None,
-    cycles: Annotated[
-        int | None, typer.Option(min=1, max=100_000, help="How often each image is encoded and decoded; default 50.")
-    ] = None,
-    between: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--between",
-            metavar="NAME",
-            help="What happens between cycles: none, clamp, 8bit, png, jpeg:QUALITY, webp:QUALITY, resize:FACTOR; "
-            "repeatable.",
-        ),
-    ] = None,
+    models: Models,
+    images: Images = None,
+    cycles: Cycles = None,
+    between: Between = None,
     run: Annotated[
         Path | None,
         path_option("--run", "RUN_DIR", "A finished run, whose attractors the end points are compared with."),
@@ -65,6 +71,18 @@ def roundtrip(
     control without a model; says whether pictures settle, and writes the report. Prints PSNR by cycle. Rerun the same
     command to resume.
     """
+    config, name, words = asked_for(models, images, cycles, between, run)
+    do_all("roundtrip", config, [*words, *(overrides or ())], out or Path("runs") / name, trust_code, as_json)
+
+
+def asked_for(
+    models: list[str],
+    images: list[str] | None,
+    cycles: int | None,
+    between: list[str] | None,
+    run: Path | None = None,
+) -> tuple[Path | None, str, list[str]]:
+    """The configuration file, if one was given; a name; and what the options set."""
     config = Path(models[0]) if models[0].endswith((".yaml", ".yml")) else None
     if config and len(models) > 1:
         raise UserError(f"{config} is a configuration, which names its models; give it alone, or models alone.")
@@ -79,8 +97,7 @@ def roundtrip(
         named["run"] = str(run)
     words = [f"{key}={json.dumps(value)}" for key, value in named.items()]
     name = config.stem if config else f"roundtrip-{'-'.join(named['models'])}"[:100]
-    config = given_path(config) if config else None
-    do_all("roundtrip", config, [*words, *(overrides or ())], out or Path("runs") / name, trust_code, as_json)
+    return given_path(config) if config else None, name, words
 
 
 def by_name(sources: list[str]) -> dict[str, dict[str, str]]:

@@ -89,16 +89,17 @@ def status(
         print_json(now.as_dict())
         return
     if not watch:
-        console().print(_page(now))
+        console().print(page(now))
         return
-    with Live(_page(now), console=console(), auto_refresh=False) as live:
+    with Live(page(now), console=console(), auto_refresh=False) as live:
         while now.state != "complete":
             time.sleep(2)
             now = read_status(run_dir)
-            live.update(_page(now), refresh=True)
+            live.update(page(now), refresh=True)
 
 
-def _page(now: "Status") -> "Group":
+def page(now: "Status") -> "Group":
+    """A status as a table and lines."""
     from rich import box
     from rich.console import Group
     from rich.table import Table

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from probe.kinds import Kind
 
 
+OptionalConfig = Annotated[Path | None, path_argument("[CONFIG]", "YAML file; optional with --model.")]
+ModelSource = Annotated[str | None, typer.Option("--model", metavar="SOURCE", help="As model.source.")]
+
+
 def run(
-    config: Annotated[Path | None, path_argument("[CONFIG]", "YAML file; optional with --model.")] = None,
-    model: Annotated[str | None, typer.Option("--model", metavar="SOURCE", help="As model.source.")] = None,
+    config: OptionalConfig = None,
+    model: ModelSource = None,
     overrides: Overrides = None,
     out: Out = None,
     trust_code: TrustCode = False,
@@ -32,12 +36,9 @@ def run(
     latent dimension per data set and method. Rerun the same command to resume. With --model and no CONFIG, the six
     bundled data sets and the defaults are used.
     """
-    if config is None and model is None:
-        raise UserError("name a CONFIG, for example configs/quickstart.yaml, or a --model.")
-    named = [] if model is None else [f"model.source={json.dumps(model)}"]
-    name = config.stem if config else re.sub(r"[^\w.-]+", "-", model or "").strip("-.")
+    name, words = named(config, model)
     path, trusted = out or Path("runs") / name, trust_code or model is not None
-    do_all("run", config, [*named, *(overrides or ())], path, trusted, as_json)
+    do_all("run", config, [*words, *(overrides or ())], path, trusted, as_json)
 
 
 def study(
@@ -135,18 +136,29 @@ def report(run_dir: RunDir, as_json: Json = False) -> None:
     kind = kind_of(run_dir)
     made, world = work(run_dir, kind, partial(doing_of(kind).do, "report"))
     if world.rank == 0:
-        _print_report(kind.name, made, as_json)
+        print_report(kind.name, made, as_json)
+
+
+def named(config: Path | None, model: str | None) -> tuple[str, list[str]]:
+    """The name of a run, and what its model sets."""
+    if config is None and model is None:
+        raise UserError("name a CONFIG, for example configs/quickstart.yaml, or a --model.")
+    name = config.stem if config else re.sub(r"[^\w.-]+", "-", model or "").strip("-.")
+    return name, [] if model is None else [f"model.source={json.dumps(model)}"]
 
 
 def read_settings(name: "Kind", config: Path | None, overrides: list[str]) -> dict[str, Any]:
     """The keys of a file of that kind of work, with ``--set``; without a file, the bundled data sets."""
     from probe.config import read_yaml
-    from probe.data.bundled import NAMES
     from probe.kinds import check_kind
 
     data = read_yaml(config, overrides)
     check_kind(data, name, config)
-    return data if config else {"datasets": dict.fromkeys(NAMES), **data}
+    if config:
+        return data
+    from probe.data.bundled import NAMES
+
+    return {"datasets": dict.fromkeys(NAMES), **data}
 
 
 def do_all(
@@ -179,7 +191,7 @@ def do_all(
             made, world = work(path, kind, doing_of(kind).all, settings, trusted=trusted)
             report = None if world.rank else made
     if report is not None:
-        _print_report(name, report, as_json)
+        print_report(name, report, as_json)
 
 
 def _do_stage(
@@ -203,7 +215,7 @@ def _do_stage(
         print_rows(values, as_json)
 
 
-def _print_report(name: str, report: dict[str, Any], as_json: bool) -> None:
+def print_report(name: str, report: dict[str, Any], as_json: bool) -> None:
     """Print the tables and verdicts of a report, or all of it as JSON."""
     from probe.terminal import console
 
