@@ -30,7 +30,6 @@ def of_run(directory: Any) -> Figures:
 def of_study(directory: Any) -> Figures:
     """Those of the study's report.html."""
     from jobs.study.directory import cell_file
-
     from probe.report.study.kinds import study_kind
     from probe.report.study.write import drawings, study_report
     from probe.results.study import read_study

@@ -121,7 +121,6 @@ def sparse(
         raise UserError("--without-gram measures random fields: leave out RUN_DIR.")
     if run_dir is not None:
         from jobs.run.directory import RunDirectory
-
         from probe.results.layout import DICTIONARY
 
         dictionary = RunDirectory.open(run_dir).load(DICTIONARY.name)[0]["atoms"]
@@ -280,9 +279,8 @@ def _show(rows: Sequence[Any], columns: Columns, title: str, about: Mapping[str,
 
 def _end_points(run: Path) -> "tuple[Tensor, float]":
     """The end points of a run that may become atoms (n, d), and its threshold."""
-    from jobs.run.directory import RunDirectory
-
     from jobs.run.attractors import load_end_points
+    from jobs.run.directory import RunDirectory
     from probe.errors import UserError
     from probe.studies.probing.dictionary import admitted
 
