@@ -19,7 +19,7 @@ from pydantic import (
 
 from probe.errors import UserError
 from probe.methods import controls, default_controls
-from probe.mistakes import sentence
+from probe.mistakes import mistaken
 from probe.names import shortened
 from probe.reading import YAML_BYTES, parse_yaml, read_text, short
 
@@ -455,7 +455,7 @@ def validated(model: type[M], data: dict[str, Any]) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise UserError(sentence(error, model)) from None
+        raise mistaken(error, model) from None
 
 
 def assign(data: dict[str, Any], key: str, value: Any, shown: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from probe.errors import UserError
 from probe.names import did_you_mean, shortened
 from probe.reading import short
 
@@ -14,18 +15,34 @@ Where = tuple[int | str, ...]
 LONGEST = 480  # characters of a sentence
 
 
-def sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first mistake in a mapping that ``model`` refused, and how many more there are.
+class Mistaken(UserError):
+    """A configuration that is wrong; the sentence is that of the first mistake.
+
+    Attributes:
+        found: the path of keys and the sentence of every mistake.
+    """
+
+    def __init__(self, sentence: str, found: list[tuple[Where, str]]):
+        super().__init__(sentence)
+        self.found = found
+
+
+def mistaken(error: ValidationError, model: type[BaseModel]) -> Mistaken:
+    """What is wrong in a mapping that ``model`` refused: the first mistake and how many more there are, and all.
 
     An unknown key comes before a missing one, since it is often the missing key misspelt.
     """
     found = [(*_place(model, one["loc"]), one) for one in error.errors(include_url=False, include_context=False)]
     found = [one for one in found if not _other_branch(one, found)]
-    path, beside, first = min(found, key=lambda one: one[2]["type"] != "extra_forbidden")
-    same = [one for key, _, one in found if key == path]
-    many = len({key for key, *_ in found}) - 1
+    found.sort(key=lambda one: one[2]["type"] != "extra_forbidden")
+    by_key: dict[Where, str] = {}
+    for path, beside, first in found:
+        if path not in by_key:
+            same = [one for key, _, one in found if key == path]
+            by_key[path] = shortened(_told(".".join(map(str, path)), beside, first, same), LONGEST)
+    many = len(by_key) - 1
     more = f" ({many} more mistake{'s follow' if many > 1 else ' follows'}.)" if many else ""
-    return shortened(_told(".".join(map(str, path)), beside, first, same), LONGEST - len(more)) + more
+    return Mistaken(shortened(next(iter(by_key.values())), LONGEST - len(more)) + more, list(by_key.items()))
 
 
 def _told(key: str, beside: list[str], first: Any, same: list[Any]) -> str:
