@@ -107,14 +107,16 @@ def read_token(file: Path) -> str:
         raise UserError(
             f"token file {file} cannot be read: {error.strerror}; give another with --token-file."
         ) from None
-    with os.fdopen(descriptor, "rb") as opened:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_uid != os.getuid() or stat.S_IMODE(about.st_mode) & 0o177:
             raise UserError(
                 f"token file {file} must be a regular file of yours with mode 0600, or others could read it: remove it "
                 "and a new one is made, or run chmod 600 on it if nobody has read it."
             )
-        token = opened.read(4096).decode("ascii", "replace").strip()
+        token = os.read(descriptor, 4096).decode("ascii", "replace").strip()
+    finally:
+        os.close(descriptor)
     if not re.fullmatch(rf"[A-Za-z0-9._~+/=-]{{{SHORTEST},1024}}", token):
         raise UserError(
             f"token file {file} holds no token: one line of {SHORTEST} or more letters, digits and ._~+/=- "
@@ -188,6 +190,7 @@ class Guard:
         if scope["type"] != "http":  # no WebSockets here
             await send({"type": "websocket.close", "code": 1008})
             return
+        scope = dict(scope) | {"root_path": self.settings.root_path}
         asked, started = _Asked(scope, self.settings), False
 
         async def sending(message: Message) -> None:
@@ -197,7 +200,7 @@ class Guard:
                 _add_headers(MutableHeaders(raw=message.setdefault("headers", [])), asked.path)
             await send(message)
 
-        scope["probe.guard"] = self
+        scope |= {"probe.guard": self, "scheme": asked.scheme}
         try:
             await self._guarded(asked, scope, receive, sending)
         except _Refusal as refusal:
@@ -289,8 +292,10 @@ class Guard:
     async def _must_have_csrf(self, asked: "_Asked", session: str, scope: Scope, body: bytes) -> None:
         given: object = asked.headers.get("x-csrf-token")
         if given is None and asked.is_form():
+            request = Request(dict(scope), _replay(body))
             with suppress(HTTPException):  # no form after all
-                given = (await Request(dict(scope), _replay(body)).form(max_files=10, max_fields=100)).get("csrf")
+                async with request.form(max_files=10, max_fields=100) as form:
+                    given = form.get("csrf")
         if not isinstance(given, str) or not same(given, self.csrf(session)):
             raise _Refusal(403, "the CSRF token is missing or old: load the page again.")
 
@@ -379,12 +384,12 @@ class _Asked:
         self.headers = Headers(scope=scope)
         self.method: str = scope["method"]
         self.root_path: str = settings.root_path
-        self.path = get_route_path({**scope, "root_path": settings.root_path})
+        self.path = get_route_path(scope)
         query = scope.get("query_string", b"").decode("latin-1")
         self.target = self.path + (f"?{query}" if query else "")
         self.proxied = settings.behind_proxy
-        forwarded = self.headers.get("x-forwarded-proto", "") if self.proxied else ""
-        self.scheme = forwarded if forwarded in ("http", "https") else settings.scheme
+        plain = settings.tls is None and not (self.proxied and self.headers.get("x-forwarded-proto") != "http")
+        self.scheme = "http" if plain else "https"
 
     @property
     def host(self) -> str:
@@ -459,24 +464,29 @@ class _Asked:
         return None
 
 
+def login_page(request: Request, goes_to: str, wrong: bool = False) -> Response:
+    """The page that asks for the token, and goes to a path of this application then."""
+    page = import_module("probe.serve.pages.routes").page
+    answer: Response = page(request, "login.html.j2", status=401 if wrong else 200, wrong=wrong, next=goes_to)
+    return answer
+
+
 @router.get("/login", name="login")
 async def show_login(request: Request) -> Response:
     """The login page."""
-    page = import_module("probe.serve.pages.routes").page
-    return page(request, "login.html.j2", wrong=False, next=inside(request.query_params.get("next")))
+    return login_page(request, inside(request.query_params.get("next")))
 
 
 @router.post("/login")
 async def log_in(request: Request) -> Response:
     """Exchange the token for a session."""
-    page = import_module("probe.serve.pages.routes").page
     held: Guard = request.scope["probe.guard"]
     settings = held.settings
     form = await request.form(max_files=1, max_fields=10)
     given, goes_to = form.get("token"), inside(form.get("next"))
     if settings.token is not None and not (isinstance(given, str) and same(given.strip(), settings.token)):
         await held.slow_down()
-        return page(request, "login.html.j2", status=401, wrong=True, next=goes_to)
+        return login_page(request, goes_to, wrong=True)
     answer = RedirectResponse(f"{settings.root_path}{goes_to}", 303)
     if settings.token is not None:
         answer.set_cookie(
