@@ -41,8 +41,8 @@ def write_leaderboard(runs: Mapping[str, Path], out: Path) -> dict[str, Any]:
 
     board = build(runs)
     if not board.groups:
-        first = f" ({board.refused[0].reason})" if board.refused else ""
-        raise UserError(f"none of {count(len(runs), 'folder')} can be listed{first.rstrip('.')}.")
+        first = f" ({board.refused[0].reason.rstrip('.')})" if board.refused else ""
+        raise UserError(f"no run to rank in {count(len(runs), 'folder')}{first}.")
     content, shown = dump(board), page(board)
     files = {
         f"{NAME}.html": html(shown, {}),
