@@ -301,9 +301,9 @@ class RemoteRun:
         name, at, rest = "", 0, b""
         while True:
             ended = self.state in TERMINAL
-            files = [one["name"] for one in self.client._json(self._path("/logs"), {"list": 1})["files"]]
-            if files and files[0] != name:  # the worker's own log follows that of its start
-                name, at, rest = files[0], 0, b""
+            default = self.client._json(self._path("/logs"), {"list": 1})["default"]
+            if default and default != name:  # the worker's own log follows that of its start
+                name, at, rest = default, 0, b""
             if name:
                 more = self._bytes(self._path("/logs"), {"file": name}, at)
                 at, *lines = at + len(more), *(rest + more).split(b"\n")
@@ -340,8 +340,8 @@ class RemoteRun:
 
     @property
     def artifacts(self) -> list[dict[str, Any]]:
-        """The files of its results: ``name`` and ``size`` in bytes."""
-        return list(self.client._json(self._path("/artifacts"))["files"])
+        """The files of its results: ``path``, ``bytes``, ``modified`` and ``type`` of each."""
+        return list(self.client._json(self._path("/artifacts"))["artifacts"])
 
     def download(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Fetch its files into a folder. Called again, it goes on where it stopped, and fetches only what changed.
@@ -359,7 +359,7 @@ class RemoteRun:
         """One file: into NAME.part, by ranges, then renamed."""
         import httpx
 
-        name, size = str(artifact["name"]), int(artifact["size"])
+        name, size = str(artifact["path"]), int(artifact["bytes"])
         target, changed = folder / _inside(name), _time(artifact)
         if target.is_file() and target.stat().st_size == size and changed in (None, int(target.stat().st_mtime)):
             return target

@@ -22,6 +22,8 @@ FURTHER = (
     "probe.sparse.omp",
     "probe.metrics.memorization.memorization",
     "probe.autoencoders.convolutional.ConvAutoencoder",
+    "probe.client.Client",
+    "probe.client.RemoteRun",
 )
 """Names of subpackages that are useful by themselves."""
 

@@ -157,7 +157,7 @@ def test_help_groups_commands_in_lines_that_are_whole():
     done = probe("--help")
     lines = done.stdout.splitlines()
     panels = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
-    assert panels == ["Options:", "Probe:", "Study:", "Analyse:", "Check:", "Jobs:", "Models:", "Reports:"]
+    assert panels == ["Options:", "Probe:", "Study:", "Analyse:", "Check:", "Jobs:", "Models:", "Reports:", "Serve:"]
     rows = [line.split(None, 1) for line in lines[lines.index("Probe:") :] if line.startswith("  ")]
     assert {name for name, _ in rows} == {command.name for command in app.registered_commands} | {"bench"}
     assert all(text.endswith(".") and "..." not in text for _, text in rows)

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
+from probe.cli import remote
 from probe.config import parse_yaml
 from tests.docs.conftest import ROOT, pages
 
@@ -41,8 +43,6 @@ def words(line: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def tree() -> Any:
-    from typer.main import get_command
-
     from probe.cli import main
 
     return get_command(main.app)
@@ -56,6 +56,10 @@ def test_there_are_many_commands():
 def test_a_command_exists_with_its_options_and_its_configuration(tree: Any, page: str, line: str):
     given = words(line)
     command = tree
+    if given[:1] == ["--server"]:
+        command, given = get_command(remote.app), given[2:]
+        if given == ["--help"]:
+            return
     while hasattr(command, "commands"):
         name = given.pop(0)
         assert name in command.commands, f"{page}: there is no `probe {name}`"

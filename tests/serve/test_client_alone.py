@@ -225,8 +225,8 @@ def test_waiting_has_an_end(scripted: Scripted):
 
 
 def files(**sizes: int) -> Answer:
-    listed = [{"name": name, "size": size, "modified": "2026-01-01T00:00:00+00:00"} for name, size in sizes.items()]
-    return said({"files": listed})
+    listed = [{"path": name, "bytes": size, "modified": "2026-01-01T00:00:00+00:00"} for name, size in sizes.items()]
+    return said({"artifacts": listed})
 
 
 def test_a_download_goes_on_where_it_broke(scripted: Scripted, tmp_path: Path):
@@ -277,16 +277,16 @@ def test_the_log_is_followed_from_file_to_file(scripted: Scripted, monkeypatch: 
     monkeypatch.setattr(client.time, "sleep", lambda _: None)
     scripted.script(
         said(RUN),
-        said({"files": [{"name": ".service.log", "size": 9}]}),
+        said({"default": "service.log"}),
         (200, {}, b"starting\n"),
         said(RUN),
-        said({"files": [{"name": "rank-0000.log", "size": 6}]}),
+        said({"default": "logs/rank-0000.log"}),
         (200, {}, b"one\ntw"),
         said(RUN),
-        said({"files": [{"name": "rank-0000.log", "size": 6}]}),
+        said({"default": "logs/rank-0000.log"}),
         (416, {}, b""),
         said({**RUN, "state": "done"}),
-        said({"files": [{"name": "rank-0000.log", "size": 10}]}),
+        said({"default": "logs/rank-0000.log"}),
         (206, {}, b"o\nend"),
     )
     assert list(Client(scripted.url).run("x").log(follow=True)) == ["starting", "one", "two", "end"]
