@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from probe.serve.app import create_app
 from probe.serve.index import Row
 from probe.serve.settings import Settings
