@@ -1,5 +1,6 @@
 """How far a run, study, OOD experiment or round trip is, from its files alone; and the states of its Slurm jobs."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,8 +97,15 @@ class Status:
         return asdict(self)
 
 
-def read_status(path: Path) -> Status:
+States = Callable[[Mapping[str, str]], dict[str, tuple[str, str]] | None]
+"""As ``jobs.slurm.scheduler.states``."""
+
+
+def read_status(path: Path, states_of: States | None = None) -> Status:
     """The status of a run, study, OOD experiment or round trip.
+
+    Args:
+        states_of: what Slurm says of jobs; by default its queue is asked.
 
     Raises:
         UserError: the folder holds none of them.
@@ -121,7 +129,7 @@ def read_status(path: Path) -> Status:
     note, states = "", None
     try:
         jobs = submitted(path).get("jobs", {})
-        states = scheduler.states(jobs)
+        states = (states_of or scheduler.states)(jobs)
         note = "no squeue here" if jobs and states is None else ""
     except Unreadable as error:
         unreadable.append(str(error))

@@ -3,7 +3,8 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from probe.errors import Failure, UserError
 from probe.threads import environment_without_ours
@@ -35,11 +36,41 @@ def submit(script: str, options: Sequence[str]) -> str:
     return ids[-1].partition(";")[0]
 
 
+@dataclass(frozen=True)
+class Task:
+    """A job that the queue knows, or a task of an array.
+
+    Attributes:
+        job: its id, or that of the array.
+        state, reason: in Slurm's words.
+        script: the batch script that was submitted.
+    """
+
+    job: str
+    state: str
+    reason: str
+    script: str = ""
+
+
+def queue(stages: Iterable[str]) -> list[Task] | None:
+    """The jobs of these stages, of any folder, that are still known to the queue; None without Slurm.
+
+    Raises:
+        Failure: Slurm does not answer.
+    """
+    if shutil.which("squeue") is None:
+        return None
+    # By name: squeue -j fails as a whole if it has forgotten one of the jobs. %F: an array has one number.
+    names = ",".join(map(job_name, stages))
+    done = _run(["squeue", "-h", "-t", "all", f"--name={names}", "-o", "%F|%T|%r|%o"])
+    if done.returncode:
+        raise Failure(f"squeue failed: {_sentence(done.stderr)}")
+    lines = (line.strip().split("|", 3) for line in done.stdout.splitlines())
+    return [Task(*parts) for parts in lines if len(parts) > 2 and parts[0].isdecimal()]  # others are not squeue's
+
+
 def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
     """State and reason of the jobs still known to the queue, by id; None without Slurm.
-
-    An array has the state of a task that runs, else of one that waits; else it is COMPLETED if one of its tasks is, and
-    the reason says how many are not.
 
     Args:
         jobs: ids by stage.
@@ -47,22 +78,21 @@ def states(jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
     Raises:
         Failure: Slurm does not answer.
     """
-    if shutil.which("squeue") is None:
-        return None
-    if not jobs:
-        return {}
-    # By name, then filtered: squeue -j fails as a whole if it has forgotten one of the jobs.
-    names = ",".join(map(job_name, jobs))
-    done = _run(["squeue", "-h", "-t", "all", f"--name={names}", "-o", "%F|%T|%r"])  # %F: an array has one number
-    if done.returncode:
-        raise Failure(f"squeue failed: {_sentence(done.stderr)}")
-    tasks: dict[str, list[tuple[str, str]]] = {}
-    for line in done.stdout.splitlines():
-        job, _, rest = line.strip().partition("|")
-        state, _, reason = rest.partition("|")
-        if state and job in jobs.values():  # other lines are not squeue's
-            tasks.setdefault(job, []).append((state, reason))
-    return {job: _of_array(states) for job, states in tasks.items()}
+    tasks = queue(jobs) if jobs else []
+    return None if tasks is None else states_of(jobs.values(), tasks)
+
+
+def states_of(jobs: Collection[str], tasks: Iterable[Task]) -> dict[str, tuple[str, str]]:
+    """State and reason of the jobs that are among these tasks, by id.
+
+    An array has the state of a task that runs, else of one that waits; else it is COMPLETED if one of its tasks is, and
+    the reason says how many are not.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for task in tasks:
+        if task.job in jobs:
+            found.setdefault(task.job, []).append((task.state, task.reason))
+    return {job: _of_array(states) for job, states in found.items()}
 
 
 def _of_array(tasks: list[tuple[str, str]]) -> tuple[str, str]:

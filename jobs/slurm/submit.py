@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from jobs.directory import Directory
 from jobs.kinds import KINDS, Kind
 from jobs.provenance import now
 from jobs.slurm import scheduler
-from jobs.slurm.profile import ClusterProfile, Resources
+from jobs.slurm.profile import STAGES, ClusterProfile, Resources
 from jobs.stage import Stage
 from probe.errors import Failure, UserError
 from probe.files import write_atomically
 from probe.reading import Unreadable, read_object, short
-from probe.results.layout import LOGS, SLURM_JOBS, SLURM_SCRIPT
+from probe.results.layout import LOGS, SLURM, SLURM_JOBS, SLURM_SCRIPT
 from probe.trust import code_of
 
 SHIPPED = Path(__file__).parent
@@ -148,9 +149,9 @@ def cancel(path: Path) -> list[str]:
     Raises:
         UserError: nothing was submitted.
     """
-    if not (path / SLURM_JOBS).is_file():
-        raise UserError(f"{path} has no jobs: it was not submitted with `probe submit`.")
     there = unfinished(path)
+    if not there and not (path / SLURM_JOBS).is_file():
+        raise UserError(f"{path} has no jobs: it was not submitted with `probe submit`.")
     scheduler.cancel(there)
     return there
 
@@ -161,9 +162,15 @@ def unfinished(path: Path) -> list[str]:
     Raises:
         Failure: Slurm does not answer.
     """
-    jobs = submitted(path).get("jobs", {})
-    known = scheduler.states(jobs) or {}
-    return [job for job in jobs.values() if job in known and not scheduler.is_over(known[job][0])]
+    return at_work(path, scheduler.queue(STAGES) or ()) if (path / SLURM).is_dir() else []
+
+
+def at_work(path: Path, tasks: Iterable[scheduler.Task]) -> list[str]:
+    """Those of these jobs that are of a directory, and wait or run: the submitted ones, and any with a script of it, as
+    a submission that was killed before it could note them leaves behind."""
+    jobs, scripts = submitted(path).get("jobs", {}).values(), f"{(path / SLURM).resolve()}/"
+    ours = (task for task in tasks if task.job in jobs or task.script.startswith(scripts))
+    return list(dict.fromkeys(task.job for task in ours if not scheduler.is_over(task.state)))
 
 
 def submitted(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.lock import NO_LOCKS, is_there
-from jobs.status import Status, read_status
+from jobs.status import States, Status, read_status
 from probe.errors import Failure, UserError, without_secrets
 from probe.names import printable, shortened
 from probe.reading import Unreadable, read_object
@@ -43,7 +43,10 @@ class Facts:
 
 
 def look(
-    path: Path, ticket: Ticket | None, life_of: Callable[[Ticket, Path], Life] | None = None
+    path: Path,
+    ticket: Ticket | None,
+    life_of: Callable[[Ticket, Path], Life] | None = None,
+    states_of: States | None = None,
 ) -> tuple[Facts, Status | None]:
     """The facts of a run, and its status where it can be read.
 
@@ -51,7 +54,7 @@ def look(
     """
     life = life_of(ticket, path) if ticket and ticket.attempts and life_of else None
     try:
-        status = read_status(path)
+        status = read_status(path, states_of)
     except (UserError, Failure) as wrong:
         return Facts(life=life, unreadable=str(wrong)), None
     owner = ""

@@ -59,7 +59,8 @@ def _of_ended(ticket: "Ticket", facts: "Facts") -> tuple[State, str]:
     if facts.unreadable:
         return State.FAILED, facts.unreadable
     if status not in (None, STATUS, INTERRUPTED) and status >= 0:
-        said = facts.error or facts.said or f"its worker ended with status {status} and said nothing."
+        reason = life.reason if life else ""
+        said = facts.error or reason or facts.said or f"its worker ended with status {status} and said nothing."
         return State.FAILED, said
     if status is None and facts.error:
         return State.FAILED, facts.error

@@ -19,7 +19,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +28,7 @@ from probe.errors import Failure, UserError, reason_of
 from probe.kinds import Kind
 from probe.serve.executors import Executor, Held, Life
 from probe.serve.executors.local import Local
+from probe.serve.executors.slurm import Queue, Slurm
 from probe.serve.facts import look
 from probe.serve.index import Index, Row
 from probe.serve.rows import row_of
@@ -109,9 +109,10 @@ class Supervisor:
         self.index = Index(settings.index_path)
         if settings.rebuild:
             self.index.clear()
+        self.queue = Queue()
         self.executors: dict[str, Executor] = {"local": Local(settings)}
         if settings.cluster:
-            self.executors["slurm"] = import_module("probe.serve.executors.slurm").Slurm(settings)
+            self.executors["slurm"] = Slurm(settings, self.queue)
         self._active: dict[str, Active] = {}
         self._lock = threading.RLock()
         self._woken, self._over = threading.Event(), threading.Event()
@@ -360,6 +361,8 @@ class Supervisor:
                 raise UserError(
                     f"executor {run.ticket.executor!r} is not one of this server; it waits for one that has it."
                 )
+            if self._is_elsewhere(run) and executor.life(run.ticket, run.path).alive:
+                return
             slot = executor.room(self._taken(run.ticket.executor))
             if slot is None or time.monotonic() < run.not_before:
                 return
@@ -393,7 +396,7 @@ class Supervisor:
     def _settle(self, run: Active) -> Row:
         """Derive the state of a run of the service, and keep it."""
         mark = _mark(run.path)
-        facts, status = look(run.path, run.ticket, self._life)
+        facts, status = look(run.path, run.ticket, self._life, self.queue.states)
         run.state, reason = derive(run.ticket, facts)
         run.done = sum(stage.done for stage in status.stages) if status else 0
         row = row_of(run.ticket.id, run.path, run.ticket, run.state, reason, facts, status, mark)
@@ -453,7 +456,7 @@ class Supervisor:
                 self._settle(Active(ticket, path, State.LOST))
                 return
             mark = _mark(path)
-            facts, status = look(path, None)
+            facts, status = look(path, None, states_of=self.queue.states)
             state, reason = derive(None, facts)
             self._put(row_of(id, path, None, state, reason, facts, status, mark))
 

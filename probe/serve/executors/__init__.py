@@ -128,9 +128,9 @@ def holders(file: Path) -> list[int]:
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
             continue
         with suppress(OSError):  # ended meanwhile, or another user's
-            for descriptor in os.scandir(f"/proc/{entry.name}/fd"):
+            for descriptor in os.listdir(f"/proc/{entry.name}/fd"):
                 with suppress(OSError):
-                    opened = os.stat(descriptor.path)
+                    opened = os.stat(f"/proc/{entry.name}/fd/{descriptor}")
                     if (opened.st_dev, opened.st_ino) == wanted:
                         found.append(int(entry.name))
                         break
