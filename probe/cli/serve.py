@@ -8,7 +8,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +72,7 @@ def serve(
     address and which file holds the token.
     """
     try:
-        run = import_module("probe.serve.app").run
+        from probe.serve.app import run
         from probe.serve.security import make_token, read_token
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("probe", "jobs"):

@@ -17,7 +17,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.cookies import CookieError, SimpleCookie
-from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
@@ -466,9 +465,9 @@ class _Asked:
 
 def login_page(request: Request, goes_to: str, wrong: bool = False) -> Response:
     """The page that asks for the token, and goes to a path of this application then."""
-    page = import_module("probe.serve.pages.routes").page
-    answer: Response = page(request, "login.html.j2", status=401 if wrong else 200, wrong=wrong, next=goes_to)
-    return answer
+    from probe.serve.pages.render import page
+
+    return page(request, "login.html.j2", status=401 if wrong else 200, wrong=wrong, next=goes_to)
 
 
 @router.get("/login", name="login")
