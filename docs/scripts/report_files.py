@@ -11,7 +11,7 @@ from pydantic import BaseModel
 TITLE = """# Report files
 
 Every command that measures something writes a JSON file. This page lists their keys. It is written from the pydantic
-models in `probe/report/*/schema.py` when the site is built.
+models in `probe/report/*/schema.py` and `probe/board/schema.py` when the site is built.
 
 `null` stands where a number does not exist; the files hold no NaN and no infinity. The keys listed here are stable, and
 `schema_version` changes with their meaning. Later versions may add keys, so ignore the ones you do not know.
@@ -21,22 +21,23 @@ In Python, `probe.open_run(path).report` reads the file into these models.
 """
 
 FILES = (
-    ("A run", "RUN_DIR/report/report.json", "run", "Report"),
-    ("A study", "STUDY_DIR/report/report.json", "study", "StudyReport"),
-    ("An OOD experiment", "OOD_DIR/report/report.json", "ood", "OodReport"),
-    ("A round trip", "ROUNDTRIP_DIR/report/report.json", "roundtrip", "RoundtripReport"),
-    ("A comparison", "runs/compare/compare.json", "compare", "ComparisonReport"),
-    ("`probe quality`", "DIR/quality.json", "quality", "QualityReport"),
-    ("An audit", "probe audit --out FILE.json, or --json", "audit", "AuditReport"),
+    ("A run", "RUN_DIR/report/report.json", "report.run", "Report"),
+    ("A study", "STUDY_DIR/report/report.json", "report.study", "StudyReport"),
+    ("An OOD experiment", "OOD_DIR/report/report.json", "report.ood", "OodReport"),
+    ("A round trip", "ROUNDTRIP_DIR/report/report.json", "report.roundtrip", "RoundtripReport"),
+    ("A comparison", "runs/compare/compare.json", "report.compare", "ComparisonReport"),
+    ("A leaderboard", "runs/leaderboard/leaderboard.json", "board", "Board"),
+    ("`probe quality`", "DIR/quality.json", "report.quality", "QualityReport"),
+    ("An audit", "probe audit --out FILE.json, or --json", "report.audit", "AuditReport"),
 )
-"""Heading, path, package below probe.report, and the model of the whole file."""
+"""Heading, path, package below probe, and the model of the whole file."""
 
 
 def page() -> str:
     """The page as Markdown: for each file its symbols, then a table of keys for every model in it."""
     text = TITLE
-    for heading, path, package, name in FILES:
-        module = importlib.import_module(f"probe.report.{package}.schema")
+    for heading, path, place, name in FILES:
+        module, package = importlib.import_module(f"probe.{place}.schema"), place.rpartition(".")[2]
         text += f"## {heading}\n\n`{path}`\n\n{_introduction(module)}"
         for model in reachable(getattr(module, name)):
             text += _table(model, package)

@@ -13,6 +13,7 @@ ABOUT = {
     "api": "Python, notebooks",
     "jobs": "stages, ranks, Slurm",
     "studies": "the experiments",
+    "board": "ranks of runs",
     "report": "JSON, pages, figures",
     "plan": "costs beforehand",
     "training": "the paper's model",
