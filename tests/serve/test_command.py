@@ -56,9 +56,7 @@ def test_the_first_line_says_the_address_and_where_the_token_is(started, tmp_pat
 def test_options_reach_the_server(started, tmp_path):
     (tmp_path / "token").write_text("y" * 40)
     (tmp_path / "token").chmod(0o600)
-    options = (
-        f"--token-file {tmp_path}/token --slots 3 --gpus 0,GPU-ab1 --root-path /a/b/ --host-name probe.example"
-    )
+    options = f"--token-file {tmp_path}/token --slots 3 --gpus 0,GPU-ab1 --root-path /a/b/ --host-name probe.example"
     options += f" --allow python --allow remote-code --allow-folder {tmp_path} --allow-folder {tmp_path}/.. --queue 7"
     options += " --quota-run 0.5 --quota-total 2 --rebuild --behind-proxy --host 0.0.0.0"
     assert serve(tmp_path / "root", *options.split()) == 0
