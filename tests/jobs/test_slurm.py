@@ -259,6 +259,16 @@ def test_a_run_is_in_the_queue_once(run, profile, root, slurm):
     assert submit(run, profile, root / "slurm") != jobs
 
 
+def test_a_job_that_a_killed_submission_left_behind_is_found_by_its_script(run, profile, root, slurm):
+    (run.path / "slurm").mkdir()
+    script = f"{run.path.resolve()}/slurm/0-images.sbatch"
+    slurm.queue(f"7|RUNNING|None|{script}", "8|RUNNING|None|/other/slurm/0-images.sbatch", f"6|COMPLETED|None|{script}")
+    with pytest.raises(UserError, match=r"has jobs in the queue \(7\)"):
+        submit(run, profile, root / "slurm")
+    assert cancel(run.path) == ["7"]
+    assert slurm.calls("scancel") == [["7"]]
+
+
 def test_cancel_without_jobs_and_with_a_dead_controller(run, slurm, profile, root):
     with pytest.raises(UserError, match="was not submitted"):
         cancel(run.path)
