@@ -224,6 +224,13 @@ class Index:
         """Runs that changed after a revision, in the order of their changes."""
         return self._rows("where rev > ? order by rev", rev)
 
+    def ids(self, *states: State, ours: bool) -> list[str]:
+        """Runs that the service made, or others; only those in these states, if any are given."""
+        where = f"and state in ({', '.join('?' * len(states))})" if states else ""
+        with self._working() as connection:
+            query = f"select id from runs where ours = ? {where}"
+            return [id for (id,) in connection.execute(query, (ours, *map(str, states))).fetchall()]
+
     def counts(self) -> dict[State, int]:
         """How many runs are in each state."""
         with self._working() as connection:
