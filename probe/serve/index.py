@@ -104,6 +104,7 @@ class Index:
         self.file = file
         self._lock = threading.RLock()
         self.made_new = False
+        """Whether it is empty since the file was made, and nobody has filled it; see the supervisor."""
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._open()

@@ -341,6 +341,8 @@ class Supervisor:
             self._woken.wait(TICK)
 
     def _tick(self) -> None:
+        if self.index.made_new:
+            self._fill_index()
         for run in list(self._active.values()):
             if run.state is not State.QUEUED or run.ticket.wanted == "cancel" or self._is_elsewhere(run):
                 self._carefully(run.ticket.id, partial(self._look, run))
@@ -357,6 +359,14 @@ class Supervisor:
         if self._scanning or self._is_time("scan", SCAN_EVERY):
             self._scan()
 
+    def _fill_index(self) -> None:
+        """Tell an index that was made anew, perhaps because it was damaged just now, of all runs again."""
+        self.index.made_new, self._scanning = False, None
+        self._done_last.pop("scan", None)
+        for run in list(self._active.values()):
+            with self._lock:
+                self._carefully(run.ticket.id, partial(self._settle, run))
+
     def _is_time(self, what: str, every: float) -> bool:
         if time.monotonic() - self._done_last.get(what, -every) < every:
             return False
@@ -368,7 +378,7 @@ class Supervisor:
         executor = self.executors.get(run.ticket.executor)
         return run.ticket.last is not None and executor is not None and executor.size() is None
 
-    def _carefully(self, what: str, do: Callable[[], None]) -> None:
+    def _carefully(self, what: str, do: Callable[[], object]) -> None:
         """Nothing that is wrong with one run may keep the others from going on."""
         try:
             do()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -9,12 +10,13 @@ import time
 import pytest
 
 from jobs.lock import is_there, this_process
-from probe.errors import UserError
+from probe.errors import Failure, UserError
 from probe.serve import child
 from probe.serve import supervisor as module
 from probe.serve.executors import begin, signal_all
 from probe.serve.facts import is_held, process_of
 from probe.serve.index import Index
+from probe.serve.limits import Limits
 from probe.serve.states import State
 from probe.serve.supervisor import Conflict, QueueFull, Supervisor
 from probe.serve.ticket import read_ticket
@@ -152,11 +154,10 @@ def test_the_same_submission_is_the_same_run(root, stand_in):
 
 
 def test_the_queue_is_bounded(root, stand_in):
-    with supervised(root, slots=0) as one:
-        bound = one.settings.limits.queue
-        for number in range(bound):
+    with supervised(root, slots=0, limits=Limits(queue=3)) as one:
+        for number in range(3):
             one.submit(asked(stand_in, "done", id=f"run-{number}"))
-        with pytest.raises(QueueFull, match=f"{bound} runs wait"):
+        with pytest.raises(QueueFull, match="3 runs wait"):
             one.submit(asked(stand_in, "done", id="more"))
 
 
@@ -201,6 +202,27 @@ def test_what_happened_while_no_server_was_there(root, stand_in, index):
         until(lambda: len(lives(root / "stubborn")) == 2)
         assert wait(two, "wait", State.RUNNING)
     assert len(lives(root / "slow")) == len(lives(root / "wait")) == 1
+
+
+def test_an_index_that_is_damaged_meanwhile_is_filled_again(root, stand_in):
+    with supervised(root, slots=1) as one:
+        for name in ("done", "wait", "slow"):
+            one.submit(asked(stand_in, name))
+        wait(one, "done")
+        until(lambda: lives(root / "wait"))
+        with sqlite3.connect(one.index.file) as other:
+            other.execute("drop table runs")
+        other.close()
+        for name in ("done", "wait", "slow"):
+            until(lambda name=name: is_known(one, name))
+        assert [one.get(name).state for name in ("done", "wait", "slow")] == ["done", "running", "queued"]
+
+
+def is_known(supervisor, id) -> bool:
+    try:
+        return supervisor.index.get(id) is not None
+    except Failure:
+        return False
 
 
 def test_a_cancelled_run_ends_although_the_server_died_meanwhile(root, stand_in):
@@ -308,6 +330,11 @@ def test_a_full_disk_ends_nothing(root, stand_in, monkeypatch):
         until(lambda: read_ticket(root / "wait").wanted == "cancel")
         assert one.submit(asked(stand_in, "done", id="more")).created
         assert wait(one, "more").state is State.DONE
+
+
+def test_the_service_needs_no_torch():
+    code = "import sys, probe.serve.supervisor; print(sorted({'torch', 'diffusers', 'pandas'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_the_index_may_lie_elsewhere(root, tmp_path, stand_in):
