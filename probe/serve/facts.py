@@ -26,6 +26,7 @@ class Facts:
     """All that the state of a run is derived from, besides its ticket.
 
     Attributes:
+        done: units of all stages that are done.
         complete: all stages are done, the report too.
         owner: the live process that holds the directory, "process PID on HOST"; empty without one.
         error: the sentence of error.json, if it is newer than the last attempt; else empty.
@@ -34,6 +35,7 @@ class Facts:
         unreadable: why the folder cannot be read as work of probe; else empty.
     """
 
+    done: int = 0
     complete: bool = False
     owner: str = ""
     error: str = ""
@@ -68,7 +70,8 @@ def look(
     begun = ticket.last.begun if ticket and ticket.last else ""
     sentence = str(error["message"]) if error and str(error["time"]) >= begun else ""
     said = _last_line(path / LOG) if life and not life.alive and life.exit else ""
-    return Facts(status.state == "complete", owner, sentence, said, life), status
+    done = sum(stage.done for stage in status.stages)
+    return Facts(done, status.state == "complete", owner, sentence, said, life), status
 
 
 def is_held(path: Path) -> bool:

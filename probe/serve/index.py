@@ -104,6 +104,7 @@ class Index:
         self.file = file
         self._lock = threading.RLock()
         self.made_new = False
+        """Whether it is empty since the file was made, and nobody has filled it; see the supervisor."""
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._open()
@@ -223,6 +224,13 @@ class Index:
     def since(self, rev: int) -> list[Row]:
         """Runs that changed after a revision, in the order of their changes."""
         return self._rows("where rev > ? order by rev", rev)
+
+    def ids(self, *states: State, ours: bool) -> list[str]:
+        """Runs that the service made, or others; only those in these states, if any are given."""
+        where = f"and state in ({', '.join('?' * len(states))})" if states else ""
+        with self._working() as connection:
+            query = f"select id from runs where ours = ? {where}"
+            return [id for (id,) in connection.execute(query, (ours, *map(str, states))).fetchall()]
 
     def counts(self) -> dict[State, int]:
         """How many runs are in each state."""

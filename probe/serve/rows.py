@@ -1,5 +1,6 @@
 """The row of a run for the index: what a list, a run's page and its events show, from its folder alone."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def row_of(
             for stage in (status.stages if status else [])
         ],
         outcomes=_outcomes(report),
-        error=status.last_error if status and state is not State.DONE else None,
+        error=_error(state, reason, facts, status),
         slurm=_slurm(status),
         summary=_summary(report),
         key=ticket.key if ticket else None,
@@ -69,9 +70,19 @@ def row_of(
     )
 
 
-def _made(path: Path) -> str:
-    from datetime import UTC, datetime
+def _error(state: State, reason: str, facts: Facts, status: Status | None) -> dict[str, Any] | None:
+    """Of the last attempt: what error.json says, or what the state was derived from where a worker died without it."""
+    if state is State.DONE:
+        return None
+    if facts.error and status and status.last_error:
+        return {name: status.last_error.get(name) for name in ("status", "message", "time")}
+    if state is State.FAILED:
+        life = facts.life
+        return {"status": life.exit if life else None, "message": reason, "time": life.ended if life else None}
+    return None
 
+
+def _made(path: Path) -> str:
     return datetime.fromtimestamp((path / CONFIG).stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 

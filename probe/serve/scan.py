@@ -1,4 +1,5 @@
-"""Where runs are below a root: folders with a config.yaml, at most three levels down; links are not followed."""
+"""Where runs are below a root: folders with a config.yaml or a ticket, at most three levels down; links are not
+followed."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +7,7 @@ from pathlib import Path
 
 from probe.errors import UserError
 from probe.results.layout import CONFIG
+from probe.serve.ticket import TICKET
 
 DEPTH = 3
 LONGEST = 200
@@ -47,7 +49,7 @@ def _below(folder: Path, before: str, levels: int) -> Iterator[tuple[str, Path]]
         return
     for name in names:
         path, id = folder / name, before + name
-        if os.path.isfile(path / CONFIG):
+        if os.path.isfile(path / CONFIG) or os.path.isfile(path / TICKET):
             if len(id) <= LONGEST:
                 yield id, path
         elif levels > 1:

@@ -40,10 +40,12 @@ def derive(ticket: "Ticket | None", facts: "Facts") -> tuple[State, str]:
     life = facts.life
     if life and life.alive:
         if ticket.wanted == "cancel":
-            return State.STOPPING, ticket.reason
+            return State.STOPPING, ticket.reason or life.reason
         return (State.QUEUED if life.waiting else State.RUNNING), life.reason
     if facts.owner:
-        return State.RUNNING, f"worked on by {facts.owner}, which this service did not start"
+        if ticket.wanted == "cancel":
+            return State.STOPPING, f"worked on by {facts.owner}, which this service did not start: end it there"
+        return State.RUNNING, f"worked on by {facts.owner}"
     if facts.complete:
         return State.DONE, ""
     if ticket.wanted == "cancel":
@@ -55,13 +57,15 @@ def derive(ticket: "Ticket | None", facts: "Facts") -> tuple[State, str]:
 
 def _of_ended(ticket: "Ticket", facts: "Facts") -> tuple[State, str]:
     """Of an attempt that is over without a report."""
-    status, life = (facts.life.exit, facts.life) if facts.life else (None, None)
+    life = facts.life
+    status = life.exit if life else None
     if facts.unreadable:
         return State.FAILED, facts.unreadable
-    if status not in (None, STATUS, INTERRUPTED) and status >= 0:
-        reason = life.reason if life else ""
-        said = facts.error or reason or facts.said or f"its worker ended with status {status} and said nothing."
-        return State.FAILED, said
+    if life and status is not None and status >= 0 and status not in (STATUS, INTERRUPTED):
+        if status == 0 and not life.reason:
+            return State.FAILED, "its worker ended well, and yet its results are not complete; resume it to go on"
+        said = facts.error or life.reason or facts.said
+        return State.FAILED, said or f"its worker ended with status {status} and said nothing"
     if status is None and facts.error:
         return State.FAILED, facts.error
     if status in (STATUS, INTERRUPTED):
@@ -70,8 +74,8 @@ def _of_ended(ticket: "Ticket", facts: "Facts") -> tuple[State, str]:
         what = f"its worker was killed by signal {-status}"
     else:
         what = life.reason if life and life.reason else "its worker is gone, and nobody was left to say why"
-    if ticket.lost >= MOST_LOST:
-        return State.LOST, f"{what}, {ticket.lost + 1} times without progress; resume it to try again"
+    if (losses := ticket.losses(facts.done)) > MOST_LOST:
+        return State.LOST, f"{what}, {losses} times in a row without progress; resume it to try again"
     return State.QUEUED, f"{what}; it resumes"
 
 

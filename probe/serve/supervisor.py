@@ -14,22 +14,24 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from jobs.kinds import KINDS
+from jobs.kinds import Kind as KindOfWork
 from jobs.provenance import now
 from probe.errors import Failure, UserError, reason_of
 from probe.kinds import Kind
+from probe.results.layout import CONFIG, MANIFEST
 from probe.serve.executors import Executor, Held, Life
 from probe.serve.executors.local import Local
 from probe.serve.executors.slurm import Queue, Slurm
-from probe.serve.facts import look
+from probe.serve.facts import is_held, look
 from probe.serve.index import Index, Row
 from probe.serve.rows import row_of
 from probe.serve.scan import LONGEST, Absent, find, fingerprint, is_part, path_of
@@ -40,7 +42,10 @@ from probe.serve.ticket import TICKET, Ticket, read_ticket
 TICK = 1.0
 """Seconds between two looks at the runs that are not over."""
 SCAN_EVERY = 30.0
+FOREIGN_EVERY = 5.0
 QUOTA_EVERY = 10.0
+SLICE = 0.25
+"""Seconds of a tick that a scan of the root may take."""
 GRACE = 10.0
 """Seconds that a cancelled run has to clean up before it is killed."""
 AGAIN = 10.0
@@ -81,7 +86,9 @@ class Active:
     Attributes:
         path: its folder.
         state: as derived last.
-        done: units of all stages that are done.
+        losses: attempts in a row that were lost, as of the last look.
+        done: units of all stages that are done, likewise.
+        unsaved: whether the ticket could not be written as it is here.
         told: monotonic time at which this process first asked it to end.
         not_before: monotonic time before which it is not started again.
     """
@@ -89,9 +96,26 @@ class Active:
     ticket: Ticket
     path: Path
     state: State
+    losses: int = 0
     done: int = 0
+    unsaved: bool = False
     told: float | None = None
     not_before: float = 0.0
+
+
+@dataclass
+class Scan:
+    """A look through the root, done in slices.
+
+    Attributes:
+        found: runs that are still to be looked at.
+        known: fingerprints and states of the index at its begin.
+        there: ids that were found.
+    """
+
+    found: Iterator[tuple[str, Path]]
+    known: dict[str, tuple[str, State]]
+    there: set[str] = field(default_factory=set)
 
 
 class Supervisor:
@@ -106,6 +130,7 @@ class Supervisor:
         """
         self.settings = settings
         self._held = _hold(settings.own)
+        shutil.rmtree(settings.own / "new", ignore_errors=True)
         self.index = Index(settings.index_path)
         if settings.rebuild:
             self.index.clear()
@@ -118,9 +143,12 @@ class Supervisor:
         self._woken, self._over = threading.Event(), threading.Event()
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
-        self._scanned = self._weighed = -float("inf")
+        self._done_last: dict[str, float] = {}
+        self._wrong: dict[str, str] = {}
+        self._ignored: dict[str, str] = {}
+        self._scanning: Scan | None = None
         self.adopted = threading.Event()
-        """Set once every run that was there at the start is known."""
+        """Set once all runs are known that lived or waited at the start."""
 
     # What is asked
 
@@ -135,13 +163,15 @@ class Supervisor:
         if request.executor not in self.executors:
             there = " and ".join(self.executors)
             raise UserError(f"executor {request.executor!r} is not one of this server, which has {there}.")
+        limits, ours = self.settings.limits, self.index.ids(ours=True)
+        full = limits.full([path_of(self.settings.root, id) for id in ours])
         with self._lock:
             if known := self._known(request):
                 return known
             waiting = sum(run.state is State.QUEUED for run in self._active.values())
-            if waiting >= self.settings.limits.queue:
+            if waiting >= limits.queue:
                 raise QueueFull(f"{waiting} runs wait already, and the queue takes no more; submit it again later.")
-            if full := self.settings.limits.full([path for _, path in find(self.settings.root)]):
+            if full:
                 raise DiskFull(full)
             allow = self.settings.allow
             ticket = Ticket(
@@ -181,11 +211,11 @@ class Supervisor:
 
     def _make(self, ticket: Ticket, path: Path) -> None:
         """The run's folder, with its ticket and configuration: all of it or nothing."""
-        kind = next(kind for kind in KINDS if kind.name == ticket.kind)
+        directory = kind_named(ticket.kind).directory
         new = self.settings.own / "new" / ticket.id
         shutil.rmtree(new, ignore_errors=True)
         try:
-            kind.directory.create(new, kind.directory.parse(ticket.settings))
+            directory.create(new, directory.parse(ticket.settings))
             ticket.write(new)
             os.rename(new, path)
         except OSError as error:
@@ -209,7 +239,11 @@ class Supervisor:
 
     def _cancel(self, run: Active, reason: str) -> Row:
         run.ticket = run.ticket.cancelled(reason)
-        self._write(run)
+        try:
+            run.ticket.write(run.path)
+        except OSError as error:  # a full disk, which ending the run may be meant against
+            log.warning(f"{run.path / TICKET} cannot be written yet: {error.strerror or error}")
+            run.unsaved = True
         row = self._settle(run)
         self.wake()
         return row
@@ -299,57 +333,80 @@ class Supervisor:
         self._woken.set()
 
     def _run(self) -> None:
+        self._carefully("adopting runs", self._adopt)
+        self.adopted.set()
         while not self._over.is_set():
             self._woken.clear()
             self._carefully("a round", self._tick)
             self._woken.wait(TICK)
 
     def _tick(self) -> None:
-        if time.monotonic() - self._scanned >= SCAN_EVERY:
-            self._scanned = time.monotonic()
-            self._scan()
-            self.adopted.set()
+        if self.index.made_new:
+            self._fill_index()
         for run in list(self._active.values()):
             if run.state is not State.QUEUED or run.ticket.wanted == "cancel" or self._is_elsewhere(run):
                 self._carefully(run.ticket.id, partial(self._look, run))
         for run in sorted(self._active.values(), key=lambda run: run.ticket.order):
             if run.state is State.QUEUED and not self._over.is_set():
                 self._carefully(run.ticket.id, partial(self._begin, run))
-        if time.monotonic() - self._weighed >= QUOTA_EVERY:
-            self._weighed = time.monotonic()
+        if self._is_time("quotas", QUOTA_EVERY):
             for run in list(self._active.values()):
                 if run.state is State.RUNNING:
                     self._carefully(run.ticket.id, partial(self._weigh, run))
+        if self._is_time("foreign", FOREIGN_EVERY):
+            for id in self.index.ids(*(set(State) - OVER), ours=False):
+                self._carefully(id, partial(self._read, id, path_of(self.settings.root, id)))
+        if self._scanning or self._is_time("scan", SCAN_EVERY):
+            self._scan()
+
+    def _fill_index(self) -> None:
+        """Tell an index that was made anew, perhaps because it was damaged just now, of all runs again."""
+        self.index.made_new, self._scanning = False, None
+        self._done_last.pop("scan", None)
+        for run in list(self._active.values()):
+            with self._lock:
+                self._carefully(run.ticket.id, partial(self._settle, run))
+
+    def _is_time(self, what: str, every: float) -> bool:
+        if time.monotonic() - self._done_last.get(what, -every) < every:
+            return False
+        self._done_last[what] = time.monotonic()
+        return True
 
     def _is_elsewhere(self, run: Active) -> bool:
         """Whether it waits in another queue than ours, which moves on by itself."""
-        return run.ticket.last is not None and self.executors[run.ticket.executor].size() is None
+        executor = self.executors.get(run.ticket.executor)
+        return run.ticket.last is not None and executor is not None and executor.size() is None
 
-    def _carefully(self, what: str, do: Callable[[], None]) -> None:
+    def _carefully(self, what: str, do: Callable[[], object]) -> None:
         """Nothing that is wrong with one run may keep the others from going on."""
         try:
             do()
+            self._wrong.pop(what, None)
         except Exception as error:
-            expected = isinstance(error, UserError | Failure | OSError)
-            log.warning(f"{what}: {reason_of(error)}", exc_info=None if expected else error)
+            reason = reason_of(error, 300)
+            if self._wrong.get(what) != reason:
+                expected = isinstance(error, UserError | Failure | OSError)
+                log.warning(f"{what}: {reason}", exc_info=None if expected else error)
+                self._wrong[what] = reason
             with suppress(Exception):
-                self._note(what, reason_of(error))
-
-    def _note(self, id: str, reason: str) -> None:
-        if row := self.index.get(id):
-            self.index.put(replace(row, reason=reason))
-            self._tell()
+                if row := self.index.get(what):
+                    self._put(replace(row, reason=reason))
 
     def _look(self, run: Active) -> None:
         """Derive a run's state, and do what follows from it."""
         with self._lock:
             if self._active.get(run.ticket.id) is not run:
                 return  # deleted meanwhile
-            self._settle(run)
+            if run.unsaved:
+                with suppress(Failure):
+                    self._write(run)
+            row = self._derive(run)
             if run.state is State.STOPPING:
                 run.told = run.told or time.monotonic()
                 hard = time.monotonic() - run.told >= GRACE
                 self.executors[run.ticket.executor].cancel(run.ticket, run.path, hard)
+            self._keep(run, row)
 
     def _begin(self, run: Active) -> None:
         """Start a run if there is a slot for it."""
@@ -358,25 +415,22 @@ class Supervisor:
             if self._active.get(id) is not run or run.state is not State.QUEUED or run.ticket.wanted != "run":
                 return
             if executor is None:
-                raise UserError(
-                    f"executor {run.ticket.executor!r} is not one of this server; it waits for one that has it."
-                )
+                raise UserError(f"it waits for a server with the executor {run.ticket.executor!r}, which is not here.")
             if self._is_elsewhere(run) and executor.life(run.ticket, run.path).alive:
                 return
             slot = executor.room(self._taken(run.ticket.executor))
             if slot is None or time.monotonic() < run.not_before:
                 return
             before = run.ticket
-            run.ticket = run.ticket.attempted(slot, run.done)
+            run.ticket = before.attempted(slot, run.done, run.losses)
             try:
                 self._write(run)
                 executor.start(run.ticket, run.path)
             except Held:
-                pass  # it lives, as the next look shows
-            except (Failure, UserError, OSError):
-                run.not_before = time.monotonic() + AGAIN
-                run.ticket = before
-                with suppress(OSError, Failure):
+                pass  # something of it lives, as the next look shows
+            except (Failure, UserError):
+                run.ticket, run.not_before = before, time.monotonic() + AGAIN
+                with suppress(Failure):
                     self._write(run)
                 raise
             self._settle(run)
@@ -390,17 +444,23 @@ class Supervisor:
         """Cancel a run that takes more of the disk than it may."""
         if reason := self.settings.limits.over_quota(run.path):
             with self._lock:
-                if run.ticket.wanted == "run":
+                if run.state is State.RUNNING and run.ticket.wanted == "run":
                     self._cancel(run, reason)
 
     def _settle(self, run: Active) -> Row:
         """Derive the state of a run of the service, and keep it."""
+        return self._keep(run, self._derive(run))
+
+    def _derive(self, run: Active) -> Row:
         mark = _mark(run.path)
         facts, status = look(run.path, run.ticket, self._life, self.queue.states)
         run.state, reason = derive(run.ticket, facts)
-        run.done = sum(stage.done for stage in status.stages) if status else 0
-        row = row_of(run.ticket.id, run.path, run.ticket, run.state, reason, facts, status, mark)
-        if run.state in OVER:
+        began = facts.life is None or facts.life.began
+        run.done, run.losses = facts.done, run.ticket.losses(facts.done) if began else run.ticket.lost
+        return row_of(run.ticket.id, run.path, run.ticket, run.state, reason, facts, status, mark)
+
+    def _keep(self, run: Active, row: Row) -> Row:
+        if run.state in OVER and not run.unsaved:
             self._active.pop(run.ticket.id, None)
         else:
             self._active[run.ticket.id] = run
@@ -417,6 +477,7 @@ class Supervisor:
             run.ticket.write(run.path)
         except OSError as error:
             raise Failure(f"{run.path / TICKET} cannot be written: {error.strerror or error}.") from None
+        run.unsaved = False
 
     def _put(self, row: Row) -> Row:
         before = self.index.rev
@@ -427,38 +488,57 @@ class Supervisor:
 
     # The root
 
-    def _scan(self) -> None:
-        """Look through the root for runs that are new, changed or gone."""
-        known, there = self.index.fingerprints(), set()
+    def _adopt(self) -> None:
+        """Know all runs that live or wait before another one is started; those of old lists follow with the scan."""
+        waiting = set(self.index.ids(*(set(State) - OVER), ours=True))
         for id, path in find(self.settings.root):
-            there.add(id)
             if self._over.is_set():
                 return
-            if id in self._active:
-                continue
-            print_before, state = known.get(id, ("", None))
-            if state in OVER and print_before and print_before == _mark(path):
-                continue
-            self._carefully(id, partial(self._read, id, path))
-        for id in known.keys() - there:
+            if id in waiting or is_held(path):
+                self._carefully(id, partial(self._read, id, path))
+
+    def _scan(self) -> None:
+        """Look through a part of the root for runs that are new, changed or gone; the rest with the next ticks."""
+        scan = self._scanning = self._scanning or Scan(find(self.settings.root), self.index.fingerprints())
+        until = time.monotonic() + SLICE
+        for id, path in scan.found:
+            scan.there.add(id)
+            before, state = scan.known.get(id, (self._ignored.get(id, ""), State.LOST))
+            if id not in self._active and not (state in OVER and before and before == _mark(path)):
+                self._carefully(id, partial(self._read, id, path))
+            if time.monotonic() > until or self._over.is_set():
+                self.wake()
+                return
+        self._scanning = None
+        for id in scan.known.keys() - scan.there:
             with self._lock:
-                if id not in self._active or not self._active[id].path.is_dir():
+                if not path_of(self.settings.root, id).is_dir():
                     self._active.pop(id, None)
                     self.index.remove(id)
 
     def _read(self, id: str, path: Path) -> None:
-        """A run that is not active, as its folder says: it may become so."""
+        """A run that is not active, as its folder says; it may become active so."""
         with self._lock:
             if id in self._active:
                 return
             ticket = read_ticket(path)
             if ticket and ticket.id == id:
+                self._repair(ticket, path)
                 self._settle(Active(ticket, path, State.LOST))
                 return
             mark = _mark(path)
             facts, status = look(path, None, states_of=self.queue.states)
+            if facts.unreadable and not (path / MANIFEST).exists():
+                self._ignored[id] = mark  # a config.yaml of something else
+                return
             state, reason = derive(None, facts)
             self._put(row_of(id, path, None, state, reason, facts, status, mark))
+
+    def _repair(self, ticket: Ticket, path: Path) -> None:
+        """Write a configuration that is gone again, from the ticket."""
+        if not (path / CONFIG).exists():
+            directory = kind_named(ticket.kind).directory
+            directory.create(path, directory.parse(ticket.settings))
 
     # Who waits for changes
 
@@ -499,6 +579,11 @@ def _hold(own: Path) -> int:
             f"{own.parent} is served by another server already; stop that one, or choose another --root."
         ) from None
     return held
+
+
+def kind_named(name: str) -> KindOfWork:
+    """The kind of work of a ticket."""
+    return next(kind for kind in KINDS if kind.name == name)
 
 
 def _mark(path: Path) -> str:

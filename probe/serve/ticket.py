@@ -88,10 +88,16 @@ class Ticket:
             self, wanted="run", asked=now(), reason="", lost=0, settled=len(self.attempts), order=time.time_ns()
         )
 
-    def attempted(self, slot: int, done: int) -> Self:
-        """One more attempt begins. One before it that counts was lost; that is forgiven where it got ahead."""
-        last = self.last
-        lost = 0 if last is None or done > last.done else self.lost + 1
+    def losses(self, done: int) -> int:
+        """Attempts in a row, the last one included, that were lost before they got ahead.
+
+        Args:
+            done: units of all stages that are done now.
+        """
+        return 0 if self.last is None or done > self.last.done else self.lost + 1
+
+    def attempted(self, slot: int, done: int, lost: int) -> Self:
+        """One more attempt begins, after so many losses in a row."""
         attempt = Attempt(len(self.attempts) + 1, now(), slot, done)
         return replace(self, attempts=(*self.attempts, attempt), lost=lost)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from probe.serve.executors.local import Local
 from probe.serve.index import Row
 from probe.serve.policy import Allowance
 from probe.serve.settings import Settings
@@ -19,6 +21,7 @@ from probe.serve.states import OVER, State
 from probe.serve.supervisor import Supervisor
 
 from ..jobs.conftest import configure
+from .stand_in import FINISHED
 
 
 @dataclass
@@ -77,15 +80,30 @@ def supervisor(root: Path) -> Iterator[Supervisor]:
         yield one
 
 
-def wait(supervisor: Supervisor, id: str, *states: State, seconds: float = 300) -> Row:
+def wait(supervisor: Supervisor, id: str, *states: State, seconds: float = 100) -> Row:
     """The run, once it is in one of these states, by default in one that is over."""
     return until(lambda: next((row for row in [supervisor.get(id)] if row.state in (states or OVER)), None), seconds)
 
 
-def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 100) -> Any:
     """What a condition gives, once it holds."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.05)
     return found
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Runs whose workers do what their name says, see stand_in.py; their settings."""
+    script = Path(__file__).parent / "stand_in.py"
+    monkeypatch.setattr(Local, "command", lambda self, ticket, path: [sys.executable, "-S", str(script), str(path)])
+    return yaml.safe_load((FINISHED / "config.yaml").read_text())
+
+
+def lives(path: Path) -> list[list[str]]:
+    """Of every stand-in that worked on a run: process, GPU and threads."""
+    file = path / ".lives"
+    assert not (path / ".doubled").exists()
+    return [line.split(" ") for line in file.read_text().splitlines()] if file.exists() else []

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,14 +124,16 @@ def holders(file: Path) -> list[int]:
     except OSError:
         return []
     wanted, found = (there.st_dev, there.st_ino), []
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
-            continue
-        with suppress(OSError):  # ended meanwhile, or another user's
-            for descriptor in os.listdir(f"/proc/{entry.name}/fd"):
-                with suppress(OSError):
-                    opened = os.stat(f"/proc/{entry.name}/fd/{descriptor}")
-                    if (opened.st_dev, opened.st_ino) == wanted:
-                        found.append(int(entry.name))
-                        break
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        if int(pid) != os.getpid() and wanted in _opened(pid):
+            found.append(int(pid))
     return found
+
+
+def _opened(pid: str) -> Iterator[tuple[int, int]]:
+    """Device and inode of each file that a process has open; none of one that has ended, or is another user's."""
+    with suppress(OSError):
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                opened = os.stat(f"/proc/{pid}/fd/{descriptor}")
+                yield opened.st_dev, opened.st_ino

@@ -29,9 +29,12 @@ class Local:
 
     def start(self, ticket: Ticket, path: Path) -> None:
         """As ``Executor``."""
-        command = [sys.executable, "-m", "jobs.worker", str(path), *(["--trust-code"] if ticket.trust else [])]
         attempt = ticket.attempts[-1]
-        begin(path, attempt.number, command, self._environment(attempt.slot))
+        begin(path, attempt.number, self.command(ticket, path), self._environment(attempt.slot))
+
+    def command(self, ticket: Ticket, path: Path) -> list[str]:
+        """The worker."""
+        return [sys.executable, "-m", "jobs.worker", str(path), *(["--trust-code"] if ticket.trust else [])]
 
     def _environment(self, slot: int) -> dict[str, str]:
         """With one GPU, or with none and a share of the cores, unless the operator has set the number of threads."""
@@ -41,7 +44,7 @@ class Local:
         else:
             given["CUDA_VISIBLE_DEVICES"] = ""
         if not any(given.get(name) for name in USERS_THREADS):
-            given[THREADS] = str(max(settings.cores // settings.slots, 1))
+            given[THREADS] = str(max(settings.cores // max(settings.slots, 1), 1))
         return given
 
     def cancel(self, ticket: Ticket, path: Path, hard: bool) -> None:
