@@ -53,9 +53,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.questions = Questions(settings)
     app.state.stops = threading.Event()
     metrics.watch(supervisor)
-    for room in (health, runs, events, files, questions):
+    rooms = (health, runs, events, files, questions, security)
+    for room in rooms:
         app.include_router(room.router)
-    app.include_router(security.router)
+    app.state.routes = [route for room in rooms for route in room.router.routes]
     app.openapi = lambda: schema.document(app)  # type: ignore[method-assign]
     add_handlers(app)
     app.add_middleware(Measured, metrics=metrics)
