@@ -17,7 +17,7 @@ from probe.errors import Failure, UserError, without_secrets
 from probe.mistakes import Mistaken
 from probe.names import printable, shortened
 from probe.reading import short
-from probe.serve.pages.render import error_page
+from probe.serve.pages.render import error_page, wants_page
 from probe.serve.policy import Refused
 from probe.serve.supervisor import Absent, Conflict, DiskFull, QueueFull
 
@@ -135,8 +135,6 @@ def line_of(text: str, path: Sequence[int | str]) -> int | None:
 def answer(request: Request, problem: Problem) -> Response:
     """The response for a problem: a page where a person waits for one."""
     title = http.HTTPStatus(problem.status).phrase
-    if "text/html" in request.headers.get("accept", "") and not request.scope["path"].startswith("/v1/"):
-        return error_page(request, problem.status, title, printable(without_secrets(problem.detail)))
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": title,
@@ -144,6 +142,8 @@ def answer(request: Request, problem: Problem) -> Response:
         "detail": printable(without_secrets(problem.detail)),
         "instance": shortened(request.url.path, 300),
     }
+    if wants_page(request):
+        return error_page(request, problem.status, content["title"], content["detail"])
     if problem.errors:
         content["errors"] = [one.model_dump(exclude_none=True) for one in problem.errors]
     return JSONResponse(content, problem.status, problem.headers, MEDIA_TYPE)
