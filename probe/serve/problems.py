@@ -11,11 +11,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from probe.errors import Failure, UserError, without_secrets
 from probe.mistakes import Mistaken
 from probe.names import printable, shortened
 from probe.reading import short
+from probe.serve.pages.render import error_page, wants_page
 from probe.serve.policy import Refused
 from probe.serve.supervisor import Absent, Conflict, DiskFull, QueueFull
 
@@ -131,14 +133,17 @@ def line_of(text: str, path: Sequence[int | str]) -> int | None:
 
 
 def answer(request: Request, problem: Problem) -> Response:
-    """The response for a problem."""
+    """The response for a problem: a page where a person waits for one."""
+    title = http.HTTPStatus(problem.status).phrase
     content: dict[str, Any] = {
         "type": "about:blank",
-        "title": http.HTTPStatus(problem.status).phrase,
+        "title": title,
         "status": problem.status,
         "detail": printable(without_secrets(problem.detail)),
         "instance": shortened(request.url.path, 300),
     }
+    if wants_page(request):
+        return error_page(request, problem.status, content["title"], content["detail"])
     if problem.errors:
         content["errors"] = [one.model_dump(exclude_none=True) for one in problem.errors]
     return JSONResponse(content, problem.status, problem.headers, MEDIA_TYPE)
@@ -158,14 +163,20 @@ def _of_failure(request: Request, error: Any) -> Response:
     return answer(request, Problem(status, str(error), (), {"Retry-After": "30"} if status == 429 else None))
 
 
+def _methods(request: Request) -> set[str]:
+    """Of all routes at a path."""
+    here = [route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in here for method in route.methods or ()}
+
+
 def _of_http(request: Request, error: Any) -> Response:
+    there = shortened(request.url.path, 200)
     said = {
-        404: f"There is nothing at {shortened(request.url.path, 200)}; /v1/openapi.json lists what there is.",
-        405: f"{request.method} is not possible at {shortened(request.url.path, 200)}; /v1/openapi.json lists what is.",
+        404: f"there is nothing at {there}; /v1/openapi.json lists what there is.",
+        405: f"{request.method} is not possible at {there}; /v1/openapi.json lists what is.",
     }
-    return answer(
-        request, Problem(error.status_code, said.get(error.status_code, str(error.detail)), (), error.headers)
-    )
+    headers = {"Allow": ", ".join(sorted(_methods(request)))} if error.status_code == 405 else error.headers
+    return answer(request, Problem(error.status_code, said.get(error.status_code, str(error.detail)), (), headers))
 
 
 def _of_validation(request: Request, error: Any) -> Response:
@@ -180,7 +191,7 @@ def _of_validation(request: Request, error: Any) -> Response:
 
 def _of_anything(request: Request, error: Any) -> Response:
     """A fault of the server; its traceback is in the server's log."""
-    return answer(request, Problem(500, "The server failed at this request; its log says where."))
+    return answer(request, Problem(500, "the server failed at this request; its log says where."))
 
 
 def add_handlers(app: FastAPI) -> None:

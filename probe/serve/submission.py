@@ -141,6 +141,8 @@ def submission(
     if len(name) > LONGEST_NAME:
         raise UserError(f"name {short(name)} is too long: at most {LONGEST_NAME} characters.")
     given = config.model_dump(mode="json", exclude_unset=True)
+    if model := getattr(config, "model", None):  # written out: lists show it
+        given["model"] = {"source": model.source, **given.get("model", {})}
     asked = {"kind": found, "settings": given, "executor": executor, "name": name}
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     return Submission(id, name, key, digest, found, given, executor, config)

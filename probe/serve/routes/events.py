@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import AppStatus
 
 from probe.serve.index import Row
 from probe.serve.routes.given import RunId, TheSettings, TheSupervisor, problems
@@ -14,9 +15,10 @@ from probe.serve.states import OVER
 from probe.serve.supervisor import Absent, Supervisor
 
 router = APIRouter(prefix="/v1", tags=["events"])
+AppStatus.disable_automatic_graceful_drain()  # it cuts streams off; here they end by themselves when the server stops
 HEARTBEAT = 15
 """Seconds between comments that keep proxies from closing a stream."""
-LOOK = 1.0
+LOOK = 0.5
 """Seconds after which a stream looks whether the server stops."""
 RETRY = 2000
 """Milliseconds after which a browser connects again."""

@@ -29,6 +29,7 @@ def _content(*kinds: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
+@router.head("/logs", include_in_schema=False)
 @router.get(
     "/logs",
     operation_id="logs",
@@ -51,7 +52,7 @@ def show_log(
         names = logs.names(folder)
         return JSONResponse({"files": names, "default": names[0] if names else None})
     path = logs.path_of(folder, file)
-    if follow:
+    if follow and request.method == "GET":
 
         def over() -> bool:
             try:
@@ -75,6 +76,7 @@ def show_log(
     return files.send(request, path, TEXT)
 
 
+@router.head("/report.{ending}", include_in_schema=False)
 @router.get(
     "/report.{ending}",
     operation_id="report",
@@ -111,6 +113,7 @@ def list_artifacts(id: RunId, supervisor: TheSupervisor, settings: TheSettings) 
     return JSONResponse({"artifacts": rows, "more": more})
 
 
+@router.head("/artifacts/{path:path}", include_in_schema=False)
 @router.get(
     "/artifacts/{path:path}",
     operation_id="artifact",

@@ -6,8 +6,10 @@ import anyio
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from probe.board.schema import Board
 from probe.kinds import Kind
 from probe.serve import files, questions, schema, shapes
+from probe.serve.board import board
 from probe.serve.problems import Problem
 from probe.serve.routes.given import TheQuestions, TheSettings, TheSupervisor, problems
 from probe.serve.routes.runs import body, read
@@ -35,6 +37,12 @@ async def compare(
     ids = list(dict.fromkeys(one for one in runs.split(",") if one))
     folder = await questions.comparison(supervisor, asked, ids)
     return await anyio.to_thread.run_sync(files.send, request, folder / f"compare.{format}")
+
+
+@router.get("/board", operation_id="board", response_model=Board)
+def show_board(supervisor: TheSupervisor) -> Response:
+    """The leaderboard over finished runs, those of one protocol ranked among themselves, with intervals."""
+    return JSONResponse(board(supervisor))
 
 
 @router.get("/models", operation_id="models", response_model=list[shapes.Model], responses=problems(503))
