@@ -124,8 +124,8 @@ def serve(
         )
         shown = f"[{host}]" if ":" in host else host
         about = "no token is asked for" if no_token else f"token in {place}"
-        print(f"{settings.scheme}://{shown}:{settings.port}{settings.root_path}/ serves {root}; {about}", flush=True)
-        run(settings, sock)
+        line = f"{settings.scheme}://{shown}:{settings.port}{settings.root_path}/ serves {root}; {about}"
+        run(settings, sock, lambda: print(line, flush=True))
 
 
 def _root(root: Path) -> Path:

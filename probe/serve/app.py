@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
@@ -109,11 +109,15 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def run(settings: Settings, listening: socket.socket) -> None:
+def run(settings: Settings, listening: socket.socket, announce: Callable[[], None]) -> None:
     """Serve on a socket that listens, until SIGINT or SIGTERM. Workers go on, and the next server adopts them.
+
+    Args:
+        announce: is called once the root is ours.
 
     Raises:
         UserError, Failure: as ``create_app``.
     """
     app = create_app(settings)
+    announce()
     asyncio.run(Server(app, settings).serve([listening]))

@@ -37,13 +37,13 @@ class Limits:
         """Why a run must end: it takes more of the disk than it may. None where it does not."""
         if self.run_bytes is None or (used := disk_used(run, self.run_bytes)) <= self.run_bytes:
             return None
-        return f"the run takes {used / GIB:.2f} GiB on disk, more than its quota of {self.run_bytes / GIB:.2f} GiB."
+        return f"the run takes {used / GIB:.4g} GiB on disk, more than its quota of {self.run_bytes / GIB:.4g} GiB."
 
     def full(self, runs: "list[Path]") -> str | None:
         """Why no further run is taken; None where there is room.
 
         Args:
-            runs: the folders of the service's runs.
+            runs: the folders of the service's runs, and its trash.
         """
         if self.total_bytes is None:
             return None
@@ -51,7 +51,8 @@ class Limits:
         for run in runs:
             used += disk_used(run, self.total_bytes - used)
             if used >= self.total_bytes:
-                return f"the runs take all of their {self.total_bytes / GIB:.2f} GiB on disk: delete some."
+                most = f"{self.total_bytes / GIB:.4g} GiB"
+                return f"the runs and the trash take all of their {most} on disk: delete some, and empty the trash."
         return None
 
 

@@ -115,7 +115,7 @@ def line_of(text: str, path: Sequence[int | str]) -> int | None:
     """
     try:
         node: Any = yaml.compose(text, yaml.SafeLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):  # nested too deep, which is the mistake
         return None
     line = None
     for part in path:

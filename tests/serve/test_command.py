@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
     class App:
         @staticmethod
-        def run(settings: Settings, listening: socket.socket) -> None:
+        def run(settings: Settings, listening: socket.socket, announce: Callable[[], None]) -> None:
+            announce()
             assert listening.getsockname()[1] == settings.port
             found.append(settings)
 
