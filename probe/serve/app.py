@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from probe import __version__
 from probe.serve import schema, security
 from probe.serve.metrics import Measured, Metrics
+from probe.serve.pages.routes import add_pages
 from probe.serve.problems import add_handlers
 from probe.serve.questions import Questions
 from probe.serve.routes import events, files, health, questions, runs
@@ -46,9 +47,10 @@ def create_app(settings: Settings) -> FastAPI:
             await anyio.to_thread.run_sync(supervisor.stop)
 
     app = FastAPI(
-        title="probe", version=__version__, description=ABOUT, root_path=settings.root_path, lifespan=alive,
+        title="probe", version=__version__, description=ABOUT, lifespan=alive,
         openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
+    app.root_path = settings.root_path  # the parameter of this name is deprecated
     app.state.supervisor, app.state.settings, app.state.metrics = supervisor, settings, metrics
     app.state.questions = Questions(settings)
     app.state.stops = threading.Event()
@@ -56,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     for room in (health, runs, events, files, questions):
         app.include_router(room.router)
     app.include_router(security.router)
+    add_pages(app)
     app.openapi = lambda: schema.document(app)  # type: ignore[method-assign]
     add_handlers(app)
     app.add_middleware(Measured, metrics=metrics)

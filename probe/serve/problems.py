@@ -16,6 +16,7 @@ from probe.errors import Failure, UserError, without_secrets
 from probe.mistakes import Mistaken
 from probe.names import printable, shortened
 from probe.reading import short
+from probe.serve.pages.render import error_page, wants_page
 from probe.serve.policy import Refused
 from probe.serve.supervisor import Absent, Conflict, DiskFull, QueueFull
 
@@ -139,6 +140,8 @@ def answer(request: Request, problem: Problem) -> Response:
         "detail": printable(without_secrets(problem.detail)),
         "instance": shortened(request.url.path, 300),
     }
+    if wants_page(request):
+        return error_page(request, problem.status, content["title"], content["detail"])
     if problem.errors:
         content["errors"] = [one.model_dump(exclude_none=True) for one in problem.errors]
     return JSONResponse(content, problem.status, problem.headers, MEDIA_TYPE)

@@ -203,12 +203,12 @@ class Guard:
         try:
             await self._guarded(asked, scope, receive, sending)
         except _Refusal as refusal:
-            await refusal.answer(asked)(scope, receive, sending)
+            await refusal.answer(asked, scope)(scope, receive, sending)
         except Exception:
             log.exception(f"{asked.method} {asked.path!r} failed")
             if started:
                 raise
-            await _Refusal(500, "the server failed; its log says why.").answer(asked)(scope, receive, sending)
+            await _Refusal(500, "the server failed; its log says why.").answer(asked, scope)(scope, receive, sending)
 
     async def _guarded(self, asked: "_Asked", scope: Scope, receive: Receive, send: Send) -> None:
         if not asked.host_is_one_of(self._names):
@@ -326,11 +326,17 @@ class _Refusal(Exception):
         super().__init__(detail)
         self.status, self.detail, self.headers = status, detail, headers or {}
 
-    def answer(self, asked: "_Asked") -> Response:
-        """RFC 9457, as ``probe.serve.problems`` writes it."""
+    def answer(self, asked: "_Asked", scope: Scope) -> Response:
+        """RFC 9457, as ``probe.serve.problems`` writes it; a page where a person waits for one."""
         if self.status == 303:
             return Response(status_code=303, headers=self.headers)
         title = TITLES.get(self.status, "Refused")
+        if asked.wants_page() or (asked.is_form() and asked.accepts_page()):
+            page: Response = import_module("probe.serve.pages.render").error_page(
+                Request(scope), self.status, title, self.detail
+            )
+            page.headers.update(self.headers)
+            return page
         headers = self.headers | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
         content = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
         return JSONResponse(content, self.status, headers, "application/problem+json")
@@ -450,8 +456,11 @@ class _Asked:
 
     def wants_page(self) -> bool:
         """Whether a person waits for a page."""
-        html = "text/html" in self.headers.get("accept", "")
-        return self.method == "GET" and html and not self.path.startswith("/v1/")
+        return self.method == "GET" and self.accepts_page()
+
+    def accepts_page(self) -> bool:
+        """Whether a browser asks, and not for the API."""
+        return "text/html" in self.headers.get("accept", "") and not self.path.startswith("/v1/")
 
     def stream(self) -> str | None:
         """What of this stays open, in words."""

@@ -7,6 +7,7 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
+from starlette._utils import get_route_path
 
 from probe.names import printable
 from probe.serve.security import csrf_token
@@ -46,3 +47,9 @@ def page(request: Request, template: str, /, *, status: int = 200, **values: Any
 def error_page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:
     """A mistake or a refusal as a page."""
     return page(request, "error.html.j2", status=status, code=status, title=title, detail=detail)
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a person reads the answer: the request is a browser's, and not for the API."""
+    path = get_route_path(request.scope)
+    return "text/html" in request.headers.get("accept", "") and not path.startswith("/v1/")
