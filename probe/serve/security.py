@@ -332,9 +332,9 @@ class _Refusal(Exception):
             return Response(status_code=303, headers=self.headers)
         title = TITLES.get(self.status, "Refused")
         if asked.wants_page() or (asked.is_form() and asked.accepts_page()):
-            page: Response = import_module("probe.serve.pages.render").error_page(
-                Request(scope), self.status, title, self.detail
-            )
+            from probe.serve.pages.render import error_page
+
+            page = error_page(Request(scope), self.status, title, self.detail)
             page.headers.update(self.headers)
             return page
         headers = self.headers | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
