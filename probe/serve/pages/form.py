@@ -5,8 +5,6 @@ A configuration is here what ``probe.reading.parse_yaml`` makes of a file: mappi
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import yaml
@@ -16,6 +14,7 @@ from probe.configuration import describe
 from probe.errors import UserError
 from probe.kinds import kind
 from probe.reading import parse_yaml, short
+from probe.serve.questions import presets
 
 START: dict[str, Any] = {
     "model": {"source": "embedded:cifar-attractors"},
@@ -65,11 +64,9 @@ def explained(description: str, range: str = "") -> str:
 FIELDS = (Field("model.source", "Model"), Field("resolution", "Resolution", True), Field("seeds.count", "Starts", True))
 
 
-@cache
-def presets() -> dict[str, str]:
+def sources() -> dict[str, str]:
     """Sources of the data sets that need no more than their name."""
-    found = yaml.safe_load((files("probe") / "data" / "presets.yaml").read_text("utf-8"))
-    return {name: one["source"] for name, one in found.items()}
+    return {one["name"]: one["source"] for one in presets()}
 
 
 def read(text: str) -> dict[str, Any]:
@@ -116,8 +113,8 @@ def changed(config: dict[str, Any], given: Mapping[str, str], datasets: Iterable
     before = made.get("datasets")
     sets = dict(before) if isinstance(before, Mapping) else {}
     ticked = set(datasets)
-    sets = {name: one for name, one in sets.items() if name in ticked or name not in presets()}
-    sets |= {name: None for name in presets() if name in ticked and name not in sets}
+    sets = {name: one for name, one in sets.items() if name in ticked or name not in sources()}
+    sets |= {name: None for name in sources() if name in ticked and name not in sets}
     return {key: one for key, one in {**made, "datasets": sets}.items() if one not in ({}, None)}
 
 

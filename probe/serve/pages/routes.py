@@ -85,7 +85,7 @@ def _form(request: Request, text: str, *, status: int = 200, **given: Any) -> HT
         status=status,
         yaml=text,
         fields=form.FIELDS,
-        presets=form.presets(),
+        presets=form.sources(),
         datasets_help=form.explained(str(Config.model_fields["datasets"].description)),
         executors=["local", *(["slurm"] if request.app.state.settings.cluster else [])],
         advanced=kind(config) != "run" or bool(given.get("mistakes")),

@@ -1,7 +1,6 @@
 """The form and the YAML are one configuration."""
 
 import pytest
-import yaml
 
 from probe.config import Config, parse_config
 from probe.reading import parse_yaml
@@ -64,8 +63,7 @@ def test_help_is_that_of_the_configuration():
     assert "8,192" in form.FIELDS[1].help
 
 
-def test_presets_are_those_of_the_data_sets():
-    from probe.data.sources import preset_names
+def test_data_sets_of_the_form_need_no_more_than_their_names():
+    from probe.data.presets import preset_names
 
-    assert list(form.presets()) == preset_names()
-    assert yaml.safe_load(form.text_of({"datasets": dict.fromkeys(form.presets())}))
+    assert list(form.sources()) == preset_names()
