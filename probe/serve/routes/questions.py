@@ -6,8 +6,10 @@ import anyio
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from probe.board.schema import Board
 from probe.kinds import Kind
 from probe.serve import files, questions, schema, shapes
+from probe.serve.board import board as leaderboard
 from probe.serve.problems import Problem
 from probe.serve.routes.given import TheQuestions, TheSettings, TheSupervisor, problems
 from probe.serve.routes.runs import body, read
@@ -35,6 +37,12 @@ async def compare(
     ids = list(dict.fromkeys(one for one in runs.split(",") if one))
     folder = await questions.comparison(supervisor, asked, ids)
     return await anyio.to_thread.run_sync(files.send, request, folder / f"compare.{format}")
+
+
+@router.get("/board", operation_id="board", name="board", response_model=Board)
+async def board(supervisor: TheSupervisor) -> Response:
+    """All finished runs, ranked among those of one protocol, as `probe leaderboard` does."""
+    return JSONResponse(await anyio.to_thread.run_sync(leaderboard, supervisor))
 
 
 @router.get("/models", operation_id="models", response_model=list[shapes.Model], responses=problems(503))
