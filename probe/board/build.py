@@ -104,7 +104,7 @@ def _group(runs: Mapping[str, Entry], first: Mapping[str, Entry]) -> Group:
 def _of_dataset(name: str) -> Iterator[Column]:
     yield Column(
         key=f"random.{name}",
-        title=f"{name}: ratio to random orthogonal",
+        title="ratio to random orthogonal",
         meaning="latent MSE at 5 % of d / that of the random orthogonal basis, below 1 is better than random; its"
         " interval is over images and draws of starts",
         best="low",
@@ -112,7 +112,7 @@ def _of_dataset(name: str) -> Iterator[Column]:
     )
     yield Column(
         key=f"strongest.{name}",
-        title=f"{name}: ratio to the strongest control",
+        title="ratio to the strongest control",
         meaning="latent MSE at 5 % of d / that of the best control on this data set; its interval is over images alone",
         best="low",
         dataset=name,

@@ -65,7 +65,10 @@ def _entry(run: Path, *_: int) -> Entry:
     if not report.datasets:
         raise UserError(f"{run} reconstructed no data set, so there is nothing to rank it by.")
     scores = {name: _score(data) for name, data in report.datasets.items()}
-    settings, protocol = flat(configuration(report).settings()), ranked(report, run)
+    try:
+        settings, protocol = flat(configuration(report).settings()), ranked(report, run)
+    except UserError as error:
+        raise UserError(f"{run / layout.REPORT_JSON} holds a configuration of another version: {error}") from None
     facts = {"revision": report.model.revision, **{key: report.provenance.get(key) for key in ("device", "dtype")}}
     unranked = _unranked(report, scores, settings)
     # What is not used weighs megabytes.

@@ -55,17 +55,13 @@ def write_leaderboard(runs: Mapping[str, Path], out: Path) -> dict[str, Any]:
 
 def page(board: Board) -> Page:
     """The page: a section for each protocol, then what could not be listed and how ranks are made."""
-    blocks: list[Block] = [Section(_title(board, group), list(_group(group))) for group in board.groups]
+    blocks: list[Block] = [Section(group.title, list(_group(group))) for group in board.groups]
     if board.refused:
         folders = Table(["folder", "why"], [[one.id, one.reason] for one in board.refused], facts=True)
         blocks.append(Section("Not listed", [folders]))
     runs, protocols = sum(len(group.rows) for group in board.groups), count(len(board.groups), "protocol")
     return Page("Leaderboard", f"{count(runs, 'finished run')}, {protocols}", [],
                 [*blocks, Section("How to read it", [board.rule])])  # fmt: skip
-
-
-def _title(board: Board, group: Group) -> str:
-    return group.title if len(board.groups) > 1 else f"Ranked: {group.title}"
 
 
 def _group(group: Group) -> Iterator[Block]:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from probe.board.schema import Board
 from probe.kinds import Kind
 from probe.serve import files, questions, schema, shapes
-from probe.serve.board import board
+from probe.serve.board import board as leaderboard
 from probe.serve.problems import Problem
 from probe.serve.routes.given import TheQuestions, TheSettings, TheSupervisor, problems
 from probe.serve.routes.runs import body, read
@@ -39,10 +39,10 @@ async def compare(
     return await anyio.to_thread.run_sync(files.send, request, folder / f"compare.{format}")
 
 
-@router.get("/board", operation_id="board", response_model=Board)
-def show_board(supervisor: TheSupervisor) -> Response:
-    """The leaderboard over finished runs, those of one protocol ranked among themselves, with intervals."""
-    return JSONResponse(board(supervisor))
+@router.get("/board", operation_id="board", name="board", response_model=Board)
+async def board(supervisor: TheSupervisor) -> Response:
+    """All finished runs, ranked among those of one protocol, as `probe leaderboard` does."""
+    return JSONResponse(await anyio.to_thread.run_sync(leaderboard, supervisor))
 
 
 @router.get("/models", operation_id="models", response_model=list[shapes.Model], responses=problems(503))

@@ -170,10 +170,14 @@ def test_a_run_without_certificates_has_no_rank(runs):
 
 
 def test_what_is_no_finished_run_is_refused_and_the_rest_ranked(runs, tmp_path: Path):
-    made = runs(a=None, b=scaled(2), unfinished=None, cut=None, bare=None, other=None, study=None, wrong=None)
+    made = runs(
+        a=None, b=scaled(2), unfinished=None, cut=None, bare=None, other=None, study=None, wrong=None, plugin=None
+    )
     (made["unfinished"] / "report/report.json").unlink()
     text = (made["cut"] / "report/report.json").read_text()
     (made["cut"] / "report/report.json").write_text(text[: len(text) // 2])
+    setting("sparse.controls", ["of a plug-in"])(content := json.loads(text))
+    (made["plugin"] / "report/report.json").write_text(json.dumps(content))
     (made["study"] / "config.yaml").write_text("study: bottleneck\n")
     for name, keys in {"bare": ("datasets", {}), "other": ("schema_version", 2), "wrong": ("provenance", {})}.items():
         content = json.loads((made[name] / "report/report.json").read_text())
@@ -181,7 +185,7 @@ def test_what_is_no_finished_run_is_refused_and_the_rest_ranked(runs, tmp_path: 
     found = board(made | {"absent": tmp_path / "absent"})
     assert [row["id"] for row in found["groups"][0]["rows"]] == ["a", "b"]
     reasons = {one["id"]: one["reason"] for one in found["refused"]}
-    assert reasons.keys() == {"unfinished", "cut", "bare", "other", "study", "wrong", "absent"}
+    assert reasons.keys() == {"unfinished", "cut", "bare", "other", "study", "wrong", "absent", "plugin"}
     assert all(reason.endswith(".") and str(tmp_path / name) in reason for name, reason in reasons.items())
     assert "no data set" in reasons["bare"]
     assert "a study, not a run" in reasons["study"]
