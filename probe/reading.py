@@ -11,6 +11,7 @@ import reprlib
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ DEPTH = 64  # levels of nested lists and mappings
 TOO_DEEP = f"lists and mappings in it are nested more than {DEPTH} deep"
 YAML_BYTES, YAML_VALUES = 1 << 20, 20_000
 JSON_BYTES, JSON_VALUES = 64 << 20, 4_000_000
+CACHED = 1 << 14  # characters of YAML whose value is kept
 DIGITS = 40  # of an integer in JSON
 _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
 
@@ -156,7 +158,7 @@ def parse_yaml(text: str, name: object) -> Any:
             that is not text, or too many values or levels.
     """
     try:
-        return _Document(text).value
+        return copy.deepcopy(_value(text)) if len(text) <= CACHED else _Document(text).value
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -166,6 +168,12 @@ def parse_yaml(text: str, name: object) -> Any:
     except (ValueError, OverflowError) as error:
         reason = str(error)
     raise Unreadable(name, reason)
+
+
+@lru_cache(64)
+def _value(text: str) -> Any:
+    """Kept, since a service reads the same few configurations again and again."""
+    return _Document(text).value
 
 
 class _Document:

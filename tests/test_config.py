@@ -5,6 +5,7 @@ import yaml
 
 from probe.config import SparseConfig, load_config
 from probe.errors import UserError
+from probe.reading import parse_yaml
 
 
 def test_command_line_over_yaml_over_defaults(tmp_path):
@@ -63,6 +64,11 @@ def test_held_out_images_are_needed_to_centre_on_them():
 
 def test_a_revision_that_looks_like_a_number_is_text():
     assert load_config(None, ["model.revision=12e4567"]).model.revision == "12e4567"
+
+
+def test_what_one_reader_changes_another_does_not_see():
+    parse_yaml("a: {b: [1]}", "it")["a"]["b"].append(2)
+    assert parse_yaml("a: {b: [1]}", "it") == {"a": {"b": ["1"]}}
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words", "solver: {max_steps: 7}\nsolver: {tolerance: 0.1}"])

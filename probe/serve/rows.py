@@ -13,6 +13,7 @@ from probe.reading import Unreadable, read_object
 from probe.results.layout import CONFIG, MANIFEST, REPORT_JSON
 from probe.serve.facts import Facts, process_of
 from probe.serve.index import Row
+from probe.serve.outcomes import outcomes_so_far
 from probe.serve.states import State
 from probe.serve.ticket import Ticket
 
@@ -60,7 +61,7 @@ def row_of(
             {"name": stage.name, "state": stage.state, "done": stage.done, "planned": stage.planned, "unit": stage.unit}
             for stage in (status.stages if status else [])
         ],
-        outcomes=_outcomes(report),
+        outcomes=_outcomes(report) or outcomes_so_far(path),
         error=_error(state, reason, facts, status),
         slurm=_slurm(status),
         summary=_summary(report),
