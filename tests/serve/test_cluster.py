@@ -71,7 +71,9 @@ def test_a_run_goes_through_the_queue_and_its_report_is_that_of_one_process(serv
     with serving() as service:
         run = service.submit(yaml.safe_load(own.read_text()), key="once", executor="slurm", id="first")
         assert states(service, run["id"], "done") == ["queued", "running", "done"]
-        assert service.submit(yaml.safe_load(own.read_text()), key="once", executor="slurm")["id"] == "first"
+        assert (
+            service.submit(yaml.safe_load(own.read_text()), key="once", executor="slurm", id="first")["id"] == "first"
+        )
         assert {*service.get("first")["slurm"]["states"].values()} == {"COMPLETED"}
         assert service.http.get("/v1/runs/first/report.json").status_code == 200
         assert_same_run(run_of_one, service.root / "first")

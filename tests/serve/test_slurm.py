@@ -191,7 +191,7 @@ def test_one_look_at_the_queue_serves_all_runs(monkeypatch):
     for job in range(9):
         assert queue.states({"images": str(job)}) == {str(job): ("RUNNING", "None")}
     assert len(looks) == 1
-    with pytest.raises(Failure, match="has not been looked at yet"):
+    with pytest.raises(Failure, match="looked at next"):
         queue.tasks(since=float("inf"))
 
 

@@ -78,7 +78,7 @@ class Queue:
         if self._trouble:
             raise Failure(self._trouble)
         if self._began < since:
-            raise Failure("Slurm's queue has not been looked at yet.")
+            raise Failure("Slurm's queue is looked at next.")
         return self._known
 
     def states(self, jobs: Mapping[str, str]) -> dict[str, tuple[str, str]] | None:
