@@ -121,6 +121,5 @@ def test_a_node_and_the_server_fail_while_a_run_goes_on(serving, run_of_one, clu
         service.start()
         print(service.get(run)["state"], service.get(run)["reason"])
         assert states(service, run, "done")[-1] == "done"
-        cluster("scontrol", "update", f"NodeName={node}", "State=RESUME")
         assert service.get(run)["slurm"]["jobs"]["attractors"] == job  # nothing was submitted twice
         assert_same_run(run_of_one, service.root / run)
