@@ -513,9 +513,8 @@ class Supervisor:
 
     def _adopt(self) -> None:
         """Know all runs that live or wait before another one is started; those of old lists follow with the scan."""
-        if self.index.made_new:
-            self.index.made_new = False
-            self._read_keys()
+        self.index.made_new = False
+        self._read_keys()
         waiting = set(self.index.ids(*(set(State) - OVER), ours=True))
         for id, path in find(self.settings.root):
             if self._over.is_set():
@@ -524,10 +523,11 @@ class Supervisor:
                 self._carefully(id, partial(self._read, id, path))
 
     def _read_keys(self) -> None:
-        """Know the keys of earlier submissions before an empty index has been filled."""
+        """Know the keys of submissions that the index does not know: it is new, or a kill came between."""
+        known = self.index.fingerprints()
         for id, path in find(self.settings.root):
             with suppress(Unreadable):
-                if (ticket := read_ticket(path)) and ticket.id == id and ticket.key:
+                if id not in known and (ticket := read_ticket(path)) and ticket.id == id and ticket.key:
                     self._keys[ticket.key] = id
 
     def _scan(self) -> None:

@@ -150,6 +150,9 @@ def test_the_same_submission_is_the_same_run(root, stand_in):
             with pytest.raises(UserError, match="cannot name a run"):
                 one.submit(asked(stand_in, "x", id=id))
         assert {path.name for path in root.iterdir()} == {first.id, "notes", ".probe-serve"}
+        one.index.remove(first.id)  # as if a kill had come between the folder and the index
+    with supervised(root, slots=0) as one:
+        assert one.submit(asked(stand_in, "done", id=None, key="k")).id == first.id
     with supervised(root, slots=0, rebuild=True) as one:  # keys are known from the tickets
         assert one.submit(asked(stand_in, "done", id=None, key="k")).id == first.id
 
