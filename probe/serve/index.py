@@ -212,6 +212,7 @@ class Index:
         """Forget all runs, so that they are read again."""
         with self._working() as connection:
             connection.execute("delete from runs")
+            self.made_new = True
 
     def get(self, id: str) -> Row | None:
         """A run; None if it is not known."""

@@ -36,6 +36,11 @@ def path_of(root: Path, id: str) -> Path:
     return root.joinpath(*parts)
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return os.path.isfile(path / CONFIG) or os.path.isfile(path / TICKET)
+
+
 def find(root: Path) -> Iterator[tuple[str, Path]]:
     """Id and folder of every run. Folders whose name no id can have are left out; a run is not looked into."""
     yield from _below(root, "", DEPTH)
@@ -49,7 +54,7 @@ def _below(folder: Path, before: str, levels: int) -> Iterator[tuple[str, Path]]
         return
     for name in names:
         path, id = folder / name, before + name
-        if os.path.isfile(path / CONFIG) or os.path.isfile(path / TICKET):
+        if is_run(path):
             if len(id) <= LONGEST:
                 yield id, path
         elif levels > 1:

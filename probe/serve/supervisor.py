@@ -27,6 +27,7 @@ from jobs.kinds import Kind as KindOfWork
 from jobs.provenance import now
 from probe.errors import Failure, UserError, reason_of
 from probe.kinds import Kind
+from probe.reading import Unreadable
 from probe.results.layout import CONFIG, MANIFEST
 from probe.serve.executors import Executor, Held, Life
 from probe.serve.executors.local import Local
@@ -34,7 +35,7 @@ from probe.serve.executors.slurm import Queue, Slurm
 from probe.serve.facts import is_held, look
 from probe.serve.index import Index, Row
 from probe.serve.rows import row_of
-from probe.serve.scan import LONGEST, Absent, find, fingerprint, is_part, path_of
+from probe.serve.scan import LONGEST, Absent, find, fingerprint, is_part, is_run, path_of
 from probe.serve.settings import Settings
 from probe.serve.states import OVER, State, derive
 from probe.serve.ticket import TICKET, Ticket, read_ticket
@@ -143,6 +144,7 @@ class Supervisor:
         self._woken, self._over = threading.Event(), threading.Event()
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._keys: dict[str | None, str] = {}
         self._done_last: dict[str, float] = {}
         self._wrong: dict[str, str] = {}
         self._ignored: dict[str, str] = {}
@@ -163,8 +165,10 @@ class Supervisor:
         if request.executor not in self.executors:
             there = " and ".join(self.executors)
             raise UserError(f"executor {request.executor!r} is not one of this server, which has {there}.")
+        if self._thread.is_alive():
+            self.adopted.wait()  # keys of earlier submissions are known then
         limits, ours = self.settings.limits, self.index.ids(ours=True)
-        full = limits.full([path_of(self.settings.root, id) for id in ours])
+        full = limits.full([*(path_of(self.settings.root, id) for id in ours), self.settings.own / "trash"])
         with self._lock:
             if known := self._known(request):
                 return known
@@ -200,10 +204,14 @@ class Supervisor:
                 "'-', not beginning with a dot."
             )
         row = self.index.by_key(request.key) if request.key else None
+        if row is None and request.key in self._keys:
+            with suppress(Absent):
+                row = self.get(self._keys[request.key])
         if row and request.id not in (None, row.id):
             raise Conflict(f"Idempotency-Key was used for run {row.id}; take another key for {request.id}.")
         if row is None and request.id:
-            row = self.index.get(request.id)
+            with suppress(Absent):
+                row = self.get(request.id)
         if row and row.digest != request.digest:
             which = "this Idempotency-Key" if request.key and row.key == request.key else f"the id {row.id}"
             raise Conflict(f"{which} was used for another submission; take another one.")
@@ -287,10 +295,14 @@ class Supervisor:
 
     def get(self, id: str) -> Row:
         """A run as it was seen last. Raises ``Absent``."""
-        row = self.index.get(id)
-        if row is None:
-            raise Absent(f"there is no run {id[:LONGEST]!r}.")
-        return row
+        if row := self.index.get(id):
+            return row
+        path = path_of(self.settings.root, id)
+        if is_run(path):  # the scan has not come to it yet
+            self._read(id, path)
+        if row := self.index.get(id):
+            return row
+        raise Absent(f"there is no run {id[:LONGEST]!r}.")
 
     def folder(self, id: str) -> Path:
         """The folder of a known run. Raises ``Absent``."""
@@ -362,6 +374,7 @@ class Supervisor:
     def _fill_index(self) -> None:
         """Tell an index that was made anew, perhaps because it was damaged just now, of all runs again."""
         self.index.made_new, self._scanning = False, None
+        self._read_keys()
         self._done_last.pop("scan", None)
         for run in list(self._active.values()):
             with self._lock:
@@ -396,8 +409,8 @@ class Supervisor:
     def _look(self, run: Active) -> None:
         """Derive a run's state, and do what follows from it."""
         with self._lock:
-            if self._active.get(run.ticket.id) is not run:
-                return  # deleted meanwhile
+            if not self._is_there(run):
+                return
             if run.unsaved:
                 with suppress(Failure):
                     self._write(run)
@@ -411,8 +424,8 @@ class Supervisor:
     def _begin(self, run: Active) -> None:
         """Start a run if there is a slot for it."""
         with self._lock:
-            id, executor = run.ticket.id, self.executors.get(run.ticket.executor)
-            if self._active.get(id) is not run or run.state is not State.QUEUED or run.ticket.wanted != "run":
+            executor = self.executors.get(run.ticket.executor)
+            if not self._is_there(run) or run.state is not State.QUEUED or run.ticket.wanted != "run":
                 return
             if executor is None:
                 raise UserError(f"it waits for a server with the executor {run.ticket.executor!r}, which is not here.")
@@ -434,6 +447,16 @@ class Supervisor:
                     self._write(run)
                 raise
             self._settle(run)
+
+    def _is_there(self, run: Active) -> bool:
+        """Whether it was neither deleted meanwhile nor removed by hand, in which case it is forgotten."""
+        if self._active.get(run.ticket.id) is not run:
+            return False
+        if not run.path.is_dir():
+            self._active.pop(run.ticket.id)
+            self.index.remove(run.ticket.id)
+            return False
+        return True
 
     def _taken(self, executor: str) -> set[int]:
         """Slots of the runs that live."""
@@ -490,12 +513,22 @@ class Supervisor:
 
     def _adopt(self) -> None:
         """Know all runs that live or wait before another one is started; those of old lists follow with the scan."""
+        self.index.made_new = False
+        self._read_keys()
         waiting = set(self.index.ids(*(set(State) - OVER), ours=True))
         for id, path in find(self.settings.root):
             if self._over.is_set():
                 return
             if id in waiting or is_held(path):
                 self._carefully(id, partial(self._read, id, path))
+
+    def _read_keys(self) -> None:
+        """Know the keys of submissions that the index does not know: it is new, or a kill came between."""
+        known = self.index.fingerprints()
+        for id, path in find(self.settings.root):
+            with suppress(Unreadable):
+                if id not in known and (ticket := read_ticket(path)) and ticket.id == id and ticket.key:
+                    self._keys[ticket.key] = id
 
     def _scan(self) -> None:
         """Look through a part of the root for runs that are new, changed or gone; the rest with the next ticks."""
@@ -521,7 +554,11 @@ class Supervisor:
         with self._lock:
             if id in self._active:
                 return
-            ticket = read_ticket(path)
+            damaged = ""
+            try:
+                ticket = read_ticket(path)
+            except Unreadable as error:
+                ticket, damaged = None, str(error)
             if ticket and ticket.id == id:
                 self._repair(ticket, path)
                 self._settle(Active(ticket, path, State.LOST))
@@ -532,7 +569,7 @@ class Supervisor:
                 self._ignored[id] = mark  # a config.yaml of something else
                 return
             state, reason = derive(None, facts)
-            self._put(row_of(id, path, None, state, reason, facts, status, mark))
+            self._put(row_of(id, path, None, state, damaged or reason, facts, status, mark))
 
     def _repair(self, ticket: Ticket, path: Path) -> None:
         """Write a configuration that is gone again, from the ticket."""

@@ -1,6 +1,7 @@
 """Starts, ends, crashes: a real supervisor and shim, and workers that do what they are told."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -22,6 +23,7 @@ from probe.serve.supervisor import Conflict, QueueFull, Supervisor
 from probe.serve.ticket import read_ticket
 
 from .conftest import Asked, lives, supervised, until, wait
+from .stand_in import FINISHED
 
 
 def asked(settings, name, **more) -> Asked:
@@ -148,8 +150,10 @@ def test_the_same_submission_is_the_same_run(root, stand_in):
             with pytest.raises(UserError, match="cannot name a run"):
                 one.submit(asked(stand_in, "x", id=id))
         assert {path.name for path in root.iterdir()} == {first.id, "notes", ".probe-serve"}
+        one.index.remove(first.id)  # as if a kill had come between the folder and the index
+    with supervised(root, slots=0) as one:
+        assert one.submit(asked(stand_in, "done", id=None, key="k")).id == first.id
     with supervised(root, slots=0, rebuild=True) as one:  # keys are known from the tickets
-        until(lambda: one.index.get(first.id))
         assert one.submit(asked(stand_in, "done", id=None, key="k")).id == first.id
 
 
@@ -260,6 +264,33 @@ def test_a_run_that_cannot_be_read_keeps_no_other_from_going_on(supervisor, stan
     assert wait(supervisor, "wait").state is State.CANCELLED
 
 
+def test_a_run_whose_ticket_is_damaged_is_shown_with_the_reason(root, stand_in):
+    with supervised(root, slots=0) as one:
+        for id in ("kept", "damaged", "removed"):
+            one.submit(asked(stand_in, "done", id=id))
+        shutil.rmtree(root / "removed")
+    (root / "damaged" / ".service.json").write_text('{"version": 1, "id": 3}')
+    with supervised(root, slots=1, rebuild=True) as two:
+        assert wait(two, "kept").state is State.DONE
+        row = until(lambda: two.index.get("damaged"))
+        assert row.state is State.LOST
+        assert ".service.json" in row.reason
+        with pytest.raises(UserError, match=r"\.service\.json"):
+            two.resume("damaged")
+        assert two.index.get("removed") is None
+
+
+def test_a_waiting_run_that_is_removed_by_hand_is_forgotten(root, stand_in):
+    with supervised(root, slots=1) as one:
+        for name in ("wait", "done"):
+            one.submit(asked(stand_in, name))
+        until(lambda: lives(root / "wait"))
+        shutil.rmtree(root / "done")
+        one.cancel("wait")
+        until(lambda: one.index.get("done") is None)
+        assert not (root / "done").exists()
+
+
 def test_the_shim_starts_nothing_twice(root, stand_in):
     """Of two shims for one attempt one runs; of one for an attempt that the ticket has passed, none."""
     path = root / "it"
@@ -289,10 +320,6 @@ def test_the_shim_is_stdlib_alone():
 
 
 def test_foreign_runs_are_shown_and_left_alone(root, stand_in):
-    import shutil
-
-    from .stand_in import FINISHED
-
     shutil.copytree(FINISHED, root / "by hand" / "x", dirs_exist_ok=True)  # a name that no id can have
     shutil.copytree(FINISHED, root / "old" / "2025" / "one")
     shutil.copytree(FINISHED, root / "old" / "a" / "b" / "too-deep")

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from jobs.lock import is_there
 from probe.errors import Failure
+from probe.reading import read_object
 from probe.serve import child
 from probe.serve.ticket import Ticket
 from probe.threads import environment_without_ours
 
+PROC = Path("/proc")
 PATIENCE = 60.0
 """Seconds that the shim may take to begin: it waits for a slow disk only."""
 NOT_HANDED_ON = ("PROBE_", "SLURM_", "SBATCH_", "MASTER_", "TORCHELASTIC_")
@@ -108,7 +111,8 @@ def environment() -> dict[str, str]:
 
 def signal_all(path: Path, number: signal.Signals) -> None:
     """Send a signal to every process that holds the shim's lock of a run, and to their process groups."""
-    for pid in holders(path / child.LOCK):
+    record = {} if PROC.is_dir() else read_object(path / child.PROCESS)
+    for pid in holders(path / child.LOCK) if PROC.is_dir() else [record["pid"]] if is_there(record) else []:
         with suppress(ProcessLookupError, PermissionError):
             group = os.getpgid(pid)
             if group == os.getpgrp():  # never ours, whatever happened
@@ -124,7 +128,7 @@ def holders(file: Path) -> list[int]:
     except OSError:
         return []
     wanted, found = (there.st_dev, there.st_ino), []
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
+    for pid in filter(str.isdecimal, os.listdir(PROC)):
         if int(pid) != os.getpid() and wanted in _opened(pid):
             found.append(int(pid))
     return found
@@ -133,7 +137,7 @@ def holders(file: Path) -> list[int]:
 def _opened(pid: str) -> Iterator[tuple[int, int]]:
     """Device and inode of each file that a process has open; none of one that has ended, or is another user's."""
     with suppress(OSError):
-        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+        for descriptor in os.listdir(PROC / pid / "fd"):
             with suppress(OSError):
-                opened = os.stat(f"/proc/{pid}/fd/{descriptor}")
+                opened = os.stat(PROC / pid / "fd" / descriptor)
                 yield opened.st_dev, opened.st_ino
