@@ -35,7 +35,7 @@ AT_ONCE = 2
 MOST_WAITING = 16
 SECONDS = 120.0
 MODELS = 900.0
-"""Seconds for the table of models, which takes one minute alone and several beside runs. It goes on where its client has
+"""Seconds for the table of models, which takes a minute alone and several beside runs. It goes on where its client has
 left, and is kept."""
 LOOK = 0.5
 """Seconds after which a question looks whether the server stops."""
@@ -101,7 +101,7 @@ class Questions:
         return Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))
 
     def _keep(self, work: Path, kept: Path) -> None:
-        with suppress(FileExistsError, NotADirectoryError):
+        if not kept.is_dir():
             os.rename(work, kept)
         answers = sorted((one for one in self.folder.iterdir() if not one.name.startswith(".")), key=_age)
         for one in answers[:-KEPT]:
@@ -128,7 +128,7 @@ class Questions:
                         raise Failure("the server stops; ask again once it is back.")
         except TimeoutError:
             raise Failure(
-                f"`probe {arguments[0]}` took longer than {SECONDS:g} s; run it on the command line."
+                f"`probe {arguments[0]}` took longer than {seconds:g} s; run it on the command line."
             ) from None
         finally:
             if process.returncode is None:
