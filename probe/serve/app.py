@@ -52,8 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
     )  # fmt: skip
     app.root_path = settings.root_path  # the parameter of this name is deprecated
     app.state.supervisor, app.state.settings, app.state.metrics = supervisor, settings, metrics
-    app.state.questions = Questions(settings)
     app.state.stops = threading.Event()
+    app.state.questions = Questions(settings, app.state.stops)
     metrics.watch(supervisor)
     rooms = (health, runs, events, files, questions, security)
     for room in rooms:

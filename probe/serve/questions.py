@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -33,6 +34,11 @@ from probe.serve.supervisor import Supervisor
 AT_ONCE = 2
 MOST_WAITING = 16
 SECONDS = 120.0
+MODELS = 900.0
+"""Seconds for the table of models, which takes a minute alone and several beside runs. It goes on where its client has
+left, and is kept."""
+LOOK = 0.5
+"""Seconds after which a question looks whether the server stops."""
 KEPT = 200
 """Answers in the cache; the oldest is removed beyond."""
 MOST_RUNS = 50
@@ -42,17 +48,21 @@ MOST_RUNS = 50
 class Questions:
     """The commands of one server."""
 
-    def __init__(self, settings: Settings):
-        self.folder = settings.own / "cache"
+    def __init__(self, settings: Settings, stops: threading.Event):
+        """Nothing is asked yet; what is asked when the server ``stops`` is not answered."""
+        self.folder, self._stops = settings.own / "cache", stops
         self._turns = anyio.Semaphore(AT_ONCE)
         self._waiting = 0
         self._asked: dict[str, anyio.Lock] = {}
 
-    async def answer(self, key: Sequence[Any], arguments: Sequence[str], given: str | None = None) -> Path:
+    async def answer(
+        self, key: Sequence[Any], arguments: Sequence[str], given: str | None = None, seconds: float | None = None
+    ) -> Path:
         """The folder with the answer of a command: ``stdout``, and what it wrote to its folder.
 
         Args:
             key: what the answer depends on.
+            seconds: that it may take; default ``SECONDS``.
             arguments: of ``probe``; ``{out}`` stands for the folder, ``{given}`` for a file with the text ``given``.
 
         Raises:
@@ -65,13 +75,13 @@ class Questions:
             async with lock:
                 kept = self.folder / name
                 if not await anyio.to_thread.run_sync(kept.is_dir):
-                    await self._ask(kept, arguments, given)
+                    await self._ask(kept, arguments, given, seconds or SECONDS)
                 return kept
         finally:
             if not lock.statistics().tasks_waiting:
                 self._asked.pop(name, None)
 
-    async def _ask(self, kept: Path, arguments: Sequence[str], given: str | None) -> None:
+    async def _ask(self, kept: Path, arguments: Sequence[str], given: str | None, seconds: float) -> None:
         if self._waiting >= MOST_WAITING:
             raise Failure("too many comparisons and plans are asked for; ask again in a minute.")
         self._waiting += 1
@@ -79,7 +89,7 @@ class Questions:
             async with self._turns:
                 work = await anyio.to_thread.run_sync(self._new_folder)
                 try:
-                    await self._run(work, arguments, given)
+                    await self._run(work, arguments, given, seconds)
                     await anyio.to_thread.run_sync(self._keep, work, kept)
                 finally:
                     await anyio.to_thread.run_sync(lambda: shutil.rmtree(work, ignore_errors=True))
@@ -91,13 +101,13 @@ class Questions:
         return Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))
 
     def _keep(self, work: Path, kept: Path) -> None:
-        with suppress(FileExistsError, NotADirectoryError):
+        if not kept.is_dir():
             os.rename(work, kept)
         answers = sorted((one for one in self.folder.iterdir() if not one.name.startswith(".")), key=_age)
         for one in answers[:-KEPT]:
             shutil.rmtree(one, ignore_errors=True)
 
-    async def _run(self, work: Path, arguments: Sequence[str], given: str | None) -> None:
+    async def _run(self, work: Path, arguments: Sequence[str], given: str | None, seconds: float) -> None:
         """Run the command; its process group ends with the wait for it."""
         file = work / "configuration.yaml"
         if given is not None:
@@ -110,11 +120,15 @@ class Questions:
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
             )
         try:
-            with anyio.fail_after(SECONDS):
-                status = await process.wait()
+            with anyio.fail_after(seconds):
+                while process.returncode is None:
+                    with anyio.move_on_after(LOOK):
+                        await process.wait()
+                    if self._stops.is_set():
+                        raise Failure("the server stops; ask again once it is back.")
         except TimeoutError:
             raise Failure(
-                f"`probe {arguments[0]}` took longer than {SECONDS:g} s; run it on the command line."
+                f"`probe {arguments[0]}` took longer than {seconds:g} s; run it on the command line."
             ) from None
         finally:
             if process.returncode is None:
@@ -122,8 +136,8 @@ class Questions:
                     os.killpg(process.pid, signal.SIGKILL)
                 with anyio.CancelScope(shield=True):
                     await process.wait()
-        if status:
-            raise _error(status, (work / "stderr").read_text("utf-8", "replace"), arguments[0])
+        if process.returncode:
+            raise _error(process.returncode, (work / "stderr").read_text("utf-8", "replace"), arguments[0])
 
 
 def _age(path: Path) -> float:
@@ -177,7 +191,9 @@ async def plan(questions: Questions, settings: dict[str, Any], options: Sequence
 
 async def models(questions: Questions) -> list[dict[str, Any]]:
     """The table of classes that can be probed, as ``probe models --json`` prints it."""
-    folder = await questions.answer(["models", _version("torch"), _version("diffusers")], ["models", "--json"])
+    folder = await questions.answer(
+        ["models", _version("torch"), _version("diffusers")], ["models", "--json"], None, MODELS
+    )
     return await anyio.to_thread.run_sync(lambda: json.loads((folder / "stdout").read_text()))
 
 

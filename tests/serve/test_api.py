@@ -222,6 +222,14 @@ def test_problems_of_the_framework_are_problems_too(waiting):
     assert page.headers["content-type"].startswith("text/html")
 
 
+@pytest.mark.parametrize("id", ["%00", "%ff", "%ed%a0%80", "..", ".x", "~", "a~b~c~d", "a" * 300, "%2e%2e%2fx", "\\"])
+def test_ids_that_name_nothing(id, waiting):
+    for path in ("", "/logs", "/events", "/artifacts", "/artifacts/config.yaml", "/report.json"):
+        answer = waiting.http.get(f"/v1/runs/{id}{path}")
+        assert answer.status_code in (404, 422)
+    assert waiting.http.delete(f"/v1/runs/{id}").status_code in (404, 405, 422)
+
+
 def test_ranges(finished):
     served, _ = finished
     at = "/v1/runs/one/artifacts/config.yaml"
