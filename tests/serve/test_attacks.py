@@ -23,6 +23,7 @@ from ..jobs.conftest import CLEAN
 pytestmark = pytest.mark.busy
 
 FINISHED = Path(__file__).parents[1] / "jobs" / "finished" / "run"
+ENVIRONMENT = {**CLEAN, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 SECRET = "THE-SECRET-OF-THIS-MACHINE"
 EVIL_REPORT = """<!doctype html><title>evil</title><script>
 "use strict";
@@ -116,7 +117,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             [sys.executable, "-m", "probe.cli.main", "serve", "--root", str(root), *["--port", "0", "--slots", "0"]],
             stdout=subprocess.PIPE,
             stderr=err,
-            env={**CLEAN, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+            env=ENVIRONMENT,
         )
     try:
         assert process.stdout
@@ -518,3 +519,11 @@ def test_the_token_is_in_no_file_but_its_own(target: Target):
     assert target.token.encode() not in command + environment
     assert (target.root / ".probe-serve").stat().st_mode & 0o077 == 0
     assert (target.root / ".probe-serve" / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_server_says_no_address(target: Target):
+    command = [sys.executable, "-m", "probe.cli.main", "serve", "--root", str(target.root), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "root" in done.stderr
