@@ -331,7 +331,7 @@ class _Refusal(Exception):
         if self.status == 303:
             return Response(status_code=303, headers=self.headers)
         title = TITLES.get(self.status, "Refused")
-        if asked.wants_page() or (asked.is_form() and asked.accepts_page()):
+        if self.status != 421 and (asked.wants_page() or (asked.is_form() and asked.accepts_page())):
             from probe.serve.pages.render import error_page
 
             page: Response = error_page(Request(scope), self.status, title, self.detail)

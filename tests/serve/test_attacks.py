@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,16 +16,33 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from probe.report.run.write import write_report
+
 from ..jobs.conftest import CLEAN
 
 pytestmark = pytest.mark.busy
 
 FINISHED = Path(__file__).parents[1] / "jobs" / "finished" / "run"
+ENVIRONMENT = {**CLEAN, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 SECRET = "THE-SECRET-OF-THIS-MACHINE"
+EVIL_REPORT = """<!doctype html><title>evil</title><script>
+"use strict";
+const said = {};
+const attempt = (name, work) => { try { said[name] = String(work()); } catch (error) { said[name] = error.name; } };
+attempt("cookie", () => document.cookie);
+attempt("parent", () => parent.document.title);
+attempt("storage", () => localStorage.length);
+attempt("opened", () => open("/v1/runs"));
+attempt("top", () => { top.location = "/v1/runs"; });
+attempt("form", () => {
+  const form = document.createElement("form");
+  form.method = "post"; form.action = "/v1/runs/done/cancel"; form.target = "_top";
+  document.documentElement.append(form); form.submit();
+});
+const sent = (method) => fetch("/v1/runs", { method, credentials: "include" }).then((r) => r.status, (e) => e.name);
+Promise.all([sent("GET"), sent("POST")]).then((found) => { said.fetched = String(found); window.said = said; });
+</script>"""
 SCRIPT = "<script>alert(1)</script>"
-
-
-paged = pytest.mark.skipif(not find_spec("probe.serve.pages.routes"), reason="the pages are not there yet")
 
 
 @dataclass
@@ -90,6 +106,10 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     (root / "done" / "evil.html").write_text(SCRIPT)
     (root / "done" / "evil.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg">{SCRIPT}</svg>')
     shutil.copytree(FINISHED, root / SCRIPT.replace("/", "-"))
+    shutil.copytree(FINISHED, root / "true")
+    write_report(root / "true")
+    shutil.copytree(FINISHED, root / "evil")
+    (root / "evil" / "report" / "report.html").write_text(EVIL_REPORT)
     (root / "away").symlink_to(folder / "outside")
     log = folder / "log"
     with log.open("wb") as err:
@@ -97,7 +117,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             [sys.executable, "-m", "probe.cli.main", "serve", "--root", str(root), *["--port", "0", "--slots", "0"]],
             stdout=subprocess.PIPE,
             stderr=err,
-            env={**CLEAN, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+            env=ENVIRONMENT,
         )
     try:
         assert process.stdout
@@ -218,7 +238,6 @@ def test_names_that_are_markup_reach_no_page(target: Target):
         assert "set-cookie" not in answer.headers
 
 
-@paged
 def test_pages_escape_what_runs_and_users_say(target: Target):
     target.post("/v1/runs", json={"config": {}, "name": SCRIPT, "id": "scripted"})
     with target.client(token=False) as browser:
@@ -230,11 +249,58 @@ def test_pages_escape_what_runs_and_users_say(target: Target):
             assert SCRIPT not in page.text
             assert page.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
         page = browser.get(f"/runs/{quote(SCRIPT, safe='')}", headers={"Accept": "text/html"})
-        assert page.status_code == 404
+        assert page.status_code in (404, 405)
         assert SCRIPT not in page.text
 
 
-@paged
+@pytest.fixture
+def page(target: Target, chromium: Any) -> Iterator[Any]:
+    """A browser that is logged in."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"http://127.0.0.1:{target.port}/")
+    assert page.url.endswith("/login?next=%2F")
+    page.locator("input[name=token]").fill(target.token)
+    page.locator("input[name=token]").press("Enter")
+    page.wait_for_url(f"http://127.0.0.1:{target.port}/")
+    yield page
+    context.close()
+
+
+def test_an_evil_report_reaches_nothing_of_the_user(target: Target, page: Any):
+    page.goto(f"http://127.0.0.1:{target.port}/runs/evil")
+    [frame] = [one for one in page.frames if one.url.endswith("/report.html")]
+    frame.wait_for_function("window.said")
+    assert frame.evaluate("self.origin") == "null"
+    assert frame.evaluate("said") == {
+        "cookie": "SecurityError",
+        "parent": "SecurityError",
+        "storage": "SecurityError",
+        "opened": "null",
+        "top": "SecurityError",
+        "form": "undefined",  # and it goes nowhere
+        "fetched": "TypeError,TypeError",
+    }
+    assert page.url.endswith("/runs/evil")
+    page.goto(f"http://127.0.0.1:{target.port}/v1/runs/evil/report.html")  # opened by itself
+    assert page.evaluate("self.origin") == "null"
+
+
+def test_a_true_report_works_in_its_frame_without_a_complaint(target: Target, page: Any):
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(f"{said.text} {said.location}") if said.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"http://127.0.0.1:{target.port}/runs/true")
+    [frame] = [one for one in page.frames if one.url.endswith("/report.html")]
+    frame.wait_for_function("window.Plotly")
+    frame.wait_for_selector(".scatterlayer .trace .js-line", state="attached")
+    assert frame.locator("h1").is_visible()
+    assert frame.locator("img").evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
+    assert frame.evaluate("self.origin") == "null"
+    assert complaints == []
+
+
 @pytest.mark.parametrize("where", ["/login?next=", "/v1/runs?state=", "/v1/runs/", "/?x=", "/v1/runs/done/logs?file="])
 def test_nothing_is_injected_into_headers(target: Target, where: str):
     for crlf in ("%0d%0a", "%0a", "%E5%98%8A%E5%98%8D", "%c4%8d%c4%8a", "%5cr%5cn"):
@@ -432,7 +498,6 @@ def test_a_browser_elsewhere_gets_nothing(target: Target):
             assert browser.get("/v1/runs", headers={"Host": host}).status_code == 421
 
 
-@paged
 def test_guesses_are_slow(target: Target):
     began = time.monotonic()
     for number in range(3):
@@ -454,3 +519,11 @@ def test_the_token_is_in_no_file_but_its_own(target: Target):
     assert target.token.encode() not in command + environment
     assert (target.root / ".probe-serve").stat().st_mode & 0o077 == 0
     assert (target.root / ".probe-serve" / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_server_says_no_address(target: Target):
+    command = [sys.executable, "-m", "probe.cli.main", "serve", "--root", str(target.root), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "root" in done.stderr

@@ -229,9 +229,11 @@ def test_changes_with_the_cookie_need_the_csrf_token(client):
     "host", ["evil.example", "evil.example:8765", "127.0.0.1.evil", "localhost@evil", "", "[::1", "a b"]
 )
 def test_a_forged_host_is_refused(client, host: str):
-    [answer] = answers(client(), ("GET", "/healthz", {"headers": {"Host": host, **BEARER}}))
-    assert answer.status_code == 421
-    assert "evil" not in answer.text
+    for accept in ("*/*", "text/html"):
+        headers = {"Host": host, "Accept": accept, **BEARER}
+        [answer] = answers(client(), ("GET", "/healthz", {"headers": headers}))
+        assert answer.status_code == 421
+        assert "evil" not in answer.text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:9000", "LOCALHOST:1", "[::1]:8765", "probe.example.org"])
