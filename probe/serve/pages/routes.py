@@ -17,7 +17,7 @@ from probe.config import Config
 from probe.errors import Failure, UserError
 from probe.kinds import WHAT, Kind, kind
 from probe.reading import YAML_BYTES, Unreadable, read_text
-from probe.serve import logs, questions, submission
+from probe.serve import files, logs, questions, submission
 from probe.serve.board import board
 from probe.serve.pages import form
 from probe.serve.pages.order import ordered
@@ -56,7 +56,7 @@ def queue(
     return page(
         request,
         "queue.html.j2",
-        runs=[row.as_json() for row in rows],
+        runs=[row.as_json(request.app.state.settings.root_path) for row in rows],
         slots=supervisor.slots(),
         waiting=supervisor.index.counts()[State.QUEUED],
         states=list(State),
@@ -150,7 +150,7 @@ def show_run(request: Request, id: str) -> HTMLResponse:
     """One run."""
     supervisor = request.app.state.supervisor
     folder = supervisor.folder(id)
-    run = supervisor.get(id).as_json()
+    run = supervisor.get(id).as_json(request.app.state.settings.root_path)
     return page(
         request,
         "run.html.j2",
@@ -159,6 +159,7 @@ def show_run(request: Request, id: str) -> HTMLResponse:
         actions=[(name, *ACTIONS[name]) for name in _possible(run)],
         report=(folder / "report" / "report.html").is_file(),
         log=logs.tail(folder, LOG_LINES),
+        files=files.listed(folder),
         config=_configuration(request, id),
     )
 
