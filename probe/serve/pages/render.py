@@ -11,7 +11,7 @@ from starlette._utils import get_route_path
 
 from probe.names import printable
 from probe.serve.security import csrf_token
-from probe.terminal import span
+from probe.terminal import size, span
 
 
 def _printable(value: Any) -> Any:
@@ -27,7 +27,7 @@ TEMPLATES = jinja2.Environment(
     finalize=_printable,
 )
 """Names, reasons and configurations are text of runs and users: everything is escaped that is not Markup."""
-TEMPLATES.filters["span"] = span
+TEMPLATES.filters |= {"span": span, "size": size}
 
 
 def url(request: Request, name: str, /, **parameters: Any) -> str:

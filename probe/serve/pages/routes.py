@@ -17,7 +17,7 @@ from probe.config import Config
 from probe.errors import Failure, UserError
 from probe.kinds import WHAT, Kind, kind
 from probe.reading import YAML_BYTES, Unreadable, read_text
-from probe.serve import logs, questions, submission
+from probe.serve import files, logs, questions, submission
 from probe.serve.board import board
 from probe.serve.pages import form
 from probe.serve.pages.order import ordered
@@ -40,7 +40,7 @@ def add_pages(app: FastAPI) -> None:
     app.include_router(router)
 
 
-@router.get("/", name="queue")
+@router.get("/", name="queue_page")
 def queue(
     request: Request,
     state: Texts = [],  # noqa: B006 (FastAPI copies it)
@@ -56,7 +56,7 @@ def queue(
     return page(
         request,
         "queue.html.j2",
-        runs=[row.as_json() for row in rows],
+        runs=[row.as_json(request.app.state.settings.root_path) for row in rows],
         slots=supervisor.slots(),
         waiting=supervisor.index.counts()[State.QUEUED],
         states=list(State),
@@ -67,7 +67,7 @@ def queue(
     )
 
 
-@router.get("/submit", name="submit")
+@router.get("/submit", name="submit_page")
 def show_form(request: Request, of: Annotated[str, Query(alias="from")] = "") -> HTMLResponse:
     """The form: with the configuration of a run if one is named."""
     return _form(request, _configuration(request, of) if of else form.text_of(form.START))
@@ -101,7 +101,7 @@ class Check(BaseModel):
     datasets: list[str] = []
 
 
-@router.post("/submit/check", name="check")
+@router.post("/submit/check", name="submit_check")
 def check(request: Request, asked: Check) -> dict[str, Any]:
     """Form and YAML after a change in one of them, and the mistakes; success also where there are some, since a text
     that is being written is no failure."""
@@ -142,15 +142,15 @@ def submit(
     except (UserError, Failure) as error:
         wrong = mistakes(error) if isinstance(error, UserError) else [Mistake(key="", message=str(error))]
         return _form(request, text, status=status_of(error), mistakes=wrong, name=name, executor=executor)
-    return RedirectResponse(url(request, "run", id=row.id), 303)
+    return RedirectResponse(url(request, "run_page", id=row.id), 303)
 
 
-@router.get("/runs/{id}", name="run")
+@router.get("/runs/{id}", name="run_page")
 def show_run(request: Request, id: str) -> HTMLResponse:
     """One run."""
     supervisor = request.app.state.supervisor
     folder = supervisor.folder(id)
-    run = supervisor.get(id).as_json()
+    run = supervisor.get(id).as_json(request.app.state.settings.root_path)
     return page(
         request,
         "run.html.j2",
@@ -159,6 +159,7 @@ def show_run(request: Request, id: str) -> HTMLResponse:
         actions=[(name, *ACTIONS[name]) for name in _possible(run)],
         report=(folder / "report" / "report.html").is_file(),
         log=logs.tail(folder, LOG_LINES),
+        files=files.listed(folder),
         config=_configuration(request, id),
     )
 
@@ -182,11 +183,11 @@ def _possible(run: Mapping[str, Any]) -> list[Action]:
     return ["delete"] if run["state"] == State.DONE else ["resume", "delete"]
 
 
-@router.post("/runs/{id}/{action}", name="act")
+@router.post("/runs/{id}/{action}", name="run_action")
 def act(request: Request, id: str, action: Action) -> Response:
     """Cancel, resume or delete a run."""
     getattr(request.app.state.supervisor, action)(id)
-    return RedirectResponse(url(request, "queue") if action == "delete" else url(request, "run", id=id), 303)
+    return RedirectResponse(url(request, "queue_page") if action == "delete" else url(request, "run_page", id=id), 303)
 
 
 @router.get("/compare", name="compare_page")

@@ -147,7 +147,7 @@ def application(made: Made, settings: Settings) -> FastAPI:
     app.get("/v1/runs/{id}/events", name="run_events")(lambda id: EventSourceResponse(events(id)))
     app.get("/v1/runs/{id}/logs", name="logs")(lambda id: PlainTextResponse(f"first line\n{EVIL}\n"))
     app.get("/v1/runs/{id}/report.{ending}", name="report")(report)
-    app.get("/v1/runs/{id}/artifacts", name="artifacts")(lambda id: {})
+    app.get("/v1/runs/{id}/artifacts/{path:path}", name="artifacts")(lambda id, path: {})
     app.get("/v1/compare", name="compare")(report)
     app.include_router(login)
     routes.add_pages(app)
