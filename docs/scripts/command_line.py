@@ -10,6 +10,13 @@ Written from the commands themselves when this site was built; `probe COMMAND --
 stdout, progress and warnings to stderr.
 
 """
+SERVER = """## On a server
+
+With `--server URL`, or PROBE_SERVER, [a server](../guides/serve.md) does these:
+
+| command | what it does | options |
+|---|---|---|
+"""
 
 
 def command_tree() -> Any:
@@ -44,12 +51,21 @@ def page() -> str:
         text += f"## {panel}\n\n| command | what it does |\n|---|---|\n"
         text += "".join(f"| [`{name}`](#{_anchor(name)}) | {_first(command)} |\n" for name, command in members) + "\n"
         text += "".join(_section(name, command) for name, command in members)
-    return text
+    return text + SERVER + "".join(_on_a_server())
+
+
+def _on_a_server() -> Iterator[str]:
+    from typer.main import get_command
+
+    from probe.cli import remote
+
+    for name, command in commands(get_command(remote.app), "probe --server URL"):
+        yield f"| `{name}` | {_first(command)} | {_cell(', '.join(map(_flags, _options(command))))} |\n"
 
 
 def _section(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
-    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help" and not p.hidden]
+    options = _options(command)
     shown = {p.name: p.metavar or p.name.upper() for p in arguments}
     text = f"### `{name}` {{ #{_anchor(name)} }}\n\n{dedent(command.help or '').strip()}\n\n"
     text += f"```\n{' '.join([name, '[OPTIONS]', *shown.values()])}\n```\n\n"
@@ -57,6 +73,10 @@ def _section(name: str, command: Any) -> str:
     rows += [(_flags(p), p.help, _default(p)) for p in options]
     head = "| argument or option | meaning | default and range |\n|---|---|---|\n"
     return text + head + "".join(f"| {a} | {_cell(b)} | {c} |\n" for a, b, c in rows) + "\n"
+
+
+def _options(command: Any) -> list[Any]:
+    return [p for p in command.params if p.param_type_name == "option" and p.name != "help" and not p.hidden]
 
 
 def _flags(option: Any) -> str:

@@ -165,6 +165,23 @@ def test_a_run_that_fails_ends_the_command_as_here(server: Any, tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_a_run_is_followed_through_the_end_of_its_server(tmp_path: Path):
+    with served(tmp_path / "root") as service:
+        token = tmp_path / "root" / ".probe-serve" / "token"
+        with Client(f"http://127.0.0.1:{service.port}", token) as client:
+            run = client.submit(quick(tmp_path / "slow", sleep=0.5))
+            seen = []
+            for now in run.events():
+                seen.append(now["rev"])
+                if now["state"] == "running" and service.lives == 1:
+                    service.kill()
+                    service.start()
+                    run.cancel()
+    assert run.state == "cancelled"
+    assert seen == sorted(set(seen))
+
+
+@pytest.mark.slow
 def test_a_plan_and_a_comparison_are_as_here(server: Any, tmp_path: Path):
     plan = probe(server, "plan", server.config)
     assert plan.returncode == 0, plan.stderr

@@ -22,10 +22,21 @@ LOOK = 0.5
 """Seconds after which a stream looks whether the server stops."""
 RETRY = 2000
 """Milliseconds after which a browser connects again."""
+EVENT = {
+    "type": "object",
+    "description": "each event",
+    "properties": {
+        "event": {"const": "run"},
+        "id": {"type": "string", "description": "the revision"},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "the run"},
+        "retry": {"type": "integer", "description": "milliseconds"},
+    },
+    "required": ["event", "id", "data"],
+}
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events `run`: the id is the revision, the data is the run as JSON.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": EVENT}},
     }
 }
 LastEventId = Annotated[
