@@ -213,9 +213,13 @@ async def compare(request: Request, runs: Texts = []) -> HTMLResponse:  # noqa: 
 @router.get("/board", name="board_page")
 def show_board(request: Request, sort: str = "", order: Literal["up", "down"] = "down") -> HTMLResponse:
     """The leaderboard over finished runs."""
-    found = board(request.app.state.supervisor)
+    supervisor = request.app.state.supervisor
+    found = board(supervisor)
+    ids = [one["id"] for rows in (found["refused"], *(group["rows"] for group in found["groups"])) for one in rows]
+    known = {id: supervisor.index.get(id) for id in ids}
+    names = {id: row.name if row else id for id, row in known.items()}
     groups = [ordered(group, sort, order == "down") for group in found["groups"]]
-    return page(request, "board.html.j2", board=found, groups=groups, sort=sort, order=order)
+    return page(request, "board.html.j2", board=found, groups=groups, names=names, sort=sort, order=order)
 
 
 def _configuration(request: Request, id: str) -> str:

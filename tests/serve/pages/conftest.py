@@ -61,17 +61,10 @@ ROWS = (
 
 
 @dataclass
-class Made:
-    """A supervisor that only notes what it is asked; and an index of ``rows``."""
+class Listed:
+    """An index of ``rows``."""
 
-    folders: Path
     rows: dict[str, Row] = field(default_factory=lambda: {row.id: row for row in ROWS})
-    asked: list[tuple[str, Any]] = field(default_factory=list)
-    rev: int = 0
-
-    @property
-    def index(self) -> "Made":
-        return self
 
     def page(self, state: Any, kind: Any, model: Any, cursor: Any = None, limit: int = 50) -> Any:
         fits = [
@@ -81,8 +74,30 @@ class Made:
         ]
         return (fits, None) if cursor else (fits[:limit], "next" if len(fits) > 6 else None)
 
+    def get(self, id: str) -> Row | None:
+        return self.rows.get(id)
+
     def counts(self) -> dict[State, int]:
         return {state: sum(row.state is state for row in self.rows.values()) for state in State}
+
+
+@dataclass
+class Made:
+    """A supervisor that only notes what it is asked."""
+
+    folders: Path
+    index: Listed = field(default_factory=Listed)
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    rev: int = 0
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """By id, newest first."""
+        return self.index.rows
+
+    @rows.setter
+    def rows(self, rows: dict[str, Row]) -> None:
+        self.index.rows = rows
 
     def slots(self) -> tuple[int, int]:
         return (1, 2)
