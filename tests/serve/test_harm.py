@@ -149,7 +149,7 @@ def test_an_odd_id_is_refused_in_words(odd, id, tmp_path):
     answer = service.http.post("/v1/runs", json={"config": config, "id": id})
     assert answer.status_code == 422, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
-    assert not {path.name for path in service.root.iterdir()} - {".probe-serve", *STRANGE}
+    assert not {path.name for path in service.root.iterdir()} - {".probe-serve", "loop", "away", *STRANGE}
 
 
 STRANGE = ("with space", "\u00fcml\u00e4ut", "new\nline", "per%cent", "semi;colon", "-dash", "_under", "a" * 250)
@@ -174,23 +174,20 @@ def test_strange_folders_are_left_out_or_can_be_asked_for(odd):
     service, _ = odd
     until(lambda: known(service), 60)
     found = service.runs()
-    (service.root / "away").unlink()
     for id, run in found.items():
         assert run["state"] == "done"
         assert service.get(id)["id"] == id
-        assert service.http.get(run["links"]["report"]).status_code == 200, id
+        assert service.http.get(f"/v1/runs/{id}/report.json").status_code == 200, id
         assert service.http.delete(f"/v1/runs/{id}").status_code == 409  # it is not ours
-    assert {"-dash", "_under"} >= found.keys()
+    assert found.keys() == {"-dash", "_under"}
 
 
-@pytest.mark.parametrize(
-    "path", ["..", "%2e%2e", "..%2f..%2fetc", "with%20space", "%00", "a%0ab", "x" * 3000, "~", "a~~b"]
-)
+@pytest.mark.parametrize("path", ["%2e%2e", "..%2f..%2fetc", "with%20space", "%00", "a%0ab", "x" * 3000, "~", "a~~b"])
 def test_an_odd_id_is_absent(odd, path):
     service, _ = odd
     for ending in ("", "/events", "/logs", "/report.json", "/artifacts", "/artifacts/config.yaml"):
         answer = service.http.get(f"/v1/runs/{path}{ending}")
-        assert answer.status_code in (404, 422) or path == "..", (answer.status_code, answer.text)
+        assert answer.status_code in (404, 422), (answer.status_code, answer.text)
 
 
 def test_time_that_goes_back_keeps_the_order_of_changes(tmp_path, monkeypatch):
