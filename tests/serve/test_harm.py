@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -107,8 +109,6 @@ def test_a_damaged_index_is_made_again(foreign, damage):
         until(lambda: known(service) == BOTH, 60)
         service.kill()
         if damage == "table":
-            import sqlite3
-
             with sqlite3.connect(index) as connection:
                 connection.execute("drop table runs")
             connection.close()
@@ -188,6 +188,34 @@ def test_an_odd_id_is_absent(odd, path):
     for ending in ("", "/events", "/logs", "/report.json", "/artifacts", "/artifacts/config.yaml"):
         answer = service.http.get(f"/v1/runs/{path}{ending}")
         assert answer.status_code in (404, 422), (answer.status_code, answer.text)
+
+
+@pytest.mark.parametrize("forgotten", ["all", "one"])
+def test_a_key_is_known_after_a_kill(tmp_path, forgotten):
+    """Killed before the index knew the last submission, or with an index that is gone: a client asks again at once."""
+    config = yaml.safe_load((FINISHED / "ood.yaml").read_text())
+    config["model"]["source"] = f"python:{FINISHED}/tiny.py:load"
+    root = tmp_path / "root"
+    with served(root, slots=0) as service:
+        ids = [service.submit(config, f"key-{number}")["id"] for number in range(3)]
+        service.kill()
+        index = root / ".probe-serve" / "index.sqlite"
+        if forgotten == "all":
+            for file in index.parent.glob("index.sqlite*"):
+                file.unlink()
+        else:
+            connection = sqlite3.connect(index)
+            assert connection.execute("delete from runs where id = ?", (ids[1],)).rowcount == 1
+            connection.commit()
+            connection.close()
+        service.start(wait=False)
+        while True:
+            with suppress(httpx.TransportError):
+                assert service.submit(config, "key-1")["id"] == ids[1]
+                break
+            time.sleep(0.01)
+        until(service.is_ready, 60)
+        assert service.runs().keys() == set(ids)
 
 
 def test_time_that_goes_back_keeps_the_order_of_changes(tmp_path, monkeypatch):
