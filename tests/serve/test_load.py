@@ -40,7 +40,7 @@ def test_fifty_clients_and_twenty_streams_leave_no_trace(config, tmp_path, capsy
         token = service.http.headers["Authorization"].removeprefix("Bearer ")
         script = Path(__file__).with_name("clients.py")
         said = (tmp_path / "clients.txt").open("wb")
-        command = [sys.executable, str(script), url, token, str(SECONDS), str(out), *runs]
+        command = [sys.executable, "-I", str(script), url, token, str(SECONDS), str(out), *runs]
         clients = subprocess.Popen(command, stdout=said, stderr=said)
         try:
             time.sleep(10)

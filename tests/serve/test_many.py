@@ -14,7 +14,6 @@ from probe.serve.app import create_app
 from probe.serve.index import Row
 from probe.serve.settings import Settings
 from probe.serve.states import State
-from probe.serve.supervisor import Supervisor
 
 from .service import Service, memory, seconds_of, served, until
 
@@ -31,10 +30,10 @@ def _watch(event: str, arguments: tuple[object, ...]) -> None:
 
 
 @pytest.fixture(scope="module")
-def supervisor(tmp_path_factory):
-    """One that looks at nothing, and whose index has ten thousand runs."""
-    root = tmp_path_factory.mktemp("root")
-    supervisor = Supervisor(Settings(root=root, token=None))
+def app(tmp_path_factory):
+    """The application, whose index has ten thousand runs and whose supervisor looks at nothing."""
+    app = create_app(Settings(root=tmp_path_factory.mktemp("root"), token=None))
+    supervisor = app.state.supervisor
     for number in range(MANY):
         state = list(State)[number % len(State)]
         supervisor.index.put(
@@ -54,18 +53,17 @@ def supervisor(tmp_path_factory):
                 summary={"d": 64, "atoms": 12},
             )
         )
-    return supervisor
+    return app
 
 
-def test_a_page_of_ten_thousand_runs_reads_no_run_directory(supervisor, capsys):
-    app = create_app(supervisor.settings)
-    app.state.supervisor = supervisor
+def test_a_page_of_ten_thousand_runs_reads_no_run_directory(app, capsys):
+    supervisor = app.state.supervisor
     sys.addaudithook(_watch)
 
     async def ask() -> tuple[list[str], list[float]]:
         found: list[str] = []
         times: list[float] = []
-        transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8765") as http:
             cursor = None
             while True:
@@ -94,10 +92,10 @@ def test_a_page_of_ten_thousand_runs_reads_no_run_directory(supervisor, capsys):
 
 
 @pytest.mark.parametrize("query", ["", "where state in ('failed') and", "where kind = 'ood' and"])
-def test_a_page_walks_an_index_and_sorts_nothing(supervisor, query):
+def test_a_page_walks_an_index_and_sorts_nothing(app, query):
     """SQLite's plan: no table is scanned, and nothing is sorted."""
     where = f"{query or 'where'} submitted <= '2026-11-28T02' order by submitted desc, id limit 51"
-    with supervisor.index._working() as connection:
+    with app.state.supervisor.index._working() as connection:
         plan = " ".join(row[3] for row in connection.execute(f"explain query plan select * from runs {where}"))
     assert "USING INDEX" in plan
     assert "TEMP B-TREE" not in plan
