@@ -209,6 +209,7 @@ def _board(supervisor: Made) -> dict[str, Any]:
         ],
         "rows": [
             {"id": id, "name": id, "model": model, "unranked": "It has no errors." if id == "third" else ""}
+            | {"repeats": {"one": ["two"], "two": ["one"]}.get(id, [])}
             | {"cells": {column[0]: cell(one) for column, one in zip(columns, numbers, strict=True)}}
             for id, model, numbers in rows
         ],
