@@ -309,6 +309,8 @@ def _progress() -> Iterator[Callable[[dict[str, Any]], None]]:
             note = f"{found['rate']:.2f} {found['unit']}/s"
             if screen.is_terminal:
                 if task is None or shown != found["stage"]:
+                    if task is not None:  # what was heard of the stage before was not its end
+                        bars.update(task, completed=bars.tasks[-1].total)
                     shown, task = (
                         found["stage"],
                         bars.add_task(printable(found["stage"]), total=found["total"], note=""),
