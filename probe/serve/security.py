@@ -133,6 +133,8 @@ def make_token(file: Path) -> str:
     """
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if file.is_file() and not file.stat().st_size:  # a service was killed while it made the file
+            file.unlink()
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         return read_token(file)

@@ -190,6 +190,15 @@ def test_an_odd_id_is_absent(odd, path):
         assert answer.status_code in (404, 422), (answer.status_code, answer.text)
 
 
+def test_a_token_file_that_was_left_empty_is_made_again(tmp_path):
+    from probe.serve.security import make_token
+
+    (tmp_path / "token").touch(0o600)
+    token = make_token(tmp_path / "token")
+    assert len(token) >= 32
+    assert make_token(tmp_path / "token") == token
+
+
 @pytest.mark.parametrize("forgotten", ["all", "one"])
 def test_a_key_is_known_after_a_kill(tmp_path, forgotten):
     """Killed before the index knew the last submission, or with an index that is gone: a client asks again at once."""
