@@ -13,7 +13,7 @@ RULE = (
     "a range: 1 + the models that are ahead of the run, up to the number of models less those that are behind it. Runs "
     "of one model share a place: another model is ahead of a run if each of its runs is. Ranks on one data set count "
     "that set alone. These intervals are over images and draws of starts. Intervals that overlap may still differ when "
-    "images are paired: `probe compare` decides that for two runs. Ratios to the strongest control have intervals over "
+    "images are paired: probe compare decides that for two runs. Ratios to the strongest control have intervals over "
     "images alone, and give no rank."
 )
 
