@@ -195,7 +195,7 @@ class Index:
             if there and same:  # nothing that anybody sees
                 connection.execute("update runs set fingerprint = ? where id = ?", (row.fingerprint, row.id))
                 return replace(there, fingerprint=row.fingerprint)
-            self.rev = max(self.rev + 1, time.time_ns() // 1_000_000)
+            self._advance()
             kept = replace(row, rev=self.rev)
             content = json.dumps({name: getattr(kept, name) for name in IN_CONTENT})
             values = [content if name == "content" else getattr(kept, name) for name in COLUMNS]
@@ -203,10 +203,14 @@ class Index:
             connection.execute(f"insert or replace into runs ({', '.join(COLUMNS)}) values ({marks})", values)
             return kept
 
+    def _advance(self) -> None:
+        self.rev = max(self.rev + 1, time.time_ns() // 1_000_000)
+
     def remove(self, id: str) -> None:
-        """Forget a run."""
+        """Forget a run, which is a change."""
         with self._working() as connection:
-            connection.execute("delete from runs where id = ?", (id,))
+            if connection.execute("delete from runs where id = ?", (id,)).rowcount:
+                self._advance()
 
     def clear(self) -> None:
         """Forget all runs, so that they are read again."""
@@ -223,8 +227,8 @@ class Index:
         return next(iter(self._rows("where key = ?", key)), None)
 
     def since(self, rev: int) -> list[Row]:
-        """Runs that changed after a revision, in the order of their changes."""
-        return self._rows("where rev > ? order by rev", rev)
+        """The next runs, at most ``MOST``, that changed after a revision, in the order of their changes."""
+        return self._rows("where rev > ? order by rev limit ?", rev, MOST)
 
     def ids(self, *states: State, ours: bool) -> list[str]:
         """Runs that the service made, or others; only those in these states, if any are given."""

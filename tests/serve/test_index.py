@@ -74,6 +74,7 @@ def test_revisions_grow_with_every_change_and_across_restarts(index):
     assert index.since(third.rev) == []
     assert index.get("a") == second
     index.remove("b")
+    assert index.rev > third.rev
     index.close()
     again = Index(index.file)
     assert again.put(replace(ROW, id="c")).rev > third.rev
