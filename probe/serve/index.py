@@ -34,7 +34,7 @@ create table runs (
     model text, key text, digest text, ours integer not null, fingerprint text not null, content text not null
 ) strict;
 create unique index revs on runs (rev);
-create unique index keys on runs (key) where key is not null;
+create index keys on runs (key) where key is not null;
 create index pages on runs (submitted desc, id, state, kind, model);
 create index states on runs (state, submitted desc, id);
 """
@@ -103,6 +103,7 @@ class Index:
         """
         self.file = file
         self._lock = threading.RLock()
+        self._closed = False
         self.made_new = False
         """Whether it is empty since the file was made, and nobody has filled it; see the supervisor."""
         try:
@@ -159,6 +160,8 @@ class Index:
     def _working(self) -> Iterator[sqlite3.Connection]:
         """The connection; a file that proves to be damaged is made again, once the call has failed."""
         with self._lock:
+            if self._closed:
+                raise Failure("the server stops; ask again once it is back.")
             try:
                 yield self._connection
             except sqlite3.OperationalError as error:
@@ -166,9 +169,9 @@ class Index:
                     raise Failure(f"{self.file} cannot be written: {error}.") from None
                 self._renew(str(error))
                 raise Failure(f"{self.file} was damaged, and is made again; ask again.") from None
-            except sqlite3.IntegrityError:
-                raise
             except sqlite3.DatabaseError as error:
+                if type(error) is not sqlite3.DatabaseError:
+                    raise  # a mistake of ours
                 self._renew(str(error))
                 raise Failure(f"{self.file} was damaged, and is made again; ask again.") from None
 
@@ -195,7 +198,7 @@ class Index:
             if there and same:  # nothing that anybody sees
                 connection.execute("update runs set fingerprint = ? where id = ?", (row.fingerprint, row.id))
                 return replace(there, fingerprint=row.fingerprint)
-            self.rev = max(self.rev + 1, time.time_ns() // 1_000_000)
+            self._advance()
             kept = replace(row, rev=self.rev)
             content = json.dumps({name: getattr(kept, name) for name in IN_CONTENT})
             values = [content if name == "content" else getattr(kept, name) for name in COLUMNS]
@@ -203,10 +206,14 @@ class Index:
             connection.execute(f"insert or replace into runs ({', '.join(COLUMNS)}) values ({marks})", values)
             return kept
 
+    def _advance(self) -> None:
+        self.rev = max(self.rev + 1, time.time_ns() // 1_000_000)
+
     def remove(self, id: str) -> None:
-        """Forget a run."""
+        """Forget a run, which is a change."""
         with self._working() as connection:
-            connection.execute("delete from runs where id = ?", (id,))
+            if connection.execute("delete from runs where id = ?", (id,)).rowcount:
+                self._advance()
 
     def clear(self) -> None:
         """Forget all runs, so that they are read again."""
@@ -223,8 +230,8 @@ class Index:
         return next(iter(self._rows("where key = ?", key)), None)
 
     def since(self, rev: int) -> list[Row]:
-        """Runs that changed after a revision, in the order of their changes."""
-        return self._rows("where rev > ? order by rev", rev)
+        """The next runs, at most ``MOST``, that changed after a revision, in the order of their changes."""
+        return self._rows("where rev > ? order by rev limit ?", rev, MOST)
 
     def ids(self, *states: State, ours: bool) -> list[str]:
         """Runs that the service made, or others; only those in these states, if any are given."""
@@ -287,8 +294,9 @@ class Index:
         return [_row(dict(zip(COLUMNS, one, strict=True))) for one in found]
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Whoever asks later is refused."""
         with self._lock:
+            self._closed = True
             self._connection.close()
 
 
@@ -304,7 +312,7 @@ def _cursor(row: Row) -> str:
 def _read_cursor(text: str) -> tuple[str, str]:
     try:
         submitted, id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        if isinstance(submitted, str) and isinstance(id, str):
+        if isinstance(submitted, str) and isinstance(id, str) and f"{submitted}{id}".isascii():
             return submitted, id
     except (ValueError, TypeError, binascii.Error):
         pass

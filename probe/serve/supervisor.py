@@ -144,7 +144,7 @@ class Supervisor:
         self._woken, self._over = threading.Event(), threading.Event()
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
-        self._keys: dict[str | None, str] = {}
+        self._keys: dict[str, str] = {}
         self._done_last: dict[str, float] = {}
         self._wrong: dict[str, str] = {}
         self._ignored: dict[str, str] = {}
@@ -192,7 +192,10 @@ class Supervisor:
             )
             path = path_of(self.settings.root, ticket.id)
             self._make(ticket, path)
+            if ticket.key:
+                self._keys[ticket.key] = ticket.id  # the index may fail just now, and the client ask again
             row = self._settle(Active(ticket, path, State.QUEUED))
+            self._keys.pop(ticket.key or "", None)
         self.wake()
         return replace(row, created=True)
 
@@ -204,7 +207,7 @@ class Supervisor:
                 "'-', not beginning with a dot."
             )
         row = self.index.by_key(request.key) if request.key else None
-        if row is None and request.key in self._keys:
+        if row is None and request.key and request.key in self._keys:
             with suppress(Absent):
                 row = self.get(self._keys[request.key])
         if row and request.id not in (None, row.id):
@@ -299,7 +302,11 @@ class Supervisor:
             return row
         path = path_of(self.settings.root, id)
         if is_run(path):  # the scan has not come to it yet
-            self._read(id, path)
+            with self._lock:
+                if run := self._active.get(id):
+                    self._settle(run)
+                else:
+                    self._read(id, path)
         if row := self.index.get(id):
             return row
         raise Absent(f"there is no run {id[:LONGEST]!r}.")
@@ -315,10 +322,16 @@ class Supervisor:
     def _ours(self, id: str) -> Active:
         """A run of the service, over or not, as its ticket says now."""
         path = path_of(self.settings.root, self.get(id).id)
-        if id in self._active:
-            return self._active[id]
+        run = self._active.get(id) or self._read_ours(id, path)
+        if run.ticket.executor not in self.executors and run.ticket.attempts and run.state is not State.DONE:
+            raise Conflict(
+                f"{id} is a run of {run.ticket.executor}, which this server does not have: ask one that does."
+            )
+        return run
+
+    def _read_ours(self, id: str, path: Path) -> Active:
         ticket = read_ticket(path)
-        if ticket is None:
+        if ticket is None or ticket.id != id:  # of a copy of a run
             raise Conflict(f"{id} was not made by this service, which only shows it.")
         run = Active(ticket, path, State.LOST)
         self._settle(run)
@@ -460,7 +473,7 @@ class Supervisor:
 
     def _taken(self, executor: str) -> set[int]:
         """Slots of the runs that live."""
-        runs = [run for run in self._active.values() if run.ticket.executor == executor and run.ticket.attempts]
+        runs = [run for run in list(self._active.values()) if run.ticket.executor == executor and run.ticket.attempts]
         return {run.ticket.attempts[-1].slot for run in runs if run.state in (State.RUNNING, State.STOPPING)}
 
     def _weigh(self, run: Active) -> None:
@@ -545,8 +558,7 @@ class Supervisor:
         self._scanning = None
         for id in scan.known.keys() - scan.there:
             with self._lock:
-                if not path_of(self.settings.root, id).is_dir():
-                    self._active.pop(id, None)
+                if id not in self._active and not is_run(path_of(self.settings.root, id)):
                     self.index.remove(id)
 
     def _read(self, id: str, path: Path) -> None:
@@ -567,6 +579,7 @@ class Supervisor:
             facts, status = look(path, None, states_of=self.queue.states)
             if facts.unreadable and not (path / MANIFEST).exists():
                 self._ignored[id] = mark  # a config.yaml of something else
+                self.index.remove(id)
                 return
             state, reason = derive(None, facts)
             self._put(row_of(id, path, None, state, damaged or reason, facts, status, mark))

@@ -1,11 +1,13 @@
 """The API over HTTP, against a real uvicorn."""
 
+import asyncio
 import json
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ from probe.configuration import OTHERS, examples, models
 from probe.errors import UserError
 from probe.serve import files, shapes
 from probe.serve.problems import line_of
+from probe.serve.routes.events import _changes
 
 from ..jobs.conftest import configure
 from .http import Served, serving
+from .test_index import ROW
 
 YAML = {"Content-Type": "application/yaml"}
 
@@ -361,6 +365,31 @@ def test_events_of_all_runs_after_a_revision(waiting):
         assert next(stream)[1]["id"] == "b"
         waiting.http.post("/v1/runs", json={"config": {}, "id": "c"})
         assert next(stream)[1]["id"] == "c"
+
+
+def test_a_change_while_an_event_is_sent_is_sent_too(waiting):
+    async def follow() -> list[str]:
+        found = _changes(waiting.supervisor, 0, lambda: False, waiting.supervisor.index.since)
+        waiting.supervisor.index.put(ROW)
+        first = await anext(found)
+        waiting.supervisor.index.put(replace(ROW, id="b"))  # the stream is not at work here
+        second = await asyncio.wait_for(anext(found), 5)
+        return [first.id, second.id]
+
+    assert asyncio.run(follow()) == ["a", "b"]
+
+
+def test_events_after_a_revision_that_is_still_to_come_and_of_a_run_that_is_deleted(waiting):
+    row = waiting.http.post("/v1/runs", json={"config": {}, "id": "a"}).json()
+    later = {"Last-Event-ID": str(row["rev"] + 10**12)}  # known from before the clock was put back
+    with waiting.http.stream("GET", "/v1/runs/a/events", headers=later) as answer:
+        stream = events(answer)
+        assert next(stream)[1]["state"] == "queued"
+        waiting.http.delete("/v1/runs/a")
+        assert list(stream) == []
+    with waiting.http.stream("GET", f"/v1/events?after={10**30}") as answer:
+        waiting.http.post("/v1/runs", json={"config": {}, "id": "b"})
+        assert next(events(answer))[1]["id"] == "b"
 
 
 def test_who_leaves_a_stream_leaves_nothing_behind(waiting):

@@ -57,7 +57,9 @@ def test_pages_are_a_sorted_list_cut_to_pieces(index):
     assert len(index.page(limit=-1)[0]) == 1
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "AAAA", "bnVsbA", "WzEsMl0", "é", "'; drop table runs; --"])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "AAAA", "bnVsbA", "WzEsMl0", "WyJcdWQ4MDAiLCJ4Il0", "é", "'; drop table runs; --"]
+)
 def test_a_cursor_of_somebody_else_is_refused(index, cursor):
     with pytest.raises(UserError, match="cursor"):
         index.page(cursor=cursor)
@@ -74,6 +76,7 @@ def test_revisions_grow_with_every_change_and_across_restarts(index):
     assert index.since(third.rev) == []
     assert index.get("a") == second
     index.remove("b")
+    assert index.rev > third.rev
     index.close()
     again = Index(index.file)
     assert again.put(replace(ROW, id="c")).rev > third.rev
@@ -140,6 +143,20 @@ def test_damage_while_it_is_open_is_repaired(index):
         index.get("a")
     assert index.get("a") is None
     assert index.put(ROW).id == "a"
+
+
+def test_who_asks_after_its_end_is_refused_and_the_file_is_kept(index):
+    index.put(ROW)
+    index.close()
+    with pytest.raises(Failure, match="the server stops"):
+        index.get("a")
+    assert Index(index.file).get("a").id == "a"
+
+
+def test_a_run_that_is_put_back_from_the_trash_hides_no_other_of_its_key(index):
+    for id in ("a", "b"):
+        index.put(replace(ROW, id=id, key="k"))
+    assert {row.id for row in index.page()[0]} == {"a", "b"}
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -317,6 +318,56 @@ def test_the_shim_starts_nothing_twice(root, stand_in):
 def test_the_shim_is_stdlib_alone():
     code = f"import runpy, sys; runpy.run_path({child.__file__!r}); print('site-packages' in str(sys.modules))"
     assert subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_a_copy_of_a_run_is_not_ours(root, stand_in):
+    with supervised(root) as one:
+        one.submit(asked(stand_in, "done"))
+        wait(one, "done")
+        shutil.copytree(root / "done", root / "copy")
+        for ask in (one.delete, one.cancel, one.resume):
+            with pytest.raises(Conflict, match="copy was not made by this service"):
+                ask("copy")
+        assert (root / "copy").is_dir()
+        assert not one.get("copy").ours
+
+
+def test_a_foreign_run_that_is_emptied_is_forgotten(root, monkeypatch):
+    monkeypatch.setattr(module, "SCAN_EVERY", 0.2)
+    shutil.copytree(FINISHED, root / "one")
+    with supervised(root) as one:
+        until(lambda: one.index.get("one"))
+        for file in ("config.yaml", "manifest.json"):
+            (root / "one" / file).unlink()
+        until(lambda: one.index.get("one") is None)
+        shutil.copytree(FINISHED, root / "one", dirs_exist_ok=True)
+        until(lambda: one.index.get("one"))
+        (root / "one" / "manifest.json").unlink()
+        (root / "one" / "config.yaml").write_text("hydra: true\n")
+        until(lambda: one.index.get("one") is None)
+
+
+def test_a_submission_whose_row_could_not_be_kept_is_known_all_the_same(root, stand_in, monkeypatch):
+    with supervised(root, slots=0) as one:
+        with monkeypatch.context() as now:
+            now.setattr(one.index, "put", lambda row: (_ for _ in ()).throw(Failure("a full disk")))
+            with pytest.raises(Failure, match="a full disk"):
+                one.submit(asked(stand_in, "done", id=None, key="k"))
+        row = one.submit(asked(stand_in, "done", id=None, key="k"))
+        assert not row.created
+        assert [one.name for one in root.iterdir() if not one.name.startswith(".")] == [row.id]
+
+
+def test_a_run_of_an_executor_that_is_not_here_is_left_alone(root, stand_in):
+    with supervised(root, slots=0) as one:
+        one.submit(asked(stand_in, "done"))
+    ticket = read_ticket(root / "done")
+    replace(ticket.attempted(0, 0, 0), executor="slurm").write(root / "done")
+    with supervised(root) as two:
+        for ask in (two.delete, two.cancel):
+            with pytest.raises(Conflict, match="a run of slurm, which this server does not have"):
+                ask("done")
+        assert two.get("done").state is State.QUEUED
 
 
 def test_foreign_runs_are_shown_and_left_alone(root, stand_in):

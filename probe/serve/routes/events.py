@@ -59,10 +59,12 @@ async def _changes(
 ) -> AsyncIterator[Row]:
     """Rows after a revision, as they change, until the server stops."""
     while not stops():
-        for row in await anyio.to_thread.run_sync(rows, rev):
-            rev = max(rev, row.rev)
-            yield row
-        seen = max(rev, supervisor.index.rev)
+        seen = supervisor.index.rev  # before the rows are read: what changes from here on is looked for again
+        if found := await anyio.to_thread.run_sync(rows, rev):
+            for row in found:
+                rev = row.rev
+                yield row
+            continue
         while not await supervisor.changes(seen, LOOK):
             if stops():
                 return
@@ -84,7 +86,8 @@ async def all_events(
 ) -> Response:
     """Changes of all runs, from now on or after a revision."""
     known = last if last is not None else after
-    rev = supervisor.index.rev if known is None else known
+    now = supervisor.index.rev
+    rev = now if known is None else min(known, now)  # a later one is of another index, or of a clock that was put back
 
     async def events() -> AsyncIterator[ServerSentEvent]:
         async for row in _changes(supervisor, rev, request.app.state.stops.is_set, supervisor.index.since):
@@ -109,6 +112,8 @@ async def run_events(
 ) -> Response:
     """A run as it is, then its changes; the stream ends when the run is over."""
     row = await anyio.to_thread.run_sync(supervisor.get, id)
+    if last is not None and last > supervisor.index.rev:  # of another index, or of a clock that was put back
+        last = None
     if row.state in OVER and last is not None and row.rev <= last:
         return Response(status_code=204)
 
