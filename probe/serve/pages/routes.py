@@ -133,7 +133,7 @@ def submit(
 ) -> Response:
     """Submit the YAML: as it is, or with the values of the form in it."""
     supervisor, settings = request.app.state.supervisor, request.app.state.settings
-    text = yaml
+    text = yaml.replace("\r\n", "\n")  # a form is posted with the line ends of the web
     try:
         if use == "form":
             given = {"model-source": source, "resolution": resolution, "seeds-count": starts}

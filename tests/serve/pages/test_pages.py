@@ -155,6 +155,9 @@ def test_mistakes_stand_beside_their_lines(serve, browse):
     expect(page.get_by_role("alert")).to_contain_text("This was not submitted:")
     expect(page.get_by_role("alert")).to_be_focused()
     expect(yaml).to_have_value(re.compile("cuont"))
+    expect(notes).to_have_count(2)  # the same text came back
+    page.get_by_role("button", name="Submit this YAML").click()
+    expect(notes).to_have_count(2)
     yaml.fill("study: bottleneck\n")
     expect(page.get_by_text("This YAML is not the configuration of a run")).to_be_visible()
     expect(page.get_by_label("Resolution")).to_be_disabled()
