@@ -40,9 +40,10 @@ def shared() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window. Of one file: playwright keeps an event loop in its thread, where asyncio.run is
+    then refused."""
     where = shutil.which("chromium") or shutil.which("chromium-browser")
     if where is None:
         reason = "Chromium is needed (Debian: chromium); see `make debian`"
