@@ -42,8 +42,8 @@ def shared() -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
-    """Debian's Chromium, without a window. Of one file: playwright keeps an event loop in its thread, where asyncio.run is
-    then refused."""
+    """Debian's Chromium, without a window. It lives for one file: playwright keeps an event loop in its thread, where
+    ``asyncio.run`` is then refused."""
     where = shutil.which("chromium") or shutil.which("chromium-browser")
     if where is None:
         reason = "Chromium is needed (Debian: chromium); see `make debian`"
