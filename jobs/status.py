@@ -167,8 +167,8 @@ def _life(owner: dict[str, Any] | None, progress: dict[str, Any] | None) -> str:
         return ""
     there = is_there(owner)
     begun, heard = _age(owner["since"]), _age(progress["updated"]) if progress else None
-    if there is None:
-        return "running" if min(age for age in (begun, heard, FRESH) if age is not None) < FRESH else ""
+    if there is None:  # a time that is still to come says as little as an old one: a clock was put back
+        return "running" if min(abs(age) for age in (begun, heard, FRESH) if age is not None) < FRESH else ""
     if not there:
         return ""
     # Until its first report it loads a model, which may take long; later it reports every few seconds.

@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from probe.serve.states import State
 from probe.serve.supervisor import Supervisor
 
 SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
@@ -28,7 +29,7 @@ class _OfRuns(Collector):
         used, size = self.supervisor.slots()
         yield GaugeMetricFamily("probe_slots_used", "Local slots in use.", value=used)
         yield GaugeMetricFamily("probe_slots", "Local slots.", value=size)
-        yield GaugeMetricFamily("probe_queue_length", "Runs that wait.", value=counts["queued"])  # type: ignore[index]
+        yield GaugeMetricFamily("probe_queue_length", "Runs that wait.", value=counts[State.QUEUED])
 
 
 class Metrics:

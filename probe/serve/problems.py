@@ -22,6 +22,8 @@ from probe.serve.policy import Refused
 from probe.serve.supervisor import Absent, Conflict, DiskFull, QueueFull
 
 MEDIA_TYPE = "application/problem+json"
+MOST = 100
+"""Mistakes that are told of one text."""
 _KEY = re.compile(r"config key '([^']+)'")
 _LINE = re.compile(r"\bline (\d+)\b")
 
@@ -98,25 +100,30 @@ def mistakes(error: UserError) -> list[Mistake]:
         key = _KEY.search(str(told))
         found = [(tuple(key[1].split(".")) if key else (), str(told))]
     line = _LINE.search(str(told))  # by the reader of YAML
+    node = composed(text)
     return [
         Mistake(
             key=".".join(map(str, path)),
-            line=(line_of(text, path) or (int(line[1]) if line and not path else None)) if text else None,
+            line=(line_of(node, path) or (int(line[1]) if line and not path else None)) if text else None,
             message=said,
         )
-        for path, said in found
+        for path, said in found[:MOST]
     ]
 
 
-def line_of(text: str, path: Sequence[int | str]) -> int | None:
-    """The line, from 1, of a path of keys in a YAML text; where it is absent, of what is nearest above.
+def composed(text: str) -> Any:
+    """The nodes of a YAML text, which know their lines; None where it is none.
 
     For texts that ``probe.reading.parse_yaml`` has read, which bounds them. Aliases stay references, so nothing grows.
     """
     try:
-        node: Any = yaml.compose(text, yaml.SafeLoader)
+        return yaml.compose(text, yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError):  # nested too deep, which is the mistake
         return None
+
+
+def line_of(node: Any, path: Sequence[int | str]) -> int | None:
+    """The line, from 1, of a path of keys below a node; where it is absent, of what is nearest above."""
     line = None
     for part in path:
         if isinstance(node, yaml.MappingNode):

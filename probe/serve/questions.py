@@ -51,6 +51,8 @@ class Questions:
     def __init__(self, settings: Settings, stops: threading.Event):
         """Nothing is asked yet; what is asked when the server ``stops`` is not answered."""
         self.folder, self._stops = settings.own / "cache", stops
+        for left in self.folder.glob(".new-*"):  # by a server that was killed
+            shutil.rmtree(left, ignore_errors=True)
         self._turns = anyio.Semaphore(AT_ONCE)
         self._waiting = 0
         self._asked: dict[str, anyio.Lock] = {}

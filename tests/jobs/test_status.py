@@ -62,6 +62,8 @@ def test_a_process_that_is_killed_is_not_running(run, process):
     child.wait()
     assert run(owner, heard=2) == "stopped"
     assert run({**owner, "host": "elsewhere"}, heard=2) == "running"
+    to_come = {**owner, "host": "elsewhere", "since": ago(-1000)}  # the clock was put back
+    assert run(to_come, heard=70) == "stopped"
     assert run({**owner, "host": "elsewhere", "since": ago(1000)}, heard=70) == "stopped"
 
 

@@ -19,9 +19,11 @@ import yaml
 
 from probe.configuration import OTHERS, examples, models
 from probe.errors import UserError
-from probe.serve import files, shapes
-from probe.serve.problems import line_of
+from probe.serve import files, problems, shapes
+from probe.serve.problems import composed, line_of
 from probe.serve.routes.events import _changes
+from probe.serve.settings import Settings
+from probe.serve.submission import of_yaml
 
 from ..jobs.conftest import configure
 from .http import Served, serving
@@ -471,7 +473,18 @@ def test_metrics_count_requests_by_route(waiting):
     ],
 )
 def test_lines_of_keys(text, path, line):
-    assert line_of(text, path) == line
+    assert line_of(composed(text), path) == line
+
+
+def test_a_text_with_many_mistakes_is_gone_through_once(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(problems, "composed", lambda text: asked.append(text) or composed(text))
+    text = "".join(f"k{number}: 1\n" for number in range(300))
+    with pytest.raises(UserError) as wrong:
+        of_yaml(text, Settings(root=tmp_path))
+    found = problems.mistakes(wrong.value)
+    assert [one.line for one in found] == list(range(1, problems.MOST + 1))
+    assert asked == [text]
 
 
 def test_the_server_never_imports_torch(tmp_path):

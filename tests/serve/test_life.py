@@ -315,6 +315,15 @@ def test_the_shim_starts_nothing_twice(root, stand_in):
     assert (root / "said").read_text() == "x"
 
 
+def test_a_module_where_the_server_was_started_is_not_taken_for_ours(root, tmp_path, tiny):
+    with supervised(root, slots=0) as one:
+        one.submit(asked(tiny, "a"))
+        command = one.executors["local"].command(read_ticket(root / "a"), root / "a")
+    (tmp_path / "jobs.py").write_text("raise SystemExit(9)")
+    done = subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0
+
+
 def test_the_shim_is_stdlib_alone():
     code = f"import runpy, sys; runpy.run_path({child.__file__!r}); print('site-packages' in str(sys.modules))"
     assert subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -33,8 +33,8 @@ class Local:
         begin(path, attempt.number, self.command(ticket, path), self._environment(attempt.slot))
 
     def command(self, ticket: Ticket, path: Path) -> list[str]:
-        """The worker."""
-        return [sys.executable, "-m", "jobs.worker", str(path), *(["--trust-code"] if ticket.trust else [])]
+        """The worker. ``-P``: a jobs.py or torch.py where the server was started is not ours."""
+        return [sys.executable, "-P", "-m", "jobs.worker", str(path), *(["--trust-code"] if ticket.trust else [])]
 
     def _environment(self, slot: int) -> dict[str, str]:
         """With one GPU, or with none and a share of the cores, unless the operator has set the number of threads."""

@@ -128,8 +128,15 @@ class Slurm:
 
     def start(self, ticket: Ticket, path: Path) -> None:
         """As ``Executor``."""
-        command = [sys.executable, "-m", "probe.cli.main", "submit", str(path / "config.yaml"), "--out", str(path)]
-        command += ["--cluster", str(self.profile), "--json", *(["--trust-code"] if ticket.trust else [])]
+        command = [sys.executable, "-P", "-m", "probe.cli.main", "submit", str(path / "config.yaml")]
+        command += [
+            "--out",
+            str(path),
+            "--cluster",
+            str(self.profile),
+            "--json",
+            *(["--trust-code"] if ticket.trust else []),
+        ]
         operators = {name: value for name, value in os.environ.items() if name.startswith(OPERATORS)}
         begin(path, ticket.attempts[-1].number, command, {**environment(), **operators})
 
