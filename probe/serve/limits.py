@@ -1,6 +1,7 @@
 """Bounds on what clients may take: bytes of a request, runs in the queue, open streams, disk."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Limits:
             return None
         return f"the run takes {used / GIB:.4g} GiB on disk, more than its quota of {self.run_bytes / GIB:.4g} GiB."
 
-    def full(self, runs: "list[Path]") -> str | None:
+    def full(self, runs: Iterable[Path]) -> str | None:
         """Why no further run is taken; None where there is room.
 
         Args:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -168,8 +169,10 @@ class Supervisor:
         if self._thread.is_alive():
             self.adopted.wait()  # keys of earlier submissions are known then
         limits, ours = self.settings.limits, self.index.ids(ours=True)
-        full = limits.full([*(path_of(self.settings.root, id) for id in ours), self.settings.own / "trash"])
+        full = limits.full(chain([self.settings.own / "trash"], (path_of(self.settings.root, id) for id in ours)))
         with self._lock:
+            if self.index.made_new:  # it was damaged just now, and knows no keys yet
+                self._read_keys()
             if known := self._known(request):
                 return known
             waiting = sum(run.state is State.QUEUED for run in self._active.values())
@@ -386,8 +389,8 @@ class Supervisor:
 
     def _fill_index(self) -> None:
         """Tell an index that was made anew, perhaps because it was damaged just now, of all runs again."""
-        self.index.made_new, self._scanning = False, None
         self._read_keys()
+        self.index.made_new, self._scanning = False, None
         self._done_last.pop("scan", None)
         for run in list(self._active.values()):
             with self._lock:

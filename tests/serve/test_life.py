@@ -19,6 +19,7 @@ from probe.serve.executors import begin, signal_all
 from probe.serve.facts import is_held, process_of
 from probe.serve.index import Index
 from probe.serve.limits import Limits
+from probe.serve.settings import Settings
 from probe.serve.states import State
 from probe.serve.supervisor import Conflict, QueueFull, Supervisor
 from probe.serve.ticket import read_ticket
@@ -365,6 +366,19 @@ def test_a_submission_whose_row_could_not_be_kept_is_known_all_the_same(root, st
         row = one.submit(asked(stand_in, "done", id=None, key="k"))
         assert not row.created
         assert [one.name for one in root.iterdir() if not one.name.startswith(".")] == [row.id]
+
+
+def test_a_key_is_known_right_after_the_index_was_damaged(root, stand_in):
+    one = Supervisor(Settings(root=root, slots=0))  # whose thread fills no index
+    row = one.submit(asked(stand_in, "done", id=None, key="k"))
+    one.index.made_new = False
+    with sqlite3.connect(one.index.file) as other:
+        other.execute("drop table runs")
+    other.close()
+    with pytest.raises(Failure, match="made again"):
+        one.submit(asked(stand_in, "done", id=None, key="k"))
+    assert one.submit(asked(stand_in, "done", id=None, key="k")).id == row.id
+    one.stop()
 
 
 def test_a_run_of_an_executor_that_is_not_here_is_left_alone(root, stand_in):
