@@ -43,6 +43,8 @@ def row_of(
         begun = ticket.attempts[0].begun if ticket.attempts else None
         if state in (State.FAILED, State.CANCELLED, State.LOST):
             finished = (process_of(path) or {}).get("ended") if ticket.attempts else ticket.asked
+        elif state is State.DONE and ticket.executor == "local":  # the manifest's is from before the report is made
+            finished = (process_of(path) or {}).get("ended") or finished
     return Row(
         id=id,
         name=ticket.name if ticket else path.name,
