@@ -236,6 +236,11 @@ class Supervisor:
             if os.path.lexists(path):
                 raise Conflict(f"the id {ticket.id} is taken by a folder of that name; choose another one.") from None
             raise Failure(f"{path} cannot be written: {error.strerror or error}.") from None
+        except UserError as error:
+            # It tells who runs a command to choose another folder, which nobody can do here.
+            if not isinstance(full := error.__context__, OSError):
+                raise
+            raise Failure(f"{path} cannot be written: {full.strerror or full}.") from None
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
