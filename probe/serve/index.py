@@ -111,7 +111,8 @@ class Index:
             self._connection = self._open()
         except (OSError, sqlite3.Error) as error:
             raise Failure(f"{file} cannot be opened: {error}; choose another place with --index.") from None
-        self.rev: int = self._one("select coalesce(max(rev), 0) from runs")
+        # Ahead of every revision of a former life, also of rows that were removed since.
+        self.rev: int = max(self._one("select coalesce(max(rev), 0) from runs"), time.time_ns() // 1_000_000) + 1000
 
     def _open(self) -> sqlite3.Connection:
         try:

@@ -160,7 +160,7 @@ def test_a_run_on_an_array_of_tasks_is_that_of_one_process(run_of_one, own, clus
     assert_same_run(run_of_one, out)
     a, b = (load_end_points(RunDirectory.open(path)) for path in (run_of_one, out))
     assert all(torch.equal(getattr(a, name), getattr(b, name)) for name in vars(a))  # rows of this map are independent
-    assert len({read_tensors(file)[1]["rank"] for file in shard_files(out)}) > 2
+    assert len({read_tensors(file)[1]["rank"] for file in shard_files(out)}) > 1  # 1 and 2 may end before their first
     until(lambda: not cluster("squeue", "-h", quiet=True), MINUTES)  # tasks that came late found nothing to do
     status = json.loads(cluster.probe("status", out, "--json"))
     assert (status["state"], status["last_error"]) == ("complete", None)
