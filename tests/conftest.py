@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +56,24 @@ def chromium() -> Iterator[object]:
         browser = playwright.chromium.launch(executable_path=where, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small file system: (folder, mount it again with such options)."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], capture_output=True, text=True)
+    if done.returncode:
+        reason = f"a small tmpfs cannot be mounted here: {done.stderr.strip()}"
+        if os.environ.get("PROBE_REQUIRE_SLURM"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    yield folder, lambda options: subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+    for _ in range(50):  # processes of the test may be about to end
+        if subprocess.run(["umount", folder], capture_output=True).returncode == 0:
+            return
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

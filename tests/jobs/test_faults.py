@@ -1,9 +1,7 @@
 """What a machine does to a run: processes killed at any instant, and full disks."""
 
-import os
 import random
 import signal
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,21 +57,10 @@ def test_kills_at_random_instants_lose_and_double_nothing(run_of_one, own, tmp_p
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(disk):
     """A file system of its own: (folder, resize to so many KiB)."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], capture_output=True, text=True)
-    if done.returncode:
-        reason = f"a small tmpfs cannot be mounted here: {done.stderr.strip()}"
-        if os.environ.get("PROBE_REQUIRE_SLURM"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    yield folder, lambda size: subprocess.run(["mount", "-o", f"remount,size={size}k", folder], check=True)
-    for _ in range(50):  # processes of the test may be about to end
-        if subprocess.run(["umount", folder], capture_output=True).returncode == 0:
-            return
-        time.sleep(0.1)
+    folder, again = disk
+    return folder, lambda size: again(f"size={size}k")
 
 
 @pytest.mark.parametrize("size", [8, 40, 120, 260])

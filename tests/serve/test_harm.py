@@ -325,24 +325,6 @@ def test_run_directories_that_are_removed_by_hand(config, tmp_path):
         assert found["state"] == "done" or found["reason"]
 
 
-@pytest.fixture
-def disk(tmp_path):
-    """A small file system: (folder, mount it again with such options)."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], capture_output=True, text=True)
-    if done.returncode:
-        reason = f"a small tmpfs cannot be mounted here: {done.stderr.strip()}"
-        if os.environ.get("PROBE_REQUIRE_SLURM"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    yield folder, lambda options: subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
-    for _ in range(50):
-        if subprocess.run(["umount", folder], capture_output=True).returncode == 0:
-            return
-        time.sleep(0.1)
-
-
 @pytest.mark.slow
 def test_a_full_disk_and_one_that_becomes_read_only(config, disk):
     folder, again = disk
