@@ -124,5 +124,9 @@ KINDS: tuple[Kind, ...] = (RUN, STUDY, OOD, ROUNDTRIP)
 
 def kind_of(target: Path) -> Kind:
     """The kind of a folder or a configuration file; a run where it cannot be read, so that its reader says why."""
-    name = name_of(target)
+    return kind_named(name_of(target))
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of a name that ``probe.kinds`` knows."""
     return next(kind for kind in KINDS if kind.name == name)

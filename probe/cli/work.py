@@ -178,11 +178,11 @@ def do_all(
 
     with stop_on_signals():
         from jobs.doing import doing_of
-        from jobs.kinds import KINDS
+        from jobs.kinds import kind_named
         from jobs.worker import share, work
         from probe.trust import is_in_run_directory
 
-        kind = next(kind for kind in KINDS if kind.name == name)
+        kind = kind_named(name)
         settings = kind.directory.parse(data)
         if shared:
             report = share(path, kind, settings)

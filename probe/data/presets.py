@@ -12,13 +12,14 @@ from probe.names import did_you_mean
 
 
 @cache
-def _presets() -> dict[str, dict[str, Any]]:
+def presets() -> dict[str, dict[str, Any]]:
+    """Keys of a data set by name, as presets.yaml has them."""
     return yaml.safe_load(files("probe.data").joinpath("presets.yaml").read_text(encoding="utf-8"))
 
 
 def preset_names() -> list[str]:
     """The names that need no ``source``, in the order of presets.yaml."""
-    return list(_presets())
+    return list(presets())
 
 
 def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
@@ -32,9 +33,9 @@ def resolve(name: str, spec: DatasetConfig) -> DatasetConfig:
     """
     if spec.source is not None:
         return spec
-    if name not in _presets():
+    if name not in presets():
         ways = f"set datasets.{name}.source, or use one of {', '.join(preset_names())}."
         advice = f"{did_you_mean(name, preset_names())} {ways}".lstrip()
         raise UserError(f"data set {name!r} has no source and is not a preset: {advice}")
     mine = {field: getattr(spec, field) for field in spec.model_fields_set if field != "source"}
-    return DatasetConfig.model_validate(_presets()[name] | mine)
+    return DatasetConfig.model_validate(presets()[name] | mine)

@@ -8,13 +8,12 @@ import anyio
 
 from probe.names import printable, shown
 from probe.results.layout import LOG, LOGS
+from probe.serve import child
 from probe.serve.files import CHUNK, inside
 from probe.serve.problems import Problem
 
-SERVICE_LOG = ".service.log"
-"""stdout and stderr of the worker, which the service keeps."""
 SERVICE = "service.log"
-"""What the API calls it."""
+"""What the API calls stdout and stderr of the worker, which the service keeps."""
 POLL = 0.5
 """Seconds between two looks at a log that is followed."""
 LAST = 1 << 20
@@ -25,7 +24,7 @@ def names(folder: Path) -> list[str]:
     """The logs of a run, the one that is shown by default first."""
     there = [f"{LOGS}/{file.name}" for file in sorted((folder / LOGS).glob("*.log")) if not file.name.startswith(".")]
     first = LOG.at(rank=0)
-    service = [SERVICE] if (folder / SERVICE_LOG).is_file() else []
+    service = [SERVICE] if (folder / child.LOG).is_file() else []
     return [*([first] if first in there else []), *service, *(name for name in there if name != first)]
 
 
@@ -40,8 +39,8 @@ def path_of(folder: Path, name: str | None) -> Path | None:
         if not there:
             return None
         name = there[0]
-    if name == SERVICE and not (folder / SERVICE_LOG).is_symlink() and (folder / SERVICE_LOG).is_file():
-        return folder / SERVICE_LOG
+    if name == SERVICE and not (folder / child.LOG).is_symlink() and (folder / child.LOG).is_file():
+        return folder / child.LOG
     if not name.startswith(f"{LOGS}/") or not name.endswith(".log"):
         raise Problem(404, f"the run has no log {shown(name)[:200]!r}; ?list=1 says which there are.")
     return inside(folder, name)

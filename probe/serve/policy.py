@@ -9,14 +9,13 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel
 
 from probe.config import Tracked
+from probe.data.presets import presets
 from probe.errors import UserError
 from probe.reading import short
 
@@ -186,7 +185,7 @@ def _on_hub_or_allowed(place: Place, allow: Allowance) -> None:
 
 def _images(place: Place, allow: Allowance) -> None:
     """A source of images. A preset without a source has that of the preset."""
-    source = place.value if place.value is not None else _presets().get(place.name, "")
+    source = place.value if place.value is not None else presets().get(place.name, {}).get("source", "")
     kind, _, rest = source.partition(":")
     if kind == "urls" and not allow.urls:
         raise _refused(Place(place.key, place.field, source, place.name), "--allow urls")
@@ -198,12 +197,6 @@ def _images(place: Place, allow: Allowance) -> None:
         _path(Place(place.key, place.field, rest, place.name), allow)
     elif source not in ("", "noise") and not (kind == "bundled" and NAME.fullmatch(rest)):
         _path(place, allow)
-
-
-@cache
-def _presets() -> dict[str, str]:
-    presets = yaml.safe_load(files("probe").joinpath("data", "presets.yaml").read_text(encoding="utf-8"))
-    return {name: one["source"] for name, one in presets.items()}
 
 
 def _clip(place: Place, allow: Allowance) -> None:

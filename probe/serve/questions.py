@@ -15,9 +15,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,6 @@ import yaml
 
 from probe import __version__
 from probe.errors import Failure, UserError
-from probe.reading import parse_yaml
 from probe.results.layout import REPORT_JSON
 from probe.serve.settings import Settings
 from probe.serve.supervisor import Supervisor
@@ -204,10 +201,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-@cache
-def presets() -> list[dict[str, Any]]:
-    """Data sets by name, as configurations name them. Read as a file: the package ``probe.data`` imports torch."""
-    found = parse_yaml((files("probe") / "data" / "presets.yaml").read_text("utf-8"), "presets.yaml")
-    return [{"name": name, **keys} for name, keys in found.items()]

@@ -11,10 +11,10 @@ from probe.errors import UserError
 from probe.kinds import kind_of
 from probe.reading import Unreadable, read_object
 from probe.results.layout import CONFIG, MANIFEST, REPORT_JSON
-from probe.serve.facts import Facts, process_of
+from probe.serve.facts import Facts
 from probe.serve.index import Row
 from probe.serve.outcomes import outcomes_so_far
-from probe.serve.states import State
+from probe.serve.states import OVER, State
 from probe.serve.ticket import Ticket
 
 
@@ -41,10 +41,9 @@ def row_of(
     finished = manifest.get("finished") if state is State.DONE else None
     if ticket:
         begun = ticket.attempts[0].begun if ticket.attempts else None
-        if state in (State.FAILED, State.CANCELLED, State.LOST):
-            finished = (process_of(path) or {}).get("ended") if ticket.attempts else ticket.asked
-        elif state is State.DONE and ticket.executor == "local":  # the manifest's is from before the report is made
-            finished = (process_of(path) or {}).get("ended") or finished
+        if state in OVER:  # the manifest's is from before the report is made
+            ended = facts.life.ended if facts.life else None
+            finished = ended or finished or (None if ticket.attempts else ticket.asked)
     return Row(
         id=id,
         name=ticket.name if ticket else path.name,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from jobs.kinds import KINDS
+from jobs.kinds import kind_named
 from probe.config import Tracked
 from probe.errors import UserError
 from probe.kinds import WHAT, Kind
@@ -105,7 +105,7 @@ def checked(data: dict[str, Any], wanted: str | None = None) -> tuple[Kind, Trac
         raise UserError(
             f"the configuration is that of {WHAT[found]}, not of kind {wanted}: leave kind out, or change its keys."
         )
-    return found, next(kind for kind in KINDS if kind.name == found).directory.parse(data)
+    return found, kind_named(found).directory.parse(data)
 
 
 def submission(

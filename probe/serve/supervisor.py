@@ -23,8 +23,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs.kinds import KINDS
-from jobs.kinds import Kind as KindOfWork
+from jobs.kinds import kind_named
 from jobs.provenance import now
 from probe.errors import Failure, UserError, reason_of
 from probe.kinds import Kind
@@ -637,11 +636,6 @@ def _hold(own: Path) -> int:
             f"{own.parent} is served by another server already; stop that one, or choose another --root."
         ) from None
     return held
-
-
-def kind_named(name: str) -> KindOfWork:
-    """The kind of work of a ticket."""
-    return next(kind for kind in KINDS if kind.name == name)
 
 
 def _mark(path: Path) -> str:

@@ -11,10 +11,10 @@ import yaml
 
 from probe.config import Config
 from probe.configuration import describe
+from probe.data.presets import presets
 from probe.errors import UserError
 from probe.kinds import kind
 from probe.reading import parse_yaml, short
-from probe.serve.questions import presets
 
 START: dict[str, Any] = {
     "model": {"source": "embedded:cifar-attractors"},
@@ -66,7 +66,7 @@ FIELDS = (Field("model.source", "Model"), Field("resolution", "Resolution", True
 
 def sources() -> dict[str, str]:
     """Sources of the data sets that need no more than their name."""
-    return {one["name"]: one["source"] for one in presets()}
+    return {name: keys["source"] for name, keys in presets().items()}
 
 
 def read(text: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from probe.board.schema import Board
+from probe.data.presets import presets
 from probe.kinds import Kind
 from probe.serve import files, questions, schema, shapes
 from probe.serve.board import board as leaderboard
@@ -52,9 +53,9 @@ async def models(asked: TheQuestions) -> Response:
 
 
 @router.get("/presets", operation_id="presets", response_model=list[shapes.Preset])
-async def presets() -> Response:
+async def list_presets() -> Response:
     """Data sets that a configuration may just name."""
-    return JSONResponse(questions.presets())
+    return JSONResponse([{"name": name, **keys} for name, keys in presets().items()])
 
 
 @router.post(
