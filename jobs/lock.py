@@ -1,6 +1,7 @@
 """The lock of a run directory, which excludes a second process; and the records by which processes are known."""
 
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -138,22 +139,24 @@ def _marked(marker: Path, patience: float) -> Iterator[None]:
 def _cleared(marker: Path) -> bool:
     """Remove a marker if its process is gone for sure; returns whether there is none now.
 
-    If several processes try, one moves it aside. A late one may move the next owner's marker; it sees that and puts it
-    back.
+    Whoever removes it claims that record first, and looks again: a late one would remove the next owner's marker. A
+    claim left behind by a kill keeps that marker for the user to remove.
     """
     found = _read(marker)
     if not found or is_there(found) is not False:
         return False
-    aside = marker.with_name(f"{marker.name}.{os.getpid()}")
+    record = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+    claim = marker.with_name(f"{marker.name}.{record}")
     try:
-        os.rename(marker, aside)
-    except FileNotFoundError:
-        return True
-    if _read(aside) != found:
-        os.rename(aside, marker)
-        return False
-    aside.unlink()
-    return True
+        os.close(os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileExistsError:
+        return False  # another process is removing it
+    try:
+        if _read(marker) == found:
+            marker.unlink(missing_ok=True)
+        return not marker.exists()
+    finally:
+        claim.unlink(missing_ok=True)
 
 
 def _owner(path: Path) -> str:

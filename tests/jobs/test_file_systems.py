@@ -172,22 +172,28 @@ def test_the_marker_of_any_other_process_is_one(tmp_path, enolck, dead, marker):
 
 def test_many_processes_that_find_a_dead_marker_hold_it_one_at_a_time(tmp_path, dead):
     code = """
-import errno, fcntl, os, sys, time
+import errno, fcntl, os, random, sys, time
 from pathlib import Path
 def flock(*_):
     raise OSError(errno.ENOLCK, "No locks available")
 fcntl.flock = flock
-from jobs.lock import exclusive
+from jobs import lock
+read = lock._read
+def slowly(file):  # so that processes come between each other's steps
+    found = read(file)
+    time.sleep(random.random() * 0.02)
+    return found
+lock._read = slowly
 folder = Path(sys.argv[1])
 for _ in range(5):
-    with exclusive(folder, 60):
+    with lock.exclusive(folder, 60):
         with open(folder / "inside", "x"):
             time.sleep(0.01)
         os.unlink(folder / "inside")
 """
     (tmp_path / MARKER).write_text(json.dumps(dead))
-    processes = [subprocess.Popen([sys.executable, "-c", code, tmp_path]) for _ in range(3)]
-    assert [process.wait(600) for process in processes] == [0, 0, 0]
+    processes = [subprocess.Popen([sys.executable, "-c", code, tmp_path]) for _ in range(6)]
+    assert [process.wait(600) for process in processes] == [0] * 6
     assert not (tmp_path / MARKER).exists()
 
 
