@@ -4,7 +4,7 @@ After Fumero, Moschella, Rodola and Locatello, "Navigating the Latent Space Dyna
 arXiv 2505.22785).
 
     import probe
-    run = probe.run("configs/quickstart.yaml", out="runs/quickstart")
+    run = probe.run("quickstart", out="runs/quickstart")
     run.report.to_pandas()
 """
 

@@ -13,6 +13,7 @@ from probe.config import Tracked, assign, read_yaml
 from probe.errors import Failure, UserError
 from probe.kinds import WHAT, Kind, kind
 from probe.names import did_you_mean, given_path, printable
+from probe.packaged import given_config
 from probe.report.model import read_as
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ def run(
     after a stop. Progress and messages go to stderr.
 
     Args:
-        config: a YAML file, a mapping of keys, or a configuration object.
+        config: a YAML file, the name of a configuration in the package (``quickstart``), a mapping of keys, or a
+            configuration object.
         out: the run directory; by default runs/NAME of a file.
         set: values by dotted key, as ``--set``: ``{"solver.max_steps": 100}``.
         trust_code: run the code that the model brings, even if it is named by somebody else's run directory.
@@ -178,7 +180,7 @@ def run(
     if set is not None and not isinstance(set, Mapping):
         raise UserError("set takes a mapping, for example set={'solver.max_steps': 100}.")
     if isinstance(config, str | PathLike):
-        file = given_path(Path(config))
+        file = given_config(Path(config) if isinstance(config, PathLike) else config)
         data = read_yaml(file)
     else:
         file = None
