@@ -306,6 +306,10 @@ class DatasetConfig(ConfigModel):
     split: Text = Field("test", description="split of a hub data set")
     column: Text | None = Field(None, description="column that holds the images; default: found by its type")
     revision: Text | None = Field(None, description="branch, tag or commit on the hub")
+    balance: Text | None = Field(
+        None,
+        description="column of classes, to draw the same number of images of each; ``label`` for a folder's subfolders",
+    )
     n: int = Field(500, ge=1, le=MOST, description="test images, drawn with the seed")
     holdout: int = Field(500, ge=0, le=MOST, description="further images, for the PCA oracle and the mean image")
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the draw")

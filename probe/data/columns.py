@@ -39,7 +39,7 @@ def image_column(where: str, features: Mapping[str, Any], wanted: str | None) ->
     able = [name for name, what in holds.items() if what and what != "path"]
     if wanted is not None:
         if wanted not in features:
-            raise _absent(where, features, wanted)
+            raise absent(where, features, wanted)
         if holds[wanted] is None:
             others = f"set column to one of {_list(map(_name, able))}" if able else _NO_IMAGES
             raise UserError(f"{where}: column {_name(wanted)} holds {kind(features[wanted])}, not images; {others}.")
@@ -76,7 +76,7 @@ def url_column(where: str, columns: Iterable[str], wanted: str | None) -> str:
     if wanted is None:
         return _by_name(where, columns, URL_NAMES)
     if wanted not in columns:
-        raise _absent(where, columns, wanted)
+        raise absent(where, columns, wanted)
     return wanted
 
 
@@ -93,10 +93,12 @@ def _by_name(where: str, able: list[str], usual: Iterable[str]) -> str:
     return found
 
 
-def _absent(where: str, columns: Iterable[str], wanted: str) -> UserError:
-    near = difflib.get_close_matches(wanted, list(columns), n=1)
+def absent(where: str, columns: Iterable[str], wanted: str, key: str = "column") -> UserError:
+    """The error for a column that is not there, with those that are; ``key`` is what names it in a configuration."""
+    columns = list(columns)
+    near = difflib.get_close_matches(wanted, columns, n=1)
     hint = f"did you mean {_name(near[0])}? " if near else ""
-    return UserError(f"{where} has no column {_name(wanted)}: {hint}set column to one of {_list(map(_name, columns))}.")
+    return UserError(f"{where} has no column {_name(wanted)}: {hint}set {key} to one of {_list(map(_name, columns))}.")
 
 
 def _holds(feature: Any) -> str | None:

@@ -45,12 +45,14 @@ class Opened:
     facts: what the report says of the source (column, revision, available, sample, ...).
     tries: how many candidates may be tried for each image needed; None for as many as there are.
     notes: sentences on anything odd about the source; they become warnings.
+    classes: for a balanced draw, how many candidates each class has; None for a stream, where that is not known.
     """
 
     candidates: Generator[Candidate, None, None]
     facts: dict[str, Any] = field(default_factory=dict)
     tries: int | None = None
     notes: list[str] = field(default_factory=list)
+    classes: dict[str, int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Source:
     open: called with the words that begin every message on the data set, its configuration, and what comes after the
         colon; returns the opened source, or raises UserError in one sentence.
     explanation: what it is, for documentation.
-    fields: of ``DatasetConfig``, those among ``config``, ``split``, ``column`` and ``revision`` that it reads. Setting
-        any other of them is an error.
+    fields: of ``DatasetConfig``, those among ``config``, ``split``, ``column``, ``revision`` and ``balance`` that it
+        reads. Setting any other of them is an error.
     remote: whether reading it again is slow or may give other images. Its images are then kept with the run, while
         those of other sources are read again and compared.
     """

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from probe.config import DatasetConfig
 from probe.data.bundled import open_bundled
-from probe.data.folder import SUFFIXES, open_folder
+from probe.data.folder import open_folder
+from probe.data.formats import suffixes
 from probe.data.hub import open_hub
 from probe.data.parquet import open_parquet
 from probe.data.source import Source
@@ -22,6 +23,7 @@ from probe.plugins import with_plugins
 ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
 LOOKED_AT = 20_000  # files, before a folder is left to its reader
 _OF_A_HUB_TABLE = frozenset({"config", "split", "column", "revision"})
+FIELDS = ("config", "split", "column", "revision", "balance")
 
 SOURCES: tuple[Source, ...] = (
     Source("hub", "ID", open_hub, "a data set of the Hugging Face hub, streamed", _OF_A_HUB_TABLE, remote=True),
@@ -32,7 +34,13 @@ SOURCES: tuple[Source, ...] = (
         "parquet files with a column of encoded images: a file, a folder or a pattern",
         frozenset({"column"}),
     ),
-    Source("folder", "PATH", open_folder, "a folder of image files; its first subfolders are the classes"),
+    Source(
+        "folder",
+        "PATH",
+        open_folder,
+        "a folder of image files, also with metadata; its first subfolders are the classes",
+        frozenset({"balance"}),
+    ),
     Source("bundled", "NAME", open_bundled, "a small set inside scikit-image or scikit-learn; needs no network"),
     Source(
         "urls",
@@ -62,7 +70,7 @@ def recognised(where: str, spec: DatasetConfig) -> tuple[Source, str]:
     UserError if the kind is unknown or has no use for a field that is set, or if another thing lies there.
     """
     kind, place = _kind_of(where, spec.source or "")
-    for field in ("config", "split", "column", "revision"):
+    for field in FIELDS:
         # Compared with the default, since a configuration that was written out in full sets every field.
         if field not in kind.fields and getattr(spec, field) != DatasetConfig.model_fields[field].default:
             raise UserError(f"{where}: a {kind.written} source has no {field}; remove it.")
@@ -79,7 +87,7 @@ def _kind_of(where: str, source: str) -> tuple[Source, str]:
     path = given_path(source)
     if source and os.path.exists(path):  # false for a null byte too
         found = _suffixes(path) if path.is_dir() else {path.suffix.lower()}
-        prefix = "parquet" if ".parquet" in found and SUFFIXES.isdisjoint(found) else "folder"
+        prefix = "parquet" if ".parquet" in found and suffixes().isdisjoint(found) else "folder"
         _check(where, prefix, path)
         return kinds[prefix], source
     unknown = f"{where}: unknown kind of source; write one of {', '.join(kind.written for kind in kinds.values())}"
@@ -108,7 +116,7 @@ def _of_file(kind: str, path: Path) -> str | None:
         return f"{name} is an archive; unpack it and give the folder: {_unpack(suffix, name)}"
     if suffix in (".csv", ".tsv"):
         return f"{name} is a table of text; write urls:{name} if a column holds image addresses, else give the images"
-    if suffix in SUFFIXES:
+    if suffix in suffixes():
         return f"{name} is a single image; give the folder it is in"
     # A parquet file may have any name.
     return None if kind == "parquet" else f"{name} is a file; give a folder of images or parquet files"
@@ -119,7 +127,7 @@ def _of_folder(kind: str, path: Path) -> str | None:
     if (path / "dataset_dict.json").is_file() or ((path / "state.json").is_file() and any(path.glob("*.arrow"))):
         return _saved(path)
     found = _suffixes(path)
-    images, wanted = SUFFIXES & found.keys(), "image" if kind == "folder" else "parquet"
+    images, wanted = suffixes() & found.keys(), "image" if kind == "folder" else "parquet"
     if (images if kind == "folder" else found[".parquet"]) or found.total() >= LOOKED_AT:
         return None
     name = shortened(str(path), 80)

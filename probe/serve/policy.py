@@ -227,11 +227,13 @@ TEXTS: dict[str, Callable[[Place, Allowance], None] | None] = {
     "DatasetConfig.revision": _plain,
     "DatasetConfig.split": None,  # names in a table
     "DatasetConfig.column": None,
+    "DatasetConfig.balance": None,
     "StudyImages.source": _images,
     "StudyImages.config": _plain,
     "StudyImages.revision": _plain,
     "StudyImages.split": None,
     "StudyImages.column": None,
+    "StudyImages.balance": None,
     "StudyDataset.classes": None,  # names of classes, compared
     "ClipConfig.model": _clip,
     "ClipConfig.pretrained": _on_hub_or_allowed,

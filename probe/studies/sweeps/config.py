@@ -39,6 +39,7 @@ class StudyImages(ConfigModel):
     split: Text | None = Field(None, description="split of a hub data set; default: train or test, by use")
     column: Text | None = Field(None, description="column of the images; default: the only one")
     revision: Text | None = Field(None, description="revision of a hub data set")
+    balance: Text | None = Field(None, description=as_in(DatasetConfig, "balance"))
     n: int = Field(ge=1, le=MOST, description="number of images")
 
     def dataset(self, part: Part, more: int = 0) -> DatasetConfig:
