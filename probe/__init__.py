@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from probe.api import OodReport, Report, Run, StudyReport, open_run, run
     from probe.autoencoders import Autoencoder, load_autoencoder
     from probe.dynamics import EndPoints, LatentMap, Outcome
-    from probe.studies.probing.dictionary import AttractorDictionary
+    from probe.studies.probing.attractor_dictionary import AttractorDictionary
     from probe.studies.probing.end_points import find_attractors
 
 __version__ = "0.1.0"
@@ -26,7 +26,7 @@ _HOMES = {
     "probe.api": ("OodReport", "Report", "Run", "StudyReport", "open_run", "run"),
     "probe.autoencoders": ("Autoencoder", "load_autoencoder"),
     "probe.dynamics": ("EndPoints", "LatentMap", "Outcome"),
-    "probe.studies.probing.dictionary": ("AttractorDictionary",),
+    "probe.studies.probing.attractor_dictionary": ("AttractorDictionary",),
     "probe.studies.probing.end_points": ("find_attractors",),
 }
 __all__ = [

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from os import PathLike
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jobs.directory import Directory
     from jobs.status import Status
     from probe.dynamics import EndPoints
-    from probe.studies.probing.dictionary import AttractorDictionary
+    from probe.studies.probing.attractor_dictionary import AttractorDictionary
 
 Configuration = str | PathLike[str] | Mapping[str, Any] | Tracked
 
@@ -74,18 +74,20 @@ class Run:
 
     @cached_property
     def dictionary(self) -> "AttractorDictionary":
-        """The atoms of a run, largest basin first, with ``certificates`` by name and ``to_pandas()``.
+        """The atoms of a run, largest basin first, with ``certificates`` by name and ``to_pandas()``; of a finished one
+        to be saved with ``save_pretrained(folder)`` and ``push_to_hub("owner/name")``.
 
         Raises:
             UserError: this is no run, or the dictionary is missing.
         """
+        from probe.report.run.card import artefact_of
         from probe.results import layout
-        from probe.studies.probing.dictionary import AttractorDictionary
+        from probe.studies.probing.attractor_dictionary import AttractorDictionary
 
         tensors, about = self._run_directory("dictionary").load(layout.DICTIONARY.name)
         if "ends" not in tensors:  # of an earlier version
             tensors["ends"] = self.end_points.end[tensors["leader"]]
-        return AttractorDictionary(**tensors, summary=about["summary"])
+        return AttractorDictionary(**tensors, summary=about["summary"], origin=partial(artefact_of, self.path))
 
     @property
     def figures(self) -> list[str]:

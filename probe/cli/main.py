@@ -23,6 +23,7 @@ from probe.cli import (
     language,
     models,
     plan,
+    push,
     quality,
     remote,
     reports,
@@ -53,7 +54,7 @@ COMMANDS: dict[str, tuple[Any, ...]] = {
     "Check": (verify.verify, selfcheck.selfcheck),
     "Jobs": (plan.plan, submit.submit, submit.status, submit.cancel),
     "Models": (models.models, models.doctor, models.convert, models.train_embedded),
-    "Reports": (work.report, reports.compare, reports.leaderboard, reports.export, reports.figure),
+    "Reports": (work.report, reports.compare, reports.leaderboard, reports.export, reports.figure, push.push),
     "Serve": (serve.serve,),
 }
 """The commands by panel of ``probe --help``."""
