@@ -101,7 +101,9 @@ def given_folder_or_config(given: str | Path) -> Path:
 
 def _hint(name: str) -> str:
     """The end of a sentence about a wrong name: ``configs/quickstart.yaml`` leads to ``quickstart`` as well."""
-    near = did_you_mean(name.removeprefix("configs/").removesuffix(".yaml"), files())
+    wanted = name.removeprefix("configs/").removesuffix(".yaml")
+    inside = [one for one in files() if one.endswith(f"/{wanted}")]  # sd15 leads to leaderboard/sd15
+    near = f"did you mean {inside[0]!r}?" if inside else did_you_mean(wanted, files())
     return f": {near}" if near else "; `probe configs` lists them."
 
 
