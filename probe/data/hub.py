@@ -8,11 +8,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from PIL import Image
+
 from probe.caches import cache_sentence
 from probe.config import DatasetConfig
+from probe.data.cells import content
 from probe.data.columns import image_column, label_column, label_of
+from probe.data.formats import named
 from probe.data.patience import BUSY, SILENCE, GaveUp, patience
-from probe.data.source import MAX_FILE_BYTES, Candidate, Opened, UnreadableImage, bytes_or_path, check_size, first_line
+from probe.data.source import MAX_FILE_BYTES, Candidate, Opened, UnreadableImage, check_size, first_line
 from probe.errors import UserError, reason_of, without_secrets
 from probe.hub import refused
 from probe.names import shortened
@@ -41,7 +45,7 @@ def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
         images = stream.select_columns(columns).cast_column(column, datasets.Image(decode=False))
         images = images.shuffle(seed=spec.seed, buffer_size=BUFFER)
 
-    def read(cell: Any) -> bytes:
+    def read(cell: Any) -> bytes | Image.Image:
         with explained(where, repo, spec.revision):
             return hub_image(cell)
 
@@ -152,11 +156,11 @@ def _stable_id(cell: dict[str, Any] | None) -> str:
     return cell["path"] or "sha256:" + hashlib.sha256(cell["bytes"] or b"").hexdigest()[:16]
 
 
-def hub_image(cell: Any) -> bytes:
-    """The encoded image of a cell: its bytes, or the file on the hub that its path names; else UnreadableImage.
+def hub_image(cell: Any) -> bytes | Image.Image:
+    """The image of a cell: its bytes or pixels, or the file on the hub that its path names; else UnreadableImage.
     Errors of the hub pass, but for a file that it does not have."""
-    path = bytes_or_path(cell)
-    if isinstance(path, bytes):
+    path = content(cell)
+    if not isinstance(path, str):
         return path
     if not _ON_THE_HUB.fullmatch(path):
         raise UnreadableImage(f"its path {shortened(path, 60)!r} is not on the hub")
@@ -172,4 +176,4 @@ def hub_image(cell: Any) -> bytes:
             raise
         raise UnreadableImage(reason_of(error)) from error
     check_size(len(data))
-    return data
+    return named(data, path)

@@ -65,7 +65,10 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
     text = data.decode("utf-8-sig")
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in text.splitlines() if line.strip()]
-    return list(csv.DictReader(io.StringIO(text, newline="")))
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    if KEY not in (table.fieldnames or ()):
+        raise ValueError(f"it has no column {KEY}")
+    return list(table)
 
 
 def _quoted(name: str) -> str:

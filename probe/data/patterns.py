@@ -38,3 +38,8 @@ def _choices(inside: str) -> list[str]:
         step = 1 if first <= last else -1
         return [f"{number:0{len(numbers[1])}}" for number in range(first, last + step, step)]
     return inside.split(",") if "," in inside else []
+
+
+def split_names(split: str) -> list[str]:
+    """The splits of ``train+test``."""
+    return [name.strip() for name in split.split("+")]

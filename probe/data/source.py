@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,20 +110,6 @@ def check_size(size: int) -> None:
     """UnreadableImage for an encoded image of more than ``MAX_FILE_BYTES``."""
     if size > MAX_FILE_BYTES:
         raise UnreadableImage(f"it holds {size:,} bytes; an image may hold {MAX_FILE_BYTES:,}")
-
-
-def bytes_or_path(cell: Any) -> bytes | str:
-    """What a cell of a column of images holds: bytes, a path, or {"bytes", "path"}; else UnreadableImage."""
-    if isinstance(cell, Mapping):
-        cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
-        if cell is not None and not isinstance(cell, str | bytes):
-            raise UnreadableImage(f"the cell holds {type(cell).__name__}, not bytes")
-    if not cell:
-        raise UnreadableImage("the cell is empty")
-    if isinstance(cell, str):
-        return cell
-    check_size(len(cell))
-    return bytes(cell)
 
 
 def first_line(error: BaseException) -> str:

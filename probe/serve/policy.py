@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from probe.config import Tracked
+from probe.data.patterns import expanded
 from probe.data.presets import presets
 from probe.errors import UserError
 from probe.reading import short
@@ -183,6 +184,10 @@ def _on_hub_or_allowed(place: Place, allow: Allowance) -> None:
         _path(place, allow)
 
 
+LOCAL = ("folder", "parquet", "saved", "webdataset")
+"""Kinds of sources that are paths of this machine."""
+
+
 def _images(place: Place, allow: Allowance) -> None:
     """A source of images. A preset without a source has that of the preset."""
     source = place.value if place.value is not None else presets().get(place.name, {}).get("source", "")
@@ -193,10 +198,17 @@ def _images(place: Place, allow: Allowance) -> None:
         table = Path(rest).suffix.lower() in (".parquet", ".csv")
         if table or not HUB.fullmatch(rest) or os.path.lexists(rest):
             _path(Place(place.key, place.field, rest, place.name), allow)
-    elif kind in ("folder", "parquet"):
-        _path(Place(place.key, place.field, rest, place.name), allow)
     elif source not in ("", "noise") and not (kind == "bundled" and NAME.fullmatch(rest)):
-        _path(place, allow)
+        for one in _without_braces(place, rest if kind in LOCAL else source):
+            _path(Place(place.key, place.field, one, place.name), allow)
+
+
+def _without_braces(place: Place, pattern: str) -> list[str]:
+    """Every path or name that a pattern stands for: one of them may lead elsewhere."""
+    try:
+        return expanded(pattern)
+    except ValueError as error:
+        raise Refused(f"{place.key} {short(place.value)} is not allowed over HTTP: {error}.") from error
 
 
 def _clip(place: Place, allow: Allowance) -> None:
