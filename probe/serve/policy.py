@@ -233,6 +233,8 @@ TEXTS: dict[str, Callable[[Place, Allowance], None] | None] = {
     "StudyImages.split": None,
     "StudyImages.column": None,
     "StudyDataset.classes": None,  # names of classes, compared
+    "RunDictionaryConfig.source": _on_hub_or_allowed,
+    "RunDictionaryConfig.revision": _plain,
     "ClipConfig.model": _clip,
     "ClipConfig.pretrained": _on_hub_or_allowed,
     "ClipConfig.labels": _words,
