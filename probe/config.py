@@ -186,6 +186,18 @@ class DictionaryConfig(ConfigModel):
         return value
 
 
+class RunDictionaryConfig(DictionaryConfig):
+    """Which end points become atoms, and whose atoms images are coded in."""
+
+    source: Text | None = Field(
+        None,
+        description="code images in the dictionary of another run instead of this one's: a folder of"
+        " ``AttractorDictionary.save_pretrained``, or a hub id of ``probe push``; its latents must have the same shape."
+        " The run still finds its own end points",
+    )
+    revision: Text | None = Field(None, description="branch, tag or commit of that dictionary on the hub")
+
+
 Distance = Annotated[float, Field(gt=0, le=1e6)]
 """Relative to the square root of d, the typical norm of a start."""
 
@@ -402,7 +414,9 @@ class Config(Tracked):
     resolution: int = Field(32, ge=1, le=LARGEST_SIDE, description="side of the images, in pixels")
     seeds: SeedConfig = Field(SeedConfig(), description="the Gaussian starts")
     solver: SolverConfig = Field(SolverConfig(), description="the iteration z <- f(z)")
-    dictionary: DictionaryConfig = Field(DictionaryConfig(), description="which end points become atoms")
+    dictionary: RunDictionaryConfig = Field(
+        RunDictionaryConfig(), description="which end points become atoms, and whose atoms images are coded in"
+    )
     basins: BasinConfig = Field(BasinConfig(), description="basins of attraction, from two attractors on")
     sparse: SparseConfig = Field(default_factory=SparseConfig, description="the sparse reconstructions")
     datasets: Annotated[dict[Name, DatasetConfig], AfterValidator(file_names)] = Field(

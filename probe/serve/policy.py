@@ -247,6 +247,8 @@ TEXTS: dict[str, Callable[[Place, Allowance], None] | None] = {
     "StudyImages.column": None,
     "StudyImages.balance": None,
     "StudyDataset.classes": None,  # names of classes, compared
+    "RunDictionaryConfig.source": _on_hub_or_allowed,
+    "RunDictionaryConfig.revision": _plain,
     "ClipConfig.model": _clip,
     "ClipConfig.pretrained": _on_hub_or_allowed,
     "ClipConfig.labels": _words,

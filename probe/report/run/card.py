@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from probe import __version__
+from probe.errors import UserError
 from probe.report.model import finite
 from probe.report.page.markdown import code, joined, text
 from probe.report.page.text import count
@@ -52,6 +53,11 @@ def artefact_of(run: Path) -> Artefact:
         UserError: the run has no report, or is damaged; or its images were coded in another dictionary.
     """
     report = read_report(run)
+    if report.borrowed:
+        raise UserError(
+            f"{run} coded its images in the dictionary of another run, so nothing says how well its own end points do; "
+            "run it without dictionary.source, or save the dictionary of that run."
+        )
     found = read_results(run)
     facts = {
         "library_name": LIBRARY,

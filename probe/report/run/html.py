@@ -19,7 +19,7 @@ from probe.report.page.pictures import sheet, small, strip, uri
 from probe.report.run import forest, tables
 from probe.report.run.basins import basins_section
 from probe.report.run.schema import DatasetErrors, Errors, Mean, Report
-from probe.report.run.summary import semantics_sentences
+from probe.report.run.summary import borrowed, semantics_sentences
 from probe.results.run import Reconstructions, Results
 
 ATOM = {"atom", "basin", "outcome", "certificate", "spectral_radius", "residual", "steps"}
@@ -43,6 +43,7 @@ def html(report: Report, results: Results, files: Mapping[str, bytes], planned: 
         script=script,
         tables=tables,
         words=words,
+        borrowed=borrowed,
         methods=methods(),
         label=lambda method: label(method, report.subject),
         outcomes=list(Outcome),
@@ -84,6 +85,7 @@ def _provenance(report: Report) -> list[tuple[str, str]]:
         "model": f"{model.class_} from {model.source}",
         **({"model's commit on the hub": model.revision} if model.revision else {}),
         "weights sha256": model.weights_sha256 or "none",
+        **tables.lender(report),
         "latent": f"{' x '.join(map(str, model.latent_shape))} (d = {model.d})",
         **{key.replace("_", " "): value for key, value in (model.model_extra or {}).items()},
         **{key.replace("_", " "): facts[key] for key in facts if key not in ("config", "data", "command")},
