@@ -198,9 +198,8 @@ def _sentence(error: Exception, repo: str, revision: str | None) -> str | None:
     if isinstance(error, DataFilesNotFoundError | EmptyDatasetError):
         return f"{what} holds no readable tables or images; choose another."
     if isinstance(error, FileNotFoundError) and "Unable to find" in said:
-        return (
-            f"{what} has no {shortened(said.partition('@')[2].partition('/')[2].strip(chr(39)), 80)!r}; correct FILES."
-        )
+        file = re.search(r"@[^/]*/([^'\" ]+)", said)
+        return f"{what} has no {shortened(file[1] if file else said, 80)!r}; correct FILES."
     if cached := cache_sentence(error):
         return f"{what}: {cached}"
     if constants.HF_HUB_OFFLINE and isinstance(error, OSError):
