@@ -311,12 +311,15 @@ class DatasetConfig(ConfigModel):
 
     source: Text | None = Field(
         None,
-        description="``hub:ID``, ``parquet:PATH`` (a file, folder or pattern), ``folder:PATH``, ``bundled:NAME``,"
-        " ``urls:ID-or-parquet`` (a column of image addresses), or the path of a folder of images or parquet files",
+        description="``hub:ID`` or ``hub:ID/FILES``, ``parquet:PATH`` (a file, folder or pattern), ``folder:PATH``,"
+        " ``saved:PATH`` (of save_to_disk), ``webdataset:PATH`` (a .tar file, a folder or a pattern), ``bundled:NAME``,"
+        " ``urls:ID-or-parquet`` (a column of image addresses), or a path alone",
     )
     config: Text | None = Field(None, description="configuration (subset) of a hub data set")
-    split: Text = Field("test", description="split of a hub data set")
-    column: Text | None = Field(None, description="column that holds the images; default: found by its type")
+    split: Text = Field("test", description="split of a hub or saved data set, or several: ``train+test``")
+    column: Text | None = Field(
+        None, description="column that holds the images, or their suffix in shards; default: found"
+    )
     revision: Text | None = Field(None, description="branch, tag or commit on the hub")
     balance: Text | None = Field(
         None,

@@ -54,6 +54,14 @@ def from_base64(text: str) -> bytes | None:
     return _decoded(text)
 
 
+def is_base64(text: str) -> bool:
+    """Whether a text is an image in base64, damaged or not, and no path."""
+    try:
+        return from_base64(text) is not None
+    except UnreadableImage:
+        return True
+
+
 def _decoded(text: str) -> bytes:
     text = "".join(text.split()).rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
     try:

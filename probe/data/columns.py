@@ -12,7 +12,7 @@ from probe.names import shortened, shown
 IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "pixels")
 PATH_NAMES = (*IMAGE_NAMES, "file_name", "filename", "path", "image_path", "file")
 URL_NAMES = ("url", "image_url", "img_url", "image")
-LABEL_NAMES = ("label", "fine_label", "labels", "class", "target")
+LABEL_NAMES = ("label", "fine_label", "labels", "class", "target", "cls")
 SHOWN = 5  # columns that a message lists
 _NO_IMAGES = (
     "store each image as a PNG or JPEG file's bytes, or set column to one with paths, base64 or arrays of 0..255"

@@ -4,6 +4,7 @@ import re
 
 MOST = 100_000  # names that a pattern may stand for
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_FILES = re.compile(r"[\w*?\[][\w*?\[\]!.+=@ ,{}-]*(/[\w*?\[][\w*?\[\]!.+=@ ,{}-]*)*")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
@@ -38,6 +39,20 @@ def _choices(inside: str) -> list[str]:
         step = 1 if first <= last else -1
         return [f"{number:0{len(numbers[1])}}" for number in range(first, last + step, step)]
     return inside.split(",") if "," in inside else []
+
+
+def hub_parts(place: str) -> tuple[str, str]:
+    """Of ``OWNER/NAME/FILES``, the id and the pattern of files; "" where none are named."""
+    owner, name, *files = place.split("/", 2) if place.count("/") > 1 else (place, "")
+    return (f"{owner}/{name}", files[0]) if owner and name else (place, "")
+
+
+def are_files(pattern: str) -> bool:
+    """Whether a pattern can name files of a repository only: no part is empty, begins with a dot or has a colon."""
+    try:
+        return all(map(_FILES.fullmatch, expanded(pattern)))
+    except ValueError:
+        return False
 
 
 def split_names(split: str) -> list[str]:

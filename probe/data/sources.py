@@ -29,7 +29,14 @@ _OF_A_HUB_TABLE = frozenset({"config", "split", "column", "revision"})
 FIELDS = ("config", "split", "column", "revision", "balance")
 
 SOURCES: tuple[Source, ...] = (
-    Source("hub", "ID", open_hub, "a data set of the Hugging Face hub, streamed", _OF_A_HUB_TABLE, remote=True),
+    Source(
+        "hub",
+        "ID",
+        open_hub,
+        "a data set of the Hugging Face hub, streamed, or some of its files: hub:ID/FILES",
+        _OF_A_HUB_TABLE | {"balance"},
+        remote=True,
+    ),
     Source(
         "parquet",
         "PATH",

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from probe.config import Tracked
-from probe.data.patterns import expanded
+from probe.data.patterns import are_files, expanded, hub_parts
 from probe.data.presets import presets
 from probe.errors import UserError
 from probe.reading import short
@@ -194,7 +194,12 @@ def _images(place: Place, allow: Allowance) -> None:
     kind, _, rest = source.partition(":")
     if kind == "urls" and not allow.urls:
         raise _refused(Place(place.key, place.field, source, place.name), "--allow urls")
-    if kind in ("hub", "urls"):
+    if kind == "hub":
+        repo, files = hub_parts(rest)
+        local = os.path.lexists(repo) or os.path.lexists(rest)
+        if local or not HUB.fullmatch(repo) or (files and not are_files(files)):
+            _path(Place(place.key, place.field, rest, place.name), allow)
+    elif kind == "urls":
         table = Path(rest).suffix.lower() in (".parquet", ".csv")
         if table or not HUB.fullmatch(rest) or os.path.lexists(rest):
             _path(Place(place.key, place.field, rest, place.name), allow)
