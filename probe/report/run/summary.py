@@ -135,11 +135,11 @@ def _borrowed_warnings(report: Report) -> list[str]:
     found = report.borrowed
     if found is None:
         return []
-    same = found.weights_sha256 is not None and found.weights_sha256 == report.model.weights_sha256
-    other = "a run of the same weights" if same else "another model"
+    theirs, ours = found.weights_sha256, report.model.weights_sha256
+    known = f"of {'the same' if theirs == ours else 'other'} weights" if theirs and ours else "of that model"
     said = [
-        f"Images are coded in borrowed atoms: {borrowed(found)}. These are the end points of {other}; outcomes, "
-        "certificates, basins and pictures of end points are about this run's own, in which no image is coded."
+        f"Images are coded in borrowed atoms: {borrowed(found)}. These are end points {known}; outcomes, certificates, "
+        "basins and pictures of end points are about this run's own, in which no image is coded."
     ]
     if found.coordinates:
         said.append(

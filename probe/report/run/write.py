@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from probe.dynamics import Outcome
-from probe.methods import label, metrics
+from probe.methods import BORROWED, label, metrics
 from probe.report.figures import forest
 from probe.report.figures import run as figures
 from probe.report.figures.basins import nearby_starts
@@ -129,7 +129,8 @@ def _verdicts(report: Report, shown: Callable[..., list[Block]]) -> list[Block]:
         each = [f"{name}: {one.sentence}." for name, one in parts.items()]
         title = "Where the advantage over the random orthogonal basis comes from"
         numbers = decomposition.table(report)
-        said: list[Block] = [numbers, decomposition.NOTE] if numbers else []
+        note = decomposition.NOTE.replace("end points", BORROWED) if report.borrowed else decomposition.NOTE
+        said: list[Block] = [numbers, note] if numbers else []
         blocks.append(Section(title, [*shown("decomposition"), Bullets(each), *said]))
     if blocks:
         terms = tables.BORROWED_TERMS if report.borrowed else tables.TERMS
