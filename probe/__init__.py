@@ -9,6 +9,7 @@ arXiv 2505.22785).
 """
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import Failure, UserError
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from probe.studies.probing.end_points import find_attractors
 
 __version__ = "0.1.0"
+
+# Of tqdm, which other libraries import, in a notebook without ipywidgets. Progress here needs none.
+warnings.filterwarnings("ignore", "IProgress not found")
 
 _HOMES = {
     "probe.api": ("OodReport", "Report", "Run", "StudyReport", "open_run", "run"),

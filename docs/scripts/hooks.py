@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import command_line
 import configuration
+import notebooks
 import python_api
 import report_files
 import rooms
@@ -25,4 +26,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages to the site."""
     for path, page in PAGES.items():
         files.append(File.generated(config, path, content=page()))
+    for path, content in notebooks.pages().items():
+        files.append(File.generated(config, path, content=content))
     return files
