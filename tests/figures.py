@@ -10,8 +10,12 @@ from unittest import mock
 
 from matplotlib.figure import Figure
 
+from probe.report.figures import drawing
+
 SAVE = Figure.savefig
 """matplotlib's own."""
+TEXT = drawing._as_text
+"""What is done to all texts of a figure before it is drawn."""
 
 
 def blank(figure: Figure, file: BinaryIO, *, format: str, **_: Any) -> None:
@@ -33,5 +37,6 @@ def are_drawn() -> bool:
 @contextmanager
 def drawn(whether: bool) -> Iterator[None]:
     """Whether they are drawn in the block, and by processes that begin in it."""
-    with mock.patch.object(Figure, "savefig", SAVE if whether else blank):
+    text = TEXT if whether else lambda figure: None
+    with mock.patch.object(Figure, "savefig", SAVE if whether else blank), mock.patch.object(drawing, "_as_text", text):
         yield

@@ -19,9 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unittest import mock
 
-from matplotlib.figure import Figure
-
-from .figures import are_drawn, blank
+from .figures import are_drawn, drawn
 
 READ = [
     "torch",
@@ -134,8 +132,6 @@ def _begin(
     module: str, arguments: list[str], env: dict[str, str], out: str, err: str, cwd: Path, figures: bool
 ) -> None:
     """In the new process: become the command; its figures are drawn if those of the test are."""
-    if not figures:
-        Figure.savefig = blank  # type: ignore[method-assign]
     for file, number in ((out, 1), (err, 2)):
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(opened, number)
@@ -148,13 +144,14 @@ def _begin(
     if _of_the_hub(env) != was:
         for name in [name for name in sys.modules if name.partition(".")[0] in OF_THE_HUB]:
             del sys.modules[name]
-    if module == "-c":
-        sys.argv = ["-c", *arguments[1:]]
-        exec(compile(arguments[0], "<string>", "exec"), {"__name__": "__main__"})
-        return
-    sys.argv = [module, *arguments]
-    sys.modules.pop(module, None)  # it is run, and not the one that was read
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    with drawn(figures):
+        if module == "-c":
+            sys.argv = ["-c", *arguments[1:]]
+            exec(compile(arguments[0], "<string>", "exec"), {"__name__": "__main__"})
+        else:
+            sys.argv = [module, *arguments]
+            sys.modules.pop(module, None)  # it is run, and not the one that was read
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _of_the_hub(env: Mapping[str, str]) -> dict[str, str]:
