@@ -80,8 +80,9 @@ def export(
     """Write a run's numbers as CSV, LaTeX and for a model card, or as a data set.
 
     Writes levels.csv (a row per data set, level, method and metric), table.tex (errors from 5 % of d atoms, with
-    booktabs) and model_card.md (a section for a Hugging Face model card), and prints the paths. With --dataset it writes a folder that
-    load_dataset and load_from_disk of datasets read: a row per data set, image, method and level, and a card.
+    booktabs) and model_card.md (a section for a Hugging Face model card), and prints the paths. With --dataset it
+    writes a folder that load_dataset and load_from_disk of datasets read: a row per data set, image, method and level,
+    and a card.
     """
     from probe.files import write_atomically
     from probe.report.run.export import levels_csv, model_card
