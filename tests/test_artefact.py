@@ -258,8 +258,12 @@ def test_push_refuses_studies(capsys: pytest.CaptureFixture[str], tmp_path: Path
 
 @pytest.fixture(scope="module")
 def borrowing(own: Path, saved: Path) -> Path:
-    """A run of other starts, whose images are coded in the saved dictionary."""
-    return borrow(saved, own.parent / "borrowing")
+    """A run of other starts, whose images are coded in a copy of the saved dictionary; its first try was a mistake."""
+    lent, out = Path(shutil.copytree(saved, own.parent / "lent")), own.parent / "borrowing"
+    with pytest.raises(UserError, match=r"is of latents \(3, 2, 2\), and the model's are \(3, 4, 4\) at 16 pixels"):
+        borrow(lent, out, resolution=16)
+    assert not [*out.glob("**/*.safetensors")], "it was refused before anything was computed"
+    return borrow(lent, out)
 
 
 def borrow(source: Path, out: Path, **more: Any) -> Path:
@@ -282,11 +286,11 @@ def test_images_are_coded_in_the_borrowed_atoms(own: Path, borrowing: Path):
 def test_the_report_says_whose_atoms_they_are(own: Path, saved: Path, borrowing: Path):
     report, facts = probe.open_run(borrowing).report, json.loads((saved / "config.json").read_text())
     assert report.borrowed.sha256 == facts["sha256"]
-    assert (report.borrowed.source, report.borrowed.revision) == (str(saved), None)
+    assert (report.borrowed.source, report.borrowed.revision) == (str(borrowing.parent / "lent"), None)
     assert report.borrowed.atoms == facts["counts"]["atoms"] == report.atoms
     assert "borrowed atoms" in report.datasets["digits"].verdict
     assert all("borrowed atoms" in one for one in report.headline.values())
-    told = f"the dictionary of tiny (no weights), {report.atoms} atoms, from {saved}"
+    told = f"the dictionary of tiny (no weights), {report.atoms} atoms, from {borrowing.parent / 'lent'}"
     assert f"{told}. These are end points of that model;" in report.warnings[0]
     assert any(told in one for one in report.summary)
     for page in ("report.html", "report.md"):
@@ -310,28 +314,21 @@ def test_it_cannot_be_pushed_as_its_own(borrowing: Path):
     assert not (borrowing.parent / "not" / "model.safetensors").exists()
 
 
-def test_it_resumes_and_refuses_a_dictionary_that_changed(borrowing: Path, copy: Path, tmp_path: Path):
-    run = borrow(copy, tmp_path / "run")
-    table = next((run / "reconstructions").glob("*.parquet"))
+def test_it_resumes_and_refuses_a_dictionary_that_changed(borrowing: Path, tmp_path: Path):
+    run, lent = Path(shutil.copytree(borrowing, tmp_path / "run")), borrowing.parent / "lent"
+    table = run / "reconstructions" / "digits.parquet"
     before = table.read_bytes()
     (run / "borrowed.safetensors").write_bytes(b"damaged")
     table.unlink()
-    borrow(copy, run)
+    borrow(lent, run)
     assert table.read_bytes() == before
-    rewrite(copy, basin=load_file(copy / "model.safetensors")["basin"] + 1)
     table.unlink()
+    rewrite(lent, basin=load_file(lent / "model.safetensors")["basin"] + 1)
     with pytest.raises(UserError, match=r"has changed since .* was begun: its sha256 is .* there and .* now; choose"):
-        borrow(copy, run)
-    shutil.rmtree(copy)
-    with pytest.raises(UserError, match=r"dictionary .*copy: there is no .*config.json"):
-        borrow(copy, run)
-
-
-def test_another_shape_is_refused_before_anything_is_computed(saved: Path, tmp_path: Path):
-    with pytest.raises(UserError, match=r"is of latents \(3, 2, 2\), and the model's are \(3, 4, 4\) at 16 pixels"):
-        borrow(saved, tmp_path / "run", resolution=16)
-    assert not [*tmp_path.glob("run/**/*.safetensors")]
-    borrow(saved, tmp_path / "run")  # the mistake is corrected in the same folder
+        borrow(lent, run)
+    shutil.rmtree(lent)
+    with pytest.raises(UserError, match=r"dictionary .*lent: there is no .*config.json"):
+        borrow(lent, run)
 
 
 def test_over_http_a_folder_must_be_allowed_and_a_hub_id_may_be_named(saved: Path):

@@ -25,7 +25,11 @@ for line in open(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            status = main(arguments)
+            if arguments[0] == "-c":  # a user's script
+                sys.argv, status = arguments, 0
+                exec(arguments[1], {})
+            else:
+                status = main(arguments)
         except SystemExit as error:
             status = error.code
     print(json.dumps([name, status, out.getvalue(), err.getvalue()]), flush=True)
@@ -63,7 +67,7 @@ def said(
 
     Args:
         cache: the folder of the hub's library.
-        commands: by name: arguments and the token, if there is one.
+        commands: by name: arguments, or ``-c`` and a script with its own, and the token, if there is one.
     """
     cache.mkdir(parents=True, exist_ok=True)
     file = cache / "commands.jsonl"
