@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from probe.errors import Failure, UserError
 
 if TYPE_CHECKING:
-    from probe.api import OodReport, Report, Run, StudyReport, open_run, run
+    from probe.api import Comparison, OodReport, Report, Run, StudyReport, compare, open_run, run
     from probe.autoencoders import Autoencoder, load_autoencoder
     from probe.dynamics import EndPoints, LatentMap, Outcome
     from probe.studies.probing.attractor_dictionary import AttractorDictionary
@@ -27,7 +27,7 @@ __version__ = "0.1.0"
 warnings.filterwarnings("ignore", "IProgress not found")
 
 _HOMES = {
-    "probe.api": ("OodReport", "Report", "Run", "StudyReport", "open_run", "run"),
+    "probe.api": ("Comparison", "OodReport", "Report", "Run", "StudyReport", "compare", "open_run", "run"),
     "probe.autoencoders": ("Autoencoder", "load_autoencoder"),
     "probe.dynamics": ("EndPoints", "LatentMap", "Outcome"),
     "probe.studies.probing.attractor_dictionary": ("AttractorDictionary",),
@@ -36,6 +36,7 @@ _HOMES = {
 __all__ = [
     "AttractorDictionary",
     "Autoencoder",
+    "Comparison",
     "EndPoints",
     "Failure",
     "LatentMap",
@@ -45,6 +46,7 @@ __all__ = [
     "Run",
     "StudyReport",
     "UserError",
+    "compare",
     "find_attractors",
     "load_autoencoder",
     "open_run",

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 import probe
 from probe.cli.main import app
 from probe.config import load_config
+from probe.data.load import load_images
 from probe.results.files import read_tensors
 
 FINISHED = Path(__file__).parent / "jobs" / "finished"
@@ -117,6 +118,27 @@ def test_a_notebook_shows_it(made):
     assert repr(run) == f"<probe run {str(run.path)!r}: complete>"
 
 
+def test_runs_are_compared_as_by_the_command(made, tmp_path):
+    run, command = made
+    app(["compare", str(run.path), str(command), "--out", str(tmp_path)], standalone_mode=False)
+    found = probe.compare(run, command)
+    assert found.verdict == json.loads((tmp_path / "compare.json").read_text())["verdict"]
+    pd.testing.assert_frame_equal(found.to_pandas(), pd.read_csv(tmp_path / "compare.csv"))
+    assert found.figure()._repr_png_().startswith(b"\x89PNG")
+    assert repr(found) == "<Comparison: 2 runs, 1 data set>"
+    assert "table" in tags(found._repr_html_())
+    with pytest.raises(probe.UserError, match="needs two run directories"):
+        probe.compare(run)
+
+
+def test_images_of_a_data_set(made):
+    run, _ = made
+    drawn = load_images("digits", run.config.datasets["digits"], resolution=run.config.resolution)
+    assert torch.equal(run.images("digits"), drawn.images)
+    with pytest.raises(probe.UserError, match="no data set 'digit'; "):
+        run.images("digit")
+
+
 def test_text_from_outside_is_escaped(made, tmp_path):
     run, _ = made
     folder = tmp_path / "<b>bold"
@@ -146,6 +168,8 @@ def test_finished_folders_open(kind, tmp_path):
     assert run.report.verdicts
     assert "table" in tags(run._repr_html_())
     if kind != "run":
+        with pytest.raises(probe.UserError, match="which has no images"):
+            run.images("digits")
         with pytest.raises(probe.UserError, match="which has no end points"):
             _ = run.end_points
 

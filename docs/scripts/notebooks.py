@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-NAMES = ("first_probe",)
+NAMES = ("first_probe", "own_autoencoder")
 SHOWN = ("image/png", "text/html", "text/plain")
 """Types of outputs that a page can show, best first."""
+
+SETTINGS = {"timeout": None, "record_timing": False, "coalesce_streams": True}
 
 
 def pages() -> dict[str, str | bytes]:
@@ -72,7 +74,7 @@ def executed(name: str) -> Any:
         # Sockets in the folder, instead of ports that another test may take first.
         sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
         where = {"metadata": {"path": folder}}
-        NotebookClient(notebook, config=sockets, timeout=None, record_timing=False, resources=where).execute()
+        NotebookClient(notebook, config=sockets, resources=where, **SETTINGS).execute()
     return notebook
 
 

@@ -4,8 +4,8 @@ import importlib
 from pathlib import Path
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Run and read": ("run", "open_run", "Run"),
-    "Reports": ("Report", "StudyReport", "OodReport"),
+    "Run and read": ("run", "open_run", "Run", "compare"),
+    "Reports": ("Report", "StudyReport", "OodReport", "Comparison"),
     "From noise to attractors": (
         "load_autoencoder",
         "Autoencoder",

@@ -8,6 +8,14 @@ from matplotlib.figure import Figure
 Figures = dict[str, Figure]
 
 
+def shown(figure: Figure) -> Figure:
+    """The figure, which a notebook now shows without pyplot, too."""
+    from probe.report.figures.drawing import render
+
+    figure._repr_png_ = lambda: render(figure, "png")  # type: ignore[attr-defined]
+    return figure
+
+
 def of_run(directory: Any) -> Figures:
     """Those of report.html, the paper's Figure 4 (``fractions``), and predicted against actual steps (``convergence``,
     Proposition A.9)."""

@@ -16,7 +16,7 @@ SHOWN = 10
 """Rows of a table in a notebook."""
 
 
-class _Shown:
+class Shown:
     """How a report looks in a notebook: a line, its verdicts, and the first rows of its table."""
 
     def to_pandas(self) -> pd.DataFrame:
@@ -33,7 +33,7 @@ class _Shown:
         return f"<p>{escape(repr(self)[1:-1])}</p><ul>{said}</ul>{self.to_pandas().head(SHOWN).to_html()}"
 
 
-class Report(_Shown, run_schema.Report):
+class Report(Shown, run_schema.Report):
     """The report of a run; its fields are documented in ``probe.report.run.schema``."""
 
     @property
@@ -56,7 +56,7 @@ class Report(_Shown, run_schema.Report):
         return [*self.summary, *(f"{name}: {one}" for name, one in self.verdicts.items())]
 
 
-class StudyReport(_Shown, study_schema.StudyReport):
+class StudyReport(Shown, study_schema.StudyReport):
     """The report of a study; its fields are documented in ``probe.report.study.schema``."""
 
     @property
@@ -87,7 +87,7 @@ class StudyReport(_Shown, study_schema.StudyReport):
         return [f"{name}: {one}" for name, many in self.verdicts.items() for one in many]
 
 
-class OodReport(_Shown, ood_schema.OodReport):
+class OodReport(Shown, ood_schema.OodReport):
     """The report of an OOD experiment; its fields are documented in ``probe.report.ood.schema``."""
 
     @property
@@ -118,7 +118,7 @@ class OodReport(_Shown, ood_schema.OodReport):
         return self.verdicts
 
 
-class RoundtripReport(_Shown, roundtrip_schema.RoundtripReport):
+class RoundtripReport(Shown, roundtrip_schema.RoundtripReport):
     """The report of a round trip; its fields are documented in ``probe.report.roundtrip.schema``."""
 
     @property

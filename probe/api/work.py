@@ -18,6 +18,7 @@ from probe.report.model import read_as
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
     from jobs.directory import Directory
     from jobs.status import Status
@@ -89,6 +90,20 @@ class Run:
             tensors["ends"] = self.end_points.end[tensors["leader"]]
         return AttractorDictionary(**tensors, summary=about["summary"], origin=partial(artefact_of, self.path))
 
+    def images(self, name: str) -> "Tensor":
+        """The test images of a data set of a run, uint8 (n, 3, R, R), read again from its source.
+
+        Raises:
+            UserError: this is no run, it has no such data set, or the images have changed or cannot be read.
+        """
+        from jobs.run.images import read_again
+
+        directory = self._run_directory("images")
+        if name not in self.config.datasets:
+            hint = did_you_mean(str(name), self.config.datasets) or f"choose one of {', '.join(self.config.datasets)}."
+            raise UserError(f"{self.path} has no data set {printable(str(name))!r}; {hint}")
+        return read_again(directory, name).images
+
     @property
     def figures(self) -> list[str]:
         """The names that ``figure`` takes."""
@@ -100,15 +115,13 @@ class Run:
         Raises:
             UserError: there is no such figure, or the results are not complete.
         """
-        from probe.report.figures.drawing import render
+        from probe.api.figures import shown
 
         drawn = self._drawn()
         if name not in drawn:
             hint = did_you_mean(str(name), drawn) or f"choose one of {', '.join(drawn)}."
             raise UserError(f"{self.path} has no figure {printable(str(name))!r}; {hint}")
-        figure = drawn[name]
-        figure._repr_png_ = lambda: render(figure, "png")  # type: ignore[attr-defined]  # shown without pyplot, too
-        return figure
+        return shown(drawn[name])
 
     def __repr__(self) -> str:
         try:

@@ -69,3 +69,13 @@ def again(name: str, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str,
 def test_the_first_probe(tmp_path: Path):
     _, found = again("first_probe", tmp_path)
     assert "165,043 weights" in told(found[0])
+
+
+def test_the_own_autoencoder(tmp_path: Path):
+    kept, found = again("own_autoencoder", tmp_path)
+    assert "13 of 20" in told(kept[-1])  # as the text says
+    digits, atoms = (int(re.findall(r"\d+", told(cell))[0]) for cell in (found[-1], found[4]))
+    assert 10 <= digits <= atoms <= 20  # of twenty digits, each reached by an attractor of its own
+    # Errors that a mean of the unseen digits, which has learned nothing, does not come near to.
+    training, unseen = (float(one) for one in re.findall(r"0\.\d+", told(found[1])))
+    assert training < unseen < 0.07
