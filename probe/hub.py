@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from probe.caches import cache_sentence
 from probe.errors import reason_of, without_secrets
+from probe.names import shortened
 
 FIRST = 15.0
 """Seconds for an address that has not answered yet in this process."""
@@ -222,6 +223,9 @@ def not_pushed(error: Exception, name: str) -> str | None:
         return f"{cannot}: {said[status]}"
     if status is not None and status >= 500:
         return f"{cannot}: {endpoint} is out of order ({status}); try again later."
+    if status is not None and status >= 400:  # such as a license that it does not know
+        told = shortened(" ".join(str(getattr(error, "server_message", None) or reason_of(error, 200)).split()), 300)
+        return f"{cannot}: {endpoint} refuses it ({status}: {without_secrets(told).rstrip('.')})."
     if isinstance(error, errors.OfflineModeIsEnabled) and constants.is_offline_mode():
         return f"{cannot}: HF_HUB_OFFLINE is set; run without it."
     if isinstance(error, errors.HfHubHTTPError | errors.OfflineModeIsEnabled | OSError) or _is_of_network(error):

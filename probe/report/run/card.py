@@ -1,6 +1,7 @@
 """What is published with the dictionary of a finished run: the facts in config.json, the card, a sheet of pictures."""
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from probe import __version__
+from probe.autoencoders.repository import local
+from probe.config import Config
 from probe.errors import UserError
 from probe.report.model import finite
 from probe.report.page.markdown import code, joined, text
@@ -37,13 +40,21 @@ PROTOCOL = {
     "seeds": ("count", "seed"),
 }
 """Settings that the atoms depend on, beside ``resolution``."""
+SCALING = ("scaling_factor", "shift_factor", "latents_mean", "latents_std")
+"""What makes scaled latents of raw ones."""
 USE = """```python
 from probe import AttractorDictionary
 from probe.sparse import omp
 
 dictionary = AttractorDictionary.from_pretrained("{name}")
-codes = omp(dictionary.atoms, z.flatten(1), levels=[{level}])  # z: latents (n, {shape}) in the model's coordinates
+codes = omp(dictionary.atoms, z.flatten(1), levels=[{level}])  # z: {latents} latents (n, {shape})
 ```"""
+
+
+CENTRED = (
+    "The errors below are not those of these lines: the run was made with `sparse.centre={centre}`, so its atoms are "
+    "`dictionary.ends` minus their mean, and a mean is subtracted from the latents."
+)
 
 
 def artefact_of(run: Path) -> Artefact:
@@ -68,21 +79,46 @@ def artefact_of(run: Path) -> Artefact:
         "counts": _counts(report),
         "summary": found.dictionary_summary,
     }
-    return Artefact(finite(facts), _card(report), _sheet(found.thumbnails[:SHOWN]))
+    return Artefact(finite(facts), _card(_without_paths(report), found.config), _sheet(found.thumbnails[:SHOWN]))
 
 
 def _model(report: Report) -> dict[str, Any]:
     """What identifies the model; the source only where it is no path of this machine."""
     model, more = report.model, report.model.model_extra or {}
-    open_to_all = model.revision is not None or model.source.startswith("embedded:")
     return {
         "name": model_name(report),
-        "source": model.source if open_to_all else None,
+        "source": model.source if _is_open(report) else None,
         "class": model.class_,
         "revision": model.revision,
         "weights_sha256": model.weights_sha256,
-        **{name: more.get(name) for name in ("code_sha256", "scaling_factor", "shift_factor")},
+        **{name: more.get(name) for name in ("code_sha256", *SCALING)},
     }
+
+
+def _repository(report: Report) -> str | None:
+    """The hub's id of the model's repository; None for another source, also for a file in the hub's cache."""
+    source = report.model.source.removeprefix("https://huggingface.co/")
+    if report.model.revision is None or "snapshots" in source.split("/"):
+        return None
+    name = "/".join(source.split("/")[:2])
+    return name if re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name) else None
+
+
+def _is_open(report: Report) -> bool:
+    """Whether others can load the model by its source."""
+    return _repository(report) is not None or report.model.source.startswith("embedded:")
+
+
+def _without_paths(report: Report) -> Report:
+    """The report with warnings that name the model, not where it lies on this machine."""
+    source = report.model.source
+    if _is_open(report):
+        return report
+    places = sorted({source, str(local(source)), source.removeprefix("python:").rpartition(":")[0]} - {""}, key=len)
+    warnings = report.warnings
+    for place in reversed(places):
+        warnings = [one.replace(f"model {place}", f"model {model_name(report)}") for one in warnings]
+    return report.model_copy(update={"warnings": warnings})
 
 
 def _protocol(found: Results) -> dict[str, Any]:
@@ -105,13 +141,13 @@ def _counts(report: Report) -> dict[str, Any]:
     }
 
 
-def _card(report: Report) -> str:
+def _card(report: Report, config: Config) -> str:
     model, atoms = report.model, report.dictionary.atoms
     name, level = model_name(report), max(round(0.05 * model.d), 1)
     known: Mapping[str, Any] = {
         "library_name": LIBRARY,
         "tags": sorted(TAGS),
-        "base_model": model.source if model.revision else None,
+        "base_model": _repository(report),
         "model_name": f"Attractor dictionary of {name}",
         "eval_results": results(report) or None,
     }
@@ -125,7 +161,8 @@ def _card(report: Report) -> str:
         f"{LIBRARY}.",
         f"![Decoded end points, largest basin first]({PICTURES})",
         "## Use",
-        USE.format(name=ANYWHERE, level=min(level, max(atoms, 1)), shape=shape),
+        USE.format(name=ANYWHERE, level=min(level, max(atoms, 1)), shape=shape, latents=config.model.latents),
+        "" if config.sparse.centre == "none" else CENTRED.format(centre=config.sparse.centre),
         "`config.json` says what it was made with: model, weights, protocol, counts. `dictionary.ends` are the end "
         "points themselves, `dictionary.to_pandas()` has a row for each. "
         f"`probe run --set dictionary.source={ANYWHERE}` codes images in these atoms, with any weights "

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from probe.data.patterns import hub_parts
 from probe.methods import BASELINE, OURS, label, metrics
 from probe.names import csv_text
 from probe.report.page.markdown import code, joined, table, text
@@ -137,11 +138,12 @@ def _results(name: str, data: DatasetErrors, subject: str) -> list[Any]:
 
     source = data.source
     kind, _, address = str(source["source"]).partition(":")
+    on_hub = kind == "hub" and source.get("revision")  # else it may be a path of this machine
     return [
         EvalResult(
             task_type="image-to-image",  # the hub's task that is closest to reconstruction
             task_name="sparse reconstruction from the latent dynamics",
-            dataset_type=address if kind == "hub" else name,  # an id of the hub, not a path of this machine
+            dataset_type=hub_parts(address)[0] if on_hub else name,
             dataset_name=name,
             dataset_config=source.get("config"),
             dataset_split=source.get("split"),

@@ -365,6 +365,7 @@ class Borrowed(ReportModel):
     model: str | None = Field(description="name of its own model")
     weights_sha256: str | None = Field(description="of its own model; null if it has no weights")
     coordinates: list[str] = Field([], description="coordinates of its latents, where this run's are others")
+    resolution: int | None = Field(None, description="pixels of its own run's images, where this run's are others")
 
 
 class GalleryAtom(ReportModel):

@@ -146,6 +146,11 @@ def _borrowed_warnings(report: Report) -> list[str]:
             f"The borrowed atoms are in other coordinates ({listed(found.coordinates)}) than this run's latents, so "
             "their directions are not comparable."
         )
+    if found.resolution:
+        said.append(
+            f"The borrowed atoms were found for images of {found.resolution} pixels, and this run's have "
+            f"{report.provenance['config']['resolution']}: latents of the same shape may mean something else."
+        )
     return said
 
 

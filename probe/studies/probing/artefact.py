@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from probe.autoencoders.repository import commit_of, is_local, local
+from probe.dictionary import unit_rows
 from probe.errors import UserError
 from probe.files import write_atomically
 from probe.hub import be_patient, refused
 from probe.reading import Unreadable, read_object, read_text, short
 from probe.results import layout
-from probe.results.files import Damaged, read_tensors, write_tensors
+from probe.results.files import Damaged, content_sha256, read_about, read_tensors, write_tensors
 
 FORMAT = 1
 """Version of the folder's format; a reader refuses a newer one."""
@@ -29,23 +30,62 @@ TENSORS, ABOUT, CARD, PICTURES = "model.safetensors", "config.json", "README.md"
 LARGEST_CARD = 1 << 20
 LARGEST_PICTURES = 4 << 20
 """Bytes of these files."""
+TOGETHER = 1 << 12
+"""Atoms compared with their end points at once."""
+APART = 1e-5
+"""How far an entry of an atom may be from that of its end point divided by its norm, for rounding."""
 CODES = {"outcome": (0, 3), "certificate": (-1, 1)}
 """The least and the largest value of tensors that stand for names."""
 FORMS = {one.name: one for one in layout.DICTIONARY.columns}
 """The tensors, as in a run's dictionary."""
 
 
-class Facts(BaseModel):
-    """The entries of config.json that readers rely on; others may be present."""
+class _Entry(BaseModel):
+    """Others than the named entries may be present."""
 
     model_config = ConfigDict(extra="allow", strict=True)
+
+
+class Origin(_Entry):
+    """The model whose end points the atoms are; the last three are the coordinates of scaled latents."""
+
+    name: str | None = Field(None, max_length=1000)
+    class_: str = Field(alias="class", max_length=1000)
+    weights_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    shift_factor: float | None = None
+    latents_mean: list[float] | None = None
+    latents_std: list[float] | None = None
+
+
+class Coordinates(_Entry):
+    """Of its latents."""
+
+    latents: str | None = Field(None, max_length=40)
+    quantisation: str | None = Field(None, max_length=40)
+
+
+class Protocol(_Entry):
+    """The settings of its run."""
+
+    resolution: int | None = None
+    model: Coordinates = Coordinates()
+
+
+class Counts(_Entry):
+    """How many there are of what."""
+
+    certified: int | None = None
+
+
+class Facts(_Entry):
+    """The entries of config.json that readers rely on."""
 
     format_version: int = Field(ge=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     latent_shape: list[int] = Field(min_length=1, max_length=16)
-    model: dict[str, Any]
-    protocol: dict[str, Any]
-    counts: dict[str, Any]
+    model: Origin
+    protocol: Protocol
+    counts: Counts
     summary: dict[str, Any]
 
 
@@ -107,6 +147,31 @@ def read_artefact(source: str, revision: str | None = None, **options: Any) -> t
     return tensors, Artefact(facts, card, pictures.read_bytes() if pictures and shown else b"", commit)
 
 
+def check_place(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse to save tensors in a folder whose files would be lost, or whose card tells of other ones.
+
+    Raises:
+        UserError: it holds a model or the like, or the card of another dictionary.
+    """
+    try:
+        if (folder / ABOUT).exists():
+            _facts(folder / ABOUT, "")
+        foreign = False
+    except UserError:
+        foreign = True
+    there = read_about(folder / TENSORS).get("sha256")
+    if foreign or (there is None and (folder / TENSORS).exists()):
+        raise UserError(
+            f"{folder} holds files called {ABOUT} or {TENSORS} that are no dictionary's, and they would be replaced; "
+            "choose another folder."
+        )
+    if there and (folder / CARD).exists() and there != content_sha256(tensors, {}):
+        raise UserError(
+            f"{folder} holds another dictionary, and its {CARD}, which tells of that one, would stay; choose another "
+            f"folder, or remove {CARD}."
+        )
+
+
 def _facts(file: Path, where: str) -> dict[str, Any]:
     try:
         facts = read_object(file)
@@ -143,6 +208,12 @@ def _wrong(tensors: Mapping[str, Tensor], latent_shape: list[int]) -> str:
         return f"{m} atoms of {d} numbers are none of latents {tuple(latent_shape)}"
     if not all(torch.isfinite(tensors[name]).all() for name in ("atoms", "ends")):
         return "a value is not finite"
+    both = (tensors["atoms"].split(TOGETHER), tensors["ends"].flatten(1).split(TOGETHER))
+    for atoms, ends in zip(*both, strict=True):
+        some = atoms.any(dim=1)  # an atom at the origin is 0
+        given, made = atoms[some].double(), unit_rows(ends[some])
+        if given.shape != made.shape or not torch.allclose(given, made, rtol=0, atol=APART):
+            return "its atoms are not its end points divided by their norms"
     for name, (least, most) in CODES.items():
         if not ((tensors[name] >= least) & (tensors[name] <= most)).all():
             return f"{name} has values outside of {least} to {most}"

@@ -2,8 +2,8 @@
 
 import html
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,7 +15,7 @@ from probe.dynamics import Outcome
 from probe.dynamics.certificate import NO, UNDECIDED, YES
 from probe.errors import UserError
 from probe.hub import be_patient, not_pushed
-from probe.studies.probing.artefact import FORMS, Artefact, read_artefact
+from probe.studies.probing.artefact import FORMS, Artefact, check_place, read_artefact
 
 CERTIFICATES = {YES: "attractor", NO: "not an attractor", UNDECIDED: "undecided"}
 MEASURED = ("residual", "spectral_radius", "radius_error", "spectral_norm", "norm_error", "distance", "from_one")
@@ -114,6 +114,19 @@ class AttractorDictionary(ModelHubMixin, library_name=LIBRARY, tags=[*TAGS]):
         """
         return cls._from_pretrained(model_id=str(pretrained_model_name_or_path), revision=revision, **options)
 
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
+        """Write the dictionary into a folder, which is made if there is none.
+
+        Args:
+            options: ``model_card_kwargs`` (``repo_id`` and ``license``), and others of
+                ``ModelHubMixin.save_pretrained``.
+
+        Raises:
+            UserError: as ``artefact``; or the folder holds other files of these names, or another dictionary's card.
+        """
+        check_place(Path(save_directory), self._saved_tensors())  # the mixin's begins by removing config.json
+        return super().save_pretrained(save_directory, **options)
+
     def push_to_hub(self, repo_id: str, *, branch: str | None = None, **options: Any) -> str:
         """Save the dictionary in a repository of the hub, in one commit; the repository is made if there is none.
 
@@ -165,7 +178,7 @@ class AttractorDictionary(ModelHubMixin, library_name=LIBRARY, tags=[*TAGS]):
     def _from_pretrained(cls, *, model_id: str, revision: str | None = None, **options: Any) -> Self:
         tensors, artefact = read_artefact(model_id, revision, **options)
         summary = dict(artefact.facts["summary"])
-        return cls(**tensors, summary=summary, origin=lambda: artefact)
+        return cls(**tensors, summary=summary, origin=partial(replace, artefact))  # unlike a lambda, it can be pickled
 
     def _saved_tensors(self) -> dict[str, Tensor]:
         _ = self.artefact  # a run that is not finished is refused before anything is written
