@@ -16,11 +16,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import probe
+from jobs.run import borrowed
 from probe import AttractorDictionary, UserError
+from probe.autoencoders.base import Autoencoder
+from probe.autoencoders.coordinates import Coordinates
 from probe.board.build import board
 from probe.cli.main import main
 from probe.config import Config, DictionaryConfig, parse_config
 from probe.report.compare.build import compare
+from probe.report.run import card
 from probe.results.files import read_tensors, write_tensors
 from probe.serve.policy import Allowance, Refused, refuse
 
@@ -148,8 +152,44 @@ def test_three_lines_are_enough(own: Path, saved: Path):
 def test_a_dictionary_can_be_copied(saved: Path):
     found = AttractorDictionary.from_pretrained(saved)
     assert torch.equal(replace(found, member=None).atoms, found.atoms)
+    again = pickle.loads(pickle.dumps(found))  # as for the workers of a DataLoader
+    assert torch.equal(again.ends, found.ends)
+    assert again.artefact == found.artefact
     with pytest.raises(UserError, match="belongs to no run"):
         _ = replace(found, origin=None).artefact
+
+
+def test_an_atom_at_the_origin_has_no_direction(copy: Path):
+    tensors = load_file(copy / "model.safetensors")
+    rewrite(copy, atoms=tensors["atoms"] * torch.tensor([[1.0], [0.0]]))
+    assert not AttractorDictionary.from_pretrained(copy).atoms[1].any()
+
+
+def test_nothing_of_others_is_replaced_and_no_card_tells_of_another(own: Path, copy: Path, tmp_path: Path):
+    dictionary = probe.open_run(own).dictionary
+    (copy / "README.md").write_text("Mine")
+    dictionary.save_pretrained(copy)
+    assert (copy / "README.md").read_text() == "Mine"
+    rewrite(copy, basin=load_file(copy / "model.safetensors")["basin"] + 1)
+    before = content(copy)
+    with pytest.raises(UserError, match=r"holds another dictionary, and its README.md, which tells of that one"):
+        dictionary.save_pretrained(copy)
+    assert content(copy) == before
+    (copy / "README.md").unlink()
+    dictionary.save_pretrained(copy)
+    assert "model-index" in (copy / "README.md").read_text()
+    model = tmp_path / "model"
+    model.mkdir()
+    for made in (
+        lambda: model.joinpath("config.json").write_text('{"_class_name": "AutoencoderKL"}'),
+        lambda: save_file({"weight": torch.ones(2)}, model / "model.safetensors"),
+    ):
+        made()
+        before = content(model)
+        with pytest.raises(UserError, match=r"files called config.json or model.safetensors that are no dictionary's"):
+            dictionary.save_pretrained(model)
+        assert content(model) == before
+        (model / "config.json").unlink(missing_ok=True)
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -183,6 +223,24 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda at: at.joinpath("config.json").unlink(), "there is no .*config.json"),
     "no tensors": (lambda at: at.joinpath("model.safetensors").unlink(), "there is no .*model.safetensors"),
     "not finite": (lambda at: rewrite(at, ends=torch.full((2, 3, 2, 2), torch.nan)), "a value is not finite"),
+    "atoms of other lengths": (
+        lambda at: rewrite(at, atoms=2 * load_file(at / "model.safetensors")["atoms"]),
+        "its atoms are not its end points divided by their norms",
+    ),
+    "atoms of the other sign": (
+        lambda at: rewrite(at, atoms=-load_file(at / "model.safetensors")["atoms"]),
+        "its atoms are not its end points",
+    ),
+    "atoms of nothing": (lambda at: rewrite(at, ends=torch.zeros(2, 3, 2, 2)), "its atoms are not its end points"),
+    "a name that is none": (
+        lambda at: edit(at, lambda facts: facts["model"].update(name={"a": 1})),
+        "model.name: Input should be a valid string",
+    ),
+    "no protocol": (lambda at: edit(at, lambda facts: facts.update(protocol=[])), "protocol: Input should be"),
+    "half a certificate": (
+        lambda at: edit(at, lambda facts: facts["counts"].update(certified=0.5)),
+        "counts.certified: Input should be a valid integer",
+    ),
     "no ends": (lambda at: rewrite(at, ends=None), "ends is missing"),
     "an extra": (lambda at: rewrite(at, extra=torch.ones(2)), "'extra' is unknown"),
     "other shape": (lambda at: rewrite(at, ends=torch.ones(2, 12)), r"ends is torch.float32 \(2, 12\), not"),
@@ -342,6 +400,70 @@ def test_over_http_a_folder_must_be_allowed_and_a_hub_id_may_be_named(saved: Pat
             refuse(asked(source), Allowance())
     with pytest.raises(Refused, match=r"dictionary\.revision"):
         refuse(parse_config({"dictionary": {"source": "a/b", "revision": "../x"}}), Allowance())
+
+
+SCALED: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
+    "both raw": ({"latents": "raw", "scaling_factor": 0.2, "shift_factor": 0.5}, {"latents": "raw"}, []),
+    "a factor": ({"scaling_factor": 0.2}, {"scaling_factor": 0.7}, []),
+    "a shift": ({"shift_factor": 0.5}, {"shift_factor": 0.1}, ["another shift_factor"]),
+    "the same shift": ({"shift_factor": 0.5}, {"shift_factor": 0.5}, []),
+    "statistics": (
+        {"latents_mean": (0.1, 0.2, 0.3), "latents_std": (1.0, 1.0, 1.0)},
+        {},
+        ["another latents_mean", "another latents_std"],
+    ),
+    "a deviation": (
+        {"latents_mean": (0.0, 0.0, 0.0), "latents_std": (1.0, 2.0, 3.0)},
+        {"latents_mean": (0.0, 0.0, 0.0), "latents_std": (1.0, 2.0, 4.0)},
+        ["another latents_std"],
+    ),
+    "one raw": ({"shift_factor": 0.5}, {"latents": "raw"}, ["latents raw"]),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_other_coordinates_are_those_in_which_a_latent_has_another_direction(name: str):
+    ours, theirs, found = SCALED[name]
+    config = parse_config({"model": {"source": "x", "latents": ours.get("latents", "scaled")}})
+    known: dict[str, Any] = {"source": "x", "class_name": "A", "encoder": abs, "decoder": abs, "modules": ()}
+    model = Autoencoder(**{**known, **ours})
+    facts = {"model": {**theirs, "class": "A"}, "protocol": {"model": {"latents": theirs.get("latents", "scaled")}}}
+    facts = json.loads(json.dumps(facts))
+    assert borrowed._coordinates(facts, config, model) == found
+    z = torch.randn(4, 3, 2, 2, dtype=torch.float64)
+    rows = [_scaled(z, one).flatten(1) for one in (ours, theirs)]
+    same = torch.cosine_similarity(*rows).sub(1).abs().max() < 1e-12
+    assert bool(same) == (not found)
+
+
+def _scaled(z: torch.Tensor, known: dict[str, Any]) -> torch.Tensor:
+    if known.get("latents") == "raw":
+        return z
+    mean, std = (torch.tensor(known.get(f"latents_{key}", [one] * 3)) for key, one in (("mean", 0.0), ("std", 1.0)))
+    offset = mean[:, None, None] + known.get("shift_factor", 0.0)
+    return Coordinates(known.get("scaling_factor", 1.0), offset[None], std[:, None, None][None]).scaled(z)
+
+
+@pytest.mark.parametrize(
+    ("source", "revision", "expected"),
+    [
+        ("owner/name", "a" * 40, "owner/name"),
+        ("owner/name", None, None),
+        ("https://huggingface.co/owner/name/blob/main/vae.safetensors", "a" * 40, "owner/name"),
+        ("owner/name/vae/model.safetensors", "a" * 40, "owner/name"),
+        ("/home/me/hub/models--owner--name/snapshots/" + "a" * 40 + "/vae.safetensors", "a" * 40, None),
+        ("hub/models--owner--name/snapshots/" + "a" * 40 + "/vae.safetensors", "a" * 40, None),
+    ],
+)
+def test_a_base_model_is_a_repository_and_no_path(own: Path, source: str, revision: str | None, expected: str | None):
+    report = probe.open_run(own).report
+    unused = f"model {source}: the weights hold 2 tensors outside of all parts of the A, not used here: b (2)."
+    about = report.model.model_copy(update={"source": source, "revision": revision})
+    report = report.model_copy(update={"model": about, "warnings": [unused]})
+    assert card._repository(report) == expected
+    told = card._without_paths(report).warnings[0]
+    assert "/home/me" not in told
+    assert "snapshots" not in told
 
 
 def test_only_runs_borrow():

@@ -213,7 +213,7 @@ def _assemble(run: RunDirectory, model: Autoencoder, parts: list[Part], ends_sha
     sparse = run.config.sparse
     others = borrowed.points(run)
     own = made.atoms if sparse.centre == "none" else made.ends.flatten(1)
-    reason = uncoded(own if others is None else others, sparse)
+    reason = uncoded(own, sparse) if others is None else uncoded(others, sparse, "borrowed atom")
     about = {"summary": made.summary, "ends": ends_sha256, "basins": True, "uncoded": reason}
     digest = run.save(DICTIONARY.name, content, **about)
     wandering = _joined(found["exponents"], WANDERING.names, torch.float64)

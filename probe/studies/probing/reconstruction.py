@@ -158,22 +158,23 @@ def centre(sparse: SparseConfig, ends: Tensor, heldout: Tensor, dataset: str) ->
     return points.flatten(1).double().mean(0)
 
 
-def uncoded(points: Tensor, sparse: SparseConfig) -> str:
+def uncoded(points: Tensor, sparse: SparseConfig, what: str = "end point") -> str:
     """Why no image can be written in a dictionary of these points (m, d): a sentence; empty where one can be.
 
     Args:
         points: of the atoms, of unit norm or as they are; 0 for one at the origin.
+        what: what to call one of them.
     """
     if bool((unit_row_of(centred(points, sparse)) >= 0).any()):
         return ""
     if sparse.centre == "none" or not bool(points.any()):
         return (
-            "No image was reconstructed, because every end point is at the origin, which has no direction: there are "
-            "no atoms to write images with."
+            f"No image was reconstructed, because every {what} is at the origin, which has no direction: there are no "
+            "atoms to write images with."
         )
     return (
-        "No image was reconstructed, because the dictionary has one end point, and sparse.centre="
-        f"{sparse.centre} subtracts the mean of the end points: there are no atoms left to write images with."
+        f"No image was reconstructed, because the dictionary has one {what}, and sparse.centre={sparse.centre} "
+        f"subtracts the mean of the {what}s: there are no atoms left to write images with."
     )
 
 

@@ -16,7 +16,7 @@ from probe.files import write_atomically
 from probe.methods import METRICS, label, metrics
 from probe.report.figures.run import paper_figure
 from probe.report.run.build import build_report
-from probe.report.run.export import model_name
+from probe.report.run.export import model_name, results
 from probe.report.run.latex import HEAD, table_tex
 from probe.report.run.schema import read_report
 from probe.report.run.tables import known_metrics
@@ -159,6 +159,20 @@ def test_a_path_of_this_machine_does_not_become_a_data_set(make_run: Make, tmp_p
     write_atomically(folder / "report" / "report.json", json.dumps(build_report(folder)))
     app(["export", str(folder), "--out", str(tmp_path)], standalone_mode=False)
     assert "/home/someone" not in (tmp_path / "model_card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("source", "revision", "expected"),
+    [
+        ("hub:owner/photos/data/*-{0..9}.tar", "a" * 40, "owner/photos"),
+        ("hub:owner/photos", "a" * 40, "owner/photos"),
+        ("hub:/home/someone/photos", None, "photos"),
+    ],
+)
+def test_the_type_of_a_data_set_is_its_id_on_the_hub_or_its_name(run: Path, source, revision, expected):
+    report = read_report(run)
+    report.datasets["photos"].source.update(source=source, revision=revision)
+    assert {one.dataset_type for one in results(report)} == {expected}
 
 
 def test_paper_figure(run: Path):
