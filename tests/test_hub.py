@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import httpx2
 import pytest
-from huggingface_hub.errors import OfflineModeIsEnabled
-from huggingface_hub.utils import http_backoff
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import hf_raise_for_status, http_backoff
 
 from probe import hub
 from probe.errors import reason_of, without_secrets
@@ -130,3 +130,28 @@ def test_a_password_in_the_address_of_the_hub_is_left_out(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     said = hub.refused(OfflineModeIsEnabled("https://hub.example has not answered for 15 s"), "a/b")
     assert "cannot be reached (https://hub.example has not answered for 15 s)" in said
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "expected"),
+    [
+        (
+            400,
+            'Invalid metadata in README.md.\n- "license" must be one of [apache-2.0, mit]',
+            'Invalid metadata in README.md. - "license" must be one of [apache-2.0, mit]',
+        ),
+        (409, "You already created this model repo", "You already created this model repo"),
+        (413, "", "413"),
+    ],
+)
+def test_what_the_hub_refuses_to_take_is_said_in_its_words(status, said, expected):
+    request = httpx2.Request("POST", "https://huggingface.co/api/models/a/b/commit/main")
+    with pytest.raises(HfHubHTTPError) as raised:
+        hf_raise_for_status(httpx2.Response(status, json={"error": said} if said else {}, request=request))
+    told = hub.not_pushed(raised.value, "a/b")
+    assert told is not None
+    assert told.startswith(f"cannot be pushed to: https://huggingface.co refuses it ({status}: ")
+    assert expected in told
+    assert "network" not in told
+    assert "\n" not in told
+    assert told.endswith(").")
