@@ -19,7 +19,7 @@ from probe.files import write_atomically
 from probe.kinds import WHAT, kind
 from probe.kinds import kind_of as name_of
 from probe.reading import Unreadable, read_object
-from probe.results.layout import CONFIG, DRAWN, ERROR, MANIFEST, PLAN, SLURM, SPENT, TRACKERS, WORK
+from probe.results.layout import BORROWED, CONFIG, DRAWN, ERROR, MANIFEST, PLAN, SLURM, SPENT, TRACKERS, WORK
 from probe.results.manifest import read_manifest
 
 log = logging.getLogger("probe")
@@ -77,7 +77,7 @@ class Directory(Store, Generic[C]):
                 )
             if changed:
                 log.warning(f"{path} was begun with other settings and holds no results yet: {listed(changed)}")
-                for file in (MANIFEST, ERROR, PLAN, SPENT):
+                for file in (MANIFEST, ERROR, PLAN, SPENT, BORROWED):
                     (path / file).unlink(missing_ok=True)
                 for folder in (WORK, TRACKERS):
                     shutil.rmtree(path / folder, ignore_errors=True)

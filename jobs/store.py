@@ -25,6 +25,7 @@ INPUTS = {
     "images": "other images",
     "tables": "other tables",
     "references": "other training attractors",
+    "borrowed": "another borrowed dictionary",
     "rule": "another version's rule",
 }
 """What a file was made from, in words; "another NAME" for the rest."""

@@ -27,6 +27,7 @@ from probe.errors import Failure, UserError, leaves, without_secrets
 from probe.files import write_atomically
 from probe.heap import keep_freed_memory
 from probe.names import given_path, printable
+from probe.packaged import given_folder_or_config
 from probe.results.layout import ERROR
 from probe.terminal import amount, total_output
 from probe.threads import settle
@@ -271,7 +272,9 @@ def main(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN_DIR|CONFIG", help="A directory that was begun, or a configuration.", parser=given_path
+            metavar="RUN_DIR|CONFIG",
+            help="A directory that was begun, or a configuration: a file, or its name in the package.",
+            parser=given_folder_or_config,
         ),
     ],
     out: Annotated[

@@ -4,7 +4,7 @@ After Fumero, Moschella, Rodola and Locatello, "Navigating the Latent Space Dyna
 arXiv 2505.22785).
 
     import probe
-    run = probe.run("configs/quickstart.yaml", out="runs/quickstart")
+    run = probe.run("quickstart", out="runs/quickstart")
     run.report.to_pandas()
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from probe.api import Comparison, OodReport, Report, Run, StudyReport, compare, open_run, run
     from probe.autoencoders import Autoencoder, load_autoencoder
     from probe.dynamics import EndPoints, LatentMap, Outcome
-    from probe.studies.probing.dictionary import AttractorDictionary
+    from probe.studies.probing.attractor_dictionary import AttractorDictionary
     from probe.studies.probing.end_points import find_attractors
 
 __version__ = "0.1.0"
@@ -30,7 +30,7 @@ _HOMES = {
     "probe.api": ("Comparison", "OodReport", "Report", "Run", "StudyReport", "compare", "open_run", "run"),
     "probe.autoencoders": ("Autoencoder", "load_autoencoder"),
     "probe.dynamics": ("EndPoints", "LatentMap", "Outcome"),
-    "probe.studies.probing.dictionary": ("AttractorDictionary",),
+    "probe.studies.probing.attractor_dictionary": ("AttractorDictionary",),
     "probe.studies.probing.end_points": ("find_attractors",),
 }
 __all__ = [

@@ -2,7 +2,7 @@
 
     from probe.client import Client
     client = Client("http://127.0.0.1:8765", token=Path("runs/.probe-serve/token"))
-    run = client.submit("configs/quickstart.yaml").wait()
+    run = client.submit("quickstart").wait()
     run.report["summary"]
 
 Nothing here imports torch. Whatever a server answers is checked before it names a file.
@@ -11,6 +11,7 @@ Nothing here imports torch. Whatever a server answers is checked before it names
 import ipaddress
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,7 @@ from urllib.parse import quote, urlsplit
 
 from probe.errors import Failure, UserError
 from probe.names import given_path, printable
+from probe.packaged import given_config
 
 if TYPE_CHECKING:
     import httpx
@@ -37,6 +39,8 @@ SLOW = 180.0
 """Seconds that a comparison or a plan may take."""
 BRIEFLY = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may succeed."""
+_FILE = re.compile(r"\.ya?ml$|^[\w-]+(/[\w-]+)?$")
+"""What is no text of a configuration but its file or its name: a lone word holds no keys."""
 
 
 class Client:
@@ -104,7 +108,7 @@ class Client:
         """Queue a run, study, OOD experiment or round trip. Sent again after a lost connection, it is queued once.
 
         Args:
-            config: a configuration: a file, its YAML text, or a mapping.
+            config: a configuration: a file, the name of one in the package, its YAML text, or a mapping.
             name: shown in lists; by default the name of the file.
             id: the name of its folder; by default the server makes one. The same id with the same configuration is the
                 same work.
@@ -454,9 +458,9 @@ def _token(given: str | Path | None) -> str:
 def _file(config: object) -> Path | None:
     """The file that a configuration is in; None for a mapping or a text."""
     if isinstance(config, os.PathLike):
-        return given_path(Path(config))
-    if isinstance(config, str) and "\n" not in config and config.strip().endswith((".yaml", ".yml")):
-        return given_path(config.strip())
+        return given_config(Path(config))
+    if isinstance(config, str) and "\n" not in config and _FILE.search(config.strip()):
+        return given_config(config.strip())
     return None
 
 

@@ -186,6 +186,18 @@ class DictionaryConfig(ConfigModel):
         return value
 
 
+class RunDictionaryConfig(DictionaryConfig):
+    """Which end points become atoms, and whose atoms images are coded in."""
+
+    source: Text | None = Field(
+        None,
+        description="code images in the dictionary of another run instead of this one's: a folder of"
+        " ``AttractorDictionary.save_pretrained``, or a hub id of ``probe push``; its latents must have the same shape."
+        " The run still finds its own end points",
+    )
+    revision: Text | None = Field(None, description="branch, tag or commit of that dictionary on the hub")
+
+
 Distance = Annotated[float, Field(gt=0, le=1e6)]
 """Relative to the square root of d, the typical norm of a start."""
 
@@ -299,13 +311,20 @@ class DatasetConfig(ConfigModel):
 
     source: Text | None = Field(
         None,
-        description="``hub:ID``, ``parquet:PATH`` (a file, folder or pattern), ``folder:PATH``, ``bundled:NAME``,"
-        " ``urls:ID-or-parquet`` (a column of image addresses), or the path of a folder of images or parquet files",
+        description="``hub:ID`` or ``hub:ID/FILES``, ``parquet:PATH`` (a file, folder or pattern), ``folder:PATH``,"
+        " ``saved:PATH`` (of save_to_disk), ``webdataset:PATH`` (a .tar file, a folder or a pattern), ``bundled:NAME``,"
+        " ``urls:ID-or-parquet`` (a column of image addresses), or a path alone",
     )
     config: Text | None = Field(None, description="configuration (subset) of a hub data set")
-    split: Text = Field("test", description="split of a hub data set")
-    column: Text | None = Field(None, description="column that holds the images; default: found by its type")
+    split: Text = Field("test", description="split of a hub or saved data set, or several: ``train+test``")
+    column: Text | None = Field(
+        None, description="column that holds the images, or their suffix in shards; default: found"
+    )
     revision: Text | None = Field(None, description="branch, tag or commit on the hub")
+    balance: Text | None = Field(
+        None,
+        description="column of classes, to draw the same number of images of each; ``label`` for a folder's subfolders",
+    )
     n: int = Field(500, ge=1, le=MOST, description="test images, drawn with the seed")
     holdout: int = Field(500, ge=0, le=MOST, description="further images, for the PCA oracle and the mean image")
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the draw")
@@ -398,7 +417,9 @@ class Config(Tracked):
     resolution: int = Field(32, ge=1, le=LARGEST_SIDE, description="side of the images, in pixels")
     seeds: SeedConfig = Field(SeedConfig(), description="the Gaussian starts")
     solver: SolverConfig = Field(SolverConfig(), description="the iteration z <- f(z)")
-    dictionary: DictionaryConfig = Field(DictionaryConfig(), description="which end points become atoms")
+    dictionary: RunDictionaryConfig = Field(
+        RunDictionaryConfig(), description="which end points become atoms, and whose atoms images are coded in"
+    )
     basins: BasinConfig = Field(BasinConfig(), description="basins of attraction, from two attractors on")
     sparse: SparseConfig = Field(default_factory=SparseConfig, description="the sparse reconstructions")
     datasets: Annotated[dict[Name, DatasetConfig], AfterValidator(file_names)] = Field(

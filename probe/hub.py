@@ -175,7 +175,7 @@ def refused(error: Exception, name: str, revision: str | None = None, kind: str 
     Args:
         error: what a client raised. One about a file that is absent in the repository is the caller's to explain.
         name: the repository's id. revision: what was asked for.
-        kind: ``model`` or ``dataset``.
+        kind: ``model``, ``dataset``, or ``dictionary``, which is kept in a repository of a model.
     """
     from huggingface_hub import constants, errors
 
@@ -198,6 +198,34 @@ def refused(error: Exception, name: str, revision: str | None = None, kind: str 
         return _unavailable(error, endpoint, constants.is_offline_mode(), kind)
     if isinstance(error, errors.HfHubHTTPError | OSError):
         return f"cannot be fetched from the hub: {cache_sentence(error) or reason_of(error)}"
+    return None
+
+
+def not_pushed(error: Exception, name: str) -> str | None:
+    """Why the hub does not take what is pushed to a repository, and what to do, as a predicate; None for another
+    error."""
+    from huggingface_hub import constants, errors
+
+    endpoint, cannot = without_secrets(constants.ENDPOINT), "cannot be pushed to"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.HFValidationError):
+        return "is not the id of a repository; write OWNER/NAME."
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"{cannot}: it has no such branch; leave the branch out, or make it first."
+    said = {
+        401: "the hub refuses your token; log in again with `hf auth login`, or correct HF_TOKEN.",
+        403: f"your token may not write there; make one that may at {endpoint}/settings/tokens.",
+        404: f"{endpoint} knows no such owner or repository that your token may write to; check the name.",
+        429: f"{endpoint} limits your requests (429); try again later.",
+    }
+    if status in said:
+        return f"{cannot}: {said[status]}"
+    if status is not None and status >= 500:
+        return f"{cannot}: {endpoint} is out of order ({status}); try again later."
+    if isinstance(error, errors.OfflineModeIsEnabled) and constants.is_offline_mode():
+        return f"{cannot}: HF_HUB_OFFLINE is set; run without it."
+    if isinstance(error, errors.HfHubHTTPError | errors.OfflineModeIsEnabled | OSError) or _is_of_network(error):
+        return f"{cannot} ({reason_of(error, 100)}); check the network and HF_ENDPOINT, and try again."
     return None
 
 
@@ -224,8 +252,16 @@ def _unavailable(error: Exception, endpoint: str, offline: bool, kind: str) -> s
     return f"{cached}, and the hub cannot be reached ({said}); check the network and HF_ENDPOINT, or {_folder(kind)}."
 
 
+FOLDERS = {
+    "model": "--set model.source=FOLDER",
+    "dataset": "source: folder:PATH",
+    "dictionary": "--set dictionary.source=FOLDER",
+}
+"""How a local folder is named in a configuration, by what is missing."""
+
+
 def _folder(kind: str) -> str:
-    return f"give a local folder ({'--set model.source=FOLDER' if kind == 'model' else 'source: folder:PATH'})"
+    return f"give a local folder ({FOLDERS[kind]})"
 
 
 def _answered(status: int, error: BaseException, endpoint: str, kind: str) -> str:

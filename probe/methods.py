@@ -445,6 +445,10 @@ def subject(certified: int, atoms: int) -> str:
     return "attractors" if atoms and certified == atoms else "end points"
 
 
+BORROWED = "borrowed atoms"
+"""What to call the method ``attractors`` where the atoms are those of another run."""
+
+
 def label(name: str, subject: str = OURS) -> str:
     """The short name of a method or reference in tables and legends; ``subject`` is that of the attractors."""
     if name == OURS:

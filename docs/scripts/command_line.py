@@ -29,11 +29,10 @@ def command_tree() -> Any:
 
 
 def commands(command: Any, name: str = "probe") -> Iterator[tuple[str, Any]]:
-    """Every command without subcommands, as (full name, click command), in the order of the help."""
-    below = getattr(command, "commands", None)
-    if below is None:
+    """Every command that does something alone, as (full name, click command), in the order of the help."""
+    below = getattr(command, "commands", {})
+    if not below or (command.invoke_without_command and name != "probe"):
         yield name, command
-        return
     for child, inner in below.items():
         if not inner.hidden:
             yield from commands(inner, f"{name} {child}")

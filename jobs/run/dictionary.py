@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from jobs.progress import Meter
+from jobs.run import borrowed
 from jobs.run.attractors import end_points_sha256, load_end_points
 from jobs.run.basins import measure_basins
 from jobs.run.directory import Look, RunDirectory
@@ -210,7 +211,9 @@ def _assemble(run: RunDirectory, model: Autoencoder, parts: list[Part], ends_sha
     )
     content = {name: value for name, value in vars(made).items() if isinstance(value, Tensor)}
     sparse = run.config.sparse
-    reason = uncoded(made.atoms if sparse.centre == "none" else made.ends.flatten(1), sparse)
+    others = borrowed.points(run)
+    own = made.atoms if sparse.centre == "none" else made.ends.flatten(1)
+    reason = uncoded(own if others is None else others, sparse)
     about = {"summary": made.summary, "ends": ends_sha256, "basins": True, "uncoded": reason}
     digest = run.save(DICTIONARY.name, content, **about)
     wandering = _joined(found["exponents"], WANDERING.names, torch.float64)

@@ -66,6 +66,11 @@ class RunDirectory(Directory[Config]):
         return read_about(self.path / layout.DICTIONARY)
 
     @property
+    def borrowed(self) -> str | None:
+        """The checksum of the borrowed dictionary that images are coded in; None if the run borrows none."""
+        return read_about(self.path / layout.BORROWED).get("sha256") if self.config.dictionary.source else None
+
+    @property
     def uncoded(self) -> str:
         """Why no image is reconstructed although there are data sets: a sentence; else empty."""
         return self.about_dictionary.get("uncoded", "") if self.config.datasets else ""
@@ -77,9 +82,10 @@ class RunDirectory(Directory[Config]):
 
     def has_table(self, name: str, look: Look, **made_from: str | None) -> bool:
         """Whether a data set's final files are there, made from these results where they are given."""
-        expected = {key: value for key, value in made_from.items() if value}
+        expected = {key: value for key, value in {**made_from, "borrowed": self.borrowed}.items() if value}
         files = [*table_files(name)]
-        if "member" in tensor_names(self.path / layout.DICTIONARY):  # else an older version made them
+        own = not self.config.dictionary.source  # else its atoms are of no starts that are here
+        if own and "member" in tensor_names(self.path / layout.DICTIONARY):  # else an older version made them
             files.append(layout.SUBSETS.at(dataset=name))
         return all(look(file, **expected) for file in files)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jobs.run import borrowed
 from jobs.run.attractors import end_points_sha256, load_end_points, load_first_steps
 from jobs.run.dictionary import dictionary_sha256
 from jobs.run.directory import RunDirectory, image_file, table_files
@@ -85,7 +86,8 @@ def _solve(work: RunWork, names: list[str], dictionary: str, seen_by: dict[str, 
     data = world.on_rank_0(lambda: {name: run.drawn(name) for name in names})
     sparse = run.config.sparse
     parts: list[Part] = [(name, span) for name in names for span in batches(data[name]["n_used"], sparse.batch_size)]
-    made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"], **seen_by} for n in names}
+    atoms = {"borrowed": run.borrowed} if run.borrowed else {}
+    made_from = {n: {"dictionary": dictionary, "images": data[n]["sha256"], **atoms, **seen_by} for n in names}
     # Without CLIP and perceptual metrics nothing is compared, and older files have no such entry.
     expected = {name: {key: value for key, value in about.items() if value} for name, about in made_from.items()}
 
@@ -196,8 +198,9 @@ def _bases(run: RunDirectory, model: Autoencoder, first: Callable[[], Tensor]) -
 
 
 def _subsets(run: RunDirectory, points: Tensor, held: dict[str, Dictionary], first: Tensor) -> Subsets:
-    """Parts of the dictionaries, to be coded as well; none if an older version made the dictionary."""
-    member = run.load(DICTIONARY.name)[0].get("member")
+    """Parts of the dictionaries, to be coded as well; none if an older version made the dictionary, or other starts
+    than this run's."""
+    member = None if run.config.dictionary.source else run.load(DICTIONARY.name)[0].get("member")
     if member is not None:  # a point at the origin has no direction, and is no row of the prepared dictionary
         row = unit_row_of(centred(points, run.config.sparse))
         member = torch.where(member >= 0, row[member], -1)
@@ -206,6 +209,9 @@ def _subsets(run: RunDirectory, points: Tensor, held: dict[str, Dictionary], fir
 
 def _points(run: RunDirectory) -> Tensor:
     """The points of the atoms (m, d): of unit norm, or as they are where they are centred."""
+    others = borrowed.points(run)
+    if others is not None:
+        return others
     tensors, _ = run.load(DICTIONARY.name)
     if run.config.sparse.centre == "none":
         return tensors["atoms"]

@@ -8,7 +8,7 @@ from jobs.run.directory import RunDirectory, table_files
 from jobs.run.work import RunWork
 from jobs.trackers import numbers
 from probe.errors import UserError
-from probe.results.layout import BASINS, DICTIONARY, SEMANTICS
+from probe.results.layout import BASINS, BORROWED, DICTIONARY, SEMANTICS
 
 
 def report(work: RunWork) -> dict[str, Any]:
@@ -50,6 +50,8 @@ def _check_complete(run: RunDirectory) -> None:
     dictionary = dictionary_sha256(run, ends, run.needed)
     if (run.path / BASINS).exists():
         run.needed(BASINS.name, dictionary=dictionary)
+    if run.config.dictionary.source:
+        run.needed(BORROWED.name)
     for name in run.reconstructed:
         run.has_table(name, run.needed, dictionary=dictionary)
     if run.config.clip and (run.path / SEMANTICS).exists():

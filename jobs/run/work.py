@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from jobs.run.borrowed import borrow
 from jobs.run.directory import RunDirectory
 from jobs.work import Work
 from probe.autoencoders import Autoencoder, device_of
@@ -36,12 +37,16 @@ class RunWork(Work[RunDirectory]):
 
     @cached_property
     def model(self) -> Autoencoder:
-        """The autoencoder, the same on all ranks and the one that made what is already there.
+        """The autoencoder, the same on all ranks and the one that made what is already there; a dictionary that the
+        configuration names is then there, too.
 
         Raises:
-            UserError: it cannot be loaded, is another, or would run code that the user did not ask for.
+            UserError: it cannot be loaded, is another, or would run code that the user did not ask for; or as
+                ``borrow``.
         """
-        return self.load_model(self.config.model, self._describe, OPTIONAL)
+        found = self.load_model(self.config.model, self._describe, OPTIONAL)
+        borrow(self.directory, self.world, found)
+        return found
 
     @cached_property
     def clip(self) -> Clip | None:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from os import PathLike
 from pathlib import Path
@@ -13,6 +13,7 @@ from probe.config import Tracked, assign, read_yaml
 from probe.errors import Failure, UserError
 from probe.kinds import WHAT, Kind, kind
 from probe.names import did_you_mean, given_path, printable
+from probe.packaged import given_config
 from probe.report.model import read_as
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from jobs.directory import Directory
     from jobs.status import Status
     from probe.dynamics import EndPoints
-    from probe.studies.probing.dictionary import AttractorDictionary
+    from probe.studies.probing.attractor_dictionary import AttractorDictionary
 
 Configuration = str | PathLike[str] | Mapping[str, Any] | Tracked
 
@@ -74,18 +75,20 @@ class Run:
 
     @cached_property
     def dictionary(self) -> "AttractorDictionary":
-        """The atoms of a run, largest basin first, with ``certificates`` by name and ``to_pandas()``.
+        """The atoms of a run, largest basin first, with ``certificates`` by name and ``to_pandas()``; of a finished one
+        to be saved with ``save_pretrained(folder)`` and ``push_to_hub("owner/name")``.
 
         Raises:
             UserError: this is no run, or the dictionary is missing.
         """
+        from probe.report.run.card import artefact_of
         from probe.results import layout
-        from probe.studies.probing.dictionary import AttractorDictionary
+        from probe.studies.probing.attractor_dictionary import AttractorDictionary
 
         tensors, about = self._run_directory("dictionary").load(layout.DICTIONARY.name)
         if "ends" not in tensors:  # of an earlier version
             tensors["ends"] = self.end_points.end[tensors["leader"]]
-        return AttractorDictionary(**tensors, summary=about["summary"])
+        return AttractorDictionary(**tensors, summary=about["summary"], origin=partial(artefact_of, self.path))
 
     def images(self, name: str) -> "Tensor":
         """The test images of a data set of a run, uint8 (n, 3, R, R), read again from its source.
@@ -168,7 +171,8 @@ def run(
     after a stop. Progress and messages go to stderr.
 
     Args:
-        config: a YAML file, a mapping of keys, or a configuration object.
+        config: a YAML file, the name of a configuration in the package (``quickstart``), a mapping of keys, or a
+            configuration object.
         out: the run directory; by default runs/NAME of a file.
         set: values by dotted key, as ``--set``: ``{"solver.max_steps": 100}``.
         trust_code: run the code that the model brings, even if it is named by somebody else's run directory.
@@ -191,7 +195,7 @@ def run(
     if set is not None and not isinstance(set, Mapping):
         raise UserError("set takes a mapping, for example set={'solver.max_steps': 100}.")
     if isinstance(config, str | PathLike):
-        file = given_path(Path(config))
+        file = given_config(Path(config) if isinstance(config, PathLike) else config)
         data = read_yaml(file)
     else:
         file = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probe.cli.options import Json, Overrides, count, path_argument
+from probe.cli.options import Json, Overrides, config_argument, count, path_argument
 from probe.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed against other tools.")
 Repeats = Annotated[int, count("Measurements of each contender; medians are printed.")]
-ConfigFile = Annotated[Path | None, path_argument("CONFIG", "Configuration file; default: the embedded autoencoder.")]
+ConfigFile = Annotated[Path | None, config_argument("CONFIG", "; default: the embedded autoencoder")]
 Columns = Mapping[str, Callable[[Any], str]]
 """The text of a measurement by the head of the column."""
 

@@ -18,10 +18,12 @@ from probe.cli import (
     bench,
     checkpoints,
     config,
+    configs,
     field,
     language,
     models,
     plan,
+    push,
     quality,
     remote,
     reports,
@@ -52,16 +54,18 @@ COMMANDS: dict[str, tuple[Any, ...]] = {
     "Check": (verify.verify, selfcheck.selfcheck),
     "Jobs": (plan.plan, submit.submit, submit.status, submit.cancel),
     "Models": (models.models, models.doctor, models.convert, models.train_embedded),
-    "Reports": (work.report, reports.compare, reports.leaderboard, reports.export, reports.figure),
+    "Reports": (work.report, reports.compare, reports.leaderboard, reports.export, reports.figure, push.push),
     "Serve": (serve.serve,),
 }
 """The commands by panel of ``probe --help``."""
+GROUPS = {"Probe": ("configs", configs.app), "Check": ("bench", bench.app)}
+"""Commands of commands, each the last of its panel."""
 REMOVED = {
-    "contraction": "`probe contraction` was removed: run `probe study configs/study_contraction.yaml`, or write a "
+    "contraction": "`probe contraction` was removed: run `probe study study_contraction`, or write a "
     "configuration with `probe config --example contraction`.",
     "convergence": "`probe convergence` was removed: run `probe run --model {model} --set datasets={{digits}} --out "
     "runs/convergence`, then `probe theory runs/convergence`; to compare trained models, run `probe study "
-    "configs/study_convergence.yaml`.",
+    "study_convergence`.",
 }
 """Commands of earlier versions, and what to run instead of them with a model."""
 
@@ -110,8 +114,9 @@ for _panel, _commands in COMMANDS.items():
     for _command in _commands:
         name, line = _command.__name__.replace("_", "-"), _command.__doc__.partition("\n")[0]
         app.command(name, short_help=line, rich_help_panel=_panel)(_command)
-    if _panel == "Check":
-        app.add_typer(bench.app, name="bench", rich_help_panel=_panel)
+    if _panel in GROUPS:
+        _name, _app = GROUPS[_panel]
+        app.add_typer(_app, name=_name, rich_help_panel=_panel)
 
 
 @app.callback(invoke_without_command=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from probe.names import given_path
+from probe.packaged import given_config, given_folder_or_config
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +30,17 @@ def count(about: str, *flags: str, least: int = 1) -> Any:
     return typer.Option(*flags, min=least, max=1_000_000, help=about)
 
 
-ConfigFile = Annotated[Path, path_argument("CONFIG", "Configuration file, for example configs/quickstart.yaml.")]
+ABOUT_CONFIG = "A YAML file, or the name of a configuration in the package (`probe configs`)"
+
+
+def config_argument(metavar: str, more: str = "", *, folders: bool = False) -> Any:
+    """An argument that is a configuration: a file or a name; with ``folders``, also a run directory."""
+    parser = given_folder_or_config if folders else given_config
+    about = f"A run directory; or: {ABOUT_CONFIG}" if folders else ABOUT_CONFIG
+    return typer.Argument(metavar=metavar, help=f"{about}{more}.", parser=parser)
+
+
+ConfigFile = Annotated[Path, config_argument("CONFIG")]
 RunDir = Annotated[Path, path_argument("RUN_DIR", "The run directory: the folder given to --out.")]
 Overrides = Annotated[
     list[str] | None,

@@ -69,12 +69,20 @@ def leaderboard(
 def export(
     run_dir: RunDir,
     out: Annotated[Path | None, path_option("--out", "DIR", "Folder for the files; default RUN_DIR/export.")] = None,
+    dataset: Annotated[
+        Path | None,
+        path_option(
+            "--dataset", "DIR", "Instead, write the rows of all images there, as a Hugging Face data set folder."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's numbers as CSV, LaTeX and for a model card.
+    """Write a run's numbers as CSV, LaTeX and for a model card, or as a data set.
 
     Writes levels.csv (a row per data set, level, method and metric), table.tex (errors from 5 % of d atoms, with
-    booktabs) and model_card.md (a section for a Hugging Face model card), and prints the paths.
+    booktabs) and model_card.md (a section for a Hugging Face model card), and prints the paths. With --dataset it
+    writes a folder that load_dataset and load_from_disk of datasets read: a row per data set, image, method and level,
+    and a card.
     """
     from probe.files import write_atomically
     from probe.report.run.export import levels_csv, model_card
@@ -82,6 +90,12 @@ def export(
     from probe.report.run.schema import read_report
 
     found, folder = read_report(run_dir), out or run_dir / "export"
+    if dataset is not None:
+        from probe.report.run.images import write_dataset
+
+        written = str(write_dataset(run_dir, found, dataset))
+        print(json.dumps({"dataset": written}) if as_json else written)
+        return
     files = {"levels.csv": levels_csv(found), "table.tex": table_tex(found), "model_card.md": model_card(found)}
     for name, content in files.items():
         write_atomically(folder / name, content)

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from probe.cli.options import Json, Overrides, TrustCode, path_option
+from probe.cli.options import ABOUT_CONFIG, Json, Overrides, TrustCode, path_option
 from probe.cli.work import do_all
 from probe.errors import UserError
 from probe.measures import IDENTITY
-from probe.names import given_path
+from probe.packaged import given_config, is_packaged
 
 FEW = 64
 """Images of a source that is named on the command line."""
@@ -19,7 +19,10 @@ FEW = 64
 
 Models = Annotated[
     list[str],
-    typer.Argument(metavar="MODEL...|CONFIG", help="Models, as model.source; or one configuration file (.yaml)."),
+    typer.Argument(
+        metavar="MODEL...|CONFIG",
+        help=f"Models, as model.source; or one configuration. {ABOUT_CONFIG}.",
+    ),
 ]
 Images = Annotated[
     list[str] | None,
@@ -83,7 +86,8 @@ def asked_for(
     run: Path | None = None,
 ) -> tuple[Path | None, str, list[str]]:
     """The configuration file, if one was given; a name; and what the options set."""
-    config = Path(models[0]) if models[0].endswith((".yaml", ".yml")) else None
+    one = models[0]
+    config = given_config(one) if one.endswith((".yaml", ".yml")) or is_packaged(one, "roundtrip") else None
     if config and len(models) > 1:
         raise UserError(f"{config} is a configuration, which names its models; give it alone, or models alone.")
     named: dict[str, Any] = {} if config else {"models": by_name(models)}
@@ -97,7 +101,7 @@ def asked_for(
         named["run"] = str(run)
     words = [f"{key}={json.dumps(value)}" for key, value in named.items()]
     name = config.stem if config else f"roundtrip-{'-'.join(named['models'])}"[:100]
-    return given_path(config) if config else None, name, words
+    return config, name, words
 
 
 def by_name(sources: list[str]) -> dict[str, dict[str, str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probe.cli.options import ConfigFile, Json, Out, Overrides, RunDir, TrustCode, path_argument
+from probe.cli.options import ConfigFile, Json, Out, Overrides, RunDir, TrustCode, config_argument
 from probe.cli.output import print_json, print_rows
 from probe.errors import UserError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from probe.kinds import Kind
 
 
-OptionalConfig = Annotated[Path | None, path_argument("[CONFIG]", "YAML file; optional with --model.")]
+OptionalConfig = Annotated[Path | None, config_argument("[CONFIG]", "; optional with --model")]
 ModelSource = Annotated[str | None, typer.Option("--model", metavar="SOURCE", help="As model.source.")]
 
 
@@ -75,7 +75,7 @@ def ood(
 
 
 def images(
-    run_dir: Annotated[Path, path_argument("RUN_DIR|CONFIG", "A run directory or a configuration file.")],
+    run_dir: Annotated[Path, config_argument("RUN_DIR|CONFIG", folders=True)],
     overrides: Overrides = None,
     out: Out = None,
     trust_code: TrustCode = False,
@@ -142,7 +142,7 @@ def report(run_dir: RunDir, as_json: Json = False) -> None:
 def named(config: Path | None, model: str | None) -> tuple[str, list[str]]:
     """The name of a run, and what its model sets."""
     if config is None and model is None:
-        raise UserError("name a CONFIG, for example configs/quickstart.yaml, or a --model.")
+        raise UserError("name a CONFIG, for example quickstart, or a --model.")
     name = config.stem if config else re.sub(r"[^\w.-]+", "-", model or "").strip("-.")
     return name, [] if model is None else [f"model.source={json.dumps(model)}"]
 

@@ -14,7 +14,9 @@ import numpy as np
 from PIL import Image
 
 from probe.config import DatasetConfig
-from probe.data.source import Candidate, Opened, seeded_order
+from probe.data.balance import drawn_order
+from probe.data.columns import absent
+from probe.data.source import Candidate, Opened
 from probe.errors import UserError
 
 # name -> (side of a tile, names of functions of skimage.data). Side 32 where 64 would leave too few tiles.
@@ -27,6 +29,7 @@ TILED: dict[str, tuple[int, tuple[str, ...]]] = {
 }
 NAMES = (*TILED, "digits")
 FLAT = 2.0
+CLASS = "label"  # what ``balance`` calls the digit
 
 
 def open_bundled(where: str, spec: DatasetConfig, name: str) -> Opened:
@@ -41,8 +44,14 @@ def open_bundled(where: str, spec: DatasetConfig, name: str) -> Opened:
     facts: dict[str, Any] = {"available": len(pictures), "sample": "exact", "packages": packages}
     if name in TILED:
         facts["pictures"] = len(TILED[name][1])
-    drawn = (pictures[index] for index in seeded_order(len(pictures), spec.seed))
-    return Opened((Candidate(id_, partial(Image.fromarray, pixels), label) for id_, pixels, label in drawn), facts)
+    if spec.balance not in (None, CLASS):
+        raise absent(where, [CLASS], spec.balance, "balance")
+    order, classes = drawn_order(where, spec, [one[2] for one in pictures] if spec.balance else len(pictures))
+    candidates = (
+        Candidate(id_, partial(Image.fromarray, pixels), label)
+        for id_, pixels, label in map(pictures.__getitem__, order)
+    )
+    return Opened(candidates, facts, classes=classes)
 
 
 def _tiles(where: str, side: int, pictures: tuple[str, ...]) -> list[tuple[str, np.ndarray, str | None]]:

@@ -1,6 +1,7 @@
 """Which column of a table holds the images, or their addresses."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +12,21 @@ from probe.names import shortened, shown
 IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "pixels")
 PATH_NAMES = (*IMAGE_NAMES, "file_name", "filename", "path", "image_path", "file")
 URL_NAMES = ("url", "image_url", "img_url", "image")
-LABEL_NAMES = ("label", "fine_label", "labels", "class", "target")
+LABEL_NAMES = ("label", "fine_label", "labels", "class", "target", "cls")
 SHOWN = 5  # columns that a message lists
-_NO_IMAGES = "store each image as a PNG or JPEG file's bytes, or set column to one with paths"
+_NO_IMAGES = (
+    "store each image as a PNG or JPEG file's bytes, or set column to one with paths, base64 or arrays of 0..255"
+)
+_ALONE = ("image", "bytes")  # what holds images for certain; other columns are taken by their name
+_FLOATS = "floats have no fixed range: store whole numbers 0..255, or a PNG file's bytes"
 
 
 @dataclass(frozen=True)
 class Column:
     """A column of a local table, with the attributes of a ``datasets`` feature.
 
-    holds: "image" (declared as images), "bytes" or "path"; None for types that cannot hold images.
+    holds: "image" (declared as images), "bytes", "path" (or base64), "list" (of bytes) or "array" (of pixels); None for
+        types that cannot hold images.
     names: of the classes, where the column holds their numbers.
     """
 
@@ -35,19 +41,20 @@ def image_column(where: str, features: Mapping[str, Any], wanted: str | None) ->
     features: column name -> its ``datasets`` feature or ``Column``, or None where that is not known.
     UserError if the wanted column is absent or holds no images, or none is found; the columns are listed.
     """
-    holds = {name: _holds(feature) for name, feature in features.items()}
-    able = [name for name, what in holds.items() if what and what != "path"]
+    held = {name: holds(feature) for name, feature in features.items()}
+    able = [name for name, what in held.items() if what in _ALONE]
     if wanted is not None:
         if wanted not in features:
-            raise _absent(where, features, wanted)
-        if holds[wanted] is None:
+            raise absent(where, features, wanted)
+        if held[wanted] is None:
             others = f"set column to one of {_list(map(_name, able))}" if able else _NO_IMAGES
+            others = _FLOATS if re.search("list<.*(float|double)|Array.*float", kind(features[wanted])) else others
             raise UserError(f"{where}: column {_name(wanted)} holds {kind(features[wanted])}, not images; {others}.")
         return wanted
-    declared = [name for name in able if holds[name] == "image"]
+    declared = [name for name in able if held[name] == "image"]
     if len(declared) == 1:
         return declared[0]
-    able = able or [name for name, what in holds.items() if what and name.lower() in PATH_NAMES]
+    able = able or [name for name, what in held.items() if what and name.lower() in PATH_NAMES]
     if not able:
         columns = _list(f"{_name(name)} ({kind(feature)})" for name, feature in features.items())
         raise UserError(f"{where}: no column holds images: {columns or 'it has no columns'}; {_NO_IMAGES}.")
@@ -56,8 +63,20 @@ def image_column(where: str, features: Mapping[str, Any], wanted: str | None) ->
 
 def label_column(features: Mapping[str, Any]) -> str | None:
     """The column of classes: the first with a usual name that holds no images; None if absent."""
-    lowered = {name.lower(): name for name, one in features.items() if one is None or _holds(one) in (None, "path")}
+    lowered = {name.lower(): name for name, one in features.items() if one is None or holds(one) in (None, "path")}
     return next((lowered[name] for name in LABEL_NAMES if name in lowered), None)
+
+
+def class_column(where: str, features: Mapping[str, Any], balance: str | None) -> str | None:
+    """The column to balance, else that of ``label_column``; UserError if the former is absent or holds images."""
+    if balance is None:
+        return label_column(features)
+    if balance not in features:
+        raise absent(where, features, balance, "balance")
+    if features[balance] is not None and holds(features[balance]) not in (None, "path"):
+        said = f"column {_name(balance)} holds images ({kind(features[balance])}), not classes"
+        raise UserError(f"{where}: {said}; set balance to a column of names or numbers.")
+    return balance
 
 
 def label_of(feature: Any, value: Any) -> str | None:
@@ -76,13 +95,34 @@ def url_column(where: str, columns: Iterable[str], wanted: str | None) -> str:
     if wanted is None:
         return _by_name(where, columns, URL_NAMES)
     if wanted not in columns:
-        raise _absent(where, columns, wanted)
+        raise absent(where, columns, wanted)
     return wanted
 
 
 def kind(feature: Any) -> str:
     """The type of a column, in a few words."""
-    return shortened(str(getattr(feature, "dtype", type(feature).__name__)), 40)
+    depth, dtype = _nesting(feature)
+    words = "list<" * depth + dtype + ">" * depth if depth else getattr(feature, "dtype", type(feature).__name__)
+    return shortened(str(words), 40)
+
+
+def held_by_array(depth: int, dtype: str) -> str | None:
+    """See ``Column.holds``, for lists in lists (``depth``) of numbers of a type such as ``uint8``."""
+    if depth == 1:
+        return "list" if dtype == "uint8" else None
+    return "array" if depth in (2, 3) and dtype.lstrip("u").startswith("int") else None
+
+
+def _nesting(feature: Any) -> tuple[int, str]:
+    """Of a feature of ``datasets``, how deep its lists are, and the type of what is in them."""
+    depth = 0
+    while True:
+        if type(feature).__name__ in ("Array2D", "Array3D"):
+            return depth + len(feature.shape), str(feature.dtype)
+        inner = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
+        if inner is None:
+            return depth, str(getattr(feature, "dtype", type(feature).__name__))
+        feature, depth = inner, depth + 1
 
 
 def _by_name(where: str, able: list[str], usual: Iterable[str]) -> str:
@@ -93,13 +133,15 @@ def _by_name(where: str, able: list[str], usual: Iterable[str]) -> str:
     return found
 
 
-def _absent(where: str, columns: Iterable[str], wanted: str) -> UserError:
-    near = difflib.get_close_matches(wanted, list(columns), n=1)
+def absent(where: str, columns: Iterable[str], wanted: str, key: str = "column") -> UserError:
+    """The error for a column that is not there, with those that are; ``key`` is what names it in a configuration."""
+    columns = list(columns)
+    near = difflib.get_close_matches(wanted, columns, n=1)
     hint = f"did you mean {_name(near[0])}? " if near else ""
-    return UserError(f"{where} has no column {_name(wanted)}: {hint}set column to one of {_list(map(_name, columns))}.")
+    return UserError(f"{where} has no column {_name(wanted)}: {hint}set {key} to one of {_list(map(_name, columns))}.")
 
 
-def _holds(feature: Any) -> str | None:
+def holds(feature: Any) -> str | None:
     """See ``Column.holds``; an unknown feature may hold bytes."""
     if isinstance(feature, Column):
         return feature.holds
@@ -107,6 +149,9 @@ def _holds(feature: Any) -> str | None:
         return "bytes" if "bytes" in feature else None
     if type(feature).__name__ == "Image":
         return "image"
+    depth, dtype = _nesting(feature)
+    if depth:
+        return held_by_array(depth, dtype)
     return "bytes" if feature is None or getattr(feature, "dtype", None) in ("binary", "large_binary") else None
 
 

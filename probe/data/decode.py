@@ -18,11 +18,10 @@ import torch
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from probe.data.formats import known_formats
 from probe.data.source import UnreadableImage
 
 MAX_PIXELS = 2**26  # as 8192 x 8192; a tiny file can claim more than fits in memory
-# Pillow knows dozens of formats; some start other programs (EPS) or have no signature (TGA).
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 DIM = "dim"
 BROKEN_PROFILE = "broken profile"
 """Oddities of pictures that are used nevertheless."""
@@ -65,11 +64,9 @@ def central_square(image: Image.Image) -> Image.Image:
 
 
 def opened(data: bytes | Image.Image) -> Image.Image:
-    """A picture of which only the header is read; UnreadableImage if not among ``FORMATS``, or above ``MAX_PIXELS``."""
-    Image.init()
-    formats = [name for name in FORMATS if name in Image.OPEN]  # a Pillow may be built without some
+    """A picture of which only the header is read; UnreadableImage if its format is unknown, or above ``MAX_PIXELS``."""
     with readable():
-        image = Image.open(io.BytesIO(data), formats=formats) if isinstance(data, bytes) else data
+        image = Image.open(io.BytesIO(data), formats=known_formats()) if isinstance(data, bytes) else data
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImage(f"it has {image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} allowed")
     return image

@@ -4,19 +4,24 @@ import logging
 import os
 import stat
 from collections import Counter
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from probe.config import DatasetConfig
-from probe.data.source import Candidate, Opened, read_regular, seeded_order
+from probe.data.balance import drawn_order
+from probe.data.columns import absent, label_column, label_of
+from probe.data.formats import HEIF_ADVICE, HEIF_SUFFIXES, named, suffixes
+from probe.data.metadata import FILES as METADATA
+from probe.data.metadata import Metadata
+from probe.data.source import Candidate, Opened, read_regular
 from probe.errors import UserError
 from probe.names import given_path, shortened, shown
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # Also every name that begins with a dot: ._a.jpg of macOS, .ipynb_checkpoints, .git, .Trash.
 SYSTEM = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "thumbs.db", "ehthumbs.db", "desktop.ini", "lost+found"}
 SYSTEM |= {"system volume information"}
+SUBFOLDER = "label"  # what ``balance`` and datasets' imagefolder call the first subfolder
 MANY = 6  # kinds of skipped files that a message names
 log = logging.getLogger("probe")
 
@@ -24,8 +29,10 @@ log = logging.getLogger("probe")
 def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
     """All image files below a folder. An id is the path below the folder, with slashes; its first part is the class.
 
-    Linked folders are entered, and a file that is reached twice is taken once. Hidden files and folders and those of
-    operating systems are skipped. UserError if the folder is absent, or holds no file with an image's suffix.
+    The class is that of a metadata file (``probe.data.metadata``) if this has a column for it: ``balance``, or one
+    with a usual name. Linked folders are entered, and a file that is reached twice is taken once. Hidden files and
+    folders and those of operating systems are skipped. UserError if the folder is absent, or holds no file with an
+    image's suffix.
     """
     root = given_path(place)
     if not os.path.isdir(root):
@@ -33,27 +40,58 @@ def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
     walk = Walk(root)
     names = sorted(walk.names)
     skipped = walk.skipped_words()
+    unread = HEIF_SUFFIXES & walk.skipped.keys()
     if not names:
         closed = f" {walk.notes[0]}" if walk.notes else ""
-        looked = f"looked for {', '.join(sorted(SUFFIXES))}" + (f" and skipped {skipped}" if skipped else "")
-        raise UserError(f"{where}: the folder holds no image files; {looked}.{closed}")
+        looked = f"looked for {', '.join(sorted(suffixes()))}" + (f" and skipped {skipped}" if skipped else "")
+        advice = f"; {HEIF_ADVICE}" if unread else ""
+        raise UserError(f"{where}: the folder holds no image files; {looked}{advice}.{closed}")
     facts: dict[str, Any] = {"available": len(names), "sample": "exact"}
     if skipped:
         log.info(f"{where}: skipped {skipped}")
         facts["skipped"] = dict(walk.skipped)
-    candidates = (_candidate(root, names[index]) for index in seeded_order(len(names), spec.seed))
-    return Opened(candidates, facts, notes=walk.notes)
+    metadata = Metadata(root, walk.metadata, names)
+    notes = walk.notes + metadata.notes
+    if unread:
+        count = sum(walk.skipped[suffix] for suffix in unread)
+        notes.append(f"{count} {'file was' if count == 1 else 'files were'} left out; {HEIF_ADVICE}.")
+    label_of = _labels(where, spec, metadata)
+    order, classes = drawn_order(where, spec, map(label_of, names) if spec.balance else len(names))
+    candidates = (_candidate(root, names[index], label_of(names[index])) for index in order)
+    return Opened(candidates, facts, notes=notes, classes=classes)
 
 
-def _candidate(root: Path, name: str) -> Candidate:
-    first, slash, _ = name.partition("/")
-    return Candidate(name, partial(read_regular, root / name), first if slash else None)
+def _candidate(root: Path, name: str, label: str | None) -> Candidate:
+    return Candidate(name, lambda: named(read_regular(root / name), name), label)
+
+
+def _labels(where: str, spec: DatasetConfig, metadata: Metadata) -> Callable[[str], str | None]:
+    """The class of a file by its name: from the metadata, or the first subfolder.
+
+    UserError if ``balance`` names a column that the metadata lack, and is not ``label``, which the subfolders give too.
+    """
+    columns = dict.fromkeys(metadata.columns)
+    if spec.balance in columns:
+        column: str | None = spec.balance
+    elif spec.balance in (None, SUBFOLDER):
+        column = label_column(columns)
+    else:
+        raise absent(where, [*columns, SUBFOLDER], spec.balance, "balance")
+
+    def label(name: str) -> str | None:
+        if column is not None and name in metadata.rows:
+            return label_of(None, metadata.rows[name].get(column))
+        first, slash, _ = name.partition("/")
+        return first if slash and column is None else None
+
+    return label
 
 
 class Walk:
     """The image files below ``root``.
 
     names: their paths below it, with slashes; each file once.
+    metadata: the paths of files with metadata (``probe.data.metadata``).
     skipped: how many other files there are, by suffix, or ``hidden``, ``linked twice``, ``broken link``, ``no file``.
     notes: sentences on folders that could not be read.
     """
@@ -61,6 +99,7 @@ class Walk:
     def __init__(self, root: Path):
         self.root = root
         self.names: list[str] = []
+        self.metadata: list[str] = []
         self.skipped: Counter[str] = Counter()
         self.notes: list[str] = []
         self._closed: list[str] = []
@@ -117,7 +156,9 @@ class Walk:
 
     def _file(self, name: str) -> None:
         suffix = PurePosixPath(name).suffix.lower()
-        if suffix not in SUFFIXES:
+        if os.path.basename(name) in METADATA:
+            self.metadata.append(name)
+        elif suffix not in suffixes():
             self.skipped[shown(suffix) or "without suffix"] += 1
         elif (status := self._status(name)) is None:
             self.skipped["broken link"] += 1

@@ -8,14 +8,20 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from probe.caches import cache_sentence
 from probe.config import DatasetConfig
-from probe.data.columns import image_column, label_column, label_of
+from probe.data.cells import content, is_base64
+from probe.data.columns import class_column, holds, image_column, kind, label_of
+from probe.data.formats import named
 from probe.data.patience import BUSY, SILENCE, GaveUp, patience
-from probe.data.source import MAX_FILE_BYTES, Candidate, Opened, UnreadableImage, bytes_or_path, check_size, first_line
+from probe.data.patterns import are_files, expanded, hub_parts, split_names
+from probe.data.source import MAX_FILE_BYTES, Candidate, Opened, UnreadableImage, check_size, first_line
 from probe.errors import UserError, reason_of, without_secrets
 from probe.hub import refused
-from probe.names import shortened
+from probe.names import shortened, shown
 
 # Rows held while shuffling a stream. The order is uniform for a split that fits. For a larger one the sample favours
 # the first rows of the first shards, and the report's "sample" says so.
@@ -23,46 +29,114 @@ BUFFER = 5000
 _ON_THE_HUB = re.compile(r"(zip://[^:]*::)?hf://[^:]+")
 
 
-def open_hub(where: str, spec: DatasetConfig, repo: str) -> Opened:
+def open_hub(where: str, spec: DatasetConfig, place: str) -> Opened:
     """A seeded sample of a streamed data set; an id is the file name in the data set, else a hash of the image.
 
-    UserError if the repository, configuration, split or revision is absent, gated or unreachable, also while candidates
-    are read; or if the column of images is not clear.
+    Of several splits (``train+test``) each row is drawn from one of them, in proportion to their rows. Several files
+    (``OWNER/NAME/FILES``, with ``*`` and braces) are read as one split.
+    UserError if the repository, configuration, split, file or revision is absent, gated or unreachable, also while
+    candidates are read; or if the column of images is not clear, or a column to balance does not declare its classes.
     """
-    import datasets
-
+    repo, _ = hub_parts(place)
     with explained(where, repo, spec.revision):
-        stream, facts = open_stream(spec, repo)
-        features = columns_of(stream)
-        column, classes = image_column(where, features, spec.column), label_column(features)
-        columns = [column, classes] if classes else [column]
-        if stream.features and hasattr(stream, "decode"):  # else datasets decodes files in threads, before any cast
-            stream = stream.decode(False)
-        images = stream.select_columns(columns).cast_column(column, datasets.Image(decode=False))
-        images = images.shuffle(seed=spec.seed, buffer_size=BUFFER)
+        streams, facts = open_streams(where, spec, place)
+        features = columns_of(streams[0])
+        if spec.column in features and _is_text(features[spec.column]) and _holds_base64(streams[0], spec.column):
+            features[spec.column] = None  # text that holds images
+        column, label = image_column(where, features, spec.column), class_column(where, features, spec.balance)
+        columns = [column, label] if label else [column]
+        encoded = holds(features[column]) not in ("list", "array")
+        drawn = [shuffled(stream, spec.seed, columns, column if encoded else None) for stream in streams]
+        names = _class_names(where, label, features) if spec.balance and label else None
 
-    def read(cell: Any) -> bytes:
+    def read(cell: Any) -> bytes | Image.Image:
         with explained(where, repo, spec.revision):
             return hub_image(cell)
 
     def candidates() -> Generator[Candidate, None, None]:
         with explained(where, repo, spec.revision):
-            for row in images:
-                label = label_of(features[classes], row[classes]) if classes else None
-                yield Candidate(_stable_id(row[column]), partial(read, row[column]), label)
+            for row in merged(drawn, facts["rows"], spec.seed):
+                name = label_of(features[label], row[label]) if label else None
+                yield Candidate(_stable_id(row[column]), partial(read, row[column]), name)
 
-    facts |= {"column": column, "sample": f"stream shuffled in a buffer of {BUFFER} rows"}
-    return Opened(candidates(), facts, tries=4)
+    said = {name: value for name, value in facts.items() if name != "rows"}
+    said |= {"column": column, "sample": f"stream shuffled in a buffer of {BUFFER} rows"}
+    return Opened(candidates(), said, tries=4, classes=names)
 
 
-def open_stream(spec: DatasetConfig, repo: str) -> tuple[Any, dict[str, Any]]:
-    """The streamed ``datasets.IterableDataset`` of a split, pinned to a commit, and the facts for the report."""
+def open_streams(where: str, spec: DatasetConfig, place: str) -> tuple[list[Any], dict[str, Any]]:
+    """The streamed ``datasets.IterableDataset`` of each split or of the files, pinned to a commit, and facts on them.
+
+    The facts are the report's, and ``rows``, the number of rows of each stream where that is known.
+    """
     import datasets
 
+    repo, files = hub_parts(place)
+    if files and not are_files(files):
+        raise UserError(
+            f"{where}: FILES of hub:OWNER/NAME/FILES are files of that data set, such as data/*-{{0..9}}.tar."
+        )
+    for field in ("config", "split"):
+        if files and getattr(spec, field) != DatasetConfig.model_fields[field].default:
+            raise UserError(f"{where} names files, which have no {field}; remove it.")
     commit = _commit(repo, spec.revision)
-    stream = datasets.load_dataset(repo, spec.config, split=spec.split, revision=commit, streaming=True)
-    split = (stream.info.splits or {}).get(spec.split)
-    return stream, {"revision": commit, "available": split.num_examples if split else None}
+    how: dict[str, Any] = {"revision": commit, "streaming": True}
+    if files:
+        streams = [datasets.load_dataset(repo, split="train", data_files=expanded(files), **how)]
+        return streams, {"revision": commit, "available": None, "rows": [None]}
+    names = split_names(spec.split)
+    streams = [datasets.load_dataset(repo, spec.config, split=name, **how) for name in names]
+    splits = [(stream.info.splits or {}).get(name) for stream, name in zip(streams, names, strict=True)]
+    rows = [split.num_examples if split else None for split in splits]
+    available = None if None in rows else sum(filter(None, rows))
+    return streams, {"revision": commit, "available": available, "rows": rows}
+
+
+def shuffled(stream: Any, seed: int, columns: list[str], encoded: str | None) -> Any:
+    """A stream of some columns in a seeded order, its images not decoded."""
+    import datasets
+
+    if stream.features and hasattr(stream, "decode"):  # else datasets decodes files in threads, before any cast
+        stream = stream.decode(False)
+    stream = stream.select_columns(columns)
+    if encoded:
+        stream = stream.cast_column(encoded, datasets.Image(decode=False))
+    return stream.shuffle(seed=seed, buffer_size=BUFFER)
+
+
+def merged(streams: list[Any], rows: list[int | None], seed: int) -> Iterator[Any]:
+    """The rows of all streams; each comes from one drawn in proportion to the rows left, or evenly if not known."""
+    if len(streams) == 1:
+        yield from streams[0]
+        return
+    generator = np.random.default_rng(seed)
+    left = [(1.0 if None in rows else float(count or 0)) for count in rows]
+    iterators = list(map(iter, streams))
+    while sum(left) > 0:
+        chosen = int(generator.choice(len(left), p=np.array(left) / sum(left)))
+        row = next(iterators[chosen], None)
+        if row is not None:
+            yield row
+        left[chosen] = 0.0 if row is None else left[chosen] - (None not in rows)
+
+
+def _class_names(where: str, column: str, features: dict[str, Any]) -> dict[str, int | None]:
+    """The classes that a column declares; UserError if it declares none, since a stream is not read to its end."""
+    feature = features[column]
+    names = getattr(feature, "names", None) or (["False", "True"] if getattr(feature, "dtype", "") == "bool" else None)
+    if not names:
+        said = f"column {column!r} does not declare its classes ({kind(feature)}), and a stream is not read to its end"
+        raise UserError(f"{where}: {said}; balance one of ClassLabel, or download the files and use parquet:PATH.")
+    return dict.fromkeys(shown(str(name)) for name in names)
+
+
+def _is_text(feature: Any) -> bool:
+    return getattr(feature, "dtype", None) in ("string", "large_string")
+
+
+def _holds_base64(stream: Any, column: str) -> bool:
+    cell = dict(next(iter(stream.select_columns([column])), {column: None}))[column]
+    return isinstance(cell, str) and is_base64(cell)
 
 
 def _commit(repo: str, revision: str | None) -> str | None:
@@ -123,6 +197,9 @@ def _sentence(error: Exception, repo: str, revision: str | None) -> str | None:
         return f"{what} has been disabled by the hub; choose another."
     if isinstance(error, DataFilesNotFoundError | EmptyDatasetError):
         return f"{what} holds no readable tables or images; choose another."
+    if isinstance(error, FileNotFoundError) and "Unable to find" in said:
+        file = re.search(r"@[^/]*/([^'\" ]+)", said)
+        return f"{what} has no {shortened(file[1] if file else said, 80)!r}; correct FILES."
     if cached := cache_sentence(error):
         return f"{what}: {cached}"
     if constants.HF_HUB_OFFLINE and isinstance(error, OSError):
@@ -145,18 +222,25 @@ def _chain(error: BaseException | None) -> Iterator[Any]:
         error = error.__cause__ or error.__context__
 
 
-def _stable_id(cell: dict[str, Any] | None) -> str:
+def _stable_id(cell: Any) -> str:
     """The file name or a hash of the content, since a shuffled stream does not give the row's number."""
     if cell is None:
         return "an empty row"
-    return cell["path"] or "sha256:" + hashlib.sha256(cell["bytes"] or b"").hexdigest()[:16]
+    if isinstance(cell, dict):
+        path, data = cell["path"] or "", cell["bytes"] or b""
+        if path and not is_base64(path):
+            return path
+        data = data or path.encode()
+    else:  # numbers
+        data = repr(cell.tolist() if isinstance(cell, np.ndarray) else cell).encode()
+    return "sha256:" + hashlib.sha256(data).hexdigest()[:16]
 
 
-def hub_image(cell: Any) -> bytes:
-    """The encoded image of a cell: its bytes, or the file on the hub that its path names; else UnreadableImage.
+def hub_image(cell: Any) -> bytes | Image.Image:
+    """The image of a cell: its bytes or pixels, or the file on the hub that its path names; else UnreadableImage.
     Errors of the hub pass, but for a file that it does not have."""
-    path = bytes_or_path(cell)
-    if isinstance(path, bytes):
+    path = content(cell)
+    if not isinstance(path, str):
         return path
     if not _ON_THE_HUB.fullmatch(path):
         raise UnreadableImage(f"its path {shortened(path, 60)!r} is not on the hub")
@@ -172,4 +256,4 @@ def hub_image(cell: Any) -> bytes:
             raise
         raise UnreadableImage(reason_of(error)) from error
     check_size(len(data))
-    return data
+    return named(data, path)

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from probe.config import DatasetConfig
+from probe.data.balance import Balance
 from probe.data.decode import BROKEN_PROFILE, DIM, image_to_tensor
 from probe.data.presets import resolve
 from probe.data.source import Candidate, UnreadableImage
@@ -92,7 +93,12 @@ def load_images(
     spec = spec.model_copy(update={"source": f"{kind.prefix}:{place}"})
     opened = call(kind, kind.open, where, spec, place)
     found = _Collection(resolution, prepare, classes)
-    with closing(opened.candidates) as candidates:
+    with closing(opened.candidates) as all_candidates:
+        candidates: Iterator[Candidate] = found.of_classes(all_candidates)
+        if opened.classes is not None:
+            found.classes_seen.update(opened.classes)
+            found.balance = _balance(candidates, opened.classes, spec, classes)
+            candidates = iter(found.balance)
         call(kind, found.read, candidates, spec.n, opened.tries)
         if absent := set(classes or ()) - set(found.labels):
             seen = ", ".join(map(repr, sorted(found.classes_seen)))
@@ -109,7 +115,7 @@ def load_images(
         notes.append(f"{total - used} of {total} images were held out, which leaves {used} of the {spec.n} asked for.")
     for note in notes:
         log.warning(f"{name}: {note}")
-    asked = ("source", "config", "split", "column", "revision", "seed")
+    asked = ["source", "config", "split", "column", "revision", "seed", *(["balance"] if spec.balance else [])]
     meaningful = kind.fields | {"source", "seed"}
     images, heldout, ids = found.stacked(slice(used)), found.stacked(slice(used, None)), found.ids[:used]
     digest = hashlib.sha256(images.numpy().data)
@@ -130,6 +136,13 @@ def load_images(
     )
 
 
+def _balance(
+    candidates: Iterator[Candidate], known: dict[str, int | None], spec: DatasetConfig, classes: Sequence[str] | None
+) -> Balance:
+    known = {name: count for name, count in known.items() if classes is None or name in classes}
+    return Balance(candidates, known, (spec.n + spec.holdout) // max(1, len(known)) + 1)
+
+
 @dataclass
 class _Collection:
     """The pictures taken, in the order of the source, and what happened to the others."""
@@ -142,6 +155,7 @@ class _Collection:
     images: list[Tensor] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     repeated: int = 0
+    balance: Balance | None = None
     classes_seen: set[str] = field(default_factory=set)
     _hashes: set[bytes] = field(default_factory=set)
     _oddities: Counter[str] = field(default_factory=Counter)
@@ -150,7 +164,7 @@ class _Collection:
     def read(self, candidates: Iterator[Candidate], wanted: int, tries: int | None) -> None:
         """Take ``wanted`` more pictures, or all there are; ``tries`` limits the candidates tried for each."""
         enough = len(self.ids) + wanted
-        allowed = islice(self._of_classes(candidates), None if tries is None else tries * wanted)
+        allowed = islice(candidates, None if tries is None else tries * wanted)
         while len(self.ids) < enough and (candidate := next(allowed, None)) is not None:  # never takes one too many
             try:
                 self._take(candidate)
@@ -159,7 +173,8 @@ class _Collection:
                 # A fault has one reason, whatever the names and numbers in the sentence.
                 self._reasons.setdefault(re.sub(r"\d+|'[^']*'", "", str(error)), []).append(str(error))
 
-    def _of_classes(self, candidates: Iterator[Candidate]) -> Iterator[Candidate]:
+    def of_classes(self, candidates: Iterator[Candidate]) -> Iterator[Candidate]:
+        """Those of the classes asked for."""
         for candidate in candidates:
             if candidate.label is not None:
                 self.classes_seen.add(candidate.label)
@@ -182,6 +197,8 @@ class _Collection:
         self._oddities.update(oddities)
         self.ids.append(candidate.id)
         self.labels.append(candidate.label)
+        if self.balance and candidate.label is not None:
+            self.balance.taken[candidate.label] += 1
         self.images.append(image)
 
     def stacked(self, rows: slice) -> Tensor:
@@ -204,6 +221,8 @@ class _Collection:
         if self.repeated:
             were, them = ("image was", "it repeats") if self.repeated == 1 else ("images were", "they repeat")
             found.append(f"{self.repeated} {were} left out because {them} others of this set pixel by pixel.")
+        if self.balance and (unbalanced := self.balance.note()):
+            found.append(unbalanced)
         if dim := self._oddities[DIM]:
             found.append(
                 f"{dim} 16-bit {'picture uses' if dim == 1 else 'pictures use'} fewer than 12 bits; "

@@ -1,25 +1,31 @@
 """Parquet files with a column of encoded images, as the hub keeps them; they may be far larger than memory."""
 
 import glob
-import json
 import os
 import re
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, repeat
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet, types
+from PIL import Image
+from pyarrow import parquet
 
 from probe.config import DatasetConfig
-from probe.data.columns import Column, image_column, kind, label_column, label_of
-from probe.data.source import Candidate, Opened, UnreadableImage, bytes_or_path, check_size, first_line, read_regular
+from probe.data.arrow import described, value
+from probe.data.balance import drawn_order
+from probe.data.cells import content
+from probe.data.columns import Column, class_column, image_column, kind, label_of
+from probe.data.formats import named
+from probe.data.partitions import partitions
+from probe.data.source import Candidate, Opened, UnreadableImage, first_line, read_regular
 from probe.errors import UserError
 from probe.names import given_path, shortened
 
@@ -31,8 +37,6 @@ MAX_FOOTER_BYTES = 256 * 2**20
 BATCH = 16  # rows decoded at a time; a value may have more than a hundred megabytes
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_HOLDS = dict.fromkeys(("binary", "large_binary", "binary_view", "fixed_size_binary"), "bytes")
-_HOLDS |= dict.fromkeys(("string", "large_string", "string_view"), "path")
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,14 @@ class File:
 
     starts: number, in the whole table, of the first row of each row group; and of the row after the last one.
     leaves: the paths of the stored columns of bytes, such as "image.bytes".
+    constants: columns that the names of folders give, such as ``split=test``, with their values.
     """
 
     path: Path
     columns: dict[str, Column]
     starts: list[int]
     leaves: list[str]
+    constants: dict[str, str | None] = field(default_factory=dict)
 
 
 def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
@@ -58,8 +64,9 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
     """
     files: list[File] = []
     rows = 0
-    for path in matching_files(where, place):
-        file = open_file(where, Path(path), rows)
+    paths = matching_files(where, place)
+    for path, partition in zip(paths, partitions(given_path(place), paths), strict=True):
+        file = open_file(where, Path(path), rows, partition)
         rows = file.starts[-1]
         if rows > file.starts[0]:  # an empty file often knows no types
             files.append(file)
@@ -68,16 +75,35 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
     if rows > MAX_ROWS:
         raise UserError(f"{where} holds {rows:,} rows, and at most {MAX_ROWS:,} are read; name fewer files.")
     features = _common_columns(where, files)
-    column, label = image_column(where, features, spec.column), label_column(features)
+    column, label = image_column(where, features, spec.column), class_column(where, features, spec.balance)
     columns = [column] if label is None else [column, label]
     for file in files:
         if file.columns[column].holds is None and file.columns[column].dtype != "null":
             held = f"holds {kind(file.columns[column])}, not images as in other files"
             raise UserError(f"{where}: column {_name(column)!r} of {_name(file.path)} {held}; give files of one kind.")
     wanted = min(max(spec.n + spec.holdout, WINDOW.start), WINDOW.stop - 1)
-    order = np.random.default_rng(spec.seed).permutation(rows)  # that of seeded_order, which would make a list of it
     facts = {"column": column, "available": rows, "sample": "exact"}
+    if spec.balance:
+        drawn, classes = drawn_order(where, spec, _labels(where, files, spec.balance))
+        return Opened(_candidates(files, np.array(drawn), wanted, columns), facts, classes=classes)
+    order = np.random.default_rng(spec.seed).permutation(rows)  # that of seeded_order, which would make a list of it
     return Opened(_candidates(files, order, wanted, columns), facts)
+
+
+def _labels(where: str, files: list[File], column: str) -> Iterator[str | None]:
+    """The class of every row."""
+    for file in files:
+        if column in file.constants:
+            yield from repeat(file.constants[column], file.starts[-1] - file.starts[0])
+            continue
+        try:
+            with parquet.ParquetFile(file.path, pre_buffer=False) as opened:
+                for batch in opened.iter_batches(columns=[column]):
+                    for cell in batch.column(0).to_pylist():
+                        yield label_of(file.columns[column], cell)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            reason = f"{_name(file.path)}: {first_line(error)}"
+            raise UserError(f"{where}: its classes cannot be read from {reason}; replace the file.") from error
 
 
 def matching_files(where: str, place: str) -> list[str]:
@@ -95,19 +121,24 @@ def matching_files(where: str, place: str) -> list[str]:
     return files
 
 
-def open_file(where: str, path: Path, start: int) -> File:
-    """A file whose first row has the number ``start``; UserError if it is damaged or not parquet."""
+def open_file(where: str, path: Path, start: int, partition: Mapping[str, str | None] = MappingProxyType({})) -> File:
+    """A file whose first row has the number ``start``; UserError if it is damaged or not parquet.
+
+    partition: columns that its folders give; one of the same name in the file goes first.
+    """
     try:
         _check_format(path)
         with parquet.ParquetFile(path, pre_buffer=False) as file:
-            columns = _columns(file.schema_arrow)
+            columns = described(file.schema_arrow)
             if len(columns) < len(file.schema_arrow.names):
                 raise UserError(f"{where}: {_name(path)} has two columns of one name; rename one.")
             groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
             starts = accumulate((max(0, group.num_rows) for group in groups), initial=start)
             stored = map(file.schema.column, range(len(file.schema)))
             leaves = [one.path for one in stored if one.physical_type == "BYTE_ARRAY"]
-            return File(path, columns, list(starts), leaves)
+            constants = {key: value for key, value in partition.items() if key not in columns}
+            columns |= dict.fromkeys(constants, Column("string"))
+            return File(path, columns, list(starts), leaves, constants)
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
         reason = f"{_name(path)}: {first_line(error)}"
         raise UserError(f"{where} cannot be read as parquet: {reason}; give parquet files.") from error
@@ -124,32 +155,6 @@ def _check_format(path: Path) -> None:
         raise ValueError("it does not end as parquet files do, so it is damaged, incomplete or of another format")
     if int.from_bytes(end[:4], "little") > MAX_FOOTER_BYTES:
         raise ValueError("its footer is too large")
-
-
-def _columns(schema: pa.Schema) -> dict[str, Column]:
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        noted = {name: one for name, one in features.items() if isinstance(one, dict)}
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):  # a table does without these notes
-        noted = {}
-    columns = {}
-    for field in schema:
-        note, holds = noted.get(field.name, {}), _holds(field.type)
-        if holds and note.get("_type") == "Image":
-            holds = "image"
-        names = note.get("names") if note.get("_type") == "ClassLabel" else None
-        classes = tuple(map(str, names)) if isinstance(names, list) else None
-        columns[field.name] = Column(str(field.type), holds, classes)
-    return columns
-
-
-def _holds(kind: pa.DataType) -> str | None:
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    if types.is_struct(kind):
-        parts = {field.name: _holds(field.type) for field in kind}
-        return "bytes" if parts.get("bytes") == "bytes" else "path" if parts.get("path") == "path" else None
-    return _HOLDS.get(str(kind).partition("[")[0])  # fixed_size_binary[16]
 
 
 def _common_columns(where: str, files: list[File]) -> dict[str, Column]:
@@ -210,12 +215,13 @@ def read_rows(files: list[File], rows: list[int], columns: list[str]) -> Iterato
 
 def _read_group(file: File, group: int, left: list[int], columns: list[str]) -> Iterator[tuple[int, Candidate, int]]:
     # A value that occurs in every row is stored once; as dictionaries the columns stay that small.
-    small = [leaf for leaf in file.leaves if _belongs(leaf, columns)]
+    stored = [column for column in columns if column not in file.constants]
+    small = [leaf for leaf in file.leaves if _belongs(leaf, stored)]
     try:
         with parquet.ParquetFile(file.path, pre_buffer=False, buffer_size=2**20, read_dictionary=small) as opened:
-            _check_group(opened.metadata.row_group(group), columns)
+            _check_group(opened.metadata.row_group(group), stored)
             start = file.starts[group]
-            for batch in opened.iter_batches(BATCH, row_groups=[group], columns=columns):
+            for batch in opened.iter_batches(BATCH, row_groups=[group], columns=stored):
                 while left and left[0] < start + len(batch):
                     yield left[0], *_read_row(file, left[0], batch.slice(left[0] - start, 1), columns)
                     del left[0]
@@ -231,13 +237,20 @@ def _read_group(file: File, group: int, left: list[int], columns: list[str]) -> 
 
 def _read_row(file: File, row: int, batch: pa.RecordBatch, columns: list[str]) -> tuple[Candidate, int]:
     try:
-        cell = _value(batch.column(columns[0])[0])
-        label = next((label_of(file.columns[name], batch.column(name)[0].as_py()) for name in columns[1:]), None)
+        cell = value(batch.column(columns[0])[0])
+        label = next((_label(file, name, batch) for name in columns[1:]), None)
     except (UnreadableImage, ValueError) as error:  # ValueError: text that is not UTF-8
         return _unreadable(row, first_line(error)), 0
     held = cell.get("bytes") if isinstance(cell, dict) else cell
+    size = held.nbytes if isinstance(held, np.ndarray) else len(held) if isinstance(held, bytes | str) else 0
     candidate = Candidate(str(row), partial(local_image, cell, file.path.parent), label)
-    return candidate, len(held) if isinstance(held, bytes | str) else 0
+    return candidate, size
+
+
+def _label(file: File, column: str, batch: pa.RecordBatch) -> str | None:
+    if column in file.constants:
+        return file.constants[column]
+    return label_of(file.columns[column], batch.column(column)[0].as_py())
 
 
 def _unreadable(row: int, reason: str) -> Candidate:
@@ -245,17 +258,6 @@ def _unreadable(row: int, reason: str) -> Candidate:
         raise UnreadableImage(reason)
 
     return Candidate(str(row), fail)
-
-
-def _value(scalar: pa.Scalar) -> Any:
-    """A cell as bytes, text, or a dictionary of them; its size is checked before it is copied."""
-    if isinstance(scalar, pa.DictionaryScalar):
-        return _value(scalar.value) if scalar.is_valid else None
-    if isinstance(scalar, pa.StructScalar):
-        return {key: _value(scalar[key]) for key in ("bytes", "path") if key in scalar} if scalar.is_valid else None
-    if isinstance(scalar, pa.BinaryScalar) and scalar.is_valid:
-        check_size(scalar.as_buffer().size)
-    return scalar.as_py()
 
 
 def _check_group(group: parquet.RowGroupMetaData, columns: list[str]) -> None:
@@ -269,14 +271,14 @@ def _belongs(leaf: str, columns: list[str]) -> bool:
     return any(f"{leaf}.".startswith(f"{column}.") for column in columns)
 
 
-def local_image(cell: Any, folder: Path) -> bytes:
-    """The encoded image of a cell of a local table: its bytes, or the file that its path names.
+def local_image(cell: Any, folder: Path) -> bytes | Image.Image:
+    """The image of a cell of a local table: its bytes or pixels, or the file that its path names.
 
     Tables usually come from somewhere else, so a path must lead to a regular file below ``folder``, the table's folder.
     Any other path could put private files of this machine into reports, or never stop being read.
     """
-    path = bytes_or_path(cell)
-    if isinstance(path, bytes):
+    path = content(cell)
+    if not isinstance(path, str):
         return path
     name = repr(shortened(path, 60))
     if _ADDRESS.match(path):
@@ -287,7 +289,7 @@ def local_image(cell: Any, folder: Path) -> bytes:
         raise UnreadableImage(f"its path {name} cannot be followed ({error})") from error
     if not inside:
         raise UnreadableImage(f"its path {name} leads out of the table's folder")
-    return read_regular(folder / path)
+    return named(read_regular(folder / path), path)
 
 
 def _name(path: Path | str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,14 @@ class Opened:
     facts: what the report says of the source (column, revision, available, sample, ...).
     tries: how many candidates may be tried for each image needed; None for as many as there are.
     notes: sentences on anything odd about the source; they become warnings.
+    classes: for a balanced draw, how many candidates each class has; None for a stream, where that is not known.
     """
 
     candidates: Generator[Candidate, None, None]
     facts: dict[str, Any] = field(default_factory=dict)
     tries: int | None = None
     notes: list[str] = field(default_factory=list)
+    classes: dict[str, int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Source:
     open: called with the words that begin every message on the data set, its configuration, and what comes after the
         colon; returns the opened source, or raises UserError in one sentence.
     explanation: what it is, for documentation.
-    fields: of ``DatasetConfig``, those among ``config``, ``split``, ``column`` and ``revision`` that it reads. Setting
-        any other of them is an error.
+    fields: of ``DatasetConfig``, those among ``config``, ``split``, ``column``, ``revision`` and ``balance`` that it
+        reads. Setting any other of them is an error.
     remote: whether reading it again is slow or may give other images. Its images are then kept with the run, while
         those of other sources are read again and compared.
     """
@@ -108,20 +110,6 @@ def check_size(size: int) -> None:
     """UnreadableImage for an encoded image of more than ``MAX_FILE_BYTES``."""
     if size > MAX_FILE_BYTES:
         raise UnreadableImage(f"it holds {size:,} bytes; an image may hold {MAX_FILE_BYTES:,}")
-
-
-def bytes_or_path(cell: Any) -> bytes | str:
-    """What a cell of a column of images holds: bytes, a path, or {"bytes", "path"}; else UnreadableImage."""
-    if isinstance(cell, Mapping):
-        cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
-        if cell is not None and not isinstance(cell, str | bytes):
-            raise UnreadableImage(f"the cell holds {type(cell).__name__}, not bytes")
-    if not cell:
-        raise UnreadableImage("the cell is empty")
-    if isinstance(cell, str):
-        return cell
-    check_size(len(cell))
-    return bytes(cell)
 
 
 def first_line(error: BaseException) -> str:

@@ -10,30 +10,68 @@ from pathlib import Path
 
 from probe.config import DatasetConfig
 from probe.data.bundled import open_bundled
-from probe.data.folder import SUFFIXES, open_folder
+from probe.data.folder import open_folder
+from probe.data.formats import suffixes
 from probe.data.hub import open_hub
 from probe.data.parquet import open_parquet
+from probe.data.saved import is_saved, open_saved
 from probe.data.source import Source
 from probe.data.urls import open_urls
+from probe.data.webdataset import open_webdataset
 from probe.errors import UserError
 from probe.names import given_path, shortened
 from probe.plugins import with_plugins
 
 ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
+LOCAL = ("folder", "parquet", "webdataset")  # and saved, which looks by itself
 LOOKED_AT = 20_000  # files, before a folder is left to its reader
 _OF_A_HUB_TABLE = frozenset({"config", "split", "column", "revision"})
+FIELDS = ("config", "split", "column", "revision", "balance")
 
 SOURCES: tuple[Source, ...] = (
-    Source("hub", "ID", open_hub, "a data set of the Hugging Face hub, streamed", _OF_A_HUB_TABLE, remote=True),
+    Source(
+        "hub",
+        "ID",
+        open_hub,
+        "a data set of the Hugging Face hub, streamed, or some of its files: hub:ID/FILES",
+        _OF_A_HUB_TABLE | {"balance"},
+        remote=True,
+    ),
     Source(
         "parquet",
         "PATH",
         open_parquet,
         "parquet files with a column of encoded images: a file, a folder or a pattern",
-        frozenset({"column"}),
+        frozenset({"column", "balance"}),
     ),
-    Source("folder", "PATH", open_folder, "a folder of image files; its first subfolders are the classes"),
-    Source("bundled", "NAME", open_bundled, "a small set inside scikit-image or scikit-learn; needs no network"),
+    Source(
+        "folder",
+        "PATH",
+        open_folder,
+        "a folder of image files, also with metadata; its first subfolders are the classes",
+        frozenset({"balance"}),
+    ),
+    Source(
+        "saved",
+        "PATH",
+        open_saved,
+        "a folder that save_to_disk of datasets wrote",
+        frozenset({"split", "column", "balance"}),
+    ),
+    Source(
+        "webdataset",
+        "PATH",
+        open_webdataset,
+        "WebDataset shards: a .tar file, a folder of them, or a pattern with * and {000..003}",
+        frozenset({"column", "balance"}),
+    ),
+    Source(
+        "bundled",
+        "NAME",
+        open_bundled,
+        "a small set inside scikit-image or scikit-learn; needs no network",
+        frozenset({"balance"}),
+    ),
     Source(
         "urls",
         "ID-or-PATH",
@@ -62,7 +100,7 @@ def recognised(where: str, spec: DatasetConfig) -> tuple[Source, str]:
     UserError if the kind is unknown or has no use for a field that is set, or if another thing lies there.
     """
     kind, place = _kind_of(where, spec.source or "")
-    for field in ("config", "split", "column", "revision"):
+    for field in FIELDS:
         # Compared with the default, since a configuration that was written out in full sets every field.
         if field not in kind.fields and getattr(spec, field) != DatasetConfig.model_fields[field].default:
             raise UserError(f"{where}: a {kind.written} source has no {field}; remove it.")
@@ -73,23 +111,34 @@ def _kind_of(where: str, source: str) -> tuple[Source, str]:
     kinds = known_sources()
     prefix, _, place = source.partition(":")
     if place and prefix in kinds:
-        if prefix in ("folder", "parquet"):
+        if prefix in LOCAL:
             _check(where, prefix, given_path(place))
         return kinds[prefix], place
     path = given_path(source)
     if source and os.path.exists(path):  # false for a null byte too
-        found = _suffixes(path) if path.is_dir() else {path.suffix.lower()}
-        prefix = "parquet" if ".parquet" in found and SUFFIXES.isdisjoint(found) else "folder"
-        _check(where, prefix, path)
+        prefix = _guessed(path)
+        if prefix in LOCAL:
+            _check(where, prefix, path)
         return kinds[prefix], source
     unknown = f"{where}: unknown kind of source; write one of {', '.join(kind.written for kind in kinds.values())}"
     if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not source.startswith(("./", "../")):
         raise UserError(f"{unknown} (hub:{shortened(source, 60)} for a data set of the hub).")
-    if path.suffix.lower() == ".parquet":  # a pattern, or a missing file, which its reader reports
-        return kinds["parquet"], source
+    for suffix, prefix in ((".parquet", "parquet"), (".tar", "webdataset")):
+        if path.suffix.lower() == suffix:  # a pattern, or a missing file, which its reader reports
+            return kinds[prefix], source
     if source.startswith(("/", "./", "../", "~")):
         raise UserError(f"{where}: there is no {shortened(str(path), 160)}; check the path.")
     raise UserError(f"{unknown}.")
+
+
+def _guessed(path: Path) -> str:
+    """The kind of source that a path is, as far as names tell."""
+    if path.is_dir() and is_saved(path):
+        return "saved"
+    found = _suffixes(path) if path.is_dir() else {_suffix(path.name)}
+    if not suffixes().isdisjoint(found):
+        return "folder"
+    return "parquet" if ".parquet" in found else "webdataset" if ".tar" in found else "folder"
 
 
 def _check(where: str, kind: str, path: Path) -> None:
@@ -104,50 +153,47 @@ def _of_file(kind: str, path: Path) -> str | None:
         return f"{name} is not a regular file; give a folder of images or parquet files"
     if suffix == ".parquet":
         return None if kind == "parquet" else f"{name} is a parquet file; write parquet:{name}"
+    if suffix == ".tar":
+        return None if kind == "webdataset" else f"{name} is a tar file; write webdataset:{name}"
     if suffix in ARCHIVES:
         return f"{name} is an archive; unpack it and give the folder: {_unpack(suffix, name)}"
     if suffix in (".csv", ".tsv"):
         return f"{name} is a table of text; write urls:{name} if a column holds image addresses, else give the images"
-    if suffix in SUFFIXES:
+    if suffix in suffixes():
         return f"{name} is a single image; give the folder it is in"
-    # A parquet file may have any name.
-    return None if kind == "parquet" else f"{name} is a file; give a folder of images or parquet files"
+    # A parquet or tar file may have any name.
+    return None if kind != "folder" else f"{name} is a file; give a folder of images or parquet files"
 
 
 def _of_folder(kind: str, path: Path) -> str | None:
     """Why a folder is not a source of this kind, and what to do; None where its reader may find out more."""
-    if (path / "dataset_dict.json").is_file() or ((path / "state.json").is_file() and any(path.glob("*.arrow"))):
-        return _saved(path)
-    found = _suffixes(path)
-    images, wanted = SUFFIXES & found.keys(), "image" if kind == "folder" else "parquet"
-    if (images if kind == "folder" else found[".parquet"]) or found.total() >= LOOKED_AT:
-        return None
     name = shortened(str(path), 80)
+    if is_saved(path):
+        return f"the folder was written by save_to_disk; write saved:{name}"
+    found = _suffixes(path)
+    images = suffixes() & found.keys()
+    wanted = {"folder": "image", "parquet": "parquet", "webdataset": ".tar"}[kind]
+    held_of = {"folder": images, "parquet": found[".parquet"], "webdataset": found[".tar"]}
+    if held_of[kind] or found.total() >= LOOKED_AT:
+        return None
     there = ", ".join(f"{count} {shortened(suffix, 12) or 'without suffix'}" for suffix, count in found.most_common(5))
     held = f"it holds {there}" if there else "it is empty"
     archive = next((suffix for suffix in found if suffix in ARCHIVES), None)
-    if kind == "folder" and found[".parquet"]:
-        do = f"write parquet:{name}"
-    elif kind == "parquet" and images:
+    if kind != "folder" and images:
         do = f"write folder:{name}"
+    elif found[".parquet"]:
+        do = f"write parquet:{name}"
+    elif found[".tar"]:
+        do = f"write webdataset:{name}"
     elif archive:
-        do = f"unpack the archives (webdataset shards too): {_unpack(archive, f'FILE{archive}')}"
+        do = f"unpack the archives: {_unpack(archive, f'FILE{archive}')}"
     elif found[".arrow"]:
         do = "write the table as parquet with datasets' to_parquet"
     elif kind == "folder":
         return None
     else:
-        do = "give a folder of .parquet files"
+        do = f"give a folder of {'.parquet' if kind == 'parquet' else '.tar'} files"
     return f"the folder holds no {wanted} files ({held}); {do}"
-
-
-def _saved(path: Path) -> str:
-    """How a folder of save_to_disk becomes parquet."""
-    splits = (path / "dataset_dict.json").is_file()
-    place, made = (str(path), f"{path}.parquet") if len(str(path)) < 60 else ("DIR", "DIR.parquet")
-    load = f"load_from_disk({place!r})" + ("['SPLIT']" if splits else "")
-    command = f'python -c "from datasets import load_from_disk; {load}.to_parquet({made!r})"'
-    return f"the folder was written by save_to_disk; convert it to parquet with {command} and write parquet:{made}"
 
 
 def _unpack(suffix: str, name: str) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 from probe.config import DatasetConfig
 from probe.data.columns import url_column
 from probe.data.download import download
-from probe.data.hub import columns_of, explained, open_stream
+from probe.data.hub import columns_of, explained, merged, open_streams
 from probe.data.parquet import matching_files, open_file
+from probe.data.patterns import hub_parts
 from probe.data.source import Candidate, Opened, first_line, seeded_order
 from probe.errors import UserError
 
@@ -73,16 +74,18 @@ def _local(where: str, spec: DatasetConfig, place: str) -> tuple[Iterator[str], 
     return addresses, {"column": column, "available": len(cells), "sample": "exact"}
 
 
-def _hub(where: str, spec: DatasetConfig, repo: str) -> tuple[Iterator[str], dict[str, Any]]:
+def _hub(where: str, spec: DatasetConfig, place: str) -> tuple[Iterator[str], dict[str, Any]]:
+    repo, _ = hub_parts(place)
     with explained(where, repo, spec.revision):
-        stream, facts = open_stream(spec, repo)
-        column = url_column(where, columns_of(stream), spec.column)
-        rows = stream.select_columns([column]).shuffle(seed=spec.seed, buffer_size=BUFFER)
+        streams, facts = open_streams(where, spec, place)
+        column = url_column(where, columns_of(streams[0]), spec.column)
+        drawn = [one.select_columns([column]).shuffle(seed=spec.seed, buffer_size=BUFFER) for one in streams]
+    rows = facts.pop("rows")
     facts |= {"column": column, "sample": f"stream shuffled in a buffer of {BUFFER} rows"}
 
     def addresses() -> Iterator[str]:
         with explained(where, repo, spec.revision):
-            for row in rows:
+            for row in merged(drawn, rows, spec.seed):
                 yield str(row[column])
 
     return addresses(), facts

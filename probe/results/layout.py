@@ -200,6 +200,9 @@ _CLIP = Column("clip", "str", "checksum of CLIP's weights; empty without CLIP", 
 _LPIPS = Column("lpips", "str", "checksum of LPIPS' weights; empty without them", optional=True)
 _INCEPTION = Column("inception", "str", "checksum of the weights of FID's Inception; empty without them", optional=True)
 _SEEN = (_CLIP, _LPIPS, _INCEPTION)
+_BORROWED = Column(
+    "borrowed", "str", "checksum of borrowed.safetensors; absent where the run borrows no dictionary", optional=True
+)
 _METHOD_ATOMS = Column("method_atoms", "object", "number of atoms in each dictionary")
 _FACTS = Column("data", "object", "facts about the images, as under `data` in manifest.json")
 _IDS = Column("ids", "list of str", "names of the images")
@@ -276,6 +279,13 @@ DICTIONARY = _file(
             optional=True,
         ),
     ),
+)
+BORROWED = _file(
+    "borrowed.safetensors",
+    "the dictionary of another run in which images are coded, if `dictionary.source` names one; its columns are those"
+    " of dictionary.safetensors",
+    *DICTIONARY.columns,
+    about=(Column("borrowed", "object", "where it is from, as under `borrowed` in report.json"),),
 )
 GALLERY = _file(
     "gallery.safetensors",
@@ -366,6 +376,7 @@ TABLE = _file(
     *(Column(one.name, "float64", one.explanation, one.optional) for one in METRICS),
     about=(
         _DICTIONARY,
+        _BORROWED,
         _IMAGES,
         *_SEEN,
         Column(
@@ -392,6 +403,7 @@ PICTURES = _file(
     Column("originals/whole", "float (n, D)", "CLIP embeddings of the full images; CLIP only", optional=True),
     about=(
         _DICTIONARY,
+        _BORROWED,
         _IMAGES,
         *_SEEN,
         Column("ids", "list of str", "names of the test images; absent in old files", optional=True),
@@ -407,7 +419,7 @@ SUBSETS = _file(
     "latent MSE of every image at 5 % of d in parts of the dictionaries; absent in folders of older versions",
     Column("left_out/{method}", "float64 (B, k)", "without each block of starts; the first k images", optional=True),
     Column("size/{method}", "float64 (sizes, n)", "with the first starts only, the last row with all"),
-    about=(_DICTIONARY, _IMAGES, *_SEEN, *_SUBSETS),
+    about=(_DICTIONARY, _BORROWED, _IMAGES, *_SEEN, *_SUBSETS),
 )
 RECONSTRUCTION = _file(
     "work/reconstructions/{dataset}/{first:08d}-{last:08d}.safetensors",
@@ -422,6 +434,7 @@ RECONSTRUCTION = _file(
     Column("features/{name}", "float32 (n, D)", "of Inception, of the images and of D(E(x)); for rFID", optional=True),
     about=(
         _DICTIONARY,
+        _BORROWED,
         _IMAGES,
         *_SEEN,
         Column("methods", "list of str", "names of the M dictionaries"),
@@ -453,7 +466,7 @@ THEORY_JSON = File("theory/theory.json", "all numbers of `probe theory`")
 THEORY_MD = File("theory/theory.md", "the same as Markdown")
 THEORY_HTML = File("theory/theory.html", "the same as one web page, with its figures inside")
 THEORY_FIGURE = File("theory/figures/{name}", "figures of `probe theory`, as PNG and SVG")
-_RESULTS = (SHARD, DICTIONARY, GALLERY, WANDERING, BASINS, TABLE, PICTURES, SUBSETS, SEMANTICS)
+_RESULTS = (SHARD, DICTIONARY, BORROWED, GALLERY, WANDERING, BASINS, TABLE, PICTURES, SUBSETS, SEMANTICS)
 _THEORY = (THEORY_JSON, THEORY_MD, THEORY_HTML, THEORY_FIGURE)
 RUN = (*_RESULTS, *_THEORY, SHARD_PART, MERGED, CERTIFICATES, BASIN_PART, FIRST_STEPS, IMAGES, RECONSTRUCTION)
 

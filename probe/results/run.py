@@ -82,6 +82,7 @@ class Results:
         wandering: the columns of ``layout.WANDERING``, for starts that did not converge within the step limit.
         basins: the columns of ``layout.BASINS``, empty in older runs; ``basins_missing`` says why nothing was measured.
         gallery, thumbnails: decoded end points, uint8 (k, 3, H, W).
+        borrowed: what the dictionary is that images were coded in; None where it is the run's own.
         uncoded: why no data set of the configuration was reconstructed; empty if they were.
         semantics, nearest: what CLIP makes of the end points, and their nearest test images; None without CLIP.
     """
@@ -99,6 +100,7 @@ class Results:
     semantics: dict[str, Any] | None
     nearest: NDArray[np.uint8] | None
     datasets: dict[str, Reconstructions]
+    borrowed: dict[str, Any] | None = None
     uncoded: str = ""
 
 
@@ -136,17 +138,18 @@ def read_results(run: Path) -> Results:
         semantics=semantics,
         nearest=nearest,
         datasets={name: _reconstructions(run, name, manifest) for name in config.datasets if not uncoded},
+        borrowed=_borrowed(run) if config.dictionary.source else None,
         uncoded=uncoded,
     )
 
 
-def read_atoms(run: Path) -> NDArray[np.floating[Any]]:
-    """The atoms (m, d) of a run directory.
+def read_atoms(run: Path, file: layout.File = layout.DICTIONARY) -> NDArray[np.floating[Any]]:
+    """The atoms (m, d) of a run directory, or those that it borrowed (``layout.BORROWED``).
 
     Raises:
         UserError: the dictionary is missing or damaged.
     """
-    return _arrays(run, layout.DICTIONARY.name, "dictionary", ("atoms",))[0]["atoms"]
+    return _arrays(run, file.name, "dictionary", ("atoms",))[0]["atoms"]
 
 
 def check_starts(index: ArrayLike, n: int, run: Path) -> None:
@@ -195,6 +198,12 @@ def _basins(run: Path) -> tuple[Arrays, str]:
         return {}, "this run was made by a version that did not measure basins"
     arrays, about = _arrays(run, layout.BASINS.name, "dictionary", layout.BASINS.names, entries=("missing",))
     return arrays, about["missing"]
+
+
+def _borrowed(run: Path) -> dict[str, Any]:
+    _, about = _arrays(run, layout.BORROWED.name, "attractors", (), entries=("borrowed",))
+    found: dict[str, Any] = about["borrowed"]
+    return found
 
 
 def _semantics(run: Path, config: Config) -> tuple[dict[str, Any] | None, NDArray[np.uint8] | None]:

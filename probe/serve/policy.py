@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from probe.config import Tracked
+from probe.data.patterns import are_files, expanded, hub_parts
 from probe.data.presets import presets
 from probe.errors import UserError
 from probe.reading import short
@@ -183,20 +184,36 @@ def _on_hub_or_allowed(place: Place, allow: Allowance) -> None:
         _path(place, allow)
 
 
+LOCAL = ("folder", "parquet", "saved", "webdataset")
+"""Kinds of sources that are paths of this machine."""
+
+
 def _images(place: Place, allow: Allowance) -> None:
     """A source of images. A preset without a source has that of the preset."""
     source = place.value if place.value is not None else presets().get(place.name, {}).get("source", "")
     kind, _, rest = source.partition(":")
     if kind == "urls" and not allow.urls:
         raise _refused(Place(place.key, place.field, source, place.name), "--allow urls")
-    if kind in ("hub", "urls"):
+    if kind == "hub":
+        repo, files = hub_parts(rest)
+        local = os.path.lexists(repo) or os.path.lexists(rest)
+        if local or not HUB.fullmatch(repo) or (files and not are_files(files)):
+            _path(Place(place.key, place.field, rest, place.name), allow)
+    elif kind == "urls":
         table = Path(rest).suffix.lower() in (".parquet", ".csv")
         if table or not HUB.fullmatch(rest) or os.path.lexists(rest):
             _path(Place(place.key, place.field, rest, place.name), allow)
-    elif kind in ("folder", "parquet"):
-        _path(Place(place.key, place.field, rest, place.name), allow)
     elif source not in ("", "noise") and not (kind == "bundled" and NAME.fullmatch(rest)):
-        _path(place, allow)
+        for one in _without_braces(place, rest if kind in LOCAL else source):
+            _path(Place(place.key, place.field, one, place.name), allow)
+
+
+def _without_braces(place: Place, pattern: str) -> list[str]:
+    """Every path or name that a pattern stands for: one of them may lead elsewhere."""
+    try:
+        return expanded(pattern)
+    except ValueError as error:
+        raise Refused(f"{place.key} {short(place.value)} is not allowed over HTTP: {error}.") from error
 
 
 def _clip(place: Place, allow: Allowance) -> None:
@@ -227,12 +244,16 @@ TEXTS: dict[str, Callable[[Place, Allowance], None] | None] = {
     "DatasetConfig.revision": _plain,
     "DatasetConfig.split": None,  # names in a table
     "DatasetConfig.column": None,
+    "DatasetConfig.balance": None,
     "StudyImages.source": _images,
     "StudyImages.config": _plain,
     "StudyImages.revision": _plain,
     "StudyImages.split": None,
     "StudyImages.column": None,
+    "StudyImages.balance": None,
     "StudyDataset.classes": None,  # names of classes, compared
+    "RunDictionaryConfig.source": _on_hub_or_allowed,
+    "RunDictionaryConfig.revision": _plain,
     "ClipConfig.model": _clip,
     "ClipConfig.pretrained": _on_hub_or_allowed,
     "ClipConfig.labels": _words,

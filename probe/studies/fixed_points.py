@@ -10,7 +10,8 @@ from probe.dictionary import Merge, merge_by_euclid
 from probe.dynamics import Certificates, EndPoints, Iteration, Outcome
 from probe.dynamics.iterate import Map, iterate_batches
 from probe.dynamics.memory import Fitting
-from probe.studies.probing.dictionary import CERTIFICATES, certify_points
+from probe.studies.probing.attractor_dictionary import CERTIFICATES
+from probe.studies.probing.dictionary import certify_points
 from probe.studies.probing.end_points import OnStep
 
 NOWHERE = -1

@@ -173,6 +173,29 @@ def test_linear_values_become_srgb(mode, kind):
         assert np.unique(np.asarray(decoded(saved(image, "PNG", icc_profile=icc)))).tolist() == [255]
 
 
+SRGB_TO_XYZ = np.array(  # of the standard, adapted to D50 as profiles are (Bradford)
+    [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
+def test_colours_of_another_space_become_srgb(kind):
+    """Against the matrices and curves of both spaces: gamma 1.8 and primaries inside those of sRGB."""
+    primaries, gamma = ((0.60, 0.35), (0.32, 0.54), (0.18, 0.14)), 1.796875  # a multiple of 1/256, as it is stored
+    given = np.array([[200, 120, 60], [60, 160, 90], [90, 80, 170], [128, 128, 128], [255, 255, 255]], np.uint8)
+    columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in primaries]).T
+    columns = columns * np.linalg.solve(columns, [0.9642, 1.0, 0.8249])
+    linear = np.clip(np.linalg.solve(SRGB_TO_XYZ, columns @ (given.T / 255) ** gamma), 0, 1).T
+    expected = 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(expected - given).max() > 10  # the profile matters
+    options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
+    for colour, wanted in zip(given, expected, strict=True):
+        image = Image.new("RGB", (8, 8), tuple(map(int, colour)))
+        out = first(saved(image, kind, icc_profile=profile(gamma, primaries), **options))
+        # Rounding, of 8 bits and of littlecms' tables; JPEG's own colours are off by one more.
+        assert np.abs(out - wanted).max() <= (3 if kind == "JPEG" else 2)
+
+
 @pytest.mark.parametrize(
     "icc", [b"no profile", LINEAR[:200], ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()]
 )

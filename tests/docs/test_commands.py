@@ -60,7 +60,7 @@ def test_a_command_exists_with_its_options_and_its_configuration(tree: Any, page
         command, given = get_command(remote.app), given[2:]
         if given == ["--help"]:
             return
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and (given or not command.invoke_without_command):
         name = given.pop(0)
         assert name in command.commands, f"{page}: there is no `probe {name}`"
         command = command.commands[name]

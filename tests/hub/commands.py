@@ -1,17 +1,16 @@
 """Commands of ``probe`` in a process of their own that meets a hub.
 
-``HF_ENDPOINT`` is read at import, so a hub takes a new Python; several commands share one, since its imports take five
-seconds. Each command has its own token.
+``HF_ENDPOINT`` is read at import, so a hub takes a process that imports its clients anew; several commands share one.
+Each command has its own token.
 """
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..processes import completed
 from .server import Hub
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +25,11 @@ for line in open(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            status = main(arguments)
+            if arguments[0] == "-c":  # a user's script
+                sys.argv, status = arguments, 0
+                exec(arguments[1], {})
+            else:
+                status = main(arguments)
         except SystemExit as error:
             status = error.code
     print(json.dumps([name, status, out.getvalue(), err.getvalue()]), flush=True)
@@ -64,15 +67,12 @@ def said(
 
     Args:
         cache: the folder of the hub's library.
-        commands: by name: arguments and the token, if there is one.
+        commands: by name: arguments, or ``-c`` and a script with its own, and the token, if there is one.
     """
     cache.mkdir(parents=True, exist_ok=True)
     file = cache / "commands.jsonl"
     file.write_text("".join(json.dumps([name, [*map(str, a)], t]) + "\n" for name, (a, t) in commands.items()))
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(file)], env=environment(hub, cache, **env), cwd=cache, text=True,
-        capture_output=True, check=False,
-    )  # fmt: skip
+    done = completed("-c", SCRIPT, file, cwd=cache, only=environment(hub, cache, **env))
     file.unlink()
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == len(commands), done.stdout + done.stderr

@@ -1,18 +1,27 @@
 """Data sets on a hub, read by the real clients: the public layouts, and what a hub does instead of giving images."""
 
+import base64
+import io
 import json
 import math
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import datasets
+import numpy as np
 import pytest
+from PIL import Image
 
+from probe.cli.main import main
+
+from ..processes import completed
 from . import presets
 from .commands import ROOT, Said, environment, said
 from .presets import LAION, LAYOUTS
@@ -62,8 +71,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 def loaded(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What ``load_images`` gives, by name."""
     env = environment(hub, tmp_path_factory.mktemp("cache"), HF_TOKEN=hub.token, PROBE_ALLOW_PRIVATE_HOSTS="127.0.0.1")
-    command = [sys.executable, "-c", LIBRARY, json.dumps(NAMED)]
-    done = subprocess.run(command, env=env, text=True, capture_output=True)
+    done = completed("-c", LIBRARY, json.dumps(NAMED), only=env)
     assert done.returncode == 0, done.stderr
     return dict(map(json.loads, done.stdout.splitlines()))
 
@@ -89,6 +97,127 @@ def test_sets_as_they_are_published(hub, loaded, name):
     assert len(set(found["labels"])) > 1
     assert set(found["labels"]) <= classes
     assert found["ids"][0].startswith("ILSVRC2012_val_" if LAYOUTS[repo].paths else "sha256:")
+
+
+FORMS = """
+import json, sys
+import datasets
+from probe.config import DatasetConfig
+from probe.data.load import load_images
+from probe.errors import UserError
+datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0.05
+for name, spec in json.loads(sys.argv[1]).items():
+    try:
+        found = load_images(name, DatasetConfig(**{"n": 100, "holdout": 0} | spec), resolution=8)
+        found = [found.ids, found.labels, found.images[:, 0, 0, 0].tolist(), found.source["available"]]
+    except UserError as error:
+        found = str(error)
+    print(json.dumps([name, found]))
+"""
+
+
+@pytest.fixture(scope="module")
+def forms(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Sets of other forms: files, several splits, arrays, base64, shards. Picture i is i in its first band."""
+    folder = tmp_path_factory.mktemp("forms")
+    pictures = [np.full((8, 9, 3), (i, 255 - i, 7), np.uint8) for i in range(40)]
+    encoded = []
+    for one in pictures:
+        buffer = io.BytesIO()
+        Image.fromarray(one).save(buffer, "PNG")
+        encoded.append(buffer.getvalue())
+    (folder / "data").mkdir()
+    features = datasets.Features(
+        {
+            "image": datasets.Image(decode=False),
+            "pixels": datasets.Array3D((8, 9, 3), "uint8"),
+            "octets": datasets.List(datasets.Value("uint8")),
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["a", "b"]),
+            "word": datasets.Value("string"),
+        }
+    )
+    for split, rows in {"train": range(30), "test": range(30, 40)}.items():
+        cells = {
+            "image": [{"bytes": encoded[i], "path": None} for i in rows],
+            "pixels": [pictures[i] for i in rows],
+            "octets": [list(encoded[i]) for i in rows],
+            "text": [base64.b64encode(encoded[i]).decode() for i in rows],
+            "label": [int(i % 10 == 0) for i in rows],
+            "word": [str(i % 2) for i in rows],
+        }
+        datasets.Dataset.from_dict(cells, features=features).to_parquet(folder / "data" / f"{split}-0.parquet")
+    hub.add("t/forms", folder, kind="dataset")
+    shards = tmp_path_factory.mktemp("shards")
+    for number in range(3):
+        with tarfile.open(shards / f"s-{number:03}.tar", "w") as tar:
+            for i in range(number * 4, number * 4 + 4):
+                for name, data in ((f"{i}.png", encoded[i]), (f"{i}.cls", b"%d" % (i % 2))):
+                    member = tarfile.TarInfo(name)
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+    hub.add("t/shards", shards, kind="dataset")
+    ask = {
+        "both": {"source": "hub:t/forms", "split": "train+test"},
+        "train": {"source": "hub:t/forms", "split": "train"},
+        "files": {"source": "hub:t/forms/data/{test,train}-*.parquet"},
+        "one file": {"source": "hub:t/forms/data/test-0.parquet"},
+        "no file": {"source": "hub:t/forms/data/valid-0.parquet"},
+        "file and split": {"source": "hub:t/forms/data/test-0.parquet", "split": "train"},
+        "elsewhere": {"source": "hub:t/forms/../x.parquet"},
+        "no split": {"source": "hub:t/forms", "split": "train+valid"},
+        "pixels": {"source": "hub:t/forms", "column": "pixels"},
+        "octets": {"source": "hub:t/forms", "column": "octets"},
+        "text": {"source": "hub:t/forms", "column": "text"},
+        "word": {"source": "hub:t/forms", "column": "word"},
+        "balanced": {"source": "hub:t/forms", "split": "train", "balance": "label", "n": 6},
+        "too few": {"source": "hub:t/forms", "split": "train", "balance": "label", "n": 12},
+        "undeclared": {"source": "hub:t/forms", "balance": "word"},
+        "shards": {"source": "hub:t/shards/s-{000,002}.tar"},
+    }
+    env = environment(hub, tmp_path_factory.mktemp("cache"))
+    done = subprocess.run([sys.executable, "-c", FORMS, json.dumps(ask)], env=env, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return dict(map(json.loads, done.stdout.splitlines()))
+
+
+def test_several_splits_and_files_of_a_set(forms):
+    assert sorted(forms["both"][2]) == sorted(forms["files"][2]) == list(range(40))
+    assert (forms["train"][3], forms["files"][3]) == (None, None)
+    assert sorted(forms["train"][2]) == list(range(30))
+    assert sorted(forms["one file"][2]) == list(range(30, 40))
+    drawn = [number >= 30 for number in forms["both"][2][:20]]
+    assert any(drawn)
+    assert not all(drawn)  # both from the beginning
+    assert sorted(forms["shards"][2]) == [0, 1, 2, 3, 8, 9, 10, 11]
+    assert forms["shards"][1] == [str(number % 2) for number in forms["shards"][2]]
+
+
+@pytest.mark.parametrize("column", ["pixels", "octets", "text"])
+def test_columns_of_other_forms(forms, column):
+    assert sorted(forms[column][2]) == list(range(30, 40))
+    assert all(one.startswith("sha256:") for one in forms[column][0])
+
+
+def test_a_balanced_draw_of_a_stream(forms):
+    assert sorted(forms["balanced"][1]) == ["a"] * 3 + ["b"] * 3
+    assert sorted(forms["too few"][1]) == ["a"] * 9 + ["b"] * 3  # rows 0, 10 and 20
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no file", "has no 'data/valid-0.parquet'; correct FILES"),
+        ("file and split", "names files, which have no split; remove it"),
+        ("elsewhere", "are files of that data set"),
+        ("no split", "Bad split: valid. Available splits: ['train', 'test']; set split"),
+        ("word", "column 'word' holds string, not images; set column to one of 'image'"),
+        ("undeclared", "column 'word' does not declare its classes (string)"),
+    ],
+)
+def test_what_a_form_cannot_be(forms, name, words):
+    assert words in forms[name]
+    assert "\n" not in forms[name]
 
 
 def images(repo: str, out: Path, **more: Any) -> list[object]:
@@ -240,10 +369,11 @@ def test_a_hub_that_fails_while_rows_are_read(hub, tmp_path):
         assert re.search(FAULTS[name][1], sentence), (name, sentence)
 
 
-def test_offline(hub, tmp_path):
-    ask = {"mine": (images(EUROSAT, tmp_path / "out"), None)}
-    told = said(hub, tmp_path / "cache", ask, HF_HUB_OFFLINE="1")["mine"]
-    assert "cannot be read offline; run `probe images` with the network, or unset HF_HUB_OFFLINE." in told.sentence
+def test_offline(tmp_path, capsys):
+    """As this process is; nobody has read a set of this name before."""
+    assert main(list(map(str, images("nobody/has-this", tmp_path / "out")))) == 2
+    said = capsys.readouterr().err
+    assert "cannot be read offline; run `probe images` with the network, or unset HF_HUB_OFFLINE." in said
 
 
 @pytest.mark.slow

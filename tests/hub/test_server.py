@@ -1,11 +1,10 @@
 """The hub for tests against the real client: what is asked of it is answered as the client expects."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from ..processes import completed
 from .commands import environment
 from .server import Hub
 
@@ -80,10 +79,7 @@ def found(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict:
     hub.add("server/gated", tmp / "model", gated=True)
     hub.add("server/before", tmp / "model")
     hub.rename("server/before", "server/after")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp), hub.token, hub.stranger],
-        env=environment(hub, tmp / "cache"), cwd=tmp, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = completed("-c", SCRIPT, tmp, hub.token, hub.stranger, cwd=tmp, only=environment(hub, tmp / "cache"))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -26,6 +26,7 @@ from jobs.work import Work
 from probe.dynamics import Outcome
 from probe.results.files import read_tensors
 
+from ..figures import drawn
 from ..processes import Process
 
 MAP = '''
@@ -76,6 +77,13 @@ def configure(folder: Path) -> Path:
     file = folder / "own.yaml"
     file.write_text(yaml.safe_dump(settings))
     return file
+
+
+@pytest.fixture(scope="module", autouse=True)
+def figures():
+    """They are not drawn, but where a test says so; fixtures of a session come before, and theirs are."""
+    with drawn(False):
+        yield
 
 
 @pytest.fixture

@@ -90,6 +90,7 @@ def test_a_text_without_a_rule_is_refused():
         run(clip={"model": "hf-hub:laion/CLIP-ViT-B-32", "pretrained": None}),
         run(trackers={"log_with": ["tensorboard"]}),
         data("hub:uoft-cs/cifar100", config="plain", split="test[:10%]"),
+        data("hub:owner/name/data/{a,b}-{000..003}.parquet", split="train+test", balance="label"),
         data("bundled:digits"),
         parse_ood_config(
             {
@@ -134,6 +135,13 @@ def test_the_hub_the_bundled_and_the_embedded_are_allowed(config: Tracked):
         (data("parquet:/data/*.parquet"), "datasets.mine.source"),
         (data("parquet:http://10.0.0.1/x.parquet"), "datasets.mine.source"),
         (data("parquet:hf://datasets/a/b/x.parquet"), "datasets.mine.source"),
+        (data("saved:/srv/set"), "datasets.mine.source"),
+        (data("webdataset:/srv/{a,b}.tar"), "datasets.mine.source"),
+        (data("hub:a/b/../../x"), "datasets.mine.source"),
+        (data("hub:a/b//etc/x.parquet"), "datasets.mine.source"),
+        (data("hub:a/b/{x,../y}.parquet"), "datasets.mine.source"),
+        (data("hub:a/b/{0..99999999}.parquet"), "datasets.mine.source"),
+        (data("hub:a/b/http://10.0.0.1/x.parquet"), "datasets.mine.source"),
         (data("/srv/images"), "datasets.mine.source"),
         (data("images"), "datasets.mine.source"),
         (data("urls:laion/table"), "datasets.mine.source"),

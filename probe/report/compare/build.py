@@ -17,6 +17,7 @@ from probe.report.compare.schema import ComparisonReport, RunFacts, Similarity
 from probe.report.compare.verdict import verdict
 from probe.report.page.text import listed, number
 from probe.report.run.sample import mean_of
+from probe.results import layout
 from probe.results.run import read_atoms
 
 DRAWS = 8
@@ -72,6 +73,7 @@ def _facts(run: ComparedRun) -> RunFacts:
         atoms=report.dictionary.atoms,
         certified=certificates.certified,
         undecided=certificates.undecided,
+        borrowed=report.borrowed.atoms if report.borrowed else None,
         share=certificates.starts / solver.n if solver.n else None,
         rule=report.dictionary.rule,
     )
@@ -87,7 +89,13 @@ def _notes(
     first, notes = runs[0], []
     if others:
         notes.append(f"Data sets left out because not all runs have them: {listed(others)}.")
-    if old := [run.name for run in runs if any(run.results.datasets[name].subsets is None for name in names)]:
+    if lent := [run.name for run in runs if run.report.borrowed]:
+        notes.append(
+            f"{listed(lent)}: coded in a borrowed dictionary, which no draw of the run's starts would change: "
+            "intervals are over images alone, and there is no verdict."
+        )
+    own = [run for run in runs if not run.report.borrowed]
+    if old := [run.name for run in own if any(run.results.datasets[name].subsets is None for name in names)]:
         notes.append(
             f"{listed(old)}: made by a version that did not measure how far draws of the starts differ: intervals are "
             "over images alone, and there is no verdict."
@@ -106,7 +114,7 @@ def _notes(
         if other := [run.name for run in runs if not run.same_images(first, name)]:
             images = f"different images than {first.name}"
             notes.append(f"{name}: {listed(other)} used {images}; differences are not paired.")
-    sizes = {run.name: run.report.dictionary.atoms for run in runs}
+    sizes = {run.name: run.report.atoms for run in runs}
     if len(set(sizes.values())) > 1:
         notes.append(f"Dictionaries differ in size ({_each(sizes)} atoms): a larger one offers more choice.")
     most = {run.name: max(run.levels.values()) if run.report.datasets else 0 for run in runs}
@@ -128,7 +136,8 @@ def _each(counts: dict[str, int]) -> str:
 
 def _similarities(runs: Sequence[ComparedRun]) -> list[Similarity]:
     """Of every pair of runs with latents of the same shape and no empty dictionary."""
-    atoms = {run.name: torch.from_numpy(read_atoms(run.path)) for run in runs}
+    files = {run.name: layout.BORROWED if run.report.borrowed else layout.DICTIONARY for run in runs}
+    atoms = {run.name: torch.from_numpy(read_atoms(run.path, files[run.name])) for run in runs}
     atoms = {name: rows[rows.any(1)] for name, rows in atoms.items()}  # an attractor at the origin has no direction
     full = [run for run in runs if len(atoms[run.name])]
     pairs = [(one.name, other.name) for one, other in combinations(full, 2) if one.same_latents(other)]

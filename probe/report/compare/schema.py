@@ -94,6 +94,9 @@ class RunFacts(ReportModel):
     atoms: int
     certified: int = Field(description="atoms that are certified attractors")
     undecided: int = Field(description="atoms not examined (solver.certificates) or too close to 1 to decide")
+    borrowed: int | None = Field(
+        None, description="atoms of the dictionary that images were coded in, where it was another run's"
+    )
     share: float | None = Field(description="share of the starts that converged to a certified attractor")
     rule: str = Field(description="of the dictionary")
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from probe.dynamics import Outcome
 from probe.errors import UserError
-from probe.methods import subject
+from probe.methods import BORROWED, subject
 from probe.metrics.interval import RESAMPLES
 from probe.report.model import dump, finite
 from probe.report.run.basins import basins_report
@@ -54,7 +54,8 @@ def report_of(results: Results, run: Path) -> Report:
 
 def _assemble(results: Results) -> Report:
     manifest, dictionary = results.manifest, _dictionary(results)
-    name = subject(dictionary["certificates"]["certified"], dictionary["atoms"])
+    own = subject(dictionary["certificates"]["certified"], dictionary["atoms"])
+    name = BORROWED if results.borrowed else own
     tables = [data.rows for data in results.datasets.values()]
     m = sum(comparisons_among(rows["method"].unique(), rows["image"].nunique()) for rows in tables)
     seen = results.semantics["summary"] if results.semantics else {"missing": MISSING}
@@ -64,6 +65,7 @@ def _assemble(results: Results) -> Report:
         "model": manifest["model"],
         "solver": _solver(results, dictionary.pop("certificates")),
         "dictionary": dictionary,
+        "borrowed": results.borrowed,
         "gallery": _gallery(results),
         "basins": basins_report(results, _certified_as(results)),
         "semantics": seen if results.config.clip else None,
@@ -181,7 +183,7 @@ def _seen(results: Results, i: int) -> dict[str, Any]:
 
 
 def _provenance(results: Results, m: int) -> dict[str, Any]:
-    elsewhere = ("schema_version", "model", "report_checksum")
+    elsewhere = ("schema_version", "model", "report_checksum", "borrowed")
     stated = {key: value for key, value in results.manifest.items() if key not in elsewhere}
     return {
         **stated,

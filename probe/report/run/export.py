@@ -11,7 +11,7 @@ from typing import Any
 
 from probe.methods import BASELINE, OURS, label, metrics
 from probe.names import csv_text
-from probe.report.page.markdown import code, table, text
+from probe.report.page.markdown import code, joined, table, text
 from probe.report.page.text import number, with_interval
 from probe.report.run.schema import Contrast, DatasetErrors, Mean, MethodErrors, Report
 from probe.report.run.tables import known_metrics
@@ -69,10 +69,14 @@ def mean_and_ends(mean: Mean | None) -> list[float | None]:
 
 def model_card(report: Report) -> str:
     """The metadata block and the section."""
+    parts = [metadata(model_name=model_name(report), eval_results=results(report)) if results(report) else ""]
+    return joined([*parts, "## Latent dynamics", *section(report)])
+
+
+def section(report: Report, *, command: bool = True) -> list[str]:
+    """How the run ended, its warnings, errors, verdicts and provenance, without a title; ``command`` may name paths."""
     subject, model = report.subject, report.model
     parts = [
-        _metadata(report, subject),
-        "## Latent dynamics",
         f"The dynamics z ← E(D(z)) of this autoencoder ({code(model.class_)}, latent "
         f"{' x '.join(map(str, model.latent_shape))}, d = {model.d}) were probed without data, after Fumero et al., "
         "[Navigating the Latent Space Dynamics of Neural Models](https://arxiv.org/abs/2505.22785).",
@@ -90,7 +94,7 @@ def model_card(report: Report) -> str:
             "\n".join(f"- {text(name)}: {text(data.verdict)}." for name, data in report.datasets.items()),
             report.verdict_rule,
         ]
-    return "\n\n".join(part for part in [*parts, "### Provenance", _provenance(report)] if part) + "\n"
+    return [*parts, "### Provenance", _provenance(report, command)]
 
 
 def model_name(report: Report) -> str:
@@ -115,13 +119,16 @@ def _says_something(part: str) -> bool:
     return part not in ("", ".", "..", "~", "snapshots", "blobs") and not re.fullmatch(r"[0-9a-f]{12,}", part)
 
 
-def _metadata(report: Report, subject: str) -> str:
+def metadata(**known: Any) -> str:
+    """The block at the top of a card, as the hub reads it; entries without a value are left out."""
     from huggingface_hub import ModelCardData
 
-    results = [one for key, data in report.datasets.items() for one in _results(key, data, subject)]
-    return (
-        f"---\n{ModelCardData(model_name=model_name(report), eval_results=results).to_yaml()}\n---" if results else ""
-    )
+    return f"---\n{ModelCardData(**known).to_yaml()}\n---"
+
+
+def results(report: Report) -> list[Any]:
+    """The ``EvalResult``s of all data sets."""
+    return [one for key, data in report.datasets.items() for one in _results(key, data, report.subject)]
 
 
 def _results(name: str, data: DatasetErrors, subject: str) -> list[Any]:
@@ -166,12 +173,12 @@ def _card_rows(name: str, data: DatasetErrors, subject: str) -> list[list[str]]:
     return [*rows, [*place, "-", "autoencoder alone", "0", number(data.autoencoder_floor.pixel_mse.mean), "-"]]
 
 
-def _provenance(report: Report) -> str:
+def _provenance(report: Report, command: bool) -> str:
     facts, solver = report.provenance, report.solver
     images = ", ".join(f"{text(name)} {code(str(data.sha256))}" for name, data in report.datasets.items())
     versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
     rows = [
-        ["command", code(str(facts.get("command", "-")))],
+        *([["command", code(str(facts.get("command", "-")))]] if command else []),
         *([["commit on the hub", code(report.model.revision)]] if report.model.revision else []),
         ["weights, sha256", code(report.model.weights_sha256 or "none")],
         ["images, sha256", images or "-"],

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from probe.dynamics import Outcome
-from probe.methods import OUTCOME_COLOURS, label, methods, metrics
+from probe.methods import BORROWED, OUTCOME_COLOURS, label, methods, metrics
 from probe.report.model import finite
 from probe.report.page import text as words
 from probe.report.page.content import Figure, Section
@@ -19,7 +19,7 @@ from probe.report.page.pictures import sheet, small, strip, uri
 from probe.report.run import forest, tables
 from probe.report.run.basins import basins_section
 from probe.report.run.schema import DatasetErrors, Errors, Mean, Report
-from probe.report.run.summary import semantics_sentences
+from probe.report.run.summary import borrowed, semantics_sentences
 from probe.results.run import Reconstructions, Results
 
 ATOM = {"atom", "basin", "outcome", "certificate", "spectral_radius", "residual", "steps"}
@@ -43,6 +43,8 @@ def html(report: Report, results: Results, files: Mapping[str, bytes], planned: 
         script=script,
         tables=tables,
         words=words,
+        borrowed=borrowed,
+        ours=_ours(report),
         methods=methods(),
         label=lambda method: label(method, report.subject),
         outcomes=list(Outcome),
@@ -50,7 +52,7 @@ def html(report: Report, results: Results, files: Mapping[str, bytes], planned: 
         five_percent=_five_percent(report),
         forests=forest.forests(report),
         stacks=forest.stacks(report),
-        parts=forest.PARTS,
+        parts={part: name.replace("end points", _ours(report)) for part, name in forest.PARTS.items()},
         part_colours=forest.COLOURS,
         figure=lambda name: uri("image/svg+xml", files[f"figures/{name}.svg"]),
         gallery=small(files["figures/gallery.png"], 0.45) if "figures/gallery.png" in files else None,
@@ -66,6 +68,11 @@ def _five_percent(report: Report) -> str:
     """``13 atoms (5 % of d)``."""
     levels = {data.five_percent for data in report.datasets.values()}
     return f"{words.count(levels.pop(), 'atom')} (5 % of d)" if len(levels) == 1 else "5 % of d atoms"
+
+
+def _ours(report: Report) -> str:
+    """What the legends of the page call the atoms that images are coded in."""
+    return BORROWED if report.borrowed else "end points"
 
 
 def _script(path: str) -> Markup:
@@ -84,6 +91,7 @@ def _provenance(report: Report) -> list[tuple[str, str]]:
         "model": f"{model.class_} from {model.source}",
         **({"model's commit on the hub": model.revision} if model.revision else {}),
         "weights sha256": model.weights_sha256 or "none",
+        **tables.lender(report),
         "latent": f"{' x '.join(map(str, model.latent_shape))} (d = {model.d})",
         **{key.replace("_", " "): value for key, value in (model.model_extra or {}).items()},
         **{key.replace("_", " "): facts[key] for key in facts if key not in ("config", "data", "command")},

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from probe.kinds import check_is_run
-from probe.methods import METHODS, METRICS, subject
+from probe.methods import BORROWED, METHODS, METRICS, subject
 from probe.report.model import ReportModel, read_as
 
 CHALLENGERS = ", ".join(one.name for one in METHODS if one.challenges)
@@ -354,6 +354,19 @@ class DictionaryReport(ReportModel):
     outcomes: dict[str, int] = Field(description="atoms by outcome of their leader")
 
 
+class Borrowed(ReportModel):
+    """The dictionary of another run, in which the images were coded instead of in this run's own."""
+
+    source: str = Field(description="``dictionary.source``: a folder or a hub id")
+    revision: str | None = Field(description="commit on the hub; null for a folder")
+    sha256: str = Field(description="of its tensors, as in its config.json")
+    atoms: int
+    certified: int | None = Field(description="atoms that are certified attractors of its own model")
+    model: str | None = Field(description="name of its own model")
+    weights_sha256: str | None = Field(description="of its own model; null if it has no weights")
+    coordinates: list[str] = Field([], description="coordinates of its latents, where this run's are others")
+
+
 class GalleryAtom(ReportModel):
     """An atom whose end point is decoded in the gallery, largest basins first."""
 
@@ -484,6 +497,11 @@ class Report(ReportModel):
     model: ModelFacts
     solver: SolverReport
     dictionary: DictionaryReport
+    borrowed: Borrowed | None = Field(
+        None,
+        description="the dictionary behind all errors of the method ``attractors``; null where it is the run's own,"
+        " which ``dictionary`` describes in any case",
+    )
     gallery: list[GalleryAtom]
     basins: BasinsReport | None = Field(None, description="null in reports of older versions")
     semantics: Semantics | None = Field(description="null if the configuration does not ask for CLIP")
@@ -500,7 +518,12 @@ class Report(ReportModel):
     @property
     def subject(self) -> str:
         """What to call the dictionary's atoms; see ``probe.methods.subject``."""
-        return subject(self.solver.certificates.certified, self.dictionary.atoms)
+        return BORROWED if self.borrowed else subject(self.solver.certificates.certified, self.dictionary.atoms)
+
+    @property
+    def atoms(self) -> int:
+        """Atoms of the dictionary that images are coded in."""
+        return self.borrowed.atoms if self.borrowed else self.dictionary.atoms
 
 
 def read_report(run: Path) -> Report:

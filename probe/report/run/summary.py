@@ -7,7 +7,7 @@ from probe.methods import BASELINE, OURS, methods
 from probe.report.page.text import count, listed, number, of_images, percent, with_interval
 from probe.report.run.decomposition import overall
 from probe.report.run.sample import MIN_IMAGES
-from probe.report.run.schema import DatasetErrors, DictionaryReport, Report, Semantics
+from probe.report.run.schema import Borrowed, DatasetErrors, DictionaryReport, Report, Semantics
 
 
 def summary(report: Report) -> list[str]:
@@ -32,6 +32,8 @@ def summary(report: Report) -> list[str]:
             f"Iterated again without acceleration and in full precision, {certificates.plain_same} of "
             f"{count(certificates.plain_checked, 'start')} drawn at random ended in the same point."
         )
+    if report.borrowed:
+        sentences.append(f"Images are coded in {borrowed(report.borrowed)}, not in the end points above.")
     if report.uncoded:
         sentences.append(report.uncoded)
     if report.datasets:
@@ -51,6 +53,13 @@ def _centre(report: Report) -> str | None:
         f"The mean of {of} was subtracted from all latents before they were coded, and added again to decode them: it "
         "counts as no atom. The points that a dictionary is made of lost their own mean."
     )
+
+
+def borrowed(found: Borrowed) -> str:
+    """``the dictionary of NAME (weights 0123456789ab), 28 atoms, from owner/name@0123456789ab``."""
+    weights = f"weights {found.weights_sha256[:12]}" if found.weights_sha256 else "no weights"
+    at = f"@{found.revision[:12]}" if found.revision else ""
+    return f"the dictionary of {found.model} ({weights}), {count(found.atoms, 'atom')}, from {found.source}{at}"
 
 
 def _largest_basin(dictionary: DictionaryReport) -> str:
@@ -118,7 +127,26 @@ def _exponent(report: Report) -> str:
 
 def warnings(report: Report) -> list[str]:
     """Sentences: about the run, then about single data sets."""
-    return report.model.warnings + _field_warnings(report) + _data_warnings(report) + _method_warnings(report)
+    about = _borrowed_warnings(report) + report.model.warnings + _field_warnings(report)
+    return about + _data_warnings(report) + _method_warnings(report)
+
+
+def _borrowed_warnings(report: Report) -> list[str]:
+    found = report.borrowed
+    if found is None:
+        return []
+    theirs, ours = found.weights_sha256, report.model.weights_sha256
+    known = f"of {'the same' if theirs == ours else 'other'} weights" if theirs and ours else "of that model"
+    said = [
+        f"Images are coded in borrowed atoms: {borrowed(found)}. These are end points {known}; outcomes, certificates, "
+        "basins and pictures of end points are about this run's own, in which no image is coded."
+    ]
+    if found.coordinates:
+        said.append(
+            f"The borrowed atoms are in other coordinates ({listed(found.coordinates)}) than this run's latents, so "
+            "their directions are not comparable."
+        )
+    return said
 
 
 def _field_warnings(report: Report) -> list[str]:

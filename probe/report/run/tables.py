@@ -28,6 +28,12 @@ TERMS = (
     "many of each control. Ratios are the error with the end points over the error with the control: below 1 the end "
     "points are better."
 )
+BORROWED_TERMS = (
+    "The dictionary is that of another run: its atoms are end points, where iterating z ← f(z) = E(D(z)) from noise "
+    "came to its end, of the model named above. The latent of each image is written with as many of these atoms as 5 % "
+    "of the latent dimension d, and with as many of each control. Ratios are the error with the borrowed atoms over "
+    "the error with the control: below 1 the borrowed atoms are better."
+)
 SIZES_NOTE = (
     "Dictionaries of the first starts only, with the same number of atoms in the code: 5 % of d. A larger dictionary"
     " offers more choice; compare methods at the same size, and with the random orthogonal basis, which has d atoms,"
@@ -54,6 +60,15 @@ def _best_control(level: LevelReport) -> str | None:
     known = [name for name, one in methods().items() if name in level.methods and name != OURS and not one.sees_data]
     means = {name: mean for name in known if (mean := level.methods[name].latent_mse.mean) is not None}
     return min(means, key=means.__getitem__) if means else None
+
+
+def lender(report: Report) -> dict[str, str]:
+    """Where borrowed atoms are from, for a table of facts; empty for a run's own."""
+    if (found := report.borrowed) is None:
+        return {}
+    commit = {"its commit on the hub": found.revision} if found.revision else {}
+    weights = {"its weights sha256": found.weights_sha256 or "none", "its sha256": found.sha256}
+    return {"dictionary": f"{count(found.atoms, 'atom')} of {found.model} from {found.source}", **commit, **weights}
 
 
 def methods_shown(report: Report) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from probe.dynamics import Outcome
-from probe.methods import label, metrics
+from probe.methods import BORROWED, label, metrics
 from probe.report.figures import forest
 from probe.report.figures import run as figures
 from probe.report.figures.basins import nearby_starts
@@ -86,7 +86,8 @@ def _markdown(report: Report, paths: Container[str], planned: Section | None) ->
     def shown(*names: str) -> list[Block]:
         return [Picture(f"figures/{name}", name) for name in names if f"figures/{name}.png" in paths]
 
-    blocks: list[Block] = [*_verdicts(report, shown), f"Dictionary: {report.dictionary.label}."]
+    own = "Its own dictionary" if report.borrowed else "Dictionary"
+    blocks: list[Block] = [*_verdicts(report, shown), f"{own}: {report.dictionary.label}."]
     blocks.append(Section("How the starts ended", [_outcomes(report), *shown("steps", "residual")]))
     if table := tables.certificates(report):
         blocks.append(Section("Certificates of the largest basins", [table, tables.CERTIFICATE_NOTE]))
@@ -112,7 +113,8 @@ def _markdown(report: Report, paths: Container[str], planned: Section | None) ->
     keys = ("command", "git_revision", "device", "dtype", "started", "config")
     facts = {key: report.provenance.get(key) for key in keys}
     commit = {"commit on the hub": model.revision} if model.revision else {}
-    made = Provenance.of(facts, **{"model": model.class_, **commit, "weights sha256": model.weights_sha256 or "none"})
+    weights = {"weights sha256": model.weights_sha256 or "none", **tables.lender(report)}
+    made = Provenance.of(facts, **{"model": model.class_, **commit, **weights})
     return page.markdown(Page(f"Probe of {model.source}", " ".join(report.summary), report.warnings, blocks, made))
 
 
@@ -127,10 +129,12 @@ def _verdicts(report: Report, shown: Callable[..., list[Block]]) -> list[Block]:
         each = [f"{name}: {one.sentence}." for name, one in parts.items()]
         title = "Where the advantage over the random orthogonal basis comes from"
         numbers = decomposition.table(report)
-        said: list[Block] = [numbers, decomposition.NOTE] if numbers else []
+        note = decomposition.NOTE.replace("end points", BORROWED) if report.borrowed else decomposition.NOTE
+        said: list[Block] = [numbers, note] if numbers else []
         blocks.append(Section(title, [*shown("decomposition"), Bullets(each), *said]))
     if blocks:
-        blocks = [tables.TERMS, *blocks, Section("How the verdicts are reached", [report.verdict_rule])]
+        terms = tables.BORROWED_TERMS if report.borrowed else tables.TERMS
+        blocks = [terms, *blocks, Section("How the verdicts are reached", [report.verdict_rule])]
     return blocks
 
 

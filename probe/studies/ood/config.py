@@ -85,7 +85,9 @@ class Outside(StudyImages):
 
     @model_validator(mode="after")
     def _bare_noise(self) -> "Outside":
-        given = [name for name in ("config", "split", "column", "revision") if getattr(self, name) is not None]
+        given = [
+            name for name in ("config", "split", "column", "revision", "balance") if getattr(self, name) is not None
+        ]
         if self.source == NOISE and given:
             raise ValueError(f"{given[0]} has no meaning for noise; remove it")
         return self

@@ -1,11 +1,9 @@
 """Data-free weight probing: from end points to a dictionary of certified atoms (paper, Sections 3, 4.1)."""
 
-import html
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -35,92 +33,17 @@ from probe.dynamics.memory import Fitting
 from probe.dynamics.rates import predicted_steps
 from probe.errors import UserError
 from probe.metrics.sets import vendi_score
+from probe.studies.probing.attractor_dictionary import MEASURED, AttractorDictionary
 
 UNKNOWN = -1
 LEADERS = 12
 """Atoms (largest basins first) whose start is iterated plainly, for comparison with the predicted steps."""
 PICTURES, THUMBNAILS = 64, 4096
 """Atoms whose decoded end points are kept as pictures, and as small ones (``picture``); largest basins first."""
-CERTIFICATES = {YES: "attractor", NO: "not an attractor", UNDECIDED: "undecided"}
-MEASURED = ("residual", "spectral_radius", "radius_error", "spectral_norm", "norm_error", "distance", "from_one")
 TOGETHER = 1 << 14
 """Atoms made at once."""
 COMPARED = 1024
 """Atoms (largest basins first) that enter the Vendi score."""
-
-
-@dataclass(frozen=True)
-class AttractorDictionary:
-    """Distinct end points, merged and certified, largest basin first. Tensors have m rows, on the CPU.
-
-    Attributes:
-        atoms: unit-norm end points (m, d), float32; 0 for an attractor at the origin, which has no direction.
-        ends: the end points themselves (m, *latent shape), after the plain steps of the certificate.
-        leader: the index of the start that ended there.
-        basin: starts merged into the atom, including the leader.
-        settled: how many of these converged.
-        outcome, steps: of the leader.
-        residual: of the leader; where there is a certificate, of ``ends``.
-        spectral_radius, radius_error, spectral_norm, norm_error, distance, from_one, products: as in ``Certificates``;
-            NaN and 0 if there is no certificate. None: not known to earlier versions (distance, from_one).
-        certificate: 1 attractor, 0 no attractor, -1 undecided; see ``Certificates``.
-        predicted_steps: log(eps / ||z0 - z*||) / log(rho), the steps from the leader's start z0 to the tolerance if f
-            were linear with this spectral radius everywhere (Proposition A.9); see ``predicted_steps``. NaN without a
-            certificate.
-        plain_steps: steps of that start without acceleration, in full precision; -1 if not known.
-        summary: counts and rules, for the report.
-        member: for every start of the run the row of its atom (N,), -1 for a start outside the dictionary; None in
-            dictionaries of older versions.
-    """
-
-    atoms: Tensor
-    ends: Tensor
-    leader: Tensor
-    basin: Tensor
-    settled: Tensor
-    outcome: Tensor
-    steps: Tensor
-    residual: Tensor
-    spectral_radius: Tensor
-    radius_error: Tensor
-    spectral_norm: Tensor
-    norm_error: Tensor
-    products: Tensor
-    certificate: Tensor
-    predicted_steps: Tensor
-    plain_steps: Tensor
-    summary: dict[str, object]
-    distance: Tensor | None = None
-    from_one: Tensor | None = None
-    member: Tensor | None = None
-
-    @property
-    def certificates(self) -> list[str]:
-        """What is known of each atom: ``attractor``, ``not an attractor``, ``undecided``."""
-        return [CERTIFICATES[code] for code in self.certificate.tolist()]
-
-    def to_pandas(self) -> pd.DataFrame:
-        """A row per atom, largest basin first, outcomes and certificates by name; unknown numbers are NaN or NA."""
-        outcomes = [Outcome(code).label for code in self.outcome.tolist()]
-        columns: dict[str, Any] = {name: getattr(self, name).tolist() for name in ("leader", "basin", "settled")}
-        columns["certificate"] = pd.Categorical(self.certificates, list(CERTIFICATES.values()))
-        columns["outcome"] = pd.Categorical(outcomes, [outcome.label for outcome in Outcome])
-        columns["steps"] = self.steps.tolist()
-        known = [name for name in (*MEASURED, "predicted_steps") if getattr(self, name) is not None]
-        columns |= {name: getattr(self, name).double().numpy() for name in known}
-        columns["products"] = self.products.tolist()
-        columns["plain_steps"] = pd.array([n if n >= 0 else None for n in self.plain_steps.tolist()], dtype="Int64")
-        return pd.DataFrame(columns).rename_axis("atom")
-
-    def __len__(self) -> int:
-        return len(self.atoms)
-
-    def __repr__(self) -> str:
-        certified = self.certificates.count("attractor")
-        return f"<AttractorDictionary: {len(self)} atoms of {self.atoms.shape[1]} dimensions, {certified} certified>"
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>{self.to_pandas().head(10).to_html()}"
 
 
 @dataclass(frozen=True)

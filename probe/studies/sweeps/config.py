@@ -17,6 +17,7 @@ from probe.config import (
     Tracked,
     file_names,
 )
+from probe.data.patterns import hub_parts
 from probe.training.config import TrainConfig
 
 Positive = Annotated[int, Field(ge=1, le=10**8)]
@@ -34,17 +35,21 @@ def as_in(model: type[BaseModel], name: str) -> str | None:
 class StudyImages(ConfigModel):
     """A source of images, as in ``DatasetConfig``; the first n in an order drawn with seed 0."""
 
-    source: Text = Field(description="hub:ID, parquet:PATH, folder:PATH, bundled:NAME, urls:ID, or a path")
+    source: Text = Field(
+        description="hub:ID, parquet:PATH, folder:PATH, saved:PATH, webdataset:PATH, bundled:NAME, urls:ID, or a path"
+    )
     config: Text | None = Field(None, description="configuration of a hub data set")
     split: Text | None = Field(None, description="split of a hub data set; default: train or test, by use")
     column: Text | None = Field(None, description="column of the images; default: the only one")
     revision: Text | None = Field(None, description="revision of a hub data set")
+    balance: Text | None = Field(None, description=as_in(DatasetConfig, "balance"))
     n: int = Field(ge=1, le=MOST, description="number of images")
 
     def dataset(self, part: Part, more: int = 0) -> DatasetConfig:
         """The same for ``load_images``, with ``more`` further images held out."""
         given = self.model_dump(exclude_none=True, include=set(StudyImages.model_fields))
-        if self.source.startswith(("hub:", "urls:")):
+        # Files that are named on the hub have no split.
+        if self.source.startswith("urls:") or (self.source.startswith("hub:") and not hub_parts(self.source[4:])[1]):
             given = {"split": part, **given}
         return DatasetConfig(**given, holdout=more)
 

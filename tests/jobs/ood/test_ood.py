@@ -26,6 +26,7 @@ from probe.results.files import read_tensors
 from probe.studies.ood.config import parse_ood_config
 from probe.studies.ood.images import as_taken
 
+from ...figures import drawn
 from ..conftest import do, shared_by
 
 SETTINGS = {
@@ -64,7 +65,8 @@ def one_thread():
 def whole(tmp_path_factory):
     """An experiment made undisturbed."""
     path = tmp_path_factory.mktemp("whole") / "ood"
-    do(begin(path))
+    with drawn(True):
+        do(begin(path))
     return path
 
 

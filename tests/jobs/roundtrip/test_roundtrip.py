@@ -29,6 +29,7 @@ from probe.results.files import read_tensors
 from probe.results.roundtrip import Trip, read_roundtrip, trips
 from probe.studies.roundtrip.config import parse_roundtrip_config
 
+from ...figures import drawn
 from ..conftest import MAP, do, shared_by
 
 SETTINGS = {
@@ -70,7 +71,7 @@ def whole(tmp_path_factory) -> Path:
     """Round trips made undisturbed."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "own.py").write_text(MAP)
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, drawn(True):
         patched.chdir(folder)
         do(begin(folder / "trips"))
     return folder / "trips"

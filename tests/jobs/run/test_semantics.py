@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -20,18 +21,24 @@ from probe.errors import UserError
 from probe.semantics import MISSING
 from probe.semantics.clip import load_clip
 
-from ..conftest import do
+from ..conftest import configure, do
 
 
 @pytest.fixture
-def config(own: Path, tiny_clip: Path) -> Path:
-    settings = yaml.safe_load(own.read_text())
-    settings["clip"] = {"model": f"local-dir:{tiny_clip}", "pretrained": None, "labels": ["cat", "grid", "red"]}
+def config(tmp_path: Path, tiny_clip: Path) -> Path:
+    return with_clip(tmp_path, tiny_clip)
+
+
+def with_clip(folder: Path, clip: Path) -> Path:
+    """The configuration file of a run on the map with CLIP."""
+    config = configure(folder)
+    settings = yaml.safe_load(config.read_text())
+    settings["clip"] = {"model": f"local-dir:{clip}", "pretrained": None, "labels": ["cat", "grid", "red"]}
     # CLIP sees every reconstruction of every method: few images and one level are enough.
     settings["datasets"] = {name: {"n": 5, "holdout": 4} for name in settings["datasets"]}
     settings["sparse"]["levels"] = [1]
-    own.write_text(yaml.safe_dump(settings, sort_keys=False))
-    return own
+    config.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return config
 
 
 def change(config: Path, clip: dict | None = None, **keys) -> None:
@@ -45,9 +52,26 @@ def whole(config: Path, out: Path) -> dict:
     return do(RunDirectory.create(out, load_config(config)))
 
 
-def test_a_run_with_clip(config: Path, tmp_path: Path, tiny_clip: Path):
-    out = tmp_path / "out"
-    report = whole(config, out)
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory, tiny_clip: Path) -> Path:
+    """The folder of a finished run with CLIP, ``out``, and of its configuration."""
+    folder = tmp_path_factory.mktemp("seen")
+    whole(with_clip(folder, tiny_clip), folder / "out")
+    return folder
+
+
+@pytest.fixture
+def out(seen: Path, tmp_path: Path) -> Path:
+    """That run, as a test's own."""
+    return Path(shutil.copytree(seen / "out", tmp_path / "out"))
+
+
+def reported(run: Path) -> dict:
+    return json.loads((run / "report" / "report.json").read_text())
+
+
+def test_a_run_with_clip(seen: Path, out: Path, tiny_clip: Path):
+    config, report = seen / "own.yaml", reported(out)
     settings = load_config(config)
     clip = load_clip(ClipConfig(model=f"local-dir:{tiny_clip}"), torch.device("cpu"))
     images = load_images("digits", settings.datasets["digits"], resolution=settings.resolution).images
@@ -85,6 +109,7 @@ def test_a_run_with_clip(config: Path, tmp_path: Path, tiny_clip: Path):
 
 
 def test_labels_are_chosen_anew_where_the_file_of_words_has_changed(config: Path, tmp_path: Path):
+    """A finished run is reported again also where the file is gone."""
     words = tmp_path / "words.txt"
     words.write_text("cat\ngrid\n")
     change(config, clip={"labels": str(words)})
@@ -96,6 +121,8 @@ def test_labels_are_chosen_anew_where_the_file_of_words_has_changed(config: Path
     assert {atom["label"] for atom in second["gallery"]} <= {"ship", "ring"}
     assert first["semantics"]["words_sha256"] != second["semantics"]["words_sha256"]
     assert (tmp_path / "out" / "reconstructions" / "digits.parquet").stat().st_mtime_ns == tables
+    words.unlink()
+    assert do(RunDirectory.open(tmp_path / "out"), "report")["semantics"] == second["semantics"]
 
 
 @pytest.mark.parametrize(
@@ -120,38 +147,29 @@ def test_without_images_points_are_labelled_all_the_same(config: Path, tmp_path:
     assert {atom["nearest"] for atom in report["gallery"]} == {None}
 
 
-def test_decoded_noise_is_seen_as_small_as_end_points(config: Path, tmp_path: Path, monkeypatch):
+def test_decoded_noise_is_seen_as_small_as_end_points(seen: Path, out: Path, monkeypatch):
     from jobs.run import semantics
 
     shown = []
     monkeypatch.setattr(semantics, "picture", lambda images: shown.append(len(images)) or images)
-    whole(config, tmp_path / "out")
+    (out / "semantics.safetensors").unlink()
+    whole(seen / "own.yaml", out)
     assert sum(shown) == 256
 
 
-def test_a_finished_run_is_reported_again_without_the_words(config: Path, tmp_path: Path):
-    words = tmp_path / "words.txt"
-    words.write_text("cat\ngrid\n")
-    change(config, clip={"labels": str(words)})
-    whole(config, tmp_path / "out")
-    words.unlink()
-    do(RunDirectory.open(tmp_path / "out"), "report")
-
-
-def test_what_was_seen_is_kept_where_the_extra_is_missing_afterwards(config: Path, tmp_path: Path, monkeypatch):
-    first, find = whole(config, tmp_path / "out"), importlib.util.find_spec
+def test_what_was_seen_is_kept_where_the_extra_is_missing_afterwards(seen: Path, out: Path, monkeypatch):
+    first, find = reported(out), importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "open_clip" else find(name))
-    second = whole(config, tmp_path / "out")
+    second = whole(seen / "own.yaml", out)
     for report in (first, second):
         assert report["datasets"]["digits"]["autoencoder_floor"]["clip"]["mean"] is not None
     assert first["semantics"] == second["semantics"]
 
 
 @pytest.mark.busy
-def test_two_ranks_see_what_one_does(config: Path, tmp_path: Path, start):
-    alone = whole(config, tmp_path / "one")
-    assert start(config, "--out", tmp_path / "two", ranks=2).wait() == [0, 0]
-    together = json.loads((tmp_path / "two" / "report" / "report.json").read_text())
+def test_two_ranks_see_what_one_does(seen: Path, tmp_path: Path, start):
+    assert start(seen / "own.yaml", "--out", tmp_path / "two", ranks=2).wait() == [0, 0]
+    alone, together = reported(seen / "out"), reported(tmp_path / "two")
     flat = [
         pd.json_normalize(report["semantics"]).drop(columns="unrelated", errors="ignore")
         for report in (alone, together)
@@ -159,8 +177,8 @@ def test_two_ranks_see_what_one_does(config: Path, tmp_path: Path, start):
     pd.testing.assert_frame_equal(*flat, atol=1e-4)
     assert [atom["label"] for atom in alone["gallery"]] == [atom["label"] for atom in together["gallery"]]
     rows = [
-        pq.read_table(tmp_path / run / "reconstructions" / "digits.parquet").to_pandas()["clip"]
-        for run in ("one", "two")
+        pq.read_table(run / "reconstructions" / "digits.parquet").to_pandas()["clip"]
+        for run in (seen / "out", tmp_path / "two")
     ]
     assert rows[0].to_numpy() == pytest.approx(rows[1].to_numpy(), abs=1e-4)
 
@@ -181,8 +199,8 @@ def test_without_the_extra_the_report_says_how_to_get_it(config: Path, tmp_path:
     assert whole(config, out)["semantics"]["words"] == 3  # and once it is there, the same command adds what is missing
 
 
-def test_without_clip_nothing_is_said_of_it(own: Path, tmp_path: Path):
-    report = whole(own, tmp_path / "out")
+def test_without_clip_nothing_is_said_of_it(run_of_one: Path):
+    report = reported(run_of_one)
     assert report["semantics"] is None
     assert "label" not in json.dumps(report["gallery"]) or report["gallery"][0]["label"] is None
-    assert not (tmp_path / "out" / "semantics.safetensors").exists()
+    assert not (run_of_one / "semantics.safetensors").exists()

@@ -19,6 +19,7 @@ from probe.results.files import read_tensors
 from probe.studies.sweeps.kinds import parse_study_config
 from probe.training.checkpoint import STATE
 
+from ...figures import drawn
 from ...processes import completed
 from ..conftest import assert_same_results, do, results_of, until
 
@@ -42,7 +43,8 @@ def begin(path, **changes) -> StudyWork:
 def whole(tmp_path_factory):
     """A study made undisturbed."""
     path = tmp_path_factory.mktemp("whole") / "study"
-    do(begin(path))
+    with drawn(True):
+        do(begin(path))
     return path
 
 

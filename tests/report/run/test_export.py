@@ -5,10 +5,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import datasets
 import matplotlib
 import pandas as pd
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import DatasetCard, ModelCard
 
 from probe.cli.main import app, main
 from probe.files import write_atomically
@@ -223,3 +224,32 @@ def test_a_report_of_another_schema_is_refused(run: Path, command: str, capsys: 
 def test_mistakes(run: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
     assert main([str(run) if one == "RUN" else one for one in arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_data_set_folder(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / "new" / "rows"
+    app(["export", str(run), "--dataset", str(folder), "--json"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out) == {"dataset": str(folder)}
+    assert [one.name for one in folder.parent.iterdir()] == ["rows"]
+    written = pd.read_parquet(run / "reconstructions" / "photos.parquet")  # pandas alone
+    for found in (
+        datasets.load_from_disk(folder)["train"],
+        datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))["train"],
+    ):
+        frame = found.to_pandas()
+        assert set(frame.pop("dataset")) == {"photos"}
+        pd.testing.assert_frame_equal(frame, written.dropna(axis=1, how="all"), check_dtype=False)
+    card = DatasetCard((folder / "README.md").read_text())
+    assert card.data.configs[0]["data_files"] == [{"split": "train", "path": "train/*.arrow"}]
+    for column in found.column_names:
+        assert f"| `{column}` |" in card.text
+    assert build_report(run)["datasets"]["photos"]["sha256"] in card.text
+
+
+def test_a_data_set_folder_that_is_there(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "mine.txt").write_text("mine")
+    for folder in (tmp_path, tmp_path / "mine.txt"):
+        assert main(["export", str(run), "--dataset", str(folder)]) == 2
+        assert "exists already; give a new folder, or remove it." in capsys.readouterr().err
+    assert main(["export", str(tmp_path), "--dataset", str(tmp_path / "x")]) == 2
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,75 @@
+"""What metadata.csv, .jsonl or .parquet in a folder of images says of them, as in ``datasets``' imagefolder."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from probe.data.source import UnreadableImage, first_line, read_regular
+from probe.names import shortened, shown
+
+FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+KEY = "file_name"
+
+
+class Metadata:
+    """The rows of all metadata files below a folder.
+
+    rows: by the image's path below the folder, its columns without ``file_name``.
+    notes: sentences on files that could not be used, and on images that they name and that are not there.
+    """
+
+    def __init__(self, root: Path, files: Iterable[str], images: Iterable[str]):
+        self.rows: dict[str, Mapping[str, Any]] = {}
+        self.notes: list[str] = []
+        known = set(images)
+        for file in sorted(files, key=lambda file: (file.count("/"), file)):
+            try:
+                self._take(file, _rows(root / file), known)
+            except Exception as error:  # pyarrow, csv and json raise many classes on what is no table
+                reason = shown(first_line(error))
+                self.notes.append(f"{_quoted(file)} is not used: {reason}; give it a column {KEY} and a row per image.")
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns."""
+        return list(dict.fromkeys(name for row in self.rows.values() for name in row))
+
+    def _take(self, file: str, rows: list[Mapping[str, Any]], known: set[str]) -> None:
+        folder, absent = os.path.dirname(file), []
+        for row in rows:
+            if not isinstance(row, Mapping) or not isinstance(row.get(KEY), str):
+                raise ValueError(f"a row has no text in {KEY}")
+            image = os.path.normpath(os.path.join(folder, row[KEY]))
+            if image in known:
+                self.rows[image] = {name: value for name, value in row.items() if name != KEY}
+            else:
+                absent.append(row[KEY])
+        if absent:
+            more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+            self.notes.append(f"{_quoted(file)} names {_quoted(absent[0])}{more}, and no such image is in the folder.")
+
+
+def _rows(path: Path) -> list[Mapping[str, Any]]:
+    try:
+        data = read_regular(path)
+    except UnreadableImage as error:
+        raise ValueError(str(error)) from error
+    if path.suffix == ".parquet":
+        from pyarrow import BufferReader, parquet
+
+        return parquet.ParquetFile(BufferReader(data)).read().to_pylist()
+    text = data.decode("utf-8-sig")
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    if KEY not in (table.fieldnames or ()):
+        raise ValueError(f"it has no column {KEY}")
+    return list(table)
+
+
+def _quoted(name: str) -> str:
+    return repr(shown(shortened(name, 60)))
