@@ -14,6 +14,8 @@ from probe.config import parse_config
 
 from ..processes import completed
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def probe(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
     return completed("probe.cli.main", *arguments, cwd=cwd)
