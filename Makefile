@@ -8,8 +8,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --durations=10
-# Two files of tests at a time, each on one core, in the order of tests/conftest.py.
-IN_PAIRS := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
+# Some files of tests at a time, each on one core, in the order of tests/conftest.py: one more than there are cores for,
+# since many tests wait.
+WORKERS ?= 3
+TOGETHER := OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: install debian docs probe lint test test-all clean
 
@@ -45,10 +47,10 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(IN_PAIRS) -m 'not slow'
+	$(TOGETHER) -m 'not slow'
 
 test-all: test
-	$(IN_PAIRS) -m slow
+	$(TOGETHER) -m slow
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -88,7 +88,7 @@ def given_config(given: str | Path) -> Path:
         return path
     if name in files() and (missing or path.is_dir()):
         return files()[name]
-    if missing:
+    if missing and (path.suffix not in (".yaml", ".yml") or _near(name)):  # another absent file is its reader's
         raise UserError(f"there is no file '{shown(str(path))}', and no such configuration in the package{_hint(name)}")
     return path
 
@@ -101,10 +101,14 @@ def given_folder_or_config(given: str | Path) -> Path:
 
 def _hint(name: str) -> str:
     """The end of a sentence about a wrong name: ``configs/quickstart.yaml`` leads to ``quickstart`` as well."""
+    near = _near(name)
+    return f": {near}" if near else "; `probe configs` lists them."
+
+
+def _near(name: str) -> str:
     wanted = name.removeprefix("configs/").removesuffix(".yaml")
     inside = [one for one in files() if one.endswith(f"/{wanted}")]  # sd15 leads to leaderboard/sd15
-    near = f"did you mean {inside[0]!r}?" if inside else did_you_mean(wanted, files())
-    return f": {near}" if near else "; `probe configs` lists them."
+    return f"did you mean {inside[0]!r}?" if inside else did_you_mean(wanted, files())
 
 
 def _comment(file: Path) -> list[str]:

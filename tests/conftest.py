@@ -19,9 +19,22 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files whose processes wait come first: pytest-xdist gives files out in this order, and others fill the time."""
-    waiting = {item.path for item in items if item.get_closest_marker("busy")}
-    items.sort(key=lambda item: item.path not in waiting)
+    """Files whose processes wait come first, long ones before others: pytest-xdist gives files out in this order, and
+    others fill the time."""
+    seconds: dict[Path, float] = {}
+    for item in items:
+        for mark in item.iter_markers("busy"):
+            seconds[item.path] = max(seconds.get(item.path, 1), *mark.args or (1,))
+    items.sort(key=lambda item: -seconds.get(item.path, 0))
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Figures of the file's tests are built, but not drawn, see figures.py; those of fixtures of a session are."""
+    from .figures import drawn
+
+    with drawn(False):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -169,7 +169,7 @@ def test_commands_on_a_run_with_a_mutated_file(root, tmp_path, capsys, name):
     whole = STUBS[name] if name in STUBS else json.loads((run / name).read_text())
     draw, counts = random.Random(name), Counter[int]()
     before = set(tmp_path.rglob("*")) | {run / name}
-    for _ in range(40):
+    for _ in range(25):
         (run / name).write_bytes(mutated(json.dumps(whole, indent=draw.choice((None, 1))), draw))
         for command in (["status", str(run)], ["export", str(run), "--out", str(out)]):
             began = time.process_time()

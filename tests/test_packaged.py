@@ -88,7 +88,7 @@ def test_a_path_wins_over_a_name_and_a_name_over_a_folder(elsewhere):
         ("configs/quickstart.yaml", "did you mean 'quickstart'?"),
         ("configs/leaderboard/sd15.yaml", "did you mean 'leaderboard/sd15'?"),
         ("quickstart.yaml/more", "did you mean 'quickstart'?"),
-        ("zzzz.yaml", "`probe configs` lists them."),
+        ("zzzz", "`probe configs` lists them."),
         ("", "`probe configs` lists them."),
         ("no\x1b[31m", "`probe configs` lists them."),
     ],
@@ -109,6 +109,7 @@ def test_an_unknown_name_is_one_sentence_with_the_nearest_names(elsewhere, given
 def test_other_mistakes_with_a_path_are_left_to_its_reader(elsewhere):
     assert packaged.given_config("a\0b") == Path("a\0b")
     assert packaged.given_config(".") == Path(".")
+    assert packaged.given_config("zzzz.yaml") == Path("zzzz.yaml")
 
 
 def test_a_folder_of_configurations_is_printed_and_listed(elsewhere, capsys):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-NAMES = ("first_probe", "own_autoencoder")
+NAMES = ("first_probe", "own_autoencoder", "reading_a_dictionary", "comparing_checkpoints")
 SHOWN = ("image/png", "text/html", "text/plain")
 """Types of outputs that a page can show, best first."""
 

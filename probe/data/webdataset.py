@@ -75,12 +75,11 @@ def open_webdataset(where: str, spec: DatasetConfig, place: str) -> Opened:
     UserError if a shard is absent or no tar file, or no sample has an image, or one has several without ``column``.
     """
     shards = _shards(where, place)
-    common = os.path.commonpath([os.path.dirname(shard) for shard in shards]) if len(shards) > 1 else ""
+    common = os.path.commonpath([os.path.dirname(shard) for shard in shards])
     samples: list[Sample] = []
     notes: list[str] = []
     for shard in shards:
-        name = os.path.relpath(shard, common) if common else os.path.basename(shard)
-        samples += _samples(where, shard, name, notes)
+        samples += _samples(where, shard, os.path.relpath(shard, common), notes)
     column = _column(where, samples, spec.column)
     samples = [one for one in samples if (column in one.files if column else any(map(_is_image, one.files)))]
     images = [sample.files[column or _image_of(sample)] for sample in samples]
@@ -126,7 +125,7 @@ def _shards(where: str, place: str) -> list[str]:
         found += paths
     if odd := next((path for path in found if not os.path.isfile(path)), None):
         raise UserError(f"{where}: {_short(odd)} is not a regular file; give .tar files.")
-    return sorted(set(found))
+    return sorted(set(map(os.path.abspath, found)))
 
 
 def _samples(where: str, shard: str, name: str, notes: list[str]) -> Iterator[Sample]:

@@ -8,6 +8,7 @@
 | L | levels of sparsity |
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
@@ -117,6 +118,7 @@ class RunPlanner:
         seeds = self.config.seeds
         parts = batches(seeds.count, seeds.shard_size)
         rows = min(seeds.count, MOST_ROWS)
+        alike = Counter(map(len, parts))  # all shards but the last: with many starts, each one would take seconds
         return StagePlan(
             "attractors",
             "starts",
@@ -125,7 +127,10 @@ class RunPlanner:
             memory=self.cost.weights + rows * self._row_bytes,
             least=self.cost.weights + self._row_bytes,
             host=3.0 * max(map(len, parts)) * self.cost.d * self.cost.element,  # of a shard: starts, end points, a copy
-            disk=sum(layout.SHARD.bytes(self.sizes | {"n": len(part)}, self.cost.element) for part in parts),
+            disk=sum(
+                number * layout.SHARD.bytes(self.sizes | {"n": size}, self.cost.element)
+                for size, number in alike.items()
+            ),
             files=len(parts),
             shards=len(parts),
             assumes=self.behaviour.says,

@@ -14,6 +14,8 @@ from probe.config import parse_config
 
 from ..processes import completed
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def probe(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
     return completed("probe.cli.main", *arguments, cwd=cwd)
@@ -167,7 +169,7 @@ def test_help_groups_commands_in_lines_that_are_whole():
 
 @pytest.mark.parametrize(
     ("command", "instead"),
-    [("contraction", "probe study configs/study_contraction.yaml"), ("convergence", "probe theory runs/convergence")],
+    [("contraction", "probe study study_contraction"), ("convergence", "probe theory runs/convergence")],
 )
 def test_removed_commands_say_what_to_run_instead(command, instead):
     for more in ([], ["x", "--out", "y"], ["--help"]):

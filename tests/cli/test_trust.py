@@ -14,6 +14,8 @@ from probe.trust import code_of
 
 from ..processes import completed
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MODEL = """
 from pathlib import Path
 import torch

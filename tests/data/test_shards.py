@@ -53,6 +53,15 @@ def test_some_shards_and_a_balanced_draw(tmp_path):
     assert "there is no shard" in refused(f"webdataset:{tmp_path}/s-{{000..003}}.tar")
 
 
+def test_shards_of_one_name_in_two_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, folder in enumerate("ab"):
+        shard(tmp_path / folder / "0.tar", {"x.png": png(number)})
+    assert sorted(load("webdataset:{a,b}/0.tar").ids) == ["a/0.tar/x.png", "b/0.tar/x.png"]
+    assert sorted(load(f"webdataset:{{{tmp_path}/a,b}}/0.tar").ids) == ["a/0.tar/x.png", "b/0.tar/x.png"]
+    assert load("a/0.tar").ids == ["0.tar/x.png"]
+
+
 def test_samples_with_several_images(tmp_path):
     shard(tmp_path / "a.tar", {"x/1.left.png": png(1), "x/1.right.png": png(2), "x/2.left.png": png(3)})
     assert "set column to one of 'left.png', 'right.png'" in refused(f"webdataset:{tmp_path}")

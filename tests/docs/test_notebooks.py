@@ -79,3 +79,20 @@ def test_the_own_autoencoder(tmp_path: Path):
     # Errors that a mean of the unseen digits, which has learned nothing, does not come near to.
     training, unseen = (float(one) for one in re.findall(r"0\.\d+", told(found[1])))
     assert training < unseen < 0.07
+
+
+@pytest.mark.slow
+def test_reading_a_dictionary(tmp_path: Path):
+    _, found = again("reading_a_dictionary", tmp_path)
+    by_hand, in_the_table = re.findall(r"0\.\d{4}", told(found[-1]))
+    assert float(by_hand) == pytest.approx(float(in_the_table), abs=2e-4)
+    sizes = [int(size) for size in re.findall(r"\d+", told(found[1]).splitlines()[0])]
+    assert sum(sizes) == 48  # every start is in one basin
+    assert "kick 0.1: 8 of 8 come back" in told(found[6])
+
+
+@pytest.mark.slow
+def test_comparing_checkpoints(tmp_path: Path):
+    _, found = again("comparing_checkpoints", tmp_path)
+    assert told(found[3]).count("higher") == 3  # as the verdict says, of all sets
+    assert "a higher one on 3 of 3 data sets" in told(found[1])

@@ -27,7 +27,7 @@ from .commands import ROOT, Said, environment, said
 from .presets import LAION, LAYOUTS
 from .server import Hub
 
-pytestmark = pytest.mark.busy
+pytestmark = pytest.mark.busy(40)
 QUICK = ROOT / "configs" / "quickstart.yaml"
 EUROSAT = "blanchon/EuroSAT_RGB"
 NAMED = {

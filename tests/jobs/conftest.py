@@ -26,7 +26,6 @@ from jobs.work import Work
 from probe.dynamics import Outcome
 from probe.results.files import read_tensors
 
-from ..figures import drawn
 from ..processes import Process
 
 MAP = '''
@@ -80,10 +79,8 @@ def configure(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def figures():
-    """They are not drawn, but where a test says so; fixtures of a session come before, and theirs are."""
-    with drawn(False):
-        yield
+def figures(undrawn):
+    """To draw them is most of what a small job takes."""
 
 
 @pytest.fixture

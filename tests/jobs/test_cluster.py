@@ -17,7 +17,7 @@ from .conftest import CLEAN, assert_same_run, shard_files, until
 from .ood.test_ood import SETTINGS as OOD_SETTINGS
 from .ood.test_ood import assert_same_experiment
 
-pytestmark = pytest.mark.busy
+pytestmark = pytest.mark.busy(600)
 MINUTES = 1500.0
 """For what takes minutes on a machine that nobody else uses."""
 

@@ -11,7 +11,7 @@ import pytest
 from ..processes import Process
 from .conftest import assert_same_run, shard_files
 
-pytestmark = pytest.mark.busy
+pytestmark = pytest.mark.busy(60)
 
 SHARDS = 10
 

@@ -10,7 +10,7 @@ import pytest
 
 from .conftest import CLEAN, SENTENCE_SECONDS, free_port, shard_files, until
 
-pytestmark = pytest.mark.busy
+pytestmark = pytest.mark.busy(40)
 
 SAID = {
     signal.SIGINT: (130, "probe: interrupted; rerun the same command to resume."),

@@ -117,7 +117,7 @@ def test_trackers_may_come_and_go_and_change_nothing(own, tmp_path, run_of_one):
         assert data["levels"] == undisturbed["datasets"][name]["levels"]
 
 
-@pytest.mark.busy
+@pytest.mark.busy(40)
 def test_of_several_ranks_the_first_logs_for_all(own, tmp_path, start):
     run, on = tmp_path / "run", "trackers.log_with=[tensorboard]"
     ranks = start(own, "--out", run, "--set", on, "--stage", "attractors", ranks=2, OWN_SLEEP="0.01")

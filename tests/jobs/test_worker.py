@@ -18,7 +18,7 @@ from probe.results.files import read_tensors
 
 from .conftest import ATTRACTOR, CLEAN, SENTENCE_SECONDS, assert_same_run, free_port, shard_files, until
 
-pytestmark = pytest.mark.busy
+pytestmark = pytest.mark.busy(40)
 
 
 def test_one_rank_finds_the_known_attractors(run_of_one):

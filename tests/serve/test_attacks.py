@@ -20,7 +20,7 @@ from probe.report.run.write import write_report
 
 from ..jobs.conftest import CLEAN
 
-pytestmark = pytest.mark.busy
+pytestmark = pytest.mark.busy(60)
 
 FINISHED = Path(__file__).parents[1] / "jobs" / "finished" / "run"
 ENVIRONMENT = {**CLEAN, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}

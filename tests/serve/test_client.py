@@ -22,7 +22,7 @@ from ..jobs.conftest import configure
 from ..processes import Process, completed
 from .service import served, until
 
-pytestmark = pytest.mark.busy
+pytestmark = pytest.mark.busy(30)
 
 
 def quick(folder: Path, sleep: float = 0.0) -> Path:

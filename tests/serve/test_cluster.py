@@ -14,7 +14,7 @@ from ..jobs.slurm_cluster import Cluster
 from ..jobs.test_cluster import MINUTES, STUDY
 from .service import Service, served, until
 
-pytestmark = [pytest.mark.busy, pytest.mark.slow]
+pytestmark = [pytest.mark.busy(660), pytest.mark.slow]
 ROUNDTRIP = {
     "datasets": {"digits": {"n": 3}},
     "resolution": 16,

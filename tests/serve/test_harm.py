@@ -18,7 +18,7 @@ import yaml
 from ..jobs.conftest import MAP, configure
 from .service import Service, served, shims, until, workers
 
-pytestmark = pytest.mark.busy
+pytestmark = pytest.mark.busy(40)
 
 FINISHED = Path(__file__).parents[1] / "jobs" / "finished"
 HANGS = """

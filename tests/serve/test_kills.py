@@ -18,7 +18,7 @@ from ..jobs.conftest import CLEAN, MAP, assert_same_run, configure, shard_files
 from ..processes import Process
 from .service import OVER, Service, Watcher, served, shims, until, workers
 
-pytestmark = [pytest.mark.busy, pytest.mark.slow]
+pytestmark = [pytest.mark.busy(450), pytest.mark.slow]
 
 TINY = Path(__file__).parents[1] / "jobs" / "finished"
 KINDS = ("run", "run", "study", "run", "run", "ood")

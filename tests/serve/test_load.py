@@ -15,7 +15,7 @@ import yaml
 from ..jobs.conftest import MAP, configure
 from .service import descriptors, memory, seconds_of, served, until, workers
 
-pytestmark = [pytest.mark.busy, pytest.mark.slow]
+pytestmark = [pytest.mark.busy(250), pytest.mark.slow]
 
 SECONDS = 30
 GROWTH = 24.0

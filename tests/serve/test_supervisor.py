@@ -6,7 +6,7 @@ from probe.serve.states import State
 
 from .conftest import Asked, wait
 
-pytestmark = pytest.mark.busy
+pytestmark = pytest.mark.busy(30)
 
 
 def test_a_submitted_run_is_done(supervisor, tiny):

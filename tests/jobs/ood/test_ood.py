@@ -420,7 +420,7 @@ def config(tmp_path):
     return file
 
 
-@pytest.mark.busy
+@pytest.mark.busy(40)
 @pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_ranks_share_the_sets_and_give_the_same_tables_and_report(whole, config, tmp_path, start, count):
     """Whole, and one set for all ranks when the rest is there already."""

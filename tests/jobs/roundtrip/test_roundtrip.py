@@ -154,7 +154,7 @@ def test_python_opens_it(whole):
         _ = opened.end_points
 
 
-@pytest.mark.busy
+@pytest.mark.busy(50)
 def test_ranks_share_the_trips_and_give_the_same_results(whole, tmp_path, start):
     file, out = tmp_path / "trips.yaml", tmp_path / "out"
     file.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))

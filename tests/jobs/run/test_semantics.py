@@ -166,7 +166,7 @@ def test_what_was_seen_is_kept_where_the_extra_is_missing_afterwards(seen: Path,
     assert first["semantics"] == second["semantics"]
 
 
-@pytest.mark.busy
+@pytest.mark.busy(40)
 def test_two_ranks_see_what_one_does(seen: Path, tmp_path: Path, start):
     assert start(seen / "own.yaml", "--out", tmp_path / "two", ranks=2).wait() == [0, 0]
     alone, together = reported(seen / "out"), reported(tmp_path / "two")

@@ -169,7 +169,7 @@ def config(tmp_path):
     return file
 
 
-@pytest.mark.busy
+@pytest.mark.busy(30)
 def test_ranks_share_the_models_and_train_each_alone(whole, config, tmp_path, start):
     out = tmp_path / "out"
     ranks = start("study", config, "--out", out, ranks=2, module="probe.cli.main")
