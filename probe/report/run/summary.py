@@ -48,7 +48,8 @@ def _centre(report: Report) -> str | None:
     which = report.provenance["config"]["sparse"].get("centre", "none")
     if which == "none":
         return None
-    of = {"end_points": "the end points", "heldout": "the latents of held-out images"}[which]
+    ends = "the borrowed end points" if report.borrowed else "the end points"
+    of = {"end_points": ends, "heldout": "the latents of held-out images"}[which]
     return (
         f"The mean of {of} was subtracted from all latents before they were coded, and added again to decode them: it "
         "counts as no atom. The points that a dictionary is made of lost their own mean."
