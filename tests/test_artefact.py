@@ -25,7 +25,7 @@ from probe.cli.main import main
 from probe.config import Config, DictionaryConfig, parse_config
 from probe.report.compare.build import compare
 from probe.report.run import card
-from probe.results.files import read_tensors, write_tensors
+from probe.results.files import read_about, read_tensors, write_tensors
 from probe.serve.policy import Allowance, Refused, refuse
 
 FINISHED = Path(__file__).parent / "jobs" / "finished"
@@ -376,13 +376,13 @@ def test_it_resumes_and_refuses_a_dictionary_that_changed(borrowing: Path, tmp_p
     run, lent = Path(shutil.copytree(borrowing, tmp_path / "run")), borrowing.parent / "lent"
     table = run / "reconstructions" / "digits.parquet"
     before = table.read_bytes()
-    copy = (run / "borrowed.safetensors").read_bytes()
+    copy = read_about(run / "borrowed.safetensors")
     edit(lent, lambda facts: facts["model"].update(name="renamed"))  # the atoms are the same
     (run / "borrowed.safetensors").write_bytes(b"damaged")
     table.unlink()
     borrow(lent, run)
     assert table.read_bytes() == before
-    assert (run / "borrowed.safetensors").read_bytes() == copy
+    assert read_about(run / "borrowed.safetensors") == copy
     table.unlink()
     rewrite(lent, basin=load_file(lent / "model.safetensors")["basin"] + 1)
     with pytest.raises(UserError, match=r"has changed since .* was begun: its sha256 is .* there and .* now; choose"):
