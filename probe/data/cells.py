@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from probe.data.formats import looks_encoded
-from probe.data.source import UnreadableImage, check_size
+from probe.data.source import OutOfRange, UnreadableImage, check_size
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+=*\s*")
@@ -24,6 +24,7 @@ def content(cell: Any) -> bytes | str | Image.Image:
     list of numbers; or whole numbers 0..255 as (height, width), or with 1, 3 or 4 channels in front or last.
 
     Raises:
+        OutOfRange: pixels lie outside of 0..255.
         UnreadableImage: it is empty or holds something else.
     """
     if isinstance(cell, Mapping):
@@ -80,7 +81,7 @@ def _numbers(cell: list[Any] | np.ndarray) -> np.ndarray:
         raise UnreadableImage(f"it holds {what.get(values.dtype.kind, str(values.dtype))}; store whole numbers 0..255")
     check_size(values.size)
     if values.size and (values.min() < 0 or values.max() > 255):
-        raise UnreadableImage(f"its numbers go from {values.min()} to {values.max()}; store 0..255")
+        raise OutOfRange(f"its numbers go from {values.min()} to {values.max()}; store 0..255")
     return values.astype(np.uint8)
 
 

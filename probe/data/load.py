@@ -19,7 +19,7 @@ from probe.config import DatasetConfig
 from probe.data.balance import Balance
 from probe.data.decode import BROKEN_PROFILE, DIM, image_to_tensor
 from probe.data.presets import resolve
-from probe.data.source import Candidate, UnreadableImage
+from probe.data.source import Candidate, OutOfRange, UnreadableImage
 from probe.data.sources import recognised
 from probe.errors import UserError
 from probe.names import shortened, shown
@@ -92,7 +92,7 @@ def load_images(
     kind, place = recognised(where, spec)
     spec = spec.model_copy(update={"source": f"{kind.prefix}:{place}"})
     opened = call(kind, kind.open, where, spec, place)
-    found = _Collection(resolution, prepare, classes)
+    found = _Collection(where, resolution, prepare, classes)
     with closing(opened.candidates) as all_candidates:
         candidates: Iterator[Candidate] = found.of_classes(all_candidates)
         if opened.classes is not None:
@@ -147,6 +147,7 @@ def _balance(
 class _Collection:
     """The pictures taken, in the order of the source, and what happened to the others."""
 
+    where: str
     resolution: int
     prepare: Prepare | None
     classes: Sequence[str] | None
@@ -168,6 +169,11 @@ class _Collection:
         while len(self.ids) < enough and (candidate := next(allowed, None)) is not None:  # never takes one too many
             try:
                 self._take(candidate)
+            except OutOfRange as error:
+                raise UserError(
+                    f"{self.where}: image {shortened(candidate.id, 60)!r} does not hold 8 bits, and those that seem to "
+                    f"may not either: {error}."
+                ) from error
             except UnreadableImage as error:
                 self.unreadable.append(candidate.id)
                 # A fault has one reason, whatever the names and numbers in the sentence.

@@ -40,9 +40,9 @@ class Metadata:
 
     def _take(self, file: str, rows: list[Mapping[str, Any]], known: set[str]) -> None:
         folder, absent = os.path.dirname(file), []
+        if not all(isinstance(row, Mapping) and isinstance(row.get(KEY), str) for row in rows):
+            raise ValueError(f"a row has no text in {KEY}")  # before any is taken: half a table says nothing true
         for row in rows:
-            if not isinstance(row, Mapping) or not isinstance(row.get(KEY), str):
-                raise ValueError(f"a row has no text in {KEY}")
             image = os.path.normpath(os.path.join(folder, row[KEY]))
             if image in known:
                 self.rows[image] = {name: value for name, value in row.items() if name != KEY}
@@ -64,11 +64,15 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
         return parquet.ParquetFile(BufferReader(data)).read().to_pylist()
     text = data.decode("utf-8-sig")
     if path.suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    table = csv.DictReader(io.StringIO(text, newline=""))
+        # str.splitlines would also break at characters that a JSON string may hold, such as U+2028.
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     if KEY not in (table.fieldnames or ()):
         raise ValueError(f"it has no column {KEY}")
-    return list(table)
+    rows: list[Mapping[str, Any]] = list(table)
+    if any(None in row for row in rows):
+        raise ValueError("a row has more cells than the first line names")
+    return rows
 
 
 def _quoted(name: str) -> str:

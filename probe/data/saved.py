@@ -77,7 +77,7 @@ def _splits(where: str, spec: DatasetConfig, root: Path) -> list[str]:
             raise UserError(f"{where} is a Dataset, which has no splits; remove split.")
         return []
     listed = json.loads((root / "dataset_dict.json").read_text("utf-8"))["splits"]
-    known = [name for name in listed if (root / name).parent == root]  # the list may come from somebody else
+    known = [name for name in listed if name != ".." and (root / name).parent == root]  # it may be somebody else's list
     wanted = split_names(spec.split)
     if lacking := [name for name in wanted if name not in known]:
         there = ", ".join(shortened(shown(name), 30) for name in known[:10])

@@ -20,6 +20,10 @@ class UnreadableImage(Exception):
     """An image that cannot be read (damaged, not an image, not downloaded). It is counted and never ends the work."""
 
 
+class OutOfRange(UnreadableImage):
+    """Pixels outside of 0..255. It ends the work: other images of the set would be kept, with another range in mind."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """An image with a stable ``id`` in its source; ``read`` returns it encoded or decoded, or raises UnreadableImage.

@@ -134,6 +134,13 @@ def test_columns_of_floats_are_refused_by_name(tmp_path):
     assert "floats have no fixed range" in said
 
 
+def test_arrays_of_another_range_are_not_taken_in_part(tmp_path):
+    """Of a set of 12 bits, the dark images fit into 0..255, and would be taken for dark ones of 8 bits."""
+    values = np.stack([np.full((6, 8, 3), value) for value in (10, 20, 30, 4095)])
+    parquet.write_table(pa.table({"image": as_lists(values, pa.uint16())}), tmp_path / "a.parquet")
+    assert "its numbers go from 4095 to 4095" in refused(f"parquet:{tmp_path}/a.parquet")
+
+
 def test_partitions_give_columns(tmp_path):
     table = pa.table({"image": PICTURES, "label": ["a", "b b", None] * 2, "year": [1, 1, 1, 2, 2, 2]})
     dataset.write_dataset(

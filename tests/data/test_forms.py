@@ -121,6 +121,28 @@ def test_metadata_that_is_no_use(text, tmp_path):
     assert len(notes(got)) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.jsonl", '{"file_name": "x/00.png", "label": "left"}\n{"label": "right"}\n'),
+        ("metadata.csv", "file_name,label\nx/00.png,left\nx/01.png,right,more\n"),
+    ],
+)
+def test_metadata_are_used_whole_or_not_at_all(name, text, tmp_path):
+    root = classes(tmp_path, x=2)
+    (root / name).write_text(text)
+    got = load(f"folder:{root}")
+    assert got.labels == ["x", "x"]
+    assert len([note for note in notes(got) if f"{name!r} is not used" in note]) == 1
+
+
+def test_separators_in_metadata_end_no_line(tmp_path):
+    root = classes(tmp_path, x=1)
+    row = {"file_name": "x/00.png", "caption": "one\u2028two\u0085three", "label": "left"}
+    (root / "metadata.jsonl").write_text(json.dumps(row, ensure_ascii=False), "utf-8")
+    assert load(f"folder:{root}").labels == ["left"]
+
+
 def test_metadata_does_not_change_the_draw(tmp_path):
     root = classes(tmp_path, a=5, b=5)
     before = load(f"folder:{root}", 4, 3)

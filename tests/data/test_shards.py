@@ -161,5 +161,6 @@ def test_a_saved_set_from_somebody_else(tmp_path):
     assert "not the name of a file in it" in refused(f"saved:{tmp_path}/b")
     (tmp_path / "b" / "state.json").write_text("{")
     assert "cannot be read" in refused(f"saved:{tmp_path}/b")
-    (tmp_path / "b" / "dataset_dict.json").write_text('{"splits": ["../a"]}')
-    assert "has no split" in refused(f"saved:{tmp_path}/b", split="../a")
+    (tmp_path / "b" / "dataset_dict.json").write_text('{"splits": ["../a", ".."]}')
+    for elsewhere in ("../a", ".."):
+        assert "has no split" in refused(f"saved:{tmp_path}/b", split=elsewhere)
