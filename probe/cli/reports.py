@@ -77,7 +77,7 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's numbers as CSV, LaTeX and for a model card, or as a data set.
+    """Write a run's numbers as CSV, LaTeX, a card, or a data set.
 
     Writes levels.csv (a row per data set, level, method and metric), table.tex (errors from 5 % of d atoms, with
     booktabs) and model_card.md (a section for a Hugging Face model card), and prints the paths. With --dataset it

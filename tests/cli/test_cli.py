@@ -161,7 +161,7 @@ def test_help_groups_commands_in_lines_that_are_whole():
     panels = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert panels == ["Options:", "Probe:", "Study:", "Analyse:", "Check:", "Jobs:", "Models:", "Reports:", "Serve:"]
     rows = [line.split(None, 1) for line in lines[lines.index("Probe:") :] if line.startswith("  ")]
-    assert {name for name, _ in rows} == {command.name for command in app.registered_commands} | {"bench"}
+    assert {name for name, _ in rows} == {command.name for command in app.registered_commands} | {"bench", "configs"}
     assert all(text.endswith(".") and "..." not in text for _, text in rows)
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in done.stdout
