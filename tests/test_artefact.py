@@ -348,9 +348,11 @@ def test_the_report_says_whose_atoms_they_are(own: Path, saved: Path, borrowing:
     assert report.borrowed.atoms == facts["counts"]["atoms"] == report.atoms
     assert "borrowed atoms" in report.datasets["digits"].verdict
     assert all("borrowed atoms" in one for one in report.headline.values())
-    told = f"the dictionary of tiny (no weights), {report.atoms} atoms, from {borrowing.parent / 'lent'}"
+    told = f"the dictionary of tiny (no weights), {report.atoms} atoms, from the folder '{borrowing.parent / 'lent'}'"
     assert f"{told}. These are end points of that model;" in report.warnings[0]
-    assert any(told in one for one in report.summary)
+    assert report.summary[0] == f"Images are coded in {told}, not in this run's own end points."
+    assert f"form a dictionary of this run's own {report.dictionary.atoms} distinct end point" in report.summary[2]
+    assert not any("of the" in one and "atoms are certified" in one for one in report.warnings)
     for page in ("report.html", "report.md"):
         assert "borrowed atoms" in (borrowing / "report" / page).read_text()
     assert "orrowed" not in (own / "report" / "report.md").read_text()
@@ -358,7 +360,7 @@ def test_the_report_says_whose_atoms_they_are(own: Path, saved: Path, borrowing:
 
 def test_such_runs_are_compared_and_not_ranked(own: Path, borrowing: Path):
     rows = {row["id"]: row for group in board({"own": own, "other": borrowing})["groups"] for row in group["rows"]}
-    assert rows["other"]["unranked"].startswith("Coded in the dictionary of another run")
+    assert rows["other"]["unranked"].startswith("It codes images in the dictionary of another run, from the folder '")
     found = compare([own, borrowing])
     assert "dictionary.source" in [one.key for one in found.differs]
     assert any("coded in a borrowed dictionary" in note for note in found.notes)

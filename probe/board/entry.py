@@ -94,7 +94,8 @@ def _unranked(report: Report, scores: Mapping[str, Score], settings: Mapping[str
     """Why a run cannot be ranked; empty if it can."""
     starts, atoms = report.solver.n, report.dictionary.atoms
     if report.borrowed:
-        return f"Coded in the dictionary of another run, {report.borrowed.source}, not in its own end points."
+        place = report.borrowed.place
+        return f"It codes images in the dictionary of another run, from {place}, not in its own end points."
     if settings["solver.certificates"] == 0:
         return "No certificates: solver.certificates is 0, so nobody knows whether its end points are attractors."
     for name, one in scores.items():

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from probe.kinds import check_is_run
 from probe.methods import BORROWED, METHODS, METRICS, subject
+from probe.names import shown
 from probe.report.model import ReportModel, read_as
 
 CHALLENGERS = ", ".join(one.name for one in METHODS if one.challenges)
@@ -366,6 +367,11 @@ class Borrowed(ReportModel):
     weights_sha256: str | None = Field(description="of its own model; null if it has no weights")
     coordinates: list[str] = Field([], description="coordinates of its latents, where this run's are others")
     resolution: int | None = Field(None, description="pixels of its own run's images, where this run's are others")
+
+    @property
+    def place(self) -> str:
+        """``owner/name@0123456789ab``, or ``the folder 'name'``."""
+        return f"{self.source}@{self.revision[:12]}" if self.revision else f"the folder {shown(self.source)!r}"
 
 
 class GalleryAtom(ReportModel):

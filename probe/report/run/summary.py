@@ -11,17 +11,19 @@ from probe.report.run.schema import Borrowed, DatasetErrors, DictionaryReport, R
 
 
 def summary(report: Report) -> list[str]:
-    """How the starts ended; what the dictionary is; what was reconstructed."""
+    """Whose atoms images are coded in, if not the run's; how the starts ended; the dictionary; what was coded."""
     dictionary, certificates = report.dictionary, report.solver.certificates
-    sentences = [
+    lent = report.borrowed
+    distinct = ("this run's own " if lent else "") + count(dictionary.atoms, "distinct end point")
+    sentences = [f"Images are coded in {borrowed(lent)}, not in this run's own end points."] if lent else []
+    sentences += [
         f"Of {count(report.solver.n, 'start')}, {listed(_endings(report))}.",
-        f"{dictionary.starts_used} of them form a dictionary of {count(dictionary.atoms, 'distinct end point')} "
-        f"({dictionary.rule}): {_certified(report)}.",
+        f"{dictionary.starts_used} of them form a dictionary of {distinct} ({dictionary.rule}): {_certified(report)}.",
     ]
     if dictionary.largest_basin is not None:
         sentences.append(_largest_basin(dictionary))
     if dictionary.vendi is not None and dictionary.vendi.n > 1:
-        which = "the atoms" if dictionary.vendi.n == dictionary.atoms else f"the first {dictionary.vendi.n} atoms"
+        which = _own(report, "atoms" if dictionary.vendi.n == dictionary.atoms else f"first {dictionary.vendi.n} atoms")
         sentences.append(
             f"How different {which} are: Vendi score {number(dictionary.vendi.atoms)}, on a scale from 1 (all point "
             f"the same way) to {dictionary.vendi.n} (no two have anything in common); as many random directions have "
@@ -32,8 +34,6 @@ def summary(report: Report) -> list[str]:
             f"Iterated again without acceleration and in full precision, {certificates.plain_same} of "
             f"{count(certificates.plain_checked, 'start')} drawn at random ended in the same point."
         )
-    if report.borrowed:
-        sentences.append(f"Images are coded in {borrowed(report.borrowed)}, not in the end points above.")
     if report.uncoded:
         sentences.append(report.uncoded)
     if report.datasets:
@@ -56,11 +56,15 @@ def _centre(report: Report) -> str | None:
     )
 
 
+def _own(report: Report, what: str) -> str:
+    """``the atoms``; where others are borrowed, ``this run's own atoms``."""
+    return f"this run's own {what}" if report.borrowed else f"the {what}"
+
+
 def borrowed(found: Borrowed) -> str:
     """``the dictionary of NAME (weights 0123456789ab), 28 atoms, from owner/name@0123456789ab``."""
     weights = f"weights {found.weights_sha256[:12]}" if found.weights_sha256 else "no weights"
-    at = f"@{found.revision[:12]}" if found.revision else ""
-    return f"the dictionary of {found.model} ({weights}), {count(found.atoms, 'atom')}, from {found.source}{at}"
+    return f"the dictionary of {found.model} ({weights}), {count(found.atoms, 'atom')}, from {found.place}"
 
 
 def _largest_basin(dictionary: DictionaryReport) -> str:
@@ -160,7 +164,8 @@ def _field_warnings(report: Report) -> list[str]:
     solver, dictionary, certificates = report.solver, report.dictionary, report.solver.certificates
     if certificates.certified * 2 < dictionary.atoms:
         few = "Fewer than half" if certificates.certified else "None"
-        found.append(f"{few} of the {count(dictionary.atoms, 'atom')} are certified attractors ({_certified(report)}).")
+        atoms = count(dictionary.atoms, "own end point" if report.borrowed else "atom")
+        found.append(f"{few} of the {atoms} are certified attractors ({_certified(report)}).")
     if dictionary.at_origin:
         found.append(
             f"{count(dictionary.at_origin, 'start')} ended at a point that cannot be told from the origin. It has no "
@@ -185,7 +190,8 @@ def _field_warnings(report: Report) -> list[str]:
         few = f"{steps.median:g} step{'s' * (steps.median != 1)}"
         found.append(f"The field is trivial: half of the starts that converged took {few} or fewer.")
     if dictionary.atoms == 0:
-        found.append("The dictionary is empty: no start ended in an admitted outcome.")
+        which = "This run's own dictionary" if report.borrowed else "The dictionary"
+        found.append(f"{which} is empty: no start ended in an admitted outcome.")
     for recall, sampled, rule in (
         (dictionary.recall, dictionary.recall_sampled, "cosine"),
         (dictionary.recall_euclidean, dictionary.recall_euclidean_sampled, "distance"),
@@ -234,17 +240,18 @@ def _method_warnings(report: Report) -> list[str]:
         if pictures := data.source.get("pictures"):
             tiles = f"the images are tiles of {count(pictures, 'picture')}"
             found[f"{tiles}; intervals over images say nothing of other pictures."].append(name)
+        which = "the borrowed dictionary" if report.borrowed else "the dictionary"
         atoms = data.method_atoms.get(OURS, 0)  # without one at the origin, which has no direction
         if atoms < data.five_percent:
             found[
-                f"the dictionary has {count(atoms, 'atom')}, fewer than the {data.five_percent} of 5 % of d: "
+                f"{which} has {count(atoms, 'atom')}, fewer than the {data.five_percent} of 5 % of d: "
                 f"its errors level off where other methods still improve."
             ].append(name)
         elif 2 * atoms < d and BASELINE in data.method_atoms:
             vectors = data.method_atoms.get("gaussian", 0)
             fair = "; there are as many Gaussian vectors as atoms" if vectors == atoms else ""
             found[
-                f"the random orthogonal basis has an advantage: {d} atoms to choose from, the dictionary {atoms}{fair}."
+                f"the random orthogonal basis has an advantage: {d} atoms to choose from, {which} {atoms}{fair}."
             ].append(name)
         if nothing := _nothing(data):
             found[nothing].append(name)

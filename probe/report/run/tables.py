@@ -68,7 +68,7 @@ def lender(report: Report) -> dict[str, str]:
         return {}
     commit = {"its commit on the hub": found.revision} if found.revision else {}
     weights = {"its weights sha256": found.weights_sha256 or "none", "its sha256": found.sha256}
-    return {"dictionary": f"{count(found.atoms, 'atom')} of {found.model} from {found.source}", **commit, **weights}
+    return {"dictionary": f"{count(found.atoms, 'atom')} of {found.model} from {found.place}", **commit, **weights}
 
 
 def methods_shown(report: Report) -> list[str]:

@@ -232,7 +232,9 @@ def _in_folder(source: str) -> dict[str, Path]:
         )
     for name in (ABOUT, TENSORS):
         if not (folder / name).is_file():
-            raise UserError(f"dictionary {source}: there is no {folder / name}; name a folder that has both files.")
+            raise UserError(
+                f"dictionary {source}: there is no {folder / name}; name a folder that has both {ABOUT} and {TENSORS}."
+            )
     return {name: folder / name for name in (ABOUT, TENSORS, CARD, PICTURES) if (folder / name).is_file()}
 
 
