@@ -188,7 +188,8 @@ def test_classes_with_too_few_images_are_told(tmp_path):
     got = load(f"folder:{root}", 12, balance="label")
     assert Counter(got.labels) == {"a": 5, "b": 2, "c": 5}
     assert notes(got) == [
-        "the classes are not balanced: of the 12 images drawn (12 and 0 held out), only 2 of 'b' could be found, and up to 5 of others."
+        "the classes are not balanced: of the 12 images drawn (12 and 0 held out), "
+        "only 2 of 'b' could be found, and up to 5 of others."
     ]
     assert notes(load(f"folder:{root}", 7, balance="label")) == []
 
