@@ -94,9 +94,10 @@ def given_config(given: str | Path) -> Path:
 
 
 def given_folder_or_config(given: str | Path) -> Path:
-    """The same where a run directory may be given, too: a folder is one."""
+    """The same where a run directory may be given, too; a folder that is none does not hide a name."""
     path = given_path(given)
-    return path if path.is_dir() else given_config(given)
+    hidden = str(given) in files() and not (path / "config.yaml").exists()
+    return path if path.is_dir() and not hidden else given_config(given)
 
 
 def _hint(name: str) -> str:

@@ -74,7 +74,10 @@ def test_a_path_wins_over_a_name_and_a_name_over_a_folder(elsewhere):
     assert packaged.given_config("quickstart") == packaged.files()["quickstart"]
     (elsewhere / "quickstart").mkdir()  # as `--out quickstart` makes one: the same command must resume
     assert packaged.given_config("quickstart") == packaged.files()["quickstart"]
+    assert packaged.given_folder_or_config("quickstart") == packaged.files()["quickstart"]
+    (elsewhere / "quickstart" / "config.yaml").write_text("{}")  # now it is a run directory
     assert packaged.given_folder_or_config("quickstart") == Path("quickstart")
+    assert packaged.given_config("quickstart") == packaged.files()["quickstart"]
     assert packaged.given_folder_or_config("taesd") == packaged.files()["taesd"]
     (elsewhere / "taesd").write_text("{}")
     assert packaged.given_config("taesd") == Path("taesd")

@@ -63,15 +63,20 @@ class Balance:
             if candidate is None or self._left[name] <= 0:
                 del self._left[name]
 
-    def note(self) -> str | None:
-        """A sentence on classes of which fewer images were taken than of others; None if there is none."""
+    def note(self, held_out: int) -> str | None:
+        """A sentence on classes of which fewer images were taken than of others; None if there is none.
+
+        held_out: how many of the images taken are held out; classes are balanced over these and the others together.
+        """
         most = max(self.taken.values(), default=0)
         short = {name: count for name, count in self.taken.items() if count < most - 1}
         if not short:
             return None
         few = ", ".join(f"{count} of {name!r}" for name, count in sorted(short.items(), key=lambda one: one[1])[:5])
         more = f" and less of {len(short) - 5} more" if len(short) > 5 else ""
-        return f"the classes are not balanced: only {few}{more} could be drawn, and up to {most} of others."
+        total = self.taken.total()
+        drawn = f"of the {total} images drawn ({total - held_out} and {held_out} held out)"
+        return f"the classes are not balanced: {drawn}, only {few}{more} could be found, and up to {most} of others."
 
     def _next(self, name: str) -> Candidate | None:
         if self._waiting[name]:

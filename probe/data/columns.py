@@ -19,6 +19,9 @@ _NO_IMAGES = (
 )
 _ALONE = ("image", "bytes")  # what holds images for certain; other columns are taken by their name
 _FLOATS = "floats have no fixed range: store whole numbers 0..255, or a PNG file's bytes"
+_FLAT = "a flat list of numbers has no rows: nest the pixels as rows, or store a PNG file's bytes"
+_FLOAT_TYPE = re.compile("list.*<.*(float|double)")
+_FLAT_TYPE = re.compile(r"\w*list\w*<(\w+: )?u?int\d+( not null)?>(\[\d+\])?")
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,16 @@ def image_column(where: str, features: Mapping[str, Any], wanted: str | None) ->
             raise absent(where, features, wanted)
         if held[wanted] is None:
             others = f"set column to one of {_list(map(_name, able))}" if able else _NO_IMAGES
-            others = _FLOATS if re.search("list<.*(float|double)|Array.*float", kind(features[wanted])) else others
-            raise UserError(f"{where}: column {_name(wanted)} holds {kind(features[wanted])}, not images; {others}.")
+            raise _no_images(where, wanted, features[wanted], others)
         return wanted
     declared = [name for name in able if held[name] == "image"]
     if len(declared) == 1:
         return declared[0]
     able = able or [name for name, what in held.items() if what and name.lower() in PATH_NAMES]
     if not able:
+        for name, feature in features.items():
+            if name.lower() in IMAGE_NAMES and _numbers(feature):
+                raise _no_images(where, name, feature, _NO_IMAGES)
         columns = _list(f"{_name(name)} ({kind(feature)})" for name, feature in features.items())
         raise UserError(f"{where}: no column holds images: {columns or 'it has no columns'}; {_NO_IMAGES}.")
     return _by_name(where, able, PATH_NAMES)
@@ -100,10 +105,10 @@ def url_column(where: str, columns: Iterable[str], wanted: str | None) -> str:
 
 
 def kind(feature: Any) -> str:
-    """The type of a column, in a few words."""
-    depth, dtype = _nesting(feature)
-    words = "list<" * depth + dtype + ">" * depth if depth else getattr(feature, "dtype", type(feature).__name__)
-    return shortened(str(words), 40)
+    """The type of a column, in a few words; of a long one only the outermost type."""
+    words = _type(feature)
+    outer, inner, _ = words.partition("<")
+    return words if len(words) <= 60 else shortened(outer, 40) + ("<...>" if inner else "")
 
 
 def held_by_array(depth: int, dtype: str) -> str | None:
@@ -111,6 +116,23 @@ def held_by_array(depth: int, dtype: str) -> str | None:
     if depth == 1:
         return "list" if dtype == "uint8" else None
     return "array" if depth in (2, 3) and dtype.lstrip("u").startswith("int") else None
+
+
+def _type(feature: Any) -> str:
+    depth, dtype = _nesting(feature)
+    return "list<" * depth + dtype + ">" * depth if depth else str(getattr(feature, "dtype", type(feature).__name__))
+
+
+def _numbers(feature: Any) -> str | None:
+    """Why a column of numbers holds no images, and what to do; None for other columns."""
+    if holds(feature) is not None:
+        return None
+    return _FLOATS if _FLOAT_TYPE.search(_type(feature)) else _FLAT if _FLAT_TYPE.fullmatch(_type(feature)) else None
+
+
+def _no_images(where: str, name: str, feature: Any, others: str) -> UserError:
+    said = f"column {_name(name)} holds {kind(feature)}, not images; {_numbers(feature) or others}"
+    return UserError(f"{where}: {said}.")
 
 
 def _nesting(feature: Any) -> tuple[int, str]:
@@ -135,7 +157,7 @@ def _by_name(where: str, able: list[str], usual: Iterable[str]) -> str:
 
 def absent(where: str, columns: Iterable[str], wanted: str, key: str = "column") -> UserError:
     """The error for a column that is not there, with those that are; ``key`` is what names it in a configuration."""
-    columns = list(columns)
+    columns = list(dict.fromkeys(columns))
     near = difflib.get_close_matches(wanted, columns, n=1)
     hint = f"did you mean {_name(near[0])}? " if near else ""
     return UserError(f"{where} has no column {_name(wanted)}: {hint}set {key} to one of {_list(map(_name, columns))}.")

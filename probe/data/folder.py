@@ -4,7 +4,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -39,16 +39,17 @@ def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
         raise UserError(f"{where}: there is no folder {shown(str(root))!r}; give the path of a folder of images.")
     walk = Walk(root)
     names = sorted(walk.names)
-    skipped = walk.skipped_words()
     unread = HEIF_SUFFIXES & walk.skipped.keys()
     if not names:
+        skipped = walk.skipped_words()
         closed = f" {walk.notes[0]}" if walk.notes else ""
         looked = f"looked for {', '.join(sorted(suffixes()))}" + (f" and skipped {skipped}" if skipped else "")
         advice = f"; {HEIF_ADVICE}" if unread else ""
         raise UserError(f"{where}: the folder holds no image files; {looked}{advice}.{closed}")
     facts: dict[str, Any] = {"available": len(names), "sample": "exact"}
-    if skipped:
+    if skipped := walk.skipped_words(unread):  # a note counts these
         log.info(f"{where}: skipped {skipped}")
+    if walk.skipped:
         facts["skipped"] = dict(walk.skipped)
     metadata = Metadata(root, walk.metadata, names)
     notes = walk.notes + metadata.notes
@@ -114,9 +115,9 @@ class Walk:
             more = f" and {len(self._closed) - 1} more" if len(self._closed) > 1 else ""
             self.notes.append(f"folder {first!r}{more} could not be read; its images are missing.")
 
-    def skipped_words(self) -> str:
-        """``3 .txt, 1 hidden``; empty where nothing was skipped."""
-        common = self.skipped.most_common()
+    def skipped_words(self, told: Collection[str] = ()) -> str:
+        """``3 .txt, 1 hidden``, without the kinds that are told elsewhere; empty where nothing else was skipped."""
+        common = [one for one in self.skipped.most_common() if one[0] not in told]
         words = [f"{number} {shortened(kind, 30)}" for kind, number in common[:MANY]]
         return ", ".join(words + ([f"{sum(number for _, number in common[MANY:])} others"] if common[MANY:] else []))
 

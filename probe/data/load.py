@@ -110,7 +110,7 @@ def load_images(
     total = len(found.ids)
     # Held out: what the tests leave, but at least a quarter of a small source.
     used = total - min(spec.holdout, max(total - spec.n, total // 4))
-    notes = [*opened.notes, *found.notes()]
+    notes = [*opened.notes, *found.notes(total - used)]
     if used < min(spec.n, total):
         notes.append(f"{total - used} of {total} images were held out, which leaves {used} of the {spec.n} asked for.")
     for note in notes:
@@ -221,13 +221,13 @@ class _Collection:
         reason = f"the reason for {len(alike)} of them: {shortened(shown(alike[0]), 160)}"
         return f"none of the {len(self.unreadable)} images tried could be read, for example {example!r}; {reason}"
 
-    def notes(self) -> list[str]:
-        """Sentences on anything odd about the pictures."""
+    def notes(self, held_out: int) -> list[str]:
+        """Sentences on anything odd about the pictures, of which the last ``held_out`` are held out."""
         found = []
         if self.repeated:
             were, them = ("image was", "it repeats") if self.repeated == 1 else ("images were", "they repeat")
             found.append(f"{self.repeated} {were} left out because {them} others of this set pixel by pixel.")
-        if self.balance and (unbalanced := self.balance.note()):
+        if self.balance and (unbalanced := self.balance.note(held_out)):
             found.append(unbalanced)
         if dim := self._oddities[DIM]:
             found.append(

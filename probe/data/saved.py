@@ -1,6 +1,7 @@
 """Folders that ``save_to_disk`` of datasets wrote: a Dataset, or a DatasetDict with a folder for each split."""
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from probe.data.source import Candidate, Opened, first_line
 from probe.errors import UserError
 from probe.names import given_path, shortened, shown
 
+log = logging.getLogger("probe")
 SPLIT = DatasetConfig.model_fields["split"].default
 
 
@@ -79,6 +81,9 @@ def _splits(where: str, spec: DatasetConfig, root: Path) -> list[str]:
     listed = json.loads((root / "dataset_dict.json").read_text("utf-8"))["splits"]
     known = [name for name in listed if name != ".." and (root / name).parent == root]  # it may be somebody else's list
     wanted = split_names(spec.split)
+    if "split" not in spec.model_fields_set and spec.split in known and len(known) > 1:
+        others = ", ".join(shortened(shown(name), 30) for name in known if name != spec.split)
+        log.info(f"{where}: split {spec.split} is taken, the default; there is also {others}")
     if lacking := [name for name in wanted if name not in known]:
         there = ", ".join(shortened(shown(name), 30) for name in known[:10])
         raise UserError(f"{where} has no split {lacking[0]!r}; set split to one of {there}, or to several with +.")

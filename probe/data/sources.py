@@ -19,7 +19,7 @@ from probe.data.source import Source
 from probe.data.urls import open_urls
 from probe.data.webdataset import open_webdataset
 from probe.errors import UserError
-from probe.names import given_path, shortened
+from probe.names import given_path, shortened, shown
 from probe.plugins import with_plugins
 
 ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
@@ -128,6 +128,9 @@ def _kind_of(where: str, source: str) -> tuple[Source, str]:
             return kinds[prefix], source
     if source.startswith(("/", "./", "../", "~")):
         raise UserError(f"{where}: there is no {shortened(str(path), 160)}; check the path.")
+    if source and ":" not in source:
+        missing = f"there is no file or folder '{shown(shortened(source, 60))}' here; check the path, or write one of"
+        raise UserError(f"{where}: {missing} {', '.join(kind.written for kind in kinds.values())}.")
     raise UserError(f"{unknown}.")
 
 

@@ -68,12 +68,14 @@ def test_bytes_that_only_tga_would_take_are_no_image(tmp_path):
 
 
 @pytest.mark.skipif(".heic" in suffixes(), reason="pillow-heif is installed")
-def test_heic_says_what_to_install(tmp_path):
+def test_heic_says_what_to_install(tmp_path, caplog):
     (tmp_path / "a.HEIC").write_bytes(b"")
+    caplog.set_level("INFO", logger="probe")
     assert "and skipped 1 .heic; install pillow-heif to read" in refused(f"folder:{tmp_path}")
     (tmp_path / "b.png").write_bytes(png(3))
     (note,) = [one for one in load(f"folder:{tmp_path}").notes if "heif" in one]
     assert note.startswith("1 file was left out; install pillow-heif")
+    assert not any("skipped" in line for line in caplog.messages)  # counted once
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -185,7 +187,10 @@ def test_classes_with_too_few_images_are_told(tmp_path):
     root = classes(tmp_path, a=9, b=2, c=9)
     got = load(f"folder:{root}", 12, balance="label")
     assert Counter(got.labels) == {"a": 5, "b": 2, "c": 5}
-    assert notes(got) == ["the classes are not balanced: only 2 of 'b' could be drawn, and up to 5 of others."]
+    assert notes(got) == [
+        "the classes are not balanced: of the 12 images drawn (12 and 0 held out), "
+        "only 2 of 'b' could be found, and up to 5 of others."
+    ]
     assert notes(load(f"folder:{root}", 7, balance="label")) == []
 
 

@@ -272,7 +272,18 @@ def test_damage_to_one_row_group_costs_its_rows_only(tmp_path):
 
 def test_messages_about_columns_name_what_is_wrong(tmp_path):
     numbers_only = write(tmp_path / "a.parquet", [[1, 2]] * 2, [1, 2])
-    assert "no column holds images: 'image' (list<element: int64>), 'label' (int64)" in refused(numbers_only)
+    flat = "column 'image' holds list<element: int64>, not images; a flat list of numbers has no rows: nest the pixels"
+    assert flat in refused(numbers_only)
+    assert flat in refused(numbers_only, column="image")
+    for depth, column in enumerate(([1.0], [[1.0]], [[[1.0]]])):
+        floats = refused(write(tmp_path / "floats.parquet", [column] * 2, [1, 2]))
+        kind = "list<element: " * (depth + 1) + "double" + ">" * (depth + 1)
+        assert f"column 'image' holds {kind}, not images; floats have no fixed range" in floats
+    parquet.write_table(
+        pa.table({"data": [[1, 2]] * 2, "more": [[{"a" * 30: [1], "b" * 30: 2}]] * 2}), tmp_path / "c.parquet"
+    )
+    none = "no column holds images: 'data' (list<element: int64>), 'more' (list<...>)"
+    assert none in refused(f"parquet:{tmp_path}/c.parquet")
     said = refused(numbers_only, column="image")
     assert "holds list<element: int64>, not images" in said
     assert "set column to one of 'image'" not in said
