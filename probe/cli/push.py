@@ -39,7 +39,7 @@ def push(
         raise UserError("name the repository with --repo OWNER/NAME, or a folder with --dry-run FOLDER.")
     run = open_run(run_dir)
     if run.kind == "run" and (state := run.status.state) != "complete":
-        raise UserError(f"{run_dir} is {state}; only the dictionary of a finished run can be pushed.")
+        raise UserError(f"{run_dir} is {state}; rerun its `probe run` command to finish it, and push it then.")
     dictionary = run.dictionary
     card = {name: value for name, value in {"repo_id": repo, "license": license}.items() if value}
     if dry_run is None:

@@ -48,7 +48,10 @@ from probe.sparse import omp
 
 dictionary = AttractorDictionary.from_pretrained("{name}")
 codes = omp(dictionary.atoms, z.flatten(1), levels=[{level}])  # z: {latents} latents (n, {shape})
-```"""
+```
+
+`from_pretrained` takes a folder with these files, too. Latents of uint8 images (n, 3, height, width):
+`model = probe.load_autoencoder(MODEL)`, `z = model.encode(model.from_pixels(images))`."""
 
 
 CENTRED = (
@@ -165,7 +168,7 @@ def _card(report: Report, config: Config) -> str:
         "" if config.sparse.centre == "none" else CENTRED.format(centre=config.sparse.centre),
         "`config.json` says what it was made with: model, weights, protocol, counts. `dictionary.ends` are the end "
         "points themselves, `dictionary.to_pandas()` has a row for each. "
-        f"`probe run --set dictionary.source={ANYWHERE}` codes images in these atoms, with any weights "
+        f"`probe run --model MODEL --set dictionary.source={ANYWHERE}` codes images in these atoms, with any weights "
         "whose latents have the same shape.",
         "## What the run found",
         " ".join(text(one) for one in report.headline.values()),

@@ -252,11 +252,15 @@ def test_a_data_set_folder(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     ):
         frame = found.to_pandas()
         assert set(frame.pop("dataset")) == {"photos"}
+        frame = frame.rename(columns={"index": "image", "image_id": "id"})
         pd.testing.assert_frame_equal(frame, written.dropna(axis=1, how="all"), check_dtype=False)
     card = DatasetCard((folder / "README.md").read_text())
     assert card.data.configs[0]["data_files"] == [{"split": "train", "path": "train/*.arrow"}]
     for column in found.column_names:
         assert f"| `{column}` |" in card.text
+    for method in set(written["method"]):
+        assert f"| `{method}` |" in card.text
+    assert str(run) not in card.text
     assert build_report(run)["datasets"]["photos"]["sha256"] in card.text
 
 
