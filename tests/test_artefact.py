@@ -293,7 +293,7 @@ def test_push_writes_a_folder_first(own: Path, saved: Path, tmp_path: Path, caps
     [
         (
             lambda run, to: (run / "report" / "report.json").unlink(),
-            "is stopped; only the dictionary of a finished",
+            "is stopped; rerun its `probe run` command to finish it, and push it then.",
         ),
         (lambda run, to: None, "cannot be pushed without a token: log in with `hf auth login`, or set HF_TOKEN."),
     ],
