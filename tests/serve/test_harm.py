@@ -79,20 +79,20 @@ def test_a_root_has_one_server(foreign):
 def test_a_signal_ends_streams_and_server(foreign, number):
     with served(foreign) as service:
         lines: list[str] = []
-        opened = threading.Event()
+        opened = threading.Barrier(4)  # all streams, and this thread
 
         def follow() -> None:
             with (
                 httpx.Client(base_url=service.http.base_url, headers=service.http.headers, timeout=60) as http,
                 http.stream("GET", "/v1/events") as stream,
             ):
-                opened.set()
+                opened.wait(60)
                 lines.extend(stream.iter_lines())  # to its proper end: an incomplete answer is an error of httpx
 
         following = [threading.Thread(target=follow) for _ in range(3)]
         for one in following:
             one.start()
-        assert opened.wait(60)
+        opened.wait(60)
         assert service.process
         service.process.send_signal(number)
         assert service.process.wait(60) in (0, 128 + number, -number)
