@@ -202,6 +202,17 @@ def refused(error: Exception, name: str, revision: str | None = None, kind: str 
     return None
 
 
+def not_found(error: Exception) -> str | None:
+    """That a source is neither a folder nor a repository of the hub, as a predicate; None for another error."""
+    from huggingface_hub import errors, get_token
+
+    if not isinstance(error, errors.RepositoryNotFoundError) or isinstance(error, errors.GatedRepoError):
+        return None
+    if get_token():
+        return "is neither a local folder nor a repository of the hub that your token may read; check the name."
+    return "is neither a local folder nor an open repository of the hub; check the name, or log in if it is private."
+
+
 def not_pushed(error: Exception, name: str) -> str | None:
     """Why the hub does not take what is pushed to a repository, and what to do, as a predicate; None for another
     error."""

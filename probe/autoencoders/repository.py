@@ -11,7 +11,7 @@ from typing import Any
 
 from probe.config import ModelConfig
 from probe.errors import UserError
-from probe.hub import be_patient, refused
+from probe.hub import be_patient, not_found, refused
 from probe.reading import JSON_BYTES, Unreadable, read_object, read_text
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -244,14 +244,8 @@ def _why(error: Exception, spec: ModelConfig, source: str, name: str) -> str | N
 
     if isinstance(error, errors.HFValidationError):
         return "is neither a local folder nor a hub id (owner/name), and has no embedded: or python: prefix."
-    if isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError):
-        from huggingface_hub import get_token
-
-        if get_token():
-            return "is neither a local folder nor a repository of the hub that your token may read; check the name."
-        return (
-            "is neither a local folder nor an open repository of the hub; check the name, or log in if it is private."
-        )
+    if absent := not_found(error):
+        return absent
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         return _no_such_file(name)
     return refused(error, source, spec.revision)

@@ -29,7 +29,7 @@ def described(schema: pa.Schema) -> dict[str, Column]:
             holds = "image"
         names = note.get("names") if note.get("_type") == "ClassLabel" else None
         classes = tuple(map(str, names)) if isinstance(names, list) else None
-        columns[field.name] = Column(str(kind), holds, classes)
+        columns[field.name] = Column(str(kind), holds, classes, _nesting(kind))
     return columns
 
 
@@ -76,10 +76,16 @@ def _holds(kind: pa.DataType) -> str | None:
     if types.is_struct(kind):
         parts = {field.name: _holds(field.type) for field in kind}
         return "bytes" if parts.get("bytes") == "bytes" else "path" if parts.get("path") == "path" else None
+    depth, inner = _nesting(kind)
+    return held_by_array(depth, inner) if depth else _HOLDS.get(inner.partition("[")[0])  # fixed_size_binary[1]
+
+
+def _nesting(kind: pa.DataType) -> tuple[int, str]:
+    """See ``Column.nesting``."""
     depth = 0
     while _is_list(kind):
         kind, depth = _plain(kind.value_type), depth + 1
-    return held_by_array(depth, str(kind)) if depth else _HOLDS.get(str(kind).partition("[")[0])  # fixed_size_binary[1]
+    return depth, str(kind)
 
 
 def _is_list(kind: pa.DataType) -> bool:

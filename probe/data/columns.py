@@ -1,7 +1,6 @@
 """Which column of a table holds the images, or their addresses."""
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +19,7 @@ _NO_IMAGES = (
 _ALONE = ("image", "bytes")  # what holds images for certain; other columns are taken by their name
 _FLOATS = "floats have no fixed range: store whole numbers 0..255, or a PNG file's bytes"
 _FLAT = "a flat list of numbers has no rows: nest the pixels as rows, or store a PNG file's bytes"
-_FLOAT_TYPE = re.compile("list.*<.*(float|double)")
-_FLAT_TYPE = re.compile(r"\w*list\w*<(\w+: )?u?int\d+( not null)?>(\[\d+\])?")
+_FLOAT_TYPES = ("float", "halffloat", "double")  # what their names begin with
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,13 @@ class Column:
     holds: "image" (declared as images), "bytes", "path" (or base64), "list" (of bytes) or "array" (of pixels); None for
         types that cannot hold images.
     names: of the classes, where the column holds their numbers.
+    nesting: how deep its lists are, and the type of what is in them.
     """
 
     dtype: str
     holds: str | None = None
     names: tuple[str, ...] | None = None
+    nesting: tuple[int, str] = (0, "")
 
 
 def image_column(where: str, features: Mapping[str, Any], wanted: str | None) -> str:
@@ -120,14 +120,17 @@ def held_by_array(depth: int, dtype: str) -> str | None:
 
 def _type(feature: Any) -> str:
     depth, dtype = _nesting(feature)
-    return "list<" * depth + dtype + ">" * depth if depth else str(getattr(feature, "dtype", type(feature).__name__))
+    lists = depth and not isinstance(feature, Column)  # whose type is in words already
+    return "list<" * depth + dtype + ">" * depth if lists else str(getattr(feature, "dtype", type(feature).__name__))
 
 
 def _numbers(feature: Any) -> str | None:
     """Why a column of numbers holds no images, and what to do; None for other columns."""
-    if holds(feature) is not None:
+    depth, dtype = _nesting(feature)
+    if not depth or holds(feature) is not None:
         return None
-    return _FLOATS if _FLOAT_TYPE.search(_type(feature)) else _FLAT if _FLAT_TYPE.fullmatch(_type(feature)) else None
+    flat = depth == 1 and dtype.lstrip("u").startswith("int")
+    return _FLOATS if dtype.startswith(_FLOAT_TYPES) else _FLAT if flat else None
 
 
 def _no_images(where: str, name: str, feature: Any, others: str) -> UserError:
@@ -136,7 +139,9 @@ def _no_images(where: str, name: str, feature: Any, others: str) -> UserError:
 
 
 def _nesting(feature: Any) -> tuple[int, str]:
-    """Of a feature of ``datasets``, how deep its lists are, and the type of what is in them."""
+    """How deep the lists of a column are, and the type of what is in them."""
+    if isinstance(feature, Column):
+        return feature.nesting
     depth = 0
     while True:
         if type(feature).__name__ in ("Array2D", "Array3D"):

@@ -70,8 +70,9 @@ def mean_and_ends(mean: Mean | None) -> list[float | None]:
 
 def model_card(report: Report) -> str:
     """The metadata block and the section."""
-    parts = [metadata(model_name=model_name(report), eval_results=results(report)) if results(report) else ""]
-    return joined([*parts, "## Latent dynamics", *section(report)])
+    found = results(report)
+    block = metadata(model_name=model_name(report), eval_results=found) if found else ""
+    return joined([block, "## Latent dynamics", *section(report)])
 
 
 def section(report: Report, *, command: bool = True) -> list[str]:

@@ -18,7 +18,7 @@ from probe.autoencoders.repository import commit_of, is_local, local
 from probe.dictionary import unit_rows
 from probe.errors import UserError
 from probe.files import write_atomically
-from probe.hub import be_patient, refused
+from probe.hub import be_patient, not_found, refused
 from probe.reading import Unreadable, read_object, read_text, short
 from probe.results import layout
 from probe.results.files import Damaged, content_sha256, read_about, read_tensors, write_tensors
@@ -278,14 +278,8 @@ def _file(source: str, name: str, revision: str | None, options: Mapping[str, An
 
 def unavailable(error: Exception, source: str, revision: str | None) -> str | None:
     """Why a repository cannot be had, and what to do, as a predicate; None for an error that is not of the hub."""
-    from huggingface_hub import errors, get_token
+    from huggingface_hub import errors
 
     if isinstance(error, errors.HFValidationError):
         return "is neither a local folder nor a hub id (owner/name)."
-    if isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError):
-        if get_token():
-            return "is neither a local folder nor a repository of the hub that your token may read; check the name."
-        return (
-            "is neither a local folder nor an open repository of the hub; check the name, or log in if it is private."
-        )
-    return refused(error, source, revision, "dictionary")
+    return not_found(error) or refused(error, source, revision, "dictionary")

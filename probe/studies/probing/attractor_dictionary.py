@@ -112,7 +112,9 @@ class AttractorDictionary(ModelHubMixin, library_name=LIBRARY, tags=[*TAGS]):
         Raises:
             UserError: it is unavailable, damaged, of a newer format, or no dictionary.
         """
-        return cls._from_pretrained(model_id=str(pretrained_model_name_or_path), revision=revision, **options)
+        tensors, artefact = read_artefact(str(pretrained_model_name_or_path), revision, **options)
+        summary = dict(artefact.facts["summary"])
+        return cls(**tensors, summary=summary, origin=partial(replace, artefact))  # unlike a lambda, it can be pickled
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
         """Write the dictionary into a folder, which is made if there is none.
@@ -173,12 +175,6 @@ class AttractorDictionary(ModelHubMixin, library_name=LIBRARY, tags=[*TAGS]):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.artefact.save(save_directory, self._saved_tensors())
-
-    @classmethod
-    def _from_pretrained(cls, *, model_id: str, revision: str | None = None, **options: Any) -> Self:
-        tensors, artefact = read_artefact(model_id, revision, **options)
-        summary = dict(artefact.facts["summary"])
-        return cls(**tensors, summary=summary, origin=partial(replace, artefact))  # unlike a lambda, it can be pickled
 
     def _saved_tensors(self) -> dict[str, Tensor]:
         _ = self.artefact  # a run that is not finished is refused before anything is written
