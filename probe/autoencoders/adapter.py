@@ -1,4 +1,7 @@
-"""How a class of diffusers becomes an encoder and a decoder, from what its class and its configuration say."""
+"""How a class of diffusers becomes an encoder and a decoder, from what its class and its configuration say.
+
+Here and in the modules beside it, diffusers is imported where a model needs it: it takes longer than torch.
+"""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -8,11 +11,9 @@ from typing import Any, Literal
 from warnings import catch_warnings, simplefilter
 
 import torch
-from diffusers.utils.logging import disable_progress_bar
 from torch import Tensor, nn
 
 from probe.autoencoders.base import Autoencoder, device_of
-from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.autoencoders.coordinates import coordinates_of, number, statistics
 from probe.config import ModelConfig
 from probe.errors import UserError
@@ -48,6 +49,8 @@ def adapted(
         UserError: its configuration has an invalid scaling, scaled latents are requested but unknown for the class, or
             tiling or slicing is requested and the class has none.
     """
+    from probe.autoencoders.convolutional import ConvAutoencoder
+
     there = f"model {spec.source}"
     device = device_of(spec.device) if device is None else device
     model.eval().requires_grad_(False).to(device)
@@ -91,6 +94,8 @@ def autoencoder_classes() -> dict[str, type]:
     """The autoencoder classes of the installed diffusers, and ours, by name."""
     from diffusers import ModelMixin
     from diffusers.models import autoencoders
+
+    from probe.autoencoders.convolutional import ConvAutoencoder
 
     found = {name: getattr(autoencoders, name) for name in dir(autoencoders)}
     classes = {name: cls for name, cls in found.items() if isinstance(cls, type) and issubclass(cls, ModelMixin)}
@@ -222,6 +227,8 @@ def has_quantiser(model: Any) -> bool:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the warnings and bars of diffusers and transformers: the relevant ones are errors here."""
+    from diffusers.utils.logging import disable_progress_bar
+
     disable_progress_bar()
     logs = [getLogger(name) for name in ("diffusers", "transformers")]
     levels = [log.level for log in logs]

@@ -7,8 +7,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from diffusers import ModelMixin
-from diffusers.loaders import single_file_model
 from safetensors.torch import load_file
 
 from probe.autoencoders import weights
@@ -54,6 +52,8 @@ def from_pretrained(
         UserError: no weights in safetensors; or weights that do not fit the configuration, do not fill the model, are
             not all used by it, or are not floating-point numbers.
     """
+    from diffusers import ModelMixin
+
     there = where(spec, source)
     dtype = getattr(torch, spec.dtype)
     if cls.__module__.split(".")[0] == "transformers":
@@ -188,6 +188,8 @@ def load_single_file(
 
 def _of_authors(cls: Any, header: weights.Header, config: dict[str, Any]) -> weights.Header | None:
     """A header in the authors' layout as diffusers converts it; {} if that fails, None if it needs tensors' values."""
+    from diffusers.loaders import single_file_model
+
     kind = single_file_model._get_single_file_loadable_mapping_class(cls)
     convert = single_file_model.SINGLE_FILE_LOADABLE_CLASSES[kind]["checkpoint_mapping_fn"]
     try:

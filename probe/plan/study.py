@@ -18,7 +18,6 @@ import torch
 from probe.autoencoders import Autoencoder
 from probe.autoencoders.adapter import adapted
 from probe.autoencoders.compatibility import RESOLUTION, untrained
-from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.config import ModelConfig
 from probe.metrics.memorization import nearest_cosine
 from probe.plan.cost import ModelCost, counted
@@ -266,6 +265,8 @@ def network_cost(channels: int, side: int, k: int, training: TrainConfig) -> Mod
     Raises:
         UserError: as ``build``.
     """
+    from probe.autoencoders.convolutional import ConvAutoencoder
+
     build(channels, side, k, training, 0)
     with torch.device("meta"):
         network = ConvAutoencoder(channels, side, training.base_channels, k, training.convolutions)

@@ -24,6 +24,9 @@ from probe.serve.supervisor import Supervisor
 
 PATIENCE = 3
 """Seconds that open requests have when the server stops."""
+KEPT = 75
+"""Seconds that a connection without a request stays open: longer than clients (httpx: 5) and proxies (nginx: 60) keep
+one, so that it is not the server who closes it, just as a request is on its way."""
 ABOUT = "Submit, watch and read probes of autoencoders. Errors are problem details (RFC 9457)."
 log = logging.getLogger("probe")
 
@@ -86,6 +89,7 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 limit_concurrency=settings.limits.connections,
                 timeout_graceful_shutdown=PATIENCE,
+                timeout_keep_alive=KEPT,
             )
         )
         self.app = app

@@ -4,16 +4,18 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.errors import Failure, UserError
 from probe.files import sync
 from probe.results.files import Damaged, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from probe.autoencoders.convolutional import ConvAutoencoder
 
 STATE = "training.safetensors"
 
@@ -28,7 +30,7 @@ def epoch_of(folder: Path) -> int:
     return int(folder.name.removeprefix("epoch-"))
 
 
-def save_model(model: ConvAutoencoder, folder: Path) -> None:
+def save_model(model: "ConvAutoencoder", folder: Path) -> None:
     """Write config.json and the safetensors; the folder appears whole or not at all (OSError, Failure)."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)

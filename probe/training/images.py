@@ -4,11 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from probe.autoencoders.convolutional import CONVOLUTIONS
 from probe.errors import UserError
 
 
-def fitted(side: int, where: str, convolutions: int = CONVOLUTIONS) -> int:
+def fitted(side: int, where: str, convolutions: int) -> int:
     """The next multiple of 2^convolutions, to which images of this side are padded; UserError if they are too small."""
     multiple = 2**convolutions
     if side < multiple:

@@ -10,18 +10,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from probe.autoencoders.convolutional import ConvAutoencoder
 from probe.errors import UserError
 from probe.files import tensors_sha256
 from probe.training.checkpoint import load_state, model_folder, save_model, save_state
 from probe.training.config import Initialisation, TrainConfig
 from probe.training.images import as_input
+
+if TYPE_CHECKING:
+    from probe.autoencoders.convolutional import ConvAutoencoder
 
 PATCH = 4
 """Side of a masked patch."""
@@ -36,18 +39,20 @@ class Trained:
         folder: the model after the last epoch, in diffusers' save format.
     """
 
-    model: ConvAutoencoder
+    model: "ConvAutoencoder"
     losses: list[float]
     epochs: int
     folder: Path
 
 
-def build(channels: int, side: int, k: int, config: TrainConfig, seed: int) -> ConvAutoencoder:
+def build(channels: int, side: int, k: int, config: TrainConfig, seed: int) -> "ConvAutoencoder":
     """The model before training; its weights are a function of the arguments alone.
 
     Raises:
         UserError: k is larger than the features before the bottleneck.
     """
+    from probe.autoencoders.convolutional import ConvAutoencoder
+
     features = config.base_channels * 2 ** (config.convolutions - 1) * (side // 2**config.convolutions) ** 2
     if k > features:
         raise UserError(
@@ -61,7 +66,7 @@ def build(channels: int, side: int, k: int, config: TrainConfig, seed: int) -> C
         return model
 
 
-def initialise(model: ConvAutoencoder, kind: Initialisation) -> None:
+def initialise(model: nn.Module, kind: Initialisation) -> None:
     """Draw the weights again, with torch's global generator.
 
     ``torch`` leaves what the layers' constructors drew: variance 1 / (3 fan_in), by which every layer with a ReLU

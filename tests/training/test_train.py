@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(images, tmp_path):
     with pytest.raises(UserError, match="no training image"):
         fit(images[:0], tmp_path)
     with pytest.raises(UserError, match="images of side 15 are too small for 4 strides of 2, which need 16"):
-        fitted(15, "mnist")
+        fitted(15, "mnist", 4)
     far = TrainConfig(base_channels=2, epochs=3, batch_size=4).model_copy(update={"learning_rate": 1e30})
     with pytest.raises(UserError, match="loss is not finite in epoch 1"):
         fit(images, tmp_path / "far", far)
@@ -189,8 +189,8 @@ def test_another_trainings_checkpoint_is_refused(images, tmp_path):
 
 def test_padding_and_its_inverse():
     images = torch.arange(2 * 28 * 28).reshape(1, 2, 28, 28)
-    assert fitted(28, "mnist") == 32
-    assert fitted(32, "cifar") == 32
+    assert fitted(28, "mnist", 4) == 32
+    assert fitted(32, "cifar", 4) == 32
     framed = pad(images, 32)
     assert framed.shape == (1, 2, 32, 32)
     assert torch.equal(framed[..., 2:30, 2:30], images)
