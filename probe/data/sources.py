@@ -14,6 +14,7 @@ from probe.data.folder import open_folder
 from probe.data.formats import suffixes
 from probe.data.hub import open_hub
 from probe.data.parquet import open_parquet
+from probe.data.patterns import visible
 from probe.data.saved import is_saved, open_saved
 from probe.data.source import Source
 from probe.data.urls import open_urls
@@ -212,13 +213,8 @@ def _suffix(name: str) -> str:
 def _suffixes(root: Path) -> Counter[str]:
     """Suffixes of the files below a folder, without hidden ones; it ends soon after ``LOOKED_AT``."""
     found: Counter[str] = Counter()
-    seen = set()
-    for place, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        if real not in seen:
-            found.update(_suffix(name) for name in sorted(names)[:LOOKED_AT] if not name.startswith("."))
-        seen.add(real)
+    for _, names in visible(root):
+        found.update(_suffix(name) for name in names[:LOOKED_AT])
         if found.total() >= LOOKED_AT:
             break
     return found

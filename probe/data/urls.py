@@ -11,8 +11,8 @@ from probe.config import DatasetConfig
 from probe.data.columns import url_column
 from probe.data.download import download
 from probe.data.hub import columns_of, explained, merged, open_streams
-from probe.data.parquet import matching_files, open_file
-from probe.data.patterns import hub_parts
+from probe.data.parquet import open_file
+from probe.data.patterns import hub_parts, matching_files
 from probe.data.source import Candidate, Opened, first_line, seeded_order
 from probe.errors import UserError
 
@@ -53,7 +53,7 @@ def _local(where: str, spec: DatasetConfig, place: str) -> tuple[Iterator[str], 
     import pyarrow
     from pyarrow import csv, parquet
 
-    paths = matching_files(where, place)
+    paths = matching_files(where, place, Path(place).suffix.lower())
     size = sum(Path(path).stat().st_size for path in paths)
     if size > MAX_TABLE_BYTES:
         raise UserError(f"{where} holds {size:,} bytes, and at most {MAX_TABLE_BYTES:,} are read; name fewer files.")
