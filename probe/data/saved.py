@@ -22,7 +22,19 @@ SPLIT = DatasetConfig.model_fields["split"].default
 
 def is_saved(path: Path) -> bool:
     """Whether a folder was written by ``save_to_disk``."""
-    return (path / "dataset_dict.json").is_file() or ((path / "state.json").is_file() and any(path.glob("*.arrow")))
+    return _has_splits(path) or ((path / "state.json").is_file() and any(path.glob("*.arrow")))
+
+
+def _has_splits(path: Path) -> bool:
+    return (path / "dataset_dict.json").is_file()
+
+
+def by_use(spec: DatasetConfig, part: str) -> DatasetConfig:
+    """A specification with the split ``part``, if it names none and its source is a saved set with splits."""
+    place = (spec.source or "").removeprefix("saved:")
+    if "split" in spec.model_fields_set or not _has_splits(given_path(place)):
+        return spec
+    return spec.model_copy(update={"split": part})
 
 
 def open_saved(where: str, spec: DatasetConfig, place: str) -> Opened:
@@ -74,7 +86,7 @@ def _table(where: str, spec: DatasetConfig, root: Path) -> Any:
 
 def _splits(where: str, spec: DatasetConfig, root: Path) -> list[str]:
     """The names of the splits that are asked for; none for a Dataset."""
-    if not (root / "dataset_dict.json").is_file():
+    if not _has_splits(root):
         if spec.split != SPLIT:
             raise UserError(f"{where} is a Dataset, which has no splits; remove split.")
         return []

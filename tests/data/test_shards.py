@@ -213,6 +213,8 @@ def test_splits_that_were_saved(way, tmp_path, caplog):
     got = load(source, split="train+test")
     assert numbers(got) == [int(i) for i in got.ids]
     assert got.source["split"] == "train+test"
+    assert load(source, split=["train", "test"]).sha256 == got.sha256
+    assert "has no split 'valid'" in refused(source, split=["train", "valid"])
     assert sorted(got.ids) == list("0123456789")
     assert sorted(load(source, 4, split="train+test", balance="label").labels) == [
         "test 0",
