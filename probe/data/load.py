@@ -88,7 +88,7 @@ def load_images(
         Failure: a source of a plug-in fails.
     """
     spec = resolve(name, spec)
-    where = f"data set {name!r} ({shortened(spec.source or '', 100)})"
+    where = f"data set {name!r} ({shown(shortened(spec.source or '', 100))})"
     kind, place = recognised(where, spec)
     spec = spec.model_copy(update={"source": f"{kind.prefix}:{place}"})
     opened = call(kind, kind.open, where, spec, place)

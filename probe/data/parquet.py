@@ -74,7 +74,8 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
     if rows > MAX_ROWS:
         raise UserError(f"{where} holds {rows:,} rows, and at most {MAX_ROWS:,} are read; name fewer files.")
     features = _common_columns(where, files)
-    column, label = image_column(where, features, spec.column), class_column(where, features, spec.balance)
+    column = image_column(where, features, spec.column)
+    label = class_column(where, features, spec.balance, column)
     columns = [column] if label is None else [column, label]
     for file in files:
         if file.columns[column].holds is None and file.columns[column].dtype != "null":
@@ -93,7 +94,7 @@ def _labels(where: str, files: list[File], column: str) -> Iterator[str | None]:
     """The class of every row."""
     for file in files:
         if column in file.constants:
-            yield from repeat(file.constants[column], file.starts[-1] - file.starts[0])
+            yield from repeat(label_of(None, file.constants[column]), file.starts[-1] - file.starts[0])
             continue
         try:
             with parquet.ParquetFile(file.path, pre_buffer=False) as opened:
@@ -233,7 +234,7 @@ def _read_row(file: File, row: int, batch: pa.RecordBatch, columns: list[str]) -
 
 def _label(file: File, column: str, batch: pa.RecordBatch) -> str | None:
     if column in file.constants:
-        return file.constants[column]
+        return label_of(None, file.constants[column])
     return label_of(file.columns[column], batch.column(column)[0].as_py())
 
 

@@ -67,9 +67,9 @@ def matching_files(where: str, place: str, suffix: str) -> list[str]:
         found += files
     if odd := next((path for path in found if not os.path.isfile(path)), None):
         raise UserError(f"{where}: {_short(odd)} is not a regular file; give {suffix} files.")
-    once: dict[str, str] = {}
+    once: dict[tuple[int, int] | None, str] = {}
     for path in sorted(found):
-        once.setdefault(os.path.realpath(path), path)
+        once.setdefault(_identity(path), path)
     return list(once.values())
 
 
@@ -82,13 +82,21 @@ def _paths(name: str, suffix: str) -> list[str]:
 
 def visible(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
     """Each folder from ``root`` on, once, and its files by name, without hidden ones; links are followed."""
-    seen = set()
+    seen: set[tuple[int, int] | None] = {None}
     for place, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        if real not in seen:
+        one = _identity(place)
+        folders[:] = [] if one in seen else sorted(name for name in folders if not name.startswith("."))
+        if one not in seen:
             yield place, sorted(name for name in names if not name.startswith("."))
-        seen.add(real)
+        seen.add(one)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:  # it has gone by now
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _short(path: str) -> str:

@@ -49,7 +49,8 @@ def open_saved(where: str, spec: DatasetConfig, place: str) -> Opened:
     if not len(table):
         raise UserError(f"{where} holds no rows; give a set with images.")
     features = described(table.features.arrow_schema)
-    column, label = image_column(where, features, spec.column), class_column(where, features, spec.balance)
+    column = image_column(where, features, spec.column)
+    label = class_column(where, features, spec.balance, column)
     rows = table.select_columns([column, label] if label else [column]).with_format("arrow")
 
     def labels() -> Iterator[str | None]:
@@ -77,11 +78,17 @@ def _table(where: str, spec: DatasetConfig, root: Path) -> Any:
         folders = [root / name for name in names] if names else [root]
         for folder in folders:
             _check(folder)
-        return datasets.concatenate_datasets([datasets.load_from_disk(str(folder)) for folder in folders])
+        tables = [datasets.load_from_disk(str(folder)) for folder in folders]
     except UserError:
         raise
     except Exception as error:  # json, pyarrow and datasets raise many classes on damaged files
         raise UserError(f"{where} cannot be read: {first_line(error)}; write it again with save_to_disk.") from error
+    try:
+        return datasets.concatenate_datasets(tables)
+    except ValueError as error:
+        raise UserError(
+            f"{where}: the splits {', '.join(names)} differ in the type of a column; take one of them."
+        ) from error
 
 
 def _splits(where: str, spec: DatasetConfig, root: Path) -> list[str]:

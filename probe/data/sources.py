@@ -175,6 +175,8 @@ def _of_file(kind: str, path: Path) -> str | None:
         return None if kind == "webdataset" else f"{name} is a tar file; write webdataset:{name}"
     if suffix in ARCHIVES:
         return f"{name} is an archive; unpack it and give the folder: {_unpack(suffix, name)}"
+    if is_saved(path.parent):
+        return f"{name} is in a folder that save_to_disk wrote; write saved:{shortened(str(path.parent), 80)}"
     if suffix in (".csv", ".tsv"):
         return f"{name} is a table of text; write urls:{name} if a column holds image addresses, else give the images"
     if suffix in suffixes():
@@ -205,6 +207,8 @@ def _of_folder(kind: str, path: Path) -> str | None:
         do = f"write webdataset:{name}"
     elif archive:
         do = f"unpack the archives: {_unpack(archive, f'FILE{archive}')}"
+    elif found[".arrow"] and (saved := next((place for place, _ in visible(path) if is_saved(Path(place))), None)):
+        do = f"write saved:{shortened(saved, 80)}"
     elif found[".arrow"]:
         do = "write the table as parquet with datasets' to_parquet"
     elif kind == "folder":

@@ -225,6 +225,30 @@ def test_splits_that_were_saved(way, tmp_path, caplog):
     assert "has no split 'valid'; set split to one of train, test" in refused(source, split="train+valid")
 
 
+def test_splits_of_other_columns_and_where_a_set_lies(tmp_path):
+    for name, kind in (("train", datasets.Value("string")), ("test", datasets.ClassLabel(names=["a", "b"]))):
+        features = datasets.Features({"image": datasets.Image(decode=False), "label": kind})
+        cells = {"image": STRUCTS[:2], "label": ["a", "b"]}
+        datasets.Dataset.from_dict(cells, features=features).save_to_disk(tmp_path / "set" / name)
+    (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    assert "splits train, test differ in the type of a column; take one" in refused(
+        f"saved:{tmp_path}/set", split=["train", "test"]
+    )
+    for place in (tmp_path, tmp_path / "set" / "train" / "data-00000-of-00001.arrow"):
+        assert f"write saved:{tmp_path}/set" in refused(place)
+
+
+@pytest.mark.parametrize("kind", ["saved", "parquet"])
+def test_a_column_of_images_is_not_its_own_class(kind, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.png").write_bytes(png(3))
+    table = datasets.Dataset.from_dict({"label": ["a.png"], "class": ["x"]})
+    table.save_to_disk(tmp_path / "set") if kind == "saved" else table.to_parquet(tmp_path / "set" / "0.parquet")
+    got = load(f"{kind}:{tmp_path}/set", column="label")
+    assert (numbers(got), got.labels) == ([3], ["x"])
+    assert "'label' holds images" in refused(f"{kind}:{tmp_path}/set", column="label", balance="label")
+
+
 def test_a_saved_table_and_what_is_none(tmp_path):
     table = datasets.Dataset.from_dict({"image": STRUCTS}).shuffle(seed=1).select(range(4))  # with indices
     table.save_to_disk(tmp_path / "set", num_shards=2)
