@@ -47,7 +47,7 @@ def packaged() -> list[Packaged]:
     found = []
     for name, file in files().items():
         text = " ".join(line.removeprefix("#").strip() for line in _comment(file))
-        about = re.split(r"(?<=\.) (?!d = )", text)[0]
+        about = re.split(r"(?<=\.) ", text)[0]
         found.append(Packaged(name, COMMANDS.get(name) or kind_of(file), about, CLONE in text))
     return found
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -113,6 +114,21 @@ def test_other_mistakes_with_a_path_are_left_to_its_reader(elsewhere):
     assert packaged.given_config("a\0b") == Path("a\0b")
     assert packaged.given_config(".") == Path(".")
     assert packaged.given_config("zzzz.yaml") == Path("zzzz.yaml")
+
+
+def test_each_configuration_has_a_line_of_100_columns_and_loses_nothing_on_fewer(elsewhere, capsys, monkeypatch):
+    assert status("configs") == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    found = packaged.packaged()
+    assert [line.split()[0] for line in lines[1:]] == [one.name for one in found]
+    assert all(len(line) <= 100 for line in lines)
+    assert all(line.endswith(one.about) for line, one in zip(lines[1:], found, strict=True))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "70")
+    assert status("configs") == 0
+    narrow = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert max(len(line) for line in narrow.splitlines()) <= 70
+    assert sorted(narrow.split()) == sorted(" ".join(lines).split())
 
 
 def test_a_folder_of_configurations_is_printed_and_listed(elsewhere, capsys):
