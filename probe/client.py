@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 
 from probe.errors import Failure, UserError
 from probe.names import given_path, printable
-from probe.packaged import given_config
+from probe.packaged import given_config, naming
 
 if TYPE_CHECKING:
     import httpx
@@ -120,12 +120,13 @@ class Client:
             Failure: the server cannot be reached, or its queue is full.
         """
         body = _body(config)
-        if name is None and (file := _file(config)):
+        if (file := _file(config)) and name is None:
             name = file.stem
         given = {"name": name, "id": id, "executor": executor, "kind": kind}
         body |= {key: value for key, value in given.items() if value is not None}
         key = {"Idempotency-Key": str(uuid.uuid4())}
-        return RemoteRun(self, self._json("/v1/runs", method="POST", json=body, headers=key))
+        with naming(file):
+            return RemoteRun(self, self._json("/v1/runs", method="POST", json=body, headers=key))
 
     def run(self, id: str) -> "RemoteRun":
         """A run by its id. UserError if there is none."""
@@ -158,7 +159,8 @@ class Client:
         Returns:
             ``plans``, as ``probe plan --json`` writes them, and ``text``, as it prints them.
         """
-        return dict(self._json("/v1/plan", method="POST", json=_body(config), timeout=SLOW))
+        with naming(_file(config)):
+            return dict(self._json("/v1/plan", method="POST", json=_body(config), timeout=SLOW))
 
     def board(self) -> Any:
         """The leaderboard over the finished runs."""

@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,7 +49,7 @@ def packaged() -> list[Packaged]:
     found = []
     for name, file in files().items():
         text = " ".join(line.removeprefix("#").strip() for line in _comment(file))
-        about = re.split(r"(?<=\.) (?!d = )", text)[0]
+        about = re.split(r"(?<=\.) ", text)[0]
         found.append(Packaged(name, COMMANDS.get(name) or kind_of(file), about, CLONE in text))
     return found
 
@@ -98,6 +100,18 @@ def given_folder_or_config(given: str | Path) -> Path:
     path = given_path(given)
     hidden = str(given) in files() and not (path / "config.yaml").exists()
     return path if path.is_dir() and not hidden else given_config(given)
+
+
+@contextmanager
+def naming(config: Path | None) -> Iterator[None]:
+    """Let a mistake in a file that has the name of a packaged configuration say that the file was read."""
+    try:
+        yield
+    except UserError as error:
+        if config is not None and str(config) in files() and config.is_file():
+            hidden = f"This is about the file {shown(str(config.absolute()))}, which goes before the configuration"
+            error.args = (f"{error} {hidden} '{config}' in the package; rename it to use that.",)
+        raise
 
 
 def _hint(name: str) -> str:

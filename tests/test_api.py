@@ -1,5 +1,6 @@
 """probe from Python, as a notebook uses it: run, open, read by name, draw, resume; in threads and without signals."""
 
+import importlib
 import json
 import logging
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import yaml
 from matplotlib.figure import Figure
 
 import probe
+from probe.autoencoders.coordinates import Coordinates
 from probe.cli.main import app
 from probe.config import load_config
 from probe.data.load import load_images
@@ -58,6 +61,22 @@ def test_public_names_and_no_torch_on_import():
     assert all(getattr(probe, name) is not None for name in dir(probe))
     script = "import sys, probe; dir(probe); sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_what_holds_tensors_is_equal_to_itself_alone():
+    """A tensor has no truth value, so == by fields would raise."""
+    packages = [probe, *(importlib.import_module(f"probe.{name}") for name in ("dynamics", "dictionary", "sparse"))]
+    public = {getattr(package, name) for package in packages for name in package.__all__} | {Coordinates}
+    holders = {one for one in public if is_dataclass(one) and any("Tensor" in str(its.type) for its in fields(one))}
+    assert holders >= {probe.AttractorDictionary, probe.EndPoints, Coordinates}
+    assert [one for one in holders - {probe.Autoencoder} if one.__eq__ is not object.__eq__] == []
+    ends = probe.EndPoints(*torch.ones(8, 3))
+    assert ends == ends
+    assert ends != replace(ends)
+    model = probe.load_autoencoder("embedded:cifar-plain")  # its tensors are within functions, modules and coordinates
+    scaled = [replace(model, coordinates=Coordinates(offset=torch.ones(3))) for _ in range(2)]
+    assert model == replace(model)
+    assert scaled[0] != scaled[1]
 
 
 def test_the_same_job_as_the_command(made):

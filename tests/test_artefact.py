@@ -27,6 +27,7 @@ from probe.report.compare.build import compare
 from probe.report.run import card
 from probe.results.files import read_about, read_tensors, write_tensors
 from probe.serve.policy import Allowance, Refused, refuse
+from probe.studies.probing.artefact import Artefact, read_artefact
 
 FINISHED = Path(__file__).parent / "jobs" / "finished"
 FILES = ["README.md", "config.json", "model.safetensors", "thumbnails.png"]
@@ -159,6 +160,23 @@ def test_a_dictionary_can_be_copied(saved: Path):
         _ = replace(found, origin=None).artefact
 
 
+def test_a_copy_is_loaded_from_where_it_is_and_says_whose_it_is(saved: Path, tmp_path: Path):
+    found = AttractorDictionary.from_pretrained(saved)
+    found.save_pretrained(tmp_path / "first", model_card_kwargs={"repo_id": "first/a"})
+    first = AttractorDictionary.from_pretrained(tmp_path / "first")
+    pulled = replace(first, origin=lambda: replace(first.artefact, repository="first/a", commit="1" * 40))
+    cards = {
+        name: str(one.generate_model_card(name)) for one, name in ((first, "b/b"), (pulled, "c/c"), (pulled, "first/a"))
+    }
+    for name, text in cards.items():
+        assert f'dictionary = AttractorDictionary.from_pretrained("{name}")' in text
+        assert f"--set dictionary.source={name}` codes" in text
+    assert "first/a" not in cards["b/b"]  # of a folder nobody knows whether it was ever pushed
+    assert cards["c/c"].count("first/a") == cards["c/c"].count(f"the repository first/a, commit {'1' * 40}.") == 1
+    assert "is a copy of" not in cards["first/a"]
+    assert str(pulled.generate_model_card()) == (tmp_path / "first" / "README.md").read_text()
+
+
 def test_an_atom_at_the_origin_has_no_direction(copy: Path):
     tensors = load_file(copy / "model.safetensors")
     rewrite(copy, atoms=tensors["atoms"] * torch.tensor([[1.0], [0.0]]))
@@ -273,6 +291,11 @@ def test_other_places_are_refused(own: Path, tmp_path: Path):
         AttractorDictionary.from_pretrained(own)
     with pytest.raises(UserError, match=r"is neither a local folder nor a hub id \(owner/name\)\."):
         AttractorDictionary.from_pretrained("no/such/id")
+    for absent in ("nosuchfolder", "./nosuchfolder", str(tmp_path / "nosuchfolder"), "~/nosuchfolder"):
+        with pytest.raises(
+            UserError, match=r"^dictionary .*: there is no folder .*nosuchfolder; name one that has both"
+        ):
+            AttractorDictionary.from_pretrained(absent)
     with pytest.raises(UserError, match=r"owner/name is not in the local cache, and HF_HUB_OFFLINE is set"):
         AttractorDictionary.from_pretrained("owner/name", cache_dir=tmp_path)
 
@@ -324,7 +347,7 @@ def borrowing(own: Path, saved: Path) -> Path:
     return borrow(lent, out)
 
 
-def borrow(source: Path, out: Path, **more: Any) -> Path:
+def borrow(source: str | Path, out: Path, **more: Any) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(FINISHED.parents[2])
         keys = {"seeds.count": 6, "seeds.seed": 3, "dictionary.source": source, **IMAGES, **more}
@@ -390,8 +413,36 @@ def test_it_resumes_and_refuses_a_dictionary_that_changed(borrowing: Path, tmp_p
     with pytest.raises(UserError, match=r"has changed since .* was begun: its sha256 is .* there and .* now; choose"):
         borrow(lent, run)
     shutil.rmtree(lent)
-    with pytest.raises(UserError, match=r"dictionary .*lent: there is no .*config.json"):
+    borrow(lent, run)
+    assert table.read_bytes() == before
+    (run / "borrowed.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"dictionary .*lent: there is no folder .*config.json"):
         borrow(lent, run)
+
+
+def test_it_resumes_with_its_copy_of_a_commit_and_notices_another(saved: Path, tmp_path: Path, monkeypatch):
+    asked = []
+
+    def from_hub(source: str, revision: str | None) -> tuple[dict[str, torch.Tensor], Artefact]:
+        asked.append((source, revision))
+        tensors, artefact = read_artefact(str(saved))
+        return tensors, replace(artefact, repository=source, commit="1" * 40)
+
+    monkeypatch.setattr(borrowed, "read_artefact", from_hub)
+    run = borrow("owner/name", tmp_path / "run", **{"dictionary.revision": "v1"})
+    table = run / "reconstructions" / "digits.parquet"
+    before = table.read_bytes()
+    table.unlink()
+    borrow("owner/name", run, **{"dictionary.revision": "v1"})
+    assert asked == [("owner/name", "v1")]
+    assert table.read_bytes() == before
+    (run / "borrowed.safetensors").write_bytes(b"damaged")
+    borrow("owner/name", run, **{"dictionary.revision": "v1"})
+    assert asked[1:] == [("owner/name", "1" * 40)]
+    for other in ({"source": "owner/other", "dictionary.revision": "v1"}, {"source": "owner/name"}):
+        with pytest.raises(UserError, match=r"holds another run, which differs in dictionary\.(source|revision): "):
+            borrow(out=run, **other)
+    assert len(asked) == 2
 
 
 def test_over_http_a_folder_must_be_allowed_and_a_hub_id_may_be_named(saved: Path):

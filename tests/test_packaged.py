@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -115,6 +116,21 @@ def test_other_mistakes_with_a_path_are_left_to_its_reader(elsewhere):
     assert packaged.given_config("zzzz.yaml") == Path("zzzz.yaml")
 
 
+def test_each_configuration_has_a_line_of_100_columns_and_loses_nothing_on_fewer(elsewhere, capsys, monkeypatch):
+    assert status("configs") == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    found = packaged.packaged()
+    assert [line.split()[0] for line in lines[1:]] == [one.name for one in found]
+    assert all(len(line) <= 100 for line in lines)
+    assert all(line.endswith(one.about) for line, one in zip(lines[1:], found, strict=True))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "70")
+    assert status("configs") == 0
+    narrow = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert max(len(line) for line in narrow.splitlines()) <= 70
+    assert sorted(narrow.split()) == sorted(" ".join(lines).split())
+
+
 def test_a_folder_of_configurations_is_printed_and_listed(elsewhere, capsys):
     assert status("configs", "show", "leaderboard/sd15") == 0
     assert capsys.readouterr().out == (ROOT / "configs" / "leaderboard" / "sd15.yaml").read_text()
@@ -142,6 +158,33 @@ def test_commands_take_names(elsewhere, capsys, command, of):
     assert f"use `probe {of} " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "taesd"],
+        ["study", "study_contraction"],
+        ["ood", "ood_mnist_small"],
+        ["run", "taesd.yaml"],
+        ["images", "taesd"],
+        ["plan", "taesd"],
+        ["submit", "taesd", "--cluster", "slurm.yaml", "--dry-run"],
+        ["bench", "dynamics", "bench_conv"],
+        ["bench", "certificates", "bench_conv"],
+        ["train-embedded", "embedded", "--data", ".", "--out", "trained"],
+        ["--server", "http://127.0.0.1:9", "run", "taesd"],
+    ],
+)
+@pytest.mark.parametrize("text", ["[1]", "{resolutoin: 32, study: contraction, inside: 1}"])
+def test_a_mistake_in_a_file_that_hides_a_name_says_that_the_file_was_read(elsewhere, capsys, command, text):
+    name = next(word for word in command if (ROOT / "configs" / f"{word.removesuffix('.yaml')}.yaml").exists())
+    (elsewhere / name).write_text(text)
+    (elsewhere / "data_batch_1.png").touch()
+    assert status(*command) == 2
+    said = capsys.readouterr().err
+    assert ("goes before the configuration" in said) == (name != "taesd.yaml")
+    assert (str(elsewhere / name) in said) == (name != "taesd.yaml")
+
+
 def test_a_name_goes_to_runs_of_that_name_and_is_planned_and_submitted(elsewhere, capsys):
     profile = str(ROOT / "slurm" / "example.yaml")
     assert status("submit", "quickstart", "--cluster", profile, "--dry-run") == 0
@@ -167,6 +210,12 @@ def test_python_takes_names(elsewhere):
         probe.run("quickstart", solver__max_steps="some")
     with pytest.raises(UserError, match="did you mean 'quickstart'"):
         probe.run("quikstart")
+    (elsewhere / "quickstart").write_text("{a: 1}")
+    with pytest.raises(UserError, match=r"'a' is unknown.* file /.*quickstart, which goes before"):
+        probe.run("quickstart")
+    with pytest.raises(UserError) as caught:
+        probe.run("taesd", a=1)
+    assert "goes before" not in str(caught.value)
 
 
 def test_the_client_reads_a_named_configuration_here(elsewhere):

@@ -11,6 +11,7 @@ from torch import Tensor
 from jobs.run.directory import RunDirectory
 from jobs.world import World
 from probe.autoencoders import Autoencoder
+from probe.autoencoders.repository import local
 from probe.config import Config, RunDictionaryConfig
 from probe.errors import UserError
 from probe.names import shortened, shown
@@ -19,7 +20,8 @@ from probe.studies.probing.artefact import Artefact, read_artefact
 
 
 def borrow(run: RunDirectory, world: World, model: Autoencoder) -> None:
-    """Keep the dictionary that the configuration names, once for all ranks; nothing if it names none.
+    """Keep the dictionary that the configuration names, once for all ranks; nothing if it names none. A run that
+    resumes asks the hub for nothing while its copy is whole.
 
     Raises:
         UserError: it is unavailable or damaged, its latents have another shape than the model's, or it is not the one
@@ -43,6 +45,10 @@ def _keep(run: RunDirectory, asked: RunDictionaryConfig, model: Autoencoder) -> 
     assert asked.source
     shape = model.latent_shape(run.config.resolution)
     noted = run.manifest.get("borrowed") or {}
+    # A commit never changes, and a folder that is gone cannot have; another source or revision is another run.
+    settled = bool(noted) and (noted.get("revision") is not None or not local(asked.source).exists())
+    if settled and run.checked(BORROWED.name, borrowed=noted):
+        return
     # A branch may have moved since the run was begun.
     revision = noted.get("revision") or asked.revision
     tensors, artefact = read_artefact(asked.source, revision)

@@ -13,7 +13,7 @@ from probe.config import Tracked, assign, read_yaml
 from probe.errors import Failure, UserError
 from probe.kinds import WHAT, Kind, kind
 from probe.names import did_you_mean, given_path, printable
-from probe.packaged import given_config
+from probe.packaged import given_config, naming
 from probe.report.model import read_as
 
 if TYPE_CHECKING:
@@ -196,7 +196,8 @@ def run(
         raise UserError("set takes a mapping, for example set={'solver.max_steps': 100}.")
     if isinstance(config, str | PathLike):
         file = given_config(Path(config) if isinstance(config, PathLike) else config)
-        data = read_yaml(file)
+        with naming(file):
+            data = read_yaml(file)
     else:
         file = None
         data = config.model_dump(mode="json") if isinstance(config, Tracked) else copy.deepcopy(dict(config))
@@ -207,5 +208,7 @@ def run(
     path = given_path(Path(out)) if out is not None else Path("runs") / Path(file or "").stem
     trusted = trust_code or file is None or not is_in_run_directory(file)
     chosen = next(one for one in KINDS if one.name == kind(data))
-    work(path, chosen, doing_of(chosen).all, chosen.directory.parse(data), trusted=trusted)
+    with naming(file):
+        settings = chosen.directory.parse(data)
+    work(path, chosen, doing_of(chosen).all, settings, trusted=trusted)
     return Run(path)

@@ -10,7 +10,7 @@ from torch import Tensor
 from probe.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Coordinates:
     """scaled = (raw - offset) * factor / std, and raw = scaled * std / factor + offset.
 

@@ -20,15 +20,21 @@ from probe.report.run.schema import Mean
 NOT_LISTED = ("model.", "trackers.", "datasets.")
 """Settings that differ between models anyway; what matters of data sets is in the protocol."""
 ALONE = "No other model was probed by this protocol, so there is nothing to rank it with."
+NOTHING = Cell(value=None, text="-")
 COLUMNS = (
     Column(key="rank", title="rank", meaning="best and worst place by the rule below", best="low"),
     Column(key="d", title="d", meaning="latent dimension", best=None),
     Column(key="seed", title="seed", meaning="seed of the starts", best=None),
-    Column(key="atoms", title="atoms", meaning="atoms of the dictionary: different end points", best=None),
+    Column(
+        key="atoms",
+        title="atoms",
+        meaning="atoms that images are coded in: different end points of the run, or those that it borrowed",
+        best=None,
+    ),
     Column(
         key="certified",
         title="certified attractors",
-        meaning="atoms with a certificate that they are attractors",
+        meaning="of the run's own atoms, those with a certificate that they are attractors",
         best=None,
     ),
     Column(
@@ -123,12 +129,15 @@ def _row(run: str, one: Entry, rank: Range | None, each: dict[str, Range]) -> Ro
     report = one.report
     certificates, model, n = report.solver.certificates, report.model, report.solver.n
     undecided = f", {certificates.undecided} undecided" if certificates.undecided else ""
+    lent = report.borrowed
     cells = {
         "rank": Cell(value=rank[0] if rank else None, text=place(rank)),
         "d": _whole(model.d),
         "seed": _whole(one.settings["seeds.seed"]),
-        "atoms": _whole(report.dictionary.atoms),
-        "certified": Cell(value=certificates.certified, text=f"{certificates.certified}{undecided}"),
+        "atoms": Cell(value=report.atoms, text=f"{report.atoms} borrowed" if lent else str(report.atoms)),
+        "certified": NOTHING
+        if lent
+        else Cell(value=certificates.certified, text=f"{certificates.certified}{undecided}"),
         "converged": _cell(_share(report.solver.outcomes.get("converged", 0), n)),
     }
     for name, score in one.scores.items():

@@ -11,6 +11,7 @@ import typer
 
 from probe.cli.options import Json, Overrides, config_argument, count, path_argument
 from probe.cli.output import print_json
+from probe.packaged import naming
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +34,8 @@ def dynamics(
     """Certified attractors per second: a plain loop, torchdeq (if installed) and ours, from the same starts."""
     from probe.config import load_config
 
-    settings = load_config(config, overrides or ())
+    with naming(config):
+        settings = load_config(config, overrides or ())
 
     from probe import LatentMap, load_autoencoder
     from probe.bench.dynamics import compare
@@ -69,7 +71,8 @@ def certificates(
     """Products, plain evaluations of f and time a certificate: ARPACK and ours, at the same end points."""
     from probe.config import load_config
 
-    settings = load_config(config, [*(overrides or ()), f"seeds.count={points}"])
+    with naming(config):
+        settings = load_config(config, [*(overrides or ()), f"seeds.count={points}"])
 
     from probe import LatentMap, load_autoencoder
     from probe.bench.certificates import compare

@@ -36,7 +36,7 @@ def configs(ctx: typer.Context, as_json: Json = False) -> None:
     table.add_column("about")
     for one in found:
         where = ("in a clone: ", "dim") if one.clone else ""
-        table.add_row(one.name, one.command, Text.assemble(where, one.about, overflow="ellipsis", no_wrap=True))
+        table.add_row(one.name, one.command, Text.assemble(where, one.about))
     console().print(table)
 
 

@@ -13,6 +13,7 @@ import typer
 from probe.cli.options import ConfigFile, Json, Overrides, config_of_model, path_argument, path_option
 from probe.cli.output import print_json, print_rows
 from probe.errors import UserError
+from probe.packaged import naming
 
 LABELS = {
     "revision": "commit on the hub",
@@ -148,7 +149,8 @@ def train_embedded(
     if not (data / "data_batch_1.png").is_file():
         raise UserError(f"--data {data} has no data_batch_1.png; give the folder of the unpacked npm package.")
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
-    settings = validated(TrainConfig, read_yaml(config, overrides or ()))
+    with naming(config):
+        settings = validated(TrainConfig, read_yaml(config, overrides or ()))
     about = settings.model_dump(exclude={"trackers"})
     with tracking(out, settings.trackers, RUN, about, cpu=True, anew=True) as tracker:
         print_rows(train(settings, data, out, tracker.log), as_json)

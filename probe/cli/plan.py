@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from probe.cli.options import ConfigFile, Overrides, count, path_option
+from probe.packaged import naming
 
 
 def plan(
@@ -49,10 +50,11 @@ def plan(
     from probe.terminal import console
 
     kind = kind_of(config)
-    data = read_yaml(config, overrides or ())
-    if is_profile(data):
-        raise UserError(f"{config} is a cluster profile, no configuration: probe plan CONFIG --cluster {config}.")
-    settings = kind.directory.parse(data)
+    with naming(config):
+        data = read_yaml(config, overrides or ())
+        if is_profile(data):
+            raise UserError(f"{config} is a cluster profile, no configuration: probe plan CONFIG --cluster {config}.")
+        settings = kind.directory.parse(data)
     profile = load_profile(cluster) if cluster else None
     plans = doing_of(kind).plan(settings, gpu or (), gpus, pilot)
     out = console()

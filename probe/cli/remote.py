@@ -21,6 +21,7 @@ from probe.cli.roundtrip import Between, Cycles, Images, Models, asked_for
 from probe.cli.work import ModelSource, OptionalConfig, named, print_report, read_settings
 from probe.errors import Failure, UserError
 from probe.names import printable
+from probe.packaged import naming
 from probe.terminal import amount, console, span
 
 if TYPE_CHECKING:
@@ -193,7 +194,8 @@ def plan(ctx: typer.Context, config: ConfigFile, overrides: Overrides = None, as
     """Show what a configuration will cost on the server, before it is run."""
     from probe.config import read_yaml
 
-    found = _client(ctx).plan(read_yaml(config, overrides or ()))
+    with naming(config):
+        found = _client(ctx).plan(read_yaml(config, overrides or ()))
     if as_json:
         print_json(found["plans"])
     else:
@@ -233,8 +235,9 @@ def _submit(
     as_json: bool,
 ) -> None:
     """Queue it, or go on with the one of this id; then watch it to its end."""
-    settings = read_settings(kind, config, overrides)
-    found = _client(ctx).submit(settings, name=name, id=id, executor=executor, kind=kind)
+    with naming(config):
+        settings = read_settings(kind, config, overrides)
+        found = _client(ctx).submit(settings, name=name, id=id, executor=executor, kind=kind)
     if found.state in ("failed", "cancelled", "lost"):  # as the same command resumes what stopped here
         found = found.resume()
     if detach:

@@ -1,13 +1,14 @@
 """``probe compare|leaderboard|export|figure|theory RUN_DIR``: what is written from finished runs."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from probe.cli.options import Json, OutDir, RunDir, TrustCode, count, path_argument, path_option
-from probe.cli.output import print_json
+from probe.cli.output import print_json, print_page
 from probe.methods import METRICS, metrics
 from probe.names import printable
 
@@ -33,13 +34,15 @@ def compare(
     Errors are paired by image; solver outcomes, differing settings and the similarity of dictionaries are shown as
     well. Writes compare.html, compare.md, compare.csv, compare.json, ratios.png and ratios.svg.
     """
-    from probe.report.compare.page import write_comparison
+    from probe.report.compare.page import page, write_comparison
+    from probe.report.compare.schema import ComparisonReport
 
     content = write_comparison(runs, out, unpaired=unpaired, common=common)
     if as_json:
         print(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
-    else:
-        print((out / "compare.md").read_text("utf-8"), end="")
+        return
+    shown = partial(page, ComparisonReport.model_validate(content))
+    print_page(shown, partial((out / "compare.md").read_text, "utf-8"))
 
 
 def leaderboard(
@@ -56,14 +59,15 @@ def leaderboard(
     overlap; runs of different protocols are shown apart. Reads report.json alone. Writes leaderboard.html,
     leaderboard.md, leaderboard.csv and leaderboard.json.
     """
-    from probe.board.page import write_leaderboard
+    from probe.board.page import page, write_leaderboard
     from probe.board.runs import find_runs
+    from probe.board.schema import Board
 
     content = write_leaderboard(find_runs(folders), out)
     if as_json:
         print(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
-    else:
-        print((out / "leaderboard.md").read_text("utf-8"), end="")
+        return
+    print_page(partial(page, Board.model_validate(content)), partial((out / "leaderboard.md").read_text, "utf-8"))
 
 
 def export(
@@ -187,6 +191,6 @@ def theory(
     if as_json:
         print_json(content)
         return
-    from probe.report.theory.write import summary
+    from probe.report.theory.write import page, summary
 
-    print(summary(content), end="")
+    print_page(partial(page, content), partial(summary, content))

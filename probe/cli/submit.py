@@ -10,6 +10,7 @@ import typer
 from probe.cli.options import ConfigFile, Json, Out, Overrides, RunDir, TrustCode, path_option
 from probe.cli.output import print_json, print_rows
 from probe.names import printable
+from probe.packaged import naming
 from probe.terminal import span
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def submit(
     from probe.trust import is_in_run_directory, must_be_trusted, remember
 
     kind = kind_of(config)
-    settings = kind.directory.parse(read_yaml(config, overrides or ()))
+    with naming(config):
+        settings = kind.directory.parse(read_yaml(config, overrides or ()))
     directory = kind.directory(out or Path("runs") / config.stem, settings)
     profile = load_profile(cluster)
     for model in kind.models(settings):

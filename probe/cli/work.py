@@ -13,6 +13,7 @@ import typer
 from probe.cli.options import ConfigFile, Json, Out, Overrides, RunDir, TrustCode, config_argument
 from probe.cli.output import print_json, print_rows
 from probe.errors import UserError
+from probe.packaged import naming
 
 if TYPE_CHECKING:
     from probe.kinds import Kind
@@ -95,7 +96,8 @@ def images(
     from probe.config import read_yaml
     from probe.trust import is_in_run_directory
 
-    settings = kind_of(run_dir).directory.parse(read_yaml(run_dir, overrides or ()))
+    with naming(run_dir):
+        settings = kind_of(run_dir).directory.parse(read_yaml(run_dir, overrides or ()))
     trusted = trust_code or not is_in_run_directory(run_dir)
     _do_stage("images", out or Path("runs") / run_dir.stem, trusted, as_json, settings, run_dir)
 
@@ -172,7 +174,8 @@ def do_all(
     shared: bool = False,
 ) -> None:
     """Do every stage that is missing; rank 0, or the last of the processes that share, prints the report."""
-    data = read_settings(name, config, overrides)
+    with naming(config):
+        data = read_settings(name, config, overrides)
 
     from jobs.stopping import stop_on_signals
 
@@ -183,7 +186,8 @@ def do_all(
         from probe.trust import is_in_run_directory
 
         kind = kind_named(name)
-        settings = kind.directory.parse(data)
+        with naming(config):
+            settings = kind.directory.parse(data)
         if shared:
             report = share(path, kind, settings)
         else:

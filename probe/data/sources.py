@@ -27,7 +27,8 @@ from probe.names import given_path, shortened, shown
 from probe.plugins import with_plugins
 
 ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
-LOCAL = ("folder", "parquet", "webdataset")  # and saved, which looks by itself
+CHECKED = ("folder", "parquet", "webdataset")
+"""Kinds for which what lies at a path is looked at here; another one looks by itself."""
 TABLES = {"parquet": ".parquet", "webdataset": ".tar"}
 LOOKED_AT = 20_000  # files, before a folder is left to its reader
 log = logging.getLogger("probe")
@@ -117,13 +118,13 @@ def _kind_of(where: str, source: str) -> tuple[Source, str]:
     kinds = known_sources()
     prefix, _, place = source.partition(":")
     if place and prefix in kinds:
-        if prefix in LOCAL:
+        if prefix in CHECKED:
             _check(where, prefix, given_path(place))
         return kinds[prefix], place
     path = given_path(source)
     if source and os.path.exists(path):  # false for a null byte too
         prefix = _guessed(where, path)
-        if prefix in LOCAL:
+        if prefix in CHECKED:
             _check(where, prefix, path)
         return kinds[prefix], source
     unknown = f"{where}: unknown kind of source; write one of {', '.join(kind.written for kind in kinds.values())}"

@@ -27,7 +27,7 @@ CERTIFIED = 1024
 """Certified attractors compared at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Merge:
     """Which end points are one atom.
 

@@ -27,7 +27,7 @@ z + z^2, the fixed point is neutral, or none: there, and for higher powers, it s
 first estimate the upper end counts."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Certificates:
     """Certificates of n points; tensors (n,) on the CPU, float64 unless stated otherwise.
 

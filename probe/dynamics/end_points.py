@@ -46,7 +46,7 @@ _SENTENCES = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class EndPoints:
     """Where n starts ended. All tensors have n rows, in the order of the starts.
 

@@ -21,7 +21,7 @@ BLOCKS = 8
 """Blocks of the trajectory; the spread of their means gives the standard error."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Exponents:
     """Of n trajectories; float64 on the CPU.
 

@@ -31,7 +31,7 @@ TOWARDS = 5
 """Singular vectors in the direction of which the search for the radius begins."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Estimate:
     """One number for each of n points, float64 on the CPU.
 

@@ -20,7 +20,7 @@ DENSE = 8
 """Atoms in the dictionary for each in the code from which adding up only those is faster than a GEMM with all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SparseCodes:
     """Sparse codes at nested levels.
 

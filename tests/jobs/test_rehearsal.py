@@ -119,7 +119,8 @@ def test_the_papers_figure_4_step_by_step(root, cluster, login, tmp_path):
             line = line.replace("--only correctness", "--small --only merge").replace("--cpus-per-task=8", "")
         if kind == "probe status":
             watch = shell.start(line, tmp_path / "watch")
-            until(lambda: (shard_files(out) and cluster.workers_on("node2")) or watch.poll() is not None, MINUTES)
+            over = watch.poll
+            until(lambda over=over: (shard_files(out) and cluster.workers_on("node2")) or over() is not None, MINUTES)
             assert watch.poll() is None, (tmp_path / "watch").read_text()[-3000:] + logs(out)
             cluster.kill_on("node2")
             assert watch.wait(MINUTES) == 0, (tmp_path / "watch").read_text()[-3000:] + logs(out)

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 
 import probe.studies.sweeps
 from probe.config import Config, ConfigModel, Text, Tracked, parse_config
-from probe.serve.policy import TEXTS, Allowance, Refused, field_of, refuse, text_fields
+from probe.data.sources import CHECKED, SOURCES
+from probe.serve.policy import LOCAL, TEXTS, Allowance, Refused, field_of, refuse, text_fields
 from probe.studies.ood.config import OodConfig, parse_ood_config
 from probe.studies.roundtrip.config import RoundtripConfig, parse_roundtrip_config
 from probe.studies.sweeps.config import StudyConfig
@@ -58,6 +59,13 @@ def every_text() -> set[str]:
 
 def test_every_text_of_every_kind_has_a_rule_and_every_rule_a_text():
     assert every_text() == set(TEXTS), "give each new text or path a rule in probe/serve/policy.py"
+
+
+def test_the_kinds_that_are_paths_are_those_of_the_sources():
+    """The service names them itself, since it does not read the sources."""
+    paths = {one.prefix for one in SOURCES if one.place == "PATH"}
+    assert paths == set(LOCAL)
+    assert paths > set(CHECKED)
 
 
 class Folder(ConfigModel):

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 from rich import box
 from rich.table import Table as RichTable
 
+from probe.names import printable
+
 
 class Code(str):
     """A path, a checksum, a command: text in a fixed-width font."""
@@ -53,12 +55,13 @@ class Table:
     sortable: bool = False
 
     def rich(self, title: str | None = None) -> RichTable:
-        """For a terminal."""
+        """For a terminal; where it is narrow, long words are folded, not cut."""
         table = RichTable(title=title, box=box.SIMPLE_HEAD, title_justify="left")
         for place, head in enumerate(self.head):
-            table.add_column(head, justify="right" if place else "left")
+            numbers = place and not self.facts
+            table.add_column(printable(head), justify="right" if numbers else "left", overflow="fold")
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(printable, row))
         return table
 
 

@@ -15,7 +15,7 @@ from probe.names import csv_text
 from probe.report.page.markdown import code, joined, table, text
 from probe.report.page.text import number, with_interval
 from probe.report.run.schema import Contrast, DatasetErrors, Mean, MethodErrors, Report
-from probe.report.run.tables import known_metrics
+from probe.report.run.tables import known_metrics, lender
 
 ENDS = ("low", "high", "simultaneous_low", "simultaneous_high")
 HEAD = ("dataset", "atoms", "fraction", "method", "metric", "mean", *ENDS, "n", "atoms_used")
@@ -180,6 +180,7 @@ def _provenance(report: Report, command: bool) -> str:
     facts, solver = report.provenance, report.solver
     images = ", ".join(f"{text(name)} {code(str(data.sha256))}" for name, data in report.datasets.items())
     versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
+    lent = lender(report).get("dictionary")
     rows = [
         *([["command", code(str(facts.get("command", "-")))]] if command else []),
         *([["commit on the hub", code(report.model.revision)]] if report.model.revision else []),
@@ -187,7 +188,7 @@ def _provenance(report: Report, command: bool) -> str:
         ["images, sha256", images or "-"],
         ["starts", f"{solver.n}, seed {facts['config']['seeds']['seed']}"],
         ["solver", f"tolerance {solver.tolerance:g}, at most {solver.max_steps} steps"],
-        ["dictionary", text(f"{report.dictionary.atoms} atoms, {report.dictionary.rule}")],
+        ["dictionary", text(lent or f"{report.dictionary.atoms} atoms, {report.dictionary.rule}")],
         ["device, dtype", code(f"{facts.get('device', '-')}, {facts.get('dtype', '-')}")],
         ["git revision", code(str(facts.get("git_revision") or "unknown"))],
         ["versions", text(versions) or "-"],

@@ -1,6 +1,6 @@
 """The theory page of a run: theory.json, theory.md, theory.html and figures, from the record of ``probe.studies``."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +30,27 @@ def write_theory(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     Returns:
         The content of theory.json.
     """
-    parts, model, figures = statements(content), content["model"], _drawn(content)
-    page = Page(
+    figures = _drawn(content)
+    by_path = {f"figures/{name}": figure for name, figure in figures.items()}
+    verdicts = {part.name: part.sentences for part in statements(content)}
+    write(folder, rendered(page(content, figures), "theory", by_path), "theory", {**content, "verdicts": verdicts})
+    return {**content, "verdicts": verdicts}
+
+
+def page(content: dict[str, Any], figures: Collection[str] = ()) -> Page:
+    """The page of theory.json's content, with the figures of these names."""
+    model = content["model"]
+    return Page(
         f"Theory: {model['class']} from {model['source']}, d = {model['d']}",
         "The statements of the paper, measured on this run.",
         [],
-        [part.section(part.name in figures) for part in parts],
+        [part.section(part.name in figures) for part in statements(content)],
         Provenance(str(content["command"]), {key: content[key] for key in FACTS}),
     )
-    content = {**content, "verdicts": {part.name: part.sentences for part in parts}}
-    by_path = {f"figures/{name}": figure for name, figure in figures.items()}
-    write(folder, rendered(page, "theory", by_path), "theory", content)
-    return content
 
 
 def summary(content: dict[str, Any]) -> str:
-    """For a terminal: the verdicts and the table of each statement."""
+    """As Markdown: the verdicts and the table of each statement."""
     parts = []
     for part in statements(content):
         rows = table(part.table.head, part.table.rows, escaped=True)

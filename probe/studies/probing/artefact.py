@@ -98,13 +98,14 @@ class Artefact:
             tensors' file, whichever it is in ``facts`` before it is saved.
         card: README.md, with its metadata; empty if there is none.
         pictures: a PNG of decoded end points, largest basin first; empty if there is none.
-        commit: of the hub that it was read from; None for a folder.
+        repository, commit: of the hub that it was read from; None for a folder.
     """
 
     facts: Mapping[str, Any]
     card: str = ""
     pictures: bytes = b""
     commit: str | None = None
+    repository: str | None = None
 
     def save(self, folder: Path, tensors: Mapping[str, Tensor]) -> None:
         """Write all but the card. config.json comes last: a folder without it is not whole."""
@@ -126,8 +127,9 @@ def read_artefact(source: str, revision: str | None = None, **options: Any) -> t
     Raises:
         UserError: it is unavailable, damaged, of a newer format, or no dictionary.
     """
-    files = _in_folder(source) if is_local(source) else _on_hub(source, revision, options)
-    commit = None if is_local(source) else commit_of(files[ABOUT])
+    remote = "/" in source and not is_local(source)  # every repository of a dictionary has an owner
+    files = _on_hub(source, revision, options) if remote else _in_folder(source)
+    of_hub = (commit_of(files[ABOUT]), source) if remote else (None, None)
     where = f"dictionary {source}"
     facts = _facts(files[ABOUT], where)
     try:
@@ -144,7 +146,7 @@ def read_artefact(source: str, revision: str | None = None, **options: Any) -> t
         raise UserError(f"{where}: {CARD} cannot be read: {error.reason}.") from None
     pictures = files.get(PICTURES)
     shown = pictures is not None and pictures.stat().st_size <= LARGEST_PICTURES
-    return tensors, Artefact(facts, card, pictures.read_bytes() if pictures and shown else b"", commit)
+    return tensors, Artefact(facts, card, pictures.read_bytes() if pictures and shown else b"", *of_hub)
 
 
 def check_place(folder: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -229,6 +231,11 @@ def _in_folder(source: str) -> dict[str, Path]:
         raise UserError(
             f"{source} is the directory of a run; write its dictionary into a folder of its own with "
             f"`probe push {source} --dry-run FOLDER`, and name that."
+        )
+    if not folder.exists():
+        raise UserError(
+            f"dictionary {source}: there is no folder {folder}; name one that has both {ABOUT} and {TENSORS}, or a "
+            "repository of the hub as OWNER/NAME."
         )
     for name in (ABOUT, TENSORS):
         if not (folder / name).is_file():

@@ -1,6 +1,7 @@
 """The dictionary of a run as an object: its atoms, what is known of each, and the way to a folder or the hub."""
 
 import html
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -23,15 +24,19 @@ LIBRARY = "latent-probe"
 TAGS = ("attractors", "dictionary", "autoencoder", "latent-dynamics")
 ANYWHERE = "OWNER/NAME"
 """Stands for the repository in a card that is in none yet."""
+LOADING = re.compile(r'(AttractorDictionary\.from_pretrained\("|dictionary\.source=)[\w./-]+')
+"""Where a card names its own repository."""
+COPIED = "\nThis is a copy of the dictionary in the repository {}, commit {}.\n"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttractorDictionary(ModelHubMixin, library_name=LIBRARY, tags=[*TAGS]):
     """Distinct end points, merged and certified, largest basin first. Tensors have m rows, on the CPU.
 
     ``save_pretrained(folder)`` writes a finished run's dictionary as safetensors, config.json (model, weights hash,
     protocol, counts), a card with the run's metrics, and a picture; ``push_to_hub`` puts these on the hub, and
-    ``from_pretrained`` reads either. A README.md that is in the folder already stays as it is.
+    ``from_pretrained`` reads either. A README.md that is in the folder already stays as it is. ``==`` asks whether two
+    are the same object, as of all dataclasses here that hold tensors; ``torch.equal`` compares their tensors.
 
     Attributes:
         atoms: unit-norm end points (m, d), float32; 0 for an attractor at the origin, which has no direction.
@@ -76,7 +81,7 @@ class AttractorDictionary(ModelHubMixin, library_name=LIBRARY, tags=[*TAGS]):
     distance: Tensor | None = None
     from_one: Tensor | None = None
     member: Tensor | None = None
-    origin: Callable[[], Artefact] | None = field(default=None, repr=False, compare=False)
+    origin: Callable[[], Artefact] | None = field(default=None, repr=False)
 
     @property
     def certificates(self) -> list[str]:
@@ -167,8 +172,15 @@ class AttractorDictionary(ModelHubMixin, library_name=LIBRARY, tags=[*TAGS]):
         return str(getattr(made, "commit_url", made))
 
     def generate_model_card(self, repo_id: str = ANYWHERE, license: str | None = None, **_: Any) -> ModelCard:
-        """The card of the artefact, with the name of a repository and a license if they are given."""
-        card = ModelCard(self.artefact.card.replace(ANYWHERE, repo_id) or f"---\nlibrary_name: {LIBRARY}\n---\n")
+        """The card of the artefact, with the name of a repository and a license if they are given: its lines load the
+        dictionary from there, and where it was read from another one, it says so."""
+        text = self.artefact.card
+        if repo_id != ANYWHERE:
+            text = LOADING.sub(lambda found: found[1] + repo_id, text)
+            if (read_from := self.artefact.repository) not in (None, repo_id):
+                about, heading, rest = text.partition("\n## ")
+                text = about + COPIED.format(read_from, self.artefact.commit) + heading + rest
+        card = ModelCard(text or f"---\nlibrary_name: {LIBRARY}\n---\n")
         if license:
             card.data["license"] = license
         return card

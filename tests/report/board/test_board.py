@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -163,6 +164,18 @@ def test_a_run_without_a_rank_is_shown_with_the_reason(said: str, change, runs):
     assert group["rows"][2]["unranked"].startswith(said)
 
 
+def test_a_row_of_borrowed_atoms_shows_those_and_none_of_its_own(runs, tmp_path: Path):
+    lent = {"source": "owner/name", "revision": "0" * 40, "sha256": "1", "atoms": 77, "certified": 66, "model": "M",
+            "weights_sha256": None}  # fmt: skip
+    (group,) = board(found := runs(a=None, lent=lambda one: one.update(borrowed=lent), b=scaled(2)))["groups"]
+    cells = group["rows"][-1]["cells"]
+    assert [cells["atoms"][key] for key in ("value", "text")] == [77, "77 borrowed"]
+    assert [cells["certified"][key] for key in ("value", "text")] == [None, "-"]
+    assert "owner/name@000000000000" in group["rows"][-1]["unranked"]
+    write_leaderboard(found, tmp_path / "out")
+    assert "| lent | - | 64 | 0 | 77 borrowed | - |" in (tmp_path / "out/leaderboard.md").read_text()
+
+
 def test_a_run_without_certificates_has_no_rank(runs):
     bare = setting("solver.certificates", 0)
     (group,) = board(runs(a=bare, b=bare))["groups"]
@@ -239,6 +252,20 @@ def test_the_command_writes_page_markdown_csv_and_json(runs, tmp_path: Path):
     assert float(rows[0]["ratio_random_low"]) < float(rows[0]["ratio_random"]) < float(rows[0]["ratio_random_high"])
     assert "| a | 1 | 64 |" in (out / "leaderboard.md").read_text()
     assert "<b>x" not in (out / "leaderboard.html").read_text()
+
+
+def test_the_command_prints_tables_on_a_terminal_and_markdown_elsewhere(runs, tmp_path: Path, capsys, monkeypatch):
+    runs(a=None, b=scaled(2))
+    command = ["leaderboard", str(tmp_path), "--out", str(tmp_path.parent / "out")]
+    app(command, standalone_mode=False)
+    assert capsys.readouterr().out == (tmp_path.parent / "out/leaderboard.md").read_text()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    app(command, standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert re.search(r"^ +a +1 +64 +0 +5 ", shown, re.M)
+    assert "|" not in shown
+    assert "sparse.levels" not in shown  # the protocol is in the files
 
 
 def test_folders_are_named_by_their_last_part_where_that_is_enough(runs, tmp_path: Path):

@@ -27,6 +27,7 @@ from probe.report.page.content import (
 )
 from probe.report.page.html import html
 from probe.report.page.markdown import markdown
+from probe.report.page.terminal import terminal
 from probe.report.page.write import rendered, write
 
 HOSTILE = "<script>alert(1)</script>|`*_[x](y)\\\x1b\n# no heading"
@@ -116,6 +117,20 @@ def test_a_table_in_a_terminal():
     Console(file=(file := io.StringIO()), width=80).print(Table(["a", "b"], [["x", "1 [0, 2]"]]).rich("title"))
     assert "title" in file.getvalue()
     assert "1 [0, 2]" in file.getvalue()
+
+
+def test_a_page_in_a_terminal_has_all_words_and_no_control_characters():
+    folded = Section("never", ["seen"], folded=True)
+    long = Table(["name", "hash"], [["x", "ab" * 40]], facts=True)
+    page = Page(PAGE.title, PAGE.lead, PAGE.warnings, [*BLOCKS, folded, long], PAGE.provenance)
+    Console(file=(file := io.StringIO()), width=50, markup=False, emoji=False).print(terminal(page))
+    shown = file.getvalue()
+    assert max(map(len, shown.splitlines())) <= 50
+    assert "\x1b" not in shown
+    assert "ab" * 40 in re.sub(r"[^a-b]", "", shown)
+    assert "seen" not in shown
+    assert "…" not in shown
+    assert [words in shown for words in ("within", "1.2 [1.1, 1.3]", "then stop.")] == [True] * 3
 
 
 def test_json_is_written_last(tmp_path, monkeypatch):

@@ -16,9 +16,9 @@ from probe.files import write_atomically
 from probe.methods import METRICS, label, metrics
 from probe.report.figures.run import paper_figure
 from probe.report.run.build import build_report
-from probe.report.run.export import model_name, results
+from probe.report.run.export import model_card, model_name, results
 from probe.report.run.latex import HEAD, table_tex
-from probe.report.run.schema import read_report
+from probe.report.run.schema import Borrowed, read_report
 from probe.report.run.tables import known_metrics
 
 Make = Callable[..., Path]
@@ -67,6 +67,14 @@ def test_model_card(run: Path, tmp_path: Path):
     assert card.data.model_name == "cifar-attractors"
     assert "ab" * 32 in card.text
     assert "cd" * 32 in card.text
+
+
+def test_the_card_of_a_run_that_borrows_names_whose_atoms_these_are(run: Path):
+    report = read_report(run)
+    lent = Borrowed(source="a/b", revision="0" * 40, sha256="1", atoms=77, certified=1, model="M", weights_sha256=None)
+    card = model_card(report.model_copy(update={"borrowed": lent}))
+    assert "| dictionary | 77 atoms of M from a/b@000000000000 |" in card
+    assert f"| dictionary | {report.dictionary.atoms} atoms, " in model_card(report)
 
 
 @pytest.mark.parametrize(
