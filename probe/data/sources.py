@@ -177,7 +177,7 @@ def _of_file(kind: str, path: Path) -> str | None:
     if suffix in ARCHIVES:
         return f"{name} is an archive; unpack it and give the folder: {_unpack(suffix, name)}"
     if is_saved(path.parent):
-        return f"{name} is in a folder that save_to_disk wrote; write saved:{shortened(str(path.parent), 80)}"
+        return f"{name} is in a folder that save_to_disk wrote; write saved:{shortened(str(path.parent), 300)}"
     if suffix in (".csv", ".tsv"):
         return f"{name} is a table of text; write urls:{name} if a column holds image addresses, else give the images"
     if suffix in suffixes():
@@ -209,7 +209,7 @@ def _of_folder(kind: str, path: Path) -> str | None:
     elif archive:
         do = f"unpack the archives: {_unpack(archive, f'FILE{archive}')}"
     elif found[".arrow"] and (saved := next((place for place, _ in visible(path) if is_saved(Path(place))), None)):
-        do = f"write saved:{shortened(saved, 80)}"
+        do = f"write saved:{shortened(saved, 300)}"
     elif found[".arrow"]:
         do = "write the table as parquet with datasets' to_parquet"
     elif kind == "folder":
