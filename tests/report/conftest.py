@@ -17,6 +17,8 @@ from PIL import Image
 
 from probe.results.files import write_table, write_tensors
 
+from ..figures import drawn
+
 D, SIDE = 64, 8
 DESK = {"width": 1200, "height": 900}
 METHODS = (
@@ -268,6 +270,13 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return Run(**changes).write(tmp_path / "run")
 
     return make
+
+
+@pytest.fixture(scope="module")
+def blank() -> Iterator[None]:
+    """Figures are built, but not drawn."""
+    with drawn(False):
+        yield
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from probe.cli.main import main
 from probe.report.run.write import write_report
 from probe.terminal import _Total, console, total_output
 
+pytestmark = pytest.mark.usefixtures("blank")
+
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 
 

@@ -25,6 +25,10 @@ from probe.report.run.build import build_report
 from probe.report.run.schema import Mean
 from probe.results.files import read_table, write_table
 
+from ...figures import drawn
+
+pytestmark = pytest.mark.usefixtures("blank")
+
 Make = Callable[..., Path]
 
 
@@ -340,7 +344,8 @@ ODD = [
 
 def test_runs_with_odd_names(make: Make, tmp_path: Path):
     runs, out = [make(name) for name in ODD], tmp_path / "out"
-    write_comparison(runs, out)
+    with drawn(True):
+        write_comparison(runs, out)
     rows = list(csv.DictReader(io.StringIO((out / "compare.csv").read_text("utf-8"))))
     found = list(dict.fromkeys(row["run"] for row in rows))
     assert found[:4] == ["$x_{$", "_hidden", "'=1+1", "[red]a"]

@@ -21,6 +21,10 @@ from probe.report.run.latex import HEAD, table_tex
 from probe.report.run.schema import Borrowed, read_report
 from probe.report.run.tables import known_metrics
 
+from ...figures import drawn
+
+pytestmark = pytest.mark.usefixtures("blank")
+
 Make = Callable[..., Path]
 
 
@@ -213,7 +217,8 @@ def test_paper_figure_of_every_metric(run: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_paper_figure_is_vector_with_its_fonts(run: Path):
-    app(["figure", str(run), "--paper"], standalone_mode=False)
+    with drawn(True):
+        app(["figure", str(run), "--paper"], standalone_mode=False)
     data = (run / "report" / "figures" / "paper.pdf").read_bytes()
     assert data.startswith(b"%PDF")
     assert b"/Subtype /Image" not in data

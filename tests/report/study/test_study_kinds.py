@@ -17,6 +17,8 @@ from probe.studies.sweeps.convergence import Convergence
 from probe.studies.sweeps.convergence import record as steps
 from probe.studies.sweeps.kinds import parse_study_config
 
+pytestmark = pytest.mark.usefixtures("blank")
+
 IMAGES = {"datasets": {"made-up": {"train": {"source": "folder:a", "n": 40}, "test": 8, "side": 28}}}
 
 

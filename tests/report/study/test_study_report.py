@@ -18,6 +18,8 @@ from probe.report.study.verdicts import difference_interval, spearman_interval
 from probe.results.files import write_tensors
 from probe.studies.sweeps.kinds import parse_study_config
 
+pytestmark = pytest.mark.usefixtures("blank")
+
 KS, SEEDS = (2, 8, 32), (0, 1)
 
 
