@@ -27,6 +27,15 @@ M = typing.TypeVar("M", bound=BaseModel)
 T = typing.TypeVar("T")
 
 Text = Annotated[str, Field(max_length=8192)]
+
+
+def _joined(given: Any) -> Any:
+    several = isinstance(given, list | tuple) and given and all(isinstance(one, str) and one for one in given)
+    return "+".join(given) if several else given
+
+
+Split = Annotated[Text, BeforeValidator(_joined)]
+"""A split, or several: ``train+test``, or a list of them."""
 Name = Annotated[str, Field(max_length=200)]
 """The name of a data set, which becomes a file name, or of a method."""
 MOST = 10**9
@@ -316,7 +325,7 @@ class DatasetConfig(ConfigModel):
         " ``urls:ID-or-parquet`` (a column of image addresses), or a path alone",
     )
     config: Text | None = Field(None, description="configuration (subset) of a hub data set")
-    split: Text = Field("test", description="split of a hub or saved data set, or several: ``train+test``")
+    split: Split = Field("test", description="split of a hub or saved data set, or several: ``train+test`` or a list")
     column: Text | None = Field(
         None, description="column that holds the images, or their suffix in shards; default: found"
     )

@@ -10,6 +10,7 @@ from probe.data.source import Candidate, seeded_order
 from probe.errors import UserError
 from probe.names import shown
 
+SPARE = 5000  # candidates kept beyond the shares of their classes, as many as a stream's buffer holds
 ROWS_A_CLASS = 1000  # of a stream, read in search of one more image of a class, before the class counts as exhausted
 
 
@@ -25,13 +26,14 @@ def drawn_order(
     """
     if isinstance(items, int):
         return seeded_order(items, spec.seed), None
-    labels = [None if label is None else shown(label) for label in items]  # as candidates have them
-    names = sorted({label for label in labels if label is not None})
+    seen: dict[str | None, int] = {}  # a number for each class: a large set's labels need not be held
+    given = np.fromiter((seen.setdefault(label, len(seen)) for label in items), np.int64)
+    names = sorted({shown(label) for label in seen if label is not None})  # as candidates have them
     if not names:
         raise UserError(f"{where}: no image has a class to balance; remove balance, or name a column with classes.")
     number = {name: index for index, name in enumerate(names)}
-    code = np.array([-1 if label is None else number[label] for label in labels])
-    order = np.array(seeded_order(len(labels), spec.seed))
+    code = np.array([-1 if label is None else number[shown(label)] for label in seen])[given]
+    order = np.array(seeded_order(len(code), spec.seed))
     order = order[code[order] >= 0]
     by_class = order[np.argsort(code[order], kind="stable")]
     counts = np.bincount(code[order], minlength=len(names))
@@ -43,14 +45,17 @@ def drawn_order(
 class Balance:
     """Candidates such that the next is always of the class of which fewest images were taken.
 
-    An image that cannot be read, or repeats another, thus costs its class nothing while the class has others. Of a
-    stream, candidates of classes ahead wait in memory, at most ``most`` of each class.
+    An image that cannot be read, or repeats another, thus costs its class nothing while the class has others.
+    Candidates of classes ahead wait in memory, at most ``most`` of each class; a few more serve where a class ends
+    before its share, so that the others make up for it.
     """
 
     def __init__(self, candidates: Iterator[Candidate], classes: dict[str, int | None], most: int):
         self._candidates = candidates
         self._left = {name: float("inf") if count is None else count for name, count in classes.items()}
         self._waiting: dict[str, deque[Candidate]] = {name: deque() for name in classes}
+        self._spare: dict[str, deque[Candidate]] = {name: deque() for name in classes}
+        self._room = SPARE
         self._most = most
         self.taken: Counter[str] = Counter(dict.fromkeys(classes, 0))
 
@@ -85,8 +90,18 @@ class Balance:
         for tried, candidate in enumerate(self._candidates):
             if candidate.label == name:
                 return candidate
-            if candidate.label in self._waiting and len(queue := self._waiting[candidate.label]) < self._most:
-                queue.append(candidate)
+            if candidate.label in self._waiting:
+                self._keep(candidate, candidate.label)
             if endless and tried + 1 >= ROWS_A_CLASS:
                 break
-        return None
+        # Its spare candidates are the last.
+        self._waiting[name], self._spare[name] = self._spare[name], deque()
+        self._left[name] = len(self._waiting[name])
+        return self._waiting[name].popleft() if self._waiting[name] else None
+
+    def _keep(self, candidate: Candidate, name: str) -> None:
+        if len(self._waiting[name]) < self._most:
+            self._waiting[name].append(candidate)
+        elif self._room > 0:
+            self._room -= 1
+            self._spare[name].append(candidate)

@@ -72,13 +72,16 @@ def label_column(features: Mapping[str, Any]) -> str | None:
     return next((lowered[name] for name in LABEL_NAMES if name in lowered), None)
 
 
-def class_column(where: str, features: Mapping[str, Any], balance: str | None) -> str | None:
-    """The column to balance, else that of ``label_column``; UserError if the former is absent or holds images."""
+def class_column(where: str, features: Mapping[str, Any], balance: str | None, images: str) -> str | None:
+    """The column to balance, else that of ``label_column``; never that of the ``images``.
+
+    UserError if the column to balance is absent or holds images.
+    """
     if balance is None:
-        return label_column(features)
+        return label_column({name: feature for name, feature in features.items() if name != images})
     if balance not in features:
         raise absent(where, features, balance, "balance")
-    if features[balance] is not None and holds(features[balance]) not in (None, "path"):
+    if balance == images or (features[balance] is not None and holds(features[balance]) not in (None, "path")):
         said = f"column {_name(balance)} holds images ({kind(features[balance])}), not classes"
         raise UserError(f"{where}: {said}; set balance to a column of names or numbers.")
     return balance
@@ -86,7 +89,9 @@ def class_column(where: str, features: Mapping[str, Any], balance: str | None) -
 
 def label_of(feature: Any, value: Any) -> str | None:
     """The name that a ClassLabel gives a cell, else the value itself; None if empty, hidden, or without a name."""
-    if value is None or value == -1:  # the hub's mark of a hidden label
+    if (
+        value is None or value in ("", -1) or value != value
+    ):  # -1 is the hub's mark of a hidden label; nan equals nothing
         return None
     names = getattr(feature, "names", None)
     if not names:

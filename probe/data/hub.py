@@ -43,7 +43,8 @@ def open_hub(where: str, spec: DatasetConfig, place: str) -> Opened:
         features = columns_of(streams[0])
         if spec.column in features and _is_text(features[spec.column]) and _holds_base64(streams[0], spec.column):
             features[spec.column] = None  # text that holds images
-        column, label = image_column(where, features, spec.column), class_column(where, features, spec.balance)
+        column = image_column(where, features, spec.column)
+        label = class_column(where, features, spec.balance, column)
         columns = [column, label] if label else [column]
         encoded = holds(features[column]) not in ("list", "array")
         drawn = [shuffled(stream, spec.seed, columns, column if encoded else None) for stream in streams]

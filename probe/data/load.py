@@ -88,7 +88,7 @@ def load_images(
         Failure: a source of a plug-in fails.
     """
     spec = resolve(name, spec)
-    where = f"data set {name!r} ({shortened(spec.source or '', 100)})"
+    where = f"data set {name!r} ({shown(shortened(spec.source or '', 100))})"
     kind, place = recognised(where, spec)
     spec = spec.model_copy(update={"source": f"{kind.prefix}:{place}"})
     opened = call(kind, kind.open, where, spec, place)
@@ -113,6 +113,9 @@ def load_images(
     notes = [*opened.notes, *found.notes(total - used)]
     if used < min(spec.n, total):
         notes.append(f"{total - used} of {total} images were held out, which leaves {used} of the {spec.n} asked for.")
+    if found.balance and (classes_known := len(found.balance.taken)) > spec.n:
+        few = f"{classes_known:,} classes are more than {spec.n:,} test images, so some classes have none among these"
+        notes.append(f"{few}; set n to {classes_known:,} or more, or balance a column with fewer classes.")
     for note in notes:
         log.warning(f"{name}: {note}")
     asked = ["source", "config", "split", "column", "revision", "seed", *(["balance"] if spec.balance else [])]

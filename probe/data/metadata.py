@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,14 +41,21 @@ class Metadata:
 
     def _take(self, file: str, rows: list[Mapping[str, Any]], known: set[str]) -> None:
         folder, absent = os.path.dirname(file), []
+        mine: Counter[str] = Counter()
         if not all(isinstance(row, Mapping) and isinstance(row.get(KEY), str) for row in rows):
             raise ValueError(f"a row has no text in {KEY}")  # before any is taken: half a table says nothing true
         for row in rows:
             image = os.path.normpath(os.path.join(folder, row[KEY]))
             if image in known:
                 self.rows[image] = {name: value for name, value in row.items() if name != KEY}
+                mine[image] += 1
             else:
                 absent.append(row[KEY])
+        if several := [image for image, count in mine.items() if count > 1]:
+            more = f" and {len(several) - 1} more" if len(several) > 1 else ""
+            self.notes.append(
+                f"{_quoted(file)} has several rows for {_quoted(several[0])}{more}; the last one is used."
+            )
         if absent:
             more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
             self.notes.append(f"{_quoted(file)} names {_quoted(absent[0])}{more}, and no such image is in the folder.")
@@ -66,7 +74,7 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
     if path.suffix == ".jsonl":
         # str.splitlines would also break at characters that a JSON string may hold, such as U+2028.
         return [json.loads(line) for line in text.split("\n") if line.strip()]
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    table = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     if KEY not in (table.fieldnames or ()):
         raise ValueError(f"it has no column {KEY}")
     rows: list[Mapping[str, Any]] = list(table)

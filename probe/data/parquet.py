@@ -1,7 +1,5 @@
 """Parquet files with a column of encoded images, as the hub keeps them; they may be far larger than memory."""
 
-import glob
-import os
 import re
 from bisect import bisect_right
 from collections import deque
@@ -25,6 +23,7 @@ from probe.data.cells import content
 from probe.data.columns import Column, class_column, image_column, kind, label_of
 from probe.data.formats import named
 from probe.data.partitions import partitions
+from probe.data.patterns import matching_files
 from probe.data.source import Candidate, Opened, UnreadableImage, first_line, read_regular
 from probe.errors import UserError
 from probe.names import given_path, shortened
@@ -56,7 +55,7 @@ class File:
 
 
 def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
-    """The rows of all files that ``place`` (a path, a folder, or a pattern) matches; an id is a row's number.
+    """The rows of all files that ``place`` (see ``matching_files``) names; an id is a row's number.
 
     The order is drawn over all rows. It is taken in windows of as many rows as are needed, and of each window only the
     row groups that hold its rows are read, so ten images of a million take neither the time nor the memory of all.
@@ -64,7 +63,7 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
     """
     files: list[File] = []
     rows = 0
-    paths = matching_files(where, place)
+    paths = matching_files(where, place, ".parquet")
     for path, partition in zip(paths, partitions(given_path(place), paths), strict=True):
         file = open_file(where, Path(path), rows, partition)
         rows = file.starts[-1]
@@ -75,7 +74,8 @@ def open_parquet(where: str, spec: DatasetConfig, place: str) -> Opened:
     if rows > MAX_ROWS:
         raise UserError(f"{where} holds {rows:,} rows, and at most {MAX_ROWS:,} are read; name fewer files.")
     features = _common_columns(where, files)
-    column, label = image_column(where, features, spec.column), class_column(where, features, spec.balance)
+    column = image_column(where, features, spec.column)
+    label = class_column(where, features, spec.balance, column)
     columns = [column] if label is None else [column, label]
     for file in files:
         if file.columns[column].holds is None and file.columns[column].dtype != "null":
@@ -94,7 +94,7 @@ def _labels(where: str, files: list[File], column: str) -> Iterator[str | None]:
     """The class of every row."""
     for file in files:
         if column in file.constants:
-            yield from repeat(file.constants[column], file.starts[-1] - file.starts[0])
+            yield from repeat(label_of(None, file.constants[column]), file.starts[-1] - file.starts[0])
             continue
         try:
             with parquet.ParquetFile(file.path, pre_buffer=False) as opened:
@@ -104,21 +104,6 @@ def _labels(where: str, files: list[File], column: str) -> Iterator[str | None]:
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = f"{_name(file.path)}: {first_line(error)}"
             raise UserError(f"{where}: its classes cannot be read from {reason}; replace the file.") from error
-
-
-def matching_files(where: str, place: str) -> list[str]:
-    """The files of a path, folder or pattern, sorted; UserError where there is none."""
-    pattern = str(given_path(place))
-    if os.path.isdir(pattern):  # os.path returns False for an impossible path, where Path raises
-        pattern = str(Path(glob.escape(pattern)) / "**" / "*.parquet")
-    paths = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-    files = [path for path in paths if os.path.exists(path) and not os.path.isdir(path)]
-    if odd := next((path for path in files if not os.path.isfile(path)), None):
-        raise UserError(f"{where}: {_name(odd)} is not a regular file; give parquet files.")
-    if not files:
-        ways = "the path of a file or folder, or a pattern such as DIR/*.parquet"
-        raise UserError(f"{where}: no file matches {_name(pattern)!r}; give {ways}.")
-    return files
 
 
 def open_file(where: str, path: Path, start: int, partition: Mapping[str, str | None] = MappingProxyType({})) -> File:
@@ -249,7 +234,7 @@ def _read_row(file: File, row: int, batch: pa.RecordBatch, columns: list[str]) -
 
 def _label(file: File, column: str, batch: pa.RecordBatch) -> str | None:
     if column in file.constants:
-        return file.constants[column]
+        return label_of(None, file.constants[column])
     return label_of(file.columns[column], batch.column(column)[0].as_py())
 
 

@@ -1,6 +1,12 @@
-"""Names with braces, as people write the shards of a data set: ``shard-{000..003}.tar``, ``{train,test}-*.parquet``."""
+"""Which files a place names: a path, a folder, or a pattern (``shard-{000..003}.tar``, ``{train,test}-*.parquet``)."""
 
+import glob
+import os
 import re
+from collections.abc import Iterator
+
+from probe.errors import UserError
+from probe.names import given_path, shortened, shown
 
 MOST = 100_000  # names that a pattern may stand for
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -39,6 +45,62 @@ def _choices(inside: str) -> list[str]:
         step = 1 if first <= last else -1
         return [f"{number:0{len(numbers[1])}}" for number in range(first, last + step, step)]
     return inside.split(",") if "," in inside else []
+
+
+def matching_files(where: str, place: str, suffix: str) -> list[str]:
+    """The files of a path, of a folder (those with this suffix, in any case), or of a pattern with ``*`` and braces.
+
+    They are sorted by path. A file that links lead to as well is named once. UserError if a path or one of the names
+    that braces stand for has no file, or what lies there is no regular file.
+    """
+    pattern = str(given_path(place))
+    try:
+        names = [pattern] if os.path.exists(pattern) else expanded(pattern)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}; name fewer files.") from error
+    found: list[str] = []
+    for name in names:
+        files = [path for path in _paths(name, suffix) if os.path.exists(path) and not os.path.isdir(path)]
+        if not files:
+            ways = f"the path of a file or folder, or a pattern such as DIR/*{suffix} or DIR/a-{{000..003}}{suffix}"
+            raise UserError(f"{where}: no file matches {_short(name)!r}; give {ways}.")
+        found += files
+    if odd := next((path for path in found if not os.path.isfile(path)), None):
+        raise UserError(f"{where}: {_short(odd)} is not a regular file; give {suffix} files.")
+    once: dict[tuple[int, int] | None, str] = {}
+    for path in sorted(found):
+        once.setdefault(_identity(path), path)
+    return list(once.values())
+
+
+def _paths(name: str, suffix: str) -> list[str]:
+    if os.path.isdir(name):  # os.path returns False for an impossible path, where Path raises
+        found = (os.path.join(place, file) for place, files in visible(name) for file in files)
+        return [path for path in found if path.lower().endswith(suffix)]
+    return [name] if os.path.exists(name) else glob.glob(name, recursive=True)
+
+
+def visible(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
+    """Each folder from ``root`` on, once, and its files by name, without hidden ones; links are followed."""
+    seen: set[tuple[int, int] | None] = {None}
+    for place, folders, names in os.walk(root, followlinks=True):
+        one = _identity(place)
+        folders[:] = [] if one in seen else sorted(name for name in folders if not name.startswith("."))
+        if one not in seen:
+            yield place, sorted(name for name in names if not name.startswith("."))
+        seen.add(one)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:  # it has gone by now
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _short(path: str) -> str:
+    return shown(shortened(path, 100))
 
 
 def hub_parts(place: str) -> tuple[str, str]:

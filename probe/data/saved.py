@@ -22,7 +22,19 @@ SPLIT = DatasetConfig.model_fields["split"].default
 
 def is_saved(path: Path) -> bool:
     """Whether a folder was written by ``save_to_disk``."""
-    return (path / "dataset_dict.json").is_file() or ((path / "state.json").is_file() and any(path.glob("*.arrow")))
+    return _has_splits(path) or ((path / "state.json").is_file() and any(path.glob("*.arrow")))
+
+
+def _has_splits(path: Path) -> bool:
+    return (path / "dataset_dict.json").is_file()
+
+
+def by_use(spec: DatasetConfig, part: str) -> DatasetConfig:
+    """A specification with the split ``part``, if it names none and its source is a saved set with splits."""
+    place = (spec.source or "").removeprefix("saved:")
+    if "split" in spec.model_fields_set or not _has_splits(given_path(place)):
+        return spec
+    return spec.model_copy(update={"split": part})
 
 
 def open_saved(where: str, spec: DatasetConfig, place: str) -> Opened:
@@ -37,7 +49,8 @@ def open_saved(where: str, spec: DatasetConfig, place: str) -> Opened:
     if not len(table):
         raise UserError(f"{where} holds no rows; give a set with images.")
     features = described(table.features.arrow_schema)
-    column, label = image_column(where, features, spec.column), class_column(where, features, spec.balance)
+    column = image_column(where, features, spec.column)
+    label = class_column(where, features, spec.balance, column)
     rows = table.select_columns([column, label] if label else [column]).with_format("arrow")
 
     def labels() -> Iterator[str | None]:
@@ -65,16 +78,22 @@ def _table(where: str, spec: DatasetConfig, root: Path) -> Any:
         folders = [root / name for name in names] if names else [root]
         for folder in folders:
             _check(folder)
-        return datasets.concatenate_datasets([datasets.load_from_disk(str(folder)) for folder in folders])
+        tables = [datasets.load_from_disk(str(folder)) for folder in folders]
     except UserError:
         raise
     except Exception as error:  # json, pyarrow and datasets raise many classes on damaged files
         raise UserError(f"{where} cannot be read: {first_line(error)}; write it again with save_to_disk.") from error
+    try:
+        return datasets.concatenate_datasets(tables)
+    except ValueError as error:
+        raise UserError(
+            f"{where}: the splits {', '.join(names)} differ in the type of a column; take one of them."
+        ) from error
 
 
 def _splits(where: str, spec: DatasetConfig, root: Path) -> list[str]:
     """The names of the splits that are asked for; none for a Dataset."""
-    if not (root / "dataset_dict.json").is_file():
+    if not _has_splits(root):
         if spec.split != SPLIT:
             raise UserError(f"{where} is a Dataset, which has no splits; remove split.")
         return []

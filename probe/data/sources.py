@@ -3,9 +3,11 @@
 To add a kind, write its opener and list it in ``SOURCES``.
 """
 
+import logging
 import os
 import re
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 from probe.config import DatasetConfig
@@ -13,7 +15,9 @@ from probe.data.bundled import open_bundled
 from probe.data.folder import open_folder
 from probe.data.formats import suffixes
 from probe.data.hub import open_hub
+from probe.data.metadata import FILES as METADATA
 from probe.data.parquet import open_parquet
+from probe.data.patterns import visible
 from probe.data.saved import is_saved, open_saved
 from probe.data.source import Source
 from probe.data.urls import open_urls
@@ -25,7 +29,9 @@ from probe.plugins import with_plugins
 ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
 CHECKED = ("folder", "parquet", "webdataset")
 """Kinds for which what lies at a path is looked at here; another one looks by itself."""
+TABLES = {"parquet": ".parquet", "webdataset": ".tar"}
 LOOKED_AT = 20_000  # files, before a folder is left to its reader
+log = logging.getLogger("probe")
 _OF_A_HUB_TABLE = frozenset({"config", "split", "column", "revision"})
 FIELDS = ("config", "split", "column", "revision", "balance")
 
@@ -117,7 +123,7 @@ def _kind_of(where: str, source: str) -> tuple[Source, str]:
         return kinds[prefix], place
     path = given_path(source)
     if source and os.path.exists(path):  # false for a null byte too
-        prefix = _guessed(path)
+        prefix = _guessed(where, path)
         if prefix in CHECKED:
             _check(where, prefix, path)
         return kinds[prefix], source
@@ -135,14 +141,23 @@ def _kind_of(where: str, source: str) -> tuple[Source, str]:
     raise UserError(f"{unknown}.")
 
 
-def _guessed(path: Path) -> str:
+def _guessed(where: str, path: Path) -> str:
     """The kind of source that a path is, as far as names tell."""
     if path.is_dir() and is_saved(path):
         return "saved"
     found = _suffixes(path) if path.is_dir() else {_suffix(path.name)}
     if not suffixes().isdisjoint(found):
+        if other := next((kind for kind, suffix in TABLES.items() if path.is_dir() and _beside(path, suffix)), None):
+            name = shortened(str(path), 80)
+            log.warning(f"{where}: its images are taken, and its {TABLES[other]} files are not; write {other}:{name}.")
         return "folder"
     return "parquet" if ".parquet" in found else "webdataset" if ".tar" in found else "folder"
+
+
+def _beside(path: Path, suffix: str) -> bool:
+    """Whether a folder of images holds tables or shards as well, other than metadata."""
+    names = (name.lower() for _, files in visible(path) for name in files)
+    return any(name.endswith(suffix) and name not in METADATA for name in islice(names, LOOKED_AT))
 
 
 def _check(where: str, kind: str, path: Path) -> None:
@@ -161,6 +176,8 @@ def _of_file(kind: str, path: Path) -> str | None:
         return None if kind == "webdataset" else f"{name} is a tar file; write webdataset:{name}"
     if suffix in ARCHIVES:
         return f"{name} is an archive; unpack it and give the folder: {_unpack(suffix, name)}"
+    if is_saved(path.parent):
+        return f"{name} is in a folder that save_to_disk wrote; write saved:{shortened(str(path.parent), 80)}"
     if suffix in (".csv", ".tsv"):
         return f"{name} is a table of text; write urls:{name} if a column holds image addresses, else give the images"
     if suffix in suffixes():
@@ -191,6 +208,8 @@ def _of_folder(kind: str, path: Path) -> str | None:
         do = f"write webdataset:{name}"
     elif archive:
         do = f"unpack the archives: {_unpack(archive, f'FILE{archive}')}"
+    elif found[".arrow"] and (saved := next((place for place, _ in visible(path) if is_saved(Path(place))), None)):
+        do = f"write saved:{shortened(saved, 80)}"
     elif found[".arrow"]:
         do = "write the table as parquet with datasets' to_parquet"
     elif kind == "folder":
@@ -213,13 +232,8 @@ def _suffix(name: str) -> str:
 def _suffixes(root: Path) -> Counter[str]:
     """Suffixes of the files below a folder, without hidden ones; it ends soon after ``LOOKED_AT``."""
     found: Counter[str] = Counter()
-    seen = set()
-    for place, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        if real not in seen:
-            found.update(_suffix(name) for name in sorted(names)[:LOOKED_AT] if not name.startswith("."))
-        seen.add(real)
+    for _, names in visible(root):
+        found.update(_suffix(name) for name in names[:LOOKED_AT])
         if found.total() >= LOOKED_AT:
             break
     return found

@@ -1,5 +1,6 @@
 """A table of image addresses, on the hub or on disk; the images are downloaded (LAION is published like this)."""
 
+import os
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,10 +12,11 @@ from probe.config import DatasetConfig
 from probe.data.columns import url_column
 from probe.data.download import download
 from probe.data.hub import columns_of, explained, merged, open_streams
-from probe.data.parquet import matching_files, open_file
-from probe.data.patterns import hub_parts
+from probe.data.parquet import open_file
+from probe.data.patterns import hub_parts, matching_files
 from probe.data.source import Candidate, Opened, first_line, seeded_order
 from probe.errors import UserError
+from probe.names import given_path
 
 THREADS = 16
 BUFFER = 10_000  # addresses are small
@@ -29,6 +31,8 @@ def open_urls(where: str, spec: DatasetConfig, place: str) -> Opened:
     UserError if the table is absent, gated, unreachable or unreadable, or has no clear column of addresses.
     """
     local = Path(place).suffix.lower() in (".parquet", ".csv")
+    if not local and (os.path.exists(given_path(place)) or place.startswith(("/", "./", "../", "~"))):
+        raise UserError(f"{where}: a local table of addresses is a .parquet or .csv file; give one.")
     addresses, facts = (_local if local else _hub)(where, spec, place)
     return Opened(_candidates(addresses), facts, tries=4)
 
@@ -53,7 +57,7 @@ def _local(where: str, spec: DatasetConfig, place: str) -> tuple[Iterator[str], 
     import pyarrow
     from pyarrow import csv, parquet
 
-    paths = matching_files(where, place)
+    paths = matching_files(where, place, Path(place).suffix.lower())
     size = sum(Path(path).stat().st_size for path in paths)
     if size > MAX_TABLE_BYTES:
         raise UserError(f"{where} holds {size:,} bytes, and at most {MAX_TABLE_BYTES:,} are read; name fewer files.")
@@ -66,10 +70,12 @@ def _local(where: str, spec: DatasetConfig, place: str) -> tuple[Iterator[str], 
             tables = [csv.read_csv(path) for path in paths]
             column = url_column(where, tables[0].column_names, spec.column)
             chunks = [table[column] for table in tables]
+        text = pyarrow.large_string()
+        cells = pyarrow.chunked_array([part.cast(text) for chunk in chunks for part in chunk.chunks], text)
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:  # KeyError: a column of some files only
-        raise UserError(f"{where} cannot be read as a table ({first_line(error)}); give a .parquet or .csv.") from error
-    text = pyarrow.large_string()
-    cells = pyarrow.chunked_array([part.cast(text) for chunk in chunks for part in chunk.chunks], text)
+        raise UserError(
+            f"{where} cannot be read as a table of addresses ({first_line(error)}); give a .parquet or .csv."
+        ) from error
     addresses = (str(cells[row].as_py()) for row in seeded_order(len(cells), spec.seed))
     return addresses, {"column": column, "available": len(cells), "sample": "exact"}
 

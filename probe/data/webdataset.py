@@ -1,11 +1,11 @@
 """WebDataset shards: tar files whose members of one name, but for the suffix, are one sample. Nothing is unpacked."""
 
-import glob
 import json
 import os
 import re
+import sys
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,21 +15,21 @@ from probe.config import DatasetConfig
 from probe.data.balance import drawn_order
 from probe.data.columns import IMAGE_NAMES, absent, label_column, label_of
 from probe.data.formats import named, suffixes
-from probe.data.patterns import expanded
+from probe.data.patterns import matching_files
 from probe.data.source import Candidate, Opened, UnreadableImage, check_size, first_line
 from probe.errors import UserError
-from probe.names import given_path, shortened, shown
+from probe.names import shortened, shown
 
 CLASS = "cls"
 _SAMPLE = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)")  # as webdataset splits a name: at the first dot of the file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
-    """Where a file lies in a shard."""
+    """Where a file lies in a shard; its suffix is as written there."""
 
     shard: str
-    name: str
+    suffix: str
     start: int
     size: int
 
@@ -47,7 +47,7 @@ class Member:
         return data
 
 
-@dataclass
+@dataclass(slots=True)
 class Sample:
     """The files of one sample by suffix, such as ``jpg``, ``cls`` and ``json``; its key with the shard's name."""
 
@@ -56,33 +56,42 @@ class Sample:
 
     def fields(self) -> Mapping[str, Any]:
         """The classes that it may have: ``cls``, and what its JSON holds."""
-        found: dict[str, Any] = {}
+        return self._json() | self._cls()
+
+    def _json(self) -> dict[str, Any]:
         try:
-            if "json" in self.files and isinstance(noted := json.loads(self.files["json"].read()), dict):
-                found |= noted
-            if CLASS in self.files:
-                found[CLASS] = self.files[CLASS].read().decode().strip()
+            noted = json.loads(member.read()) if (member := self._beside("json")) else None
         except (UnreadableImage, ValueError, RecursionError):
-            pass  # an image without a class
-        return found
+            return {}  # an image without these classes
+        return noted if isinstance(noted, dict) else {}
+
+    def _cls(self) -> dict[str, Any]:
+        try:
+            return {CLASS: member.read().decode().strip()} if (member := self._beside(CLASS)) else {}
+        except (UnreadableImage, ValueError):
+            return {}
+
+    def _beside(self, suffix: str) -> Member | None:
+        """The file of this suffix; of names with further dots, such as ``1.5.jpg`` and ``1.5.cls``, it is the end."""
+        ends = [name for name in self.files if f".{name}".endswith(f".{suffix}")]
+        return self.files[suffix if suffix in ends else ends[0]] if suffix in ends or len(ends) == 1 else None
 
 
 def open_webdataset(where: str, spec: DatasetConfig, place: str) -> Opened:
-    """The images of shards: of a file, a folder of .tar files, or a pattern with ``*`` and ``{000..003}``.
+    """The images of shards: the files that ``place`` (see ``matching_files``) names.
 
     Shards are read through once for the places of their members; an image is read when it is needed. An id is the name
     of the shard with that of the member. The class is ``cls``, or a usual name in the sample's JSON, or ``balance``.
     UserError if a shard is absent or no tar file, or no sample has an image, or one has several without ``column``.
     """
-    shards = _shards(where, place)
+    shards = sorted(map(os.path.abspath, matching_files(where, place, ".tar")))
     common = os.path.commonpath([os.path.dirname(shard) for shard in shards])
     samples: list[Sample] = []
     notes: list[str] = []
     for shard in shards:
         samples += _samples(where, shard, os.path.relpath(shard, common), notes)
     column = _column(where, samples, spec.column)
-    samples = [one for one in samples if (column in one.files if column else any(map(_is_image, one.files)))]
-    images = [sample.files[column or _image_of(sample)] for sample in samples]
+    samples, images = _with_images(samples, column, notes)
     if spec.balance and not any(spec.balance in sample.fields() for sample in samples):
         raise absent(
             where, dict.fromkeys(name for one in samples[:100] for name in one.fields()), spec.balance, "balance"
@@ -96,7 +105,7 @@ def open_webdataset(where: str, spec: DatasetConfig, place: str) -> Opened:
 
     def candidate(index: int) -> Candidate:
         sample, member = samples[index], images[index]
-        return Candidate(f"{sample.key}.{_suffix(member)}", lambda: _read(member), label(sample))
+        return Candidate(f"{sample.key}.{member.suffix}", lambda: _read(member), label(sample))
 
     order, classes = drawn_order(where, spec, map(label, samples) if spec.balance else len(samples))
     facts = {"column": column, "available": len(samples), "sample": "exact", "shards": len(shards)}
@@ -104,53 +113,70 @@ def open_webdataset(where: str, spec: DatasetConfig, place: str) -> Opened:
 
 
 def _read(member: Member) -> bytes | Image.Image:
-    return named(member.read(), member.name)
+    return named(member.read(), f"image.{member.suffix}")
 
 
-def _shards(where: str, place: str) -> list[str]:
-    """The paths of the shards, sorted; UserError if one is absent."""
-    found: list[str] = []
-    try:
-        patterns = expanded(str(given_path(place)))
-    except ValueError as error:
-        raise UserError(f"{where}: {error}; name fewer shards.") from error
-    for pattern in patterns:
-        if os.path.isdir(pattern):
-            pattern = os.path.join(glob.escape(pattern), "**", "*.tar")
-        paths = [pattern] if os.path.exists(pattern) else glob.glob(pattern, recursive=True)
-        if not paths:
-            raise UserError(
-                f"{where}: there is no shard {_short(pattern)!r}; give DIR/*.tar or DIR/a-{{000..003}}.tar."
-            )
-        found += paths
-    if odd := next((path for path in found if not os.path.isfile(path)), None):
-        raise UserError(f"{where}: {_short(odd)} is not a regular file; give .tar files.")
-    return sorted(set(map(os.path.abspath, found)))
-
-
-def _samples(where: str, shard: str, name: str, notes: list[str]) -> Iterator[Sample]:
-    """The samples of a shard; members of one sample follow each other."""
-    sample: Sample | None = None
+def _samples(where: str, shard: str, name: str, notes: list[str]) -> list[Sample]:
+    """The samples of a shard. Their members need not follow each other; a name that occurs again begins another."""
+    samples: list[Sample] = []
+    latest: dict[str, Sample] = {}
+    repeated = 0
     try:
         with tarfile.open(shard, "r:") as tar:
             for member in tar:
+                tar.members = []  # type: ignore[attr-defined]  # it would keep them all
                 found = _SAMPLE.fullmatch(member.name)
                 if not member.isreg() or member.issparse() or found is None:
                     continue
-                key, suffix = f"{name}/{found[1]}", found[2].lower()
-                if sample is None or sample.key != key or suffix in sample.files:
-                    if sample is not None:
-                        yield sample
-                    sample = Sample(key)
-                sample.files[suffix] = Member(shard, member.name, member.offset_data, member.size)
+                key, written = found[1], sys.intern(found[2])
+                suffix = sys.intern(written.lower())
+                repeated += (again := key in latest and suffix in latest[key].files)
+                if again or key not in latest:
+                    latest[key] = Sample(f"{name}/{key}")
+                    samples.append(latest[key])
+                latest[key].files[suffix] = Member(shard, written, member.offset_data, member.size)
+            damage = _damage(shard, tar.offset)
     except (tarfile.TarError, OSError, ValueError) as error:
-        reason = shown(first_line(error))
-        if sample is None:
+        damage = shown(first_line(error))
+        if not samples:
             do = "give WebDataset shards, as .tar (unpack .tar.gz with gunzip)"
-            raise UserError(f"{where}: {_short(shard)} cannot be read as a tar file ({reason}); {do}.") from error
-        notes.append(f"shard {_short(name)!r} is damaged ({reason}); the images behind the damage are missing.")
-    if sample is not None:
-        yield sample
+            raise UserError(f"{where}: {_short(shard)} cannot be read as a tar file ({damage}); {do}.") from error
+    if damage:
+        notes.append(
+            f"shard {_short(name)!r} is damaged ({damage}); the images behind the damage are missing; write it again."
+        )
+    if repeated:
+        samples_have = "1 sample has" if repeated == 1 else f"{repeated} samples have"
+        notes.append(f"{samples_have} the key of another in shard {_short(name)!r}; all of them are taken.")
+    return samples
+
+
+def _damage(shard: str, end: int) -> str:
+    """What is wrong where tarfile found no further member, since it takes any damage for the end; "" for an end."""
+    with open(shard, "rb") as file:
+        file.seek(end)
+        block, rest = file.read(tarfile.BLOCKSIZE), file.read(2**20)
+    if not block:
+        return "it ends without a mark of its end"
+    if block.strip(b"\0"):
+        return "a header is broken"
+    return "it goes on behind its end, as archives put together with cat do" if rest.strip(b"\0") else ""
+
+
+def _with_images(samples: list[Sample], column: str | None, notes: list[str]) -> tuple[list[Sample], list[Member]]:
+    """The samples that have an image, in the order of their images, and these."""
+    found = []
+    for sample in samples:
+        suffix = column if column in sample.files else None if column else next(filter(_is_image, sample.files), None)
+        if suffix is not None:
+            found.append((sample, sample.files[suffix]))
+    found.sort(key=lambda one: (one[1].shard, one[1].start))
+    if column and (lacking := sum(any(map(_is_image, one.files)) for one in samples if column not in one.files)):
+        samples_have = "1 sample has" if lacking == 1 else f"{lacking} samples have"
+        notes.append(
+            f"{samples_have} images, but none named {shown(column)!r}, and {'is' if lacking == 1 else 'are'} left out."
+        )
+    return [sample for sample, _ in found], [image for _, image in found]
 
 
 def _column(where: str, samples: list[Sample], wanted: str | None) -> str | None:
@@ -163,24 +189,25 @@ def _column(where: str, samples: list[Sample], wanted: str | None) -> str | None
     images = [suffix for suffix in seen if _is_image(suffix)]
     if not images:
         there = ", ".join(f".{shown(one)}" for one in list(seen)[:5]) or "nothing"
-        raise UserError(f"{where}: no shard holds image files (they hold {there}); looked for {', '.join(suffixes())}.")
+        raise UserError(
+            f"{where}: no shard holds image files (they hold {there}); looked for {', '.join(sorted(suffixes()))}."
+        )
     if all(sum(map(_is_image, sample.files)) <= 1 for sample in samples):
         return images[0] if len(images) == 1 else None
     if usual := next((name for name in IMAGE_NAMES if name in images), None):
         return usual
-    raise UserError(f"{where}: a sample has several images; set column to one of {', '.join(map(repr, images[:5]))}.")
-
-
-def _image_of(sample: Sample) -> str:
-    return next(filter(_is_image, sample.files))
-
-
-def _suffix(member: Member) -> str:
-    return os.path.basename(member.name).partition(".")[2]
+    key, names = next((one.key, list(one.files)) for one in samples if sum(map(_is_image, one.files)) > 1)
+    dots = " (a key ends at the first dot: rename files such as cat.0.jpg and cat.1.jpg)"
+    several = f"sample {_short(key)!r} has several images{dots if all(map(_numbered, names)) else ''}"
+    raise UserError(f"{where}: {several}; set column to one of {', '.join(map(repr, images[:5]))}.")
 
 
 def _is_image(suffix: str) -> bool:
     return f".{suffix.rpartition('.')[2]}" in suffixes()
+
+
+def _numbered(suffix: str) -> bool:
+    return suffix.partition(".")[0].isdecimal() and _is_image(suffix)
 
 
 def _short(path: str) -> str:

@@ -202,7 +202,8 @@ def _images(place: Place, allow: Allowance) -> None:
     elif kind == "urls":
         table = Path(rest).suffix.lower() in (".parquet", ".csv")
         if table or not HUB.fullmatch(rest) or os.path.lexists(rest):
-            _path(Place(place.key, place.field, rest, place.name), allow)
+            for one in _without_braces(place, rest):
+                _path(Place(place.key, place.field, one, place.name), allow)
     elif source not in ("", "noise") and not (kind == "bundled" and NAME.fullmatch(rest)):
         for one in _without_braces(place, rest if kind in LOCAL else source):
             _path(Place(place.key, place.field, one, place.name), allow)

@@ -159,6 +159,32 @@ def test_partitions_give_columns(tmp_path):
     assert "holds images" in refused(source, balance="image")
 
 
+def test_braces_name_tables_and_their_folders(tmp_path):
+    for number, kind in enumerate("abc"):
+        (tmp_path / f"kind={kind}").mkdir()
+        parquet.write_table(pa.table({"image": [png(number)]}), tmp_path / f"kind={kind}" / f"{number}.parquet")
+    assert "a/2*.parquet'; give" in refused(f"parquet:{tmp_path}/kind={{a,c}}/{{0,2}}*.parquet")
+    for pattern in ("{kind=a,kind=c}/*.parquet", "kind={a,c}"):
+        got = load(f"parquet:{tmp_path}/{pattern}", balance="kind")
+        assert dict(zip(numbers(got), got.labels, strict=True)) == {0: "a", 2: "c"}
+    apart = load(f"parquet:{{{tmp_path}/kind=a,{tmp_path}/kind=b}}/*.parquet")
+    assert sorted(numbers(apart)) == [0, 1]
+    assert "name fewer files" in refused(f"parquet:{tmp_path}/{{0..200000}}.parquet")
+
+
+def test_tables_of_a_folder_that_leads_round_in_circles(tmp_path):
+    (tmp_path / "in").mkdir()
+    parquet.write_table(pa.table({"image": PICTURES}), tmp_path / "in" / "A.PARQUET")
+    for name in "xyz":
+        (tmp_path / "in" / name).symlink_to(tmp_path)
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "a.parquet").write_text("no table")
+    for source in (f"parquet:{tmp_path}", str(tmp_path)):
+        got = load(source)
+        assert (got.source["available"], got.repeated) == (6, 0)
+        assert numbers(got) == [int(i) for i in got.ids]
+
+
 def first_byte(data):
     return Image.open(io.BytesIO(data)).getpixel((0, 0))[0]
 

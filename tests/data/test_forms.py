@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from probe.data.balance import Balance
 from probe.data.formats import suffixes
 from probe.data.patterns import expanded
+from probe.data.source import Candidate
 
 from .test_tables import load, numbers, png, refused
 
@@ -192,6 +194,69 @@ def test_classes_with_too_few_images_are_told(tmp_path):
         "only 2 of 'b' could be found, and up to 5 of others."
     ]
     assert notes(load(f"folder:{root}", 7, balance="label")) == []
+
+
+def test_a_class_without_images_leaves_its_share_to_the_others(tmp_path):
+    root = classes(tmp_path, a=30, b=30)
+    for one in (root / "a").iterdir():
+        one.write_bytes(b"no picture")
+    got = load(f"folder:{root}", 10, 10, balance="label")
+    assert Counter(got.labels) == {"b": 10}
+    assert len(got.heldout) == 10
+
+
+@pytest.mark.parametrize("absent", ["first", "last"])
+def test_a_declared_class_that_a_stream_lacks_leaves_its_share_to_the_others(absent, monkeypatch):
+    """A search for it reads the stream to its end; what it passes is not lost."""
+    stream = [Candidate(str(i), lambda: b"", "ab"[i % 2]) for i in range(60)]
+    known = ["c", "a", "b"] if absent == "first" else ["a", "b", "c"]
+    draw = Balance(iter(stream), dict.fromkeys(known), most=8)
+    taken = []
+    for candidate in draw:
+        taken.append(candidate.id)
+        draw.taken[candidate.label] += 1
+    assert sorted(taken, key=int) == [str(i) for i in range(60)]
+    assert [int(i) % 2 for i in taken[:40]] == [0, 1] * 20
+    monkeypatch.setattr("probe.data.balance.SPARE", 10)  # memory has a limit
+    assert len(list(Balance(iter(stream), dict.fromkeys(known), most=8))) < 60
+
+
+def test_more_classes_than_images_are_told(tmp_path):
+    root = classes(tmp_path, a=3, b=3, c=3)
+    few = "3 classes are more than 2 test images, so some classes have none among these; set n to 3 or more"
+    assert any(note.startswith(few) for note in load(f"folder:{root}", 2, 2, balance="label").notes)
+    assert notes(load(f"folder:{root}", 3, 2, balance="label")) == []
+
+
+def test_empty_cells_are_no_class(tmp_path):
+    root = classes(tmp_path, a=4)
+    (root / "metadata.csv").write_text("file_name, kind\na/00.png, x\na/01.png,\na/02.png\na/03.png, y\n")
+    got = load(f"folder:{root}", balance="kind")
+    assert dict(zip(got.ids, got.labels, strict=True)) == {"a/00.png": "x", "a/03.png": "y"}
+
+
+def test_several_rows_for_one_picture_are_told(tmp_path):
+    root = classes(tmp_path, a=2)
+    rows = [{"file_name": f"a/{i:02}.png", "label": label} for i, label in ((0, "x"), (1, "y"), (0, "z"))]
+    write_metadata(root / "metadata.csv", rows)
+    got = load(f"folder:{root}")
+    assert sorted(got.labels) == ["y", "z"]
+    assert notes(got) == ["'metadata.csv' has several rows for 'a/00.png'; the last one is used."]
+
+
+@pytest.mark.parametrize("other", ["parquet", "webdataset"])
+def test_a_picture_beside_tables_does_not_hide_them_unnoticed(other, tmp_path, caplog):
+    root = classes(tmp_path / "set", a=2)
+    write_metadata(root / "metadata.parquet", [{"file_name": "a/00.png", "label": "x"}])
+    caplog.set_level("WARNING", logger="probe")
+    assert len(load(root).ids) == 2
+    assert not [one for one in caplog.messages if "are not" in one]
+    (root / "data").mkdir()
+    (root / "data" / f"0.{'tar' if other == 'webdataset' else other}").write_bytes(b"")
+    load(root)
+    assert len([one for one in caplog.messages if f"are not; write {other}:{root}" in one]) == 1
+    load(f"folder:{root}")
+    assert len([one for one in caplog.messages if "are not; write" in one]) == 1  # it was asked for
 
 
 def test_a_balance_that_cannot_be(tmp_path):

@@ -1,5 +1,6 @@
 """The classes of images, from every kind of source that has them."""
 
+import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
@@ -38,6 +39,11 @@ def test_a_class_label_gives_its_name():
     assert [label_of(feature, value) for value in (0, 1, -1, None)] == ["cat", "dog", None, None]
     assert label_column({"img": None, "Fine_Label": feature}) == "Fine_Label"
     assert label_column({"img": None}) is None
+
+
+@pytest.mark.parametrize("value", [None, -1, -1.0, "", float("nan"), np.float32("nan")])
+def test_no_value_is_no_class(value):
+    assert label_of(None, value) is None
 
 
 def test_images_of_some_classes_only(tmp_path):

@@ -50,7 +50,7 @@ def test_some_shards_and_a_balanced_draw(tmp_path):
     assert load(f"webdataset:{tmp_path}", 6, balance="kind").labels == ["a", "b", "c"] * 2
     assert load(f"webdataset:{tmp_path}", 4, balance="cls").labels == ["0", "1"] * 2
     assert "no column 'sort'" in refused(f"webdataset:{tmp_path}", balance="sort")
-    assert "there is no shard" in refused(f"webdataset:{tmp_path}/s-{{000..003}}.tar")
+    assert "s-003.tar'; give the path" in refused(f"webdataset:{tmp_path}/s-{{000..003}}.tar")
 
 
 def test_shards_of_one_name_in_two_folders(tmp_path, monkeypatch):
@@ -109,6 +109,86 @@ def test_damaged_shards(tmp_path):
     assert "no shard holds image files (they hold .txt)" in refused(f"webdataset:{tmp_path}")
 
 
+@pytest.mark.parametrize("order", [lambda name: name[::-1], lambda name: (name.endswith("png"), name)])
+def test_members_of_a_sample_need_not_follow_each_other(order, tmp_path):
+    """tar writes the files of a folder in the order in which the file system has them."""
+    files = {f"{i:02}.png": png(i) for i in range(8)} | {f"{i:02}.cls": str(i % 3).encode() for i in range(8)}
+    shard(tmp_path / "a.tar", {name: files[name] for name in sorted(files, key=order)})
+    got = load(f"webdataset:{tmp_path}")
+    assert got.labels == [str(number % 3) for number in numbers(got)]
+    assert sorted(numbers(got)) == list(range(8))
+    assert load(f"webdataset:{tmp_path}", 6, balance="cls").labels == ["0", "1", "2"] * 2
+
+
+def test_a_name_that_occurs_twice_is_told(tmp_path):
+    shard(tmp_path / "a.tar", {"x.png": png(1), "x.cls": b"old"})
+    with tarfile.open(tmp_path / "a.tar", "a") as tar:
+        for name, data in (("x.png", png(2)), ("x.cls", b"new")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    got = load(f"webdataset:{tmp_path}")
+    assert dict(zip(numbers(got), got.labels, strict=True)) == {1: "old", 2: "new"}
+    assert "1 sample has the key of another in shard 'a.tar'; all of them are taken." in got.notes
+
+
+def test_names_with_further_dots(tmp_path):
+    shard(tmp_path / "a.tar", {f"a/{name}": data for name, data in dotted("1.5", 1) + dotted("2.5", 2)})
+    got = load(f"webdataset:{tmp_path}")
+    assert dict(zip(numbers(got), got.labels, strict=True)) == {1: "k1", 2: "k2"}
+    shard(tmp_path / "a.tar", {f"cat.{i}.png": png(i) for i in range(3)})
+    assert "sample 'a.tar/cat' has several images (a key ends at the first dot: rename" in refused(str(tmp_path))
+
+
+def dotted(key, number):
+    return [(f"{key}.png", png(number)), (f"{key}.cls", f"k{number}".encode())]
+
+
+def test_a_class_needs_no_readable_json(tmp_path):
+    files = {"a.png": png(1), "a.json": b"{", "a.cls": b"k", "b.png": png(2), "b.json": b'{"label": NaN}'}
+    got = load(str(shard(tmp_path / "a.tar", files)))
+    assert dict(zip(numbers(got), got.labels, strict=True)) == {1: "k", 2: None}
+
+
+def test_samples_without_the_column_are_counted(tmp_path):
+    shard(tmp_path / "a.tar", {"a.jpg": png(1), "a.png": png(2), "b.png": png(3), "c.png": png(4), "d.txt": b""})
+    got = load(f"webdataset:{tmp_path}")  # jpg is the more usual name
+    assert numbers(got) == [1]
+    assert "2 samples have images, but none named 'jpg', and are left out." in got.notes
+
+
+@pytest.mark.parametrize("damage", ["header", "end", "half", "cat"])
+def test_no_damage_ends_a_shard_unnoticed(damage, tmp_path):
+    """tarfile takes any header that it cannot read for the end of the archive."""
+    path = shard(tmp_path / "a.tar", {f"{i:02}.png": png(i) for i in range(9)})
+    with tarfile.open(path) as tar:
+        fifth = tar.getmembers()[5].offset
+    data = path.read_bytes()
+    broken = {
+        "header": data[:fifth] + bytes([77]) * 100 + data[fifth + 100 :],
+        "end": data[:fifth],
+        "half": data[: fifth + 300],
+        "cat": data + data,
+    }
+    assert not [note for note in load(str(path)).notes if "damaged" in note]
+    path.write_bytes(broken[damage])
+    got = load(str(path))
+    assert sorted(numbers(got)) == list(range(9 if damage == "cat" else 5))
+    assert len([note for note in got.notes if "is damaged" in note and note.endswith("write it again.")]) == 1
+
+
+def test_folders_that_lead_round_in_circles_and_upper_case(tmp_path):
+    shard(tmp_path / "in" / "A.TAR", {"a.png": png(1)})
+    shard(tmp_path / "b.tar", {"b.png": png(2)})
+    for name in "xyz":
+        (tmp_path / "in" / name).symlink_to(tmp_path)
+    (tmp_path / "c.tar").symlink_to(tmp_path / "b.tar")
+    for source in (f"webdataset:{tmp_path}", str(tmp_path)):
+        got = load(source)
+        assert sorted(got.ids) == ["b.tar/b.png", "in/A.TAR/a.png"]
+        assert (got.source["available"], got.repeated) == (2, 0)
+
+
 def saved(folder, splits):
     parts, first = {}, 0
     for name, count in splits.items():
@@ -133,6 +213,8 @@ def test_splits_that_were_saved(way, tmp_path, caplog):
     got = load(source, split="train+test")
     assert numbers(got) == [int(i) for i in got.ids]
     assert got.source["split"] == "train+test"
+    assert load(source, split=["train", "test"]).sha256 == got.sha256
+    assert "has no split 'valid'" in refused(source, split=["train", "valid"])
     assert sorted(got.ids) == list("0123456789")
     assert sorted(load(source, 4, split="train+test", balance="label").labels) == [
         "test 0",
@@ -141,6 +223,30 @@ def test_splits_that_were_saved(way, tmp_path, caplog):
         "train 1",
     ]
     assert "has no split 'valid'; set split to one of train, test" in refused(source, split="train+valid")
+
+
+def test_splits_of_other_columns_and_where_a_set_lies(tmp_path):
+    for name, kind in (("train", datasets.Value("string")), ("test", datasets.ClassLabel(names=["a", "b"]))):
+        features = datasets.Features({"image": datasets.Image(decode=False), "label": kind})
+        cells = {"image": STRUCTS[:2], "label": ["a", "b"]}
+        datasets.Dataset.from_dict(cells, features=features).save_to_disk(tmp_path / "set" / name)
+    (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    assert "splits train, test differ in the type of a column; take one" in refused(
+        f"saved:{tmp_path}/set", split=["train", "test"]
+    )
+    for place in (tmp_path, tmp_path / "set" / "train" / "data-00000-of-00001.arrow"):
+        assert f"write saved:{tmp_path}/set" in refused(place)
+
+
+@pytest.mark.parametrize("kind", ["saved", "parquet"])
+def test_a_column_of_images_is_not_its_own_class(kind, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.png").write_bytes(png(3))
+    table = datasets.Dataset.from_dict({"label": ["a.png"], "class": ["x"]})
+    table.save_to_disk(tmp_path / "set") if kind == "saved" else table.to_parquet(tmp_path / "set" / "0.parquet")
+    got = load(f"{kind}:{tmp_path}/set", column="label")
+    assert (numbers(got), got.labels) == ([3], ["x"])
+    assert "'label' holds images" in refused(f"{kind}:{tmp_path}/set", column="label", balance="label")
 
 
 def test_a_saved_table_and_what_is_none(tmp_path):

@@ -84,7 +84,7 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path):
         ("webdataset:imgs", "write folder:imgs"),
         ("webdataset:rows", "write parquet:rows"),
         ("folder:a.tar", "write webdataset:a.tar"),
-        ("gone-{0..3}.tar", "there is no shard 'gone-0.tar'"),
+        ("gone-{0..3}.tar", "no file matches 'gone-0.tar'"),
         ("folder:zips", "unzip FILE.zip"),
         ("videos", "holds no image files; looked for"),
         ("none", "holds no image files; looked for"),

@@ -154,3 +154,23 @@ def test_bad_tables(tmp_path):
         load(source, 1, 0)
     with pytest.raises(UserError, match="has no column 'lnk': did you mean 'link'"):
         load(source, 1, 0, column="lnk")
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "words"),
+    [
+        ("a.csv", b"url\nhttp://x/\xe9.png\n", "cannot be read as a table of addresses"),
+        ("a.parquet", [["http://x/a"]], "cannot be read as a table of addresses"),
+        ("a.tsv", b"url\n", "is a .parquet or .csv file; give one"),
+        ("a.csv.gz", b"", "is a .parquet or .csv file; give one"),
+    ],
+)
+def test_tables_without_addresses(name, cells, words, tmp_path):
+    import pandas
+
+    if isinstance(cells, bytes):
+        (tmp_path / name).write_bytes(cells)
+    else:
+        pandas.DataFrame({"url": cells}).to_parquet(tmp_path / name)
+    with pytest.raises(UserError, match=words):
+        load_images("mine", DatasetConfig(source=f"urls:{tmp_path}/{name}", n=1, holdout=0), resolution=4)

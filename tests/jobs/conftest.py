@@ -70,7 +70,7 @@ def configure(folder: Path) -> Path:
         "seeds": {"count": 40, "seed": 1, "shard_size": 4},
         "solver": {"max_steps": 60, "batch_size": 4},
         "basins": {"probes": 3, "partners": 1, "separations": [0.03, 0.3], "attractors": 1, "directions": 2},
-        "sparse": {"levels": [1, 4], "batch_size": 4},
+        "sparse": {"levels": [1, 4], "batch_size": 4, "controls": ["random_orthogonal", "one_step"], "random_bases": 2},
         "datasets": {"digits": {"n": 12, "holdout": 4}, "textures": {"n": 10, "holdout": 4}},
     }
     file = folder / "own.yaml"

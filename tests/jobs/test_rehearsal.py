@@ -119,10 +119,11 @@ def test_the_papers_figure_4_step_by_step(root, cluster, login, tmp_path):
             line = line.replace("--only correctness", "--small --only merge").replace("--cpus-per-task=8", "")
         if kind == "probe status":
             watch = shell.start(line, tmp_path / "watch")
-            until(lambda: shard_files(out) and cluster.workers_on("node2"), MINUTES)
+            over = watch.poll
+            until(lambda over=over: (shard_files(out) and cluster.workers_on("node2")) or over() is not None, MINUTES)
+            assert watch.poll() is None, (tmp_path / "watch").read_text()[-3000:] + logs(out)
             cluster.kill_on("node2")
-            assert watch.wait(MINUTES) == 0
-            print((tmp_path / "watch").read_text()[-3000:])
+            assert watch.wait(MINUTES) == 0, (tmp_path / "watch").read_text()[-3000:] + logs(out)
             continue
         said = shell(line)
         if kind == "cp slurm/":
@@ -140,8 +141,7 @@ def test_the_papers_figure_4_step_by_step(root, cluster, login, tmp_path):
     assert (status["state"], status["last_error"]) == ("complete", None)
     hosts = {rank["host"] for session in run.manifest["sessions"] for rank in session["ranks"]}
     assert {"node1", "node2"} < hosts
-    logs = "".join(file.read_text() for file in (out / "logs").glob("slurm-*"))
-    assert "requeued: a rank was killed" in logs
+    assert "requeued: a rank was killed" in logs(out)
     assert "No check failed" in (login.checkout / "runs" / "selfcheck" / "selfcheck.md").read_text()
     assert (out / "export" / "table.tex").read_text().count("imagenet") == 1
     with Image.open(login.checkout / "figure4.png") as picture:
@@ -150,6 +150,11 @@ def test_the_papers_figure_4_step_by_step(root, cluster, login, tmp_path):
     assert list(report["datasets"]) == [*NAMES]
     if keep := os.environ.get("PROBE_KEEP_REHEARSAL"):
         shutil.copytree(login.checkout, keep)
+
+
+def logs(out: Path) -> str:
+    """What the jobs of a run said."""
+    return "".join(file.read_text() for file in (out / "logs").glob("slurm-*"))
 
 
 STEPS = [

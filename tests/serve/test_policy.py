@@ -214,8 +214,9 @@ def test_what_the_operator_names_is_allowed(tmp_path: Path):
         (data(f"folder:{tmp_path}/a"), Allowance(folders=(tmp_path,))),
     ):
         refuse(config, allow)
-    with pytest.raises(Refused):  # the addresses are allowed, the table's folder is not
-        refuse(data("urls:/etc/x.csv"), Allowance(urls=True))
+    for table in ("/etc/x.csv", f"{tmp_path}/{{a,../../x}}.csv"):  # the addresses are allowed, its folder is not
+        with pytest.raises(Refused):
+            refuse(data(f"urls:{table}"), Allowance(urls=True, folders=(tmp_path,)))
 
 
 def test_allowed_folders_are_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

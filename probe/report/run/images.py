@@ -39,12 +39,12 @@ def write_dataset(run: Path, report: Report, folder: Path) -> Path:
 
     if not report.datasets:
         raise UserError(f"{run} has no rows of images, since it reconstructed no data set.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise UserError(f"--dataset {folder} exists already; give a new folder, or remove it.")
     rows = pd.concat([_rows(run, name) for name in report.datasets], ignore_index=True).dropna(axis=1, how="all")
     folder.parent.mkdir(parents=True, exist_ok=True)
     datasets.disable_progress_bars()
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
+    with tempfile.TemporaryDirectory(prefix=".dataset.", dir=folder.parent) as place:
         made = Path(place) / folder.name
         datasets.DatasetDict({SPLIT: datasets.Dataset.from_pandas(rows, preserve_index=False)}).save_to_disk(made)
         (made / "README.md").write_text(_card(report, list(rows), list(rows["method"].unique())), encoding="utf-8")

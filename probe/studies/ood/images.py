@@ -12,6 +12,7 @@ from probe.autoencoders import Autoencoder
 from probe.config import DatasetConfig
 from probe.data.decode import Collecting, Encoding, reencoding
 from probe.data.load import Prepare, load_images
+from probe.data.saved import by_use
 from probe.errors import UserError
 from probe.files import tensors_sha256
 from probe.metrics.memorization import noise_images
@@ -35,7 +36,7 @@ def draw_set(config: OodConfig, name: str) -> Drawn:
     """Draw ``train``, ``test`` or an OOD set by its name; errors as ``load_images``."""
     for part, images in config.inside.parts().items():
         if name == part:
-            return _loaded(f"inside/{name}", images.dataset(part), config, Collecting())
+            return _loaded(f"inside/{name}", by_use(images.dataset(part), part), config, Collecting())
     outside = config.outside[name]
     if outside.source != NOISE:
         return _loaded(name, outside.dataset("test"), config, Collecting())

@@ -13,6 +13,7 @@ from probe.config import (
     DatasetConfig,
     Name,
     SolverConfig,
+    Split,
     Text,
     Tracked,
     file_names,
@@ -39,7 +40,7 @@ class StudyImages(ConfigModel):
         description="hub:ID, parquet:PATH, folder:PATH, saved:PATH, webdataset:PATH, bundled:NAME, urls:ID, or a path"
     )
     config: Text | None = Field(None, description="configuration of a hub data set")
-    split: Text | None = Field(None, description="split of a hub data set; default: train or test, by use")
+    split: Split | None = Field(None, description="split of a hub or saved data set; default: train or test, by use")
     column: Text | None = Field(None, description="column of the images; default: the only one")
     revision: Text | None = Field(None, description="revision of a hub data set")
     balance: Text | None = Field(None, description=as_in(DatasetConfig, "balance"))

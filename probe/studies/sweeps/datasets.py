@@ -7,6 +7,7 @@ from torch import Tensor
 
 from probe.config import DatasetConfig
 from probe.data.load import ImageSet, load_images
+from probe.data.saved import by_use
 from probe.errors import UserError
 from probe.studies.inputs import image_facts, note_overlap
 from probe.studies.sweeps.config import StudyDataset
@@ -46,13 +47,13 @@ def _both(name: str, spec: StudyDataset) -> tuple[ImageSet, Tensor, dict[str, An
 
     if not isinstance(spec.test, int):
         train, test = (
-            load(f"{name}/train", spec.train.dataset("train")),
+            load(f"{name}/train", by_use(spec.train.dataset("train"), "train")),
             load(f"{name}/test", spec.test.dataset("test")),
         )
         about = _facts(test)
         note_overlap(f"{name}/test", train.images, test.images, about, "test images")
         return train, test.images, about
-    train = load(name, spec.train.dataset("train", spec.test))
+    train = load(name, by_use(spec.train.dataset("train", spec.test), "train"))
     if not len(train.heldout):
         raise UserError(f"data set {name!r}: no image is left for tests; lower datasets.{name}.train.n.")
     return train, train.heldout, {"n_used": len(train.heldout), "source": train.source}

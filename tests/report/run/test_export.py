@@ -274,7 +274,10 @@ def test_a_data_set_folder(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_data_set_folder_that_is_there(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "mine.txt").write_text("mine")
-    for folder in (tmp_path, tmp_path / "mine.txt"):
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "empty")
+    for folder in (tmp_path, *(tmp_path / name for name in ("mine.txt", "nowhere", "elsewhere"))):
         assert main(["export", str(run), "--dataset", str(folder)]) == 2
         assert "exists already; give a new folder, or remove it." in capsys.readouterr().err
     assert main(["export", str(tmp_path), "--dataset", str(tmp_path / "x")]) == 2

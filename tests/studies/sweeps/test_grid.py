@@ -95,6 +95,22 @@ def test_a_split_is_that_of_the_part_where_none_is_given():
     assert written == study
 
 
+def test_a_saved_set_has_its_splits_by_use_too(tmp_path):
+    import datasets
+
+    bright = {name: Image.new("RGB", (4, 4), (value,) * 3) for name, value in (("train", 200), ("test", 100))}
+    several = {name: [image.point(lambda v, i=i: v + i) for i in range(3)] for name, image in bright.items()}
+    sets = {name: datasets.Dataset.from_dict({"image": found}) for name, found in several.items()}
+    sets = {name: one.cast_column("image", datasets.Image()) for name, one in sets.items()}
+    datasets.DatasetDict(sets).save_to_disk(tmp_path / "both")
+    sets["train"].save_to_disk(tmp_path / "one")
+    for place, part, value in (("both", "train", 200), ("one", "train", 200), ("both", "test", 100)):
+        images = {"source": f"saved:{tmp_path}/{place}", "n": 2}
+        data = {"train": images, "test": 1} if part == "train" else {"train": images | {"split": "test"}, "test": 1}
+        drawn = draw("mine", config(datasets={"mine": {**data, "side": 16}}).datasets["mine"])
+        assert value <= int(drawn.train.min()) <= int(drawn.train.max()) < value + 3
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
