@@ -7,8 +7,10 @@ connection can be made.
 
 import logging
 import os
+import re
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any, Protocol
 from probe.caches import cache_sentence
 from probe.errors import reason_of, without_secrets
 from probe.names import shortened
+from probe.terminal import size
 
 FIRST = 15.0
 """Seconds for an address that has not answered yet in this process."""
@@ -26,6 +29,9 @@ CONNECTIONS = 2
 """Connections in turn to one that has not answered yet which may fail at once: its name is unknown, or it refuses."""
 REST = 60.0
 """Seconds after which one that was given up is tried again, for work of hours."""
+NO_ROOM = "Not enough free disk space to download the file"
+"""How the client's warning begins, with the size of the file and what is free; it then downloads until the disk is
+full."""
 log = logging.getLogger("probe")
 
 
@@ -64,9 +70,10 @@ _lock = threading.Lock()
 def be_patient() -> None:
     """Let the clients of the hub in this process give up on an address after :data:`FIRST` or :data:`LATER` seconds
     without an answer, or :data:`CONNECTIONS` that fail at once, and keep their own messages about retries (which name
-    signed addresses) to themselves."""
+    signed addresses) to themselves. A file that does not fit on the disk, of which they warn, is not begun."""
     import huggingface_hub
 
+    warnings.filterwarnings("error", NO_ROOM)
     with _lock:
         make = getattr(getattr(huggingface_hub.utils, "_http", None), "_GLOBAL_CLIENT_FACTORY", None)
         if make is None or getattr(make, "patient", False):  # an early version, with `requests`
@@ -199,7 +206,17 @@ def refused(error: Exception, name: str, revision: str | None = None, kind: str 
         return _unavailable(error, endpoint, constants.is_offline_mode(), kind)
     if isinstance(error, errors.HfHubHTTPError | OSError):
         return f"cannot be fetched from the hub: {cache_sentence(error) or reason_of(error)}"
+    if isinstance(error, UserWarning) and str(error).startswith(NO_ROOM):
+        return _no_room(error)
     return None
+
+
+def _no_room(warned: Exception) -> str:
+    """Why a file is not downloaded, by the client's warning."""
+    found = re.search(r"size is: ([\d.]+) MB.*location (.*) only has ([\d.]+) MB", str(warned))
+    needed, free = (size(float(found[n]) * 1e6) if found else "" for n in (1, 3))
+    why = f"a file has {needed}, and {shortened(found[2], 160)} has {free} left" if found else reason_of(warned)
+    return f"does not fit on the disk ({why}); free some, or set HF_HOME to a folder on a larger disk, and rerun."
 
 
 def not_found(error: Exception) -> str | None:

@@ -1,11 +1,13 @@
 """Patience with an address that does not answer, and what messages leave out."""
 
 import socket
+import warnings
 from types import SimpleNamespace
 
 import httpx2
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.file_download import _check_disk_space
 from huggingface_hub.utils import hf_raise_for_status, http_backoff
 
 from probe import hub
@@ -35,6 +37,21 @@ def ask(address: str = "http://hub.example/a", timeout: float | None = None) -> 
 
 def answer(address: str = "http://hub.example/a") -> None:
     hub._after(httpx2.Response(200, request=httpx2.Request("GET", address)))
+
+
+def test_a_file_that_does_not_fit_is_refused_with_both_sizes(monkeypatch, tmp_path):
+    left = SimpleNamespace(free=3 * 2**30)
+    monkeypatch.setattr("huggingface_hub.file_download.shutil", SimpleNamespace(disk_usage=lambda place: left))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hub.be_patient()
+        _check_disk_space(3 * 2**30, tmp_path)
+        with pytest.raises(UserWarning) as caught:  # before the first byte is asked for
+            _check_disk_space(9 * 2**30, tmp_path)
+    assert hub.refused(caught.value, "owner/name") == (
+        f"does not fit on the disk (a file has 9 GiB, and {tmp_path} has 3 GiB left); free some, or set HF_HOME to a "
+        "folder on a larger disk, and rerun."
+    )
 
 
 def test_silence_is_borne_for_all_requests_together(clock):

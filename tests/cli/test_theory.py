@@ -65,6 +65,16 @@ def test_of_a_run(run, capsys):
     assert "the bound holds: 6 of 6" in capsys.readouterr().out
 
 
+def test_on_a_terminal_it_prints_tables(run, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "160")
+    app(["theory", str(run), "--points", "2"], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "the bound holds: 6 of 6" in shown
+    assert "| digits" not in shown
+    assert re.search(r"^ +digits +6 ", shown, re.M)
+
+
 def test_mistakes(run, tmp_path, capsys):
     assert main(["theory", str(tmp_path)]) == 2
     assert "is not the directory of a run" in capsys.readouterr().err

@@ -43,6 +43,18 @@ dictionary.save_pretrained(config.parent.parent / "copy")
 print(json.dumps({"errors": errors, "atoms": len(dictionary), "commit": dictionary.artefact.commit}))
 """
 """A user's script: its errors must be those of the run."""
+FULL = """
+import shutil, sys
+from probe.cli.main import main
+
+free = shutil.disk_usage
+shutil.disk_usage = lambda path: shutil._ntuple_diskusage(1000, 997, 3)
+try:
+    sys.exit(main(sys.argv[2:]))
+finally:
+    shutil.disk_usage = free
+"""
+"""A command on a disk with three bytes left."""
 
 
 def run(out: Path, model: str, *settings: str) -> list[str]:
@@ -61,6 +73,7 @@ def done(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict
     commands: dict[str, tuple[list[str], str | None]] = {
         "own": (run(own, "embedded:cifar-attractors"), None),
         "pushed": (["push", str(own), "--repo", "art/first", "--license", "mit"], hub.token),
+        "full": (["-c", FULL, *run(tmp / "full", other, "dictionary.source=art/first")], None),
         "read": (["-c", READ, "art/first", "main", str(own / "config.yaml")], None),
         "branch": (["push", str(own), "--repo", "art/second", "--private", "--branch", "draft", "--json"], hub.token),
         "nobody": (["push", str(own), "--repo", "art/third"], None),
@@ -155,6 +168,14 @@ def test_the_report_names_both_models_and_the_commit(done, hub):
     page = (tmp / "borrowing/report/report.html").read_text()
     assert its["revision"] in page
     assert its["weights_sha256"] in page
+
+
+def test_what_does_not_fit_on_the_disk_is_not_begun(done, hub):
+    told = done[1]["full"]
+    assert told.status == 2, told.err
+    assert told.sentence.startswith("dictionary art/first does not fit on the disk (a file has ")
+    assert "set HF_HOME to a folder on a larger disk" in told.sentence
+    assert not [*(done[0] / "full").glob("**/*.safetensors")]
 
 
 def test_what_was_pushed_is_what_a_dry_run_writes(done, hub, tmp_path):

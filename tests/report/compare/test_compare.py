@@ -14,7 +14,7 @@ import pytest
 import yaml
 from scipy.stats import t
 
-from probe.cli.main import main
+from probe.cli.main import app, main
 from probe.errors import UserError
 from probe.files import write_atomically
 from probe.report.compare.build import compare
@@ -325,6 +325,20 @@ def test_files(make: Make, tmp_path: Path):
     assert "<script" not in page
     assert not re.search(r"https?:|url\(|@import", page)
     assert "<script" not in (out / "compare.md").read_text()
+
+
+def test_the_command_prints_tables_on_a_terminal_and_markdown_elsewhere(
+    make: Make, tmp_path: Path, capsys, monkeypatch
+):
+    command = ["compare", str(make("a")), str(make("b")), "--out", str(tmp_path / "out")]
+    app(command, standalone_mode=False)
+    assert capsys.readouterr().out == (tmp_path / "out" / "compare.md").read_text()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    app(command, standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "What the solver found" in shown
+    assert "| a |" not in shown
 
 
 ODD = [
