@@ -2,7 +2,10 @@
 
 import hashlib
 import re
+import tarfile
 import time
+import zipfile
+import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +29,7 @@ from probe.names import shortened, shown
 # Rows held while shuffling a stream. The order is uniform for a split that fits. For a larger one the sample favours
 # the first rows of the first shards, and the report's "sample" says so.
 BUFFER = 5000
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, UnicodeError)
 _ON_THE_HUB = re.compile(r"(zip://[^:]*::)?hf://[^:]+")
 
 
@@ -100,7 +104,7 @@ def shuffled(stream: Any, seed: int, columns: list[str], encoded: str | None) ->
     if stream.features and hasattr(stream, "decode"):  # else datasets decodes files in threads, before any cast
         stream = stream.decode(False)
     stream = stream.select_columns(columns)
-    if encoded:
+    if encoded and stream.features:  # a table of text declares none, and its cells are text as they are
         stream = stream.cast_column(encoded, datasets.Image(decode=False))
     return stream.shuffle(seed=seed, buffer_size=BUFFER)
 
@@ -205,12 +209,16 @@ def _sentence(error: Exception, repo: str, revision: str | None) -> str | None:
         return f"{what}: {cached}"
     if constants.HF_HUB_OFFLINE and isinstance(error, OSError):
         return f"{what} cannot be read offline; run `probe images` with the network, or unset HF_HUB_OFFLINE."
-    if type(error).__module__.startswith("pyarrow"):
+    if isinstance(error, DAMAGED) or type(error).__module__.startswith("pyarrow"):
         return f"{what} holds a damaged file ({first_line(error)}); set revision to another commit, or tell its owner."
     if refusal_said := refused(refusal, repo, revision, "dataset"):
         return f"{what} {refusal_said}"
-    if isinstance(error, ValueError):  # datasets lists the existing splits or configurations, on several lines
+    if isinstance(error, ValueError) and re.search(
+        "split|config", said, re.IGNORECASE
+    ):  # datasets lists those there are
         return f"{what}: {said.rstrip('.')}; set split or config accordingly."
+    if isinstance(error, ValueError):
+        return f"{what} cannot be read as a stream ({first_line(error)}); download its files and give their path."
     return None
 
 

@@ -1,6 +1,7 @@
 """Images for a model with any number of channels and any input side, and what manifests record about them."""
 
 import logging
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,9 @@ from torch import Tensor
 from probe.autoencoders import Autoencoder
 from probe.config import DatasetConfig
 from probe.data.load import ImageSet, load_images, overlap
+from probe.data.presets import preset_names
 from probe.errors import UserError
+from probe.names import given_path
 from probe.training.images import crop, is_grey, pad
 
 TOGETHER = 256
@@ -19,11 +22,12 @@ log = logging.getLogger("probe")
 
 
 def drawn(model: Autoencoder, source: str, n: int, side: int) -> ImageSet:
-    """n images of a preset or of a source such as ``parquet:PATH``, with the channels that the model takes.
+    """n images of a preset, or of a source such as ``parquet:PATH`` or a path, with the channels that the model takes.
 
     UserError as ``load_images``, or if the model takes grey images and these are in colour.
     """
-    spec = DatasetConfig(source=source if ":" in source else None, n=n, holdout=0)
+    is_source = ":" in source or "/" in source or os.path.exists(given_path(source))
+    spec = DatasetConfig(source=source if is_source and source not in preset_names() else None, n=n, holdout=0)
     images = load_images("data" if spec.source else source, spec, resolution=side)
     if model.channels != 1:
         return images

@@ -8,6 +8,7 @@ from probe.config import DatasetConfig, parse_config
 from probe.data.sources import recognised
 from probe.errors import UserError
 
+from .test_files import write_folder
 from .test_tables import PICTURES, load, numbers, png, refused, write
 
 
@@ -115,3 +116,23 @@ def test_linked_folders_that_lead_back(tmp_path):
     (tmp_path / "a" / "x.zip").write_bytes(b"x")
     with pytest.raises(UserError, match=r"holds no image files \(it holds 1 \.zip\); unpack"):
         recognised("it", DatasetConfig(source="a"))
+
+
+def test_images_of_a_command_are_a_preset_a_source_or_a_path(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from probe.studies.inputs import drawn
+
+    monkeypatch.chdir(tmp_path)
+    model = SimpleNamespace(channels=3, source="it")
+    for folder in ("mine", "digits"):  # a preset's name is the preset
+        write_folder(tmp_path / folder, 3)
+    for given, source in [
+        ("mine", "folder:mine"),
+        ("./digits", "folder:./digits"),
+        ("folder:mine", "folder:mine"),
+        ("digits", "bundled:digits"),
+    ]:
+        assert drawn(model, given, 2, 4).source["source"] == source
+    with pytest.raises(UserError, match="is not a preset: did you mean 'digits'"):
+        drawn(model, "digitz", 2, 4)
