@@ -224,7 +224,8 @@ def test_paper_figure_is_vector_with_its_fonts(run: Path):
     assert b"/Subtype /Image" not in data
     assert b"/FontFile2" in data  # TrueType
     assert not re.search(rb"/Subtype /Type3\b", data)
-    app(["figure", str(run), "--paper"], standalone_mode=False)
+    with drawn(True):
+        app(["figure", str(run), "--paper"], standalone_mode=False)
     assert (run / "report" / "figures" / "paper.pdf").read_bytes() == data
     assert matplotlib.rcParams["pdf.fonttype"] == 3  # global settings are not touched
 
