@@ -22,6 +22,7 @@ from probe.names import given_path, shortened, shown
 SYSTEM = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "thumbs.db", "ehthumbs.db", "desktop.ini", "lost+found"}
 SYSTEM |= {"system volume information"}
 SUBFOLDER = "label"  # what ``balance`` and datasets' imagefolder call the first subfolder
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 MANY = 6  # kinds of skipped files that a message names
 log = logging.getLogger("probe")
 
@@ -56,6 +57,9 @@ def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
     if unread:
         count = sum(walk.skipped[suffix] for suffix in unread)
         notes.append(f"{count} {'file was' if count == 1 else 'files were'} left out; {HEIF_ADVICE}.")
+    if splits := _splits(names):
+        one = f"give {shown(str(root / splits[0]))!r} for one of them"
+        notes.append(f"images of its folders {' and '.join(map(repr, splits))} are drawn together; {one}.")
     label_of = _labels(where, spec, metadata)
     order, classes = drawn_order(where, spec, map(label_of, names) if spec.balance else len(names))
     candidates = (_candidate(root, names[index], label_of(names[index])) for index in order)
@@ -64,6 +68,12 @@ def open_folder(where: str, spec: DatasetConfig, place: str) -> Opened:
 
 def _candidate(root: Path, name: str, label: str | None) -> Candidate:
     return Candidate(name, lambda: named(read_regular(root / name), name), label)
+
+
+def _splits(names: Collection[str]) -> list[str]:
+    """The first subfolders, if there are several and all are called as splits are."""
+    first = sorted({name.partition("/")[0] for name in names})
+    return first if len(first) > 1 and SPLITS.issuperset(one.lower() for one in first) else []
 
 
 def _labels(where: str, spec: DatasetConfig, metadata: Metadata) -> Callable[[str], str | None]:

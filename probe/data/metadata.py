@@ -30,6 +30,8 @@ class Metadata:
         for file in sorted(files, key=lambda file: (file.count("/"), file)):
             try:
                 self._take(file, _rows(root / file), known)
+            except UnicodeDecodeError:
+                self.notes.append(f"{_quoted(file)} is not used: it is no text in UTF-8; save it as UTF-8.")
             except Exception as error:  # pyarrow, csv and json raise many classes on what is no table
                 reason = shown(first_line(error))
                 self.notes.append(f"{_quoted(file)} is not used: {reason}; give it a column {KEY} and a row per image.")
@@ -76,7 +78,7 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
         return [json.loads(line) for line in text.split("\n") if line.strip()]
     table = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     if KEY not in (table.fieldnames or ()):
-        raise ValueError(f"it has no column {KEY}")
+        raise ValueError(f"it has no column {KEY}, only {', '.join(map(_quoted, table.fieldnames or ())) or 'nothing'}")
     rows: list[Mapping[str, Any]] = list(table)
     if any(None in row for row in rows):
         raise ValueError("a row has more cells than the first line names")

@@ -228,6 +228,43 @@ def test_more_classes_than_images_are_told(tmp_path):
     assert notes(load(f"folder:{root}", 3, 2, balance="label")) == []
 
 
+def test_folders_that_are_splits_are_told(tmp_path):
+    root = classes(tmp_path / "set", train=2, Val=2)
+    (note,) = notes(load(f"folder:{root}"))
+    assert note == f"images of its folders 'Val' and 'train' are drawn together; give '{root}/Val' for one of them."
+    assert notes(load(f"folder:{root}/train")) == []
+    (root / "other").mkdir()
+    (root / "other" / "a.png").write_bytes(png(99))
+    assert notes(load(f"folder:{root}")) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("file_name,label\na/00.png,x\n".encode("utf-16"), "it is no text in UTF-8; save it as UTF-8."),
+        (b"file_name,label\na/00.png,\xe9\n", "it is no text in UTF-8; save it as UTF-8."),
+        (b"file_name;label\na/00.png;x\n", "it has no column file_name, only 'file_name;label'; give it"),
+        (b"", "it has no column file_name, only nothing; give it"),
+    ],
+)
+def test_metadata_of_other_programs_say_what_is_wrong(data, words, tmp_path):
+    root = classes(tmp_path, a=1)
+    (root / "metadata.csv").write_bytes(data)
+    got = load(f"folder:{root}")
+    assert len([note for note in notes(got) if f"'metadata.csv' is not used: {words}" in note]) == 1
+    assert got.labels == ["a"]
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_metadata_of_every_system_are_read(start, end, tmp_path):
+    root = classes(tmp_path, a=2)
+    (root / "metadata.csv").write_bytes(
+        start + end.join([b"file_name,label", b"a/00.png,x", b"./a/../a/01.png,y", b""])
+    )
+    assert sorted(load(f"folder:{root}").labels) == ["x", "y"]
+
+
 def test_empty_cells_are_no_class(tmp_path):
     root = classes(tmp_path, a=4)
     (root / "metadata.csv").write_text("file_name, kind\na/00.png, x\na/01.png,\na/02.png\na/03.png, y\n")
