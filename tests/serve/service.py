@@ -226,7 +226,7 @@ def shims(root: Path) -> list[Live]:
 
 @dataclass
 class Watcher:
-    """Looks every 20 ms which workers live and, less often, which shards are there, in a thread of its own.
+    """Looks every 50 ms which workers live and, less often, which shards are there, in a thread of its own.
 
     Attributes:
         doubled: what was seen that must never be: two workers on a folder, or a shard that was written again.
@@ -254,7 +254,7 @@ class Watcher:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(0.02):
+        while not self._over.wait(0.05):
             self.scan()
             if self.scans % 10 == 0:
                 self.look_at_shards()
