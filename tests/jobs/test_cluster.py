@@ -43,6 +43,21 @@ def profile(root, tmp_path):
     return write
 
 
+def test_starts_that_are_preempted_end_where_they_do_elsewhere(run_of_one, own, cluster, profile, tmp_path):
+    """A run without images on two nodes, the smallest that is put back into the queue."""
+    out, alone = tmp_path / "out", {"nodes": 1, "environment": {}}
+    others = {name: alone for name in ("images", "dictionary", "reconstruct", "report")}
+    shape = profile(gpus_per_task=0, environment={"OMP_NUM_THREADS": "1", "OWN_SLEEP": "0.3"}, stages=others)
+    jobs = json.loads(cluster.probe("submit", own, "--set", "datasets={}", "--cluster", shape, "--out", out, "--json"))
+    until(lambda: shard_files(out), MINUTES)
+    with cluster.held():
+        cluster("scancel", "--batch", "-s", "USR1", jobs["attractors"])
+    until(lambda: cluster.state(jobs["report"]) == "COMPLETED", MINUTES)
+    assert cluster.restarts(jobs["attractors"]) == 1
+    a, b = (load_end_points(RunDirectory.open(path)) for path in (run_of_one, out))
+    assert all(torch.equal(getattr(a, name), getattr(b, name)) for name in vars(a))  # rows of this map are independent
+
+
 @pytest.mark.slow
 def test_a_run_that_is_preempted_requeued_killed_cancelled_and_resumed_is_that_of_one_process(
     run_of_one, own, cluster, profile, tmp_path
