@@ -46,7 +46,7 @@ def profile(root, tmp_path):
 def test_starts_that_are_preempted_end_where_they_do_elsewhere(run_of_one, own, cluster, profile, tmp_path):
     """A run without images on two nodes, the smallest that is put back into the queue."""
     out, alone = tmp_path / "out", {"nodes": 1, "environment": {}}
-    others = {name: alone for name in ("images", "dictionary", "reconstruct", "report")}
+    others = dict.fromkeys(("images", "dictionary", "reconstruct", "report"), alone)
     shape = profile(gpus_per_task=0, environment={"OMP_NUM_THREADS": "1", "OWN_SLEEP": "0.3"}, stages=others)
     jobs = json.loads(cluster.probe("submit", own, "--set", "datasets={}", "--cluster", shape, "--out", out, "--json"))
     until(lambda: shard_files(out), MINUTES)
