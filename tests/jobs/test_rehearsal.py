@@ -22,7 +22,7 @@ from ..hub.repositories import sd_shaped
 from ..hub.server import Hub
 from .conftest import shard_files, until
 
-pytestmark = [pytest.mark.busy, pytest.mark.slow]
+pytestmark = [pytest.mark.busy(500), pytest.mark.slow]
 MINUTES = 1500.0
 CONFIG = "configs/paper_sd15.yaml"
 NAMES = ("laion", "imagenet", "eurosat", "cifar100", "patchcamelyon", "places365")
