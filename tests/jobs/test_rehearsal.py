@@ -24,7 +24,7 @@ from .conftest import shard_files, until
 
 pytestmark = [pytest.mark.busy(500), pytest.mark.slow]
 MINUTES = 1500.0
-CONFIG = "configs/paper_sd15.yaml"
+CONFIG = "paper_sd15"
 NAMES = ("laion", "imagenet", "eurosat", "cifar100", "patchcamelyon", "places365")
 SIZE = {
     "resolution": 64,
@@ -112,7 +112,7 @@ def test_the_papers_figure_4_step_by_step(root, cluster, login, tmp_path):
     for line in commands(root / "docs" / "guides" / "cluster.md", "The paper's Figure 4, step by step"):
         kind = next(word for word in STEPS if word in line)
         done.append(kind)
-        line = line.replace(CONFIG, f"{CONFIG} {size}")
+        line = re.sub(rf"\b{CONFIG}\b", lambda found: f"{found[0]} {size}", line)
         if kind == "hf auth login":
             continue  # HF_TOKEN does it without a question
         if kind == "probe selfcheck":
@@ -133,6 +133,7 @@ def test_the_papers_figure_4_step_by_step(root, cluster, login, tmp_path):
             assert "GPU hours" in said
         if kind == "probe images":
             asked = len(login.hub.requests)
+            assert RunDirectory.open(out).config.seeds.count == SIZE["seeds.count"]  # its lines are the guide's
     assert done == STEPS
     assert len(login.hub.requests) == asked  # compute nodes were offline
     run = RunDirectory.open(out)
