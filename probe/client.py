@@ -120,7 +120,8 @@ class Client:
             Failure: the server cannot be reached, or its queue is full.
         """
         body = _body(config)
-        if (file := _file(config)) and name is None:
+        file = _file(config)
+        if name is None and file:
             name = file.stem
         given = {"name": name, "id": id, "executor": executor, "kind": kind}
         body |= {key: value for key, value in given.items() if value is not None}

@@ -1,7 +1,6 @@
 """``probe compare|leaderboard|export|figure|theory RUN_DIR``: what is written from finished runs."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -41,8 +40,7 @@ def compare(
     if as_json:
         print(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
         return
-    shown = partial(page, ComparisonReport.model_validate(content))
-    print_page(shown, partial((out / "compare.md").read_text, "utf-8"))
+    print_page(lambda: page(ComparisonReport.model_validate(content)), lambda: (out / "compare.md").read_text("utf-8"))
 
 
 def leaderboard(
@@ -67,7 +65,7 @@ def leaderboard(
     if as_json:
         print(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
         return
-    print_page(partial(page, Board.model_validate(content)), partial((out / "leaderboard.md").read_text, "utf-8"))
+    print_page(lambda: page(Board.model_validate(content)), lambda: (out / "leaderboard.md").read_text("utf-8"))
 
 
 def export(
@@ -193,4 +191,4 @@ def theory(
         return
     from probe.report.theory.write import page, summary
 
-    print_page(partial(page, content), partial(summary, content))
+    print_page(lambda: page(content), lambda: summary(content))

@@ -89,9 +89,7 @@ def class_column(where: str, features: Mapping[str, Any], balance: str | None, i
 
 def label_of(feature: Any, value: Any) -> str | None:
     """The name that a ClassLabel gives a cell, else the value itself; None if empty, hidden, or without a name."""
-    if (
-        value is None or value in ("", -1) or value != value
-    ):  # -1 is the hub's mark of a hidden label; nan equals nothing
+    if value is None or value in ("", -1) or value != value:  # -1: hidden, on the hub; nan equals nothing
         return None
     names = getattr(feature, "names", None)
     if not names:

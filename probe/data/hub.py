@@ -213,11 +213,9 @@ def _sentence(error: Exception, repo: str, revision: str | None) -> str | None:
         return f"{what} holds a damaged file ({first_line(error)}); set revision to another commit, or tell its owner."
     if refusal_said := refused(refusal, repo, revision, "dataset"):
         return f"{what} {refusal_said}"
-    if isinstance(error, ValueError) and re.search(
-        "split|config", said, re.IGNORECASE
-    ):  # datasets lists those there are
-        return f"{what}: {said.rstrip('.')}; set split or config accordingly."
     if isinstance(error, ValueError):
+        if re.search("split|config", said, re.IGNORECASE):  # datasets lists those that there are, on several lines
+            return f"{what}: {said.rstrip('.')}; set split or config accordingly."
         return f"{what} cannot be read as a stream ({first_line(error)}); download its files and give their path."
     return None
 

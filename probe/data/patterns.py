@@ -63,10 +63,10 @@ def matching_files(where: str, place: str, suffix: str) -> list[str]:
         files = [path for path in _paths(name, suffix) if os.path.exists(path) and not os.path.isdir(path)]
         if not files:
             ways = f"the path of a file or folder, or a pattern such as DIR/*{suffix} or DIR/a-{{000..003}}{suffix}"
-            raise UserError(f"{where}: no file matches {_short(name)!r}; give {ways}.")
+            raise UserError(f"{where}: no file matches {brief(name)!r}; give {ways}.")
         found += files
     if odd := next((path for path in found if not os.path.isfile(path)), None):
-        raise UserError(f"{where}: {_short(odd)} is not a regular file; give {suffix} files.")
+        raise UserError(f"{where}: {brief(odd)} is not a regular file; give {suffix} files.")
     once: dict[tuple[int, int] | None, str] = {}
     for path in sorted(found):
         once.setdefault(_identity(path), path)
@@ -99,7 +99,8 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _short(path: str) -> str:
+def brief(path: str) -> str:
+    """A path for a message."""
     return shown(shortened(path, 100))
 
 

@@ -147,7 +147,7 @@ def _guessed(where: str, path: Path) -> str:
         return "saved"
     found = _suffixes(path) if path.is_dir() else {_suffix(path.name)}
     if not suffixes().isdisjoint(found):
-        if other := next((kind for kind, suffix in TABLES.items() if path.is_dir() and _beside(path, suffix)), None):
+        if other := next((kind for kind, suffix in TABLES.items() if suffix in found and _beside(path, suffix)), None):
             name = shortened(str(path), 80)
             log.warning(f"{where}: its images are taken, and its {TABLES[other]} files are not; write {other}:{name}.")
         return "folder"

@@ -15,10 +15,10 @@ from probe.config import DatasetConfig
 from probe.data.balance import drawn_order
 from probe.data.columns import IMAGE_NAMES, absent, label_column, label_of
 from probe.data.formats import named, suffixes
-from probe.data.patterns import matching_files
+from probe.data.patterns import brief, matching_files
 from probe.data.source import Candidate, Opened, UnreadableImage, check_size, first_line
 from probe.errors import UserError
-from probe.names import shortened, shown
+from probe.names import shown
 
 CLASS = "cls"
 _SAMPLE = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)")  # as webdataset splits a name: at the first dot of the file
@@ -140,14 +140,13 @@ def _samples(where: str, shard: str, name: str, notes: list[str]) -> list[Sample
         damage = shown(first_line(error))
         if not samples:
             do = "give WebDataset shards, as .tar (unpack .tar.gz with gunzip)"
-            raise UserError(f"{where}: {_short(shard)} cannot be read as a tar file ({damage}); {do}.") from error
+            raise UserError(f"{where}: {brief(shard)} cannot be read as a tar file ({damage}); {do}.") from error
     if damage:
         notes.append(
-            f"shard {_short(name)!r} is damaged ({damage}); the images behind the damage are missing; write it again."
+            f"shard {brief(name)!r} is damaged ({damage}); the images behind the damage are missing; write it again."
         )
     if repeated:
-        samples_have = "1 sample has" if repeated == 1 else f"{repeated} samples have"
-        notes.append(f"{samples_have} the key of another in shard {_short(name)!r}; all of them are taken.")
+        notes.append(f"{_have(repeated)} the key of another in shard {brief(name)!r}; all of them are taken.")
     return samples
 
 
@@ -172,11 +171,13 @@ def _with_images(samples: list[Sample], column: str | None, notes: list[str]) ->
             found.append((sample, sample.files[suffix]))
     found.sort(key=lambda one: (one[1].shard, one[1].start))
     if column and (lacking := sum(any(map(_is_image, one.files)) for one in samples if column not in one.files)):
-        samples_have = "1 sample has" if lacking == 1 else f"{lacking} samples have"
-        notes.append(
-            f"{samples_have} images, but none named {shown(column)!r}, and {'is' if lacking == 1 else 'are'} left out."
-        )
+        are = "is" if lacking == 1 else "are"
+        notes.append(f"{_have(lacking)} images, but none named {shown(column)!r}, and {are} left out.")
     return [sample for sample, _ in found], [image for _, image in found]
+
+
+def _have(samples: int) -> str:
+    return "1 sample has" if samples == 1 else f"{samples} samples have"
 
 
 def _column(where: str, samples: list[Sample], wanted: str | None) -> str | None:
@@ -198,7 +199,7 @@ def _column(where: str, samples: list[Sample], wanted: str | None) -> str | None
         return usual
     key, names = next((one.key, list(one.files)) for one in samples if sum(map(_is_image, one.files)) > 1)
     dots = " (a key ends at the first dot: rename files such as cat.0.jpg and cat.1.jpg)"
-    several = f"sample {_short(key)!r} has several images{dots if all(map(_numbered, names)) else ''}"
+    several = f"sample {brief(key)!r} has several images{dots if all(map(_numbered, names)) else ''}"
     raise UserError(f"{where}: {several}; set column to one of {', '.join(map(repr, images[:5]))}.")
 
 
@@ -208,7 +209,3 @@ def _is_image(suffix: str) -> bool:
 
 def _numbered(suffix: str) -> bool:
     return suffix.partition(".")[0].isdecimal() and _is_image(suffix)
-
-
-def _short(path: str) -> str:
-    return shown(shortened(path, 100))

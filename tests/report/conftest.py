@@ -17,8 +17,6 @@ from PIL import Image
 
 from probe.results.files import write_table, write_tensors
 
-from ..figures import drawn
-
 D, SIDE = 64, 8
 DESK = {"width": 1200, "height": 900}
 METHODS = (
@@ -272,13 +270,6 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-@pytest.fixture(scope="module")
-def blank() -> Iterator[None]:
-    """Figures are built, but not drawn."""
-    with drawn(False):
-        yield
-
-
 @pytest.fixture
 def open_page(chromium) -> Iterator[Callable]:
     """open_page(run, **context): the page, watched; at its end nothing may have been fetched or complained of."""
@@ -305,7 +296,7 @@ def open_page(chromium) -> Iterator[Callable]:
 
 
 @pytest.fixture(scope="module")
-def undrawn() -> Iterator[None]:
+def no_panels() -> Iterator[None]:
     """Figures of round trips are small and empty, for tests of everything else: many panels take long to draw."""
     picture = io.BytesIO()
     Image.new("RGB", (40, 20)).save(picture, "png")

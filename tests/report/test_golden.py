@@ -115,7 +115,7 @@ def roundtrip(out: Path) -> tuple[Path, str]:
 @pytest.mark.parametrize("make", [contraction, bottleneck, ood, compare, theory, roundtrip])
 def test_a_page_is_as_it_was(make: Callable[[Path], tuple[Path, str]], tmp_path: Path, request):
     if make is roundtrip:
-        request.getfixturevalue("undrawn")
+        request.getfixturevalue("no_panels")
     folder, name = make(tmp_path)
     page = visible((folder / f"{name}.html").read_text("utf-8"))
     found = {"html": re.sub(r"(?<=The whole configuration\n).*\n", "", page)}

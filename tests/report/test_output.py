@@ -17,7 +17,7 @@ from probe.cli.main import main
 from probe.report.run.write import write_report
 from probe.terminal import _Total, console, total_output
 
-pytestmark = pytest.mark.usefixtures("blank")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 

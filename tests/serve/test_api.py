@@ -87,6 +87,18 @@ def test_answers_have_the_shapes_of_the_document(finished):
         validator.validate(served.http.get(path.replace("{id}", "one")).json())
 
 
+def test_a_connection_outlives_the_pools_of_its_clients(waiting):
+    """A pool of httpx keeps one for 5 seconds without a request; a server that closes it then may do so under one."""
+    host, _, port = waiting.url.removeprefix("http://").partition(":")
+    connection = HTTPConnection(host, int(port), timeout=60)
+    for pause in (0, 6):
+        time.sleep(pause)
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        assert (answer.status, bool(answer.read())) == (200, True)
+    connection.close()
+
+
 def test_the_same_key_is_the_same_run_and_another_body_a_conflict(waiting):
     def send(seed: int, **more: Any) -> httpx.Response:
         return waiting.http.post("/v1/runs", json={"config": {"seeds": {"seed": seed}}, **more}, headers=key)

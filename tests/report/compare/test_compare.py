@@ -27,7 +27,7 @@ from probe.results.files import read_table, write_table
 
 from ...figures import drawn
 
-pytestmark = pytest.mark.usefixtures("blank")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 Make = Callable[..., Path]
 

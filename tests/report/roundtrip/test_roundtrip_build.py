@@ -304,7 +304,7 @@ def test_attractors_of_a_run_are_counted(trips: Path):
     assert rows["bad, nothing"][-1] == "-"
 
 
-def test_only_settings_without_rounding_are_iterated_on(trips: Path, tmp_path: Path, undrawn):
+def test_only_settings_without_rounding_are_iterated_on(trips: Path, tmp_path: Path, no_panels):
     with_both = roundtrip_report(read(trips))
     assert with_both.protocol["cycles"].startswith("8, and with nothing up to 200 more of the latent map")
     assert "diverge in the further steps, too" in str(roundtrip_table(with_both.model_dump()).caption)
@@ -394,7 +394,7 @@ def test_cycles():
     assert drawn_cycles(1) == [1]
 
 
-def test_files_say_the_same(trips: Path, tmp_path: Path, undrawn):
+def test_files_say_the_same(trips: Path, tmp_path: Path, no_panels):
     path = Path(shutil.copytree(trips, tmp_path / "trips"))
     content = write_roundtrip_report(path)
     assert json.loads((path / "report" / "report.json").read_text()) == content

@@ -16,7 +16,7 @@ from ...roundtrips import finished
 
 
 @pytest.fixture(scope="module")
-def trips(tmp_path_factory: pytest.TempPathFactory, undrawn) -> Path:
+def trips(tmp_path_factory: pytest.TempPathFactory, no_panels) -> Path:
     path = finished(tmp_path_factory.mktemp("page") / "trips")
     write_roundtrip_report(path)
     return path
@@ -107,7 +107,7 @@ def test_a_sheet_holds_pictures_and_then_their_differences(trips: Path):
             assert tiles[len(film["cells"]) + place, at].mean(0) == pytest.approx(gap, abs=14)
 
 
-def test_what_the_film_leaves_out_is_said(trips: Path, tmp_path: Path, undrawn):
+def test_what_the_film_leaves_out_is_said(trips: Path, tmp_path: Path, no_panels):
     said = "Left out, because their pictures equal the images: no model (nothing and 8 bits)."
     for page in ("report.md", "report.html"):
         assert said in (trips / "report" / page).read_text("utf-8")

@@ -23,7 +23,7 @@ from probe.report.run.tables import known_metrics
 
 from ...figures import drawn
 
-pytestmark = pytest.mark.usefixtures("blank")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 Make = Callable[..., Path]
 

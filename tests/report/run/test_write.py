@@ -18,7 +18,7 @@ from probe.report.run.build import build_report
 from probe.report.run.tables import five_percent_table
 from probe.report.run.write import write_report
 
-pytestmark = pytest.mark.usefixtures("blank")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 Make = Callable[..., Path]
 PLOTLY = Path(probe.report.__file__).parent / "page" / "plotly"

@@ -17,7 +17,7 @@ from probe.studies.sweeps.convergence import Convergence
 from probe.studies.sweeps.convergence import record as steps
 from probe.studies.sweeps.kinds import parse_study_config
 
-pytestmark = pytest.mark.usefixtures("blank")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 IMAGES = {"datasets": {"made-up": {"train": {"source": "folder:a", "n": 40}, "test": 8, "side": 28}}}
 

@@ -18,7 +18,7 @@ from probe.report.study.verdicts import difference_interval, spearman_interval
 from probe.results.files import write_tensors
 from probe.studies.sweeps.kinds import parse_study_config
 
-pytestmark = pytest.mark.usefixtures("blank")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 KS, SEEDS = (2, 8, 32), (0, 1)
 
