@@ -44,7 +44,7 @@ SlurmdLogFile=$DIR/log/slurmd-%n.log
 MailProg=/bin/true
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
-ReturnToService=2
+ReturnToService=1
 KillWait=10
 MinJobAge=900
 GresTypes=gpu

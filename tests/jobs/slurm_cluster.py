@@ -52,6 +52,8 @@ class Cluster:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         until(lambda: not self("squeue", "-h", quiet=True))
+        for node in self("sinfo", "-h", "-N", "-t", "down", "-o", "%N", quiet=True).split():  # by a test
+            self("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
     def workers_on(self, node: str) -> list[int]:
         """Process ids of the workers on a node of this cluster; other tests may have one of their own."""

@@ -61,13 +61,13 @@ class Fake:
         file = self.folder / "queue.json"
         return json.loads(file.read_text()) if file.exists() else {}
 
-    def becomes(self, **states: str) -> None:
+    def becomes(self, reason: str = "None", **states: str) -> None:
         """Jobs by stage get these states."""
         jobs = self.jobs
         for job, (_, _, script) in jobs.items():
             for stage, state in states.items():
                 if script.endswith(f"-{stage}.sbatch"):
-                    jobs[job] = [state, "None", script]
+                    jobs[job] = [state, reason, script]
         (self.folder / "queue.json").write_text(json.dumps(jobs))
 
     def states(self) -> list[str]:
@@ -100,6 +100,17 @@ def submitted(supervisor: Supervisor, fake: Fake, tiny, jobs: int = 5) -> str:
     id = supervisor.submit(Asked(tiny, executor="slurm")).id
     until(lambda: len(fake.jobs) == jobs and "waits behind other jobs" in supervisor.get(id).reason)
     return id
+
+
+@pytest.mark.parametrize(
+    "reason", ["launch failed requeued held", "job requeued in held state", "JobHoldMaxRequeue", "JobHeldUser"]
+)
+def test_a_job_that_slurm_holds_says_how_it_goes_on(root, tiny, fake, cluster, reason):
+    with supervised(root, cluster=cluster) as supervisor:
+        id = submitted(supervisor, fake, tiny)
+        fake.becomes(reason, images="PENDING")
+        until(lambda: "`scontrol release` lets it go on" in supervisor.get(id).reason)
+        assert supervisor.get(id).state is State.QUEUED
 
 
 def test_a_run_waits_runs_and_fails_as_slurm_says(root, tiny, fake, cluster):
