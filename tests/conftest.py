@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from . import once
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any hub library is imported: no test may touch the network
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="probe-tests-")  # where code that was named is noted
+
+once.keep()
 
 ROOT = Path(__file__).resolve().parents[1]
 

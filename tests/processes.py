@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unittest import mock
 
+from . import once
 from .figures import are_drawn, drawn
 
 READ = [
@@ -144,6 +145,7 @@ def _begin(
     if _of_the_hub(env) != was:
         for name in [name for name in sys.modules if name.partition(".")[0] in OF_THE_HUB]:
             del sys.modules[name]
+    once.keep()
     with drawn(figures):
         if module == "-c":
             sys.argv = ["-c", *arguments[1:]]

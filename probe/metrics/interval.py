@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 Verdict = Literal["holds", "does not hold", "undecided"]
 Ends = tuple[float, float]
@@ -337,9 +338,7 @@ def _is_skewed(values: Floats) -> bool:
 
 def _student(n: int, confidence: float) -> float:
     """The quantile of Student's t with n - 1 degrees of freedom."""
-    from scipy.stats import t
-
-    return float(t.ppf((1 + confidence) / 2, n - 1))
+    return float(stdtrit(n - 1, (1 + confidence) / 2))
 
 
 def _lean(third: Any, variance: Any, n: int) -> Any:

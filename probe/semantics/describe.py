@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from probe.metrics.sets import vendi_score
@@ -88,7 +88,7 @@ def unrelated(embeddings: Tensor) -> dict[str, Any]:
     if n < MIN_IMAGES:  # of three rows, nine tenths of such intervals hold the truth
         return {"mean": mean, "ci95": None}
     without = ((s - e).square().sum(1) - (n - 1)) / ((n - 1) * (n - 2))
-    half = float(student.ppf(0.975, n - 1)) * float(((n - 1) * without.var(correction=0)).sqrt())
+    half = float(stdtrit(n - 1, 0.975)) * float(((n - 1) * without.var(correction=0)).sqrt())
     return {"mean": mean, "ci95": [mean - half, min(mean + half, 1.0)]}
 
 
