@@ -278,7 +278,9 @@ class RunPlanner:
         n = sum(one.n for one in sets.values())
         held = sum(one.holdout for one in sets.values())
         dictionaries = sum(many for _, many, _ in self.bases)
-        pictures = n * (dictionaries * len(levels) + 1 + len(SANITY))
+        # Beyond a dictionary's atoms nothing changes, and nothing is decoded again.
+        decoded = sum(many * (1 + sum(level < rows for level in levels[:-1])) for _, many, rows in self.bases)
+        pictures = n * (decoded + 1 + len(SANITY))
         encode, numbers = self.cost.encode, prod(self.cost.sample_shape)
         decode, exact = self.cost.decode, self.config.model.dtype
         batch = sparse.batch_size

@@ -292,10 +292,13 @@ def reconstruct(
     for done, (method, basis) in enumerate(bases.items(), 1):
         codes = omp(basis, signals, levels)
         used.append(torch.stack([codes.used(level) for level in levels]))
-        judged = [
-            judge.errors((basis.reconstruct(codes, level) + offset).to(model.dtype).view(-1, *shape), error / d)
-            for level, error in zip(levels, codes.squared_error.T, strict=True)
-        ]
+        judged: list[tuple[dict[str, Tensor], Tensor]] = []
+        for k, (level, error) in enumerate(zip(levels, codes.squared_error.T, strict=True)):
+            if k and torch.equal(used[-1][k], used[-1][k - 1]):  # no atom came to any code: the pictures are the same
+                judged.append(judged[-1])
+                continue
+            z_hat = (basis.reconstruct(codes, level) + offset).to(model.dtype).view(-1, *shape)
+            judged.append(judge.errors(z_hat, error / d))
         errors.append(_stack([found for found, _ in judged]))
         if BASIS not in method:
             examples[method] = torch.stack([shown for _, shown in judged])

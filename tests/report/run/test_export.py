@@ -190,14 +190,15 @@ def test_the_type_of_a_data_set_is_its_id_on_the_hub_or_its_name(run: Path, sour
 def test_paper_figure(run: Path):
     report = read_report(run)
     report.datasets |= {f"more-{i}": report.datasets["photos"] for i in range(5)}
-    figure = paper_figure(report)
+    with drawn(True):
+        figure = paper_figure(report)
     panels = [axes for axes in figure.axes if axes.axison]
     assert len(panels) == 6
     assert {(axes.get_xscale(), axes.get_yscale()) for axes in panels} == {("log", "log")}
-    drawn = {line.get_label(): line for line in panels[0].get_lines()}
+    lines = {line.get_label(): line for line in panels[0].get_lines()}
     means = [level.methods["attractors"].pixel_mse.mean for level in report.datasets["photos"].levels]
-    assert list(drawn["end points"].get_xdata()) == [3, 6, 12]
-    assert list(drawn["end points"].get_ydata()) == means
+    assert list(lines["end points"].get_xdata()) == [3, 6, 12]
+    assert list(lines["end points"].get_ydata()) == means
 
 
 def test_paper_figure_of_every_metric(run: Path, capsys: pytest.CaptureFixture[str]):
@@ -205,7 +206,8 @@ def test_paper_figure_of_every_metric(run: Path, capsys: pytest.CaptureFixture[s
     known = known_metrics(report.datasets["photos"])
     assert {"latent_mse", "pixel_mse", "psnr", "ssim"} <= {metric.name for metric in METRICS} & set(known)
     for metric in known:
-        axes = paper_figure(report, metric).axes[0]
+        with drawn(True):
+            axes = paper_figure(report, metric).axes[0]
         means = [level.methods["attractors"].of(metric).mean for level in report.datasets["photos"].levels]
         assert list(axes.get_lines()[0].get_ydata()) == means
         assert axes.get_yscale() == ("log" if metrics()[metric].better == "low" else "linear")

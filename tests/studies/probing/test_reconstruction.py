@@ -1,5 +1,7 @@
 """Reconstruction errors against a direct computation with scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +95,25 @@ def test_errors_against_a_direct_computation(tiny_vae, images):
         # The mean image is rounded to a 255th: its error is off by 1/255 of its root at most.
         assert rows.pixel_mse.to_numpy() == pytest.approx(np.square(shown.numpy() - x).mean((1, 2, 3)), rel=5e-3)
         assert rows.latent_mse.to_numpy() == pytest.approx((code - z).square().mean(1).numpy(), rel=5e-3)
+
+
+def test_levels_beyond_the_atoms_are_not_decoded_again(tiny_vae, images):
+    plain, generator = load_autoencoder(str(tiny_vae)), torch.Generator().manual_seed(1)
+    sparse = SparseConfig(levels=(2, 5, 9, 40, 64), batch_size=5, controls=[])
+    bases = {"attractors": torch.nn.functional.normalize(torch.randn(9, 64, generator=generator))}
+    decoded: list[torch.Tensor] = []
+    model = replace(plain, decoder=lambda z: decoded.append(z) or plain.decoder(z))
+    ready = prepare(bases, sparse, model.device)
+    found = reconstruct(model, ready, images, sparse, mean_image(images))
+    z_hat = [z.flatten(1).double() for z in decoded if len(z) == 5]
+    assert found.levels == (2, 3, 5, 9, 40, 64)
+    assert len(z_hat) == 1 + 4  # the latents themselves, and four levels
+    z = z_hat[0]
+    code = torch.linalg.lstsq(bases["attractors"].double().T, z.T).solution  # all nine atoms
+    assert torch.allclose(z_hat[-1], (bases["attractors"].double().T @ code).T, atol=1e-5)
+    for values in (found.used, *found.errors.values()):
+        assert all(torch.equal(values[0, k], values[0, 3]) for k in (4, 5))
+        assert not torch.equal(values[0, 2], values[0, 3])
 
 
 def test_centred_codes_against_scikit_learn(tiny_vae, images):
