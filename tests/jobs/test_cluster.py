@@ -173,15 +173,16 @@ def test_the_time_limit_is_no_end(run_of_one, own, cluster, profile, tmp_path):
 
 @pytest.mark.slow
 def test_a_stage_that_fails_takes_the_later_ones_out_of_the_queue(own, cluster, profile, tmp_path):
+    out, sets = tmp_path / "out", ("--set", "datasets={}")
     broken = profile(environment={"OWN_FAILS": "1", "OMP_NUM_THREADS": "1"})
-    jobs = json.loads(cluster.probe("submit", own, "--cluster", broken, "--out", tmp_path / "out", "--json"))
+    jobs = json.loads(cluster.probe("submit", own, *sets, "--cluster", broken, "--out", out, "--json"))
     until(lambda: cluster.state(jobs["report"]) == "CANCELLED")
     assert cluster.state(jobs["attractors"]) == "FAILED"
-    status = json.loads(cluster.probe("status", tmp_path / "out", "--json"))
+    status = json.loads(cluster.probe("status", out, "--json"))
     assert "the map fell off the bus" in status["last_error"]["message"]
     assert status["state"] == "stopped"
     mended = profile()
-    jobs = json.loads(cluster.probe("submit", own, "--cluster", mended, "--out", tmp_path / "out", "--json"))
+    jobs = json.loads(cluster.probe("submit", own, *sets, "--cluster", mended, "--out", out, "--json"))
     until(lambda: cluster.state(jobs["report"]) == "COMPLETED")
 
 

@@ -27,11 +27,14 @@ Serving = Callable[..., Any]
 
 @pytest.fixture
 def serving(cluster: Cluster, tmp_path: Path) -> Serving:  # noqa: F811
-    """serving(environment of the jobs): a server in front of the cluster, whose runs take a node each."""
+    """serving(environment of the stage `attractors`): a server in front of the cluster, whose runs take a node each."""
 
     @contextmanager
     def serve(**environment: str) -> Iterator[Service]:
-        profile = {"nodes": 1, "tasks_per_node": 1, "environment": {"OMP_NUM_THREADS": "1", **environment}}
+        threads = {"OMP_NUM_THREADS": "1"}
+        profile: dict[str, Any] = {"nodes": 1, "tasks_per_node": 1, "environment": threads}
+        if environment:
+            profile["stages"] = {"attractors": {"environment": {**threads, **environment}}}
         (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(profile))
         with served(tmp_path / "root", "--cluster", tmp_path / "cluster.yaml", env=cluster.env) as service:
             yield service
