@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 Verdict = Literal["holds", "does not hold", "undecided"]
 Ends = tuple[float, float]
@@ -338,6 +337,8 @@ def _is_skewed(values: Floats) -> bool:
 
 def _student(n: int, confidence: float) -> float:
     """The quantile of Student's t with n - 1 degrees of freedom."""
+    from scipy.special import stdtrit
+
     return float(stdtrit(n - 1, (1 + confidence) / 2))
 
 
