@@ -291,11 +291,12 @@ def reconstruct(
     errors: list[dict[str, Tensor]] = []
     for done, (method, basis) in enumerate(bases.items(), 1):
         codes = omp(basis, signals, levels)
-        used.append(torch.stack([codes.used(level) for level in levels]))
+        atoms, squared = torch.stack([codes.used(level) for level in levels]), codes.squared_error.T
+        used.append(atoms)
         judged: list[tuple[dict[str, Tensor], Tensor]] = []
-        for k, (level, error) in enumerate(zip(levels, codes.squared_error.T, strict=True)):
-            if k and torch.equal(used[-1][k], used[-1][k - 1]):  # no atom came to any code: the pictures are the same
-                judged.append(judged[-1])
+        for k, (level, error) in enumerate(zip(levels, squared, strict=True)):
+            if k and torch.equal(atoms[k], atoms[k - 1]) and torch.equal(error, squared[k - 1]):
+                judged.append(judged[-1])  # no atom came to any code: the pictures are the same
                 continue
             z_hat = (basis.reconstruct(codes, level) + offset).to(model.dtype).view(-1, *shape)
             judged.append(judge.errors(z_hat, error / d))
