@@ -13,9 +13,6 @@ from matplotlib.figure import Figure
 
 from probe.report.figures import drawing
 
-TEXT = drawing._as_text
-"""What is done to all texts of a figure before it is drawn."""
-
 
 class Blank:
     """Instead of a figure and of all that is on it: takes whatever is asked of it, and is saved as an empty picture."""
@@ -50,8 +47,6 @@ class Blank:
     def get_ylim(self) -> tuple[float, float]:
         return 0.0, 1.0
 
-    get_xlim = get_ylim
-
     def get_figwidth(self) -> float:
         return self.inches[0]
 
@@ -74,6 +69,6 @@ def are_drawn() -> bool:
 @contextmanager
 def drawn(whether: bool) -> Iterator[None]:
     """Whether they are drawn in the block, and by processes that begin in it."""
-    figure, text = (Figure, TEXT) if whether else (lambda figsize, **_: Blank(*figsize), lambda figure: None)
-    with mock.patch.object(drawing, "Figure", figure), mock.patch.object(drawing, "_as_text", text):
+    figure = Figure if whether else lambda figsize, **_: Blank(*figsize)
+    with mock.patch.object(drawing, "Figure", figure):
         yield

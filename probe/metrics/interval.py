@@ -236,7 +236,7 @@ def jackknife(left_out: ArrayLike) -> Floats:
 
 def over_draws(mean: float, sd: float, blocks: int) -> Ends:
     """The 95 % interval of a mean with a ``jackknife`` of that many groups: Student's, with blocks - 1 degrees."""
-    half = _student(blocks, 0.95) * sd
+    half = student(blocks, 0.95) * sd
     return mean - half, mean + half
 
 
@@ -264,7 +264,7 @@ def difference_interval(a: Floats, b: Floats, confidence: float) -> Ends | None:
     if len(gap) < 2 or not np.isfinite(gap).all():
         return None
     n, mean, variance = len(gap), float(gap.mean()), float(gap.var(ddof=1))
-    q = _student(n, confidence)
+    q = student(n, confidence)
     ends = [-q, q]
     if _is_skewed(gap):
         lean = _lean(float(((gap - mean) ** 3).mean()), variance, n)
@@ -278,7 +278,7 @@ def ratio_interval(a: Floats, b: Floats, confidence: float) -> Ends | None:
     if len(a) < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
     # r with (A - r B)^2 <= q^2 / n (Vaa - 2 r Vab + r^2 Vbb), a quadratic in r; V are covariances over n - 1.
-    (vaa, vab), (_, vbb) = _student(len(a), confidence) ** 2 / len(a) * np.cov(a, b)
+    (vaa, vab), (_, vbb) = student(len(a), confidence) ** 2 / len(a) * np.cov(a, b)
     square, cross, rest = b.mean() ** 2 - vbb, a.mean() * b.mean() - vab, a.mean() ** 2 - vaa
     if square <= 0:
         return None
@@ -296,7 +296,7 @@ def _skewed_ratio(a: Floats, b: Floats, confidence: float, ends: Ends) -> Ends |
     from scipy.optimize import brentq
 
     n, mean_a, mean_b = len(a), float(a.mean()), float(b.mean())
-    q = _student(n, confidence)
+    q = student(n, confidence)
     (vaa, vab), (_, vbb) = np.cov(a, b)
     x, y = a - mean_a, b - mean_b
     thirds = [float((x ** (3 - k) * y**k).mean()) for k in range(4)]
@@ -335,8 +335,8 @@ def _is_skewed(values: Floats) -> bool:
     return varies and abs(float((centred**3).mean())) > SKEWED * variance**1.5
 
 
-def _student(n: int, confidence: float) -> float:
-    """The quantile of Student's t with n - 1 degrees of freedom."""
+def student(n: int, confidence: float) -> float:
+    """Half the width of an interval for the mean of n numbers, in standard errors: Student's t."""
     from scipy.special import stdtrit
 
     return float(stdtrit(n - 1, (1 + confidence) / 2))

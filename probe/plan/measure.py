@@ -20,7 +20,7 @@ from probe.sparse import Dictionary, omp
 from probe.sparse.cost import greedy_depth, projected_path
 from probe.studies.inputs import encode
 from probe.studies.probing.end_points import iteration, suited
-from probe.studies.probing.reconstruction import reconstruct
+from probe.studies.probing.reconstruction import decoded_levels, reconstruct
 
 LONG = 2.0
 """Seconds for which one thing is measured, about."""
@@ -138,7 +138,7 @@ def _pictures(config: Config, bench: Bench) -> dict[str, float]:
     latents = encode(model, images, together=sparse.batch_size)
     few = sparse.model_copy(update={"levels": (max(d // 8, 1),), "controls": ()})
     basis = {"attractors": Dictionary(torch.eye(min(d, ATOMS), d, dtype=torch.float64).to(model.device), torch.float64)}
-    levels = len({min(level, ATOMS) for level in few.atoms(d)})  # no others are decoded
+    levels = decoded_levels(few.atoms(d), ATOMS)
 
     def work(n: int = many) -> None:
         reconstruct(model, basis, images[:n], few, images[0], latents=latents[:n])

@@ -27,7 +27,7 @@ from probe.sparse.omp import LONG
 from probe.studies.probing import basins, subsets
 from probe.studies.probing.dictionary import COMPARED, LEADERS, PICTURES, THUMBNAILS
 from probe.studies.probing.end_points import MOST_ROWS, batches
-from probe.studies.probing.reconstruction import EXAMPLES, PICTURE
+from probe.studies.probing.reconstruction import EXAMPLES, PICTURE, decoded_levels
 
 FAR = 0.55
 """Share of the evaluations in reduced precision on a GPU (docs/developing/learned.md, "Precision")."""
@@ -278,9 +278,7 @@ class RunPlanner:
         n = sum(one.n for one in sets.values())
         held = sum(one.holdout for one in sets.values())
         dictionaries = sum(many for _, many, _ in self.bases)
-        # Beyond a dictionary's atoms nothing changes, and nothing is decoded again.
-        decoded = sum(many * (1 + sum(level < rows for level in levels[:-1])) for _, many, rows in self.bases)
-        pictures = n * (decoded + 1 + len(SANITY))
+        pictures = n * (sum(many * decoded_levels(levels, rows) for _, many, rows in self.bases) + 1 + len(SANITY))
         encode, numbers = self.cost.encode, prod(self.cost.sample_shape)
         decode, exact = self.cost.decode, self.config.model.dtype
         batch = sparse.batch_size

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
+from probe.metrics.interval import student
 from probe.metrics.sets import vendi_score
 
 NOISE = 256
@@ -88,7 +88,7 @@ def unrelated(embeddings: Tensor) -> dict[str, Any]:
     if n < MIN_IMAGES:  # of three rows, nine tenths of such intervals hold the truth
         return {"mean": mean, "ci95": None}
     without = ((s - e).square().sum(1) - (n - 1)) / ((n - 1) * (n - 2))
-    half = float(stdtrit(n - 1, 0.975)) * float(((n - 1) * without.var(correction=0)).sqrt())
+    half = student(n, 0.95) * float(((n - 1) * without.var(correction=0)).sqrt())
     return {"mean": mean, "ci95": [mean - half, min(mean + half, 1.0)]}
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from probe.config import DictionaryConfig, SolverConfig
@@ -86,8 +87,6 @@ def record(
 
 def _kind(one: Iterated) -> dict[str, Any]:
     n, converged = len(one.residual), int((one.ends.outcome == Outcome.CONVERGED).sum())
-    from scipy.stats import binomtest  # half a second of every process
-
     exact = binomtest(converged, n).proportion_ci()
     interval = Interval(converged / n, float(exact.low), float(exact.high))
     return {

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from probe.metrics.interval import on_side
 from probe.report.study.page import Rule
@@ -64,9 +65,7 @@ def spearman_interval(pairs: Sequence[tuple[float, float]]) -> Estimated:
     n = len(pairs)
     if n < 2 or any(len(set(values)) < 2 for values in zip(*pairs, strict=True)):
         return None, None
-    from scipy.stats import spearmanr  # half a second of every process
-
-    rho = float(spearmanr(*zip(*pairs, strict=True)).statistic)
+    rho = float(stats.spearmanr(*zip(*pairs, strict=True)).statistic)
     if n < FEWEST:
         return rho, None
     most = 1 - 12 / (n**3 - n)  # one pair of neighbours out of order

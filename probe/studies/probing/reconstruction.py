@@ -319,6 +319,11 @@ def reconstruct(
     )
 
 
+def decoded_levels(levels: Iterable[int], atoms: int) -> int:
+    """At how many of these levels ``reconstruct`` decodes pictures in a dictionary of so many atoms."""
+    return len({min(level, atoms) for level in levels})
+
+
 def signals_of(latents: Tensor, centre: Tensor | None) -> Tensor:
     """What is coded of latents (n, c, h, w): (n, d), less the centre (d,) in float64 if there is one."""
     signals = latents.flatten(1)

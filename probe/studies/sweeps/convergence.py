@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.stats
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -119,8 +120,6 @@ def record(found: Convergence) -> dict[str, Any]:
     lies above 0, the correlation of predictions shuffled over the starts); ``error_verdict`` on the claim that the
     prediction is closer to the actual steps than the best constant (that of ``error_difference`` lies below 0).
     """
-    from scipy.stats import spearmanr  # half a second of every process
-
     starts = {name: getattr(found, name).numpy() for name in ("predicted", "attractor", "error", "null_error")}
     predicted, actual = starts["predicted"], found.actual.double().numpy()
     pearson, difference = correlation({**starts, "actual": actual}), gain(starts)
@@ -132,7 +131,7 @@ def record(found: Convergence) -> dict[str, Any]:
         "attractors": len(found.attractor.unique()),
         **{name: getattr(found, name).tolist() for name in LISTS},
         "correlation": pearson,
-        "rank_correlation": None if pearson is None else float(spearmanr(predicted, actual).statistic),
+        "rank_correlation": None if pearson is None else float(scipy.stats.spearmanr(predicted, actual).statistic),
         "ratio": None if ratio is None else dict(zip(("q05", "median", "q95"), ratio.tolist(), strict=True)),
         "error": float(found.error.mean()) if len(actual) else None,
         "null_error": float(found.null_error.mean()) if len(actual) else None,
